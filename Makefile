@@ -1,0 +1,63 @@
+# make venv | test | test-slow | benchmark | lint | format | gpaw | gpaw-data | clean
+# Everything happens in .venv/, made by the first target that needs it and re-used afterwards.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell .ci/find-python)
+TORCH := torch==2.13.0
+# Arguments passed on, e.g. make benchmark ARGS="--quick", make test ARGS="-k silicon".
+ARGS ?=
+
+# Parallelism is over tests and systems, not inside a linear-algebra call.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test test-slow benchmark lint format gpaw gpaw-data clean
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+venv: $(VENV)/.gpaw
+
+# An existing .venv is kept and brought up to date; torch goes first, by name, so that a build
+# for this machine that is already there (CPU or CUDA) is not replaced by another.
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@.ci/make-venv "$(PYTHON)" $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# GPAW is optional: without it the tests and comparisons that need it are left out.
+$(VENV)/.gpaw: $(VENV)/.installed .ci/setup-gpaw
+	@.ci/setup-gpaw $(BIN)/python || echo "Continuing without GPAW; 'make gpaw' tries again."
+	@touch $@
+
+gpaw: $(VENV)/.installed
+	@.ci/setup-gpaw $(BIN)/python
+	@touch $(VENV)/.gpaw
+
+test: venv
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -q $(ARGS)
+
+test-slow: venv
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+benchmark: venv
+	$(BIN)/deepchem-xc benchmark $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+gpaw-data: venv
+	$(BIN)/python data/gpaw_eos.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
