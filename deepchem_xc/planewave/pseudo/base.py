@@ -1,0 +1,156 @@
+"""What a pseudopotential is: the contract that every format in this folder fulfils.
+
+A norm-conserving pseudopotential (Hamann, Schlueter, Chiang, Phys. Rev. Lett. 43, 1494 (1979))
+replaces the nucleus and the core electrons of an atom by
+
+* a local potential V(r) that tends to -Z/r, Z being the number of valence electrons,
+* separable projectors (Kleinman, Bylander, Phys. Rev. Lett. 48, 1425 (1982); Bloechl, Phys. Rev.
+  B 41, 5414 (1990)): sum over l, m, i, j of |p_i Y_lm> D_ij <p_j Y_lm|,
+* sometimes a partial core density for the non-linear core correction (Louie, Froyen, Cohen,
+  Phys. Rev. B 26, 1738 (1982)).
+
+The plane-wave code needs only their Fourier transforms, the *form factors*. All of them are
+functions of q2 = |q|^2 in bohr^-2, given as a float64 tensor of any shape on any device; they
+return Hartree atomic units on that device and can be differentiated at least twice by autograd,
+at q2 = 0 as well (except `local`, which diverges there). Taking q2 and not |q| is what makes
+that possible: |q| has no derivative at zero, q2 has.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Channel", "Pseudopotential"]
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """The projectors of one angular momentum.
+
+    Attributes
+    ----------
+    l : int
+        Angular momentum.
+    coupling : Tensor
+        Symmetric matrix D_ij in Hartree, shape (n, n) for n projectors, float64 on the CPU.
+    """
+
+    l: int
+    coupling: Tensor
+
+
+class Pseudopotential(ABC):
+    """A norm-conserving pseudopotential of one element, in reciprocal space.
+
+    Attributes
+    ----------
+    symbol : str
+        Chemical symbol.
+    name : str
+        Name within its family, or the file it was read from.
+    valence : float
+        Number of valence electrons Z.
+    functional : str or None
+        Functional it was made with ("PBE", "LDA", ...), None if unknown.
+    alpha : float
+        Limit of ``local(q2) + 4 pi Z / q2`` for q2 -> 0, in Hartree bohr^3. The energy per cell
+        that it causes is N_electrons / volume * (sum of alpha over the atoms).
+    channels : tuple of Channel
+        One entry per angular momentum that has projectors.
+    """
+
+    symbol: str
+    name: str
+    valence: float
+    functional: str | None
+    alpha: float
+    channels: tuple[Channel, ...]
+
+    @abstractmethod
+    def local(self, q2: Tensor) -> Tensor:
+        """Form factor of the local potential.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, all greater than zero.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 V(r) sin(qr)/(qr) dr in Hartree bohr^3, the shape of `q2`; it contains
+            the Coulomb part -4 pi Z / q2.
+        """
+
+    @abstractmethod
+    def projectors(self, channel_index: int, q2: Tensor) -> Tensor:
+        """Form factors of the projectors of one channel.
+
+        Parameters
+        ----------
+        channel_index : int
+            Index into `channels`.
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, zero allowed.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 p_i(r) j_l(qr) dr / q^l, shape (n, *q2.shape). Multiplied with the real
+            solid harmonic q^l Y_lm(q) and divided by the square root of the cell's volume this
+            is the Fourier coefficient of p_i Y_lm, up to a phase that cancels in the energy.
+        """
+
+    @property
+    def has_core_density(self) -> bool:
+        """Whether there is a partial core density (non-linear core correction)."""
+        return False
+
+    def core_density(self, q2: Tensor) -> Tensor:
+        """Form factor of the partial core density.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, zero allowed.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 n_core(r) sin(qr)/(qr) dr, the number of partial core electrons at
+            q2 = 0.
+
+        Raises
+        ------
+        ValueError
+            If the potential has no core density (see `has_core_density`).
+        """
+        raise ValueError(
+            f"the pseudopotential {self.name!r} of {self.symbol} has no core density; "
+            "ask has_core_density first"
+        )
+
+    @abstractmethod
+    def atomic_density(self, q2: Tensor) -> Tensor:
+        """Form factor of a valence density to start the self-consistent field from.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, zero allowed.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 n(r) sin(qr)/(qr) dr, equal to `valence` at q2 = 0.
+        """
+
+    def __repr__(self) -> str:
+        projectors = ", ".join(f"l={c.l}: {c.coupling.shape[0]}" for c in self.channels)
+        return (
+            f"<{type(self).__name__} {self.symbol} {self.name!r}, valence {self.valence:g}, "
+            f"functional {self.functional}, projectors {{{projectors}}}>"
+        )

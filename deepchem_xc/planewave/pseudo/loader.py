@@ -1,0 +1,101 @@
+"""Turns what a user writes after ``pseudopotentials=`` into objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from .base import Pseudopotential
+from .gth_files import FAMILIES, load_gth
+
+__all__ = ["load_pseudopotential", "load_pseudopotentials"]
+
+Source = str | os.PathLike | Pseudopotential
+
+
+def load_pseudopotentials(
+    spec: Source | Mapping[str, Source], symbols: Iterable[str]
+) -> dict[str, Pseudopotential]:
+    """Load the pseudopotentials of a set of elements.
+
+    Parameters
+    ----------
+    spec : str, path, Pseudopotential or mapping
+        A family ("gth-pbe"), a name ("GTH-PBE-q4") or a file for all of `symbols`, or a mapping
+        from chemical symbols to those. The mapping's key "default" holds what the elements that
+        it does not name get ("gth-pbe" without that key is not assumed).
+    symbols : iterable of str
+        Chemical symbols; repetitions are allowed.
+
+    Returns
+    -------
+    dict
+        {symbol: Pseudopotential}, one entry per distinct symbol.
+
+    Raises
+    ------
+    ValueError
+        If a family, name or element is unknown, a file is damaged, of a kind that is not
+        supported or for another element, or the mapping has no entry for an element. The
+        message lists what is valid.
+    FileNotFoundError
+        If a file does not exist.
+
+    Examples
+    --------
+    >>> potentials = load_pseudopotentials("gth-pbe", ["Mg", "O", "O"])
+    >>> {symbol: p.name for symbol, p in potentials.items()}
+    {'Mg': 'GTH-PBE-q10', 'O': 'GTH-PBE-q6'}
+    >>> load_pseudopotentials({"Ni": "GTH-GGA-q10", "default": "gth-pbe"}, ["Ni", "Al"])["Al"].name
+    'GTH-PBE-q3'
+    """
+    wanted = list(dict.fromkeys(symbols))
+    if not isinstance(spec, Mapping):
+        return {symbol: load_pseudopotential(spec, symbol) for symbol in wanted}
+    default = spec.get("default")
+    loaded: dict[str, Pseudopotential] = {}
+    for symbol in wanted:
+        source = spec.get(symbol, default)
+        if source is None:
+            raise ValueError(
+                f"pseudopotentials {dict(spec)!r} name nothing for {symbol}: add {symbol!r} or a "
+                "'default' family, for example 'gth-pbe'"
+            )
+        loaded[symbol] = load_pseudopotential(source, symbol)
+    return loaded
+
+
+def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
+    """Load the pseudopotential of one element from a family, a name or a file.
+
+    Parameters
+    ----------
+    source : str, path or Pseudopotential
+        See `load_pseudopotentials`; an object is returned as it is.
+    symbol : str
+        Chemical symbol that the result must be of.
+
+    Returns
+    -------
+    Pseudopotential
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        See `load_pseudopotentials`.
+
+    Examples
+    --------
+    >>> load_pseudopotential("gth-pade", "C").functional
+    'LDA'
+    """
+    if isinstance(source, Pseudopotential):
+        if source.symbol != symbol:
+            raise ValueError(f"{source!r} was given for {symbol}")
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(
+            f"pseudopotential {source!r} of {symbol} is neither a name nor a path nor a "
+            f"Pseudopotential. Families: {', '.join(FAMILIES)}"
+        )
+    return load_gth(symbol, os.fspath(source))
