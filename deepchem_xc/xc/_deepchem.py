@@ -1,0 +1,39 @@
+"""DeepChem's density-functional base types, imported without its import-time messages.
+
+DeepChem reports every optional dependency that it does not find (through ``logging``,
+``warnings`` and prints) when it is first imported. None of these concerns the few types used here,
+so they are silenced; the logging and warning set-up of the calling program is left as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+__all__ = ["BaseXC", "SpinParam", "ValGrad"]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+with _quiet():
+    from deepchem.utils.dft_utils import BaseXC, SpinParam, ValGrad

@@ -1,0 +1,237 @@
+"""The contract of an exchange-correlation functional, and the algebra of functionals.
+
+A functional is a :class:`torch.nn.Module` and a ``deepchem.utils.dft_utils.BaseXC``. It has
+
+``family``
+    1 (LDA: the density), 2 (GGA: and its gradient) or 4 (meta-GGA: and the kinetic energy
+    density). A solver provides what the family says and nothing else.
+``name``
+    what :func:`deepchem_xc.xc.get_xc` or a user calls it.
+``energy_density(variables)``
+    the one method to write: energy per volume, (..., nr), in Hartree / bohr^3, from the screened
+    quantities of a :class:`~deepchem_xc.xc.variables.DensityVariables`, in differentiable torch
+    operations. It branches on ``variables.polarized`` where one and two channels differ, and gives
+    the same energy for a closed shell in either form.
+
+``get_edensityxc(densinfo)`` is what a solver calls; it screens the density, calls
+``energy_density``, and switches the result off in vacuum. A functional that wants the raw density
+overrides ``get_edensityxc`` instead and then answers for zero, negative and vacuum densities
+itself. Either kind can be added and scaled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._deepchem import BaseXC, SpinParam, ValGrad
+from .variables import DensityVariables
+
+__all__ = ["ScaledXC", "SumXC", "XCFunctional"]
+
+
+class XCFunctional(BaseXC, torch.nn.Module):
+    """Base class of all functionals.
+
+    Attributes
+    ----------
+    family : int
+        1 for LDA, 2 for GGA, 4 for meta-GGA.
+    name : str
+        Name of the functional.
+    density_threshold : float
+        Densities below it are screened (see :mod:`deepchem_xc.xc.variables`), in 1 / bohr^3.
+
+    Examples
+    --------
+    A functional of one's own needs its family and an energy density:
+
+    >>> import torch
+    >>> from deepchem_xc.xc import ValGrad, XCFunctional, get_xc
+    >>> class Wigner(XCFunctional):
+    ...     name, family = "Wigner", 1
+    ...     def energy_density(self, variables):
+    ...         return -0.44 * variables.density / (variables.rs + 7.8)
+    >>> density = ValGrad(value=torch.tensor([0.1, 0.0], dtype=torch.float64))
+    >>> (get_xc("lda_x") + 0.5 * Wigner()).get_edensityxc(density)
+    tensor([-0.0366,  0.0000], dtype=torch.float64)
+    """
+
+    # plain attributes that hide DeepChem's abstract property; every functional sets its own
+    family: int = 0
+    name: str = ""
+    density_threshold: float = 1e-15
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume before the vacuum switch.
+
+        Parameters
+        ----------
+        variables : DensityVariables
+            Screened densities and what derives from them.
+
+        Returns
+        -------
+        Tensor
+            (..., nr), Hartree / bohr^3.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement energy_density(variables); see deepchem_xc.xc"
+        )
+
+    def get_edensityxc(self, densinfo: ValGrad | SpinParam) -> Tensor:
+        """Exchange-correlation energy per volume.
+
+        Parameters
+        ----------
+        densinfo : ValGrad or SpinParam[ValGrad]
+            Total density (one channel), or up and down densities (two channels): ``value``
+            (..., nr) in 1 / bohr^3, for GGAs and meta-GGAs ``grad`` (..., 3, nr), for meta-GGAs
+            ``kin`` (..., nr) = sum_i f_i |grad psi_i|^2 / 2.
+
+        Returns
+        -------
+        Tensor
+            (..., nr), Hartree / bohr^3; zero in vacuum.
+
+        Raises
+        ------
+        ValueError
+            If ``densinfo`` lacks what the family needs.
+        """
+        return self._evaluate(DensityVariables(densinfo, self.density_threshold))
+
+    def _evaluate(self, variables: DensityVariables) -> Tensor:
+        # sums and multiples come in here, so that their terms share one set of variables
+        if type(self).get_edensityxc is not XCFunctional.get_edensityxc:
+            return self.get_edensityxc(variables.densinfo)
+        return variables.weight * self.energy_density(variables)
+
+    def forward(self, densinfo: ValGrad | SpinParam) -> Tensor:
+        """Same as :meth:`get_edensityxc`."""
+        return self.get_edensityxc(densinfo)
+
+    def getparamnames(self, methodname: str, prefix: str = "") -> list[str]:
+        """Names of the tensors that a method depends on (part of DeepChem's ``BaseXC``)."""
+        if methodname not in ("get_edensityxc", "get_vxc", "forward"):
+            raise KeyError(
+                f"unknown method {methodname!r}; valid: get_edensityxc, get_vxc, forward"
+            )
+        return [prefix + name for name, _ in self.named_parameters()]
+
+    def extra_repr(self) -> str:
+        return self.name
+
+    # algebra ----------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> XCFunctional:
+        if isinstance(other, XCFunctional):
+            return SumXC(self, other)
+        if isinstance(other, (int, float)) and other == 0:  # the start value of sum()
+            return self
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> XCFunctional:
+        return self + (-other) if isinstance(other, XCFunctional) else NotImplemented
+
+    def __mul__(self, factor: Any) -> XCFunctional:
+        if isinstance(factor, (int, float, Tensor)):
+            return ScaledXC(self, factor)
+        return NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> XCFunctional:
+        if isinstance(divisor, (int, float, Tensor)):
+            return ScaledXC(self, 1.0 / divisor)
+        return NotImplemented
+
+    def __neg__(self) -> XCFunctional:
+        return self * -1.0
+
+    def __pos__(self) -> XCFunctional:
+        return self
+
+
+class SumXC(XCFunctional):
+    """Sum of functionals, which share the quantities derived from the density.
+
+    Parameters
+    ----------
+    *terms : XCFunctional
+        At least one; sums among them are taken apart.
+    name : str, optional
+        Default: the names of the terms joined by ``+``.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import get_xc
+    >>> (get_xc("gga_x_pbe") + get_xc("lda_c_pw")).name
+    'gga_x_pbe+lda_c_pw'
+    """
+
+    def __init__(self, *terms: XCFunctional, name: str | None = None) -> None:
+        super().__init__()
+        if not terms:
+            raise ValueError("a sum of functionals needs at least one term")
+        flat: list[XCFunctional] = []
+        for term in terms:
+            flat.extend(term.terms if type(term) is SumXC else [term])  # type: ignore[arg-type]
+        self.terms = torch.nn.ModuleList(flat)
+        self.family = max(term.family for term in flat)
+        self.density_threshold = min(term.density_threshold for term in flat)
+        self.name = name if name is not None else "+".join(term.name for term in flat)
+
+    def _evaluate(self, variables: DensityVariables) -> Tensor:
+        first, *others = self.terms
+        energy = first._evaluate(variables)  # type: ignore[operator]
+        for term in others:
+            energy = energy + term._evaluate(variables)  # type: ignore[operator]
+        return energy
+
+
+class ScaledXC(XCFunctional):
+    """A functional times a number.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        What is scaled.
+    factor : float or Tensor
+        A 0-d tensor keeps its graph; a :class:`torch.nn.Parameter` becomes a parameter of the
+        result.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import get_xc
+    >>> fraction = torch.nn.Parameter(torch.tensor(0.75, dtype=torch.float64))
+    >>> [name for name, _ in (get_xc("gga_x_pbe") * fraction).named_parameters()]
+    ['factor']
+    """
+
+    def __init__(self, functional: XCFunctional, factor: float | Tensor) -> None:
+        super().__init__()
+        if isinstance(factor, Tensor) and factor.ndim != 0:
+            raise ValueError(
+                f"a functional is scaled by a number or a 0-d tensor, not by a tensor of shape "
+                f"{tuple(factor.shape)}"
+            )
+        self.functional = functional
+        self.factor: Any
+        if isinstance(factor, Tensor) and not isinstance(factor, torch.nn.Parameter):
+            self.register_buffer("factor", factor)
+        else:
+            self.factor = factor
+        self.family = functional.family
+        self.density_threshold = functional.density_threshold
+        label = "factor" if isinstance(factor, Tensor) else f"{factor:g}"
+        inner = f"({functional.name})" if isinstance(functional, SumXC) else functional.name
+        self.name = f"{label}*{inner}"
+
+    def _evaluate(self, variables: DensityVariables) -> Tensor:
+        return self.factor * self.functional._evaluate(variables)

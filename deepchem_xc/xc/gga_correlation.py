@@ -1,0 +1,112 @@
+"""Correlation in the generalised gradient approximation: PBE and LYP."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import XCFunctional
+from .gga_exchange import constant
+from .lda import pw92_energy
+from .variables import DensityVariables
+
+__all__ = ["LYPCorrelation", "PBECorrelation"]
+
+BETA_PBE = 0.06672455060314922
+BETA_PBESOL = 0.046
+_GAMMA = (1.0 - math.log(2.0)) / math.pi**2
+
+
+class PBECorrelation(XCFunctional):
+    """Correlation of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996).
+
+    Built on PW92 with the constants of many digits, as libxc's ``gga_c_pbe``.
+
+    Parameters
+    ----------
+    beta : float or Tensor
+        Default: PBE; PBEsol has 0.046.
+    trainable : bool
+        Makes it a parameter.
+    name : str
+        Name of the result.
+    """
+
+    family = 2
+
+    def __init__(
+        self,
+        beta: float | Tensor = BETA_PBE,
+        trainable: bool = False,
+        name: str = "gga_c_pbe",
+    ) -> None:
+        super().__init__()
+        self.beta = constant(beta, trainable)
+        self.name = name
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        # Equations (3), (7), (8), summed: with U = 1 - exp(ec / gamma phi^3), (gamma / beta) A =
+        # 1 / U - 1 and q = A t^2,
+        #   ec + H = gamma phi^3 ln(1 - U / (1 + q + q^2)).
+        # Written so, nothing divides by the gradient, nothing overflows where A does (ec -> 0 in
+        # vacuum), and ec and H do not cancel where the gradient is large.
+        energy = pw92_energy(variables, modified=True)
+        t2 = variables.phi2_t2
+        if variables.polarized:
+            phi2 = variables.spin_scaling.square()
+            gamma_phi3: float | Tensor = _GAMMA * (phi2 * variables.spin_scaling)
+            t2 = t2 / phi2
+        else:
+            gamma_phi3 = _GAMMA
+        u = -torch.expm1(energy / gamma_phi3)
+        q = (self.beta / _GAMMA) * t2 * (u.reciprocal() - 1.0)
+        return variables.density * gamma_phi3 * torch.log1p(-u / (1.0 + q + q * q))
+
+
+class LYPCorrelation(XCFunctional):
+    """Correlation of Lee, Yang and Parr, Phys. Rev. B 37, 785 (1988): libxc's ``gga_c_lyp``.
+
+    In the form without Laplacian of Miehlich, Savin, Stoll and Preuss, Chem. Phys. Lett. 157, 200
+    (1989).
+    """
+
+    family = 2
+    name = "gga_c_lyp"
+
+    _A, _B, _C, _D = 0.04918, 0.132, 0.2533, 0.349
+    _CF = 0.3 * (3.0 * math.pi**2) ** (2.0 / 3.0)
+    _N_CBRT_RS = (3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        n = variables.density
+        inverse_cbrt = variables.rs * (1.0 / self._N_CBRT_RS)  # n^(-1/3)
+        damping = (1.0 + self._D * inverse_cbrt).reciprocal()
+        # a b omega n^(11/3), and delta of the paper
+        omega = (self._A * self._B) * torch.exp(-self._C * inverse_cbrt) * damping
+        delta = inverse_cbrt * (self._C + self._D * damping)
+        sigma = variables.sigma * inverse_cbrt.square() / n.square()  # |grad n|^2 / n^(8/3)
+        if not variables.polarized:
+            bracket = self._CF - (1.0 / 24.0 + (7.0 / 72.0) * delta) * sigma
+            return -n * (self._A * damping + omega * bracket)
+        fraction = 0.5 * variables.one_plus_minus_zeta  # n_up / n, n_down / n
+        up, down = fraction.unbind(0)
+        product = up * down
+        spin_sigma = variables.spin_sigma * inverse_cbrt.square() / n.square()
+        four_thirds = variables.one_plus_minus_zeta * variables.cbrt_one_plus_minus_zeta
+        kinetic = (2.0 * self._CF) * four_thirds.square().sum(0)
+        like = (fraction * spin_sigma).sum(0)
+        gradient = (
+            (47.0 / 18.0 - (7.0 / 18.0) * delta) * sigma
+            - (2.5 - delta / 18.0) * spin_sigma.sum(0)
+            - (delta - 11.0) * (1.0 / 9.0) * like
+        )
+        up_sigma, down_sigma = spin_sigma.unbind(0)
+        cross = (
+            (2.0 / 3.0) * (spin_sigma.sum(0) - sigma)
+            - up.square() * down_sigma
+            - down.square() * up_sigma
+        )
+        bracket = product * (kinetic + gradient) + cross
+        return -n * ((4.0 * self._A) * damping * product + omega * bracket)

@@ -1,0 +1,180 @@
+"""Local density approximations: functions of the density and its polarisation.
+
+Exchange is Slater's; correlation of the uniform gas is that of Perdew and Wang (1992) or of Vosko,
+Wilk and Nusair (1980), fitted to Ceperley and Alder's quantum Monte Carlo energies. Teter93 fits
+exchange and correlation together by one rational function.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import XCFunctional
+from .variables import DensityVariables
+
+__all__ = ["PW92Correlation", "SlaterExchange", "Teter93", "VWNCorrelation"]
+
+# energy per electron of exchange in the uniform gas, times rs
+SLATER = -0.75 / math.pi * (9.0 * math.pi / 4.0) ** (1.0 / 3.0)
+
+
+def spin_scaled_mean(variables: DensityVariables, energy: Tensor) -> Tensor:
+    """E_x[n_up, n_down] = (E_x[2 n_up] + E_x[2 n_down]) / 2, from the energies of both terms."""
+    return energy.mean(0) if variables.polarized else energy
+
+
+class SlaterExchange(XCFunctional):
+    """Exchange of the uniform electron gas (Dirac 1930; Slater 1951), libxc's ``lda_x``.
+
+    e_x = -(3/4) (3/pi)^(1/3) n^(4/3), with the exact spin scaling.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import SlaterExchange, ValGrad
+    >>> SlaterExchange().get_edensityxc(ValGrad(value=torch.ones(1, dtype=torch.float64)))
+    tensor([-0.7386], dtype=torch.float64)
+    """
+
+    family = 1
+    name = "lda_x"
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        energy = SLATER * variables.scaled_density / variables.scaled_rs
+        return spin_scaled_mean(variables, energy)
+
+
+# A, alpha1, beta1, beta2, beta3, beta4: unpolarised, fully polarised, minus the spin stiffness
+_PW92 = {
+    False: (
+        (0.031091, 0.21370, 7.5957, 3.5876, 1.6382, 0.49294),
+        (0.015545, 0.20548, 14.1189, 6.1977, 3.3662, 0.62517),
+        (0.016887, 0.11125, 10.357, 3.6231, 0.88026, 0.49671),
+    ),
+    True: (
+        (0.0310907, 0.21370, 7.5957, 3.5876, 1.6382, 0.49294),
+        (0.01554535, 0.20548, 14.1189, 6.1977, 3.3662, 0.62517),
+        (0.0168869, 0.11125, 10.357, 3.6231, 0.88026, 0.49671),
+    ),
+}
+# second derivative of the spin interpolation at zeta = 0, as published and exact
+_CURVATURE = {False: 1.709921, True: 4.0 / (9.0 * (2.0 ** (1.0 / 3.0) - 1.0))}
+
+
+def _pw92_g(variables: DensityVariables, parameters: tuple[float, ...]) -> Tensor:
+    """Equation (10) of Perdew and Wang (1992)."""
+    a, alpha1, beta1, beta2, beta3, beta4 = (2.0 * parameters[0], *parameters[1:])
+    x, rs = variables.sqrt_rs, variables.rs
+    q = ((a * beta1) + (a * beta3) * rs) * x + ((a * beta2) + (a * beta4) * rs) * rs
+    return (-a - (a * alpha1) * rs) * torch.log1p(q.reciprocal())
+
+
+def pw92_energy(variables: DensityVariables, modified: bool) -> Tensor:
+    """PW92 correlation energy per electron, (..., nr); ``modified`` as in PW92Correlation."""
+    unpolarized, ferromagnetic, stiffness = _PW92[modified]
+    energy = _pw92_g(variables, unpolarized)
+    if not variables.polarized:
+        return energy
+    f = variables.spin_interpolation
+    zeta4 = variables.zeta.square().square()
+    difference = _pw92_g(variables, ferromagnetic) - energy
+    alpha = _pw92_g(variables, stiffness) * (-1.0 / _CURVATURE[modified])
+    return energy + f * (alpha + zeta4 * (difference - alpha))
+
+
+class PW92Correlation(XCFunctional):
+    """Correlation of the uniform gas, Perdew and Wang, Phys. Rev. B 45, 13244 (1992).
+
+    Parameters
+    ----------
+    modified : bool
+        False: the constants as published (libxc's ``lda_c_pw``). True: the same constants with
+        more digits (``lda_c_pw_mod``), on which PBE correlation is built.
+    """
+
+    family = 1
+
+    def __init__(self, modified: bool = False) -> None:
+        super().__init__()
+        self.modified = modified
+        self.name = "lda_c_pw_mod" if modified else "lda_c_pw"
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        return variables.density * pw92_energy(variables, self.modified)
+
+
+# A, b, c, x0: unpolarised, fully polarised, spin stiffness
+_VWN = (
+    (0.0310907, 3.72744, 12.9352, -0.10498),
+    (0.01554535, 7.06042, 18.0578, -0.325),
+    (-1.0 / (6.0 * math.pi**2), 1.13107, 13.0045, -0.0047584),
+)
+
+
+def _vwn_g(variables: DensityVariables, parameters: tuple[float, ...]) -> Tensor:
+    """Equation (4.4) of Vosko, Wilk and Nusair (1980), in Hartree."""
+    a, b, c, x0 = parameters
+    q = math.sqrt(4.0 * c - b * b)
+    x, rs = variables.sqrt_rs, variables.rs
+    polynomial = rs + b * x + c
+    arctangent = torch.atan(q / (2.0 * x + b))
+    shifted = b * x0 / (x0 * x0 + b * x0 + c)
+    return a * (
+        torch.log(rs / polynomial)
+        + (2.0 * b / q * (1.0 - shifted * (b + 2.0 * x0) / b)) * arctangent
+        - shifted * torch.log((x - x0).square() / polynomial)
+    )
+
+
+class VWNCorrelation(XCFunctional):
+    """Correlation of the uniform gas, Vosko, Wilk and Nusair, Can. J. Phys. 58, 1200 (1980).
+
+    Their form V, fitted to the quantum Monte Carlo energies; libxc's ``lda_c_vwn``.
+    """
+
+    family = 1
+    name = "lda_c_vwn"
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        energy = _vwn_g(variables, _VWN[0])
+        if variables.polarized:
+            f = variables.spin_interpolation
+            zeta4 = variables.zeta.square().square()
+            difference = _vwn_g(variables, _VWN[1]) - energy
+            alpha = _vwn_g(variables, _VWN[2]) * (1.0 / _CURVATURE[True])
+            energy = energy + f * (alpha + zeta4 * (difference - alpha))
+        return variables.density * energy
+
+
+class Teter93(XCFunctional):
+    """Rational fit of exchange and correlation by Teter; libxc's ``lda_xc_teter93``.
+
+    Goedecker, Teter and Hutter, Phys. Rev. B 54, 1703 (1996), appendix: the functional that the
+    GTH LDA ("pade") pseudopotentials were made with.
+    """
+
+    family = 1
+    name = "Teter93"
+
+    _A = (0.4581652932831429, 2.217058676663745, 0.7405551735357053, 0.01968227878617998)
+    _A_SPIN = (0.119086804055547, 0.6157402568883345, 0.1574201515892867, 0.003532336663397157)
+    _B = (1.0, 4.504130959426697, 1.110667363742916, 0.02359291751427506)
+    _B_SPIN = (0.0, 0.2673612973836267, 0.2052004607777787, 0.004200005045691381)
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        rs = variables.rs
+        numerator = _cubic(rs, self._A)
+        denominator = _cubic(rs, self._B)
+        if variables.polarized:
+            f = variables.spin_interpolation
+            numerator = numerator + f * _cubic(rs, self._A_SPIN)
+            denominator = denominator + f * _cubic(rs, self._B_SPIN)
+        return -variables.density * numerator / (denominator * rs)
+
+
+def _cubic(x: Tensor, coefficients: tuple[float, float, float, float]) -> Tensor:
+    c0, c1, c2, c3 = coefficients
+    return c0 + x * (c1 + x * (c2 + x * c3))

@@ -1,0 +1,44 @@
+"""PBE and its relatives as whole functionals: exchange plus correlation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import SumXC
+from .gga_correlation import BETA_PBE, PBECorrelation
+from .gga_exchange import KAPPA_PBE, MU_PBE, PBEExchange
+
+__all__ = ["PBE"]
+
+
+class PBE(SumXC):
+    """The functional of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996).
+
+    Parameters
+    ----------
+    kappa, mu : float or Tensor
+        Constants of exchange, see :class:`~deepchem_xc.xc.PBEExchange`.
+    beta : float or Tensor
+        Constant of correlation, see :class:`~deepchem_xc.xc.PBECorrelation`.
+    trainable : bool
+        Makes the three constants parameters.
+    name : str
+        Name of the result.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> [name for name, _ in PBE(trainable=True).named_parameters()]
+    ['terms.0.kappa', 'terms.0.mu', 'terms.1.beta']
+    """
+
+    def __init__(
+        self,
+        kappa: float | Tensor = KAPPA_PBE,
+        mu: float | Tensor = MU_PBE,
+        beta: float | Tensor = BETA_PBE,
+        trainable: bool = False,
+        name: str = "PBE",
+    ) -> None:
+        exchange = PBEExchange(kappa, mu, trainable)
+        super().__init__(exchange, PBECorrelation(beta, trainable), name=name)

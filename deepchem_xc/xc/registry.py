@@ -1,0 +1,125 @@
+"""Functionals by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+
+from ._deepchem import BaseXC
+from .base import SumXC, XCFunctional
+from .gga_correlation import BETA_PBESOL, LYPCorrelation, PBECorrelation
+from .gga_exchange import (
+    KAPPA_REVPBE,
+    MU_PBESOL,
+    B88Exchange,
+    PBEExchange,
+    RPBEExchange,
+)
+from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
+from .pbe import PBE
+
+__all__ = ["get_xc"]
+
+# names under which people know whole functionals
+_COMMON: dict[str, Callable[[], XCFunctional]] = {
+    "LDA": lambda: SumXC(SlaterExchange(), PW92Correlation(), name="LDA"),
+    "Teter93": Teter93,
+    "PBE": PBE,
+    "PBEsol": lambda: PBE(mu=MU_PBESOL, beta=BETA_PBESOL, name="PBEsol"),
+    "revPBE": lambda: PBE(kappa=KAPPA_REVPBE, name="revPBE"),
+    "RPBE": lambda: SumXC(RPBEExchange(), PBECorrelation(), name="RPBE"),
+    "BLYP": lambda: SumXC(B88Exchange(), LYPCorrelation(), name="BLYP"),
+}
+
+# libxc identifiers that are written in torch here
+_NATIVE: dict[str, Callable[[], XCFunctional]] = {
+    "lda_x": SlaterExchange,
+    "lda_c_pw": PW92Correlation,
+    "lda_c_pw_mod": lambda: PW92Correlation(modified=True),
+    "lda_c_vwn": VWNCorrelation,
+    "lda_xc_teter93": Teter93,
+    "gga_x_pbe": PBEExchange,
+    "gga_x_pbe_sol": lambda: PBEExchange(mu=MU_PBESOL, name="gga_x_pbe_sol"),
+    "gga_x_pbe_r": lambda: PBEExchange(kappa=KAPPA_REVPBE, name="gga_x_pbe_r"),
+    "gga_x_rpbe": RPBEExchange,
+    "gga_x_b88": B88Exchange,
+    "gga_c_pbe": PBECorrelation,
+    "gga_c_pbe_sol": lambda: PBECorrelation(beta=BETA_PBESOL, name="gga_c_pbe_sol"),
+    "gga_c_lyp": LYPCorrelation,
+}
+
+_TERM = re.compile(
+    r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>[\d.]+(?:e[+-]?\d+)?)\s*\*\s*)?(?P<name>[a-z]\w*)\s*",
+    re.IGNORECASE,
+)
+
+
+def get_xc(xc: str | BaseXC) -> BaseXC:
+    """Exchange-correlation functional by name.
+
+    Parameters
+    ----------
+    xc : str or BaseXC
+        - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
+          "revPBE", "RPBE", "BLYP";
+        - a libxc identifier such as "lda_x" or "gga_c_pbe";
+        - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe";
+        - a functional, which is returned as it is.
+
+        Upper and lower case are the same.
+
+    Returns
+    -------
+    BaseXC
+        An :class:`~deepchem_xc.xc.XCFunctional` for every string: written in torch where this
+        package has it, else libxc's.
+
+    Raises
+    ------
+    ValueError
+        For a name that is neither common nor known to libxc, for a sum that cannot be read, and
+        for libxc functionals that need more than density, gradient and kinetic energy density.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import get_xc
+    >>> get_xc("pbe").name
+    'PBE'
+    >>> get_xc("gga_x_pbe+gga_c_pbe").family
+    2
+    >>> get_xc("0.5*lda_x").name
+    '0.5*lda_x'
+    """
+    if isinstance(xc, BaseXC):
+        return xc
+    if not isinstance(xc, str):
+        raise TypeError(f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}")
+    terms: list[XCFunctional] = []
+    position = 0
+    while position < len(xc) or not terms:
+        match = _TERM.match(xc, position)
+        if match is None or (terms and match["sign"] is None):
+            raise ValueError(
+                f"cannot read the functional {xc!r} at {xc[position:]!r}; write a name such as "
+                "'PBE', or a sum of names with optional factors: '0.75*gga_x_pbe + gga_c_pbe'"
+            )
+        factor = float(match["factor"] or 1.0) * (-1.0 if match["sign"] == "-" else 1.0)
+        functional = _by_name(match["name"])
+        terms.append(functional if factor == 1.0 else factor * functional)
+        position = match.end()
+    return terms[0] if len(terms) == 1 else SumXC(*terms)
+
+
+def _by_name(name: str) -> XCFunctional:
+    for common, make in _COMMON.items():
+        if name.lower() == common.lower():
+            return make()
+    if name.lower() in _NATIVE:
+        return _NATIVE[name.lower()]()
+    close = difflib.get_close_matches(name.lower(), [*_NATIVE, *map(str.lower, _COMMON)], n=5)
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    raise ValueError(
+        f"unknown functional {name!r}.{hint} Valid are {', '.join(_COMMON)}, and libxc identifiers "
+        "such as lda_x, gga_x_pbe or mgga_x_scan, alone or in sums."
+    )

@@ -1,0 +1,256 @@
+"""What a functional is made of: the screened density and the quantities derived from it.
+
+A :class:`DensityVariables` is built once per evaluation. Everything on it is computed when first
+asked for and then kept, so that the terms of a sum (PBE exchange and PBE correlation, say) share
+the powers of the density and the reduced gradients.
+
+Screening
+---------
+Densities on a grid are zero, or slightly negative by round-off, in vacuum, where the derivatives
+of every functional diverge. With the threshold ``T`` (1e-15 / bohr^3, libxc's default) and
+``t = T / 10``:
+
+- a density ``n <= t`` is replaced by the constant ``t``, and its gradient by zero, so that nothing
+  depends on it;
+- a density ``n >= T`` is untouched, bit for bit;
+- between the two, a polynomial switch ``w(n)`` with three continuous derivatives joins them;
+- the energy density is multiplied by the switch of the total density, so that the energy of a
+  vacuum is exactly zero.
+
+The switch acts on the total density if there is one channel, on each channel if there are two.
+Value, first, second and third derivatives are therefore finite and continuous everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ._deepchem import SpinParam, ValGrad
+
+__all__ = ["DensityVariables"]
+
+# rs = (3 / (4 pi n))^(1/3), kF = (9 pi / 4)^(1/3) / rs
+_LOG_RS_SCALE = math.log(3.0 / (4.0 * math.pi))
+_KF_RS = (9.0 * math.pi / 4.0) ** (1.0 / 3.0)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Scalar product over the Cartesian axis of two (..., 3, nr) fields."""
+    return (a * b).sum(-2)
+
+
+class DensityVariables:
+    """Screened densities of one evaluation and everything functionals derive from them.
+
+    Parameters
+    ----------
+    densinfo : ValGrad or SpinParam[ValGrad]
+        Total density, or spin-up and spin-down densities. ``value`` and ``kin`` have the shape
+        (..., nr), ``grad`` has (..., 3, nr); atomic units. ``kin`` is the positive kinetic energy
+        density, sum_i f_i |grad psi_i|^2 / 2.
+    threshold : float
+        Densities below it are screened (see the head of this module), in 1 / bohr^3.
+
+    Raises
+    ------
+    ValueError
+        When a functional asks for the gradient or the kinetic energy density and ``densinfo`` has
+        none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import ValGrad
+    >>> from deepchem_xc.xc.variables import DensityVariables
+    >>> v = DensityVariables(ValGrad(value=torch.tensor([0.1, 0.2], dtype=torch.float64)))
+    >>> v.polarized, v.rs.shape
+    (False, torch.Size([2]))
+    """
+
+    def __init__(self, densinfo: ValGrad | SpinParam, threshold: float = 1e-15) -> None:
+        self.densinfo = densinfo
+        self.polarized = not isinstance(densinfo, ValGrad)
+        self.threshold = threshold
+        self._floor = 0.1 * threshold
+
+    # densities ------------------------------------------------------------------------------
+
+    @cached_property
+    def raw_density(self) -> Tensor:
+        """Density as given: (..., nr), or (2, ..., nr) with two channels."""
+        if self.polarized:
+            return torch.stack((self.densinfo.u.value, self.densinfo.d.value))
+        return self.densinfo.value
+
+    @cached_property
+    def channel_weight(self) -> Tensor:
+        """Switch of each given density, 0 in vacuum and 1 above the threshold."""
+        width = self.threshold - self._floor
+        x = (self.raw_density * (1.0 / width) - self._floor / width).clamp(0.0, 1.0)
+        x2 = x * x
+        return x2 * x2 * ((35.0 - 84.0 * x) + x2 * (70.0 - 20.0 * x))
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """Factor of the energy density, (..., nr): 0 only where all channels are empty."""
+        if self.polarized:
+            up, down = self.channel_weight.unbind(0)
+            return up + down - up * down
+        return self.channel_weight
+
+    @cached_property
+    def spin_densities(self) -> Tensor:
+        """Screened up and down densities, (2, ..., nr); only with two channels."""
+        self._need_two_channels("spin_densities")
+        return self._floor + (self.raw_density - self._floor) * self.channel_weight
+
+    @cached_property
+    def density(self) -> Tensor:
+        """Screened total density, (..., nr)."""
+        if self.polarized:
+            return self.spin_densities.sum(0)
+        # the derivative at the floor is removed by the weight of the energy
+        return self.raw_density.clamp(min=self._floor)
+
+    @cached_property
+    def scaled_density(self) -> Tensor:
+        """Densities of the spin scaling relation: n, or (2 n_up, 2 n_down) stacked in front."""
+        return 2.0 * self.spin_densities if self.polarized else self.density
+
+    @cached_property
+    def sqrt_rs(self) -> Tensor:
+        """Square root of the Wigner-Seitz radius of the total density, (..., nr)."""
+        # exp(log) is several times cheaper than pow, and so are its derivatives
+        return torch.exp(torch.log(self.density) * (-1.0 / 6.0) + _LOG_RS_SCALE / 6.0)
+
+    @cached_property
+    def rs(self) -> Tensor:
+        """Wigner-Seitz radius of the total density, (..., nr), bohr."""
+        return self.sqrt_rs * self.sqrt_rs
+
+    @cached_property
+    def scaled_rs(self) -> Tensor:
+        """Wigner-Seitz radius of :attr:`scaled_density`."""
+        if self.polarized:
+            return torch.exp(torch.log(self.scaled_density) * (-1.0 / 3.0) + _LOG_RS_SCALE / 3.0)
+        return self.rs
+
+    # spin polarisation ------------------------------------------------------------------------
+
+    @cached_property
+    def zeta(self) -> Tensor:
+        """Relative polarisation (n_up - n_down) / n, (..., nr); only with two channels."""
+        up, down = self.spin_densities.unbind(0)
+        return (up - down) / self.density
+
+    @cached_property
+    def one_plus_minus_zeta(self) -> Tensor:
+        """1 + zeta and 1 - zeta, (2, ..., nr), without cancellation for a nearly empty channel."""
+        return self.scaled_density / self.density
+
+    @cached_property
+    def cbrt_one_plus_minus_zeta(self) -> Tensor:
+        """Cubic roots of 1 + zeta and 1 - zeta, (2, ..., nr)."""
+        self._need_two_channels("cbrt_one_plus_minus_zeta")
+        return self.rs / self.scaled_rs
+
+    @cached_property
+    def spin_interpolation(self) -> Tensor:
+        """[(1+zeta)^(4/3) + (1-zeta)^(4/3) - 2] / (2^(4/3) - 2), (..., nr)."""
+        total = (self.one_plus_minus_zeta * self.cbrt_one_plus_minus_zeta).sum(0)
+        return (total - 2.0) * (1.0 / (2.0 ** (4.0 / 3.0) - 2.0))
+
+    @cached_property
+    def spin_scaling(self) -> Tensor:
+        """phi = [(1+zeta)^(2/3) + (1-zeta)^(2/3)] / 2, (..., nr)."""
+        return self.cbrt_one_plus_minus_zeta.square().mean(0)
+
+    # gradients --------------------------------------------------------------------------------
+
+    @cached_property
+    def gradients(self) -> tuple[Tensor, ...]:
+        """Density gradients as given, one (..., 3, nr) tensor a channel."""
+        channels = (self.densinfo.u, self.densinfo.d) if self.polarized else (self.densinfo,)
+        if any(channel.grad is None for channel in channels):
+            raise ValueError(
+                "this functional needs the gradient of the density, but densinfo.grad is None: "
+                "give ValGrad(value=(..., nr), grad=(..., 3, nr)) for every spin channel"
+            )
+        for channel in channels:
+            expected = (*channel.value.shape[:-1], 3, channel.value.shape[-1])
+            if tuple(channel.grad.shape) != expected:
+                raise ValueError(
+                    f"densinfo.grad has the shape {tuple(channel.grad.shape)}; for a density of "
+                    f"shape {tuple(channel.value.shape)} it must be {expected}"
+                )
+        return tuple(channel.grad for channel in channels)
+
+    @cached_property
+    def spin_sigma(self) -> Tensor:
+        """Screened |grad n_up|^2 and |grad n_down|^2, (2, ..., nr); only with two channels."""
+        self._need_two_channels("spin_sigma")
+        up, down = self.gradients
+        return torch.stack((_dot(up, up), _dot(down, down))) * self.channel_weight.square()
+
+    @cached_property
+    def sigma_up_down(self) -> Tensor:
+        """Screened grad n_up . grad n_down, (..., nr); only with two channels."""
+        self._need_two_channels("sigma_up_down")
+        return _dot(*self.gradients) * self.channel_weight.prod(0)
+
+    @cached_property
+    def sigma(self) -> Tensor:
+        """Squared gradient of the total density, (..., nr)."""
+        if self.polarized:
+            return self.spin_sigma.sum(0) + 2.0 * self.sigma_up_down
+        (gradient,) = self.gradients
+        return _dot(gradient, gradient)
+
+    @cached_property
+    def _sigma_over_density2(self) -> Tensor:
+        return self.sigma / self.density.square()
+
+    @cached_property
+    def scaled_s2(self) -> Tensor:
+        """Squared reduced gradient s^2 = [|grad n| / (2 kF n)]^2 of :attr:`scaled_density`."""
+        if self.polarized:
+            ratio = 4.0 * self.spin_sigma / self.scaled_density.square()
+        else:
+            ratio = self._sigma_over_density2
+        return ratio * self.scaled_rs.square() * (0.25 / _KF_RS**2)
+
+    @cached_property
+    def phi2_t2(self) -> Tensor:
+        """phi^2 t^2 = [|grad n| / (2 ks n)]^2, ks = sqrt(4 kF / pi), (..., nr)."""
+        return self._sigma_over_density2 * self.rs * (math.pi / 16.0 / _KF_RS)
+
+    # kinetic energy density -------------------------------------------------------------------
+
+    @cached_property
+    def raw_tau(self) -> Tensor:
+        """Kinetic energy density as given: (..., nr), or (2, ..., nr) with two channels."""
+        channels = (self.densinfo.u, self.densinfo.d) if self.polarized else (self.densinfo,)
+        if any(channel.kin is None for channel in channels):
+            raise ValueError(
+                "this meta-GGA needs the kinetic energy density, but densinfo.kin is None: give "
+                "ValGrad(value=..., grad=..., kin=...) with kin = sum_i f_i |grad psi_i|^2 / 2 of "
+                "shape (..., nr) for every spin channel"
+            )
+        taus = tuple(channel.kin for channel in channels)
+        return torch.stack(taus) if self.polarized else taus[0]
+
+    @cached_property
+    def tau(self) -> Tensor:
+        """Screened kinetic energy density, (..., nr) or (2, ..., nr)."""
+        return self.raw_tau * self.channel_weight
+
+    def _need_two_channels(self, what: str) -> None:
+        if not self.polarized:
+            raise ValueError(
+                f"{what} exists only with two spin channels; test `polarized` first, or give "
+                "SpinParam(u=ValGrad(...), d=ValGrad(...))"
+            )
