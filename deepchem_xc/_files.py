@@ -1,0 +1,90 @@
+"""Where reference results are found, and how results are written without ever being half there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def data_file(name: str) -> Path:
+    """Path of a file of the project's ``data/`` folder, in a checkout or in an installed package.
+
+    Parameters
+    ----------
+    name
+        File name, for example ``"gpaw_eos.json"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither the checkout nor the installed package has this file.
+
+    Examples
+    --------
+    >>> data_file("gpaw_eos.json").name
+    'gpaw_eos.json'
+    """
+    checkout = Path(__file__).resolve().parents[1] / "data" / name
+    if checkout.is_file():
+        return checkout
+    try:
+        installed = importlib.metadata.files("deepchem-xc") or []
+    except importlib.metadata.PackageNotFoundError:
+        installed = []
+    for entry in installed:
+        # setup.cfg installs data/*.json into <prefix>/share/deepchem_xc.
+        if entry.parts[-3:] == ("share", "deepchem_xc", name):
+            return Path(str(entry.locate()))
+    raise FileNotFoundError(
+        f"data file {name!r} is neither in {checkout.parent} nor among the installed files of "
+        "deepchem-xc; install the package from a complete checkout"
+    )
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON so that ``path`` holds either the old or the new content, never a part of it.
+
+    Parameters
+    ----------
+    path
+        Destination; missing parent folders are made.
+    content
+        Anything ``json`` can write. NaN and infinity are refused, since other readers of JSON do.
+
+    Raises
+    ------
+    ValueError
+        If ``content`` holds NaN or infinity.
+    OSError
+        If the file cannot be written (a full disk, for example); ``path`` is then as it was.
+
+    Examples
+    --------
+    >>> import tempfile, json
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "new" / "result.json"
+    ...     write_json(path, {"energy": -1.5})
+    ...     json.loads(path.read_text())
+    {'energy': -1.5}
+    """
+    path = Path(path)
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; a result is as readable as any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

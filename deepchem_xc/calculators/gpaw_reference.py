@@ -1,0 +1,321 @@
+"""Equations of state computed with GPAW (plane waves, PAW, PBE): the numbers to compare with.
+
+The results of :func:`run_gpaw_eos` with the default settings are kept in ``data/gpaw_eos.json``
+(read them with :func:`load_gpaw_eos`); computing them anew takes about half an hour on one core.
+Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import ase.build
+import numpy as np
+from ase import Atoms
+from ase.eos import EquationOfState
+from ase.units import GPa, J, m
+from numpy.typing import NDArray
+
+from deepchem_xc._files import data_file, write_json
+
+#: Volumes (areas, for graphene) in units of that of ``GpawSettings.a``.
+SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
+
+
+@dataclass(frozen=True)
+class GpawSettings:
+    """One crystal and how GPAW computes it.
+
+    Attributes
+    ----------
+    structure
+        ``"fcc"`` or ``"graphene"``.
+    symbol
+        Chemical symbol.
+    a
+        Lattice constant (Angstrom) at scale 1.
+    ecut
+        Plane-wave cutoff (eV).
+    kpts
+        Gamma-centred mesh.
+    nbands
+        Number of bands. Always given: GPAW's default is limited by the number of bound partial
+        waves and leaves fcc Ca without an empty band, 12 meV too high in energy.
+    magmom
+        Initial moment per atom (mu_B); zero computes without spin polarisation.
+    width
+        Fermi-Dirac width (eV).
+    vacuum
+        Height of the cell (Angstrom) of a layer.
+    """
+
+    structure: Literal["fcc", "graphene"]
+    symbol: str
+    a: float
+    ecut: float
+    kpts: tuple[int, int, int]
+    nbands: int
+    magmom: float = 0.0
+    width: float = 0.1
+    vacuum: float | None = None
+
+    def atoms(self, scale: float = 1.0) -> Atoms:
+        """Return the primitive cell with its volume (area, for a layer) times ``scale``.
+
+        Examples
+        --------
+        >>> layer = GPAW_SETTINGS["graphene"]
+        >>> ratio = layer.atoms(1.06).get_volume() / layer.atoms().get_volume()
+        >>> print(f"{ratio:.6f}")
+        1.060000
+        """
+        if self.structure == "graphene":
+            # `vacuum` is what ASE puts on either side.
+            half = (self.vacuum or 0.0) / 2
+            atoms = ase.build.graphene(f"{self.symbol}2", a=self.a * scale**0.5, vacuum=half)
+            atoms.pbc = True
+        else:
+            atoms = ase.build.bulk(self.symbol, "fcc", a=self.a * scale ** (1 / 3))
+        if self.magmom:
+            atoms.set_initial_magnetic_moments([self.magmom] * len(atoms))
+        return atoms
+
+
+#: Settings of the committed reference; ``data/README.md`` shows how far they are converged.
+GPAW_SETTINGS: Mapping[str, GpawSettings] = {
+    "Al": GpawSettings("fcc", "Al", a=4.04, ecut=600, kpts=(24, 24, 24), nbands=4),
+    "Ca": GpawSettings("fcc", "Ca", a=5.527, ecut=700, kpts=(20, 20, 20), nbands=12),
+    "graphene": GpawSettings(
+        "graphene", "C", a=2.467, ecut=800, kpts=(24, 24, 1), nbands=10, vacuum=15.0
+    ),
+    "Ni": GpawSettings("fcc", "Ni", a=3.52, ecut=800, kpts=(16, 16, 16), nbands=12, magmom=0.7),
+}
+
+
+def load_gpaw_eos(path: str | Path | None = None) -> dict[str, Any]:
+    """Read equations of state written by :func:`run_gpaw_eos`.
+
+    Parameters
+    ----------
+    path
+        File to read; by default the reference that comes with the project.
+
+    Returns
+    -------
+    dict
+        ``{system: {"settings", "versions", "points", "fit"}}``; ``points`` is a list of
+        ``scale``, ``volume`` (Angstrom^3), ``area`` (Angstrom^2, layers only), ``energy`` (eV,
+        extrapolated to zero width), ``free_energy`` (eV), ``magmom`` (mu_B per cell), ``steps``
+        of the SCF, ``irreducible_kpoints``, ``seconds`` and ``cpu_seconds``; ``fit`` holds, for
+        ``"energy"`` and ``"free_energy"`` separately, what :func:`fit_eos` returns.
+
+    Examples
+    --------
+    >>> fit = load_gpaw_eos()["Al"]["fit"]["energy"]
+    >>> print(f"{fit['a']:.3f} Angstrom, {fit['bulk_modulus']:.0f} GPa")
+    4.042 Angstrom, 77 GPa
+    """
+    path = data_file("gpaw_eos.json") if path is None else Path(path)
+    try:
+        results: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not a file of GPAW results ({error}); remove it and run again"
+        ) from error
+    return results
+
+
+def fit_eos(structure: str, points: Iterable[Mapping[str, Any]], energy: str) -> dict[str, float]:
+    r"""Fit an equation of state to energy-volume points.
+
+    Parameters
+    ----------
+    structure
+        ``"fcc"``: third-order Birch-Murnaghan [1]_ through ASE. ``"graphene"``: its
+        two-dimensional form; with the Eulerian strain :math:`f = (A_0/A - 1)/2`,
+        :math:`E = E_0 + 2 A_0 B f^2 + c f^3`, a cubic polynomial in :math:`1/A`.
+    points
+        At least four of the points described in :func:`load_gpaw_eos`.
+    energy
+        ``"energy"`` or ``"free_energy"``.
+
+    Returns
+    -------
+    dict
+        ``a`` (lattice constant, Angstrom), ``minimum`` (eV), ``residual`` (root mean square,
+        eV) and either ``volume`` (Angstrom^3) and ``bulk_modulus`` (GPa), or ``area``
+        (Angstrom^2) and ``layer_modulus`` (A d^2E/dA^2, N/m).
+
+    Raises
+    ------
+    ValueError
+        If the minimum does not lie between the points.
+
+    References
+    ----------
+    .. [1] F. Birch, Phys. Rev. 71, 809 (1947).
+
+    Examples
+    --------
+    A layer whose energy is exactly of this form:
+
+    >>> areas = np.linspace(4.9, 5.5, 7)
+    >>> points = [{"area": A, "energy": 2 * 5.2 * 13.0 * ((5.2 / A - 1) / 2) ** 2} for A in areas]
+    >>> fit = fit_eos("graphene", points, "energy")
+    >>> print(f"{fit['area']:.3f} {fit['layer_modulus'] * J / m**2:.3f}")
+    5.200 13.000
+    """
+    key = "area" if structure == "graphene" else "volume"
+    points = sorted(points, key=lambda point: point[key])
+    energies = np.array([point[energy] for point in points])
+    size = np.array([point[key] for point in points])
+    if len(points) < 4:
+        raise ValueError(f"an equation of state needs at least 4 points, {len(points)} given")
+    if np.argmin(energies) in (0, len(points) - 1):
+        raise ValueError(
+            f"the lowest energy is at the end of the range {size[0]:.3f}..{size[-1]:.3f}; "
+            "move the range so that it encloses the minimum"
+        )
+    if structure == "graphene":
+        return _fit_layer(size, energies)
+    fit = EquationOfState(size, energies, eos="birchmurnaghan")
+    volume, minimum, modulus = fit.fit(warn=False)
+    residual = np.sqrt(np.mean((fit.func(size, *fit.eos_parameters) - energies) ** 2))
+    return {
+        "a": float((4 * volume) ** (1 / 3)),
+        "volume": float(volume),
+        "bulk_modulus": float(modulus / GPa),
+        "minimum": float(minimum),
+        "residual": float(residual),
+    }
+
+
+def _fit_layer(areas: NDArray[np.float64], energies: NDArray[np.float64]) -> dict[str, float]:
+    # x is small, so that the polynomial's coefficients are well conditioned.
+    middle = float(areas.mean())
+    x = middle / areas - 1
+    coefficients = np.polynomial.polynomial.polyfit(x, energies, 3)
+    _, c1, c2, c3 = coefficients
+    root = np.sqrt(max(c2**2 - 3 * c1 * c3, 0.0))
+    # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
+    lowest = -c1 / (c2 + root)
+    area = middle / (1 + lowest)
+    # A d2E/dA2 = u^3 d2E/du2 with u = 1/A, where d2E/dx2 = 2 root.
+    modulus = (1 + lowest) ** 3 * 2 * root / middle
+    fitted = np.polynomial.polynomial.polyval(x, coefficients)
+    return {
+        "a": float(np.sqrt(2 * area / np.sqrt(3))),
+        "area": float(area),
+        "layer_modulus": float(modulus / (J / m**2)),
+        "minimum": float(np.polynomial.polynomial.polyval(lowest, coefficients)),
+        "residual": float(np.sqrt(np.mean((fitted - energies) ** 2))),
+    }
+
+
+def run_gpaw_eos(
+    systems: Iterable[str] = tuple(GPAW_SETTINGS),
+    settings: Mapping[str, GpawSettings] | None = None,
+    path: str | Path = "gpaw_eos.json",
+    on_point: Callable[[str, dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Compute equations of state with GPAW, resuming where an earlier run stopped.
+
+    Parameters
+    ----------
+    systems
+        Names of the systems to compute, in this order.
+    settings
+        Settings by name; by default :data:`GPAW_SETTINGS`.
+    path
+        Results file. It is rewritten after every point. Points it already has with the same
+        settings and the same versions are kept; other systems in it are left alone.
+    on_point
+        Called with the system's name and the point (see :func:`load_gpaw_eos`) for each of
+        the points, also those that were there already.
+
+    Returns
+    -------
+    dict
+        The content of the file, see :func:`load_gpaw_eos`.
+
+    Raises
+    ------
+    ValueError
+        If a name is not among the settings, or the file holds something else.
+    ImportError
+        If GPAW is not installed.
+    gpaw.KohnShamConvergenceError
+        If a calculation does not converge.
+
+    Notes
+    -----
+    GPAW runs faster with one thread: set ``OMP_NUM_THREADS=1``.
+    """
+    settings = GPAW_SETTINGS if settings is None else settings
+    systems = list(systems)
+    unknown = [name for name in systems if name not in settings]
+    if unknown:
+        raise ValueError(f"unknown systems {unknown}; there are settings for {list(settings)}")
+    if find_spec("gpaw") is None:
+        raise ImportError("GPAW is not installed; in a checkout, 'make gpaw' compiles it")
+    path = Path(path)
+    results = load_gpaw_eos(path) if path.exists() else {}
+    versions = {name: version(name) for name in ("gpaw", "gpaw-data", "ase", "numpy")}
+
+    for name in systems:
+        # Through JSON, so that tuples compare equal with what was read.
+        used = json.loads(json.dumps({"xc": "PBE", **asdict(settings[name])}))
+        entry = results.get(name, {})
+        if entry.get("settings") != used or entry.get("versions") != versions:
+            entry = {"settings": used, "versions": versions, "points": []}
+        done = {point["scale"]: point for point in entry["points"]}
+        for scale in SCALES:
+            if scale not in done:
+                done[scale] = _gpaw_point(settings[name], scale)
+                entry["points"] = [done[s] for s in SCALES if s in done]
+                results[name] = entry
+                write_json(path, results)
+            if on_point is not None:
+                on_point(name, done[scale])
+        if "fit" not in entry:
+            structure = settings[name].structure
+            entry["fit"] = {
+                energy: fit_eos(structure, entry["points"], energy)
+                for energy in ("energy", "free_energy")
+            }
+            write_json(path, results)
+    return results
+
+
+def _gpaw_point(settings: GpawSettings, scale: float) -> dict[str, Any]:
+    from gpaw import GPAW, PW, FermiDirac
+
+    atoms = settings.atoms(scale)
+    wall, cpu = time.perf_counter(), time.process_time()
+    atoms.calc = GPAW(
+        mode=PW(settings.ecut),
+        xc="PBE",
+        kpts={"size": settings.kpts, "gamma": True},
+        nbands=settings.nbands,
+        occupations=FermiDirac(settings.width),
+        convergence={"energy": 1e-6, "density": 1e-6},
+        txt=None,
+    )
+    point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}
+    if settings.structure == "graphene":
+        point["area"] = point["volume"] / float(atoms.cell[2, 2])
+    point["energy"] = float(atoms.get_potential_energy())
+    point["free_energy"] = float(atoms.get_potential_energy(force_consistent=True))
+    point["magmom"] = float(atoms.get_magnetic_moment()) if settings.magmom else 0.0
+    point["steps"] = int(atoms.calc.get_number_of_iterations())
+    point["irreducible_kpoints"] = len(atoms.calc.get_ibz_k_points())
+    point["seconds"] = round(time.perf_counter() - wall, 2)
+    point["cpu_seconds"] = round(time.process_time() - cpu, 2)
+    return point
