@@ -1,0 +1,159 @@
+"""The total energy by term, and its derivatives at fixed orbitals: forces and stress."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.problem import KohnShamProblem, core_density
+from deepchem_xc.planewave.symmetry import symmetrize_forces, symmetrize_stress
+from deepchem_xc.planewave.terms.ewald import ewald_energy
+from deepchem_xc.planewave.terms.hartree import hartree_energy
+from deepchem_xc.planewave.terms.kinetic import kinetic_energy
+from deepchem_xc.planewave.terms.local import core_energy, local_energy, local_potential
+from deepchem_xc.planewave.terms.nonlocal_ import nonlocal_energy
+from deepchem_xc.planewave.terms.xc import xc_energy
+
+# Projectors of this many bytes stand in memory at once while energies are differentiated.
+_PROJECTOR_BYTES = 64 * 2**20
+
+
+def _k_chunks(problem: KohnShamProblem) -> list[slice]:
+    basis = problem.basis
+    one = 16 * max(1, problem.coupling.shape[0]) * basis.npw
+    step = max(1, _PROJECTOR_BYTES // one)
+    return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
+
+
+def ion_charges(problem: KohnShamProblem) -> Tensor:
+    """Valence charge of every atom, (natom,)."""
+    symbols = problem.basis.crystal.symbols
+    charges = [problem.pseudopotentials[symbol].valence for symbol in symbols]
+    return torch.tensor(charges, dtype=torch.float64, device=problem.basis.device)
+
+
+def _density_terms(
+    problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
+) -> dict[str, Tensor]:
+    """Terms that need no orbitals, on a basis that may be a strained copy of the problem's."""
+    pseudos = problem.pseudopotentials
+    crystal = basis.crystal
+    return {
+        "local": local_energy(basis, local_potential(basis, pseudos), density),
+        "hartree": hartree_energy(basis, density),
+        "xc": xc_energy(basis, problem.functional, density, core_density(basis, pseudos)),
+        "ewald": ewald_energy(crystal.lattice, crystal.positions, ion_charges(problem)),
+        "core": core_energy(basis, pseudos),
+    }
+
+
+def energy_terms(
+    problem: KohnShamProblem,
+    orbitals: Tensor,
+    numbers: Tensor,
+    density: Tensor,
+    entropy: Tensor,
+) -> dict[str, Tensor]:
+    """Energy by term for given orbitals and the density they make.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    numbers : Tensor
+        Electrons per state, (nspin, nk, nband), without the k-points' weights.
+    density : Tensor
+        (nspin, nG), bohr^-3.
+    entropy : Tensor
+        -TS of the occupations, 0-d.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Hartree per cell: kinetic, local, nonlocal, hartree, xc, ewald, core, entropy, total (their
+        sum without the entropy) and free (with it).
+    """
+    basis = problem.basis
+    weighted = numbers * basis.weights[:, None]
+    density_terms = _density_terms(problem, basis, density)
+    nonlocal_sum = basis.volume.new_zeros(())
+    for ks in _k_chunks(problem):
+        nonlocal_sum = nonlocal_sum + nonlocal_energy(
+            basis, problem.pseudopotentials, orbitals, weighted, ks
+        )
+    terms = {
+        "kinetic": kinetic_energy(basis, orbitals, weighted),
+        "local": density_terms["local"],
+        "nonlocal": nonlocal_sum,
+        "hartree": density_terms["hartree"],
+        "xc": density_terms["xc"],
+        "ewald": density_terms["ewald"],
+        "core": density_terms["core"],
+        "entropy": entropy,
+    }
+    terms["total"] = torch.stack([v for k, v in terms.items() if k != "entropy"]).sum()
+    terms["free"] = terms["total"] + entropy
+    return terms
+
+
+def forces_and_stress(
+    problem: KohnShamProblem, orbitals: Tensor, numbers: Tensor, density: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Forces and stress by differentiating the energy at fixed orbitals and occupations.
+
+    At self-consistency nothing else contributes (Hellmann and Feynman; for the stress O. H. Nielsen
+    and R. M. Martin, Phys. Rev. B 32, 3780 (1985)). The strain acts on a fixed set of plane waves.
+
+    Parameters
+    ----------
+    problem, orbitals, numbers, density
+        As for `energy_terms`.
+
+    Returns
+    -------
+    forces : Tensor
+        (natom, 3), Hartree/bohr, their sum removed, symmetrised.
+    stress : Tensor
+        dE/dstrain over the volume, (3, 3), Hartree/bohr^3, symmetrised.
+    """
+    basis = problem.basis
+    crystal = basis.crystal
+    symmetry = basis.kpoints.symmetry
+    lattice = crystal.lattice.detach()
+    volume = basis.volume.detach()
+    weighted = numbers * basis.weights[:, None]
+
+    strain = torch.zeros_like(lattice).requires_grad_()
+    positions = crystal.positions.detach().clone().requires_grad_()
+
+    def strained() -> PlaneWaveBasis:
+        deformed = lattice @ (torch.eye(3, dtype=lattice.dtype, device=lattice.device) + strain)
+        return basis.with_geometry(lattice=deformed, positions=positions)
+
+    with torch.enable_grad():
+        deformed = strained()
+        # The number of electrons in each plane wave stays; the volume they share changes.
+        carried = density.detach() * (volume / deformed.volume)
+        energy = sum(_density_terms(problem, deformed, carried).values())
+        energy = energy + kinetic_energy(deformed, orbitals.detach(), weighted)
+        totals = list(torch.autograd.grad(energy, (positions, strain)))
+        for ks in _k_chunks(problem):
+            deformed = strained()
+            energy = nonlocal_energy(
+                deformed, problem.pseudopotentials, orbitals.detach(), weighted, ks
+            )
+            if energy.requires_grad:
+                parts = torch.autograd.grad(energy, (positions, strain))
+                totals = [a + b for a, b in zip(totals, parts, strict=True)]
+    # Positions are reduced: x = r inv(lattice), so dE/dr = dE/dx inv(lattice)^T.
+    forces = -totals[0] @ torch.linalg.inv(lattice).T
+    forces = forces - forces.mean(0, keepdim=True)
+    stress = totals[1] / volume
+    stress = 0.5 * (stress + stress.T)
+    return (
+        symmetrize_forces(forces, crystal, symmetry),
+        symmetrize_stress(stress, crystal, symmetry),
+    )

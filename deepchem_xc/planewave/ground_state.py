@@ -1,0 +1,158 @@
+"""`scf`: one call from a structure, or a basis, to its ground state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from ase.units import Hartree
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.scf import solve
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import XCFunctional
+
+
+def scf(
+    target: Any,
+    functional: str | XCFunctional = "PBE",
+    *,
+    ecut: float | None = None,
+    kpts: Any = None,
+    pseudopotentials: Any = "gth-pbe",
+    occupations: Mapping[str, Any] | None = None,
+    spinpol: bool | None = None,
+    convergence: Mapping[str, Any] | None = None,
+    nbands: int | None = None,
+    fft_size: Sequence[int] | None = None,
+    symmetry: bool | None = None,
+    device: torch.device | str | None = None,
+    start: SCFResult | None = None,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> SCFResult:
+    """Self-consistent ground state of a crystal.
+
+    Parameters
+    ----------
+    target : ase.Atoms, pymatgen Structure, Crystal or PlaneWaveBasis
+        With a structure, `ecut`, the width of `occupations` and the energies of `convergence` are
+        in eV, as in `PlaneWaveDFT`. With a basis they are in Hartree, and `ecut`, `kpts`,
+        `fft_size`, `symmetry` and `device` are the basis's.
+    functional : str or XCFunctional, optional
+        A name (``"PBE"``), libxc identifiers (``"gga_x_pbe+gga_c_pbe"``) or a functional.
+    ecut : float
+        Plane-wave cutoff, eV.
+    kpts : optional
+        ``(4, 4, 4)`` (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``,
+        ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates.
+    pseudopotentials : optional
+        A family (``"gth-pbe"``), or a mapping from symbols to names or files.
+    occupations : mapping, optional
+        ``{"name": "fermi-dirac", "width": 0.1}``; also fixed, gaussian, methfessel-paxton and
+        marzari-vanderbilt, and ``"fixmagmom": True``. Fermi-Dirac of 0.1 eV by default.
+    spinpol : bool, optional
+        Two spin channels; by default if there are initial magnetic moments.
+    convergence : mapping, optional
+        ``{"energy": ..., "density": ..., "maxiter": ...}``: energy change and integrated density
+        error, both per valence electron, and the largest number of steps.
+    nbands : int, optional
+        Number of bands; chosen, and raised where needed, by default.
+    fft_size : (int, int, int), optional
+        Real-space grid.
+    symmetry : bool, optional
+        Use the crystal's symmetry (default) or none.
+    device : optional
+        ``"cuda"`` runs everything there.
+    start : SCFResult, optional
+        Start from this result's density and, where the plane waves agree, orbitals.
+    callback : callable, optional
+        Called after every step with a dict of its energy (Hartree) and errors.
+
+    Returns
+    -------
+    SCFResult
+        Energies, eigenvalues, density, forces, stress ... in Hartree atomic units.
+
+    Raises
+    ------
+    SCFConvergenceError
+        If the loop does not converge; it carries the history.
+    ValueError
+        For input that makes no sense; the message says what is valid.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=200.0, kpts=(2, 2, 2))
+    >>> result.density.shape
+    torch.Size([1, 20, 20, 20])
+    >>> bool(result.free_energy < -7.5)
+    True
+    """
+    if isinstance(target, PlaneWaveBasis):
+        given = {
+            name: value
+            for name, value in {
+                "ecut": ecut,
+                "kpts": kpts,
+                "fft_size": fft_size,
+                "symmetry": symmetry,
+                "device": device,
+            }.items()
+            if value is not None
+        }
+        if given:
+            raise ValueError(f"{sorted(given)} belong to the PlaneWaveBasis that was given.")
+        basis, unit = target, 1.0
+    else:
+        basis = make_basis(
+            target,
+            ecut,
+            (1, 1, 1) if kpts is None else kpts,
+            fft_size=fft_size,
+            symmetry=True if symmetry is None else symmetry,
+            device=device,
+        )
+        unit = 1.0 / Hartree
+    problem = make_problem(basis, functional, pseudopotentials, occupations, spinpol, unit)
+    density, orbitals = warm_start(problem, start)
+    return solve(
+        problem,
+        make_convergence(convergence, unit),
+        nbands=nbands,
+        density=density,
+        orbitals=orbitals if nbands is None else None,
+        callback=callback,
+    )
+
+
+def warm_start(
+    problem: KohnShamProblem, start: SCFResult | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Density and orbitals to start from.
+
+    The density follows the atoms: the difference between the old density and its superposed atoms
+    is added to the new superposition. Orbitals are taken over where the plane waves are the same.
+    """
+    if start is None:
+        return None, None
+    old, new = start.basis, problem.basis
+    if start.problem.nspin != problem.nspin or old.fft_size != new.fft_size:
+        return None, None
+    if not torch.equal(old.density_g, new.density_g):
+        return None, None
+    deformation = start.density_g - start.problem.atomic_density()
+    electrons_kept = deformation * (old.volume / new.volume).detach()
+    density = new.symmetrize(problem.atomic_density() + electrons_kept)
+    same = old.orbital_g.shape == new.orbital_g.shape and torch.equal(
+        old.orbital_g, new.orbital_g
+    )
+    same = same and torch.equal(old.k_coordinates, new.k_coordinates)
+    return density, start.orbitals if same else None

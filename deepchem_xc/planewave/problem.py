@@ -1,0 +1,159 @@
+"""One crystal's Kohn-Sham problem: everything the self-consistency loop does not change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
+from deepchem_xc.planewave.occupations import Smearing
+from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.terms.hartree import hartree_potential
+from deepchem_xc.planewave.terms.local import local_potential, superpose_atoms
+from deepchem_xc.planewave.terms.nonlocal_ import coupling_matrix, projectors
+from deepchem_xc.planewave.terms.xc import xc_potential
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import XCFunctional
+
+
+@dataclass(frozen=True, eq=False)
+class KohnShamProblem:
+    """A basis, a functional, pseudopotentials and how states are filled.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves, k-points and grid.
+    functional : XCFunctional
+        XC functional.
+    pseudopotentials : mapping of str to Pseudopotential
+        One for every species.
+    smearing : Smearing
+        Occupation numbers.
+    nspin : int
+        1, or 2 for collinear spin.
+    moment : float or None
+        Total magnetic moment to hold fixed, mu_B per cell; None lets it relax.
+    """
+
+    basis: PlaneWaveBasis
+    functional: XCFunctional
+    pseudopotentials: Mapping[str, Pseudopotential]
+    smearing: Smearing
+    nspin: int = 1
+    moment: float | None = None
+
+    @cached_property
+    def nelectrons(self) -> float:
+        """Valence electrons per cell."""
+        symbols = self.basis.crystal.symbols
+        return float(sum(self.pseudopotentials[symbol].valence for symbol in symbols))
+
+    @cached_property
+    def pieces(self) -> GridPieces:
+        """How this basis cuts its FFTs."""
+        return GridPieces(self.basis)
+
+    @cached_property
+    def local(self) -> Tensor:
+        """Local pseudopotential, (nG,), Hartree."""
+        return local_potential(self.basis, self.pseudopotentials)
+
+    @cached_property
+    def core(self) -> Tensor | None:
+        """Core density the functional sees, (nG,), bohr^-3; None if no potential has one."""
+        return core_density(self.basis, self.pseudopotentials)
+
+    @cached_property
+    def beta(self) -> Tensor:
+        """Nonlocal projectors, (nk, nproj, npw)."""
+        return projectors(self.basis, self.pseudopotentials)
+
+    @cached_property
+    def coupling(self) -> Tensor:
+        """Coupling of the projectors, (nproj, nproj), Hartree."""
+        return coupling_matrix(self.basis, self.pseudopotentials)
+
+    def effective_potential(self, density: Tensor) -> tuple[Tensor, Tensor]:
+        """Kohn-Sham potential of a density.
+
+        Parameters
+        ----------
+        density : Tensor
+            (nspin, nG), bohr^-3.
+
+        Returns
+        -------
+        potential : Tensor
+            (nspin, nG), Hartree.
+        correction : Tensor
+            0-d, Hartree: what, added to the sum of the occupied eigenvalues, gives the Hartree, XC,
+            kinetic, local and nonlocal energy up to second order in the density's error (the
+            functional of J. Harris, Phys. Rev. B 31, 1770 (1985)).
+        """
+        basis = self.basis
+        hartree = hartree_potential(basis, density)
+        energy, exchange_correlation = xc_potential(basis, self.functional, density, self.core)
+        double_counting = 0.5 * hartree + exchange_correlation
+        correction = energy - basis.volume * (double_counting.conj() * density).real.sum()
+        return self.local + hartree + exchange_correlation, correction
+
+    def hamiltonian(self, potential: Tensor) -> Hamiltonian:
+        """Hamiltonian with a local potential (nspin, nG), Hartree."""
+        return Hamiltonian(self.basis, potential, self.beta, self.coupling)
+
+    def atomic_density(self) -> Tensor:
+        """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3."""
+        basis = self.basis
+
+        def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+            return pseudo.atomic_density(q2)
+
+        if self.nspin == 1:
+            density = superpose_atoms(basis, self.pseudopotentials, form_factor).unsqueeze(0)
+        else:
+            symbols = basis.crystal.symbols
+            moments = basis.crystal.magnetic_moments or (0.0,) * len(symbols)
+            valence = [self.pseudopotentials[symbol].valence for symbol in symbols]
+            # An atom cannot hold more unpaired electrons than it has.
+            polarisation = torch.tensor(
+                [max(-1.0, min(1.0, m / z)) for m, z in zip(moments, valence, strict=True)],
+                dtype=torch.float64,
+                device=basis.device,
+            )
+            scale = 0.5 * torch.stack([1.0 + polarisation, 1.0 - polarisation])
+            density = superpose_atoms(basis, self.pseudopotentials, form_factor, scale)
+        return basis.symmetrize(density)
+
+    def default_nbands(self) -> int:
+        """Bands that hold the electrons, and some empty ones where occupations are smeared."""
+        largest = self.nelectrons / 2.0
+        if self.nspin == 2:
+            moments = self.basis.crystal.magnetic_moments or (0.0,)
+            unpaired = abs(self.moment) if self.moment is not None else abs(sum(moments))
+            largest += min(unpaired, self.nelectrons) / 2.0
+        occupied = math.ceil(largest - 1e-9)
+        if self.smearing.width == 0.0:
+            return occupied + (1 if self.nspin == 2 and self.moment is None else 0)
+        return occupied + max(3, math.ceil(0.15 * occupied))
+
+
+def core_density(
+    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]
+) -> Tensor | None:
+    """Core density of all atoms, (nG,), bohr^-3, or None where no pseudopotential carries one."""
+    if not any(pseudos[species].has_core_density for species in basis.crystal.species):
+        return None
+
+    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+        return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
+
+    return superpose_atoms(basis, pseudos, form_factor)

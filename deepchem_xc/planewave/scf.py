@@ -1,0 +1,260 @@
+"""The self-consistency loop: a fixed-point map of the density, and its driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.eigensolver import davidson, orthonormalize
+from deepchem_xc.planewave.hamiltonian import Hamiltonian, density_from_orbitals
+from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
+from deepchem_xc.planewave.occupations import Occupations, occupy
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.result import SCFResult
+
+# Davidson works on so many k-points at a time that its arrays take about this much memory.
+_DAVIDSON_BYTES = 64 * 2**20
+# The highest band may hold this much of an electron before more bands are added.
+_HIGHEST_OCCUPATION = 1e-6
+# States that hold less than this need not be converged and add nothing to the density.
+_OCCUPIED = 1e-10
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When the loop stops; all three must hold.
+
+    Parameters
+    ----------
+    energy : float
+        Change of the energy in one step, Hartree per valence electron.
+    density : float
+        Integral of |output - input density|, electrons per valence electron.
+    orbitals : float, optional
+        Residual norm of every occupied band, Hartree; ten times `density` by default.
+    maxiter : int
+        Largest number of steps.
+    """
+
+    energy: float = 1e-8
+    density: float = 1e-6
+    orbitals: float | None = None
+    maxiter: int = 100
+
+    @property
+    def orbital_tolerance(self) -> float:
+        """Residual norm of occupied bands at which the loop may stop, Hartree."""
+        return 10.0 * self.density if self.orbitals is None else self.orbitals
+
+
+class SCFConvergenceError(RuntimeError):
+    """The loop used up its steps. `history` holds one record for each of them."""
+
+    def __init__(self, message: str, history: list[dict[str, float]]) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+def starting_orbitals(hamiltonian: Hamiltonian, nband: int) -> Tensor:
+    """Lowest eigenvectors of H in a few plane waves, (nspin, nk, nband, npw).
+
+    A little noise gives every symmetry a part in the start: the eigensolver keeps what it is given.
+    """
+    basis = hamiltonian.basis
+    count = min(min(basis.npw_per_k), max(4 * nband, 60))
+    shape = (hamiltonian.nspin, basis.nk, nband, basis.npw)
+    orbitals = torch.zeros(shape, dtype=torch.complex128, device=basis.device)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    noise = torch.randn((nband, basis.npw, 2), dtype=torch.float64, generator=generator)
+    noise = torch.view_as_complex(noise).to(basis.device)
+    for spin in range(hamiltonian.nspin):
+        dense = [hamiltonian.dense(spin, k, count) for k in range(basis.nk)]
+        _, vectors = torch.linalg.eigh(torch.stack([matrix for matrix, _ in dense]))
+        for k, (_, chosen) in enumerate(dense):
+            orbitals[spin, k][:, chosen] = vectors[k, :, :nband].T
+    damping = basis.mask / (1.0 + basis.kinetic) ** 2
+    orbitals += 1e-2 * noise * damping.unsqueeze(1)
+    return orthonormalize(orbitals.flatten(0, 1)).view(shape)
+
+
+def more_bands(basis: PlaneWaveBasis, orbitals: Tensor, extra: int) -> Tensor:
+    """Append `extra` random smooth bands, orthogonal to the others."""
+    nspin, nk, nband, npw = orbitals.shape
+    generator = torch.Generator(device="cpu").manual_seed(nband)
+    noise = torch.randn((extra, npw, 2), dtype=torch.float64, generator=generator)
+    noise = torch.view_as_complex(noise).to(orbitals.device)
+    added = noise * (basis.mask / (1.0 + basis.kinetic) ** 2).unsqueeze(1)
+    stacked = torch.cat([orbitals, added.expand(nspin, nk, extra, npw)], dim=2)
+    return orthonormalize(stacked.flatten(0, 1)).view(nspin, nk, nband + extra, npw)
+
+
+def diagonalize(
+    hamiltonian: Hamiltonian,
+    orbitals: Tensor,
+    expansions: int,
+    tolerance: float,
+    wanted: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Improve all orbitals (nspin, nk, nband, npw) by `davidson`, a group of k-points at a time.
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        (nspin, nk, nband), (nspin, nk, nband, npw) and (nspin, nk, nband), Hartree.
+    """
+    basis = hamiltonian.basis
+    nspin, nk, nband, npw = orbitals.shape
+    step = max(1, _DAVIDSON_BYTES // (2 * (expansions + 1) * 16 * nband * npw))
+    eigenvalues = torch.empty((nspin, nk, nband), dtype=torch.float64, device=basis.device)
+    residuals = torch.empty_like(eigenvalues)
+    improved = torch.empty_like(orbitals)
+    for spin in range(nspin):
+        for first in range(0, nk, step):
+            ks = range(first, min(first + step, nk))
+            here = slice(ks.start, ks.stop)
+
+            def apply(block: Tensor, spin: int = spin, ks: range = ks) -> Tensor:
+                return hamiltonian.apply(block, spin, ks)
+
+            eigenvalues[spin, here], improved[spin, here], residuals[spin, here] = davidson(
+                apply, orbitals[spin, here], basis.kinetic[here], expansions, tolerance, wanted
+            )
+    return eigenvalues, improved, residuals
+
+
+def solve(
+    problem: KohnShamProblem,
+    convergence: Convergence | None = None,
+    nbands: int | None = None,
+    density: Tensor | None = None,
+    orbitals: Tensor | None = None,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> SCFResult:
+    """Find the self-consistent ground state of a Kohn-Sham problem.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal, discretised.
+    convergence : Convergence, optional
+        When to stop.
+    nbands : int, optional
+        Number of bands. By default enough for the electrons, and more are added while the highest
+        band is occupied.
+    density : Tensor, optional
+        Start, (nspin, nG), bohr^-3; superposed atoms by default.
+    orbitals : Tensor, optional
+        Start, orthonormal, (nspin, nk, nband, npw).
+    callback : callable, optional
+        Called after every step with its record.
+
+    Returns
+    -------
+    SCFResult
+        The ground state.
+
+    Raises
+    ------
+    SCFConvergenceError
+        If `convergence.maxiter` steps did not suffice.
+    ValueError
+        If `nbands` cannot hold the electrons, or exceeds the number of plane waves.
+    """
+    convergence = convergence or Convergence()
+    basis = problem.basis
+    add_bands = nbands is None
+    if nbands is None:
+        nbands = problem.default_nbands() if orbitals is None else orbitals.shape[2]
+    if nbands > min(basis.npw_per_k):
+        raise ValueError(
+            f"{nbands} bands do not fit into {min(basis.npw_per_k)} plane waves: raise ecut "
+            f"(now {basis.ecut} Ha) or ask for fewer bands."
+        )
+    density = problem.atomic_density() if density is None else density
+    mixer = AndersonMixer(basis, problem.nelectrons)
+    history: list[dict[str, float]] = []
+    error, previous = 1.0, torch.inf
+    with torch.no_grad():
+        for _ in range(convergence.maxiter):
+            potential, correction = problem.effective_potential(density)
+            hamiltonian = problem.hamiltonian(potential)
+            if orbitals is None:
+                orbitals = starting_orbitals(hamiltonian, nbands)
+            eigenvalues, orbitals, residuals = diagonalize(
+                hamiltonian, orbitals, expansions=2, tolerance=min(1e-2, 0.03 * error)
+            )
+            occupation = occupy(
+                eigenvalues, basis.weights, problem.nelectrons, problem.smearing, problem.moment
+            )
+            numbers = occupation.numbers
+            weighted = numbers * basis.weights[:, None]
+            output = basis.symmetrize(density_from_orbitals(problem.pieces, orbitals, weighted))
+            states = local_states(problem, orbitals, occupation, eigenvalues)
+
+            energy = float((weighted * eigenvalues).sum() + correction + occupation.entropy_energy)
+            difference = basis.to_grid(to_total_and_moment(output - density)).abs().sum((1, 2, 3))
+            error = float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
+            occupied = numbers.abs() > _OCCUPIED
+            orbital_error = float(residuals[occupied].max())
+            record = {
+                "step": float(len(history) + 1),
+                "energy": energy,
+                "energy_change": energy - previous,
+                "density_error": error,
+                "orbital_error": orbital_error,
+            }
+            if problem.nspin == 2:
+                record["moment"] = float((output[0, 0] - output[1, 0]).real * basis.volume)
+            history.append(record)
+            if callback is not None:
+                callback(record)
+            highest = float(numbers[:, :, -1].abs().max())
+            full = add_bands and problem.smearing.width > 0 and highest > _HIGHEST_OCCUPATION
+            if (
+                abs(energy - previous) < convergence.energy * problem.nelectrons
+                and error < convergence.density
+                and orbital_error < convergence.orbital_tolerance
+                and not full
+            ):
+                return SCFResult(
+                    problem, orbitals, eigenvalues, occupation, output, potential, history
+                )
+            if full and nbands < min(basis.npw_per_k):
+                extra = min(max(2, nbands // 8), min(basis.npw_per_k) - nbands)
+                orbitals = more_bands(basis, orbitals, extra)
+                nbands += extra
+            previous = energy
+            density = mixer.next_density(density, output, states)
+    raise SCFConvergenceError(_advice(convergence, history), history)
+
+
+def local_states(
+    problem: KohnShamProblem, orbitals: Tensor, occupation: Occupations, eigenvalues: Tensor
+) -> Tensor | None:
+    """Local density of states at the Fermi level, (nG,), 1/(Hartree bohr^3); None if fixed."""
+    smearing = problem.smearing
+    if smearing.width == 0.0:
+        return None
+    basis = problem.basis
+    level = eigenvalues.new_tensor(occupation.fermi_level).reshape(-1, 1, 1)
+    slope = -smearing.occupation_derivative((eigenvalues - level) / smearing.width)
+    numbers = slope.clamp_min(0.0) * (2.0 / problem.nspin / smearing.width)
+    weighted = numbers * basis.weights[:, None]
+    return basis.symmetrize(density_from_orbitals(problem.pieces, orbitals, weighted).sum(0))
+
+
+def _advice(convergence: Convergence, history: list[dict[str, float]]) -> str:
+    last = history[-1]
+    return (
+        f"the self-consistency loop did not converge in {convergence.maxiter} steps: the energy "
+        f"last changed by {last['energy_change']:.1e} Ha, the density error is "
+        f"{last['density_error']:.1e} (wanted {convergence.density:.1e}) and the largest residual "
+        f"of an occupied band {last['orbital_error']:.1e} Ha (wanted "
+        f"{convergence.orbital_tolerance:.1e}). If the errors were still falling, raise maxiter; "
+        "otherwise smear the occupations more, check the structure and the initial magnetic "
+        "moments, or start from a converged density. `history` of this error holds every step."
+    )

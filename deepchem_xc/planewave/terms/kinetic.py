@@ -1,0 +1,30 @@
+"""Kinetic energy of the orbitals."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+
+
+def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> Tensor:
+    """Kinetic energy sum_nk f_nk sum_G |k+G|^2/2 |c_G|^2.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves.
+    orbitals : Tensor
+        Coefficients, (nspin, nk, nband, npw).
+    numbers : Tensor
+        Electrons in each state times the k-point's weight, (nspin, nk, nband).
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell.
+    """
+    weight = orbitals.abs().square_() if not orbitals.requires_grad else orbitals.abs().square()
+    per_plane_wave = torch.einsum("skb,skbg->kg", numbers, weight)
+    return (per_plane_wave * basis.kinetic).sum()

@@ -1,0 +1,83 @@
+"""Local part of the pseudopotentials, and the density-like fields made of atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.pseudo import Pseudopotential
+
+
+def structure_phases(basis: PlaneWaveBasis, atoms: list[int]) -> Tensor:
+    """Phases exp(-i G.tau) of some atoms on the density sphere, (natom, nG)."""
+    positions = basis.crystal.positions[atoms]
+    angle = -2.0 * torch.pi * positions @ basis.density_g.T.to(positions.dtype)
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def superpose_atoms(
+    basis: PlaneWaveBasis,
+    pseudos: Mapping[str, Pseudopotential],
+    form_factor: Callable[[Pseudopotential, Tensor], Tensor],
+    scale: Tensor | None = None,
+) -> Tensor:
+    r"""Coefficients of a superposition of spherical atoms on the density sphere.
+
+    .. math:: f_G = \Omega^{-1} \sum_a s_a f_a(|G|) e^{-iG\tau_a}
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Density sphere, positions and volume.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    form_factor : callable
+        ``form_factor(pseudo, q2) -> (nG,)``, with q2 in bohr^-2.
+    scale : Tensor, optional
+        Factor for every atom, (natom,) or (n, natom); ones by default.
+
+    Returns
+    -------
+    Tensor
+        Complex, (nG,) or (n, nG).
+    """
+    symbols = basis.crystal.symbols
+    total: Tensor | None = None
+    for species in basis.crystal.species:
+        atoms = [i for i, symbol in enumerate(symbols) if symbol == species]
+        phases = structure_phases(basis, atoms)
+        if scale is None:
+            structure = phases.sum(0)
+        else:
+            structure = scale[..., atoms].to(phases.dtype) @ phases
+        part = form_factor(pseudos[species], basis.density_q2) * structure
+        total = part if total is None else total + part
+    assert total is not None
+    return total / basis.volume
+
+
+def local_potential(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
+    """Local pseudopotential of all atoms, (nG,) in Hartree, zero at G = 0."""
+
+    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+        return torch.cat([q2.new_zeros(1), pseudo.local(q2[1:])])
+
+    return superpose_atoms(basis, pseudos, form_factor)
+
+
+def local_energy(basis: PlaneWaveBasis, potential: Tensor, density: Tensor) -> Tensor:
+    """Interaction of a density (nspin, nG) with a local potential (nG,), 0-d in Hartree."""
+    return basis.volume * (potential.conj() * density.sum(0)).real.sum()
+
+
+def core_energy(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
+    """Energy of the non-Coulomb part of the local potentials at G = 0 ("alpha Z"), 0-d, Hartree.
+
+    J. Ihm, A. Zunger, M. L. Cohen, J. Phys. C 12, 4409 (1979).
+    """
+    symbols = basis.crystal.symbols
+    electrons = sum(pseudos[symbol].valence for symbol in symbols)
+    return electrons * sum(pseudos[symbol].alpha for symbol in symbols) / basis.volume

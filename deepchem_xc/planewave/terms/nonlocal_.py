@@ -1,0 +1,150 @@
+"""Nonlocal part of the pseudopotentials in Kleinman-Bylander form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.pseudo import Pseudopotential
+
+
+def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
+    r"""Real solid harmonics :math:`q^l Y_{lm}(\hat q)`, polynomials in q.
+
+    Parameters
+    ----------
+    angular_momentum : int
+        l, 0 to 3.
+    q : Tensor
+        Vectors, (..., 3).
+
+    Returns
+    -------
+    Tensor
+        (2 l + 1, ...), normalised so that the squares of :math:`Y_{lm}` integrate to one.
+    """
+    x, y, z = q.unbind(-1)
+    if angular_momentum == 0:
+        return torch.full_like(x, 0.5 / math.sqrt(math.pi)).unsqueeze(0)
+    if angular_momentum == 1:
+        return math.sqrt(0.75 / math.pi) * torch.stack([x, y, z])
+    if angular_momentum == 2:
+        c = 0.5 * math.sqrt(15.0 / math.pi)
+        r2 = x * x + y * y + z * z
+        return torch.stack(
+            [
+                c * x * y,
+                c * y * z,
+                c * z * x,
+                c / (2.0 * math.sqrt(3.0)) * (3.0 * z * z - r2),
+                0.5 * c * (x * x - y * y),
+            ]
+        )
+    if angular_momentum == 3:
+        r2 = x * x + y * y + z * z
+        c = 0.25 / math.sqrt(math.pi)
+        return c * torch.stack(
+            [
+                math.sqrt(7.0) * z * (5.0 * z * z - 3.0 * r2),
+                math.sqrt(10.5) * x * (5.0 * z * z - r2),
+                math.sqrt(10.5) * y * (5.0 * z * z - r2),
+                math.sqrt(105.0) * z * (x * x - y * y),
+                2.0 * math.sqrt(105.0) * x * y * z,
+                math.sqrt(17.5) * x * (x * x - 3.0 * y * y),
+                math.sqrt(17.5) * y * (3.0 * x * x - y * y),
+            ]
+        )
+    raise ValueError(f"projectors with l = {angular_momentum} are not supported; l is 0 to 3")
+
+
+def coupling_matrix(
+    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]
+) -> Tensor:
+    """Coupling D between all projectors, block-diagonal (nproj, nproj), Hartree."""
+    blocks = []
+    for symbol in basis.crystal.symbols:
+        for channel in pseudos[symbol].channels:
+            coupling = channel.coupling.to(basis.device)
+            blocks += [coupling] * (2 * channel.l + 1)
+    if not blocks:
+        return torch.zeros((0, 0), dtype=torch.float64, device=basis.device)
+    return torch.block_diag(*blocks)
+
+
+def projectors(
+    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], ks: slice = slice(None)
+) -> Tensor:
+    r"""Plane-wave coefficients of all projectors, (nk, nproj, npw), complex.
+
+    .. math:: \beta_{aim}(k+G) = \Omega^{-1/2} \, p_{il}(|k+G|) \, Y_{lm} \, e^{-i(k+G)\tau_a}
+
+    ordered by atom, channel, m and i as `coupling_matrix` is, and zero in the padding.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves; the result is differentiable with respect to its lattice and positions.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    ks : slice, optional
+        Which k-points.
+    """
+    q = basis.orbital_q[ks]  # (nk, npw, 3)
+    q2 = q.square().sum(-1)
+    mask = basis.mask[ks] / basis.volume.sqrt()
+    radial: dict[str, list[Tensor]] = {}
+    for species in basis.crystal.species:
+        parts = []
+        for index, channel in enumerate(pseudos[species].channels):
+            form = pseudos[species].projectors(index, q2) * mask  # (n, nk, npw)
+            angular = solid_harmonics(channel.l, q)  # (2l+1, nk, npw)
+            parts.append((angular.unsqueeze(1) * form.unsqueeze(0)).flatten(0, 1))
+        radial[species] = parts
+    reduced = basis.orbital_g[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
+    rows = []
+    for atom, symbol in enumerate(basis.crystal.symbols):
+        if not radial[symbol]:
+            continue
+        angle = -2.0 * torch.pi * reduced @ basis.crystal.positions[atom]
+        phase = torch.polar(torch.ones_like(angle), angle)
+        rows.append(torch.cat(radial[symbol]) * phase)
+    if not rows:
+        return torch.zeros((*q2.shape[:1], 0, q2.shape[1]), dtype=torch.complex128, device=q.device)
+    return torch.cat(rows).transpose(0, 1)
+
+
+def nonlocal_energy(
+    basis: PlaneWaveBasis,
+    pseudos: Mapping[str, Pseudopotential],
+    orbitals: Tensor,
+    numbers: Tensor,
+    ks: slice = slice(None),
+) -> Tensor:
+    """Nonlocal energy of the orbitals at some k-points.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    orbitals, numbers : Tensor
+        Coefficients (nspin, nk, nband, npw), and electrons per state times the k-point's weight,
+        (nspin, nk, nband), of all k-points.
+    ks : slice, optional
+        Which k-points to add up; a large cell's projectors need not stand in memory at once.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell.
+    """
+    beta = projectors(basis, pseudos, ks)
+    overlaps = orbitals[:, ks] @ beta.conj().transpose(-1, -2)  # (nspin, nk, nband, nproj)
+    coupling = coupling_matrix(basis, pseudos).to(overlaps.dtype)
+    per_state = ((overlaps @ coupling) * overlaps.conj()).real.sum(-1)
+    return (per_state * numbers[:, ks]).sum()
