@@ -203,7 +203,10 @@ def _fit_layer(areas: NDArray[np.float64], energies: NDArray[np.float64]) -> dic
     x = middle / areas - 1
     coefficients = np.polynomial.polynomial.polyfit(x, energies, 3)
     _, c1, c2, c3 = coefficients
-    root = np.sqrt(max(c2**2 - 3 * c1 * c3, 0.0))
+    discriminant = c2**2 - 3 * c1 * c3
+    if discriminant <= 0:
+        raise ValueError("the energies have no minimum in the area; check the points")
+    root = np.sqrt(discriminant)
     # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
     lowest = -c1 / (c2 + root)
     area = middle / (1 + lowest)
