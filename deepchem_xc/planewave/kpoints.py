@@ -26,7 +26,7 @@ class KPoints:
     coordinates : Tensor
         Reduced coordinates, shape (nk, 3), float64.
     weights : Tensor
-        Shape (nk,), sums to 1.
+        Shape (nk,), summing to 1 within 1e-8; normalised to rounding.
     symmetry : SymmetryGroup
         Operations that map the full mesh onto itself. Sums over `coordinates` give the full sum
         after averaging over this group, so density, forces and stress must be symmetrised with it
@@ -65,7 +65,7 @@ class KPoints:
                 f"{float(weights.sum()):.10g}."
             )
         object.__setattr__(self, "coordinates", coordinates)
-        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "weights", weights / weights.sum())  # to rounding
 
     def __len__(self) -> int:
         return len(self.coordinates)

@@ -11,6 +11,7 @@ so everything happens among plane waves, and translations need not fit the real-
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,17 +119,24 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
 
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"the symmetry tolerance must be positive (bohr), got {tolerance}.")
-    labels = _species_labels(crystal)
     cell = (
-        crystal.lattice.detach().cpu().numpy(),
-        crystal.positions.detach().cpu().numpy(),
-        labels,
+        crystal.lattice.detach().cpu().numpy().tolist(),
+        crystal.positions.detach().cpu().numpy().tolist(),
+        _species_labels(crystal),
     )
-    found = spglib.get_symmetry(cell, symprec=tolerance)
+    # spglib returns None or raises, by its version and environment, and announces the change
+    # in a warning at every call.
+    reason: object = "no operations found"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry(cell, symprec=tolerance)
+        except getattr(spglib, "SpglibError", RuntimeError) as error:
+            found, reason = None, error
     if found is None:
         raise ValueError(
-            f"spglib found no space group at a tolerance of {tolerance} bohr (atoms closer to each "
-            "other than that?). Change the tolerance, or switch symmetry off with symmetry=False."
+            f"spglib finds no space group at a tolerance of {tolerance} bohr ({reason}). Change "
+            "the tolerance, or switch symmetry off with symmetry=False."
         )
     return SymmetryGroup(found["rotations"], found["translations"], time_reversal=True)
 

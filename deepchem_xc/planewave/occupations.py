@@ -1,0 +1,293 @@
+"""Occupation numbers: integer filling, or smearing with its Fermi level and entropy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.fermi_level import COUNT_TOLERANCE, find_fermi_level
+from deepchem_xc.planewave.smearing import (
+    SMEARINGS,
+    FermiDirac,
+    FixedOccupations,
+    Gaussian,
+    MarzariVanderbilt,
+    MethfesselPaxton,
+    Smearing,
+    make_smearing,
+)
+
+__all__ = [
+    "SMEARINGS",
+    "FermiDirac",
+    "FixedOccupations",
+    "Gaussian",
+    "MarzariVanderbilt",
+    "MethfesselPaxton",
+    "Occupations",
+    "Smearing",
+    "TooFewBandsError",
+    "check_enough_bands",
+    "make_smearing",
+    "occupy",
+]
+
+
+class TooFewBandsError(ValueError):
+    """The bands cannot hold the electrons, or the highest one is not empty."""
+
+
+@dataclass(frozen=True, eq=False)
+class Occupations:
+    """Occupation numbers and what follows from them.
+
+    Parameters
+    ----------
+    numbers : Tensor
+        Shape (nspin, nk, nband), at most ``2 / nspin``, without the k-point weight.
+    fermi_level : float or tuple of float
+        Hartree; the highest occupied level for fixed occupations. One per spin where the moment
+        is fixed; minus infinity for an empty channel.
+    entropy_energy : Tensor
+        -TS, Hartree, 0-d.
+    smearing : Smearing
+        What they were made with.
+    """
+
+    numbers: Tensor
+    fermi_level: float | tuple[float, float]
+    entropy_energy: Tensor
+    smearing: Smearing
+
+    @property
+    def width(self) -> float:
+        """Width of the smearing, Hartree; 0 for fixed occupations."""
+        return self.smearing.width
+
+
+def occupy(
+    eigenvalues: Tensor,
+    weights: Tensor,
+    nelectrons: float,
+    smearing: Smearing,
+    magnetic_moment: float | None = None,
+) -> Occupations:
+    """Occupy states with electrons.
+
+    Parameters
+    ----------
+    eigenvalues : Tensor
+        Shape (nspin, nk, nband), Hartree; ascending order is not required.
+    weights : Tensor
+        Of the k-points, shape (nk,), sum 1.
+    nelectrons : float
+        Electrons in the cell; an integer for fixed occupations.
+    smearing : Smearing
+        From `make_smearing`. Fixed occupations fill, at each k-point, the lowest states: of each
+        channel with a given moment, of both channels together without.
+    magnetic_moment : float, optional
+        Fixes ``N_up - N_down`` (mu_B); needs two spin channels.
+
+    Returns
+    -------
+    Occupations
+        If the eigenvalues carry a graph, occupation numbers and entropy have exact first
+        derivatives with respect to them, the shift of the Fermi level included.
+
+    Raises
+    ------
+    ValueError
+        For an odd number of electrons without spin or smearing, a moment without two channels or
+        one that the electrons cannot make, wrong shapes, NaN.
+    TooFewBandsError
+        When the bands cannot hold the electrons, or a smearing has no empty state to use.
+
+    Notes
+    -----
+    `find_fermi_level` says which Fermi level is taken where several would do.
+
+    Examples
+    --------
+    >>> levels = torch.tensor([[[-0.5, -0.1, 0.1, 0.4]]], dtype=torch.float64)
+    >>> occupied = occupy(levels, torch.ones(1, dtype=torch.float64), 4.0,
+    ...                   make_smearing({"name": "fermi-dirac", "width": 0.01}))
+    >>> abs(occupied.fermi_level) < 1e-9, round(float(occupied.numbers.sum()), 9)
+    (True, 4.0)
+    """
+    _check_input(eigenvalues, weights, nelectrons, magnetic_moment)
+    nspin = eigenvalues.shape[0]
+    weights = weights.to(eigenvalues)
+    if isinstance(smearing, FixedOccupations):
+        numbers, fermi_level = _fill(eigenvalues.detach(), nelectrons, magnetic_moment)
+        return Occupations(numbers, fermi_level, numbers.new_zeros(()), smearing)
+    if magnetic_moment is None:
+        full = 2.0 / nspin
+        mu, occupation, entropy = _smear(eigenvalues, weights, nelectrons / full, smearing)
+        return Occupations(full * occupation, mu, full * entropy, smearing)
+    channels = [
+        _smear(eigenvalues[s : s + 1], weights, (nelectrons + sign * magnetic_moment) / 2, smearing)
+        for s, sign in enumerate((1, -1))
+    ]
+    return Occupations(
+        torch.cat([occupation for _, occupation, _ in channels]),
+        (channels[0][0], channels[1][0]),
+        channels[0][2] + channels[1][2],
+        smearing,
+    )
+
+
+def check_enough_bands(occupations: Occupations, tolerance: float = 1e-4) -> None:
+    """Raise `TooFewBandsError` if the highest band holds electrons.
+
+    To be called on converged occupations: with a smearing, an occupied top band means that
+    electrons which belong into higher bands were left out, and energies come out too high without
+    any other sign. Fixed occupations pass, whatever the number of bands.
+
+    Parameters
+    ----------
+    occupations : Occupations
+    tolerance : float, optional
+        Largest occupation of the highest band, as a fraction of a full one.
+
+    Examples
+    --------
+    >>> flat = torch.zeros(1, 1, 2, dtype=torch.float64)
+    >>> check_enough_bands(occupy(flat, torch.ones(1), 2.0, make_smearing(
+    ...     {"name": "fermi-dirac", "width": 0.01})))
+    Traceback (most recent call last):
+    deepchem_xc.planewave.occupations.TooFewBandsError: the highest of 2 bands is occupied ...
+    """
+    if isinstance(occupations.smearing, FixedOccupations):
+        return
+    numbers = occupations.numbers.detach()
+    nspin, _, nband = numbers.shape
+    top = float(numbers[:, :, -1].abs().max()) * nspin / 2
+    if top > tolerance:
+        raise TooFewBandsError(
+            f"the highest of {nband} bands is occupied (to {top:.1e} of a full band, at most "
+            f"{tolerance:.0e} is safe): with {occupations.smearing.name} smearing of width "
+            f"{occupations.width:g} Ha more bands are needed. Raise nbands, for example to "
+            f"{nband + max(4, nband // 5)}."
+        )
+
+
+def _check_input(
+    eigenvalues: Tensor, weights: Tensor, nelectrons: float, magnetic_moment: float | None
+) -> None:
+    if eigenvalues.ndim != 3 or eigenvalues.shape[0] not in (1, 2):
+        raise ValueError(
+            "eigenvalues must have shape (nspin, nk, nband) with nspin 1 or 2, got "
+            f"{tuple(eigenvalues.shape)}."
+        )
+    nspin, nk, nband = eigenvalues.shape
+    if weights.shape != (nk,):
+        raise ValueError(f"weights must have shape ({nk},), got {tuple(weights.shape)}.")
+    if not bool(torch.isfinite(eigenvalues.detach()).all()):
+        raise ValueError("the eigenvalues contain NaN or infinite numbers.")
+    if not (math.isfinite(nelectrons) and nelectrons > 0):
+        raise ValueError(f"the number of electrons must be positive, got {nelectrons}.")
+    if nelectrons > 2 * nband + 1e-9:
+        raise TooFewBandsError(
+            f"{nband} bands hold at most {2 * nband} electrons, not {nelectrons:g}. Raise nbands "
+            f"to at least {math.ceil(nelectrons / 2)} (more with a smearing or a moment)."
+        )
+    if magnetic_moment is not None:
+        if nspin != 2:
+            raise ValueError(
+                f"a fixed magnetic moment ({magnetic_moment} mu_B) needs two spin channels; run "
+                "the calculation spin-polarised."
+            )
+        if not abs(magnetic_moment) <= nelectrons:
+            raise ValueError(
+                f"{nelectrons:g} electrons cannot make a magnetic moment of {magnetic_moment} mu_B."
+            )
+
+
+def _integer(value: float, message: str) -> int:
+    if abs(value - round(value)) > 1e-9:
+        raise ValueError(message)
+    return round(value)
+
+
+def _fill(
+    eigenvalues: Tensor, nelectrons: float, magnetic_moment: float | None
+) -> tuple[Tensor, float | tuple[float, float]]:
+    """Integer occupations of the lowest states at every k-point."""
+    nspin, nk, nband = eigenvalues.shape
+    use_smearing = " Use a smearing, for example occupations={'name': 'fermi-dirac', 'width': ...}"
+    if nspin == 1:
+        pairs = _integer(
+            nelectrons / 2,
+            f"{nelectrons:g} electrons cannot fill whole bands without spin."
+            + use_smearing
+            + ", or two spin channels (spinpol=True).",
+        )
+        numbers = 2.0 * _lowest(eigenvalues, pairs)
+        return numbers, _highest_occupied(eigenvalues, numbers)
+    if magnetic_moment is None:
+        count = _integer(
+            nelectrons, f"{nelectrons:g} electrons cannot fill whole states." + use_smearing + "."
+        )
+        merged = eigenvalues.transpose(0, 1).reshape(1, nk, nspin * nband)
+        numbers = _lowest(merged, count).reshape(nk, nspin, nband).transpose(0, 1)
+        return numbers, _highest_occupied(eigenvalues, numbers)
+    channels, levels = [], []
+    for channel, sign in zip(eigenvalues, (1, -1), strict=True):
+        count = _integer(
+            (nelectrons + sign * magnetic_moment) / 2,
+            f"{nelectrons:g} electrons with a moment of {magnetic_moment:g} mu_B leave a fraction "
+            "of an electron in each channel." + use_smearing + ", or another moment.",
+        )
+        if count > nband:
+            raise TooFewBandsError(
+                f"{nband} bands cannot hold {count} electrons of one spin (moment "
+                f"{magnetic_moment:g} mu_B). Raise nbands to at least {count}."
+            )
+        channels.append(_lowest(channel[None], count))
+        levels.append(_highest_occupied(channel[None], channels[-1]))
+    return torch.cat(channels), (levels[0], levels[1])
+
+
+def _lowest(eigenvalues: Tensor, count: int) -> Tensor:
+    """Ones for the `count` lowest of (1, nk, n) at every k-point; ties keep their order."""
+    order = torch.sort(eigenvalues, dim=-1, stable=True).indices[..., :count]
+    return torch.zeros_like(eigenvalues).scatter(-1, order, 1.0)
+
+
+def _highest_occupied(eigenvalues: Tensor, numbers: Tensor) -> float:
+    return float(torch.where(numbers > 0, eigenvalues, -math.inf).max())
+
+
+def _smear(
+    eigenvalues: Tensor, weights: Tensor, nstates: float, smearing: Smearing
+) -> tuple[float, Tensor, Tensor]:
+    """Fermi level, occupations in [0, 1] and -TS of `nstates` filled states per cell."""
+    nspin, _, nband = eigenvalues.shape
+    if nstates < COUNT_TOLERANCE:  # an empty channel
+        zeros = torch.zeros_like(eigenvalues)
+        return -math.inf, zeros, zeros.sum()
+    if nstates >= nspin * nband - 1e-9:
+        raise TooFewBandsError(
+            f"{smearing.name} smearing needs empty bands: {nstates:g} of {nspin * nband} states "
+            f"would be occupied. Raise nbands to at least {nband + max(2, nband // 5)}."
+        )
+    levels = eigenvalues.detach()
+    # Every occupied energy weighs the same as its k-point; the order of states is immaterial.
+    state_weights = weights[None, :, None].expand_as(levels).reshape(-1)
+    flat = levels.reshape(-1)
+    mu = find_fermi_level(flat, state_weights, nstates, smearing)
+
+    shift: Tensor | float = 0.0
+    x = (eigenvalues - mu) / smearing.width
+    if eigenvalues.requires_grad:
+        # One Newton step at the solution changes no value but carries d mu / d eigenvalues.
+        slope = -(smearing.occupation_derivative(x.detach()).reshape(-1) * state_weights).sum()
+        excess = (smearing.occupation(x).reshape(-1) * state_weights).sum() - nstates
+        shift = torch.where(slope.abs() > 1e-12, -excess / slope, 0.0 * excess)
+        x = x - shift
+    occupation = smearing.occupation(x)
+    entropy = (smearing.entropy(x).reshape(-1) * state_weights).sum()
+    return mu, occupation, -smearing.width * entropy
