@@ -10,13 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Channel, Pseudopotential
 from .gaussians import gaussian_coefficients, polynomial
+from .pseudo_atom import pseudo_atom_density
+from .radial import RadialTransform
 
 __all__ = ["GTHParameters", "GTHPseudopotential", "parse_gth"]
 
@@ -164,6 +168,7 @@ class GTHPseudopotential(Pseudopotential):
             channels.append(Channel(l, torch.tensor(matrix, dtype=torch.float64)))
             self._projectors.append((r_l, [_projector(l, i, r_l) for i in range(len(matrix))]))
         self.channels = tuple(channels)
+        self._density: RadialTransform | None = None
 
     def local(self, q2: Tensor) -> Tensor:
         """Local potential: see `Pseudopotential.local`."""
@@ -179,8 +184,39 @@ class GTHPseudopotential(Pseudopotential):
 
     def atomic_density(self, q2: Tensor) -> Tensor:
         """Valence density to start from: see `Pseudopotential.atomic_density`."""
-        # one Gaussian as wide as the potential's own
-        return self.valence * torch.exp(-0.25 * q2)
+        if self._density is None:
+            projectors = [
+                (l, partial(_radial_projectors, l, radius, len(matrix)), np.array(matrix))
+                for l, radius, matrix in self.parameters.projectors
+            ]
+            self._density = pseudo_atom_density(
+                partial(_radial_local, self.valence, self.parameters),
+                projectors,
+                self.parameters.electrons,
+            )
+        return self._density(q2)[0]
+
+
+def _radial_local(valence: float, parameters: GTHParameters, r: NDArray) -> NDArray:
+    """Local potential in real space."""
+    from scipy.special import erf
+
+    x = np.maximum(r, 1e-9) / parameters.local_radius
+    short = np.polynomial.polynomial.polyval(x * x, parameters.local_coefficients or (0.0,))
+    coulomb = -valence * erf(x / math.sqrt(2.0)) / (x * parameters.local_radius)
+    return coulomb + np.exp(-0.5 * x * x) * short
+
+
+def _radial_projectors(l: int, radius: float, n: int, r: NDArray) -> NDArray:
+    """Projectors of one channel in real space, times r, shape (n, nr)."""
+    envelope = math.sqrt(2.0) * np.exp(-0.5 * (r / radius) ** 2)
+    half = [l + 2 * i + 1.5 for i in range(n)]
+    return np.array(
+        [
+            envelope * r ** (l + 2 * i + 1) / (radius**h * math.sqrt(math.gamma(h)))
+            for i, h in enumerate(half)
+        ]
+    )
 
 
 def _projector(l: int, i: int, radius: float) -> list[float]:

@@ -168,7 +168,8 @@ def _entries(family: str) -> dict[str, tuple[_Entry, ...]]:
     own = re.compile(re.escape(prefix) + r"(-q\d+)?$")
     found: dict[str, list[_Entry]] = {}
     for symbol, labels, body in _blocks(FAMILIES[family].file):
-        if own.match(labels[0]):
+        # entries that were never generated hold "NA" instead of numbers
+        if own.match(labels[0]) and body and body[0].split()[0] != "NA":
             found.setdefault(symbol, []).append((labels, body))
     return {symbol: tuple(entries) for symbol, entries in found.items()}
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from .base import Pseudopotential
 from .gth_files import FAMILIES, load_gth
+from .psp8 import read_psp8
+from .upf import read_upf
 
 __all__ = ["load_pseudopotential", "load_pseudopotentials"]
 
 Source = str | os.PathLike | Pseudopotential
+
+_READERS = {".psp8": read_psp8, ".upf": read_upf}
 
 
 def load_pseudopotentials(
@@ -98,4 +103,13 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
             f"pseudopotential {source!r} of {symbol} is neither a name nor a path nor a "
             f"Pseudopotential. Families: {', '.join(FAMILIES)}"
         )
-    return load_gth(symbol, os.fspath(source))
+    name = os.fspath(source)
+    reader = _READERS.get(Path(name).suffix.lower())
+    if reader is not None:
+        return reader(name, symbol)
+    if isinstance(source, os.PathLike) or os.sep in name:
+        raise ValueError(
+            f"{name}: pseudopotential files end in one of {', '.join(_READERS)}"
+            + ("" if Path(name).exists() else "; and this one does not exist")
+        )
+    return load_gth(symbol, name)

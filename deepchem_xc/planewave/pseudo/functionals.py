@@ -1,0 +1,125 @@
+"""Which functional a pseudopotential was made with, and whether it is the one in use."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+
+from .base import Pseudopotential
+
+__all__ = ["FunctionalMismatchWarning", "check_functional", "functional_label"]
+
+
+class FunctionalMismatchWarning(UserWarning):
+    """A pseudopotential was made with another functional than the calculation uses."""
+
+
+# What files and users write, in lower case without separators, and what it is called here. The
+# parametrisations of the LDA differ by less than pseudopotentials do and count as one.
+_LABELS = {
+    "PBE": ("pbe", "slapwpbxpbc", "slapwpbepbe", "ggaxpbe+ggacpbe", "gga"),
+    "PBEsol": ("pbesol", "slapwpsxpsc", "ggaxpbesol+ggacpbesol"),
+    "revPBE": ("revpbe", "slapwrevxpbc", "slapwrevxrevpbc", "ggaxpber+ggacpbe"),
+    "RPBE": ("rpbe", "ggaxrpbe+ggacpbe"),
+    "BLYP": ("blyp", "slalypb88blyp", "slalypb88lyp", "ggaxb88+ggaclyp"),
+    "BP86": ("bp86", "bp", "slapwb88p86", "ggaxb88+ggacp86"),
+    "PW91": ("pw91", "slapwggxggc", "ggaxpw91+ggacpw91"),
+    "HCTH120": ("hcth120", "ggaxchcth120"),
+    "HCTH407": ("hcth407", "ggaxchcth407"),
+    "OLYP": ("olyp", "ggaxoptx+ggaclyp"),
+    "HF": ("hf", "hfxxx"),
+    "SCAN": ("scan", "mggaxscan+mggacscan"),
+    "r2SCAN": ("r2scan", "mggaxr2scan+mggacr2scan"),
+    "TPSS": ("tpss", "mggaxtpss+mggactpss"),
+    "PBE0": ("pbe0", "pbeh", "hybggaxcpbeh"),
+    "LDA": ("lda", "pz", "pw92", "pw", "vwn", "svwn", "spw92", "teter", "teter93", "ldaxcteter93"),
+}
+_BY_SPELLING = {spelling: label for label, spellings in _LABELS.items() for spelling in spellings}
+
+
+def functional_label(name: str) -> str | None:
+    """Common name of a functional, from any of its spellings.
+
+    Parameters
+    ----------
+    name : str
+        A name ("PBE"), a libxc string ("gga_x_pbe+gga_c_pbe") or Quantum ESPRESSO's notation
+        ("SLA PW PBX PBC").
+
+    Returns
+    -------
+    str or None
+        "PBE", "LDA", ...; an unknown libxc string is returned in lower case; None for any other
+        name that is not known (a trained functional, say).
+
+    Examples
+    --------
+    >>> functional_label("SLA PW PBX PBC"), functional_label("gga_c_pbe + gga_x_pbe")
+    ('PBE', 'PBE')
+    >>> functional_label("lda_x+lda_c_pw"), functional_label("my network")
+    ('LDA', None)
+    """
+    terms = sorted((re.sub(r"[\s_\-]", "", t.lower()) for t in name.split("+")), reverse=True)
+    # exchange stands before correlation in the table
+    terms.sort(key=lambda t: "ggac" in t or "ldac" in t)
+    label = _BY_SPELLING.get("+".join(terms))
+    if label is not None:
+        return label
+    if all(re.match(r"lda(x|c|xc|k)", t) for t in terms) or re.match(r"sla(pz|pw|vwn)", terms[0]):
+        # Quantum ESPRESSO adds "NOGX NOGC" for no gradient correction
+        gradient = terms[0].startswith("sla") and not re.fullmatch(
+            r"sla(pz|pw|vwn)(nogx)?(nogc)?", terms[0]
+        )
+        return None if gradient else "LDA"
+    if all(re.match(r"(hyb)?(lda|m?gga)(x|c|xc)", t) for t in terms):
+        return name.strip().lower()
+    return None
+
+
+def check_functional(
+    pseudopotentials: Mapping[str, Pseudopotential], functional: str | None
+) -> None:
+    """Warn where a pseudopotential was made with another functional than the one in use.
+
+    Nothing is said if either of the two is unknown: a trained functional has no potentials of
+    its own.
+
+    Parameters
+    ----------
+    pseudopotentials : mapping
+        {symbol: Pseudopotential}.
+    functional : str or None
+        Name of the functional of the calculation, see `functional_label`.
+
+    Warns
+    -----
+    FunctionalMismatchWarning
+        Once, naming all potentials that do not fit.
+
+    Examples
+    --------
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     check_functional(load_pseudopotentials("gth-pbe", ["Al", "Ni"]), "lda_x+lda_c_pw")
+    >>> len(caught), "Al (GTH-PBE-q3: PBE)" in str(caught[0].message)
+    (1, True)
+    """
+    label = functional_label(functional) if functional is not None else None
+    if label is None:
+        return
+    wrong = [
+        f"{symbol} ({p.name}: {p.functional})"
+        for symbol, p in pseudopotentials.items()
+        if p.functional is not None and p.functional != label
+    ]
+    if wrong:
+        warnings.warn(
+            f"the functional is {functional}, but these pseudopotentials were made with another: "
+            f"{', '.join(wrong)}. Energies and structures carry an error from that; choose "
+            "potentials made with the same functional (families: gth-pbe, gth-pade for LDA, "
+            "gth-pbesol, gth-blyp, gth-uzh-scan, ...)",
+            FunctionalMismatchWarning,
+            stacklevel=2,
+        )

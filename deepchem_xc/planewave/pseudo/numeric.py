@@ -1,0 +1,196 @@
+"""A pseudopotential given by functions on a radial mesh, whatever file they came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .base import Channel, Pseudopotential
+from .pseudo_atom import aufbau, pseudo_atom_density
+from .radial import RadialTransform, quadrature_weights
+
+__all__ = ["NumericPseudopotential", "RadialProjectors"]
+
+_LOCAL_CUTOFF = 10.0  # bohr: beyond, V + Z/r is only the rounding error of the file
+_DENSITY_HELD = 0.99  # part of the electrons that a file's density must hold to be of use
+
+
+@dataclass(frozen=True, eq=False)
+class RadialProjectors:
+    """Projectors of one angular momentum on a radial mesh.
+
+    Attributes
+    ----------
+    l : int
+        Angular momentum.
+    functions : ndarray, shape (n, nr)
+        r p_i(r), in bohr^-1/2.
+    coupling : ndarray, shape (n, n)
+        D_ij in Hartree.
+    """
+
+    l: int
+    functions: NDArray
+    coupling: NDArray
+
+
+class NumericPseudopotential(Pseudopotential):
+    """A pseudopotential tabulated on a radial mesh.
+
+    Parameters
+    ----------
+    symbol, name : str
+        Chemical symbol, and what the potential is called.
+    valence : float
+        Number of valence electrons.
+    functional : str or None
+        Functional it was made with.
+    r : ndarray, shape (nr,)
+        Mesh in bohr.
+    local : ndarray, shape (nr,)
+        Local potential in Hartree, -Z/r at large r.
+    projectors : sequence of RadialProjectors
+        One entry per angular momentum.
+    core_density : ndarray, shape (nr,), optional
+        Partial core density in bohr^-3.
+    valence_density : ndarray, shape (nr,), optional
+        Valence density of the atom in bohr^-3. It is scaled to hold `valence` electrons. Without
+        it, or if more than 1 % of the electrons are outside the mesh (PseudoDojo's Ca ends at
+        4 bohr), the atom is solved with this potential when a starting density is asked for.
+    rab : ndarray, shape (nr,), optional
+        dr/di, for meshes that are not equidistant.
+
+    Raises
+    ------
+    ValueError
+        If the mesh or the functions are damaged: wrong lengths, not finite, a local potential
+        without its Coulomb tail.
+
+    Notes
+    -----
+    The long-range part -Z erf(r/s)/r of the local potential is transformed analytically, the
+    short-ranged rest on the mesh; s is so small that the split is exact at the end of the mesh.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        name: str,
+        valence: float,
+        functional: str | None,
+        r: NDArray,
+        local: NDArray,
+        projectors: Sequence[RadialProjectors],
+        core_density: NDArray | None = None,
+        valence_density: NDArray | None = None,
+        rab: NDArray | None = None,
+    ) -> None:
+        from scipy.special import erf
+
+        self.symbol = symbol
+        self.name = name
+        self.valence = valence
+        self.functional = functional
+        weights = quadrature_weights(r, rab)
+        named = {"local potential": local, "core density": core_density}
+        named["valence density"] = valence_density
+        for p in projectors:
+            for i, f in enumerate(p.functions):
+                named[f"projector {i} of l={p.l}"] = f
+        for what, values in named.items():
+            if values is not None and (values.shape != r.shape or not np.all(np.isfinite(values))):
+                raise ValueError(
+                    f"the {what} has {np.count_nonzero(np.isfinite(values))} finite values for "
+                    f"{len(r)} mesh points"
+                )
+
+        end = int(np.searchsorted(r, _LOCAL_CUTOFF, side="right"))
+        tail = r[end - 1] * local[end - 1] + valence
+        if r[end - 1] < 1.0 or abs(tail) > 0.02 * valence:
+            raise ValueError(
+                f"the local potential at r = {r[end - 1]:.2f} bohr is {local[end - 1]:.4f} Ha, "
+                f"not the -{valence:g}/r of {valence:g} valence electrons"
+            )
+        self._width = min(1.0, r[end - 1] / 6.5)
+        safe = np.maximum(r[:end], 1e-12)
+        coulomb = valence * erf(safe / self._width) / safe
+        coulomb = np.where(
+            r[:end] < 1e-10, 2.0 * valence / (math.sqrt(math.pi) * self._width), coulomb
+        )
+        short = r[:end] ** 2 * (local[:end] + coulomb)
+        local_weights = quadrature_weights(r[:end], None if rab is None else rab[:end])
+        self._short = RadialTransform(0, r[:end], local_weights, short[None])
+        self.alpha = float(self._short.at_zero()[0]) + math.pi * valence * self._width**2
+
+        self.channels = tuple(
+            Channel(p.l, torch.tensor(p.coupling, dtype=torch.float64)) for p in projectors
+        )
+        self._projectors = [
+            RadialTransform(p.l, r, weights, r * np.atleast_2d(p.functions)) for p in projectors
+        ]
+        self._core = None
+        if core_density is not None:
+            self._core = RadialTransform(0, r, weights, (r**2 * core_density)[None])
+        self._density: RadialTransform | None = None
+        if valence_density is not None:
+            shell = r**2 * valence_density
+            held = 4.0 * math.pi * float(weights @ shell)
+            if held > _DENSITY_HELD * valence:
+                self._density = RadialTransform(0, r, weights, shell[None] * (valence / held))
+        self._solve_atom = partial(
+            _atom, symbol, valence, r, local, [(p.l, p.functions, p.coupling) for p in projectors]
+        )
+
+    def local(self, q2: Tensor) -> Tensor:
+        """Local potential: see `Pseudopotential.local`."""
+        coulomb = -4.0 * math.pi * self.valence * torch.exp(-0.25 * self._width**2 * q2) / q2
+        return coulomb + self._short(q2)[0]
+
+    def projectors(self, channel_index: int, q2: Tensor) -> Tensor:
+        """Projectors of one channel: see `Pseudopotential.projectors`."""
+        return self._projectors[channel_index](q2)
+
+    @property
+    def has_core_density(self) -> bool:
+        """Whether the file has a partial core density."""
+        return self._core is not None
+
+    def core_density(self, q2: Tensor) -> Tensor:
+        """Partial core density: see `Pseudopotential.core_density`."""
+        return super().core_density(q2) if self._core is None else self._core(q2)[0]
+
+    def atomic_density(self, q2: Tensor) -> Tensor:
+        """Valence density to start from: see `Pseudopotential.atomic_density`."""
+        if self._density is None:
+            self._density = self._solve_atom()
+        return self._density(q2)[0]
+
+
+def _atom(
+    symbol: str,
+    valence: float,
+    r: NDArray,
+    local: NDArray,
+    projectors: Sequence[tuple[int, NDArray, NDArray]],
+) -> RadialTransform:
+    """Density of the atom of a potential on a mesh; beyond the mesh it is -Z/r."""
+
+    def potential(radii: NDArray) -> NDArray:
+        outside = -valence / np.maximum(radii, r[-1])
+        return np.where(radii < r[-1], np.interp(radii, r, local), outside)
+
+    def on_mesh(functions: NDArray, radii: NDArray) -> NDArray:
+        return np.array([np.interp(radii, r, f, right=0.0) for f in functions])
+
+    return pseudo_atom_density(
+        potential,
+        [(l, partial(on_mesh, functions), coupling) for l, functions, coupling in projectors],
+        aufbau(symbol, valence),
+    )
