@@ -123,7 +123,7 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: bool | SymmetryGroup = T
     64
     """
     if isinstance(spec, KPoints):
-        return spec.to(crystal.device)
+        return spec if spec.coordinates.device == crystal.device else spec.to(crystal.device)
     if spec is None:
         spec = (1, 1, 1)
     if isinstance(spec, Mapping):

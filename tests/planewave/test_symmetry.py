@@ -1,0 +1,447 @@
+"""Space groups against spglib's tables and crystallography; symmetrisation against brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, make_supercell
+
+from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.symmetry import (
+    DensitySymmetrizer,
+    SymmetryGroup,
+    atom_permutations,
+    cartesian_rotations,
+    find_symmetry,
+    symmetrize_forces,
+    symmetrize_stress,
+)
+
+
+def crystal_of(atoms: Atoms) -> Crystal:
+    return Crystal.from_ase(atoms)
+
+
+def quartz() -> Atoms:
+    """Alpha quartz, P3_2 21 (154): screw axes with translations of thirds."""
+    from ase.spacegroup import crystal
+
+    return crystal(
+        ["Si", "O"],
+        [(0.4697, 0, 0), (0.4135, 0.2669, 0.1191)],
+        spacegroup=154,
+        cellpar=[4.916, 4.916, 5.4054, 90, 90, 120],
+    )
+
+
+def shifted(atoms: Atoms) -> Atoms:
+    """Origin moved to a general position: translations fit no grid at all."""
+    atoms = atoms.copy()
+    atoms.positions += [0.123, -0.456, 0.789]
+    return atoms
+
+
+CRYSTALS = {
+    "diamond": bulk("Si"),
+    "diamond, odd origin": shifted(bulk("Si")),
+    "zincblende": bulk("GaAs", "zincblende", a=5.65),
+    "hexagonal close packed": bulk("Mg"),
+    "wurtzite": bulk("ZnO", "wurtzite", a=3.25, c=5.2),
+    "quartz": quartz(),
+    "cubic cell of fcc": bulk("Al", cubic=True),
+    "supercell of diamond": make_supercell(bulk("Si"), np.diag([1, 1, 3])),
+}
+every_crystal = pytest.mark.parametrize("atoms", CRYSTALS.values(), ids=CRYSTALS.keys())
+
+
+def sphere(crystal: Crystal, ngs: int = 400) -> np.ndarray:
+    """About `ngs` plane waves in a sphere, without cutting a shell; shuffled."""
+    box = np.array(list(itertools.product(range(-12, 13), repeat=3)))
+    length = np.linalg.norm(box @ crystal.reciprocal_lattice.numpy(), axis=1)
+    cut = np.sort(length)[ngs]
+    assert cut < 12 * float(crystal.reciprocal_lattice.norm(dim=1).min()) * 0.8
+    inside = box[length <= cut + 1e-8]
+    return np.random.default_rng(0).permutation(inside)
+
+
+def random_density(g: np.ndarray, *batch: int) -> torch.Tensor:
+    return torch.randn(*batch, len(g), dtype=torch.complex128)
+
+
+def brute_force(symmetry: SymmetryGroup, g: np.ndarray, rho: torch.Tensor) -> torch.Tensor:
+    """Average over all operations of (S rho)_{W^T G} = rho_G exp(2 pi i G.w), one by one."""
+    position = {tuple(v): i for i, v in enumerate(g.tolist())}
+    total = torch.zeros_like(rho)
+    for rotation, translation in zip(symmetry.rotations, symmetry.translations, strict=True):
+        target = [position[tuple(v)] for v in (g @ rotation).tolist()]
+        total[target] += rho * torch.from_numpy(np.exp(2j * math.pi * g @ translation))
+    return total / len(symmetry)
+
+
+# ---- the group ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("atoms", "number_of_operations"),
+    [
+        (bulk("Al"), 48),  # Fm-3m
+        (bulk("Fe"), 48),  # Im-3m
+        (bulk("Si"), 48),  # Fd-3m
+        (bulk("GaAs", "zincblende", a=5.65), 24),  # F-43m
+        (bulk("Mg"), 24),  # P6_3/mmc
+        (bulk("ZnO", "wurtzite", a=3.25, c=5.2), 12),  # P6_3mc
+        (quartz(), 6),  # P3_2 21
+        (bulk("Al", cubic=True), 4 * 48),  # four centring translations
+        (make_supercell(bulk("Al"), np.diag([2, 2, 2])), 8 * 48),
+    ],
+)
+def test_order_of_the_group_is_that_of_the_international_tables(atoms, number_of_operations):
+    assert len(find_symmetry(crystal_of(atoms))) == number_of_operations
+
+
+@every_crystal
+def test_operations_form_a_group_of_isometries(atoms):
+    crystal = crystal_of(atoms)
+    symmetry = find_symmetry(crystal)
+    rotations = cartesian_rotations(crystal, symmetry)
+    products = rotations @ rotations.transpose(1, 2)
+    torch.testing.assert_close(
+        products, torch.eye(3).double().expand_as(products), atol=1e-9, rtol=0
+    )
+
+    generator = np.random.default_rng(0)
+    for i, j in generator.integers(len(symmetry), size=(60, 2)):
+        rotation = symmetry.rotations[i] @ symmetry.rotations[j]
+        translation = symmetry.rotations[i] @ symmetry.translations[j] + symmetry.translations[i]
+        difference = symmetry.translations - translation
+        same = np.abs(difference - np.rint(difference)).max(axis=1) < 1e-7
+        assert (same & (symmetry.rotations == rotation).all(axis=(1, 2))).sum() == 1
+
+
+@every_crystal
+def test_operations_permute_the_atoms(atoms):
+    crystal = crystal_of(atoms)
+    symmetry = find_symmetry(crystal)
+    permutations = atom_permutations(crystal, symmetry)
+    assert (np.sort(permutations, axis=1) == np.arange(crystal.natom)).all()
+    symbols = np.array(crystal.symbols)
+    assert (symbols[permutations] == symbols).all()
+
+
+def test_antiferromagnet_loses_the_operations_that_exchange_its_sublattices():
+    iron = bulk("Fe", cubic=True)
+    for moments, order in (([2.2, 2.2], 96), ([2.2, -2.2], 48)):
+        iron.set_initial_magnetic_moments(moments)
+        crystal = crystal_of(iron)
+        symmetry = find_symmetry(crystal)
+        assert len(symmetry) == order
+        exchanging = (atom_permutations(crystal, symmetry)[:, 0] == 1).any()
+        assert exchanging == (order == 96)
+
+
+def test_displaced_diamond_keeps_its_off_grid_inversion_centre():
+    silicon = bulk("Si")
+    silicon.positions[0] += [0.03, 0.07, 0.11]
+    symmetry = find_symmetry(crystal_of(silicon))
+    assert symmetry.rotations.tolist()[1:] == [(-np.eye(3, dtype=int)).tolist()]
+
+
+def test_impossible_symmetry_is_refused():
+    with pytest.raises(ValueError, match="tolerance must be positive"):
+        find_symmetry(crystal_of(bulk("Al")), tolerance=0.0)
+    with pytest.raises(ValueError, match="spglib finds no space group.*symmetry=False"):
+        find_symmetry(crystal_of(bulk("Si")), tolerance=20.0)
+    with pytest.raises(ValueError, match="does not map the crystal onto itself"):
+        atom_permutations(crystal_of(bulk("GaAs", "zincblende", a=5.65)),
+                          find_symmetry(crystal_of(bulk("Si"))))  # fmt: skip
+    with pytest.raises(ValueError, match="integer matrices"):
+        SymmetryGroup(np.full((1, 3, 3), 0.5), np.zeros((1, 3)))
+
+
+# ---- densities ---------------------------------------------------------------------------------
+
+
+@every_crystal
+def test_symmetrized_density_equals_brute_force_over_all_operations(atoms):
+    crystal = crystal_of(atoms)
+    symmetry, g = find_symmetry(crystal), sphere(crystal)
+    rho = random_density(g)
+    ours = DensitySymmetrizer(symmetry, torch.from_numpy(g))(rho)
+    torch.testing.assert_close(ours, brute_force(symmetry, g, rho), atol=1e-12, rtol=0)
+    assert ours.abs().max() > 0.1
+
+
+@every_crystal
+def test_symmetrizer_is_an_orthogonal_projector(atoms):
+    crystal = crystal_of(atoms)
+    g = sphere(crystal)
+    symmetrize = DensitySymmetrizer(find_symmetry(crystal), torch.from_numpy(g))
+    a, b = random_density(g, 2)
+    once = symmetrize(a)
+    torch.testing.assert_close(symmetrize(once), once, atol=1e-14, rtol=0)
+    left, right = torch.vdot(a, symmetrize(b)), torch.vdot(symmetrize(a), b)
+    assert abs(complex(left - right)) < 1e-12
+
+
+@every_crystal
+def test_density_of_the_atoms_is_invariant(atoms):
+    """A superposition of atoms has the symmetry of the crystal: nothing may change it."""
+    crystal = crystal_of(atoms)
+    g = torch.from_numpy(sphere(crystal))
+    length = ((g.double() @ crystal.reciprocal_lattice) ** 2).sum(-1)
+    numbers = torch.from_numpy(crystal.to_ase().numbers).to(torch.complex128)
+    phases = torch.exp(-2j * math.pi * (g.double() @ crystal.positions.T))
+    rho = torch.exp(-length / 20) * (phases @ numbers)
+    symmetrize = DensitySymmetrizer(find_symmetry(crystal), g)
+    torch.testing.assert_close(symmetrize(rho), rho, atol=1e-8, rtol=0)
+
+
+@every_crystal
+def test_real_densities_stay_real(atoms):
+    crystal = crystal_of(atoms)
+    g = sphere(crystal)
+    position = {tuple(v): i for i, v in enumerate(g.tolist())}
+    minus = [position[tuple(v)] for v in (-g).tolist()]
+    result = DensitySymmetrizer(find_symmetry(crystal), torch.from_numpy(g))(real_random_density(g))
+    torch.testing.assert_close(result[minus], result.conj(), atol=1e-7, rtol=0)
+
+
+def real_random_density(g: np.ndarray) -> torch.Tensor:
+    rho = random_density(g)
+    position = {tuple(v): i for i, v in enumerate(g.tolist())}
+    return rho + rho[[position[tuple(v)] for v in (-g).tolist()]].conj()
+
+
+def on_grid(g: np.ndarray, coefficients: torch.Tensor, n: int) -> torch.Tensor:
+    box = torch.zeros(n, n, n, dtype=torch.complex128)
+    box[tuple(torch.from_numpy(g % n).T)] = coefficients
+    return torch.fft.ifftn(box, norm="forward").real
+
+
+def images_of(points: torch.Tensor, symmetry: SymmetryGroup) -> torch.Tensor:
+    """W x + w for every operation, (nop, npoints, 3)."""
+    rotations = torch.from_numpy(symmetry.rotations).double()
+    return points @ rotations.transpose(1, 2) + torch.from_numpy(symmetry.translations)[:, None]
+
+
+def test_on_a_grid_that_fits_the_result_is_the_real_space_average():
+    n, crystal = 32, crystal_of(bulk("Si"))
+    symmetry, g = find_symmetry(crystal), sphere(crystal, 600)
+    rho = real_random_density(g)
+    index = torch.cartesian_prod(*[torch.arange(n)] * 3).double()
+    images = torch.round(images_of(index / n, symmetry) * n).long() % n
+    expected = on_grid(g, rho, n)[tuple(images.movedim(-1, 0))].mean(0).reshape(n, n, n)
+    ours = DensitySymmetrizer(symmetry, torch.from_numpy(g))(rho)
+    torch.testing.assert_close(on_grid(g, ours, n), expected, atol=1e-10, rtol=0)
+
+
+def test_quarter_translations_of_diamond_work_on_a_grid_they_do_not_fit():
+    """30 is not a multiple of 4: transform to a 30^3 grid and back, then look between points."""
+    n, crystal = 30, crystal_of(bulk("Si"))
+    symmetry, g = find_symmetry(crystal), sphere(crystal, 600)
+    assert np.abs(symmetry.translations * n - np.rint(symmetry.translations * n)).max() > 0.4
+    rho = DensitySymmetrizer(symmetry, torch.from_numpy(g))(real_random_density(g))
+    spectrum = torch.fft.fftn(on_grid(g, rho, n).to(torch.complex128), norm="forward")
+    rho = spectrum[tuple(torch.from_numpy(g % n).T)]
+
+    def density_at(points):
+        phase = torch.exp(2j * math.pi * (points @ torch.from_numpy(g).double().T))
+        return (phase @ rho).real
+
+    points = torch.rand(20, 3, dtype=torch.float64)
+    values = density_at(points)
+    images = density_at(images_of(points, symmetry))
+    torch.testing.assert_close(images, values.expand_as(images), atol=1e-10, rtol=0)
+    assert values.std() > 0.1
+
+
+def test_diamond_glide_planes_extinguish_the_textbook_reflections():
+    """Fd-3m: 222 is absent (h + k + l = 4n + 2 for even indices), 111 and 220 are present."""
+    crystal = crystal_of(bulk("Si", cubic=True))
+    g = sphere(crystal, 800)
+    invariant = DensitySymmetrizer(find_symmetry(crystal), torch.from_numpy(g))(random_density(g))
+    size = {tuple(v): float(x) for v, x in zip(g.tolist(), invariant.abs(), strict=True)}
+    for present in [(1, 1, 1), (2, 2, 0), (3, 1, 1), (0, 0, 4)]:
+        assert size[present] > 1e-3, present
+    # centring: mixed parity; d glide: 0kl with k + l = 4n + 2; 200 and 420 likewise
+    for absent in [(1, 0, 0), (2, 1, 0), (2, 0, 0), (0, 4, 2), (0, 0, 2)]:
+        assert size[absent] == 0, absent
+
+
+def test_leading_dimensions_are_batched():
+    crystal = crystal_of(bulk("Mg"))
+    g = sphere(crystal)
+    symmetrize = DensitySymmetrizer(find_symmetry(crystal), torch.from_numpy(g))
+    rho = random_density(g, 2, 3)
+    result = symmetrize(rho)
+    for i, j in itertools.product(range(2), range(3)):
+        torch.testing.assert_close(result[i, j], symmetrize(rho[i, j]))
+
+
+def test_backward_symmetrizes_cotangents():
+    crystal = crystal_of(bulk("Si"))
+    g = sphere(crystal, 60)
+    symmetrize = DensitySymmetrizer(find_symmetry(crystal), torch.from_numpy(g))
+    rho, cotangent = random_density(g, 2)
+    rho.requires_grad_()
+    (gradient,) = torch.autograd.grad(symmetrize(rho), rho, cotangent)
+    torch.testing.assert_close(gradient, symmetrize(cotangent), atol=1e-14, rtol=0)
+    assert torch.autograd.gradcheck(symmetrize, (rho,))
+    assert torch.autograd.gradgradcheck(symmetrize, (rho,))
+
+
+def test_without_symmetry_nothing_happens():
+    rho = random_density(np.zeros((1, 3)))
+    assert (
+        DensitySymmetrizer(SymmetryGroup.trivial(), torch.zeros(1, 3, dtype=torch.long))(rho) is rho
+    )
+
+
+def test_plane_waves_that_are_no_closed_sphere_are_refused():
+    crystal = crystal_of(bulk("Si"))
+    symmetry, g = find_symmetry(crystal), torch.from_numpy(sphere(crystal))
+    with pytest.raises(ValueError, match="orbits of plane waves are incomplete"):
+        DensitySymmetrizer(symmetry, g[: len(g) // 2])
+    with pytest.raises(ValueError, match="distinct"):
+        DensitySymmetrizer(symmetry, torch.cat([g, g[:1]]))
+    with pytest.raises(ValueError, match="made for"):
+        DensitySymmetrizer(symmetry, g)(torch.zeros(3, dtype=torch.complex128))
+
+
+def test_operations_that_are_no_group_are_refused():
+    crystal = crystal_of(bulk("Si"))
+    symmetry, g = find_symmetry(crystal), torch.from_numpy(sphere(crystal))
+    with pytest.raises(ValueError, match="incomplete.*form a group"):
+        DensitySymmetrizer(symmetry.subset(np.arange(31)), g)
+
+
+def test_an_orbit_cut_at_the_surface_is_dropped_and_the_rest_untouched():
+    crystal = crystal_of(bulk("Al"))
+    symmetry, g = find_symmetry(crystal), sphere(crystal)
+    length = np.linalg.norm(g @ crystal.reciprocal_lattice.numpy(), axis=1)
+    kept = np.delete(g, length.argmax(), axis=0)
+    rho = random_density(g)
+    whole = DensitySymmetrizer(symmetry, torch.from_numpy(g))(rho)
+    cut = DensitySymmetrizer(symmetry, torch.from_numpy(kept))(
+        rho[torch.arange(len(g)) != int(length.argmax())]
+    )
+    lost = 0
+    values = {tuple(v): x for v, x in zip(g.tolist(), whole.tolist(), strict=True)}
+    for vector, value in zip(kept.tolist(), cut.tolist(), strict=True):
+        if value == 0 and abs(values[tuple(vector)]) > 1e-12:
+            lost += 1
+            assert np.linalg.norm(vector @ crystal.reciprocal_lattice.numpy()) > length.max() - 1e-6
+        else:
+            assert value == pytest.approx(values[tuple(vector)], abs=1e-13)
+    assert 0 < lost < 48
+
+
+def test_setting_up_thirty_thousand_plane_waves_is_quick():
+    import time
+
+    crystal = crystal_of(bulk("Al"))
+    box = np.array(list(itertools.product(range(-24, 25), repeat=3)))
+    length = np.linalg.norm(box @ crystal.reciprocal_lattice.numpy(), axis=1)
+    g = torch.from_numpy(box[length <= np.sort(length)[30000] + 1e-8])
+    symmetry = find_symmetry(crystal)
+    start = time.perf_counter()
+    DensitySymmetrizer(symmetry, g)
+    assert time.perf_counter() - start < 1.0  # 0.01 s on an idle core
+
+
+# ---- forces and stress -------------------------------------------------------------------------
+
+
+def pair_forces_and_stress(crystal: Crystal) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forces and stress of a smooth pair potential, without any use of symmetry."""
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    positions = crystal.positions.clone().requires_grad_()
+    lattice = crystal.lattice @ (torch.eye(3).double() + 0.5 * (strain + strain.T))
+    shells = torch.cartesian_prod(*[torch.arange(-3.0, 4)] * 3).double()
+    vectors = (positions[:, None, None] - positions[None, :, None] + shells) @ lattice
+    numbers = torch.from_numpy(crystal.to_ase().numbers).double()
+    pairs = numbers[:, None, None] * numbers[None, :, None]
+    energy = (pairs * torch.exp(-(vectors**2).sum(-1) / 8)).sum()
+    slope, stress = torch.autograd.grad(energy, (positions, strain))
+    return -slope @ torch.linalg.inv(crystal.lattice).T, stress / crystal.volume
+
+
+@every_crystal
+def test_true_forces_and_stress_are_left_alone(atoms):
+    crystal = crystal_of(atoms)
+    forces, stress = pair_forces_and_stress(crystal)
+    symmetry = find_symmetry(crystal)
+    scale = float(stress.abs().max())
+    torch.testing.assert_close(
+        symmetrize_forces(forces, crystal, symmetry), forces, atol=1e-6 * scale * 100, rtol=1e-6
+    )
+    torch.testing.assert_close(
+        symmetrize_stress(stress, crystal, symmetry), stress, atol=1e-6 * scale, rtol=0
+    )
+
+
+def test_forces_that_symmetry_allows_are_large_in_quartz():
+    """The test above is not about zeros."""
+    crystal = crystal_of(quartz())
+    forces, stress = pair_forces_and_stress(crystal)
+    assert forces.abs().max() > 0.1
+    assert abs(stress[0, 0] - stress[2, 2]) > 1e-3
+
+
+@every_crystal
+def test_symmetrized_forces_and_stress_are_projections(atoms):
+    crystal = crystal_of(atoms)
+    symmetry = find_symmetry(crystal)
+    forces = symmetrize_forces(torch.randn(crystal.natom, 3).double(), crystal, symmetry)
+    again = symmetrize_forces(forces, crystal, symmetry)
+    torch.testing.assert_close(again, forces, atol=1e-6, rtol=0)
+    stress = symmetrize_stress(torch.randn(3, 3).double(), crystal, symmetry)
+    torch.testing.assert_close(
+        symmetrize_stress(stress, crystal, symmetry), stress, atol=1e-6, rtol=0
+    )
+
+
+def test_stress_of_crystal_systems():
+    """Neumann's principle: cubic is isotropic; hexagonal has xx = yy, zz and nothing else."""
+    noise = torch.randn(3, 3, dtype=torch.float64)
+    noise = noise + noise.T
+    cubic = crystal_of(bulk("Si"))
+    expected = noise.trace() / 3 * torch.eye(3).double()
+    result = symmetrize_stress(noise, cubic, find_symmetry(cubic))
+    torch.testing.assert_close(result, expected, atol=1e-13, rtol=0)
+    hexagonal = crystal_of(bulk("Mg"))
+    in_plane = (noise[0, 0] + noise[1, 1]) / 2
+    expected = torch.diag(torch.stack([in_plane, in_plane, noise[2, 2]]))
+    result = symmetrize_stress(noise, hexagonal, find_symmetry(hexagonal))
+    torch.testing.assert_close(result, expected, atol=1e-9, rtol=0)
+
+
+def test_wrong_shapes_are_refused():
+    crystal = crystal_of(bulk("Si"))
+    with pytest.raises(ValueError, match=r"forces must have shape \(2, 3\)"):
+        symmetrize_forces(torch.zeros(3, 3), crystal, find_symmetry(crystal))
+    with pytest.raises(ValueError, match=r"stress must have shape \(3, 3\)"):
+        symmetrize_stress(torch.zeros(6), crystal, find_symmetry(crystal))
+    with pytest.raises(ValueError, match=r"rotations must have shape"):
+        SymmetryGroup(np.eye(3), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"translations must have shape \(1, 3\)"):
+        SymmetryGroup(np.eye(3)[None], np.zeros(3))
+
+
+@pytest.mark.gpu
+def test_symmetrization_on_the_device_equals_the_cpu():
+    crystal = crystal_of(bulk("Si"))
+    symmetry, g = find_symmetry(crystal), torch.from_numpy(sphere(crystal))
+    rho = random_density(g.numpy(), 2)
+    on_device = DensitySymmetrizer(symmetry, g.cuda())(rho.cuda())
+    torch.testing.assert_close(on_device.cpu(), DensitySymmetrizer(symmetry, g)(rho))
+    forces = torch.randn(2, 3).double()
+    torch.testing.assert_close(
+        symmetrize_forces(forces.cuda(), crystal.to("cuda"), symmetry).cpu(),
+        symmetrize_forces(forces, crystal, symmetry),
+    )
