@@ -105,7 +105,7 @@ def test_interrupted_run_resumes_and_new_settings_start_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "eos.json"
-    coarse = replace(GPAW_SETTINGS["Al"], ecut=200, kpts=(2, 2, 2))
+    coarse = replace(GPAW_SETTINGS["Al"], ecut=200, kpts=(2, 2, 2), gpts=(12, 12, 12))
     computed: list[float] = []
     stop_after = [2]
     point_by_gpaw = gpaw_reference._gpaw_point
