@@ -7,6 +7,7 @@ from .base import ScaledXC, SumXC, XCFunctional
 from .gga_correlation import LYPCorrelation, PBECorrelation
 from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
+from .libxc import LibXC
 from .pbe import PBE
 from .registry import get_xc
 from .variables import DensityVariables
@@ -18,6 +19,7 @@ __all__ = [
     "DensityVariables",
     "GGAExchange",
     "LYPCorrelation",
+    "LibXC",
     "PBECorrelation",
     "PBEExchange",
     "PW92Correlation",

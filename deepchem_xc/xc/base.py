@@ -11,7 +11,8 @@ A functional is a :class:`torch.nn.Module` and a ``deepchem.utils.dft_utils.Base
     the one method to write: energy per volume, (..., nr), in Hartree / bohr^3, from the screened
     quantities of a :class:`~deepchem_xc.xc.variables.DensityVariables`, in differentiable torch
     operations. It branches on ``variables.polarized`` where one and two channels differ, and gives
-    the same energy for a closed shell in either form.
+    the same energy for a closed shell in either form. It works point by point, since many points
+    are handed over in pieces.
 
 ``get_edensityxc(densinfo)`` is what a solver calls; it screens the density, calls
 ``energy_density``, and switches the result off in vacuum. A functional that wants the raw density
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
-from .variables import DensityVariables
+from .variables import DensityVariables, split_points
 
 __all__ = ["ScaledXC", "SumXC", "XCFunctional"]
 
@@ -54,9 +55,9 @@ class XCFunctional(BaseXC, torch.nn.Module):
     ...     name, family = "Wigner", 1
     ...     def energy_density(self, variables):
     ...         return -0.44 * variables.density / (variables.rs + 7.8)
-    >>> density = ValGrad(value=torch.tensor([0.1, 0.0], dtype=torch.float64))
+    >>> density = ValGrad(value=torch.tensor([0.1, 0.2], dtype=torch.float64))
     >>> (get_xc("lda_x") + 0.5 * Wigner()).get_edensityxc(density)
-    tensor([-0.0366,  0.0000], dtype=torch.float64)
+    tensor([-0.0367, -0.0914], dtype=torch.float64)
     """
 
     # plain attributes that hide DeepChem's abstract property; every functional sets its own
@@ -101,13 +102,17 @@ class XCFunctional(BaseXC, torch.nn.Module):
         ValueError
             If ``densinfo`` lacks what the family needs.
         """
-        return self._evaluate(DensityVariables(densinfo, self.density_threshold))
+        energies = [
+            self._evaluate(DensityVariables(piece, self.density_threshold))
+            for piece in split_points(densinfo)
+        ]
+        return energies[0] if len(energies) == 1 else torch.cat(energies, dim=-1)
 
     def _evaluate(self, variables: DensityVariables) -> Tensor:
         # sums and multiples come in here, so that their terms share one set of variables
         if type(self).get_edensityxc is not XCFunctional.get_edensityxc:
             return self.get_edensityxc(variables.densinfo)
-        return variables.weight * self.energy_density(variables)
+        return variables.switch_off_in_vacuum(self.energy_density(variables))
 
     def forward(self, densinfo: ValGrad | SpinParam) -> Tensor:
         """Same as :meth:`get_edensityxc`."""
@@ -122,6 +127,7 @@ class XCFunctional(BaseXC, torch.nn.Module):
         return [prefix + name for name, _ in self.named_parameters()]
 
     def extra_repr(self) -> str:
+        """Name, for printing (part of torch's ``Module``)."""
         return self.name
 
     # algebra ----------------------------------------------------------------------------------
@@ -180,17 +186,17 @@ class SumXC(XCFunctional):
             raise ValueError("a sum of functionals needs at least one term")
         flat: list[XCFunctional] = []
         for term in terms:
-            flat.extend(term.terms if type(term) is SumXC else [term])  # type: ignore[arg-type]
-        self.terms = torch.nn.ModuleList(flat)
+            flat.extend(term.terms if type(term) is SumXC else [term])
+        self.terms: Any = torch.nn.ModuleList(flat)
         self.family = max(term.family for term in flat)
         self.density_threshold = min(term.density_threshold for term in flat)
         self.name = name if name is not None else "+".join(term.name for term in flat)
 
     def _evaluate(self, variables: DensityVariables) -> Tensor:
         first, *others = self.terms
-        energy = first._evaluate(variables)  # type: ignore[operator]
+        energy = first._evaluate(variables)
         for term in others:
-            energy = energy + term._evaluate(variables)  # type: ignore[operator]
+            energy = energy + term._evaluate(variables)
         return energy
 
 

@@ -47,6 +47,7 @@ class PBECorrelation(XCFunctional):
         self.name = name
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
         # Equations (3), (7), (8), summed: with U = 1 - exp(ec / gamma phi^3), (gamma / beta) A =
         # 1 / U - 1 and q = A t^2,
         #   ec + H = gamma phi^3 ln(1 - U / (1 + q + q^2)).
@@ -77,23 +78,25 @@ class LYPCorrelation(XCFunctional):
 
     _A, _B, _C, _D = 0.04918, 0.132, 0.2533, 0.349
     _CF = 0.3 * (3.0 * math.pi**2) ** (2.0 / 3.0)
+    _SIGMA_PER_S2 = 4.0 * (3.0 * math.pi**2) ** (2.0 / 3.0)
     _N_CBRT_RS = (3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
         n = variables.density
         inverse_cbrt = variables.rs * (1.0 / self._N_CBRT_RS)  # n^(-1/3)
         damping = (1.0 + self._D * inverse_cbrt).reciprocal()
         # a b omega n^(11/3), and delta of the paper
         omega = (self._A * self._B) * torch.exp(-self._C * inverse_cbrt) * damping
         delta = inverse_cbrt * (self._C + self._D * damping)
-        sigma = variables.sigma * inverse_cbrt.square() / n.square()  # |grad n|^2 / n^(8/3)
+        sigma = self._SIGMA_PER_S2 * variables.s2  # |grad n|^2 / n^(8/3)
         if not variables.polarized:
             bracket = self._CF - (1.0 / 24.0 + (7.0 / 72.0) * delta) * sigma
             return -n * (self._A * damping + omega * bracket)
         fraction = 0.5 * variables.one_plus_minus_zeta  # n_up / n, n_down / n
         up, down = fraction.unbind(0)
         product = up * down
-        spin_sigma = variables.spin_sigma * inverse_cbrt.square() / n.square()
+        spin_sigma = variables.spin_sigma * (inverse_cbrt.square() / n.square())
         four_thirds = variables.one_plus_minus_zeta * variables.cbrt_one_plus_minus_zeta
         kinetic = (2.0 * self._CF) * four_thirds.square().sum(0)
         like = (fraction * spin_sigma).sum(0)

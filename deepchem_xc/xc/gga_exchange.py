@@ -46,8 +46,10 @@ class GGAExchange(XCFunctional):
         raise NotImplementedError(f"{type(self).__name__} must implement enhancement_factor(s2)")
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        slater = SLATER * variables.scaled_density / variables.scaled_rs
-        return spin_scaled_mean(variables, slater * self.enhancement_factor(variables.scaled_s2))
+        """Energy per volume, (..., nr)."""
+        slater = variables.scaled_density * variables.scaled_inverse_rs
+        energy = slater * self.enhancement_factor(variables.scaled_s2)
+        return SLATER * spin_scaled_mean(variables, energy)
 
 
 def constant(value: float | Tensor, trainable: bool) -> float | Tensor:
@@ -92,6 +94,7 @@ class PBEExchange(GGAExchange):
         self.name = name
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
+        """F(s^2), of the same shape as ``s2``."""
         return 1.0 + self.kappa - (self.kappa * self.kappa) / (self.kappa + self.mu * s2)
 
 
@@ -111,7 +114,9 @@ class RPBEExchange(PBEExchange):
         super().__init__(kappa, mu, trainable, name)
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
-        return 1.0 - self.kappa * torch.expm1((-self.mu / self.kappa) * s2)
+        """F(s^2), of the same shape as ``s2``."""
+        # not expm1, whose derivative in torch is 1 + expm1 and loses the tail
+        return 1.0 + self.kappa - self.kappa * torch.exp((-self.mu / self.kappa) * s2)
 
 
 class B88Exchange(GGAExchange):
@@ -137,6 +142,7 @@ class B88Exchange(GGAExchange):
         self.beta = constant(beta, trainable)
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
+        """F(s^2), of the same shape as ``s2``."""
         x2 = self._X2_PER_S2 * s2
         # x asinh(x) = x^2 (asinh(x) / x), the bracket being smooth in x^2
         denominator = 1.0 + (6.0 * self.beta) * (x2 * asinh_ratio(x2))

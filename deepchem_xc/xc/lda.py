@@ -43,7 +43,8 @@ class SlaterExchange(XCFunctional):
     name = "lda_x"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        energy = SLATER * variables.scaled_density / variables.scaled_rs
+        """Energy per volume, (..., nr)."""
+        energy = SLATER * (variables.scaled_density * variables.scaled_inverse_rs)
         return spin_scaled_mean(variables, energy)
 
 
@@ -103,6 +104,7 @@ class PW92Correlation(XCFunctional):
         self.name = "lda_c_pw_mod" if modified else "lda_c_pw"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
         return variables.density * pw92_energy(variables, self.modified)
 
 
@@ -139,6 +141,7 @@ class VWNCorrelation(XCFunctional):
     name = "lda_c_vwn"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
         energy = _vwn_g(variables, _VWN[0])
         if variables.polarized:
             f = variables.spin_interpolation
@@ -165,6 +168,7 @@ class Teter93(XCFunctional):
     _B_SPIN = (0.0, 0.2673612973836267, 0.2052004607777787, 0.004200005045691381)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
         rs = variables.rs
         numerator = _cubic(rs, self._A)
         denominator = _cubic(rs, self._B)
@@ -172,7 +176,7 @@ class Teter93(XCFunctional):
             f = variables.spin_interpolation
             numerator = numerator + f * _cubic(rs, self._A_SPIN)
             denominator = denominator + f * _cubic(rs, self._B_SPIN)
-        return -variables.density * numerator / (denominator * rs)
+        return -(variables.density * variables.inverse_rs) * numerator / denominator
 
 
 def _cubic(x: Tensor, coefficients: tuple[float, float, float, float]) -> Tensor:

@@ -17,6 +17,7 @@ from .gga_exchange import (
     RPBEExchange,
 )
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
+from .libxc import LibXC, libxc_identifiers
 from .pbe import PBE
 
 __all__ = ["get_xc"]
@@ -30,6 +31,9 @@ _COMMON: dict[str, Callable[[], XCFunctional]] = {
     "revPBE": lambda: PBE(kappa=KAPPA_REVPBE, name="revPBE"),
     "RPBE": lambda: SumXC(RPBEExchange(), PBECorrelation(), name="RPBE"),
     "BLYP": lambda: SumXC(B88Exchange(), LYPCorrelation(), name="BLYP"),
+    "TPSS": lambda: SumXC(LibXC("mgga_x_tpss"), LibXC("mgga_c_tpss"), name="TPSS"),
+    "SCAN": lambda: SumXC(LibXC("mgga_x_scan"), LibXC("mgga_c_scan"), name="SCAN"),
+    "r2SCAN": lambda: SumXC(LibXC("mgga_x_r2scan"), LibXC("mgga_c_r2scan"), name="r2SCAN"),
 }
 
 # libxc identifiers that are written in torch here
@@ -62,7 +66,7 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     ----------
     xc : str or BaseXC
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
-          "revPBE", "RPBE", "BLYP";
+          "revPBE", "RPBE", "BLYP", and from libxc "TPSS", "SCAN", "r2SCAN";
         - a libxc identifier such as "lda_x" or "gga_c_pbe";
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe";
         - a functional, which is returned as it is.
@@ -73,7 +77,7 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     -------
     BaseXC
         An :class:`~deepchem_xc.xc.XCFunctional` for every string: written in torch where this
-        package has it, else libxc's.
+        package has it, else libxc's (CPU only, see :class:`~deepchem_xc.xc.LibXC`).
 
     Raises
     ------
@@ -106,7 +110,7 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
             )
         factor = float(match["factor"] or 1.0) * (-1.0 if match["sign"] == "-" else 1.0)
         functional = _by_name(match["name"])
-        terms.append(functional if factor == 1.0 else factor * functional)
+        terms.append(functional if factor == 1.0 else functional * factor)
         position = match.end()
     return terms[0] if len(terms) == 1 else SumXC(*terms)
 
@@ -117,9 +121,12 @@ def _by_name(name: str) -> XCFunctional:
             return make()
     if name.lower() in _NATIVE:
         return _NATIVE[name.lower()]()
-    close = difflib.get_close_matches(name.lower(), [*_NATIVE, *map(str.lower, _COMMON)], n=5)
-    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    if name.lower() in libxc_identifiers():
+        return LibXC(name)
+    valid = {known.lower(): known for known in (*_COMMON, *_NATIVE, *libxc_identifiers())}
+    close = difflib.get_close_matches(name.lower(), valid, n=5)
+    hint = f" Did you mean {', '.join(valid[known] for known in close)}?" if close else ""
     raise ValueError(
         f"unknown functional {name!r}.{hint} Valid are {', '.join(_COMMON)}, and libxc identifiers "
-        "such as lda_x, gga_x_pbe or mgga_x_scan, alone or in sums."
+        "such as lda_x, gga_c_pbe or mgga_x_scan, alone or in sums like '0.75*gga_x_pbe+gga_c_pbe'."
     )

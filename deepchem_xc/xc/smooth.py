@@ -44,8 +44,8 @@ class _AsinhRatio(torch.autograd.Function):
             value = (source - (2 * k + 1) * value) / (2.0 * large)
             source = source * (-(k + 0.5)) / (1.0 + large)
         small = x.clamp(max=_SERIES_BELOW)
-        *coefficients, series = _series_coefficients(order)
-        series = torch.full_like(small, series)
+        *coefficients, last = _series_coefficients(order)
+        series = torch.full_like(small, last)
         for coefficient in reversed(coefficients):
             series = coefficient + small * series
         return torch.where(x < _SERIES_BELOW, series, value)
