@@ -105,7 +105,8 @@ def _nearest_crossing(
         steps = torch.arange(-reach, reach + 1, dtype=like.dtype, device=like.device)
         trial = centre + spacing * steps
         value = torch.cat([excess(part) for part in trial.split(_SECTIONS)])
-        if bool(value[reach].abs() <= tolerance):
+        below, here, above = value[reach - 1 : reach + 2].tolist()
+        if abs(here) <= tolerance and above >= below:  # in a gap, not on a falling branch
             return centre, centre
         rising = ((value[:-1] <= 0) & (value[1:] >= 0)).nonzero().flatten()
         if len(rising):

@@ -74,9 +74,10 @@ class Smearing(ABC):
 
         Notes
         -----
-        Gaussian and Fermi-Dirac: ``(E + F) / 2``. Methfessel-Paxton of order N:
-        ``((N + 1) F + E) / (N + 2)``. Marzari-Vanderbilt: F itself, whose error already is of
-        third order in the width (GPAW does the same).
+        Gaussian and Fermi-Dirac: ``(E + F) / 2``, off by the fourth power of the width.
+        Methfessel-Paxton of order N: ``((N + 1) F + E) / (N + 2)``, which for N > 0 reduces, but
+        does not remove, the error of F of order 2 N + 2. Marzari-Vanderbilt: F itself, whose error
+        is of third order.
 
         References
         ----------

@@ -75,6 +75,15 @@ class SymmetryGroup:
         return SymmetryGroup(self.rotations[keep], self.translations[keep], self.time_reversal)
 
     @property
+    def is_pure_translation(self) -> np.ndarray:
+        """Mask (nop,) of operations without rotation: the centring of a non-primitive cell."""
+        return (self.rotations == np.eye(3, dtype=np.int64)).all(axis=(1, 2))
+
+    def one_per_rotation(self) -> SymmetryGroup:
+        """One operation for each rotation. With the pure translations they make the group."""
+        return self.subset(np.unique(self.rotations, axis=0, return_index=True)[1])
+
+    @property
     def point_group(self) -> np.ndarray:
         """The different rotations, shape (n, 3, 3); fewer than operations in a supercell."""
         return np.unique(self.rotations, axis=0)
@@ -217,8 +226,8 @@ def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndar
     if g.ndim != 2 or g.shape[1] != 3:
         raise ValueError(f"g_vectors must have shape (nG, 3), got {g.shape}.")
     g = g.astype(np.float64)  # integers far below 2^53: exact, and products go through BLAS
-    rotations, first = np.unique(symmetry.rotations, axis=0, return_index=True)
-    translations = symmetry.translations[first]
+    factor_group = symmetry.one_per_rotation()
+    rotations, translations = factor_group.rotations, factor_group.translations
 
     # One integer per plane wave, linear in G: key(W^T G) = G . (W radix), with room for every
     # rotated vector so that different vectors never share a key.
@@ -269,8 +278,7 @@ def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _absent_by_centring(symmetry: SymmetryGroup, g: np.ndarray) -> np.ndarray:
     """Plane waves that a pure translation of a non-primitive cell forbids, shape (nG,)."""
-    identity = np.eye(3, dtype=np.int64)
-    pure = symmetry.translations[(symmetry.rotations == identity).all(axis=(1, 2))]
+    pure = symmetry.translations[symmetry.is_pure_translation]
     phases = g @ pure.T
     # G.t is a multiple of 1/len(pure): anything nearer to an integer than half of that is one.
     return (np.abs(phases - np.rint(phases)) > 0.5 / len(pure)).any(axis=1)
@@ -359,11 +367,15 @@ def symmetrize_forces(forces: Tensor, crystal: Crystal, symmetry: SymmetryGroup)
     """
     if forces.shape != (crystal.natom, 3):
         raise ValueError(f"forces must have shape ({crystal.natom}, 3), got {tuple(forces.shape)}.")
-    rotations = cartesian_rotations(crystal, symmetry)
-    targets = torch.as_tensor(atom_permutations(crystal, symmetry), device=forces.device)
-    rotated = torch.einsum("oij,aj->oai", rotations, forces)
-    total = torch.zeros_like(forces).index_add(0, targets.reshape(-1), rotated.reshape(-1, 3))
-    return total / len(symmetry)
+    # The average over the group is that over its factor group after that over translations: far
+    # fewer operations in a supercell.
+    for part in (symmetry.subset(symmetry.is_pure_translation), symmetry.one_per_rotation()):
+        rotations = cartesian_rotations(crystal, part)
+        targets = torch.as_tensor(atom_permutations(crystal, part), device=forces.device)
+        rotated = torch.einsum("oij,aj->oai", rotations, forces)
+        total = torch.zeros_like(forces).index_add(0, targets.reshape(-1), rotated.reshape(-1, 3))
+        forces = total / len(part)
+    return forces
 
 
 def symmetrize_stress(stress: Tensor, crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:
@@ -391,5 +403,5 @@ def symmetrize_stress(stress: Tensor, crystal: Crystal, symmetry: SymmetryGroup)
     """
     if stress.shape != (3, 3):
         raise ValueError(f"stress must have shape (3, 3), got {tuple(stress.shape)}.")
-    rotations = cartesian_rotations(crystal, symmetry)
-    return torch.einsum("oij,jk,olk->il", rotations, stress, rotations) / len(symmetry)
+    rotations = cartesian_rotations(crystal, symmetry.one_per_rotation())
+    return torch.einsum("oij,jk,olk->il", rotations, stress, rotations) / len(rotations)
