@@ -1,0 +1,182 @@
+"""Eigenvalues at any k-points from a converged potential, and band structures along a path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase.units import Hartree
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.scf import diagonalize, starting_orbitals
+from deepchem_xc.planewave.symmetry import SymmetryGroup
+
+if TYPE_CHECKING:
+    from ase.dft.kpoints import BandPath
+    from ase.spectrum.band_structure import BandStructure
+
+# So many k-points are diagonalised together; more gains nothing and hides the progress.
+_TOGETHER = 8
+_MAXIMUM_SWEEPS = 40
+# With more k-points than this a bar shows how far it is.
+_LONG = 4 * _TOGETHER
+# Two cells closer than this (Angstrom) are the same.
+_SAME_CELL = 1e-6
+
+
+class DiagonalizationError(RuntimeError):
+    """The eigensolver did not reach the accuracy asked for."""
+
+
+def eigenvalues_at(
+    result: SCFResult,
+    kpoints: KPoints | Any,
+    nbands: int | None = None,
+    tolerance: float = 1e-5,
+    progress: bool | None = None,
+) -> Tensor:
+    """Eigenvalues at k-points of one's own, in the potential of a ground state.
+
+    Parameters
+    ----------
+    result : SCFResult
+        Converged ground state.
+    kpoints : KPoints or list
+        Reduced coordinates, (nk, 3).
+    nbands : int, optional
+        Number of bands; as many as `result` has by default.
+    tolerance : float, optional
+        Largest residual norm of a band, Hartree. The error of an eigenvalue is of the order of its
+        square over the distance to the next.
+    progress : bool, optional
+        Show a progress bar; by default for more than 32 k-points.
+
+    Returns
+    -------
+    Tensor
+        (nspin, nk, nbands), ascending, Hartree.
+
+    Raises
+    ------
+    DiagonalizationError
+        If the tolerance is not reached.
+    ValueError
+        If there are more bands than plane waves, or the k-points make no sense.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
+    >>> gamma, x = eigenvalues_at(result, [[0, 0, 0], [0.5, 0.0, 0.5]])[0]
+    >>> bool(gamma[3] > x[3])
+    True
+    """
+    from tqdm import tqdm
+
+    old = result.basis
+    crystal = old.crystal
+    points = make_kpoints(kpoints, crystal, symmetry=False).coordinates
+    nbands = result.eigenvalues.shape[2] if nbands is None else int(nbands)
+    if nbands < 1:
+        raise ValueError(f"nbands must be at least 1, got {nbands}.")
+    parts = []
+    hidden = not (len(points) > _LONG if progress is None else progress)
+    with torch.no_grad(), tqdm(total=len(points), unit="k", disable=hidden) as bar:
+        for some in points.split(_TOGETHER):
+            weights = torch.full((len(some),), 1.0 / len(some), dtype=torch.float64)
+            listed = KPoints(some, weights, SymmetryGroup.trivial())
+            basis = PlaneWaveBasis(crystal, old.ecut, listed, old.fft_size)
+            parts.append(_diagonalize(result, basis, nbands, tolerance))
+            bar.update(len(some))
+    return torch.cat(parts, dim=1)
+
+
+def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, tolerance: float) -> Tensor:
+    room = min(basis.npw_per_k)
+    if nbands > room:
+        raise ValueError(
+            f"{nbands} bands do not fit into {room} plane waves: raise ecut (now {basis.ecut:g} "
+            "Ha) or ask for fewer bands."
+        )
+    hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential_g)
+    # The wanted bands converge as fast as the highest of the others is far.
+    orbitals = starting_orbitals(hamiltonian, min(room, nbands + max(3, nbands // 5)))
+    for _ in range(_MAXIMUM_SWEEPS):
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, expansions=3, tolerance=tolerance
+        )
+        worst = float(residuals[:, :, :nbands].max())
+        if worst < tolerance:
+            return eigenvalues[:, :, :nbands]
+    raise DiagonalizationError(
+        f"the largest residual of the {nbands} bands is still {worst:.1e} Ha after "
+        f"{_MAXIMUM_SWEEPS} sweeps (wanted {tolerance:.1e}): ask for a few bands more or fewer, so "
+        "that the highest one is not degenerate with the next, or for less accuracy."
+    )
+
+
+def band_structure(
+    result: SCFResult,
+    path: BandPath | str | None = None,
+    npoints: int = 60,
+    nbands: int | None = None,
+    tolerance: float = 1e-5,
+    progress: bool | None = None,
+) -> BandStructure:
+    """Bands along a path through the Brillouin zone.
+
+    Parameters
+    ----------
+    result : SCFResult
+        Converged ground state.
+    path : BandPath or str, optional
+        From ``atoms.cell.bandpath(...)``, or special points such as ``"GXWKL"``; ASE's choice for
+        the cell by default.
+    npoints : int, optional
+        Number of k-points, where `path` is not a `BandPath`.
+    nbands, tolerance, progress : optional
+        See `eigenvalues_at`.
+
+    Returns
+    -------
+    ase.spectrum.band_structure.BandStructure
+        In eV, its reference the Fermi level (the mean of two where the moment is fixed).
+
+    Raises
+    ------
+    ValueError
+        If the path was made for another cell.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
+    >>> bands = band_structure(result, "GX", npoints=5)
+    >>> bands.energies.shape
+    (1, 5, 7)
+    """
+    from ase.dft.kpoints import BandPath
+    from ase.spectrum.band_structure import BandStructure
+
+    atoms = result.basis.crystal.to_ase()
+    if isinstance(path, BandPath):
+        band_path: Any = path
+    else:
+        band_path = atoms.cell.bandpath(path, npoints=npoints, pbc=atoms.pbc)
+    theirs, ours = np.asarray(band_path.cell), np.asarray(atoms.cell)
+    if not np.allclose(theirs, ours, rtol=0.0, atol=_SAME_CELL):
+        raise ValueError(
+            f"the path belongs to the cell {theirs.round(6).tolist()}, the calculation to "
+            f"{ours.round(6).tolist()} (Angstrom): make it with atoms.cell.bandpath(...) of the "
+            "atoms that were computed."
+        )
+    energies = eigenvalues_at(result, band_path.kpts, nbands, tolerance, progress)
+    reference = float(result.fermi_level.mean()) * Hartree
+    return BandStructure(band_path, energies.cpu().numpy() * Hartree, reference=reference)

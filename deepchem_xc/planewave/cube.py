@@ -1,0 +1,70 @@
+"""The density as a Gaussian cube file, which most programs that draw densities read."""
+
+from __future__ import annotations
+
+import os
+
+from ase.io.cube import write_cube
+from torch import Tensor
+
+from deepchem_xc._atomic import replacing
+from deepchem_xc.planewave.result import SCFResult
+
+_PARTS = ("total", "up", "down", "magnetization")
+
+
+def density_part(result: SCFResult, part: str = "total") -> Tensor:
+    """Total density, one spin's, or their difference, on the grid.
+
+    Parameters
+    ----------
+    result : SCFResult
+        Ground state.
+    part : {"total", "up", "down", "magnetization"}, optional
+        Which density. Without spin polarisation up and down are half of the total each.
+
+    Returns
+    -------
+    Tensor
+        (n1, n2, n3), bohr^-3.
+    """
+    density = result.density
+    up, down = density if len(density) == 2 else (0.5 * density[0], 0.5 * density[0])
+    choices = {"total": up + down, "up": up, "down": down, "magnetization": up - down}
+    if part not in choices:
+        raise ValueError(f"unknown part {part!r} of the density; the valid ones are {_PARTS}.")
+    return choices[part]
+
+
+def write_density_cube(
+    path: str | os.PathLike[str], result: SCFResult, part: str = "total"
+) -> None:
+    """Write the valence density to a cube file, in electrons per bohr^3 on the FFT grid.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write; it is replaced only once the new one is complete.
+    result : SCFResult
+        Ground state.
+    part : {"total", "up", "down", "magnetization"}, optional
+        Which density.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from ase.io.cube import read_cube_data
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
+    >>> path = tempfile.mkdtemp() + "/si.cube"
+    >>> write_density_cube(path, result)
+    >>> data, atoms = read_cube_data(path)
+    >>> print(f"{data.mean() * float(result.basis.volume):.4f} electrons")
+    8.0000 electrons
+    """
+    data = density_part(result, part).detach().cpu().numpy()
+    atoms = result.basis.crystal.to_ase()
+    comment = f"{part} valence density of {atoms.get_chemical_formula()}, electrons per bohr^3"
+    with replacing(path) as file:
+        write_cube(file, atoms, data, comment=comment)
