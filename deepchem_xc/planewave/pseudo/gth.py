@@ -77,7 +77,7 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
         electrons = tuple(int(x) for x in rows[0])
         numbers = iter([x for row in rows[1:] for x in row])
         local_radius = float(next(numbers))
-        coefficients = tuple(float(next(numbers)) for _ in range(int(next(numbers))))
+        coefficients = [float(next(numbers)) for _ in range(int(next(numbers)))]
         projectors = []
         for l in range(int(next(numbers))):
             radius, n = float(next(numbers)), int(next(numbers))
@@ -89,7 +89,7 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
                 projectors.append((l, radius, tuple(tuple(row) for row in matrix)))
     except (StopIteration, ValueError, IndexError) as error:
         raise ValueError(
-            f"damaged GTH entry ({type(error).__name__}: {error}); expected the lines "
+            f"damaged GTH entry ({str(error) or 'it ends too early'}); expected the lines "
             "n_elec(s) n_elec(p) ... / r_loc n C_1..C_n / number of channels / r_l n h_11 ..."
         ) from error
     left = next(numbers, None)
@@ -102,7 +102,7 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
         raise ValueError(
             f"GTH entry with electrons {electrons} and r_loc {local_radius}: both must be positive"
         )
-    return GTHParameters(electrons, local_radius, coefficients, tuple(projectors))
+    return GTHParameters(electrons, local_radius, tuple(coefficients), tuple(projectors))
 
 
 class GTHPseudopotential(Pseudopotential):

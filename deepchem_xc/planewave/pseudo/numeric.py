@@ -77,6 +77,16 @@ class NumericPseudopotential(Pseudopotential):
     -----
     The long-range part -Z erf(r/s)/r of the local potential is transformed analytically, the
     short-ranged rest on the mesh; s is so small that the split is exact at the end of the mesh.
+
+    Examples
+    --------
+    A proton smeared out over 0.3 bohr, with no projectors; alpha is pi times 0.3 squared:
+
+    >>> from scipy.special import erf
+    >>> r = np.linspace(1e-6, 8.0, 801)
+    >>> smooth = NumericPseudopotential("H", "smooth", 1.0, None, r, -erf(r / 0.3) / r, ())
+    >>> round(smooth.alpha, 6), round(float(torch.pi) * 0.3**2, 6)
+    (0.282743, 0.282743)
     """
 
     def __init__(

@@ -53,6 +53,17 @@ def pseudo_atom_density(
     ------
     RuntimeError
         If the atom does not converge.
+
+    Examples
+    --------
+    A helium-like atom with a smeared nucleus:
+
+    >>> import torch
+    >>> from scipy.special import erf
+    >>> nucleus = lambda r: -2.0 * erf(np.maximum(r, 1e-9) / 0.3) / np.maximum(r, 1e-9)
+    >>> density = pseudo_atom_density(nucleus, (), (2,))
+    >>> round(density(torch.zeros(1, dtype=torch.float64)).item(), 9)
+    2.0
     """
     r = _MESH
     weights = quadrature_weights(r)
