@@ -88,7 +88,7 @@ class Crystal:
             moments = np.asarray(self.magnetic_moments, dtype=np.float64)
             _check_moments(moments, len(self.symbols))
             set_field(self, "magnetic_moments", tuple(moments.tolist()))
-        set_field(self, "pbc", tuple(bool(periodic) for periodic in self.pbc))
+        set_field(self, "pbc", _three_flags(self.pbc))
         _check_symbols(self.symbols)
         _check_lattice(self.lattice)
         _check_positions(self.positions, self.natom)
@@ -186,7 +186,7 @@ class Crystal:
 
         _check_symbols(atoms.get_chemical_symbols())
         cell = np.asarray(atoms.cell[:], dtype=np.float64)
-        pbc = tuple(bool(periodic) for periodic in atoms.pbc)
+        pbc = _three_flags(atoms.pbc)
         missing = [i for i in range(3) if not np.any(cell[i])]
         if missing and not all(pbc):
             raise ValueError(
@@ -196,15 +196,7 @@ class Crystal:
                 "atoms.center(vacuum=6.0, axis=2)) and check that energies do not change with it."
             )
         _check_lattice(torch.from_numpy(cell))  # before reduced coordinates are formed with it
-        if not all(pbc):
-            lengths = ", ".join(f"{length:.2f}" for length in np.linalg.norm(cell, axis=1))
-            warnings.warn(
-                f"the atoms are not periodic in all directions (pbc={pbc}); they are treated as "
-                f"periodic images in the given box of {lengths} Angstrom. Check that there is "
-                "enough vacuum.",
-                NonPeriodicWarning,
-                stacklevel=2,
-            )
+        _notice_box(pbc, cell)
         moments = np.asarray(atoms.get_initial_magnetic_moments(), dtype=np.float64)
         positions = np.linalg.solve(cell.T, np.asarray(atoms.positions, dtype=np.float64).T).T
         return cls(
@@ -212,14 +204,15 @@ class Crystal:
             symbols=tuple(atoms.get_chemical_symbols()),
             positions=torch.from_numpy(np.ascontiguousarray(positions)),
             magnetic_moments=moments if np.any(moments) else None,  # type: ignore[arg-type]
-            pbc=pbc,  # type: ignore[arg-type]
+            pbc=pbc,
         )
 
     @classmethod
     def from_pymatgen(cls, structure: Any) -> Crystal:
         """From a pymatgen ``Structure``; the site property ``magmom`` gives initial moments.
 
-        Oxidation states are dropped. pymatgen itself is not imported.
+        Oxidation states are dropped. A lattice that is not periodic in all directions gives a
+        `NonPeriodicWarning`. pymatgen itself is not imported.
 
         Raises
         ------
@@ -243,11 +236,15 @@ class Crystal:
             )
         magmoms = structure.site_properties.get("magmom")
         moments = [0.0 if moment is None else float(moment) for moment in magmoms or ()]
+        cell = np.asarray(structure.lattice.matrix, dtype=np.float64)
+        pbc = _three_flags(getattr(structure.lattice, "pbc", (True, True, True)))
+        _notice_box(pbc, cell)
         return cls(
-            lattice=torch.tensor(np.asarray(structure.lattice.matrix) / Bohr, dtype=torch.float64),
+            lattice=torch.from_numpy(cell / Bohr),
             symbols=tuple(site.specie.symbol for site in structure),
             positions=torch.tensor(np.asarray(structure.frac_coords), dtype=torch.float64),
             magnetic_moments=tuple(moments) if any(moments) else None,
+            pbc=pbc,
         )
 
     @classmethod
@@ -285,6 +282,24 @@ class Crystal:
             magmoms=self.magnetic_moments,
             pbc=self.pbc,
         )
+
+
+def _three_flags(pbc: Sequence[Any]) -> tuple[bool, bool, bool]:
+    if np.shape(pbc) != (3,):
+        raise ValueError(f"pbc must hold three booleans, one per lattice vector; got {pbc!r}.")
+    return bool(pbc[0]), bool(pbc[1]), bool(pbc[2])
+
+
+def _notice_box(pbc: tuple[bool, bool, bool], cell: np.ndarray) -> None:
+    if all(pbc):
+        return
+    lengths = ", ".join(f"{length:.2f}" for length in np.linalg.norm(cell, axis=1))
+    warnings.warn(
+        f"the atoms are not periodic in all directions (pbc={pbc}); they are treated as periodic "
+        f"images in the given box of {lengths} Angstrom. Check that there is enough vacuum.",
+        NonPeriodicWarning,
+        stacklevel=3,  # the caller of from_ase or from_pymatgen
+    )
 
 
 def _check_symbols(symbols: Sequence[str]) -> None:

@@ -87,6 +87,15 @@ def test_cif_file_is_read(tmp_path):
     assert (crystal.natom, crystal.species) == (8, ("Mg", "O"))
 
 
+def test_crystals_can_be_sent_to_other_processes():
+    import pickle
+
+    crystal = Crystal.from_ase(bulk("NiO", "rocksalt", a=4.17))
+    copy = pickle.loads(pickle.dumps(crystal))
+    torch.testing.assert_close(copy.lattice, crystal.lattice, atol=0, rtol=0)
+    assert copy.symbols == crystal.symbols
+
+
 def test_gradients_flow_through_geometry():
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     crystal = one_atom(TRICLINIC)
@@ -102,6 +111,16 @@ def test_molecule_is_a_box_with_a_notice():
     with pytest.warns(NonPeriodicWarning, match="periodic images"):
         crystal = Crystal.from_ase(water)
     assert crystal.pbc == (False, False, False)
+
+
+def test_pymatgen_slab_is_a_box_with_a_notice():
+    from pymatgen.core import Lattice, Structure
+
+    lattice = Lattice.cubic(8.0, pbc=(True, True, False))
+    with pytest.warns(NonPeriodicWarning) as notices:
+        crystal = Crystal.from_pymatgen(Structure(lattice, ["Ar"], [[0, 0, 0]]))
+    assert crystal.pbc == (True, True, False)
+    assert notices[0].filename == __file__  # points at the caller
 
 
 def test_fully_periodic_atoms_give_no_notice():
@@ -176,6 +195,8 @@ def test_wrong_shapes_are_refused():
         Crystal(CUBE, ("H", "H"), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="one symbol per atom"):
         Crystal(CUBE, "Si", torch.zeros(2, 3))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="pbc must hold three booleans"):
+        one_atom(pbc=(True, False))
     with pytest.raises(ValueError, match="Non-collinear"):
         one_atom(magnetic_moments=((0, 0, 1.0),))
 

@@ -25,6 +25,10 @@ def layer() -> Crystal:
 
 # Weights times the size of the mesh, printed by ABINIT 9.6.2 (kptrlatt, shiftk 0 0 0, kptopt 1).
 ABINIT_SI_4 = [1, 8, 4, 6, 24, 12, 3, 6]
+ABINIT_AL_8 = [
+    *(1, 8, 8, 8, 4, 6, 24, 24, 24, 24, 24, 12, 6, 24, 24),
+    *(24, 12, 6, 24, 12, 3, 24, 48, 24, 24, 48, 24, 12, 6),
+]
 ABINIT_CA_6 = [1, 8, 8, 4, 6, 24, 24, 24, 12, 6, 24, 12, 3, 24, 24, 12]
 ABINIT_GRAPHENE_9 = [1, 6, 6, 6, 6, 6, 12, 12, 6, 12, 6, 2]
 
@@ -33,6 +37,7 @@ ABINIT_GRAPHENE_9 = [1, 6, 6, 6, 6, 6, 12, 12, 6, 12, 6, 2]
     ("crystal", "size", "expected"),
     [
         (SILICON, 4, ABINIT_SI_4),
+        (ALUMINIUM, 8, ABINIT_AL_8),
         (Crystal.from_ase(bulk("Ca", a=5.53)), 6, ABINIT_CA_6),
         ("graphene", 9, ABINIT_GRAPHENE_9),
     ],
