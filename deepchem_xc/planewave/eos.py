@@ -119,7 +119,13 @@ def _outside(what: str, size: NDArray[np.float64], why: str) -> ValueError:
 
 def _fit_crystal(volumes: NDArray[np.float64], energies: NDArray[np.float64]) -> EquationOfStateFit:
     fit = BirchMurnaghan(volumes, energies, eos="birchmurnaghan")
-    volume, energy, modulus = fit.fit(warn=False)
+    try:
+        volume, energy, modulus = fit.fit(warn=False)
+    except RuntimeError as error:  # scipy's least squares gave up
+        raise ValueError(
+            f"no Birch-Murnaghan curve goes through the energies {energies.tolist()} at the "
+            f"volumes {volumes.tolist()}: look for a point that did not converge like the others."
+        ) from error
     deviations = fit.func(volumes, *fit.eos_parameters) - energies
     return EquationOfStateFit(
         dimension=3,
