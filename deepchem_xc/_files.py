@@ -1,13 +1,13 @@
-"""Where reference results are found, and how results are written without ever being half there."""
+"""Where reference results are found, and how results are written."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from deepchem_xc._atomic import replacing
 
 
 def data_file(name: str) -> Path:
@@ -71,20 +71,6 @@ def write_json(path: str | Path, content: Any) -> None:
     ...     json.loads(path.read_text())
     {'energy': -1.5}
     """
-    path = Path(path)
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; a result is as readable as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        file.write(text)

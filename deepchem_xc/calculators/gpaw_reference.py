@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,11 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ase.build
-import numpy as np
 from ase import Atoms
-from ase.eos import EquationOfState
-from ase.units import GPa, J, m
-from numpy.typing import NDArray
 
 from deepchem_xc._files import data_file, write_json
 
@@ -138,7 +134,9 @@ def load_gpaw_eos(path: str | Path | None = None) -> dict[str, Any]:
         ``scale``, ``volume`` (Angstrom^3), ``area`` (Angstrom^2, layers only), ``energy`` (eV,
         extrapolated to zero width), ``free_energy`` (eV), ``magmom`` (mu_B per cell), ``steps``
         of the SCF, ``irreducible_kpoints``, ``seconds`` and ``cpu_seconds``; ``fit`` holds, for
-        ``"energy"`` and ``"free_energy"`` separately, what :func:`fit_eos` returns.
+        ``"energy"`` and ``"free_energy"`` separately, ``a`` (Angstrom), ``minimum`` and
+        ``residual`` (root mean square) in eV, and ``volume`` (Angstrom^3) with ``bulk_modulus``
+        (GPa) or ``area`` (Angstrom^2) with ``layer_modulus`` (A d2E/dA2, N/m).
 
     Examples
     --------
@@ -156,93 +154,23 @@ def load_gpaw_eos(path: str | Path | None = None) -> dict[str, Any]:
     return results
 
 
-def fit_eos(structure: str, points: Iterable[Mapping[str, Any]], energy: str) -> dict[str, float]:
-    r"""Fit an equation of state to energy-volume points.
+def _fit(structure: str, points: Sequence[Mapping[str, Any]], energy: str) -> dict[str, float]:
+    # Imports torch, which neither the settings nor the stored results need.
+    from deepchem_xc.planewave.eos import fit_equation_of_state
 
-    Parameters
-    ----------
-    structure
-        ``"fcc"``: third-order Birch-Murnaghan [1]_ through ASE. ``"graphene"``: its
-        two-dimensional form; with the Eulerian strain :math:`f = (A_0/A - 1)/2`,
-        :math:`E = E_0 + 2 A_0 B f^2 + c f^3`, a cubic polynomial in :math:`1/A`.
-    points
-        At least four of the points described in :func:`load_gpaw_eos`.
-    energy
-        ``"energy"`` or ``"free_energy"``.
-
-    Returns
-    -------
-    dict
-        ``a`` (lattice constant, Angstrom), ``minimum`` (eV), ``residual`` (root mean square,
-        eV) and either ``volume`` (Angstrom^3) and ``bulk_modulus`` (GPa), or ``area``
-        (Angstrom^2) and ``layer_modulus`` (A d^2E/dA^2, N/m).
-
-    Raises
-    ------
-    ValueError
-        If the minimum does not lie between the points.
-
-    References
-    ----------
-    .. [1] F. Birch, Phys. Rev. 71, 809 (1947).
-
-    Examples
-    --------
-    A layer whose energy is exactly of this form:
-
-    >>> areas = np.linspace(4.9, 5.5, 7)
-    >>> points = [{"area": A, "energy": 2 * 5.2 * 13.0 * ((5.2 / A - 1) / 2) ** 2} for A in areas]
-    >>> fit = fit_eos("graphene", points, "energy")
-    >>> print(f"{fit['area']:.3f} {fit['layer_modulus'] * J / m**2:.3f}")
-    5.200 13.000
-    """
-    key = "area" if structure == "graphene" else "volume"
-    points = sorted(points, key=lambda point: point[key])
-    energies = np.array([point[energy] for point in points])
-    size = np.array([point[key] for point in points])
-    if len(points) < 4:
-        raise ValueError(f"an equation of state needs at least 4 points, {len(points)} given")
-    if np.argmin(energies) in (0, len(points) - 1):
-        raise ValueError(
-            f"the lowest energy is at the end of the range {size[0]:.3f}..{size[-1]:.3f}; "
-            "move the range so that it encloses the minimum"
-        )
+    energies = [point[energy] for point in points]
     if structure == "graphene":
-        return _fit_layer(size, energies)
-    fit = EquationOfState(size, energies, eos="birchmurnaghan")
-    volume, minimum, modulus = fit.fit(warn=False)
-    residual = np.sqrt(np.mean((fit.func(size, *fit.eos_parameters) - energies) ** 2))
+        fit = fit_equation_of_state([point["area"] for point in points], energies, dimension=2)
+        a, size, modulus = (2 * fit.size / 3**0.5) ** 0.5, "area", "layer_modulus"
+    else:
+        fit = fit_equation_of_state([point["volume"] for point in points], energies)
+        a, size, modulus = (4 * fit.size) ** (1 / 3), "volume", "bulk_modulus"
     return {
-        "a": float((4 * volume) ** (1 / 3)),
-        "volume": float(volume),
-        "bulk_modulus": float(modulus / GPa),
-        "minimum": float(minimum),
-        "residual": float(residual),
-    }
-
-
-def _fit_layer(areas: NDArray[np.float64], energies: NDArray[np.float64]) -> dict[str, float]:
-    # x is small, so that the polynomial's coefficients are well conditioned.
-    middle = float(areas.mean())
-    x = middle / areas - 1
-    coefficients = np.polynomial.polynomial.polyfit(x, energies, 3)
-    _, c1, c2, c3 = coefficients
-    discriminant = c2**2 - 3 * c1 * c3
-    if discriminant <= 0:
-        raise ValueError("the energies have no minimum in the area; check the points")
-    root = np.sqrt(discriminant)
-    # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
-    lowest = -c1 / (c2 + root)
-    area = middle / (1 + lowest)
-    # A d2E/dA2 = u^3 d2E/du2 with u = 1/A, where d2E/dx2 = 2 root.
-    modulus = (1 + lowest) ** 3 * 2 * root / middle
-    fitted = np.polynomial.polynomial.polyval(x, coefficients)
-    return {
-        "a": float(np.sqrt(2 * area / np.sqrt(3))),
-        "area": float(area),
-        "layer_modulus": float(modulus / (J / m**2)),
-        "minimum": float(np.polynomial.polynomial.polyval(lowest, coefficients)),
-        "residual": float(np.sqrt(np.mean((fitted - energies) ** 2))),
+        "a": a,
+        size: fit.size,
+        modulus: fit.modulus,
+        "minimum": fit.energy,
+        "residual": fit.residual,
     }
 
 
@@ -314,7 +242,7 @@ def run_gpaw_eos(
         if "fit" not in entry:
             structure = settings[name].structure
             entry["fit"] = {
-                energy: fit_eos(structure, entry["points"], energy)
+                energy: _fit(structure, entry["points"], energy)
                 for energy in ("energy", "free_energy")
             }
             write_json(path, results)

@@ -5,16 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from ase.units import GPa, J, m
 
 from deepchem_xc._files import write_json
 from deepchem_xc.calculators import gpaw_reference
 from deepchem_xc.calculators.gpaw_reference import (
     GPAW_SETTINGS,
     SCALES,
-    fit_eos,
     load_gpaw_eos,
     run_gpaw_eos,
 )
@@ -38,46 +35,13 @@ def test_committed_data_is_complete_and_its_fits_follow_from_its_points(name: st
     entry = load_gpaw_eos()[name]
     assert [point["scale"] for point in entry["points"]] == list(SCALES)
     for energy in ("energy", "free_energy"):
-        fit = fit_eos(entry["settings"]["structure"], entry["points"], energy)
+        fit = gpaw_reference._fit(entry["settings"]["structure"], entry["points"], energy)
         assert fit == pytest.approx(entry["fit"][energy], rel=1e-5)
         assert fit["residual"] < 5e-5
     cell = GPAW_SETTINGS[name].atoms(SCALES[0])
     assert entry["points"][0]["volume"] == pytest.approx(cell.get_volume())
     moments = [point["magmom"] for point in entry["points"]]
     assert all(0.5 < moment < 0.7 for moment in moments) if name == "Ni" else not any(moments)
-
-
-def test_bulk_fit_recovers_the_birch_murnaghan_equation_it_was_given() -> None:
-    volume, modulus, derivative = 16.5, 77.0 * GPa, 4.6
-    volumes = volume * np.array(SCALES)
-    x = (volume / volumes) ** (2 / 3)
-    energies = -3.7 + 9 * volume * modulus / 16 * (
-        (x - 1) ** 3 * derivative + (x - 1) ** 2 * (6 - 4 * x)
-    )
-    points = [{"volume": v, "energy": e} for v, e in zip(volumes, energies, strict=True)]
-    fit = fit_eos("fcc", points, "energy")
-    assert fit["volume"] == pytest.approx(volume, rel=1e-7)
-    assert fit["a"] == pytest.approx((4 * volume) ** (1 / 3), rel=1e-7)
-    assert fit["bulk_modulus"] == pytest.approx(77.0, rel=1e-6)
-
-
-def test_layer_fit_finds_the_curvature_of_another_equation_of_state() -> None:
-    # A Morse-like energy in the bond length: not of the fitted form, its curvature is known.
-    area, depth, stiffness = 5.27, 18.0, 1.6
-    areas = area * np.linspace(0.97, 1.03, 7)
-    energies = depth * (1 - np.exp(-stiffness * (np.sqrt(areas / area) - 1))) ** 2
-    points = [{"area": a, "energy": e} for a, e in zip(areas, energies, strict=True)]
-    fit = fit_eos("graphene", points, "energy")
-    assert fit["area"] == pytest.approx(area, rel=1e-5)
-    # E = depth stiffness^2 (sqrt(A/A0) - 1)^2 + ...  gives  A0 E'' = depth stiffness^2 / (2 A0)
-    expected = depth * stiffness**2 / (2 * area) / (J / m**2)
-    assert fit["layer_modulus"] == pytest.approx(expected, rel=1e-3)
-
-
-def test_a_minimum_outside_the_range_is_an_error() -> None:
-    points = [{"volume": v, "energy": (v - 20) ** 2} for v in np.linspace(10, 15, 7)]
-    with pytest.raises(ValueError, match=r"end of the range 10\.000\.\.15\.000"):
-        fit_eos("fcc", points, "energy")
 
 
 def test_unknown_system_is_refused_with_the_valid_names(tmp_path: Path) -> None:

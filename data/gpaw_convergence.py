@@ -1,0 +1,64 @@
+"""How far the GPAW reference of this folder is converged: prints the table of README.md.
+
+One setting at a time is changed and the whole curve computed again. The cutoff is varied on a
+coarse mesh, where its effect is the same and the cost small. An interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, GpawSettings, run_gpaw_eos
+
+
+def variants(name: str) -> dict[str, tuple[GpawSettings, str]]:
+    """Settings to try, each with the name of the one it is compared with."""
+    base = GPAW_SETTINGS[name]
+    nk = base.kpts[0]
+
+    def mesh(n: int) -> tuple[int, int, int]:
+        return (n, n, 1) if base.kpts[2] == 1 else (n, n, n)
+
+    coarse = replace(base, kpts=mesh(nk // 2))
+    finer = (round(base.gpts[0] * 4 / 3), round(base.gpts[1] * 4 / 3), round(base.gpts[2] * 4 / 3))
+    return {
+        f"{name}, mesh {nk // 2}": (coarse, f"{name}, mesh {nk}"),
+        f"{name}, mesh {3 * nk // 4}": (
+            replace(base, kpts=mesh(3 * nk // 4)),
+            f"{name}, mesh {nk}",
+        ),
+        f"{name}, cutoff +200 eV": (
+            replace(coarse, ecut=base.ecut + 200, gpts=finer),
+            f"{name}, grid 4/3",
+        ),
+        f"{name}, grid 4/3": (replace(coarse, gpts=finer), f"{name}, mesh {nk // 2}"),
+    }
+
+
+def main() -> None:
+    """Run and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--systems", nargs="+", default=list(GPAW_SETTINGS))
+    parser.add_argument("--output", type=Path, default=Path("gpaw_convergence.partial.json"))
+    arguments = parser.parse_args()
+    for name in arguments.systems:
+        tried = variants(name)
+        settings = {variant: used for variant, (used, _) in tried.items()}
+        settings[f"{name}, mesh {GPAW_SETTINGS[name].kpts[0]}"] = GPAW_SETTINGS[name]
+        results = run_gpaw_eos(settings, settings, arguments.output)
+        for variant, (_, other) in tried.items():
+            fit, base = (results[key]["fit"]["energy"] for key in (variant, other))
+            modulus = "bulk_modulus" if "bulk_modulus" in fit else "layer_modulus"
+            moments = [results[key]["points"][3]["magmom"] for key in (variant, other)]
+            print(
+                f"| {variant} | {other} | {100 * (fit['a'] / base['a'] - 1):+.4f} % "
+                f"| {100 * (fit[modulus] / base[modulus] - 1):+.2f} % "
+                f"| {moments[0] - moments[1]:+.4f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
