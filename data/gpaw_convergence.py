@@ -10,6 +10,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from scipy.fft import next_fast_len
+
 from deepchem_xc.calculators.gpaw_reference import (
     GPAW_SETTINGS,
     GpawSettings,
@@ -28,7 +30,7 @@ def variants(name: str) -> dict[str, tuple[GpawSettings, str]]:
 
     coarse = replace(base, kpts=mesh(nk // 2))
     better = replace(base, kpts=mesh(3 * nk // 4))
-    finer = (round(base.gpts[0] * 4 / 3), round(base.gpts[1] * 4 / 3), round(base.gpts[2] * 4 / 3))
+    finer = tuple(next_fast_len(-(-4 * n // 3), real=True) for n in base.gpts)
     return {
         f"{name}, mesh {nk // 2}": (coarse, f"{name}, mesh {nk}"),
         f"{name}, mesh {3 * nk // 4}": (better, f"{name}, mesh {nk}"),
