@@ -1,0 +1,99 @@
+"""Results as the command line shows them: dictionaries in ASE's units, and their text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deepchem_xc.planewave import SCFResult
+
+UNITS = {
+    "energies": "eV per cell",
+    "eigenvalues": "eV",
+    "fermi_level": "eV",
+    "band_gap": "eV",
+    "magnetic_moment": "mu_B per cell",
+    "forces": "eV/Angstrom",
+    "stress": "GPa; positive under tension",
+    "volume": "Angstrom^3",
+    "area": "Angstrom^2",
+}
+
+
+def print_steps(quiet: bool) -> Callable[[dict[str, float]], None] | None:
+    """Return a callback that prints the steps of a self-consistency loop to standard error."""
+    if quiet:
+        return None
+    from ase.units import Hartree
+
+    def show(record: dict[str, float]) -> None:
+        if record["step"] == 1:
+            typer.echo("step     energy (eV)   density error   orbital error (eV)", err=True)
+        moment = f"   {record['moment']:+.3f} mu_B" if "moment" in record else ""
+        typer.echo(
+            f"{record['step']:4.0f} {record['energy'] * Hartree:15.6f}   "
+            f"{record['density_error']:13.2e}   {record['orbital_error'] * Hartree:18.2e}{moment}",
+            err=True,
+        )
+
+    return show
+
+
+def ground_state(result: SCFResult) -> dict[str, Any]:
+    """Numbers of a ground state, in the units of `UNITS`."""
+    from ase.units import Bohr, GPa, Hartree
+
+    basis = result.basis
+    values: dict[str, Any] = {
+        "formula": str(basis.crystal.to_ase().symbols),
+        "volume": float(basis.volume) * Bohr**3,
+        "steps": result.nsteps,
+        "irreducible_kpoints": basis.nk,
+        "plane_waves": basis.npw,
+        "bands": result.eigenvalues.shape[2],
+        "fft_size": list(basis.fft_size),
+        "energies": {name: float(term) * Hartree for name, term in result.energies.items()},
+        "fermi_level": (result.fermi_level * Hartree).tolist(),
+        "magnetic_moment": float(result.magnetic_moment),
+        "forces": (result.forces * Hartree / Bohr).tolist(),
+        "stress": (result.stress * Hartree / Bohr**3 / GPa).tolist(),
+        "eigenvalues": (result.eigenvalues * Hartree).tolist(),
+        "occupations": result.occupations.tolist(),
+        "kpoints": basis.kpoints.coordinates.tolist(),
+        "weights": result.weights.tolist(),
+    }
+    values["energies"]["extrapolated"] = float(result.extrapolated_energy) * Hartree
+    has_empty = bool((result.occupations <= 1.0 / result.problem.nspin).any())
+    values["band_gap"] = float(result.band_gap) * Hartree if has_empty else None
+    return values
+
+
+def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
+    """Print what `ground_state` returns."""
+    echo = typer.echo
+    echo(f"{values['formula']}: volume {values['volume']:.4f} Angstrom^3")
+    echo(
+        f"{values['irreducible_kpoints']} k-points, up to {values['plane_waves']} plane waves, "
+        f"{values['bands']} bands, grid {'x'.join(map(str, values['fft_size']))}; "
+        f"converged in {values['steps']} steps"
+    )
+    echo("\nEnergy (eV per cell)")
+    for name, energy in values["energies"].items():
+        echo(f"  {name:<13}{energy:16.6f}")
+    fermi = values["fermi_level"]
+    levels = fermi if isinstance(fermi, list) else [fermi]
+    echo(f"\nFermi level   {', '.join(f'{level:.4f}' for level in levels)} eV")
+    if values["band_gap"] is not None:
+        echo(f"Band gap      {values['band_gap']:.4f} eV (on these k-points)")
+    echo(f"Moment        {values['magnetic_moment']:.4f} mu_B per cell")
+    echo("\nForces (eV/Angstrom)")
+    for index, (symbol, force) in enumerate(zip(symbols, values["forces"])):
+        echo(f"  {index:3d} {symbol:<2} " + " ".join(f"{f:11.5f}" for f in force))
+    echo("\nStress (GPa, positive under tension)")
+    for row in values["stress"]:
+        echo("         " + " ".join(f"{s:11.4f}" for s in row))
+    pressure = -sum(values["stress"][i][i] for i in range(3)) / 3
+    echo(f"Pressure      {pressure:.4f} GPa")

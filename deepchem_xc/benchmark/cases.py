@@ -1,0 +1,158 @@
+"""What is computed: one table of crystals and the settings a convergence study gave them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from deepchem_xc import __version__
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: Volumes (areas, for a layer) in units of that of the reference's lattice constant.
+SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A crystal and how it is computed.
+
+    Attributes
+    ----------
+    system
+        Name in `GPAW_SETTINGS`, which says what the crystal looks like.
+    pseudopotential
+        Family or name.
+    ecut
+        Plane-wave cutoff, eV.
+    kpts
+        Gamma-centred mesh.
+    width
+        Fermi-Dirac width, eV; GPAW's, since the lattice constant depends on it.
+    magmom
+        Initial moment per atom, mu_B; zero computes without spin polarisation.
+    vacuum
+        Height of the cell of a layer, Angstrom.
+    density, energy
+        Convergence of the self-consistency loop: integrated density error, and energy change in
+        eV, per valence electron.
+    a_limit, modulus_limit, moment_limit
+        Expected agreement with GPAW: relative, relative, mu_B.
+    """
+
+    system: str
+    pseudopotential: str
+    ecut: float
+    kpts: tuple[int, int, int]
+    width: float = 0.1
+    magmom: float = 0.0
+    vacuum: float | None = None
+    density: float = 1e-5
+    energy: float = 1e-6
+    a_limit: float = 0.003
+    modulus_limit: float = 0.05
+    moment_limit: float = 0.05
+
+    def atoms(self, scale: float = 1.0) -> Atoms:
+        """Primitive cell with the volume (area, for a layer) of GPAW's cell times `scale`.
+
+        Examples
+        --------
+        >>> CASES["Al"].atoms(1.0).cell.cellpar()[0] * 2**0.5
+        4.04
+        """
+        from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS
+
+        crystal = replace(GPAW_SETTINGS[self.system], vacuum=self.vacuum, magmom=self.magmom)
+        return crystal.atoms(scale)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything an energy depends on, as JSON would give it back.
+
+        The limits are left out: they change what is said about a result, not the result. The
+        version is in: another solver's energies are not mixed with this one's.
+        """
+        values = asdict(self)
+        for limit in ("a_limit", "modulus_limit", "moment_limit"):
+            del values[limit]
+        values.update(xc="PBE", version=__version__)
+        settings: dict[str, Any] = json.loads(json.dumps(values))
+        return settings
+
+    def key(self) -> str:
+        """Short hash of `settings`, the same in every process.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> len(CASES["Al"].key())
+        12
+        >>> replace(CASES["Al"], ecut=1.0).key() == CASES["Al"].key()
+        False
+        """
+        text = json.dumps(self.settings(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def cost(self) -> float:
+        """Rough relative cost of one point: long ones are started first."""
+        mesh = self.kpts[0] * self.kpts[1] * self.kpts[2]
+        spins = 2 if self.magmom else 1
+        return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
+
+
+def _table(*cases: Case) -> Mapping[str, Case]:
+    return {case.system: case for case in cases}
+
+
+#: Settings of the benchmark. docs/convergence.md shows why these.
+CASES = _table(
+    Case("Al", "gth-pbe", ecut=550, kpts=(16, 16, 16)),
+    Case("Ni", "GTH-GGA-q18", ecut=3800, kpts=(10, 10, 10), magmom=0.7, a_limit=0.005),
+    Case("Ca", "gth-pbe", ecut=1900, kpts=(10, 10, 10)),
+    Case("graphene", "gth-pbe", ecut=1600, kpts=(15, 15, 1), vacuum=10.0),
+)
+
+#: Settings of ``--quick``: enough to see that everything works, not to judge the numbers.
+QUICK_CASES = _table(
+    Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8), density=1e-4),
+    Case("Ni", "GTH-GGA-q10", ecut=1400, kpts=(4, 4, 4), magmom=0.7, density=1e-4, a_limit=0.005),
+    Case("Ca", "gth-pbe", ecut=1000, kpts=(5, 5, 5), density=1e-4),
+    Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0, density=1e-4),
+)
+
+
+def select_cases(names: str | Iterable[str] | None = None, quick: bool = False) -> dict[str, Case]:
+    """Cases by name.
+
+    Parameters
+    ----------
+    names : str or iterable of str, optional
+        Names, upper or lower case, as a list or separated by commas; all by default.
+    quick : bool, optional
+        Coarse settings.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or none is given.
+
+    Examples
+    --------
+    >>> list(select_cases("ni,al"))
+    ['Ni', 'Al']
+    """
+    table = QUICK_CASES if quick else CASES
+    if names is None:
+        return dict(table)
+    if isinstance(names, str):
+        names = names.split(",")
+    known = {name.lower(): name for name in table}
+    wanted = [name.strip() for name in names if name.strip()]
+    unknown = [name for name in wanted if name.lower() not in known]
+    if unknown or not wanted:
+        raise ValueError(f"unknown systems {unknown}; the benchmark has {', '.join(table)}")
+    return {known[name.lower()]: table[known[name.lower()]] for name in wanted}

@@ -1,0 +1,261 @@
+"""The command `deepchem-xc`.
+
+Energies, cutoffs and widths are in eV, lengths in Angstrom. torch, DeepChem and ASE are imported
+where a command needs them, so that the help appears at once.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deepchem_xc import _cli_input as option
+from deepchem_xc._cli_input import command, read_structure, say, scf_keywords
+
+if TYPE_CHECKING:
+    from deepchem_xc.benchmark import Case
+
+app = typer.Typer(
+    name="deepchem-xc",
+    help="Plane-wave density functional theory with learnable exchange-correlation functionals.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point of the command `deepchem-xc`."""
+    app()
+
+
+@app.command()
+@command
+def scf(
+    structure: option.Structure,
+    ecut: option.Ecut,
+    kpts: option.Kpts = "5.0",
+    gamma: option.Gamma = True,
+    pseudopotentials: option.Pseudopotentials = "gth-pbe",
+    xc: option.Xc = "PBE",
+    smearing: option.Smearing = "fermi-dirac",
+    width: option.Width = 0.1,
+    magmom: option.Magmom = "",
+    spinpol: option.Spinpol = None,
+    fix_moment: option.FixMoment = False,
+    nbands: option.Nbands = None,
+    maxiter: option.Maxiter = 100,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    output: option.Output = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show the steps.")] = False,
+    debug: option.Debug = False,
+) -> None:
+    """Ground state: energies, forces, stress, moment, eigenvalues."""
+    keywords = dict(locals())
+    from deepchem_xc import planewave
+    from deepchem_xc._cli_results import UNITS, ground_state, print_ground_state, print_steps
+
+    atoms = read_structure(structure, magmom)
+    result = planewave.scf(atoms, **scf_keywords(keywords), callback=print_steps(quiet))
+    values = ground_state(result)
+    print_ground_state(values, atoms.get_chemical_symbols())
+    write(output, {"units": UNITS, **values})
+
+
+@app.command()
+@command
+def eos(
+    structure: option.Structure,
+    ecut: option.Ecut,
+    kpts: option.Kpts = "5.0",
+    gamma: option.Gamma = True,
+    pseudopotentials: option.Pseudopotentials = "gth-pbe",
+    xc: option.Xc = "PBE",
+    smearing: option.Smearing = "fermi-dirac",
+    width: option.Width = 0.1,
+    magmom: option.Magmom = "",
+    spinpol: option.Spinpol = None,
+    fix_moment: option.FixMoment = False,
+    nbands: option.Nbands = None,
+    maxiter: option.Maxiter = 100,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    strain: Annotated[
+        float, typer.Option(help="Volumes (areas) from 1-strain to 1+strain times the file's.")
+    ] = 0.06,
+    points: Annotated[int, typer.Option(help="How many of them; at least 5.")] = 7,
+    layer: Annotated[
+        bool, typer.Option("--layer", help="Strain the first two lattice vectors only.")
+    ] = False,
+    output: option.Output = None,
+    figure: option.Figure = None,
+    debug: option.Debug = False,
+) -> None:
+    """Equation of state: equilibrium volume and bulk modulus at fixed shape of the cell."""
+    keywords = dict(locals())
+    from deepchem_xc._cli_eos import equation_of_state, print_equation_of_state
+
+    atoms = read_structure(structure, magmom)
+    mesh = scf_keywords(keywords)
+    values, fit = equation_of_state(atoms, mesh, strain, points, layer)
+    print_equation_of_state(values)
+    write(output, values)
+    if figure is not None:
+        from deepchem_xc.plotting import EosCurve, EosPanel, plot_equations_of_state
+
+        sizes = [point["area" if layer else "volume"] for point in values["points"]]
+        energies = [point["energy"] for point in values["points"]]
+        curve = EosCurve(xc, sizes, energies, fit)
+        plot_equations_of_state([EosPanel(str(atoms.symbols), [curve])], figure)
+        say(f"figure in {figure}")
+
+
+@app.command()
+@command
+def bands(
+    structure: option.Structure,
+    ecut: option.Ecut,
+    kpts: option.Kpts = "5.0",
+    gamma: option.Gamma = True,
+    pseudopotentials: option.Pseudopotentials = "gth-pbe",
+    xc: option.Xc = "PBE",
+    smearing: option.Smearing = "fermi-dirac",
+    width: option.Width = 0.1,
+    magmom: option.Magmom = "",
+    spinpol: option.Spinpol = None,
+    fix_moment: option.FixMoment = False,
+    nbands: option.Nbands = None,
+    maxiter: option.Maxiter = 100,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    path: Annotated[
+        str | None,
+        typer.Option(help="Special points, such as GXWKL.", show_default="ASE's for the lattice"),
+    ] = None,
+    npoints: Annotated[int, typer.Option(help="Number of k-points along the path.")] = 60,
+    output: option.Output = None,
+    figure: option.Figure = None,
+    debug: option.Debug = False,
+) -> None:
+    """Band structure along a path through the Brillouin zone."""
+    keywords = dict(locals())
+    from deepchem_xc import planewave
+    from deepchem_xc.planewave.bands import band_structure
+
+    atoms = read_structure(structure, magmom)
+    shared = scf_keywords(keywords)
+    result = planewave.scf(atoms, **{**shared, "nbands": None})
+    bands = band_structure(result, path, npoints=npoints, nbands=nbands)
+    energies = bands.energies  # (nspin, nk, nband)
+    distances, positions, labels = bands.path.get_linear_kpoint_axis()
+    typer.echo(f"{atoms.symbols}: Fermi level {bands.reference:.4f} eV; path {bands.path.path}")
+    typer.echo("Eigenvalues at the special points, eV from the Fermi level")
+    for label, position in zip(labels, positions):
+        index = int(abs(distances - position).argmin())
+        for spin, levels in enumerate(energies[:, index] - bands.reference):
+            channel = f" spin {spin}" if len(energies) == 2 else ""
+            typer.echo(f"  {label:<4}{channel} " + " ".join(f"{level:9.3f}" for level in levels))
+    values = {
+        "units": {"energies": "eV", "reference": "eV", "kpoints": "reduced coordinates"},
+        "path": bands.path.path,
+        "kpoints": bands.path.kpts.tolist(),
+        "reference": float(bands.reference),
+        "energies": energies.tolist(),
+    }
+    write(output, values)
+    if figure is not None:
+        from deepchem_xc.plotting import plot_bands
+
+        plot_bands(bands, figure, title=str(atoms.symbols))
+        say(f"figure in {figure}")
+
+
+@app.command()
+@command
+def benchmark(
+    systems: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, of al, ni, ca, graphene.", show_default="all"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Coarse settings: a try in a few minutes.")
+    ] = False,
+    live_gpaw: Annotated[
+        bool, typer.Option("--live-gpaw", help="Compute the reference with GPAW, half an hour.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute points anew that are there already.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Points computed at the same time.", show_default="cores / threads"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each.")] = 1,
+    device: option.Device = "cpu",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for results and finished points.")
+    ] = Path("benchmark-results"),
+    debug: option.Debug = False,
+) -> None:
+    """Equations of state of Al, Ni, Ca and graphene next to GPAW's.
+
+    A run that was interrupted goes on where it stopped when it is started again.
+    """
+    from deepchem_xc.benchmark import compare, format_table, run_benchmark, select_cases
+    from deepchem_xc.benchmark.report import about_run, write_report
+
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+    cases = select_cases(systems, quick)
+    start = time.perf_counter()
+    points = run_benchmark(
+        cases, output, jobs=jobs, threads=threads, device=device, fresh=fresh, notify=say
+    )
+    seconds = time.perf_counter() - start
+    reference = gpaw_points(cases, output if live_gpaw else None)
+    comparisons = [compare(case, points[name], reference[name]) for name, case in cases.items()]
+    typer.echo(format_table(comparisons, quick))
+    about = {**about_run(), "seconds": round(seconds, 1), "live_gpaw": live_gpaw}
+    paths = write_report(comparisons, output, quick, about)
+    typer.echo(f"Took {seconds:.0f} s. Written: {', '.join(map(str, paths.values()))}")
+
+
+def gpaw_points(cases: dict[str, Case], folder: Path | None) -> dict[str, list[Any] | None]:
+    """Reference points of each system: those of the project or, in `folder`, computed now."""
+    from deepchem_xc.calculators.gpaw_reference import SCALES, load_gpaw_eos, run_gpaw_eos
+
+    if folder is None:
+        results = load_gpaw_eos()
+    else:
+        from tqdm import tqdm
+
+        with tqdm(total=len(cases) * len(SCALES), unit="GPAW point", leave=False) as bar:
+            results = run_gpaw_eos(
+                cases, path=folder / "gpaw_eos.json", on_point=lambda name, point: bar.update()
+            )
+    found: dict[str, list[Any] | None] = {}
+    for name in cases:
+        entry = results.get(name, {})
+        # An entry gets its fit when all its points are there.
+        found[name] = entry["points"] if "fit" in entry else None
+        if found[name] is None:
+            say(f"there is no complete reference for {name}")
+    return found
+
+
+def write(path: Path | None, values: dict[str, Any]) -> None:
+    """Write JSON, if it was asked for."""
+    if path is not None:
+        from deepchem_xc._files import write_json
+
+        write_json(path, values)
+        say(f"results in {path}")
+
+
+if __name__ == "__main__":
+    main()

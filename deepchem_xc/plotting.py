@@ -1,0 +1,213 @@
+"""Figures. They are drawn without a display and without matplotlib's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from ase.spectrum.band_structure import BandStructure
+    from matplotlib.figure import Figure
+
+    from deepchem_xc.planewave.eos import EquationOfStateFit
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_MARKERS = ("o", "s", "^", "D")
+
+
+@dataclass(frozen=True)
+class EosCurve:
+    """Points of an equation of state and their fit; sizes in Angstrom^3 or Angstrom^2, eV."""
+
+    label: str
+    sizes: Sequence[float]
+    energies: Sequence[float]
+    fit: EquationOfStateFit
+
+
+@dataclass(frozen=True)
+class EosPanel:
+    """One system's curves."""
+
+    title: str
+    curves: Sequence[EosCurve]
+
+
+def fitted_energy(fit: EquationOfStateFit, sizes: ArrayLike) -> NDArray[np.float64]:
+    r"""Energy of a fitted equation of state.
+
+    Parameters
+    ----------
+    fit : EquationOfStateFit
+        From `fit_equation_of_state`.
+    sizes : array_like
+        Volumes (Angstrom^3) or areas (Angstrom^2).
+
+    Returns
+    -------
+    ndarray
+        eV.
+
+    Notes
+    -----
+    Birch-Murnaghan [1]_: with :math:`x = (V_0/V)^{2/3}`,
+    :math:`E = E_0 + \frac{9 V_0 B}{16} [(x-1)^3 B' + (x-1)^2 (6 - 4x)]`. Layers: with
+    :math:`f = (A_0/A - 1)/2`, :math:`E = E_0 + 2 A_0 B [f^2 + \frac{2}{3} (B' - 5) f^3]`.
+
+    References
+    ----------
+    .. [1] F. Birch, Phys. Rev. 71, 809 (1947).
+
+    Examples
+    --------
+    >>> from deepchem_xc.planewave.eos import fit_equation_of_state
+    >>> volumes = [15.0, 15.5, 16.0, 16.5, 17.0]
+    >>> fit = fit_equation_of_state(volumes, [0.09, 0.025, 0.0, 0.02, 0.08])
+    >>> bool(abs(fitted_energy(fit, fit.size) - fit.energy) < 1e-12)
+    True
+    """
+    from ase.units import GPa, J, m
+
+    ratio = fit.size / np.asarray(sizes, dtype=np.float64)
+    if fit.dimension == 2:
+        strain = (ratio - 1) / 2
+        scale = 2 * fit.size * fit.modulus * J / m**2
+        cubic = 2 * (fit.derivative - 5) / 3
+        return np.asarray(fit.energy + scale * (strain**2 + cubic * strain**3))
+    x = ratio ** (2 / 3)
+    scale = 9 * fit.size * fit.modulus * GPa / 16
+    return np.asarray(
+        fit.energy + scale * ((x - 1) ** 3 * fit.derivative + (x - 1) ** 2 * (6 - 4 * x))
+    )
+
+
+def plot_equations_of_state(
+    panels: Sequence[EosPanel], path: str | Path, title: str | None = None
+) -> None:
+    """Draw energy curves, one panel a system; each curve's energies are from its own minimum.
+
+    Parameters
+    ----------
+    panels : sequence of EosPanel
+        At least one.
+    path : path
+        Image file; its ending says which format.
+    title : str, optional
+        Over the whole figure.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(5.2 * columns, 3.8 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax, panel in zip(axes.flat, panels):
+        for curve, color, marker in zip(panel.curves, _COLORS, _MARKERS):
+            line = np.linspace(min(curve.sizes), max(curve.sizes), 200)
+            zero = curve.fit.energy
+            ax.plot(line, 1e3 * (fitted_energy(curve.fit, line) - zero), color=color, lw=1)
+            ax.plot(
+                curve.sizes,
+                1e3 * (np.asarray(curve.energies) - zero),
+                linestyle="none",
+                marker=marker,
+                color=color,
+                # Rings, so that coinciding points of two codes can both be seen.
+                markerfacecolor="none",
+                label=curve.label,
+            )
+        layer = panel.curves[0].fit.dimension == 2
+        ax.set_xlabel("area (Å$^2$)" if layer else "volume (Å$^3$)")
+        ax.set_ylabel("energy (meV per cell)")
+        ax.set_title(panel.title)
+        ax.legend(fontsize="small", frameon=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    if title:
+        figure.suptitle(title)
+    _save(figure, path)
+
+
+def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None) -> None:
+    """Draw a band structure, its reference energy at zero.
+
+    Parameters
+    ----------
+    bands : ase.spectrum.band_structure.BandStructure
+        From `band_structure`.
+    path : path
+        Image file.
+    title : str, optional
+        Over the axes.
+    """
+    figure = _figure(6.0, 4.5)
+    ax = figure.subplots()
+    distances, positions, labels = bands.path.get_linear_kpoint_axis()
+    for spin, color in zip(range(len(bands.energies)), _COLORS):
+        energies = bands.energies[spin] - bands.reference
+        lines = ax.plot(distances, energies, color=color, lw=1)
+        if len(bands.energies) == 2:
+            lines[0].set_label("spin down" if spin else "spin up")
+    ax.set_xticks(positions, ["Γ" if label == "G" else label for label in labels])
+    for position in positions:
+        ax.axvline(position, color="0.8", lw=0.8, zorder=0)
+    ax.axhline(0.0, color="0.5", ls=":", lw=1)
+    ax.set_xlim(distances[0], distances[-1])
+    ax.set_ylabel("energy from the Fermi level (eV)")
+    if len(bands.energies) == 2:
+        ax.legend(fontsize="small", frameon=False)
+    if title:
+        ax.set_title(title)
+    _save(figure, path)
+
+
+def plot_convergence(
+    series: Mapping[str, Mapping[str, Sequence[tuple[float, float, float]]]],
+    path: str | Path,
+    limits: tuple[float, float] = (5e-4, 1e-2),
+) -> None:
+    """Draw how lattice constants and bulk moduli approach their converged values.
+
+    Parameters
+    ----------
+    series : mapping
+        ``{parameter: {system: [(value, error of a, error of B), ...]}}``, relative errors.
+    path : path
+        Image file.
+    limits : (float, float), optional
+        What counts as converged; drawn as lines.
+    """
+    figure = _figure(4.2 * len(series), 6.4)
+    axes = figure.subplots(2, len(series), squeeze=False)
+    for column, (parameter, systems) in enumerate(series.items()):
+        for (system, points), color, marker in zip(systems.items(), _COLORS * 2, _MARKERS * 2):
+            values = [point[0] for point in points]
+            for row in (0, 1):
+                # The reference setting itself has no error that a logarithm could show.
+                errors = [max(abs(point[row + 1]), 1e-6) for point in points]
+                axes[row, column].plot(
+                    values, errors, marker=marker, color=color, label=system, lw=1, ms=4
+                )
+        for row, (name, limit) in enumerate(zip(("lattice constant", "bulk modulus"), limits)):
+            ax = axes[row, column]
+            ax.axhline(limit, color="0.6", ls="--", lw=1)
+            ax.set_yscale("log")
+            ax.set_xlabel(parameter)
+            ax.set_ylabel(f"relative error of the {name}")
+        axes[0, column].legend(fontsize="small", frameon=False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
