@@ -19,8 +19,8 @@ from torch import Tensor
 
 # Beyond this exp(-x^2) and exp(-|x|) are zero or negligible in float64. Clamping keeps powers of
 # x from overflowing, and so 0 * inf from becoming NaN.
-_GAUSSIAN_REACH = 40.0
-_FERMI_REACH = 1e4
+_GAUSSIAN_CLAMP = 40.0
+_FERMI_CLAMP = 1e4
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Smearing(ABC):
 
     name: ClassVar[str]
     monotonic: ClassVar[bool] = True
+    # |x| beyond which occupations are 0 or 1 and slopes 0, to well below rounding.
+    reach: ClassVar[float] = 8.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.width) and self.width > 0):
@@ -137,6 +139,7 @@ class FermiDirac(Smearing):
     """
 
     name: ClassVar[str] = "fermi-dirac"
+    reach: ClassVar[float] = 45.0
 
     def occupation(self, x: Tensor) -> Tensor:
         """``1 / (1 + e^x)``."""
@@ -144,7 +147,7 @@ class FermiDirac(Smearing):
 
     def entropy(self, x: Tensor) -> Tensor:
         """``-f ln f - (1 - f) ln (1 - f)``."""
-        x = x.clamp(-_FERMI_REACH, _FERMI_REACH)
+        x = x.clamp(-_FERMI_CLAMP, _FERMI_CLAMP)
         log_sigmoid = torch.nn.functional.logsigmoid
         return -torch.sigmoid(-x) * log_sigmoid(-x) - torch.sigmoid(x) * log_sigmoid(x)
 
@@ -197,7 +200,7 @@ class MethfesselPaxton(Smearing):
 
     def occupation(self, x: Tensor) -> Tensor:
         """See the class."""
-        x = x.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH)
+        x = x.clamp(-_GAUSSIAN_CLAMP, _GAUSSIAN_CLAMP)
         occupation = 0.5 * torch.erfc(x)
         if self.order:
             hermite = _hermite(2 * self.order - 1, x)
@@ -207,13 +210,13 @@ class MethfesselPaxton(Smearing):
 
     def entropy(self, x: Tensor) -> Tensor:
         """``A_N H_{2N}(x) exp(-x^2) / 2``."""
-        x = x.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH)
+        x = x.clamp(-_GAUSSIAN_CLAMP, _GAUSSIAN_CLAMP)
         polynomial = _hermite(2 * self.order, x)[-1]
         return 0.5 * _coefficient(self.order) * polynomial * torch.exp(-x * x)
 
     def occupation_derivative(self, x: Tensor) -> Tensor:
         """``-sum_{n=0}^N A_n H_{2n}(x) exp(-x^2)``: a smeared delta function, with its sign."""
-        x = x.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH)
+        x = x.clamp(-_GAUSSIAN_CLAMP, _GAUSSIAN_CLAMP)
         hermite = _hermite(2 * self.order, x)
         series = sum(_coefficient(n) * hermite[2 * n] for n in range(self.order + 1))
         return -series * torch.exp(-x * x)
@@ -270,17 +273,17 @@ class MarzariVanderbilt(Smearing):
 
     def occupation(self, x: Tensor) -> Tensor:
         """See the class."""
-        y = x.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH) + math.sqrt(0.5)
+        y = x.clamp(-_GAUSSIAN_CLAMP, _GAUSSIAN_CLAMP) + math.sqrt(0.5)
         return 0.5 * torch.erfc(y) + torch.exp(-y * y) / math.sqrt(2 * math.pi)
 
     def entropy(self, x: Tensor) -> Tensor:
         """``y exp(-y^2) / sqrt(2 pi)``."""
-        y = x.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH) + math.sqrt(0.5)
+        y = x.clamp(-_GAUSSIAN_CLAMP, _GAUSSIAN_CLAMP) + math.sqrt(0.5)
         return y * torch.exp(-y * y) / math.sqrt(2 * math.pi)
 
     def occupation_derivative(self, x: Tensor) -> Tensor:
         """``-(2 + sqrt(2) x) exp(-y^2) / sqrt(pi)``."""
-        x = x.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH)
+        x = x.clamp(-_GAUSSIAN_CLAMP, _GAUSSIAN_CLAMP)
         y = x + math.sqrt(0.5)
         return -(2 + math.sqrt(2) * x) * torch.exp(-y * y) / math.sqrt(math.pi)
 
