@@ -17,6 +17,8 @@ __all__ = ["LYPCorrelation", "PBECorrelation"]
 BETA_PBE = 0.06672455060314922
 BETA_PBESOL = 0.046
 _GAMMA = (1.0 - math.log(2.0)) / math.pi**2
+# Correlation is zero to 80 digits beyond it, while third derivatives of q^2 overflow at 1e80.
+_LARGEST_Q = 1e40
 
 
 class PBECorrelation(XCFunctional):
@@ -63,6 +65,7 @@ class PBECorrelation(XCFunctional):
             gamma_phi3 = _GAMMA
         u = -torch.expm1(energy / gamma_phi3)
         q = (self.beta / _GAMMA) * t2 * (u.reciprocal() - 1.0)
+        q = q.clamp(max=_LARGEST_Q)
         return variables.density * gamma_phi3 * torch.log1p(-u / (1.0 + q + q * q))
 
 
@@ -89,27 +92,27 @@ class LYPCorrelation(XCFunctional):
         # a b omega n^(11/3), and delta of the paper
         omega = (self._A * self._B) * torch.exp(-self._C * inverse_cbrt) * damping
         delta = inverse_cbrt * (self._C + self._D * damping)
-        sigma = self._SIGMA_PER_S2 * variables.s2  # |grad n|^2 / n^(8/3)
         if not variables.polarized:
+            sigma = self._SIGMA_PER_S2 * variables.s2  # |grad n|^2 / n^(8/3)
             bracket = self._CF - (1.0 / 24.0 + (7.0 / 72.0) * delta) * sigma
             return -n * (self._A * damping + omega * bracket)
+        # the terms in sigma_uu, sigma_ud, sigma_dd collected, so that none cancel
         fraction = 0.5 * variables.one_plus_minus_zeta  # n_up / n, n_down / n
         up, down = fraction.unbind(0)
         product = up * down
-        spin_sigma = variables.spin_sigma * (inverse_cbrt.square() / n.square())
         four_thirds = variables.one_plus_minus_zeta * variables.cbrt_one_plus_minus_zeta
-        kinetic = (2.0 * self._CF) * four_thirds.square().sum(0)
-        like = (fraction * spin_sigma).sum(0)
-        gradient = (
-            (47.0 / 18.0 - (7.0 / 18.0) * delta) * sigma
-            - (2.5 - delta / 18.0) * spin_sigma.sum(0)
-            - (delta - 11.0) * (1.0 / 9.0) * like
+        scale = inverse_cbrt.square() / n.square()
+        sigma_uu, sigma_dd = (variables.spin_sigma * scale).unbind(0)
+        sigma_ud = variables.sigma_up_down * scale
+        same = (1.0 - 3.0 * delta) * (1.0 / 9.0)
+        skew = (11.0 - delta) * (1.0 / 9.0)
+        bracket = product * (
+            (2.0 * self._CF) * four_thirds.square().sum(0)
+            + (same + skew * up) * sigma_uu
+            + (same + skew * down) * sigma_dd
+            + ((47.0 - 7.0 * delta) * (1.0 / 9.0)) * sigma_ud
         )
-        up_sigma, down_sigma = spin_sigma.unbind(0)
-        cross = (
-            (2.0 / 3.0) * (spin_sigma.sum(0) - sigma)
-            - up.square() * down_sigma
-            - down.square() * up_sigma
+        bracket = bracket - (
+            (4.0 / 3.0) * sigma_ud + up.square() * sigma_dd + down.square() * sigma_uu
         )
-        bracket = product * (kinetic + gradient) + cross
         return -n * ((4.0 * self._A) * damping * product + omega * bracket)

@@ -7,15 +7,14 @@ the powers of the density and the reduced gradients.
 Screening
 ---------
 Densities on a grid are zero, or slightly negative by round-off, in vacuum, where the derivatives
-of every functional diverge. With the threshold ``T`` (1e-15 / bohr^3, libxc's default) and
-``t = T / 10``:
+of every functional diverge. With the threshold ``T`` (1e-15 / bohr^3, libxc's default) and the
+floor ``t = 1e-5 T``:
 
+- a density ``n >= T`` is untouched, bit for bit;
 - a density ``n <= t`` is replaced by the constant ``t``, and its gradient by zero, so that nothing
   depends on it;
-- a density ``n >= T`` is untouched, bit for bit;
 - between the two, a polynomial switch ``w(n)`` with three continuous derivatives joins them;
-- the energy density is multiplied by the switch of the total density, so that the energy of a
-  vacuum is exactly zero.
+- the energy density is multiplied by the switch, so that the energy of a vacuum is exactly zero.
 
 The switch acts on the total density if there is one channel, on each channel if there are two.
 Value, first, second and third derivatives are therefore finite and continuous everywhere.
@@ -121,7 +120,7 @@ class DensityVariables:
         self.densinfo = densinfo
         self.polarized = not isinstance(densinfo, ValGrad)
         self.threshold = threshold
-        self._floor = 0.1 * threshold
+        self._floor = 1e-5 * threshold
 
     # densities ------------------------------------------------------------------------------
 

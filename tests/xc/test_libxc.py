@@ -1,0 +1,154 @@
+"""Functionals of libxc under autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deepchem_xc.xc import LibXC, ValGrad, get_xc
+from deepchem_xc.xc.libxc import libxc_identifiers
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("identifier", ["lda_c_vwn", "gga_x_b88", "gga_c_pbe", "gga_c_lyp"])
+def test_derivatives_equal_those_in_torch(identifier, nspin, sample, densinfo):
+    rho = torch.tensor(sample(nspin, s=(0.1, 2.0), zeta=0.9))
+    direction = rho * torch.randn(rho.shape, generator=torch.Generator().manual_seed(0))
+    results = []
+    for functional in (get_xc(identifier), LibXC(identifier)):
+        inputs = rho.clone().requires_grad_()
+        energy = functional.get_edensityxc(densinfo(inputs))
+        (potential,) = torch.autograd.grad(energy.sum(), inputs, create_graph=True)
+        (kernel,) = torch.autograd.grad((potential * direction).sum(), inputs)
+        results.append((energy, potential, kernel))
+    for native, library in zip(*results):
+        scale = native.abs() if native.ndim == 1 else native.abs().amax(-2, keepdim=True)
+        assert torch.all((native - library).abs() <= 1e-9 * scale)
+
+
+def meta_gga_density(sample, nspin, npoints=6):
+    """Adds a kinetic energy density above von Weizsaecker's."""
+    rho = torch.tensor(sample(nspin, npoints, density=(0.05, 2.0), s=(0.2, 1.5), zeta=0.5))
+    density, gradient = rho.narrow(-2, 0, 1), rho.narrow(-2, 1, 3)
+    weizsaecker = gradient.square().sum(-2, keepdim=True) / (8.0 * density)
+    thomas_fermi = 0.3 * (3.0 * torch.pi**2) ** (2 / 3) * density ** (5 / 3)
+    return torch.cat((rho, weizsaecker + 0.7 * thomas_fermi), dim=-2)
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("name", ["lda_c_pz", "gga_c_p86", "r2SCAN", "0.5*TPSS + 0.5*gga_x_b86"])
+def test_first_and_second_derivatives_against_finite_differences(name, nspin, sample, densinfo):
+    functional = get_xc(name)
+    rows = {1: 1, 2: 4, 4: 5}[functional.family]
+    rho = meta_gga_density(sample, nspin)
+    fixed, varied = rho, rho.narrow(-2, 0, rows).clone().requires_grad_()
+
+    def energy(values):
+        rest = fixed.narrow(-2, rows, 5 - rows)
+        return functional.get_edensityxc(densinfo(torch.cat((values, rest), dim=-2)))
+
+    assert torch.autograd.gradcheck(energy, varied, eps=1e-6, atol=1e-7, rtol=1e-5)
+    assert torch.autograd.gradgradcheck(energy, varied, eps=1e-6, atol=1e-6, rtol=1e-4)
+
+
+def test_kinetic_energy_density_is_half_the_squared_gradient_of_the_orbitals(densinfo):
+    """One orbital: tau = |grad n|^2 / 8 n, for which SCAN has the exchange of the hydrogen atom.
+
+    SCAN was made to give -0.3125 Ha for it, to four digits, and no self-correlation.
+    """
+    r = torch.linspace(1e-4, 20.0, 4001, dtype=torch.float64)
+    density = torch.exp(-2.0 * r) / torch.pi
+    gradient = -2.0 * density
+    tau = gradient**2 / (8.0 * density)
+    zero = torch.zeros_like(r)
+    rho = torch.stack((density, gradient, zero, zero, tau))
+    spin = densinfo(torch.stack((rho, torch.zeros_like(rho))))
+    shell = 4.0 * torch.pi * r**2
+    exchange = torch.trapezoid(get_xc("mgga_x_scan").get_edensityxc(spin) * shell, r)
+    correlation = torch.trapezoid(get_xc("mgga_c_scan").get_edensityxc(spin) * shell, r)
+    assert abs(exchange + 0.3125) < 1e-4
+    assert abs(correlation) < 1e-6
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("name", ["lda_c_pz", "gga_c_pw91", "r2SCAN"])
+def test_finite_in_vacuum(name, nspin, densinfo):
+    rho = torch.zeros(nspin, 5, 6, dtype=torch.float64)
+    rho[:, 0] = torch.tensor([-1e-6, 0.0, 1e-30, 1e-16, 1e-15, 1e-9])
+    rho[:, 1] = torch.tensor([1e-3, 0.0, 1e-20, 1e-16, 1e-15, 1e-9])
+    rho[:, 4] = torch.tensor([0.0, 0.0, 1e-30, 1e-16, 1e-15, 1e-9])
+    rho.requires_grad_()
+    energy = get_xc(name).get_edensityxc(densinfo(rho[0] if nspin == 1 else rho))
+    (potential,) = torch.autograd.grad(energy.sum(), rho, create_graph=True)
+    (kernel,) = torch.autograd.grad(potential.sum(), rho)
+    for values in (energy, potential, kernel):
+        assert torch.isfinite(values).all()
+        assert torch.all(values[..., :3] == 0.0)
+
+
+def test_third_derivative_is_refused(sample, densinfo):
+    rho = torch.tensor(sample(1, npoints=3), requires_grad=True)
+    energy = LibXC("lda_c_pz").get_edensityxc(densinfo(rho))
+    (first,) = torch.autograd.grad(energy.sum(), rho, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), rho, create_graph=True)
+    with pytest.raises(NotImplementedError, match="differentiated twice"):
+        torch.autograd.grad(second.sum(), rho)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "reason"),
+    [
+        ("hyb_gga_xc_b3lyp", "hybrid"),
+        ("hyb_gga_xc_hse06", "hybrid"),
+        ("gga_xc_vv10", "nonlocal"),
+        ("mgga_x_br89", "Laplacian"),
+        ("gga_x_lb", "potential without an energy"),
+        ("lda_k_tf", "kinetic-energy functional"),
+        ("lda_x_2d", "one- or two-dimensional"),
+    ],
+)
+def test_functionals_that_cannot_be_used(identifier, reason):
+    with pytest.raises(ValueError, match=f"{identifier}.* cannot be used here: .*{reason}"):
+        get_xc(identifier)
+
+
+def test_unknown_identifier():
+    with pytest.raises(ValueError, match="no functional 'gga_x_nothing'"):
+        LibXC("gga_x_nothing")
+
+
+def test_every_identifier_either_works_or_says_why(densinfo):
+    """No functional of the library ends in a crash or an unexplained error."""
+    usable = 0
+    for identifier in libxc_identifiers():
+        try:
+            functional = LibXC(identifier)
+        except ValueError as refusal:
+            assert "cannot be used here: it" in str(refusal)
+        else:
+            usable += 1
+            assert functional.family in (1, 2, 4)
+    assert usable > 300
+
+
+def test_missing_kinetic_energy_density():
+    density = torch.ones(2, dtype=torch.float64)
+    gradient = torch.zeros(3, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="needs the kinetic energy density"):
+        get_xc("SCAN").get_edensityxc(ValGrad(value=density, grad=gradient))
+
+
+def test_single_precision_and_other_devices_are_refused():
+    with pytest.raises(RuntimeError, match="float64, but the density is torch.float32"):
+        LibXC("lda_c_pz").get_edensityxc(ValGrad(value=torch.ones(2)))
+    device = torch.device("meta")
+    with pytest.raises(RuntimeError, match="CPU only, but the density is on meta"):
+        LibXC("lda_c_pz").energy_density(_variables_on(device))
+
+
+def _variables_on(device):
+    from deepchem_xc.xc import DensityVariables
+
+    variables = DensityVariables(ValGrad(value=torch.ones(2, dtype=torch.float64, device=device)))
+    variables.__dict__["channel_weight"] = None  # its value cannot be read on the meta device
+    return variables

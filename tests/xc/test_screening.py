@@ -1,0 +1,108 @@
+"""Finite and continuous everywhere: vacuum, zero gradients, empty channels, negative densities."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from deepchem_xc.xc import get_xc
+
+NAMES = ("LDA", "lda_c_vwn", "Teter93", "PBE", "RPBE", "BLYP")
+DENSITIES = (-1e-3, -1e-12, -1e-300, 0.0, 1e-300, 1e-30, 1e-20, 3e-18, 3e-16, 1e-15, 1e-9, 1.0, 1e6)
+GRADIENTS = (0.0, 1e-150, 1e-30, 1e-9, 1.0, 1e10, 1e20)
+
+
+def one_channel():
+    """(4, npoints): every density with every gradient."""
+    rho = torch.zeros(4, len(DENSITIES) * len(GRADIENTS), dtype=torch.float64)
+    rho[:2] = torch.tensor(list(itertools.product(DENSITIES, GRADIENTS)), dtype=torch.float64).T
+    return rho
+
+
+def two_channels():
+    """(2, 4, npoints): every pair of the points above, the gradients at an angle."""
+    rho = one_channel()
+    npoints = rho.shape[1]
+    up, down = rho.repeat_interleave(npoints, dim=1), rho.repeat(1, npoints)
+    down[1], down[2] = 0.6 * down[1], 0.8 * down[1]
+    return torch.stack((up, down))
+
+
+def derivatives(functional, rho, densinfo, order):
+    """Energy density, and directional derivatives along (n, |grad n|)-sized steps."""
+    rho = rho.clone().requires_grad_()
+    current = functional.get_edensityxc(densinfo(rho))
+    found = [current]
+    for _ in range(order):
+        (gradient,) = torch.autograd.grad(current.sum(), rho, create_graph=True)
+        found.append(gradient)
+        current = gradient
+    return [tensor.detach() for tensor in found]
+
+
+@pytest.mark.parametrize("make", [one_channel, two_channels])
+@pytest.mark.parametrize("name", NAMES)
+def test_finite_to_third_order(name, make, densinfo):
+    for order, values in enumerate(derivatives(get_xc(name), make(), densinfo, 3)):
+        assert torch.isfinite(values).all(), f"derivative of order {order}"
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_in_vacuum(name, nspin, densinfo):
+    """Zero and negative densities: no energy, no potential, no kernel, whatever the gradient."""
+    rho = one_channel()
+    rho = rho[:, rho[0] <= 1e-30]
+    rho = rho if nspin == 1 else torch.stack((rho, rho.flip(-1)))
+    for values in derivatives(get_xc(name), rho, densinfo, 3):
+        assert torch.all(values == 0.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_untouched_above_the_threshold(name, densinfo):
+    """A vacuum elsewhere on the grid does not change a point, bit for bit."""
+    rho = torch.zeros(4, 5, dtype=torch.float64)
+    rho[0] = torch.tensor([1e-15, 1e-10, 1e-3, 1.0, 1e3])
+    rho[1:] = torch.randn(3, 5, dtype=torch.float64) * rho[0] ** (4 / 3)
+    functional = get_xc(name)
+    screened = torch.cat((rho, torch.zeros(4, 1, dtype=torch.float64)), dim=1)
+    assert torch.equal(
+        functional.get_edensityxc(densinfo(rho)), functional.get_edensityxc(densinfo(screened))[:-1]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_potential_is_continuous_through_the_threshold(name, densinfo):
+    """No step in the potential, nor in the kernel on its scale n^(-2/3), along a decaying tail."""
+    density = torch.logspace(-12, -20, 20001, dtype=torch.float64)
+    rho = torch.zeros(4, len(density), dtype=torch.float64)
+    rho[0] = density
+    rho[1] = 2.0 * density  # exp(-2 r)
+    _, potential, kernel = derivatives(get_xc(name), rho, densinfo, 2)
+    step = potential[0].diff().abs().max() / potential[0].abs().max()
+    assert step < 1e-2
+    scaled = kernel[0] * density.clamp(min=1e-16) ** (2 / 3)
+    assert scaled.diff().abs().max() / scaled.abs().max() < 2e-2
+
+
+def test_a_higher_threshold_can_be_set(densinfo):
+    functional = get_xc("PBE")
+    rho = torch.tensor([[1e-9], [0.0], [0.0], [0.0]], dtype=torch.float64)
+    assert functional.get_edensityxc(densinfo(rho)) < 0.0
+    functional.density_threshold = 1e-3
+    assert 0.0 >= functional.get_edensityxc(densinfo(rho)) > -1e-30
+
+
+@pytest.mark.parametrize("name", ["LDA", "PBE", "BLYP"])
+def test_empty_channel_leaves_the_other_alone(name, densinfo):
+    """An empty channel, exactly or by round-off, does not disturb the occupied one."""
+    rho = torch.zeros(2, 4, 3, dtype=torch.float64)
+    rho[0, 0], rho[0, 1] = 0.3, 0.2
+    rho[1, 0] = torch.tensor([0.0, -1e-13, 1e-30])
+    rho[1, 1] = torch.tensor([0.0, 1e-13, -1e-13])
+    energy, potential = derivatives(get_xc(name), rho, densinfo, 1)
+    assert torch.allclose(energy, energy[0].expand(3), rtol=1e-14, atol=0.0)
+    assert torch.allclose(potential[0, :2], potential[0, :2, :1].expand(2, 3), rtol=1e-13, atol=0)
+    assert torch.all(potential[1] == 0.0)
