@@ -12,6 +12,8 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 _CPU_PIECE_BYTES = 2 * 2**20
 _CUDA_PIECE_BYTES = 512 * 2**20
 _COMPLEX_BYTES = 16
+# States that hold less than this add nothing to a density.
+_NO_ELECTRON = 1e-14
 
 
 class GridPieces:
@@ -141,9 +143,7 @@ class Hamiltonian:
         return matrix, chosen
 
 
-def density_from_orbitals(
-    pieces: GridPieces, orbitals: Tensor, numbers: Tensor
-) -> Tensor:
+def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor) -> Tensor:
     r"""Electron density of orbitals, not yet symmetrised.
 
     .. math:: \rho_\sigma(r) = \Omega^{-1} \sum_{nk} w_k f_{nk\sigma} |\psi_{nk\sigma}(r)|^2
@@ -155,20 +155,25 @@ def density_from_orbitals(
     orbitals : Tensor
         (nspin, nk, nband, npw).
     numbers : Tensor
-        Electrons per state times the k-point's weight, (nspin, nk, nband).
+        Electrons per state times the k-point's weight, (n, nspin, nk, nband): n sets of numbers
+        give n densities from one pass over the orbitals.
 
     Returns
     -------
     Tensor
-        Sphere coefficients, (nspin, nG), bohr^-3.
+        Sphere coefficients, (n, nspin, nG), bohr^-3.
     """
     basis = pieces.basis
     nspin, nk, nband = orbitals.shape[:3]
-    density = torch.zeros((nspin, 2 * basis.ngrid), dtype=torch.float64, device=basis.device)
+    count = len(numbers)
+    density = torch.zeros((nspin, count, 2 * basis.ngrid), dtype=torch.float64, device=basis.device)
+    # Bands that no set fills anywhere need no FFT.
+    filled = (numbers.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
     for spin in range(nspin):
-        for ks, bands in pieces.split(range(nk), nband):
+        used = int(filled[spin].nonzero().max()) + 1 if bool(filled[spin].any()) else 0
+        for ks, bands in pieces.split(range(nk), used):
             values = pieces.to_grid(orbitals[spin, ks, bands], ks).flatten(0, 1)
             squares = torch.view_as_real(values).view(len(values), -1).square_()
-            density[spin].addmv_(squares.T, numbers[spin, ks, bands].reshape(-1))
-    grid = density.view(nspin, *basis.fft_size, 2).sum(-1)
+            density[spin].addmm_(numbers[:, spin, ks, bands].reshape(count, -1), squares)
+    grid = density.transpose(0, 1).view(count, nspin, *basis.fft_size, 2).sum(-1)
     return basis.to_sphere(grid) / basis.volume

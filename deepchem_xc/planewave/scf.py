@@ -16,12 +16,17 @@ from deepchem_xc.planewave.occupations import Occupations, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 
-# Davidson works on so many k-points at a time that its arrays take about this much memory.
-_DAVIDSON_BYTES = 64 * 2**20
+# Davidson works on so many k-points at a time that its arrays take about this much memory: a
+# processor wants them in its caches, a GPU wants them large.
+_DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 # The highest band may hold this much of an electron before more bands are added.
 _HIGHEST_OCCUPATION = 1e-6
-# States that hold less than this need not be converged and add nothing to the density.
-_OCCUPIED = 1e-10
+# Davidson expansions a step, and the residuals aimed at in units of the last density error. More
+# effort than this is wasted on a potential that is about to change.
+_EXPANSIONS = 3
+_EFFORT = 0.03
+# A band's residual counts in proportion to the root of its occupation, but not less than this.
+_EMPTY = 1e-8
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Convergence:
     density : float
         Integral of |output - input density|, electrons per valence electron.
     orbitals : float, optional
-        Residual norm of every occupied band, Hartree; ten times `density` by default.
+        Residual norm times the root of the band's occupation, Hartree, largest of all bands; ten
+        times `density` by default.
     maxiter : int
         Largest number of steps.
     """
@@ -96,8 +102,7 @@ def diagonalize(
     hamiltonian: Hamiltonian,
     orbitals: Tensor,
     expansions: int,
-    tolerance: float,
-    wanted: int | None = None,
+    tolerance: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Improve all orbitals (nspin, nk, nband, npw) by `davidson`, a group of k-points at a time.
 
@@ -108,10 +113,12 @@ def diagonalize(
     """
     basis = hamiltonian.basis
     nspin, nk, nband, npw = orbitals.shape
-    step = max(1, _DAVIDSON_BYTES // (2 * (expansions + 1) * 16 * nband * npw))
+    step = max(1, _DAVIDSON_BYTES[basis.device.type] // (2 * (expansions + 1) * 16 * nband * npw))
     eigenvalues = torch.empty((nspin, nk, nband), dtype=torch.float64, device=basis.device)
     residuals = torch.empty_like(eigenvalues)
     improved = torch.empty_like(orbitals)
+    goal = torch.as_tensor(tolerance, dtype=torch.float64, device=basis.device)
+    goal = goal.expand(nspin, nk, nband)
     for spin in range(nspin):
         for first in range(0, nk, step):
             ks = range(first, min(first + step, nk))
@@ -121,7 +128,11 @@ def diagonalize(
                 return hamiltonian.apply(block, spin, ks)
 
             eigenvalues[spin, here], improved[spin, here], residuals[spin, here] = davidson(
-                apply, orbitals[spin, here], basis.kinetic[here], expansions, tolerance, wanted
+                apply,
+                orbitals[spin, here],
+                basis.kinetic[here],
+                expansions=expansions,
+                tolerance=goal[spin, here],
             )
     return eigenvalues, improved, residuals
 
@@ -178,28 +189,28 @@ def solve(
     mixer = AndersonMixer(basis, problem.nelectrons)
     history: list[dict[str, float]] = []
     error, previous = 1.0, torch.inf
+    importance = torch.ones((), dtype=torch.float64, device=basis.device)
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
             hamiltonian = problem.hamiltonian(potential)
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, nbands)
+            goal = _EFFORT * min(error, 0.1) / importance
             eigenvalues, orbitals, residuals = diagonalize(
-                hamiltonian, orbitals, expansions=2, tolerance=min(1e-2, 0.03 * error)
+                hamiltonian, orbitals, _EXPANSIONS, goal
             )
             occupation = occupy(
                 eigenvalues, basis.weights, problem.nelectrons, problem.smearing, problem.moment
             )
             numbers = occupation.numbers
+            importance = (0.5 * problem.nspin * numbers.abs()).clamp(_EMPTY, 1.0).sqrt()
             weighted = numbers * basis.weights[:, None]
-            output = basis.symmetrize(density_from_orbitals(problem.pieces, orbitals, weighted))
-            states = local_states(problem, orbitals, occupation, eigenvalues)
-
+            output, states = _new_density(problem, orbitals, occupation, eigenvalues)
             energy = float((weighted * eigenvalues).sum() + correction + occupation.entropy_energy)
             difference = basis.to_grid(to_total_and_moment(output - density)).abs().sum((1, 2, 3))
             error = float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
-            occupied = numbers.abs() > _OCCUPIED
-            orbital_error = float(residuals[occupied].max())
+            orbital_error = float((residuals * importance).max())
             record = {
                 "step": float(len(history) + 1),
                 "energy": energy,
@@ -232,19 +243,20 @@ def solve(
     raise SCFConvergenceError(_advice(convergence, history), history)
 
 
-def local_states(
+def _new_density(
     problem: KohnShamProblem, orbitals: Tensor, occupation: Occupations, eigenvalues: Tensor
-) -> Tensor | None:
-    """Local density of states at the Fermi level, (nG,), 1/(Hartree bohr^3); None if fixed."""
-    smearing = problem.smearing
-    if smearing.width == 0.0:
-        return None
-    basis = problem.basis
-    level = eigenvalues.new_tensor(occupation.fermi_level).reshape(-1, 1, 1)
-    slope = -smearing.occupation_derivative((eigenvalues - level) / smearing.width)
-    numbers = slope.clamp_min(0.0) * (2.0 / problem.nspin / smearing.width)
-    weighted = numbers * basis.weights[:, None]
-    return basis.symmetrize(density_from_orbitals(problem.pieces, orbitals, weighted).sum(0))
+) -> tuple[Tensor, Tensor | None]:
+    """Density, (nspin, nG), and local density of states at the Fermi level, (nG,) or None."""
+    basis, smearing = problem.basis, problem.smearing
+    numbers = occupation.numbers.unsqueeze(0)
+    if smearing.width > 0.0:
+        level = eigenvalues.new_tensor(occupation.fermi_level).reshape(-1, 1, 1)
+        slope = -smearing.occupation_derivative((eigenvalues - level) / smearing.width)
+        states = slope.clamp_min(0.0) * (2.0 / problem.nspin / smearing.width)
+        numbers = torch.stack([occupation.numbers, states])
+    densities = density_from_orbitals(problem.pieces, orbitals, numbers * basis.weights[:, None])
+    densities = basis.symmetrize(densities)
+    return densities[0], densities[1].sum(0) if len(densities) > 1 else None
 
 
 def _advice(convergence: Convergence, history: list[dict[str, float]]) -> str:
