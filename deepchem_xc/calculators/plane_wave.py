@@ -1,0 +1,388 @@
+"""`PlaneWaveDFT`: the plane-wave solver as an ASE calculator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase.calculators.calculator import Calculator, Parameters, PropertyNotPresent, all_changes
+from ase.io.jsonio import decode, encode
+from ase.stress import full_3x3_to_voigt_6_stress
+from ase.units import Bohr, Hartree
+
+from deepchem_xc.calculators.states import ElectronicStates
+from deepchem_xc.calculators.text_log import TextLog
+from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.restart import DamagedFileError, Restart, starting_point
+from deepchem_xc.planewave.scf import SCFConvergenceError, solve
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from torch import Tensor
+
+    from deepchem_xc.planewave.problem import KohnShamProblem
+    from deepchem_xc.planewave.result import SCFResult
+
+# A density is worth starting from while no atom has moved further than this (Angstrom) ...
+_FAR = 0.5
+# ... and no component of the strain exceeds this.
+_STRAINED = 0.15
+_OBJECTS = ("xc", "pseudopotentials")
+
+
+class PlaneWaveDFT(ElectronicStates, Calculator):
+    """Plane-wave Kohn-Sham DFT for ASE.
+
+    Energies are in eV, lengths in Angstrom, moments in mu_B. ``get_potential_energy()`` is the
+    energy extrapolated to zero smearing width and ``get_potential_energy(force_consistent=True)``
+    the free energy, whose derivatives the forces and the stress are. The stress is that of a fixed
+    set of plane waves.
+
+    After small changes of positions or cell the next calculation starts from the density, and
+    where possible the orbitals, of the last one; after large ones, or with other initial magnetic
+    moments, from atoms.
+
+    Parameters
+    ----------
+    restart : str or path, optional
+        File of `write`: its settings, atoms, results and density. Keywords given besides it replace
+        the settings in the file; results of other settings are dropped, the density is kept as a
+        start.
+    atoms : ase.Atoms, optional
+        Atoms to attach the calculator to.
+    xc : str or XCFunctional
+        A name (``"PBE"``), libxc identifiers, or a functional (a torch module). When the
+        parameters of a module change, so do the results: they are computed anew.
+    ecut : float
+        Plane-wave cutoff, eV. There is no default.
+    kpts : optional
+        ``(4, 4, 4)`` (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``, ``{"density": 3.5}``
+        (points per 1/Angstrom) or a list of reduced coordinates. Gamma by default.
+    pseudopotentials : str or dict
+        A family such as ``"gth-pbe"``, or ``{symbol: name or file}``.
+    occupations : dict
+        ``{"name": "fermi-dirac", "width": 0.1}`` (eV); also fixed, gaussian, methfessel-paxton and
+        marzari-vanderbilt, and ``"fixmagmom": True`` to hold the total moment.
+    spinpol : bool, optional
+        Two spin channels; by default if the atoms have initial magnetic moments.
+    convergence : dict
+        ``energy`` (change in a step, eV per valence electron), ``density`` (integrated error,
+        electrons per valence electron), ``orbitals`` (residuals of occupied bands, eV) and
+        ``maxiter``.
+    nbands : int, optional
+        Number of bands; chosen, and raised where needed, by default.
+    fft_size : (int, int, int), optional
+        Real-space grid.
+    symmetry : bool
+        Use the symmetry of the atoms.
+    device : optional
+        ``"cuda"`` computes there.
+    txt : None, "-", path or text file
+        Where to write what happens: nowhere, to the standard output, or to a file.
+
+    Raises
+    ------
+    TypeError
+        For an unknown keyword.
+    SCFConvergenceError
+        From a calculation that does not converge; there are then no results.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Si")
+    >>> atoms.calc = PlaneWaveDFT(ecut=200.0, kpts=(2, 2, 2))
+    >>> print(f"{atoms.get_potential_energy():.1f} eV")
+    -213.7 eV
+    >>> sorted(atoms.calc.scf_result.energies)
+    ['core', 'entropy', 'ewald', 'free', 'hartree', 'kinetic', 'local', 'nonlocal', 'total', 'xc']
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress", "magmom"]
+    # Charges of atoms are a guess that other codes start from; here atoms are neutral.
+    ignored_changes = {"initial_charges"}
+    default_parameters: dict[str, Any] = {
+        "xc": "PBE",
+        "ecut": None,
+        "kpts": (1, 1, 1),
+        "pseudopotentials": "gth-pbe",
+        "occupations": {"name": "fermi-dirac", "width": 0.1},
+        "spinpol": None,
+        "convergence": {"energy": 1e-6, "density": 1e-6, "maxiter": 100},
+        "nbands": None,
+        "fft_size": None,
+        "symmetry": True,
+        "device": None,
+        "txt": None,
+    }
+
+    def __init__(
+        self,
+        restart: str | os.PathLike[str] | None = None,
+        *,
+        atoms: Atoms | None = None,
+        **keywords: Any,
+    ) -> None:
+        self._result: SCFResult | None = None
+        self._start: Restart | None = None
+        self._weights: dict[str, Tensor] = {}
+        self._log = TextLog(None)
+        super().__init__(restart=restart, atoms=atoms, **keywords)
+
+    # -- settings -----------------------------------------------------------------------------
+
+    def set(self, **keywords: Any) -> dict[str, Any]:
+        """Change settings; results of other settings are dropped, the density is a start.
+
+        Raises
+        ------
+        TypeError
+            For an unknown keyword; the message lists the valid ones.
+        """
+        unknown = sorted(set(keywords) - set(self.default_parameters))
+        if unknown:
+            raise TypeError(
+                f"unknown keyword(s) {', '.join(unknown)} of PlaneWaveDFT; the valid ones are "
+                f"{', '.join(self.default_parameters)} (besides restart and atoms)."
+            )
+        log = TextLog(keywords["txt"]) if "txt" in keywords else self._log
+        changed: dict[str, Any] = super().set(**keywords)
+        if "txt" in changed:
+            self._log = log
+        if set(changed) - {"txt"}:
+            self.reset()
+        return changed
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Settings as a database keeps them: objects are represented by their names."""
+        settings = super().todict(skip_default)
+        return {key: _plain(value) for key, value in settings.items() if key != "txt"}
+
+    def reset(self) -> None:
+        """Drop results; the density is kept as the start of the next calculation."""
+        if self._result is not None:
+            self._start = Restart.of(self._result)
+        self._result = None
+        super().reset()
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation: atoms, or parameters of the functional."""
+        changes = list(super().check_state(atoms, tol))
+        weights = _weights(self.parameters["xc"])
+        same = weights.keys() == self._weights.keys() and all(
+            torch.equal(value, self._weights[name]) for name, value in weights.items()
+        )
+        return changes if same else [*changes, "xc"]
+
+    # -- results ------------------------------------------------------------------------------
+
+    @property
+    def scf_result(self) -> SCFResult:
+        """The converged ground state, in Hartree atomic units.
+
+        After reading a file, asking for it repeats the calculation from the file's density.
+
+        Raises
+        ------
+        ase.calculators.calculator.PropertyNotPresent
+            If there is none yet, or the last calculation failed.
+        """
+        if self._result is None:
+            if self.atoms is None or not self.results:
+                raise PropertyNotPresent(
+                    "there is no converged calculation: call atoms.get_potential_energy() first."
+                )
+            self._converge()
+        assert self._result is not None
+        return self._result
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """One of `implemented_properties`, computed if need be; see ASE."""
+        if atoms is None and self.atoms is None:
+            raise PropertyNotPresent(
+                f"no atoms are known to compute {name!r} for: give them, or call "
+                f"atoms.get_{'potential_energy' if 'energy' in name else name}()."
+            )
+        # ASE does not look for changes when no atoms are given; the functional may have changed.
+        return super().get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute `properties` and, with forces or stress, both of them; see ASE."""
+        if system_changes:
+            known = self.atoms
+            self.reset()
+            self.atoms = known
+        super().calculate(atoms, properties, system_changes)
+        if self._result is None:
+            self._converge()
+        if "forces" in properties or "stress" in properties:
+            self._add_forces(self.get_atoms(), self.scf_result)
+
+    def _converge(self) -> None:
+        """Find the ground state of ``self.atoms``."""
+        atoms, settings = self.atoms, self.parameters
+        if atoms is None:
+            raise PropertyNotPresent("no atoms are known to compute anything for: give them.")
+        self.results = {}
+        for name in _OBJECTS:
+            if settings[name] is None:
+                raise ValueError(
+                    f"{name} is missing: the file this calculator was read from does not hold the "
+                    f"object that was used. Give it again: PlaneWaveDFT(restart=..., {name}=...)."
+                )
+        basis = make_basis(
+            atoms,
+            settings["ecut"],
+            settings["kpts"],
+            fft_size=settings["fft_size"],
+            symmetry=settings["symmetry"],
+            device=settings["device"],
+        )
+        problem = make_problem(
+            basis,
+            settings["xc"],
+            settings["pseudopotentials"],
+            settings["occupations"],
+            settings["spinpol"],
+            1.0 / Hartree,
+        )
+        convergence = make_convergence(settings["convergence"], 1.0 / Hartree)
+        density, orbitals, description = self._warm_start(problem)
+        self._log.header(atoms, problem, description)
+        weights = _weights(settings["xc"])
+        try:
+            result = solve(
+                problem, convergence, settings["nbands"], density, orbitals, self._log.step
+            )
+        except SCFConvergenceError as error:
+            # What did not lead anywhere is not started from again.
+            self._start = None
+            self._log.failure(error)
+            raise
+        self._log.summary(result)
+        self._result, self._start, self._weights = result, None, weights
+        self.results = {
+            "energy": float(result.extrapolated_energy) * Hartree,
+            "free_energy": float(result.free_energy) * Hartree,
+            "magmom": float(result.magnetic_moment),
+        }
+
+    def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:
+        start = self._start
+        if start is None or not _is_near(start, problem):
+            return None, None, "superposed atoms"
+        density, orbitals = starting_point(problem, start)
+        if density is None:
+            return None, None, "superposed atoms"
+        nbands = self.parameters["nbands"]
+        if orbitals is not None and nbands is not None and orbitals.shape[2] != nbands:
+            orbitals = None
+        what = "density" if orbitals is None else "density and orbitals"
+        return density, orbitals, f"{what} of an earlier calculation"
+
+    def _add_forces(self, atoms: Atoms, result: SCFResult) -> None:
+        forces = result.forces.detach().cpu().numpy() * (Hartree / Bohr)
+        stress = result.stress.detach().cpu().numpy() * (Hartree / Bohr**3)
+        voigt = full_3x3_to_voigt_6_stress(stress)
+        self.results.update(forces=forces, stress=voigt)
+        self._log.forces(atoms, forces, voigt)
+
+    # -- files --------------------------------------------------------------------------------
+
+    def write(self, path: str | os.PathLike[str], orbitals: bool = False) -> None:
+        """Write settings, atoms, results and the density (npz), to be read with ``restart=``.
+
+        Parameters
+        ----------
+        path : str or path
+            File; it is replaced only once the new one is complete.
+        orbitals : bool, optional
+            Write the orbitals too, for a start in fewer steps from a larger file.
+        """
+        result = self.scf_result
+        settings = self.todict(skip_default=False)
+        objects = {
+            name: settings[name] for name in _OBJECTS if not _is_plain(self.parameters[name])
+        }
+        notes = {
+            "atoms": self.atoms,
+            "settings": {k: v for k, v in settings.items() if k not in objects and k != "device"},
+            "objects": objects,
+            "results": self.results,
+        }
+        Restart.of(result, orbitals, encode(notes)).save(path)
+
+    def read(self, path: str | os.PathLike[str]) -> None:
+        """Take over what `write` wrote.
+
+        Where a functional or a pseudopotential was given as an object, it has to be given again
+        and only atoms and density are taken over.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        DamagedFileError
+            If it is anything else, or a part of one.
+        """
+        start = Restart.load(path)
+        try:
+            notes = decode(start.notes)
+            settings, objects = notes["settings"], notes["objects"]
+            atoms, results = notes["atoms"], notes["results"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedFileError(
+                f"{os.fspath(path)!r} holds a density, but not a calculator's settings and results "
+                f"({error}): write it with calc.write(...)."
+            ) from error
+        self._result, self._start = None, start
+        self.parameters = Parameters({**self.get_default_parameters(), **settings})
+        self.parameters.update(dict.fromkeys(objects))
+        self.atoms = atoms
+        self.results = {} if objects else results
+
+
+def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
+    """Whether the earlier density is likely to be a better start than superposed atoms."""
+    old, new = start.crystal, problem.basis.crystal
+    if old.symbols != new.symbols or old.magnetic_moments != new.magnetic_moments:
+        return False
+    lattice = new.lattice.detach().cpu().numpy() * Bohr
+    strain = np.linalg.solve(old.lattice.detach().cpu().numpy() * Bohr, lattice) - np.eye(3)
+    moved = (new.positions.detach().cpu() - old.positions.detach().cpu()).numpy()
+    moved = (moved - np.rint(moved)) @ lattice
+    return bool(np.abs(strain).max() < _STRAINED and np.linalg.norm(moved, axis=1).max() < _FAR)
+
+
+def _weights(xc: Any) -> dict[str, Tensor]:
+    """A copy of a functional's parameters and buffers."""
+    if not isinstance(xc, torch.nn.Module):
+        return {}
+    return {name: value.detach().clone() for name, value in xc.state_dict().items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can hold it."""
+    if isinstance(value, dict):
+        return all(_is_plain(item) for item in value.values())
+    return value is None or isinstance(value, (str, os.PathLike, int, float, bool, list, tuple))
+
+
+def _plain(value: Any) -> Any:
+    """Settings with objects replaced by their names."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (os.PathLike, torch.device)):
+        return str(value)
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) else value

@@ -1,0 +1,147 @@
+"""The questions ASE and GPAW users ask a calculator about its electrons, in eV and Angstrom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.units import Bohr, Hartree
+from numpy.typing import NDArray
+
+from deepchem_xc.planewave.cube import density_part
+from deepchem_xc.planewave.kpoints import KPoints
+
+if TYPE_CHECKING:
+    from ase.dft.kpoints import BandPath
+    from ase.spectrum.band_structure import BandStructure
+
+    from deepchem_xc.planewave.result import SCFResult
+
+
+class ElectronicStates:
+    """Eigenvalues, occupations, k-points and the density of ``self.scf_result``."""
+
+    @property
+    def scf_result(self) -> SCFResult:
+        """Ground state everything here is read from, in Hartree atomic units."""
+        raise NotImplementedError
+
+    def get_fermi_level(self) -> float:
+        """Fermi level, eV.
+
+        Raises
+        ------
+        ValueError
+            If the moment is fixed and each spin has its own: see `get_fermi_levels`.
+        """
+        levels = self.get_fermi_levels()
+        if len(levels) > 1:
+            raise ValueError(
+                f"with a fixed moment each spin has its own Fermi level, here {levels.tolist()} "
+                "eV: use get_fermi_levels()."
+            )
+        return float(levels[0])
+
+    def get_fermi_levels(self) -> NDArray[np.float64]:
+        """One Fermi level, or one for each spin where the moment is fixed, eV."""
+        return np.atleast_1d(self.scf_result.fermi_level.cpu().numpy()) * Hartree
+
+    def get_eigenvalues(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
+        """Eigenvalues at the irreducible k-point `kpt`, (nband,), eV."""
+        values = self.scf_result.eigenvalues[spin, kpt].detach().cpu().numpy()
+        return np.asarray(values * Hartree)
+
+    def get_occupation_numbers(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
+        """Electrons in each state at the irreducible k-point `kpt`, (nband,).
+
+        At most 2 without spin polarisation and 1 with; not multiplied by the k-point's weight.
+        """
+        return self.scf_result.occupations[spin, kpt].detach().cpu().numpy()
+
+    def get_number_of_bands(self) -> int:
+        """Number of bands at every k-point."""
+        return int(self.scf_result.eigenvalues.shape[2])
+
+    def get_number_of_spins(self) -> int:
+        """1, or 2 where the calculation is spin-polarised."""
+        return self.scf_result.problem.nspin
+
+    def get_spin_polarized(self) -> bool:
+        """Whether there are two spin channels."""
+        return self.get_number_of_spins() == 2
+
+    def get_number_of_electrons(self) -> float:
+        """Valence electrons per cell."""
+        return self.scf_result.problem.nelectrons
+
+    def get_number_of_iterations(self) -> int:
+        """Self-consistency steps of the last calculation."""
+        return self.scf_result.nsteps
+
+    def get_ibz_k_points(self) -> NDArray[np.float64]:
+        """Irreducible k-points in reduced coordinates, (nk, 3)."""
+        return self.scf_result.kpoints.coordinates.cpu().numpy()
+
+    def get_k_point_weights(self) -> NDArray[np.float64]:
+        """Weights of the irreducible k-points, (nk,); they sum to 1."""
+        return self.scf_result.weights.cpu().numpy()
+
+    def get_bz_k_points(self) -> NDArray[np.float64]:
+        """All k-points the irreducible ones stand for, reduced coordinates in (-1/2, 1/2]."""
+        return unfold(self.scf_result.kpoints)
+
+    def get_xc_functional(self) -> str:
+        """Name of the XC functional."""
+        return str(self.scf_result.problem.functional.name)
+
+    def get_pseudo_density(self, spin: int | None = None) -> NDArray[np.float64]:
+        """Valence density on the grid, (n1, n2, n3), electrons per Angstrom^3.
+
+        Parameters
+        ----------
+        spin : int, optional
+            0 or 1 for one spin; the sum by default.
+        """
+        if spin not in (None, 0, 1):
+            raise ValueError(f"spin must be None (the sum), 0 or 1, got {spin!r}.")
+        part = "total" if spin is None else ("up", "down")[spin]
+        return density_part(self.scf_result, part).detach().cpu().numpy() / Bohr**3
+
+    def band_structure(
+        self,
+        path: BandPath | str | None = None,
+        npoints: int = 60,
+        nbands: int | None = None,
+        **keywords: Any,
+    ) -> BandStructure:
+        """Bands along a path, in the potential of the last calculation.
+
+        See `deepchem_xc.planewave.bands.band_structure`.
+        """
+        from deepchem_xc.planewave.bands import band_structure
+
+        return band_structure(self.scf_result, path, npoints, nbands, **keywords)
+
+
+def unfold(kpoints: KPoints) -> NDArray[np.float64]:
+    """All images of irreducible k-points under their symmetry, (n, 3), in (-1/2, 1/2].
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, make_kpoints
+    >>> silicon = Crystal.from_ase(bulk("Si"))
+    >>> mesh = make_kpoints({"size": (3, 3, 3), "gamma": True}, silicon)
+    >>> len(mesh), len(unfold(mesh))
+    (4, 27)
+    """
+    coordinates = kpoints.coordinates.cpu().numpy()
+    group = kpoints.symmetry
+    # k transforms with W^T, so its images are the rows k W.
+    images = [coordinates @ rotation for rotation in group.rotations]
+    if group.time_reversal:
+        images += [-image for image in images]
+    # Rounded so that the same point reached in two ways is the same number.
+    wrapped = np.round(np.concatenate(images), 9) % 1.0
+    wrapped[wrapped > 0.5] -= 1.0
+    return np.unique(wrapped, axis=0)

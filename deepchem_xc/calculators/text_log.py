@@ -1,0 +1,161 @@
+"""What a calculation writes for people to read: settings, a line per step, energies."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+from ase.units import Hartree
+
+from deepchem_xc import __version__
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from deepchem_xc.planewave.problem import KohnShamProblem
+    from deepchem_xc.planewave.result import SCFResult
+
+_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ewald", "core", "entropy")
+
+
+class TextLog:
+    """Writes the course of a calculation.
+
+    Parameters
+    ----------
+    txt : None, "-", path or text file
+        None writes nothing, "-" to the standard output. A file of this name is overwritten by the
+        first calculation and continued by the following ones.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+
+    def __init__(self, txt: str | os.PathLike[str] | TextIO | None) -> None:
+        if not (txt is None or isinstance(txt, (str, os.PathLike)) or hasattr(txt, "write")):
+            raise ValueError(f"txt must be None, '-', a path or a text file, got {txt!r}.")
+        self._txt = txt
+        self._mode = "w"
+        self._started = time.perf_counter()
+        self._spins = 1
+
+    def _write(self, lines: Sequence[str]) -> None:
+        if self._txt is None:
+            return
+        text = "\n".join(lines) + "\n"
+        if self._txt == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        elif isinstance(self._txt, (str, os.PathLike)):
+            # Opened for every piece: a run that is killed leaves what it has done.
+            with open(self._txt, self._mode) as file:
+                file.write(text)
+            self._mode = "a"
+        else:
+            self._txt.write(text)
+            self._txt.flush()
+
+    def header(self, atoms: Atoms, problem: KohnShamProblem, start: str) -> None:
+        """Structure, settings and sizes."""
+        if self._txt is None:
+            return
+        self._started, self._spins = time.perf_counter(), problem.nspin
+        basis, smearing = problem.basis, problem.smearing
+        moments = atoms.get_initial_magnetic_moments()
+        mesh = "explicit list" if basis.kpoints.size is None else f"mesh {basis.kpoints.size}"
+        grid = " x ".join(str(n) for n in basis.fft_size)
+        width = f", width {smearing.width * Hartree:g} eV" if smearing.width else ""
+        fixed = "" if problem.moment is None else f", moment fixed at {problem.moment:g} mu_B"
+        lines = [
+            f"deepchem_xc {__version__}: plane-wave Kohn-Sham calculation",
+            "",
+            f"structure        {atoms.get_chemical_formula()}, {atoms.get_volume():.4f} Angstrom^3",
+            "                 cell (Angstrom)",
+            *(
+                f"                 {x:14.8f}{y:14.8f}{z:14.8f}"
+                for x, y, z in np.asarray(atoms.cell)
+            ),
+            "                 positions (Angstrom)" + (", moment (mu_B)" if moments.any() else ""),
+        ]
+        for symbol, (x, y, z), moment in zip(atoms.symbols, atoms.positions, moments, strict=True):
+            end = f"{moment:9.3f}" if moments.any() else ""
+            lines.append(f"              {symbol:2s} {x:14.8f}{y:14.8f}{z:14.8f}{end}")
+        lines += [
+            f"functional       {problem.functional.name}",
+            *(
+                f"pseudopotential  {symbol}: {pseudo.name}, {pseudo.valence:g} electrons"
+                for symbol, pseudo in sorted(problem.pseudopotentials.items())
+            ),
+            f"plane waves      {basis.ecut * Hartree:.2f} eV, "
+            f"{min(basis.npw_per_k)} to {max(basis.npw_per_k)}; grid {grid}",
+            f"k-points         {mesh}, {basis.nk} irreducible, "
+            f"{len(basis.kpoints.symmetry)} symmetry operations",
+            f"electrons        {problem.nelectrons:g}, {problem.nspin} spin channel(s)",
+            f"occupations      {smearing.name}{width}{fixed}",
+            f"device           {basis.device}",
+            f"start            {start}",
+            "",
+            " step  energy (eV)         change (eV)  density error  orbital error (eV)"
+            + ("  moment (mu_B)" if problem.nspin == 2 else ""),
+        ]
+        self._write(lines)
+
+    def step(self, record: dict[str, float]) -> None:
+        """One step of the loop."""
+        moment = f"  {record['moment']:13.5f}" if "moment" in record else ""
+        self._write(
+            [
+                f"{int(record['step']):5d}  {record['energy'] * Hartree:18.9f}"
+                f"  {record['energy_change'] * Hartree:12.2e}  {record['density_error']:13.2e}"
+                f"  {record['orbital_error'] * Hartree:18.2e}{moment}"
+            ]
+        )
+
+    def failure(self, error: BaseException) -> None:
+        """Why there is no result."""
+        self._write(["", f"failed: {error}", ""])
+
+    def summary(self, result: SCFResult) -> None:
+        """Energies and levels of a converged calculation."""
+        if self._txt is None:
+            return
+        levels = np.atleast_1d(result.fermi_level.cpu().numpy()) * Hartree
+        lines = ["", f"converged in {result.nsteps} steps", ""]
+        lines += [f"{name:16s} {_ev(result.energies[name])}" for name in _TERMS]
+        lines += [
+            f"free energy      {_ev(result.free_energy)}",
+            f"total energy     {_ev(result.energy)}",
+            f"extrapolated     {_ev(result.extrapolated_energy)}   (zero width)",
+            "",
+            "Fermi level      " + ", ".join(f"{level:.5f} eV" for level in levels),
+        ]
+        if bool((result.occupations < 1.0 / result.problem.nspin).any()):
+            lines.append(f"band gap         {float(result.band_gap) * Hartree:.5f} eV")
+        if result.problem.nspin == 2:
+            lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
+        lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]
+        self._write(lines)
+
+    def forces(
+        self, atoms: Atoms, forces: NDArray[np.float64], stress: NDArray[np.float64]
+    ) -> None:
+        """Forces (eV/Angstrom) and stress (eV/Angstrom^3, Voigt order)."""
+        lines = ["forces (eV/Angstrom)"]
+        lines += [
+            f"              {symbol:2s} {x:14.8f}{y:14.8f}{z:14.8f}"
+            for symbol, (x, y, z) in zip(atoms.symbols, forces, strict=True)
+        ]
+        lines += ["stress (eV/Angstrom^3: xx yy zz yz xz xy)"]
+        lines += ["                 " + " ".join(f"{s:12.8f}" for s in stress), ""]
+        self._write(lines)
+
+
+def _ev(energy: object) -> str:
+    return f"{float(energy) * Hartree:18.9f} eV"  # type: ignore[arg-type]
