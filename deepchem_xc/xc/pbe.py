@@ -40,5 +40,6 @@ class PBE(SumXC):
         trainable: bool = False,
         name: str = "PBE",
     ) -> None:
-        exchange = PBEExchange(kappa, mu, trainable)
-        super().__init__(exchange, PBECorrelation(beta, trainable), name=name)
+        exchange = PBEExchange(kappa, mu, trainable, name=f"exchange of {name}")
+        correlation = PBECorrelation(beta, trainable, name=f"correlation of {name}")
+        super().__init__(exchange, correlation, name=name)

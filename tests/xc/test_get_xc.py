@@ -56,9 +56,25 @@ def test_sums(text, terms, sample, densinfo):
     assert torch.allclose(energy(text, rho, densinfo), expected, rtol=1e-13, atol=0.0)
 
 
-def test_pbe_is_the_sum_of_its_libxc_identifiers(sample, densinfo):
+@pytest.mark.parametrize(
+    ("identifiers", "name"),
+    [
+        ("gga_x_pbe+gga_c_pbe", "PBE"),
+        ("GGA_C_PBE + GGA_X_PBE", "PBE"),
+        ("lda_x+lda_c_pw", "LDA"),
+        ("gga_x_pbe_sol+gga_c_pbe_sol", "PBEsol"),
+        ("gga_x_pbe_r+gga_c_pbe", "revPBE"),
+        ("gga_x_rpbe+gga_c_pbe", "RPBE"),
+        ("gga_x_b88+gga_c_lyp", "BLYP"),
+    ],
+)
+def test_sums_with_a_common_name(identifiers, name, sample, densinfo):
     rho = sample(2, npoints=30)
-    assert torch.equal(energy("PBE", rho, densinfo), energy("gga_x_pbe+gga_c_pbe", rho, densinfo))
+    assert get_xc(identifiers).name == name
+    apart = sum(energy(term, rho, densinfo) for term in identifiers.split("+"))
+    assert torch.allclose(energy(name, rho, densinfo), apart, rtol=1e-14, atol=0.0)
+    assert get_xc("0.5*" + identifiers).name != name
+    assert get_xc(identifiers + "+lda_x").name != name
 
 
 def test_native_where_there_is_one():
