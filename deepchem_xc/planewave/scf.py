@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.eigensolver import davidson, orthonormalize
+from deepchem_xc.planewave.eigensolver import davidson
 from deepchem_xc.planewave.hamiltonian import Hamiltonian, density_from_orbitals
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.start import more_bands, starting_orbitals
 
 # Davidson works on so many k-points at a time that its arrays take about this much memory: a
 # processor wants them in its caches, a GPU wants them large.
@@ -23,7 +24,7 @@ _DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 _HIGHEST_OCCUPATION = 1e-6
 # Davidson expansions a step, and the residuals aimed at in units of the last density error. More
 # effort than this is wasted on a potential that is about to change.
-_EXPANSIONS = 3
+_EXPANSIONS = 2
 _EFFORT = 0.03
 # A band's residual counts in proportion to the root of its occupation, but not less than this.
 _EMPTY = 1e-8
@@ -63,39 +64,6 @@ class SCFConvergenceError(RuntimeError):
     def __init__(self, message: str, history: list[dict[str, float]]) -> None:
         super().__init__(message)
         self.history = history
-
-
-def starting_orbitals(hamiltonian: Hamiltonian, nband: int) -> Tensor:
-    """Lowest eigenvectors of H in a few plane waves, (nspin, nk, nband, npw).
-
-    A little noise gives every symmetry a part in the start: the eigensolver keeps what it is given.
-    """
-    basis = hamiltonian.basis
-    count = min(min(basis.npw_per_k), max(4 * nband, 60))
-    shape = (hamiltonian.nspin, basis.nk, nband, basis.npw)
-    orbitals = torch.zeros(shape, dtype=torch.complex128, device=basis.device)
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    noise = torch.randn((nband, basis.npw, 2), dtype=torch.float64, generator=generator)
-    noise = torch.view_as_complex(noise).to(basis.device)
-    for spin in range(hamiltonian.nspin):
-        dense = [hamiltonian.dense(spin, k, count) for k in range(basis.nk)]
-        _, vectors = torch.linalg.eigh(torch.stack([matrix for matrix, _ in dense]))
-        for k, (_, chosen) in enumerate(dense):
-            orbitals[spin, k][:, chosen] = vectors[k, :, :nband].T
-    damping = basis.mask / (1.0 + basis.kinetic) ** 2
-    orbitals += 1e-2 * noise * damping.unsqueeze(1)
-    return orthonormalize(orbitals.flatten(0, 1)).view(shape)
-
-
-def more_bands(basis: PlaneWaveBasis, orbitals: Tensor, extra: int) -> Tensor:
-    """Append `extra` random smooth bands, orthogonal to the others."""
-    nspin, nk, nband, npw = orbitals.shape
-    generator = torch.Generator(device="cpu").manual_seed(nband)
-    noise = torch.randn((extra, npw, 2), dtype=torch.float64, generator=generator)
-    noise = torch.view_as_complex(noise).to(orbitals.device)
-    added = noise * (basis.mask / (1.0 + basis.kinetic) ** 2).unsqueeze(1)
-    stacked = torch.cat([orbitals, added.expand(nspin, nk, extra, npw)], dim=2)
-    return orthonormalize(stacked.flatten(0, 1)).view(nspin, nk, nband + extra, npw)
 
 
 def diagonalize(
@@ -195,7 +163,7 @@ def solve(
             potential, correction = problem.effective_potential(density)
             hamiltonian = problem.hamiltonian(potential)
             if orbitals is None:
-                orbitals = starting_orbitals(hamiltonian, nbands)
+                orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
             goal = _EFFORT * min(error, 0.1) / importance
             eigenvalues, orbitals, residuals = diagonalize(
                 hamiltonian, orbitals, _EXPANSIONS, goal
@@ -238,6 +206,7 @@ def solve(
                 extra = min(max(2, nbands // 8), min(basis.npw_per_k) - nbands)
                 orbitals = more_bands(basis, orbitals, extra)
                 nbands += extra
+                importance = importance.new_ones(())
             previous = energy
             density = mixer.next_density(density, output, states)
     raise SCFConvergenceError(_advice(convergence, history), history)

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .pseudo_atom import PseudoAtom
+
 __all__ = ["Channel", "Pseudopotential"]
 
 
@@ -133,7 +135,11 @@ class Pseudopotential(ABC):
             "ask has_core_density first"
         )
 
+    @property
     @abstractmethod
+    def atom(self) -> PseudoAtom:
+        """The spherical atom of this potential: what the self-consistent field starts from."""
+
     def atomic_density(self, q2: Tensor) -> Tensor:
         """Form factor of a valence density to start the self-consistent field from.
 
@@ -147,6 +153,7 @@ class Pseudopotential(ABC):
         Tensor
             4 pi int r^2 n(r) sin(qr)/(qr) dr, equal to `valence` at q2 = 0.
         """
+        return self.atom.density(q2)[0]
 
     def __repr__(self) -> str:
         projectors = ", ".join(f"l={c.l}: {c.coupling.shape[0]}" for c in self.channels)

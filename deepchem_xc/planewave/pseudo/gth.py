@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .base import Channel, Pseudopotential
 from .gaussians import gaussian_coefficients, polynomial
-from .pseudo_atom import pseudo_atom_density
+from .pseudo_atom import PseudoAtom, solve_pseudo_atom
 from .radial import RadialTransform
 
 __all__ = ["GTHParameters", "GTHPseudopotential", "parse_gth"]
@@ -168,7 +168,6 @@ class GTHPseudopotential(Pseudopotential):
             channels.append(Channel(l, torch.tensor(matrix, dtype=torch.float64)))
             self._projectors.append((r_l, [_projector(l, i, r_l) for i in range(len(matrix))]))
         self.channels = tuple(channels)
-        self._density: RadialTransform | None = None
 
     def local(self, q2: Tensor) -> Tensor:
         """Local potential: see `Pseudopotential.local`."""
@@ -182,19 +181,18 @@ class GTHPseudopotential(Pseudopotential):
         t = q2 * radius**2
         return torch.exp(-0.5 * t) * torch.stack([polynomial(c, t) for c in coefficients])
 
-    def atomic_density(self, q2: Tensor) -> Tensor:
-        """Valence density to start from: see `Pseudopotential.atomic_density`."""
-        if self._density is None:
-            projectors = [
-                (l, partial(_radial_projectors, l, radius, len(matrix)), np.array(matrix))
-                for l, radius, matrix in self.parameters.projectors
-            ]
-            self._density = pseudo_atom_density(
-                partial(_radial_local, self.valence, self.parameters),
-                projectors,
-                self.parameters.electrons,
-            )
-        return self._density(q2)[0]
+    @cached_property
+    def atom(self) -> PseudoAtom:
+        """The potential's own atom: see `Pseudopotential.atom`."""
+        projectors = [
+            (l, partial(_radial_projectors, l, radius, len(matrix)), np.array(matrix))
+            for l, radius, matrix in self.parameters.projectors
+        ]
+        return solve_pseudo_atom(
+            partial(_radial_local, self.valence, self.parameters),
+            projectors,
+            self.parameters.electrons,
+        )
 
 
 def _radial_local(valence: float, parameters: GTHParameters, r: NDArray) -> NDArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Channel, Pseudopotential
-from .pseudo_atom import aufbau, pseudo_atom_density
+from .pseudo_atom import PseudoAtom, aufbau, solve_pseudo_atom
 from .radial import RadialTransform, quadrature_weights
 
 __all__ = ["NumericPseudopotential", "RadialProjectors"]
@@ -178,9 +178,12 @@ class NumericPseudopotential(Pseudopotential):
 
     def atomic_density(self, q2: Tensor) -> Tensor:
         """Valence density to start from: see `Pseudopotential.atomic_density`."""
-        if self._density is None:
-            self._density = self._solve_atom()
-        return self._density(q2)[0]
+        return super().atomic_density(q2) if self._density is None else self._density(q2)[0]
+
+    @cached_property
+    def atom(self) -> PseudoAtom:
+        """The potential's own atom: see `Pseudopotential.atom`."""
+        return self._solve_atom()
 
 
 def _atom(
@@ -189,8 +192,8 @@ def _atom(
     r: NDArray,
     local: NDArray,
     projectors: Sequence[tuple[int, NDArray, NDArray]],
-) -> RadialTransform:
-    """Density of the atom of a potential on a mesh; beyond the mesh it is -Z/r."""
+) -> PseudoAtom:
+    """The atom of a potential on a mesh; beyond the mesh it is -Z/r."""
 
     def potential(radii: NDArray) -> NDArray:
         outside = -valence / np.maximum(radii, r[-1])
@@ -199,7 +202,7 @@ def _atom(
     def on_mesh(functions: NDArray, radii: NDArray) -> NDArray:
         return np.array([np.interp(radii, r, f, right=0.0) for f in functions])
 
-    return pseudo_atom_density(
+    return solve_pseudo_atom(
         potential,
         [(l, partial(on_mesh, functions), coupling) for l, functions, coupling in projectors],
         aufbau(symbol, valence),

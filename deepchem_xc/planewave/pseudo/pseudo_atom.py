@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from .gaussians import gaussian_coefficients
 from .radial import RadialTransform, quadrature_weights
 
-__all__ = ["RadialFunction", "aufbau", "pseudo_atom_density"]
+__all__ = ["PseudoAtom", "RadialFunction", "aufbau", "solve_pseudo_atom"]
 
 RadialFunction = Callable[[NDArray], NDArray]
 
@@ -27,12 +31,52 @@ _TOLERANCE = 1e-4  # electrons that still move in a step
 _MAX_STEPS = 300
 
 
-def pseudo_atom_density(
+@dataclass(frozen=True, eq=False)
+class PseudoAtom:
+    """The spherical atom of a pseudopotential.
+
+    Attributes
+    ----------
+    density : RadialTransform
+        Form factor of the valence density, equal to the number of electrons at q = 0.
+    states : tuple of (int, ndarray)
+        For each angular momentum the occupied states' coefficients, (n, number of exponents), on
+        r^l exp(-a r^2), lowest state first.
+    """
+
+    density: RadialTransform
+    states: tuple[tuple[int, NDArray], ...]
+
+    def orbitals(self, q2: Tensor) -> list[tuple[int, Tensor]]:
+        """Form factors of the occupied states, divided by q^l.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, zero allowed.
+
+        Returns
+        -------
+        list of (int, Tensor)
+            Angular momentum, and 4 pi int r^2 R_i(r) j_l(qr) dr / q^l, (n, *q2.shape).
+        """
+        found = []
+        for l, coefficients in self.states:
+            front = [gaussian_coefficients(l, 0, (0.5 / a) ** 0.5)[0] for a in _EXPONENTS]
+            weights = torch.as_tensor(coefficients * np.array(front)).to(q2.device)
+            total = q2.new_zeros((len(weights), *q2.shape))
+            for weight, a in zip(weights.T, _EXPONENTS, strict=True):
+                total += weight.view(-1, *([1] * q2.ndim)) * torch.exp(-0.25 / a * q2)
+            found.append((l, total))
+        return found
+
+
+def solve_pseudo_atom(
     local: RadialFunction,
     projectors: Sequence[tuple[int, RadialFunction, NDArray]],
     electrons: Sequence[float],
-) -> RadialTransform:
-    """Density of the spherical atom of a pseudopotential.
+) -> PseudoAtom:
+    """Solve the spherical atom of a pseudopotential.
 
     Parameters
     ----------
@@ -46,8 +90,8 @@ def pseudo_atom_density(
 
     Returns
     -------
-    RadialTransform
-        Form factor of the valence density, equal to the number of electrons at q = 0.
+    PseudoAtom
+        Its density and occupied states.
 
     Raises
     ------
@@ -61,8 +105,8 @@ def pseudo_atom_density(
     >>> import torch
     >>> from scipy.special import erf
     >>> nucleus = lambda r: -2.0 * erf(np.maximum(r, 1e-9) / 0.3) / np.maximum(r, 1e-9)
-    >>> density = pseudo_atom_density(nucleus, (), (2,))
-    >>> round(density(torch.zeros(1, dtype=torch.float64)).item(), 9)
+    >>> atom = solve_pseudo_atom(nucleus, (), (2,))
+    >>> round(atom.density(torch.zeros(1, dtype=torch.float64)).item(), 9)
     2.0
     """
     r = _MESH
@@ -72,7 +116,7 @@ def pseudo_atom_density(
     for l, count in enumerate(electrons):
         if count > 0:
             own = [p for p in projectors if p[0] == l]
-            solvers.append((count, 2 * (2 * l + 1), _Channel(l, r, weights, own)))
+            solvers.append(_Channel(l, count, r, weights, own))
 
     # the first density: a Gaussian about as wide as the outer shell
     total = float(sum(electrons))
@@ -81,13 +125,14 @@ def pseudo_atom_density(
     for _ in range(_MAX_STEPS):
         potential = v_local + _hartree(r, shell, weights) + _exchange(r, shell)
         new = np.zeros_like(r)
-        for count, degeneracy, solver in solvers:
-            new += solver.density(potential, count, degeneracy)
+        for solver in solvers:
+            new += solver.density(potential)
         moved = weights @ np.abs(new - shell)
         shell = shell + 0.3 * (new - shell)
         if moved < _TOLERANCE * total:
             shell *= total / (weights @ shell)
-            return RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
+            density = RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
+            return PseudoAtom(density, tuple((s.l, s.states) for s in solvers))
     raise RuntimeError(
         f"the pseudo-atom with {total:g} electrons did not converge: {moved:.1e} electrons still "
         f"move after {_MAX_STEPS} steps"
@@ -100,14 +145,21 @@ class _Channel:
     def __init__(
         self,
         l: int,
+        count: float,
         r: NDArray,
         weights: NDArray,
         projectors: Sequence[tuple[int, RadialFunction, NDArray]],
     ) -> None:
+        self.l = l
+        self.states = np.empty((0, len(_EXPONENTS)))
+        degeneracy = 2 * (2 * l + 1)
+        shells = math.ceil(count / degeneracy - 1e-9)
+        self._occupations = np.full(shells, float(degeneracy))
+        self._occupations[-1] = count - degeneracy * (shells - 1)
         a = _EXPONENTS[:, None]
         gauss = np.exp(-a * r**2)
         # u = r R(r), scaled to about one so that the overlap matrix is well conditioned
-        scale = (2.0 * a) ** (0.5 * l + 0.75)
+        self._scale = scale = (2.0 * a) ** (0.5 * l + 0.75)
         self._u = scale * r ** (l + 1) * gauss
         slope = scale * ((l + 1) * r**l - 2.0 * a * r ** (l + 2)) * gauss
         centrifugal = scale * math.sqrt(l * (l + 1)) * r**l * gauss
@@ -118,16 +170,15 @@ class _Channel:
             b = (self._u * weights) @ functions(r).T
             self._fixed += b @ coupling @ b.T
 
-    def density(self, potential: NDArray, count: float, degeneracy: int) -> NDArray:
-        """4 pi r^2 n(r) of `count` electrons in the lowest states."""
+    def density(self, potential: NDArray) -> NDArray:
+        """4 pi r^2 n(r) of the electrons in the lowest states, which are kept in `states`."""
         from scipy.linalg import eigh
 
         hamiltonian = self._fixed + (self._u * (self._weights * potential)) @ self._u.T
-        shells = math.ceil(count / degeneracy - 1e-9)
+        shells = len(self._occupations)
         _, vectors = eigh(hamiltonian, self._overlap, subset_by_index=[0, shells - 1])
-        occupations = np.full(shells, float(degeneracy))
-        occupations[-1] = count - degeneracy * (shells - 1)
-        return occupations @ (vectors.T @ self._u) ** 2
+        self.states = (vectors * self._scale).T
+        return self._occupations @ (vectors.T @ self._u) ** 2
 
 
 def _hartree(r: NDArray, shell: NDArray, weights: NDArray) -> NDArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -75,6 +75,52 @@ def coupling_matrix(
     return torch.block_diag(*blocks)
 
 
+def atom_functions(
+    basis: PlaneWaveBasis,
+    form_factors: Callable[[str, Tensor], list[tuple[int, Tensor]]],
+    ks: slice = slice(None),
+) -> Tensor:
+    r"""Plane-wave coefficients of functions f(r) Y_lm around every atom.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves; the result is differentiable with respect to its lattice and positions.
+    form_factors : callable
+        ``form_factors(species, q2)`` gives angular momenta l and radial transforms divided by q^l,
+        (n, nk, npw).
+    ks : slice, optional
+        Which k-points.
+
+    Returns
+    -------
+    Tensor
+        (nk, number of functions, npw), complex: :math:`\Omega^{-1/2} f(|k+G|) Y_{lm}
+        e^{-i(k+G)\tau}` ordered by atom, entry of `form_factors`, m and n; zero in the padding.
+    """
+    q = basis.orbital_q[ks]  # (nk, npw, 3)
+    q2 = q.square().sum(-1)
+    mask = basis.mask[ks] / basis.volume.sqrt()
+    centred: dict[str, list[Tensor]] = {}
+    for species in basis.crystal.species:
+        parts = []
+        for l, form in form_factors(species, q2):
+            angular = solid_harmonics(l, q)  # (2l+1, nk, npw)
+            parts.append((angular.unsqueeze(1) * (form * mask).unsqueeze(0)).flatten(0, 1))
+        centred[species] = parts
+    reduced = basis.orbital_g[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
+    rows = []
+    for atom, symbol in enumerate(basis.crystal.symbols):
+        if not centred[symbol]:
+            continue
+        angle = -2.0 * torch.pi * reduced @ basis.crystal.positions[atom]
+        phase = torch.polar(torch.ones_like(angle), angle)
+        rows.append(torch.cat(centred[symbol]) * phase)
+    if not rows:
+        return torch.zeros((*q2.shape[:1], 0, q2.shape[1]), dtype=torch.complex128, device=q.device)
+    return torch.cat(rows).transpose(0, 1)
+
+
 def projectors(
     basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], ks: slice = slice(None)
 ) -> Tensor:
@@ -93,28 +139,12 @@ def projectors(
     ks : slice, optional
         Which k-points.
     """
-    q = basis.orbital_q[ks]  # (nk, npw, 3)
-    q2 = q.square().sum(-1)
-    mask = basis.mask[ks] / basis.volume.sqrt()
-    radial: dict[str, list[Tensor]] = {}
-    for species in basis.crystal.species:
-        parts = []
-        for index, channel in enumerate(pseudos[species].channels):
-            form = pseudos[species].projectors(index, q2) * mask  # (n, nk, npw)
-            angular = solid_harmonics(channel.l, q)  # (2l+1, nk, npw)
-            parts.append((angular.unsqueeze(1) * form.unsqueeze(0)).flatten(0, 1))
-        radial[species] = parts
-    reduced = basis.orbital_g[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
-    rows = []
-    for atom, symbol in enumerate(basis.crystal.symbols):
-        if not radial[symbol]:
-            continue
-        angle = -2.0 * torch.pi * reduced @ basis.crystal.positions[atom]
-        phase = torch.polar(torch.ones_like(angle), angle)
-        rows.append(torch.cat(radial[symbol]) * phase)
-    if not rows:
-        return torch.zeros((*q2.shape[:1], 0, q2.shape[1]), dtype=torch.complex128, device=q.device)
-    return torch.cat(rows).transpose(0, 1)
+
+    def form_factors(species: str, q2: Tensor) -> list[tuple[int, Tensor]]:
+        pseudo = pseudos[species]
+        return [(c.l, pseudo.projectors(i, q2)) for i, c in enumerate(pseudo.channels)]
+
+    return atom_functions(basis, form_factors, ks)
 
 
 def nonlocal_energy(
