@@ -9,7 +9,6 @@ from deepchem_xc.xc import PBE, get_xc
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("nspin", [1, 2])
 @pytest.mark.parametrize("name", ["LDA", "lda_c_vwn", "Teter93", "PBE", "RPBE", "BLYP"])
 def test_same_as_on_the_cpu(name, nspin, sample, densinfo):
@@ -29,7 +28,6 @@ def test_same_as_on_the_cpu(name, nspin, sample, densinfo):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_trainable_constants_move_along(sample, densinfo):
     functional = PBE(trainable=True).to("cuda")
     density = densinfo(torch.tensor(sample(1, s=(0.1, 3.0))).cuda())
