@@ -6,12 +6,14 @@ Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from ase.units import Hartree
+from numpy.typing import NDArray
 
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.eos import MINIMUM_POINTS, EquationOfStateFit, fit_equation_of_state
@@ -137,12 +139,17 @@ def _bravais_lattice(atoms: Atoms, pbc: Sequence[bool]) -> dict[str, float]:
 def scaled(atoms: Atoms, scale: float, axis: int | None = None) -> Atoms:
     """Atoms with `scale` times the volume or, with `axis`, times the area across that vector."""
     copy = atoms.copy()
-    factors = np.full(3, scale ** (1 / 3))
-    if axis is not None:
-        factors[:] = scale**0.5
-        factors[axis] = 1.0
+    factors = _length_factors(scale, axis)
     copy.set_cell(np.asarray(atoms.cell) * factors[:, None], scale_atoms=True)
     return copy
+
+
+def _length_factors(scale: float, axis: int | None) -> NDArray[np.float64]:
+    """Factors of the three lattice vectors."""
+    factors = np.full(3, scale ** (1 / 3) if axis is None else scale**0.5)
+    if axis is not None:
+        factors[axis] = 1.0
+    return factors
 
 
 def equation_of_state(
@@ -214,18 +221,23 @@ def equation_of_state(
     axis = _layer_axis(atoms, dimension)
     crystal = Crystal.from_ase(atoms)
     kpoints = make_kpoints(kpts, crystal, symmetry=symmetry)
+
+    def strained(scale: float) -> Crystal:
+        factors = torch.as_tensor(_length_factors(scale, axis), device=crystal.device)
+        return replace(crystal, lattice=crystal.lattice * factors[:, None])
+
     if fft_size is None:
         # The largest volume has the most G-vectors below a cutoff in every direction.
-        fft_size = make_basis(scaled(atoms, scales[-1], axis), ecut, symmetry=False).fft_size
+        fft_size = make_basis(strained(scales[-1]), ecut, symmetry=False).fft_size
 
     # From the middle outwards: there the initial moments are most likely to be right.
     done: dict[float, SCFResult] = {}
     points: dict[float, VolumePoint] = {}
+    size = float(atoms.cell.volume if axis is None else atoms.cell.area(axis))
     for scale in sorted(scales, key=lambda s: abs(np.log(s))):
-        strained = scaled(atoms, scale, axis)
         nearest = min(done, key=lambda s: abs(s - scale), default=None)
         result = scf(
-            strained,
+            strained(scale),
             functional,
             ecut=ecut,
             kpts=kpoints,
@@ -233,12 +245,9 @@ def equation_of_state(
             start=None if nearest is None else done[nearest],
             **keywords,
         )
-        size = strained.cell.volume
-        if axis is not None:
-            size = float(strained.cell.area(axis))
         points[scale] = VolumePoint(
             scale=scale,
-            size=size,
+            size=size * scale,
             energy=float(result.extrapolated_energy) * Hartree,
             free_energy=float(result.free_energy) * Hartree,
             magnetic_moment=float(result.magnetic_moment),
