@@ -216,6 +216,9 @@ def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
         if options["threads"] < 1:
             raise ValueError(f"threads must be at least 1, got {options['threads']}.")
         torch.set_num_threads(options["threads"])
+    device = torch.device(options["device"])
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"there is no CUDA device for {options['device']!r}; use --device cpu.")
     occupations: dict[str, Any] = {"name": options["smearing"]}
     if options["smearing"] != "fixed":
         occupations["width"] = options["width"]

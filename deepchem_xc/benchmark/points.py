@@ -25,7 +25,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     dict
         ``scale``, ``volume`` (Angstrom^3), ``area`` (Angstrom^2, layers only), ``energy`` (eV,
         extrapolated to zero width), ``free_energy`` (eV), ``magmom`` (mu_B per cell), ``steps``,
-        ``irreducible_kpoints``, ``plane_waves``, ``bands`` and ``seconds``. The keys it shares
+        ``irreducible_kpoints``, ``plane_waves``, ``bands``, ``seconds`` and ``cpu_seconds``. The keys it shares
         with `load_gpaw_eos` mean the same.
 
     Raises
@@ -38,7 +38,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     from deepchem_xc.planewave import scf
     from deepchem_xc.planewave.inputs import make_basis
 
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     atoms = case.atoms(scale)
     # One real-space grid for the whole curve: chosen anew for each cell it would change within
     # the curve, with a jump in the exchange-correlation energy.
@@ -65,4 +65,5 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     point["plane_waves"] = result.basis.npw
     point["bands"] = result.eigenvalues.shape[2]
     point["seconds"] = round(time.perf_counter() - start, 2)
+    point["cpu_seconds"] = round(time.process_time() - cpu, 2)
     return point

@@ -17,7 +17,8 @@ from typing import Any
 from deepchem_xc.benchmark.cases import SCALES, Case
 from deepchem_xc.benchmark.store import PointStore
 
-Task = tuple[Case, float]
+# Name, case, scale.
+Task = tuple[str, Case, float]
 # What a worker gives back: the point, or the error's one line and its traceback.
 Outcome = tuple[dict[str, Any] | None, str, str]
 
@@ -56,7 +57,7 @@ def run_benchmark(
     Parameters
     ----------
     cases : mapping
-        `Case` by system, see `select_cases`.
+        `Case` by name, see `select_cases`; a system may come with several settings.
     output : path
         Folder; finished points are kept in its ``points``. A run that was interrupted goes on
         where it stopped when it is given the same folder.
@@ -79,7 +80,7 @@ def run_benchmark(
     Returns
     -------
     dict
-        ``{system: points}``, see `compute_point`, by increasing scale.
+        ``{name: points}``, see `compute_point`, by increasing scale.
 
     Raises
     ------
@@ -89,32 +90,32 @@ def run_benchmark(
     notify = notify or (lambda message: None)
     store = PointStore(Path(output) / "points", notify)
     scales = sorted(scales)
-    tasks = [(case, scale) for case in cases.values() for scale in scales]
+    tasks = [(name, case, scale) for name, case in cases.items() for scale in scales]
     done: dict[tuple[str, float], dict[str, Any]] = {}
-    for case, scale in tasks:
+    for name, case, scale in tasks:
         if fresh:
             store.discard(case, scale)
         elif (point := store.read(case, scale)) is not None:
-            done[case.system, scale] = point
-    todo = [(case, scale) for case, scale in tasks if (case.system, scale) not in done]
+            done[name, scale] = point
+    todo = [task for task in tasks if (task[0], task[2]) not in done]
     if done:
         notify(f"{len(done)} of {len(tasks)} points were there already in {store.folder}")
     # The longest first, so that no process works alone at the end.
-    todo.sort(key=lambda task: -task[0].cost())
+    todo.sort(key=lambda task: -task[1].cost())
     if jobs is None:
         jobs = 1 if device not in (None, "cpu") else max(1, available_cores() // threads)
 
     failures: list[str] = []
     details: list[str] = []
     outcomes = _compute(todo, store.folder, min(jobs, len(todo)), threads, device)
-    for (case, scale), (point, error, trace) in _with_progress(
+    for (name, _, scale), (point, error, trace) in _with_progress(
         outcomes, len(done), len(tasks), progress
     ):
         if point is None:
-            failures.append(f"{case.system} at scale {scale:.2f}: {error}")
+            failures.append(f"{name} at scale {scale:.2f}: {error}")
             details.append(trace)
         else:
-            done[case.system, scale] = point
+            done[name, scale] = point
     if failures:
         raise BenchmarkError(
             f"{len(failures)} of {len(tasks)} points failed (the others are kept):\n  "
@@ -131,7 +132,7 @@ def _with_progress(
 
     with tqdm(total=total, initial=done, unit="point", disable=not show, leave=False) as bar:
         for task, outcome in outcomes:
-            bar.set_postfix_str(f"{task[0].system} {task[1]:.2f}", refresh=False)
+            bar.set_postfix_str(f"{task[0]} {task[2]:.2f}", refresh=False)
             bar.update()
             yield task, outcome
 
@@ -216,7 +217,7 @@ def _attempt(task: Task, folder: Path, device: str | None) -> Outcome:
     """Compute and keep one point. Errors come back as text: not every exception can be sent."""
     from deepchem_xc.benchmark.points import compute_point
 
-    case, scale = task
+    _, case, scale = task
     try:
         point = compute_point(case, scale, device)
         PointStore(folder).write(case, scale, point)

@@ -1,0 +1,182 @@
+"""Convergence of the benchmark's equations of state with cutoff, k-mesh, smearing and vacuum.
+
+One parameter is varied at a time around a setting that is coarse in the others: the errors are
+nearly independent, and the study stays affordable. Each series ends with a setting that is taken
+as converged; errors are relative to it. Written: docs/convergence.json, docs/convergence-tables.md
+(to be pasted into docs/convergence.md, which draws the conclusions) and docs/convergence.png. An
+interrupted study resumes.
+
+    python benchmarks/convergence.py --systems al,graphene --series kpts
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deepchem_xc._files import write_json
+from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
+from deepchem_xc.benchmark.report import make_curve
+from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.plotting import plot_convergence
+
+# Five points give the same lattice constant as seven, to what matters here.
+SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+AL = Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8))
+CA = Case("Ca", "gth-pbe", ecut=800, kpts=(4, 4, 4))
+NI10 = Case("Ni", "GTH-GGA-q10", ecut=1200, kpts=(4, 4, 4), magmom=0.7)
+NI18 = replace(NI10, pseudopotential="GTH-GGA-q18", ecut=3000)
+LAYER = Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0)
+
+# (label, parameter, base, values); the last value is the reference of the series.
+SERIES: list[tuple[str, str, Case, list[Any]]] = [
+    ("Al", "ecut", AL, [300, 350, 400, 450, 500, 550, 600, 700, 900]),
+    ("Al", "kpts", AL, [6, 8, 10, 12, 14, 16, 20, 24]),
+    ("Al", "width", replace(AL, kpts=(16, 16, 16)), [0.4, 0.2, 0.1, 0.05]),
+    ("graphene", "ecut", LAYER, [700, 800, 900, 1000, 1100, 1200, 1400, 1600, 2000]),
+    ("graphene", "kpts", LAYER, [6, 9, 12, 15, 18, 24]),
+    ("graphene", "width", replace(LAYER, kpts=(12, 12, 1)), [0.4, 0.2, 0.1, 0.05]),
+    ("graphene", "vacuum", LAYER, [5.0, 6.0, 7.0, 8.0, 10.0, 13.0]),
+    ("Ca", "ecut", CA, [700, 800, 900, 1000, 1200, 1400, 1600, 1800, 2400]),
+    ("Ca", "kpts", CA, [4, 6, 8, 10, 12, 14]),
+    ("Ca", "width", replace(CA, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
+    ("Ni q10", "ecut", NI10, [1000, 1200, 1400, 1600, 1800, 2000, 2600]),
+    ("Ni q10", "kpts", NI10, [4, 6, 8, 10, 12, 14]),
+    ("Ni q10", "width", replace(NI10, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
+    ("Ni q18", "ecut", NI18, [2400, 2800, 3200, 3600, 4000, 5000]),
+]
+
+
+def with_value(case: Case, parameter: str, value: Any) -> Case:
+    """Case with one parameter changed; a k-mesh is given by its first number."""
+    if parameter == "kpts":
+        value = (value, value, 1 if case.vacuum else value)
+    return replace(case, **{parameter: value})
+
+
+def chosen(systems: list[str], parameters: list[str]) -> Iterator[tuple[str, str, dict[Any, Case]]]:
+    """Series of the systems and parameters asked for."""
+    for label, parameter, base, values in SERIES:
+        if systems and not any(label.lower().startswith(name.lower()) for name in systems):
+            continue
+        if parameters and parameter not in parameters:
+            continue
+        yield label, parameter, {v: with_value(base, parameter, v) for v in values}
+
+
+def rows_of(cases: dict[Any, Case], folder: Path) -> list[dict[str, Any]]:
+    """What follows from the points that are there, in the order of the series."""
+    store = PointStore(folder / "points")
+    rows = []
+    for value, case in cases.items():
+        points = [store.read(case, scale) for scale in SCALES]
+        if any(point is None for point in points):
+            continue
+        found = [point for point in points if point is not None]
+        row: dict[str, Any] = {
+            "value": value,
+            "plane_waves": max(point["plane_waves"] for point in found),
+            "irreducible_kpoints": found[0]["irreducible_kpoints"],
+            "cpu_seconds": round(sum(point["cpu_seconds"] for point in found) / len(found), 1),
+        }
+        try:
+            curve = make_curve(found)
+        except ValueError:
+            # Too coarse: the minimum is not even in the range.
+            row.update(a=None, modulus=None, moment=None)
+        else:
+            row.update(a=curve.a, modulus=curve.fit.modulus, moment=curve.moment)
+        rows.append(row)
+    return rows
+
+
+def table_of(label: str, parameter: str, case: Case, rows: list[dict[str, Any]]) -> str:
+    """Markdown table of one series."""
+    unit = {"ecut": "eV", "width": "eV", "vacuum": "Angstrom", "kpts": "N"}[parameter]
+    fixed = {
+        "cutoff": f"{case.ecut:g} eV",
+        "mesh": "x".join(map(str, case.kpts)),
+        "width": f"{case.width:g} eV",
+        "vacuum": f"{case.vacuum:g} Angstrom" if case.vacuum else "",
+    }
+    del fixed[{"ecut": "cutoff", "kpts": "mesh"}.get(parameter, parameter)]
+    held = ", ".join(f"{name} {value}" for name, value in fixed.items() if value)
+    lines = [
+        f"{label} ({case.pseudopotential}): {parameter}, with {held}",
+        "",
+        f"| {parameter} ({unit}) | a (Angstrom) | error | B | error | moment (mu_B) | k-points "
+        "| plane waves | CPU s a point |",
+        "|---:" * 9 + "|",
+    ]
+    last = rows[-1]
+    for row in rows:
+        cells = [f"{row['value']:g}"]
+        if row["a"] is None or last["a"] is None:
+            cells += ["no minimum", "-", "-", "-"]
+        else:
+            cells += [f"{row['a']:.4f}", f"{100 * (row['a'] / last['a'] - 1):+.3f} %"]
+            cells += [f"{row['modulus']:.2f}"]
+            cells += [f"{100 * (row['modulus'] / last['modulus'] - 1):+.2f} %"]
+        cells += [f"{row['moment']:.3f}" if case.magmom and row["moment"] is not None else "-"]
+        cells += [str(row["irreducible_kpoints"]), str(row["plane_waves"])]
+        cells += [f"{row['cpu_seconds']:.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compute what is missing, and write what is there."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--systems", default="", help="comma-separated, for example al,ni")
+    parser.add_argument("--series", default="", help="comma-separated, of ecut, kpts, ...")
+    parser.add_argument("--jobs", type=int, default=None)
+    parser.add_argument("--output", type=Path, default=Path("benchmark-results/convergence"))
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where the report goes")
+    parser.add_argument("--report", action="store_true", help="only write what is there")
+    arguments = parser.parse_args()
+
+    if not arguments.report:
+        systems = [name for name in arguments.systems.split(",") if name]
+        series = [name for name in arguments.series.split(",") if name]
+        for label, parameter, cases in chosen(systems, series):
+            named = {f"{label} {parameter} {value}": case for value, case in cases.items()}
+            print(f"{label} {parameter}", flush=True)
+            try:
+                run_benchmark(named, arguments.output, scales=SCALES, jobs=arguments.jobs)
+            except BenchmarkError as error:
+                # The other settings of the series still tell something.
+                print(error, flush=True)
+
+    report: dict[str, Any] = {}
+    tables = []
+    figure: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+    for label, parameter, cases in chosen([], []):
+        rows = rows_of(cases, arguments.output)
+        if len(rows) < 2:
+            continue
+        base = next(iter(cases.values()))
+        report.setdefault(label, {})[parameter] = {"settings": base.settings(), "rows": rows}
+        tables.append(table_of(label, parameter, base, rows))
+        last = rows[-1]
+        figure.setdefault(parameter, {})[label] = [
+            (row["value"], row["a"] / last["a"] - 1, row["modulus"] / last["modulus"] - 1)
+            for row in rows[:-1]
+            if row["a"] is not None and last["a"] is not None
+        ]
+    if not report:
+        raise SystemExit(f"there are no complete series in {arguments.output} yet")
+    write_json(arguments.docs / "convergence.json", report)
+    (arguments.docs / "convergence-tables.md").write_text("\n\n".join(tables) + "\n")
+    plot_convergence(figure, arguments.docs / "convergence.png")
+    print("\n\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()
