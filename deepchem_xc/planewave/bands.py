@@ -13,7 +13,8 @@ from torch import Tensor
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.scf import diagonalize, starting_orbitals
+from deepchem_xc.planewave.scf import diagonalize
+from deepchem_xc.planewave.start import starting_orbitals
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
         )
     hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential_g)
     # The wanted bands converge as fast as the highest of the others is far.
-    orbitals = starting_orbitals(hamiltonian, min(room, nbands + max(3, nbands // 5)))
+    pseudos = result.problem.pseudopotentials
+    orbitals = starting_orbitals(hamiltonian, pseudos, min(room, nbands + max(3, nbands // 5)))
     for _ in range(_MAXIMUM_SWEEPS):
         eigenvalues, orbitals, residuals = diagonalize(
             hamiltonian, orbitals, expansions=3, tolerance=tolerance

@@ -26,13 +26,6 @@ def _k_chunks(problem: KohnShamProblem) -> list[slice]:
     return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
 
 
-def ion_charges(problem: KohnShamProblem) -> Tensor:
-    """Valence charge of every atom, (natom,)."""
-    symbols = problem.basis.crystal.symbols
-    charges = [problem.pseudopotentials[symbol].valence for symbol in symbols]
-    return torch.tensor(charges, dtype=torch.float64, device=problem.basis.device)
-
-
 def _density_terms(
     problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
 ) -> dict[str, Tensor]:
@@ -43,7 +36,7 @@ def _density_terms(
         "local": local_energy(basis, local_potential(basis, pseudos), density),
         "hartree": hartree_energy(basis, density),
         "xc": xc_energy(basis, problem.functional, density, core_density(basis, pseudos)),
-        "ewald": ewald_energy(crystal.lattice, crystal.positions, ion_charges(problem)),
+        "ewald": ewald_energy(crystal.lattice, crystal.positions, problem.charges),
         "core": core_energy(basis, pseudos),
     }
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 from ase.units import Hartree
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
-from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.scf import solve
 
@@ -33,7 +32,7 @@ def scf(
     fft_size: Sequence[int] | None = None,
     symmetry: bool | None = None,
     device: torch.device | str | None = None,
-    start: SCFResult | None = None,
+    start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
@@ -69,8 +68,8 @@ def scf(
         Use the crystal's symmetry (default) or none.
     device : optional
         ``"cuda"`` runs everything there.
-    start : SCFResult, optional
-        Start from this result's density and, where the plane waves agree, orbitals.
+    start : SCFResult or Restart, optional
+        Start from this result's density and orbitals; its cell, positions and cutoff may differ.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
 
@@ -122,37 +121,14 @@ def scf(
         )
         unit = 1.0 / Hartree
     problem = make_problem(basis, functional, pseudopotentials, occupations, spinpol, unit)
-    density, orbitals = warm_start(problem, start)
+    if isinstance(start, SCFResult):
+        start = Restart.of(start)
+    density, orbitals = (None, None) if start is None else starting_point(problem, start)
     return solve(
         problem,
         make_convergence(convergence, unit),
         nbands=nbands,
         density=density,
-        orbitals=orbitals if nbands is None else None,
+        orbitals=orbitals,
         callback=callback,
     )
-
-
-def warm_start(
-    problem: KohnShamProblem, start: SCFResult | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """Density and orbitals to start from.
-
-    The density follows the atoms: the difference between the old density and its superposed atoms
-    is added to the new superposition. Orbitals are taken over where the plane waves are the same.
-    """
-    if start is None:
-        return None, None
-    old, new = start.basis, problem.basis
-    if start.problem.nspin != problem.nspin or old.fft_size != new.fft_size:
-        return None, None
-    if not torch.equal(old.density_g, new.density_g):
-        return None, None
-    deformation = start.density_g - start.problem.atomic_density()
-    electrons_kept = deformation * (old.volume / new.volume).detach()
-    density = new.symmetrize(problem.atomic_density() + electrons_kept)
-    same = old.orbital_g.shape == new.orbital_g.shape and torch.equal(
-        old.orbital_g, new.orbital_g
-    )
-    same = same and torch.equal(old.k_coordinates, new.k_coordinates)
-    return density, start.orbitals if same else None

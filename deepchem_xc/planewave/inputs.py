@@ -88,12 +88,12 @@ def make_problem(
     """
     from deepchem_xc.xc import get_xc
 
-    functional = get_xc(functional)
+    chosen = get_xc(functional)
     if basis.device.type != "cpu":
-        functional = functional.to(basis.device)
+        chosen = chosen.to(basis.device)
     crystal = basis.crystal
     pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
-    check_functional(pseudos, functional.name)
+    check_functional(pseudos, chosen.name)
 
     if occupations is None:
         occupations, energy_unit = DEFAULT_OCCUPATIONS, 1.0 / Hartree
@@ -116,7 +116,7 @@ def make_problem(
         )
     return KohnShamProblem(
         basis=basis,
-        functional=functional,
+        functional=chosen,
         pseudopotentials=pseudos,
         smearing=smearing,
         nspin=2 if spinpol else 1,

@@ -159,7 +159,9 @@ class AndersonMixer:
             right = torch.einsum("isg,sg->i", weighted.conj(), f).real
             scale = gram.diagonal().clamp_min(1e-300).rsqrt()
             scaled = scale[:, None] * gram * scale[None, :]
-            gamma = scale * (torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right))
+            gamma = scale * (
+                torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right)
+            )
             x = x - torch.einsum("i,isg->sg", gamma.to(dx.dtype), dx)
             f = f - torch.einsum("i,isg->sg", gamma.to(df.dtype), df)
         step = f.clone()

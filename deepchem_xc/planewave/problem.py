@@ -15,8 +15,9 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
 from deepchem_xc.planewave.occupations import Smearing
 from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.terms.ewald import ewald_energy
 from deepchem_xc.planewave.terms.hartree import hartree_potential
-from deepchem_xc.planewave.terms.local import local_potential, superpose_atoms
+from deepchem_xc.planewave.terms.local import core_energy, local_potential, superpose_atoms
 from deepchem_xc.planewave.terms.nonlocal_ import coupling_matrix, projectors
 from deepchem_xc.planewave.terms.xc import xc_potential
 
@@ -54,8 +55,7 @@ class KohnShamProblem:
     @cached_property
     def nelectrons(self) -> float:
         """Valence electrons per cell."""
-        symbols = self.basis.crystal.symbols
-        return float(sum(self.pseudopotentials[symbol].valence for symbol in symbols))
+        return float(self.charges.sum())
 
     @cached_property
     def pieces(self) -> GridPieces:
@@ -81,6 +81,19 @@ class KohnShamProblem:
     def coupling(self) -> Tensor:
         """Coupling of the projectors, (nproj, nproj), Hartree."""
         return coupling_matrix(self.basis, self.pseudopotentials)
+
+    @cached_property
+    def constant_energy(self) -> float:
+        """Ewald and core energy: the part that knows no electrons' state, Hartree per cell."""
+        crystal = self.basis.crystal
+        ions = ewald_energy(crystal.lattice.detach(), crystal.positions.detach(), self.charges)
+        return float(ions + core_energy(self.basis, self.pseudopotentials).detach())
+
+    @cached_property
+    def charges(self) -> Tensor:
+        """Valence charge of every atom, (natom,)."""
+        charges = [self.pseudopotentials[symbol].valence for symbol in self.basis.crystal.symbols]
+        return torch.tensor(charges, dtype=torch.float64, device=self.basis.device)
 
     def effective_potential(self, density: Tensor) -> tuple[Tensor, Tensor]:
         """Kohn-Sham potential of a density.
@@ -141,14 +154,13 @@ class KohnShamProblem:
             unpaired = abs(self.moment) if self.moment is not None else abs(sum(moments))
             largest += min(unpaired, self.nelectrons) / 2.0
         occupied = math.ceil(largest - 1e-9)
-        if self.smearing.width == 0.0:
-            return occupied + (1 if self.nspin == 2 and self.moment is None else 0)
-        return occupied + max(3, math.ceil(0.15 * occupied))
+        # Two or three empty bands, not converged themselves, keep the eigensolver from having to
+        # separate the highest occupied band from the next.
+        spare = 2 if self.smearing.width == 0.0 else 3
+        return occupied + max(spare, math.ceil(0.15 * occupied))
 
 
-def core_density(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]
-) -> Tensor | None:
+def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:
     """Core density of all atoms, (nG,), bohr^-3, or None where no pseudopotential carries one."""
     if not any(pseudos[species].has_core_density for species in basis.crystal.species):
         return None

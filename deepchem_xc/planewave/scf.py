@@ -26,6 +26,11 @@ _HIGHEST_OCCUPATION = 1e-6
 # effort than this is wasted on a potential that is about to change.
 _EXPANSIONS = 2
 _EFFORT = 0.03
+# Residual that orbitals made afresh for a given density are brought to, Hartree, in how many sweeps
+# at most; the highest bands, which nothing depends on, are left out.
+_FIRST_RESIDUAL = 1e-4
+_FIRST_SWEEPS = 6
+_SPARE = 2
 # A band's residual counts in proportion to the root of its occupation, but not less than this.
 _EMPTY = 1e-8
 
@@ -153,6 +158,9 @@ def solve(
             f"{nbands} bands do not fit into {min(basis.npw_per_k)} plane waves: raise ecut "
             f"(now {basis.ecut} Ha) or ask for fewer bands."
         )
+    if orbitals is not None and orbitals.shape[2] != nbands:
+        orbitals = _change_bands(basis, orbitals, nbands)
+    fresh = density is None
     density = problem.atomic_density() if density is None else density
     mixer = AndersonMixer(basis, problem.nelectrons)
     history: list[dict[str, float]] = []
@@ -164,10 +172,16 @@ def solve(
             hamiltonian = problem.hamiltonian(potential)
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
+                if not fresh:
+                    # Rough orbitals would spoil a density that was good already.
+                    for _ in range(_FIRST_SWEEPS):
+                        _, orbitals, residuals = diagonalize(
+                            hamiltonian, orbitals, _EXPANSIONS, _FIRST_RESIDUAL
+                        )
+                        if float(residuals[:, :, :-_SPARE].max()) < _FIRST_RESIDUAL:
+                            break
             goal = _EFFORT * min(error, 0.1) / importance
-            eigenvalues, orbitals, residuals = diagonalize(
-                hamiltonian, orbitals, _EXPANSIONS, goal
-            )
+            eigenvalues, orbitals, residuals = diagonalize(hamiltonian, orbitals, _EXPANSIONS, goal)
             occupation = occupy(
                 eigenvalues, basis.weights, problem.nelectrons, problem.smearing, problem.moment
             )
@@ -175,7 +189,9 @@ def solve(
             importance = (0.5 * problem.nspin * numbers.abs()).clamp(_EMPTY, 1.0).sqrt()
             weighted = numbers * basis.weights[:, None]
             output, states = _new_density(problem, orbitals, occupation, eigenvalues)
-            energy = float((weighted * eigenvalues).sum() + correction + occupation.entropy_energy)
+            energy = problem.constant_energy + float(
+                (weighted * eigenvalues).sum() + correction + occupation.entropy_energy
+            )
             difference = basis.to_grid(to_total_and_moment(output - density)).abs().sum((1, 2, 3))
             error = float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
             orbital_error = float((residuals * importance).max())
@@ -210,6 +226,12 @@ def solve(
             previous = energy
             density = mixer.next_density(density, output, states)
     raise SCFConvergenceError(_advice(convergence, history), history)
+
+
+def _change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor:
+    """Leave out the highest bands, or add some."""
+    extra = nbands - orbitals.shape[2]
+    return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
 def _new_density(

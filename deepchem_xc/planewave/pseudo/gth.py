@@ -20,7 +20,6 @@ from torch import Tensor
 from .base import Channel, Pseudopotential
 from .gaussians import gaussian_coefficients, polynomial
 from .pseudo_atom import PseudoAtom, solve_pseudo_atom
-from .radial import RadialTransform
 
 __all__ = ["GTHParameters", "GTHPseudopotential", "parse_gth"]
 

@@ -61,9 +61,7 @@ def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
     raise ValueError(f"projectors with l = {angular_momentum} are not supported; l is 0 to 3")
 
 
-def coupling_matrix(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]
-) -> Tensor:
+def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
     """Coupling D between all projectors, block-diagonal (nproj, nproj), Hartree."""
     blocks = []
     for symbol in basis.crystal.symbols:
