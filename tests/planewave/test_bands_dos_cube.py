@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.io.cube import read_cube_data
+from ase.units import Bohr, Hartree
+
+from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.planewave import bands as bands_module
+from deepchem_xc.planewave.bands import DiagonalizationError, band_structure, eigenvalues_at
+from deepchem_xc.planewave.cube import density_part, write_density_cube
+from deepchem_xc.planewave.dos import density_of_states
+
+TIGHT = {"energy": 1e-9, "density": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def silicon() -> SCFResult:
+    # A shifted mesh breaks the cubic symmetry of a primitive fcc cell.
+    mesh = {"size": (3, 3, 3), "gamma": True}
+    return scf(bulk("Si"), "PBE", ecut=200.0, kpts=mesh, convergence=TIGHT)
+
+
+@pytest.fixture(scope="module")
+def hydrogen() -> SCFResult:
+    atom = bulk("H", "sc", a=4.0)
+    atom.set_initial_magnetic_moments([1.0])
+    return scf(atom, "PBE", ecut=150.0, kpts=(1, 1, 1), convergence=TIGHT)
+
+
+def test_eigenvalues_at_the_meshs_points_are_those_of_the_loop(silicon: SCFResult) -> None:
+    values = eigenvalues_at(silicon, silicon.kpoints.coordinates, nbands=4, tolerance=1e-6)
+    assert torch.allclose(values, silicon.eigenvalues[:, :, :4], rtol=0.0, atol=1e-9)
+
+
+def test_eigenvalues_do_not_care_about_reciprocal_vectors_and_symmetry(silicon: SCFResult) -> None:
+    # The same point of the zone: shifted by G, inverted, and rotated about [111].
+    k = np.array([0.31, 0.12, -0.07])
+    images = [k, k + [1, -2, 0], -k, k[[1, 2, 0]]]
+    values = eigenvalues_at(silicon, images, nbands=5, tolerance=1e-6)[0]
+    assert torch.allclose(values, values[:1].expand_as(values), rtol=0.0, atol=1e-8)
+
+
+def test_without_a_potential_bands_are_free_electrons(hydrogen: SCFResult) -> None:
+    # The potential of hydrogen has no nonlocal part.
+    free = replace(hydrogen, potential_g=torch.zeros_like(hydrogen.potential_g))
+    basis = hydrogen.basis
+    k = torch.tensor([[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    q = (basis.density_g[None] + k[:, None]) @ basis.crystal.reciprocal_lattice
+    expected = (0.5 * q.square().sum(-1)).sort(dim=-1).values[:, :6]
+    values = eigenvalues_at(free, k, nbands=6, tolerance=1e-6)
+    assert values.shape == (2, 2, 6)
+    for spin in range(2):
+        assert torch.allclose(values[spin], expected, rtol=0.0, atol=1e-9)
+
+
+def test_silicon_has_its_bands(silicon: SCFResult) -> None:
+    path = bulk("Si").cell.bandpath("LGX", npoints=21)
+    bands = band_structure(silicon, path, nbands=8)
+    assert bands.energies.shape == (1, 21, 8)
+    assert bands.reference == pytest.approx(float(silicon.fermi_level) * Hartree)
+    energies, points = bands.energies[0], path.kpts
+    gamma = int(np.argmin(np.abs(points).sum(1)))
+    valence, conduction = energies[:, :4], energies[:, 4:]
+    # Gamma: one state at the bottom, three at the top of the valence bands, three above the gap.
+    assert np.ptp(energies[gamma, 1:4]) < 1e-4 and np.ptp(energies[gamma, 4:7]) < 1e-4
+    assert np.argmax(valence[:, 3]) == gamma and np.argmin(valence[:, 0]) == gamma
+    # X: bands stick together in pairs.
+    assert energies[-1, 1] - energies[-1, 0] < 1e-4 < energies[-1, 2] - energies[-1, 1]
+    # PBE: valence bands 11.9 eV wide, gap 2.56 eV at Gamma and about 0.6 eV to a point at 0.85 X
+    # (e.g. Heyd et al., J. Chem. Phys. 123, 174101 (2005); all-electron 2.57 and 0.5-0.6).
+    assert valence[gamma, 3] - valence[gamma, 0] == pytest.approx(11.9, abs=0.2)
+    assert conduction[gamma, 0] - valence[gamma, 3] == pytest.approx(2.56, abs=0.15)
+    lowest = int(np.argmin(conduction[:, 0]))
+    assert gamma < lowest < 20
+    assert conduction[lowest, 0] - valence[gamma, 3] == pytest.approx(0.6, abs=0.2)
+
+
+def test_named_points_make_a_path_and_foreign_cells_are_refused(silicon: SCFResult) -> None:
+    bands = band_structure(silicon, "GX", npoints=3, nbands=1)
+    assert bands.path.path == "GX" and bands.energies.shape == (1, 3, 1)
+    with pytest.raises(ValueError, match="the path belongs to the cell"):
+        band_structure(silicon, bulk("Si", a=5.5).cell.bandpath("GX", npoints=3))
+
+
+def test_bands_that_do_not_converge_are_an_error(
+    silicon: SCFResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bands_module, "_MAXIMUM_SWEEPS", 1)
+    with pytest.raises(DiagonalizationError, match="wanted 1.0e-12"):
+        eigenvalues_at(silicon, [[0.1, 0.2, 0.3]], tolerance=1e-12)
+
+
+def test_more_bands_than_plane_waves_or_none_are_refused(silicon: SCFResult) -> None:
+    with pytest.raises(ValueError, match="raise ecut"):
+        eigenvalues_at(silicon, [[0, 0, 0]], nbands=10_000)
+    with pytest.raises(ValueError, match="at least 1"):
+        eigenvalues_at(silicon, [[0, 0, 0]], nbands=0)
+
+
+def test_density_of_states_counts_states_and_electrons(silicon: SCFResult) -> None:
+    dos = density_of_states(silicon, width=0.05, npoints=4001)
+    nband = silicon.eigenvalues.shape[2]
+    assert np.trapezoid(dos.total, dos.energies) == pytest.approx(2 * nband, abs=1e-6)
+    below = dos.energies < dos.fermi_level
+    electrons = np.trapezoid(dos.total[below], dos.energies[below])
+    assert electrons == pytest.approx(8.0, abs=1e-4)
+
+
+def test_density_of_states_of_one_level_is_a_gaussian_per_spin(hydrogen: SCFResult) -> None:
+    level = hydrogen.eigenvalues[:, 0, 0].numpy() * Hartree
+    dos = density_of_states(hydrogen, energies=level, width=1e-3)
+    assert dos.values.shape == (2, 2)
+    # At its own level each spin has 1 / (sqrt(2 pi) s), the other spin (far away) nothing.
+    peak = 1 / (math.sqrt(2 * math.pi) * 1e-3)
+    assert np.abs(np.diff(level)) > 1.0
+    np.testing.assert_allclose(dos.values, np.diag([peak, peak]), rtol=1e-10, atol=1e-10)
+
+
+def test_a_mesh_of_its_own_for_the_density_of_states(silicon: SCFResult) -> None:
+    mesh = {"size": (3, 3, 3), "gamma": True}
+    own = density_of_states(silicon, width=0.2)
+    again = density_of_states(silicon, own.energies, width=0.2, kpts=mesh)
+    valence = own.energies < own.fermi_level
+    np.testing.assert_allclose(again.total[valence], own.total[valence], atol=1e-6)
+    finer = density_of_states(silicon, width=0.2, kpts=(4, 4, 4), nbands=4, npoints=2001)
+    assert np.trapezoid(finer.total, finer.energies) == pytest.approx(8.0, abs=1e-6)
+    assert np.abs(np.interp(own.energies, finer.energies, finer.total) - own.total).max() > 0.1
+
+
+def test_bad_options_of_the_density_of_states(silicon: SCFResult) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        density_of_states(silicon, width=0.0)
+    with pytest.raises(ValueError, match="give kpts as well"):
+        density_of_states(silicon, nbands=9)
+
+
+def test_cube_file_holds_the_electrons_where_they_are(silicon: SCFResult, tmp_path: Path) -> None:
+    path = tmp_path / "si.cube"
+    write_density_cube(path, silicon)
+    data, atoms = read_cube_data(path)
+    assert data.shape == silicon.basis.fft_size
+    # A cube file's integral is the sum times the volume of a voxel, in bohr^3.
+    voxel = atoms.get_volume() / Bohr**3 / data.size
+    assert data.sum() * voxel == pytest.approx(8.0, abs=2e-4)
+    assert atoms.get_chemical_symbols() == ["Si", "Si"]
+    np.testing.assert_allclose(atoms.positions, bulk("Si").positions, atol=1e-5)
+    np.testing.assert_allclose(data, silicon.density[0].numpy(), rtol=1e-5, atol=1e-9)
+
+
+def test_spin_densities_add_up_and_a_moment_is_their_difference(hydrogen: SCFResult) -> None:
+    parts = {p: density_part(hydrogen, p) for p in ("total", "up", "down", "magnetization")}
+    assert torch.allclose(parts["up"] + parts["down"], parts["total"])
+    assert torch.allclose(parts["up"] - parts["down"], parts["magnetization"])
+    moment = float(parts["magnetization"].mean() * hydrogen.basis.volume)
+    assert moment == pytest.approx(float(hydrogen.magnetic_moment), abs=1e-10)
+    assert moment == pytest.approx(1.0, abs=1e-3)
+    with pytest.raises(ValueError, match="'total', 'up', 'down', 'magnetization'"):
+        density_part(hydrogen, "left")
+
+
+def test_a_cube_file_that_cannot_be_finished_leaves_the_old_one(
+    silicon: SCFResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "density.cube"
+    path.write_text("old")
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("deepchem_xc.planewave.cube.write_cube", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_density_cube(path, silicon)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["density.cube"]

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.units import Hartree
+
+from deepchem_xc.planewave import SCFResult
+from deepchem_xc.planewave.inputs import make_basis, make_problem
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.restart import DamagedFileError, Restart, starting_point
+from deepchem_xc.planewave.scf import Convergence, solve
+
+ECUT = 150.0
+
+
+def problem(atoms: Atoms, ecut: float = ECUT, **keywords: Any) -> KohnShamProblem:
+    basis = make_basis(atoms, ecut, {"size": (2, 2, 2), "gamma": True})
+    return make_problem(basis, "PBE", "gth-pbe", energy_unit=1.0 / Hartree, **keywords)
+
+
+@pytest.fixture(scope="module")
+def silicon() -> SCFResult:
+    return solve(problem(bulk("Si")), Convergence(energy=1e-10, density=1e-8))
+
+
+def test_the_same_problem_starts_where_the_other_ended(silicon: SCFResult) -> None:
+    density, orbitals = starting_point(problem(bulk("Si")), Restart.of(silicon))
+    assert density is not None and orbitals is not None
+    assert torch.allclose(density, silicon.density_g, rtol=0.0, atol=1e-13)
+    assert torch.equal(orbitals, silicon.orbitals)
+    again = solve(problem(bulk("Si")), density=density, orbitals=orbitals)
+    assert again.nsteps <= 2
+    assert float(again.free_energy) == pytest.approx(float(silicon.free_energy), abs=1e-10)
+
+
+@pytest.mark.parametrize("change", ["cell", "cutoff"])
+def test_other_plane_waves_keep_electrons_and_save_steps(silicon: SCFResult, change: str) -> None:
+    atoms, ecut = bulk("Si"), ECUT
+    if change == "cell":
+        atoms.set_cell(atoms.cell[:] * 1.02, scale_atoms=True)
+    else:
+        ecut = 180.0
+    new = problem(atoms, ecut)
+    assert new.basis.density_g.shape != silicon.basis.density_g.shape
+    density, orbitals = starting_point(new, Restart.of(silicon))
+    assert density is not None and orbitals is not None
+    assert float(density[0, 0].real * new.basis.volume) == pytest.approx(8.0, abs=1e-9)
+    overlaps = orbitals @ orbitals.mH
+    assert torch.allclose(overlaps, torch.eye(orbitals.shape[2]).to(overlaps), atol=1e-12)
+    assert bool((orbitals * (1 - new.basis.mask)[None, :, None]).abs().max() == 0)
+
+    converged = solve(new, Convergence(energy=1e-10, density=1e-8))
+    distance = (density - converged.density_g).abs().square().sum()
+    atoms_distance = (new.atomic_density() - converged.density_g).abs().square().sum()
+    assert float(distance) < 0.05 * float(atoms_distance)
+    steps = Convergence(density=1e-6)
+    warm = solve(new, steps, density=density, orbitals=orbitals)
+    assert warm.nsteps < solve(new, steps).nsteps
+    assert float(warm.free_energy) == pytest.approx(float(converged.free_energy), abs=1e-7)
+
+
+def test_a_density_with_spin_starts_one_without_and_the_other_way_round(
+    silicon: SCFResult,
+) -> None:
+    polarised = problem(bulk("Si"), spinpol=True)
+    density, orbitals = starting_point(polarised, Restart.of(silicon))
+    assert density is not None and orbitals is None
+    assert torch.allclose(density[0], density[1])
+    assert torch.allclose(density.sum(0), silicon.density_g[0], atol=1e-13)
+    spins = solve(polarised, density=density)
+    back, _ = starting_point(problem(bulk("Si")), Restart.of(spins))
+    assert back is not None
+    assert torch.allclose(back[0], spins.density_g.sum(0), atol=1e-13)
+
+
+def test_other_atoms_electrons_or_k_points_are_not_started_from(silicon: SCFResult) -> None:
+    restart = Restart.of(silicon)
+    assert starting_point(problem(bulk("C")), restart) == (None, None)
+    carbon_in_its_place = Restart(
+        restart.crystal, restart.density_g, restart.density * 1.25, restart.orbitals
+    )
+    assert starting_point(problem(bulk("Si")), carbon_in_its_place) == (None, None)
+    basis = make_basis(bulk("Si"), ECUT, (2, 2, 2))
+    density, orbitals = starting_point(make_problem(basis, "PBE"), restart)
+    assert density is not None and orbitals is None
+
+
+def test_a_moved_atom_takes_its_density_along(silicon: SCFResult) -> None:
+    moved = bulk("Si")
+    moved.positions[0] += [0.10, 0.03, -0.05]
+    new = solve(problem(moved))
+    density, _ = starting_point(new.problem, Restart.of(silicon))
+    assert density is not None
+
+    def distance(start: torch.Tensor) -> float:
+        return float((start - new.density_g).abs().square().sum())
+
+    assert distance(density) < 0.3 * distance(silicon.density_g)
+    assert distance(density) < 0.3 * distance(new.problem.atomic_density())
+
+
+@pytest.mark.parametrize("orbitals", [False, True])
+def test_a_file_gives_back_what_was_written(
+    silicon: SCFResult, tmp_path: Path, orbitals: bool
+) -> None:
+    written = Restart.of(silicon, orbitals, notes="Zr\u00fcck")
+    path = tmp_path / "new folder" / "si.npz"
+    written.save(path)
+    read = Restart.load(path)
+    assert torch.equal(read.density, silicon.density_g) and read.notes == written.notes
+    assert torch.equal(read.density_g, silicon.basis.density_g)
+    assert torch.equal(read.crystal.lattice, silicon.basis.crystal.lattice)
+    assert read.crystal.symbols == ("Si", "Si") and read.crystal.magnetic_moments is None
+    if orbitals:
+        assert read.orbitals is not None
+        assert torch.equal(read.orbitals.coefficients, silicon.orbitals)
+    else:
+        assert read.orbitals is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "text", "empty", "other"])
+def test_a_damaged_file_is_recognised(silicon: SCFResult, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "si.npz"
+    Restart.of(silicon).save(path)
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "bit":
+        content[len(content) // 2] ^= 1
+    elif damage == "text":
+        content = bytearray(b"not a density")
+    elif damage == "empty":
+        content = bytearray()
+    path.write_bytes(content)
+    if damage == "other":
+        import numpy as np
+
+        np.savez(path, density=np.zeros(3))
+    with pytest.raises(DamagedFileError, match=r"si\.npz.*not a complete density file"):
+        Restart.load(path)
+    with pytest.raises(FileNotFoundError):
+        Restart.load(tmp_path / "absent.npz")
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    silicon: SCFResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "si.npz"
+    Restart.of(silicon).save(path)
+    before = path.read_bytes()
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Restart.of(silicon, orbitals=False).save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["si.npz"]
