@@ -122,7 +122,7 @@ def run_benchmark(
             + "\n  ".join(failures),
             "\n".join(details),
         )
-    return {name: [done[case.system, scale] for scale in scales] for name, case in cases.items()}
+    return {name: [done[name, scale] for scale in scales] for name in cases}
 
 
 def _with_progress(
