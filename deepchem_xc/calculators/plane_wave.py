@@ -284,9 +284,6 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         density, orbitals = starting_point(problem, start)
         if density is None:
             return None, None, "superposed atoms"
-        nbands = self.parameters["nbands"]
-        if orbitals is not None and nbands is not None and orbitals.shape[2] != nbands:
-            orbitals = None
         what = "density" if orbitals is None else "density and orbitals"
         return density, orbitals, f"{what} of an earlier calculation"
 

@@ -106,12 +106,14 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
             "Ha) or ask for fewer bands."
         )
     hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential_g)
-    # The wanted bands converge as fast as the highest of the others is far.
-    pseudos = result.problem.pseudopotentials
-    orbitals = starting_orbitals(hamiltonian, pseudos, min(room, nbands + max(3, nbands // 5)))
+    # The wanted bands converge as fast as the highest of the spare ones is far.
+    total = min(room, nbands + max(3, nbands // 5))
+    orbitals = starting_orbitals(hamiltonian, result.problem.pseudopotentials, total)
+    goal = torch.full((total,), torch.inf, dtype=torch.float64, device=basis.device)
+    goal[:nbands] = tolerance
     for _ in range(_MAXIMUM_SWEEPS):
         eigenvalues, orbitals, residuals = diagonalize(
-            hamiltonian, orbitals, expansions=3, tolerance=tolerance
+            hamiltonian, orbitals, expansions=3, tolerance=goal
         )
         worst = float(residuals[:, :, :nbands].max())
         if worst < tolerance:
