@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
@@ -92,7 +93,9 @@ def command(function: Command) -> Command:
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _say_warning
+                return function(*args, **kwargs)
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(130) from None
@@ -109,6 +112,10 @@ def command(function: Command) -> Command:
             raise typer.Exit(1) from None
 
     return guarded  # type: ignore[return-value]
+
+
+def _say_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+    say(f"warning: {message}")
 
 
 def describe(error: Exception) -> str:

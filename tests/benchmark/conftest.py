@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,21 +18,24 @@ def birch_murnaghan(volumes: Any, volume: float, modulus: float, energy: float =
     return energy + prefactor * strain**2 * (1 + (4.5 - 4) * strain)
 
 
-def synthetic_point(case: Case, scale: float, size: float, modulus: float) -> dict[str, Any]:
-    """What a solver with this equilibrium volume would give."""
+def synthetic_point(case: Case, scale: float, a: float, modulus: float) -> dict[str, Any]:
+    """What a solver with this fcc lattice constant (Angstrom) and bulk modulus (GPa) would give."""
     volume = float(case.atoms(scale).get_volume())
+    energy = float(birch_murnaghan(volume, a**3 / 4, modulus))
     return {
         "scale": scale,
         "volume": volume,
-        "energy": float(birch_murnaghan(volume, size, modulus)),
-        "free_energy": float(birch_murnaghan(volume, size, modulus)) - 0.01,
+        "energy": energy,
+        "free_energy": energy - 0.01,
         "magmom": case.magmom,
         "seconds": 2.0,
     }
 
 
-def synthetic_curve(case: Case, a: float, modulus: float) -> list[dict[str, Any]]:
-    return [synthetic_point(case, scale, a**3 / 4, modulus) for scale in SCALES]
+@pytest.fixture
+def curve() -> Callable[[Case, float, float], list[dict[str, Any]]]:
+    """``curve(case, a, modulus)``: points at all scales."""
+    return lambda case, a, modulus: [synthetic_point(case, scale, a, modulus) for scale in SCALES]
 
 
 @pytest.fixture

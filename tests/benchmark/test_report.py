@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -12,20 +12,11 @@ from deepchem_xc.benchmark import CASES, Case, compare, format_table, write_repo
 from deepchem_xc.benchmark.report import make_curve
 from deepchem_xc.calculators.gpaw_reference import load_gpaw_eos
 
-
-def _conftest() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("_c", Path(__file__).with_name("conftest.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+Curve = Callable[[Case, float, float], list[dict[str, Any]]]
 
 
-synthetic_curve = _conftest().synthetic_curve
-
-
-def test_errors_are_those_of_the_curves(al: Case) -> None:
-    ours, theirs = synthetic_curve(al, 4.06, 76.0), synthetic_curve(al, 4.04, 80.0)
+def test_errors_are_those_of_the_curves(al: Case, curve: Curve) -> None:
+    ours, theirs = curve(al, 4.06, 76.0), curve(al, 4.04, 80.0)
     comparison = compare(al, ours, theirs)
     assert comparison.curve.a == pytest.approx(4.06, rel=1e-6)
     assert comparison.curve.fit.modulus == pytest.approx(76.0, rel=1e-4)
@@ -36,9 +27,9 @@ def test_errors_are_those_of_the_curves(al: Case) -> None:
     assert "a" in comparison.exceeded
 
 
-def test_moment_is_compared_at_the_same_volume_whatever_its_sign() -> None:
+def test_moment_is_compared_at_the_same_volume_whatever_its_sign(curve: Curve) -> None:
     ni = CASES["Ni"]
-    ours, theirs = (synthetic_curve(ni, 3.52, 200.0) for _ in range(2))
+    ours, theirs = (curve(ni, 3.52, 200.0) for _ in range(2))
     for index, point in enumerate(ours):
         point["magmom"] = -(0.55 + 0.02 * index)
     theirs[3]["magmom"] = 0.63
@@ -58,18 +49,20 @@ def test_the_project_has_a_reference_that_equals_itself() -> None:
         assert comparison.curve.a == pytest.approx(entry["fit"]["energy"]["a"], rel=1e-6)
 
 
-def test_points_without_a_minimum_are_refused_by_name(al: Case) -> None:
+def test_points_without_a_minimum_are_refused_by_name(al: Case, curve: Curve) -> None:
     with pytest.raises(ValueError, match="^Al: .*minimum"):
-        compare(al, synthetic_curve(al, 5.0, 80.0), None)
+        compare(al, curve(al, 5.0, 80.0), None)
     with pytest.raises(ValueError, match="^reference of Al: .*minimum"):
-        compare(al, synthetic_curve(al, 4.04, 80.0), synthetic_curve(al, 5.0, 80.0))
+        compare(al, curve(al, 4.04, 80.0), curve(al, 5.0, 80.0))
 
 
-def test_table_shows_the_numbers_and_marks_what_is_beyond_expectation(al: Case) -> None:
+def test_table_shows_the_numbers_and_marks_what_is_beyond_expectation(
+    al: Case, curve: Curve
+) -> None:
     ni = CASES["Ni"]
     comparisons = [
-        compare(al, synthetic_curve(al, 4.06, 76.8), synthetic_curve(al, 4.04, 80.0)),
-        compare(ni, synthetic_curve(ni, 3.53, 200.0), None),
+        compare(al, curve(al, 4.06, 76.8), curve(al, 4.04, 80.0)),
+        compare(ni, curve(ni, 3.53, 200.0), None),
     ]
     header, _, first, second, *notes = format_table(comparisons).splitlines()
     assert header.split("|")[1].strip() == "system"
@@ -90,14 +83,16 @@ def test_table_shows_the_numbers_and_marks_what_is_beyond_expectation(al: Case) 
     assert len({len(line) for line in (header, first, second)}) == 1
 
 
-def test_coarse_settings_are_shown_as_such(al: Case) -> None:
-    comparison = compare(al, synthetic_curve(al, 4.04, 80.0), None)
+def test_coarse_settings_are_shown_as_such(al: Case, curve: Curve) -> None:
+    comparison = compare(al, curve(al, 4.04, 80.0), None)
     assert "Coarse settings (--quick)" in format_table([comparison], quick=True)
 
 
-def test_report_holds_raw_points_settings_and_errors(al: Case, tmp_path: Path) -> None:
-    ours = synthetic_curve(al, 4.06, 78.0)
-    comparison = compare(al, ours, synthetic_curve(al, 4.04, 80.0))
+def test_report_holds_raw_points_settings_and_errors(
+    al: Case, tmp_path: Path, curve: Curve
+) -> None:
+    ours = curve(al, 4.06, 78.0)
+    comparison = compare(al, ours, curve(al, 4.04, 80.0))
     paths = write_report([comparison], tmp_path, quick=True, about={"seconds": 1.5})
     content = json.loads(paths["json"].read_text())
     assert content["quick"] is True

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, graphene
+from ase.units import Hartree
+from typer.testing import CliRunner, Result
+
+from deepchem_xc.benchmark import CASES, Case
+from deepchem_xc.calculators.gpaw_reference import load_gpaw_eos
+from deepchem_xc.cli import app
+from deepchem_xc.planewave import scf
+from deepchem_xc.planewave.eos import fit_equation_of_state
+
+Call = Callable[..., Result]
+COARSE = ("--ecut", "150", "--kpts", "2x2x2")
+
+
+@pytest.fixture
+def call() -> Call:
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def aluminium(tmp_path: Path) -> Path:
+    path = tmp_path / "al.xyz"
+    ase.io.write(path, bulk("Al", a=4.04), format="extxyz")
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["scf", "--help"],
+        ["eos", "--help"],
+        ["bands", "--help"],
+        ["benchmark", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from deepchem_xc.cli import main
+sys.argv = ["deepchem-xc", *{arguments}]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+heavy = {{"torch", "deepchem", "ase", "scipy", "numpy", "pyscf", "matplotlib", "gpaw"}}
+print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: deepchem-xc" in run.stdout
+    assert run.stdout.rstrip().endswith("loaded: []")
+    assert run.stderr == ""
+
+
+def test_scf_prints_and_writes_what_the_solver_gives(
+    call: Call, aluminium: Path, tmp_path: Path
+) -> None:
+    run = call("scf", aluminium, *COARSE, "-o", tmp_path / "al.json")
+    assert run.exit_code == 0, run.stderr
+    values = json.loads((tmp_path / "al.json").read_text())
+    kpts = {"size": (2, 2, 2), "gamma": True}
+    result = scf(bulk("Al", a=4.04), "PBE", ecut=150.0, kpts=kpts)
+    assert values["energies"]["free"] == pytest.approx(float(result.free_energy) * Hartree)
+    assert values["units"]["energies"] == "eV per cell"
+    assert np.shape(values["eigenvalues"]) == tuple(result.eigenvalues.shape)
+    assert f"{values['energies']['free']:.6f}" in run.stdout
+    assert "Fermi level" in run.stdout and "GPa" in run.stdout
+    assert "density error" in run.stderr and "density error" not in run.stdout
+
+
+def test_options_reach_the_solver(call: Call, tmp_path: Path) -> None:
+    path, output = tmp_path / "ni.xyz", tmp_path / "ni.json"
+    ase.io.write(path, bulk("Ni", a=3.52), format="extxyz")
+    run = call(
+        *("scf", path, "--ecut", "200", "--kpts", "1x1x1", "--quiet", "-o", output),
+        *("--magmom", "Ni=2", "--fix-moment", "--smearing", "gaussian", "--width", "0.3"),
+        *("--pseudopotentials", "Ni=GTH-GGA-q10", "--xc", "gga_x_pbe+gga_c_pbe", "--nbands", "9"),
+    )
+    assert run.exit_code == 0, run.stderr
+    values = json.loads(output.read_text())
+    assert values["magnetic_moment"] == pytest.approx(2.0, abs=1e-6)
+    assert np.shape(values["eigenvalues"]) == (2, 1, 9)
+    assert np.sum(values["occupations"]) == pytest.approx(10.0)
+    assert len(values["fermi_level"]) == 2
+    assert "density error" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.cif", *COARSE], "there is no structure file nothing.cif"),
+        (["SELF", *COARSE], "cannot be read as a structure|format"),
+        (["AL", "--ecut", "-5"], "cutoff must be"),
+        (["AL", *COARSE, "--xc", "XYZ"], "unknown functional 'XYZ'. Valid are .*PBE"),
+        (["AL", *COARSE, "--pseudopotentials", "xyz"], "no pseudopotential 'xyz' for Al"),
+        (["AL", *COARSE, "--pseudopotentials", "Al=,"], "Element=value"),
+        (["AL", *COARSE, "--smearing", "xyz"], "fermi-dirac"),
+        (["AL", *COARSE, "--magmom", "Fe=1"], r"\['Fe'\], which are not in"),
+        (["AL", *COARSE, "--magmom", "much"], "give a number for all atoms"),
+        (["AL", *COARSE, "--maxiter", "1"], "did not converge in 1 step"),
+        (["AL", *COARSE, "--threads", "0"], "threads must be at least 1"),
+        (["AL", "--ecut", "150", "--kpts", "2x2"], "neither a mesh, such as 8x8x8"),
+    ],
+)
+def test_an_error_is_one_clear_line_and_a_status(
+    call: Call, aluminium: Path, arguments: list[str], message: str
+) -> None:
+    files = {"AL": aluminium, "SELF": Path(__file__)}
+    run = call("scf", *(files.get(argument, argument) for argument in arguments), "--quiet")
+    assert run.exit_code == 1
+    (line,) = run.stderr.strip().splitlines()
+    assert line.startswith("deepchem-xc: error: ")
+    assert re.search(message, line), line
+
+
+def test_debug_shows_where_the_error_was(call: Call, aluminium: Path) -> None:
+    run = call("scf", aluminium, "--ecut", "-5", "--debug")
+    assert run.exit_code == 1
+    assert "Traceback" in run.stderr and "in make_basis" in run.stderr
+    assert run.stderr.strip().splitlines()[-1].startswith("deepchem-xc: error: ")
+
+
+def test_an_unexpected_error_says_its_kind(
+    call: Call, aluminium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise KeyError("coupling")
+
+    monkeypatch.setattr("deepchem_xc.planewave.scf", fails)
+    run = call("scf", aluminium, *COARSE)
+    assert run.exit_code == 1
+    assert run.stderr == "deepchem-xc: error: KeyError: 'coupling' (--debug shows where)\n"
+
+
+def test_a_warning_is_one_line_and_not_an_error(call: Call, aluminium: Path) -> None:
+    run = call("scf", aluminium, *COARSE, "--xc", "LDA", "--quiet")
+    assert run.exit_code == 0
+    (line,) = run.stderr.strip().splitlines()
+    assert line.startswith("deepchem-xc: warning: the functional is LDA")
+
+
+def test_interruption_has_its_own_status(
+    call: Call, aluminium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deepchem_xc.planewave.scf", interrupted)
+    run = call("scf", aluminium, *COARSE)
+    assert run.exit_code == 130
+    assert run.stderr == "deepchem-xc: interrupted\n"
+
+
+def test_a_missing_option_is_a_usage_error(call: Call, aluminium: Path) -> None:
+    run = call("scf", aluminium)
+    assert run.exit_code == 2
+    assert "--ecut" in run.stderr
+
+
+def test_eos_fits_what_it_prints(call: Call, aluminium: Path, tmp_path: Path) -> None:
+    output, figure = tmp_path / "eos.json", tmp_path / "eos.png"
+    run = call(
+        *("eos", aluminium, "--ecut", "200", "--kpts", "3x3x3", "--strain", "0.2"),
+        *("--points", "5", "-o", output, "--figure", figure),
+    )
+    assert run.exit_code == 0, run.stderr
+    values = json.loads(output.read_text())
+    volumes = [point["volume"] for point in values["points"]]
+    middle = bulk("Al", a=4.04).get_volume()
+    assert volumes == pytest.approx(middle * np.linspace(0.8, 1.2, 5))
+    fit = fit_equation_of_state(volumes, [point["energy"] for point in values["points"]])
+    assert values["fit"]["volume"] == fit.size
+    assert values["fit"]["modulus"] == fit.modulus
+    lengths = values["fit"]["cell"][:3]
+    assert lengths == pytest.approx([(4 * fit.size) ** (1 / 3) / 2**0.5] * 3)
+    assert f"{fit.modulus:.2f} GPa" in run.stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_eos_of_a_layer_strains_it_in_its_plane_only(call: Call, tmp_path: Path) -> None:
+    path, output = tmp_path / "graphene.xyz", tmp_path / "eos.json"
+    layer = graphene(a=2.46, vacuum=2.5)
+    layer.pbc = True
+    ase.io.write(path, layer, format="extxyz")
+    run = call(
+        *("eos", path, "--ecut", "350", "--kpts", "2x2x1", "--strain", "0.2", "--layer"),
+        *("--points", "5", "-o", output),
+    )
+    assert run.exit_code == 0, run.stderr
+    fit = json.loads(output.read_text())["fit"]
+    assert fit["area"] == pytest.approx(fit["cell"][0] ** 2 * 3**0.5 / 2)
+    assert fit["cell"][2] == pytest.approx(5.0)
+    assert "N/m" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(["--points", "4"], "at least 5"), (["--strain", "0"], "strain")]
+)
+def test_eos_refuses_ranges_that_cannot_be_fitted(
+    call: Call, aluminium: Path, options: list[str], message: str
+) -> None:
+    run = call("eos", aluminium, *COARSE, *options)
+    assert run.exit_code == 1
+    assert message in run.stderr
+
+
+def test_bands_at_special_points(call: Call, aluminium: Path, tmp_path: Path) -> None:
+    output, figure = tmp_path / "bands.json", tmp_path / "bands.png"
+    run = call(
+        *("bands", aluminium, *COARSE, "--path", "GX", "--npoints", "3", "--nbands", "4"),
+        *("-o", output, "--figure", figure),
+    )
+    assert run.exit_code == 0, run.stderr
+    values = json.loads(output.read_text())
+    assert values["path"] == "GX"
+    assert np.shape(values["energies"]) == (1, 3, 4)
+    # The lowest band of a nearly free electron metal rises from Gamma to X.
+    assert values["energies"][0][0][0] < values["energies"][0][2][0]
+    lowest = values["energies"][0][0][0] - values["reference"]
+    assert f"{lowest:9.3f}" in run.stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def gpaws_own_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = load_gpaw_eos()
+
+    def compute_point(case: Case, scale: float, device: str | None = None) -> dict[str, Any]:
+        (point,) = (p for p in reference[case.system]["points"] if p["scale"] == scale)
+        return {"irreducible_kpoints": 1, "plane_waves": 1, "bands": 1, **point}
+
+    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", compute_point)
+
+
+@pytest.mark.usefixtures("gpaws_own_points")
+def test_benchmark_writes_table_json_and_figure(call: Call, tmp_path: Path) -> None:
+    arguments = ("benchmark", "--systems", "al", "--jobs", "1", "-o", tmp_path / "out")
+    run = call(*arguments)
+    assert run.exit_code == 0, run.stderr
+    assert "+0.00 %" in run.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "benchmark.json",
+        "benchmark.md",
+        "benchmark.png",
+        "points",
+    ]
+    content = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert list(content["systems"]) == ["Al"]
+    assert content["versions"]["torch"]
+    assert content["quick"] is False
+    again = call(*arguments)
+    assert "7 of 7 points were there already" in again.stderr
+
+
+@pytest.mark.usefixtures("gpaws_own_points")
+def test_benchmark_live_gpaw_takes_the_reference_from_a_run(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_gpaw_eos(systems: Any, path: Path, on_point: Any) -> dict[str, Any]:
+        results = {name: load_gpaw_eos()[name] for name in systems}
+        for point in results["Al"]["points"]:
+            point["energy"] *= 2
+            on_point("Al", point)
+        return results
+
+    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.run_gpaw_eos", run_gpaw_eos)
+    arguments = ("benchmark", "--systems", "al", "--jobs", "1", "-o", tmp_path, "--live-gpaw")
+    run = call(*arguments)
+    assert run.exit_code == 0, run.stderr
+    assert "-50.00 % !" in run.stdout
+    assert json.loads((tmp_path / "benchmark.json").read_text())["live_gpaw"] is True
+
+
+def test_benchmark_with_failed_points_is_an_error(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(case: Case, scale: float, device: str | None = None) -> dict[str, Any]:
+        raise RuntimeError("the loop did not converge")
+
+    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", fails)
+    run = call("benchmark", "--systems", "al", "--jobs", "1", "-o", tmp_path)
+    assert run.exit_code == 1
+    assert "7 of 7 points failed" in run.stderr
+    assert not (tmp_path / "benchmark.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--systems", "xx"], "has Al, Ni, Ca, graphene"), (["--jobs", "0"], "jobs must be")],
+)
+def test_benchmark_refuses_bad_options(call: Call, options: list[str], message: str) -> None:
+    run = call("benchmark", *options)
+    assert run.exit_code == 1
+    assert message in run.stderr
+
+
+@pytest.mark.slow
+def test_quick_benchmark_of_aluminium_is_near_gpaw(call: Call, tmp_path: Path) -> None:
+    run = call("benchmark", "--quick", "--systems", "al", "-o", tmp_path)
+    assert run.exit_code == 0, run.stderr
+    assert "Coarse settings" in run.stdout
+    entry = json.loads((tmp_path / "benchmark.json").read_text())["systems"]["Al"]
+    assert abs(entry["errors"]["a"]) < 0.01
+    assert abs(entry["errors"]["modulus"]) < 0.1
+    assert entry["settings"]["ecut"] < CASES["Al"].ecut
