@@ -1,0 +1,163 @@
+"""The Hamiltonian as an operator, and the density its states make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian, density_from_orbitals
+from deepchem_xc.planewave.inputs import make_problem
+from deepchem_xc.planewave.problem import KohnShamProblem
+
+MESH = {"kpts": [[0.0, 0.0, 0.0], [0.31, -0.17, 0.42]], "weights": [0.25, 0.75]}
+
+
+@pytest.fixture(scope="module")
+def problem() -> KohnShamProblem:
+    """Two species, projectors up to d, two spins, a triclinic cell, padded plane-wave lists."""
+    crystal = Crystal(
+        torch.tensor([[6.1, 0.3, -0.4], [0.9, 6.8, 0.5], [-0.6, 1.1, 7.3]], dtype=torch.float64),
+        ("Ga", "N"),
+        torch.tensor([[0.02, -0.03, 0.05], [0.31, 0.27, 0.24]], dtype=torch.float64),
+        magnetic_moments=(0.5, 0.7),
+    )
+    basis = PlaneWaveBasis(crystal, 4.0, MESH, symmetry=False)
+    return make_problem(basis, "PBE", "gth-pbe", {"name": "fermi-dirac", "width": 0.01})
+
+
+@pytest.fixture(scope="module")
+def hamiltonian(problem: KohnShamProblem) -> Hamiltonian:
+    potential, _ = problem.effective_potential(problem.atomic_density())
+    return problem.hamiltonian(potential)
+
+
+def random_orbitals(basis: PlaneWaveBasis, nband: int) -> torch.Tensor:
+    shape = (basis.nk, nband, basis.npw)
+    return torch.randn(shape, dtype=torch.complex128) * basis.mask.unsqueeze(1)
+
+
+def overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a.conj() @ b.transpose(-1, -2)
+
+
+def test_it_is_hermitian(hamiltonian: Hamiltonian) -> None:
+    basis = hamiltonian.basis
+    x, y = random_orbitals(basis, 5), random_orbitals(basis, 7)
+    for spin in (0, 1):
+        left = overlap(x, hamiltonian.apply(y, spin, range(basis.nk)))
+        right = overlap(hamiltonian.apply(x, spin, range(basis.nk)), y)
+        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-10)
+
+
+def test_apply_is_multiplication_by_the_dense_matrix(hamiltonian: Hamiltonian) -> None:
+    basis = hamiltonian.basis
+    x = random_orbitals(basis, 4)
+    for spin in (0, 1):
+        image = hamiltonian.apply(x, spin, range(basis.nk))
+        for k in range(basis.nk):
+            matrix, chosen = hamiltonian.dense(spin, k, basis.npw_per_k[k])
+            expected = x[k][:, chosen] @ matrix.T
+            torch.testing.assert_close(image[k][:, chosen], expected, rtol=0, atol=1e-11)
+
+
+def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
+    problem: KohnShamProblem, hamiltonian: Hamiltonian
+) -> None:
+    """<G|H|G'> = |k+G|^2/2 delta + V(G-G') + sum_ij beta_i(G) D_ij beta_j(G')*, by hand."""
+    basis = hamiltonian.basis
+    k, spin = 1, 0
+    matrix, chosen = hamiltonian.dense(spin, k, 12)
+    torch.testing.assert_close(matrix, matrix.mH, rtol=0, atol=1e-13)
+    position = {tuple(g): i for i, g in enumerate(basis.density_g.tolist())}
+    for row, column in [(0, 0), (1, 3), (7, 2), (11, 11)]:
+        a, b = chosen[row], chosen[column]
+        difference = (basis.orbital_g[k, a] - basis.orbital_g[k, b]).tolist()
+        value = complex(hamiltonian.potential[spin, position[tuple(difference)]])
+        if row == column:
+            reduced = basis.orbital_g[k, a] + basis.k_coordinates[k]
+            value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
+        beta_a, beta_b = problem.beta[k, :, a], problem.beta[k, :, b]
+        value += complex(beta_a @ problem.coupling.to(beta_a.dtype) @ beta_b.conj())
+        assert complex(matrix[row, column]) == pytest.approx(value, abs=1e-12)
+
+
+def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
+    basis = hamiltonian.basis
+    x = random_orbitals(basis, 3)
+    up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
+    shift = hamiltonian.potential[0] - hamiltonian.potential[1]
+    empty = torch.zeros_like(hamiltonian.beta[:, :0])
+    only = Hamiltonian(basis, shift[None], empty, torch.zeros((0, 0), dtype=torch.float64))
+    expected = only.apply(x, 0, range(basis.nk)) - x * (basis.kinetic * basis.mask)[:, None]
+    assert float((up - down).abs().max()) > 1e-3
+    torch.testing.assert_close(up - down, expected, rtol=0, atol=1e-11)
+
+
+def test_padding_stays_empty(hamiltonian: Hamiltonian) -> None:
+    basis = hamiltonian.basis
+    assert len(set(basis.npw_per_k)) > 1  # or nothing would be padded
+    image = hamiltonian.apply(random_orbitals(basis, 3), 0, range(basis.nk))
+    assert float((image * (1.0 - basis.mask)[:, None]).abs().max()) == 0.0
+
+
+def test_some_of_the_kpoints_give_the_same_as_all(hamiltonian: Hamiltonian) -> None:
+    basis = hamiltonian.basis
+    x = random_orbitals(basis, 3)
+    everything = hamiltonian.apply(x, 1, range(basis.nk))
+    torch.testing.assert_close(hamiltonian.apply(x[1:2], 1, range(1, 2)), everything[1:2])
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 3 * 16 * 15**3, 10**9])
+def test_cutting_the_ffts_changes_nothing(problem: KohnShamProblem, piece_bytes: int) -> None:
+    basis = problem.basis
+    orbitals = random_orbitals(basis, 7).expand(2, -1, -1, -1)
+    numbers = torch.rand(1, 2, basis.nk, 7, dtype=torch.float64)  # one set
+    expected = density_from_orbitals(GridPieces(basis), orbitals, numbers)
+    pieces = GridPieces(basis, piece_bytes)
+    covered = torch.zeros(basis.nk, 7)
+    for ks, bands in pieces.split(range(basis.nk), 7):
+        covered[ks, bands] += 1.0
+    assert torch.equal(covered, torch.ones_like(covered))
+    torch.testing.assert_close(density_from_orbitals(pieces, orbitals, numbers), expected)
+
+
+def test_the_density_of_orthonormal_states_counts_the_electrons(problem: KohnShamProblem) -> None:
+    basis = problem.basis
+    orbitals = torch.linalg.qr(random_orbitals(basis, 6).mT)[0].mT
+    numbers = torch.rand(1, 1, basis.nk, 6, dtype=torch.float64)
+    density = density_from_orbitals(GridPieces(basis), orbitals[None], numbers)[0]
+    assert float(density[0, 0].real * basis.volume) == pytest.approx(float(numbers.sum()))
+    grid = basis.to_grid(density)
+    electrons = float(grid.mean() * basis.volume)
+    assert electrons == pytest.approx(float(numbers.sum()))
+    assert float(grid.min()) > -1e-12  # nothing is cut off: the sphere holds every product
+
+
+def test_the_potential_is_the_derivative_of_the_energy(problem: KohnShamProblem) -> None:
+    """d(Hartree + XC + local)/d rho along a random direction, by central differences."""
+    from deepchem_xc.planewave.terms.hartree import hartree_energy
+    from deepchem_xc.planewave.terms.local import local_energy
+    from deepchem_xc.planewave.terms.xc import xc_energy
+
+    basis = problem.basis
+    density = problem.atomic_density()
+    potential, _ = problem.effective_potential(density)
+    grid = torch.randn(2, *basis.fft_size, dtype=torch.float64)
+    direction = basis.to_sphere(basis.to_grid(density) * grid)
+
+    def energy(step: float) -> float:
+        moved = density + step * direction
+        terms: list[Any] = [
+            hartree_energy(basis, moved),
+            xc_energy(basis, problem.functional, moved, problem.core),
+            local_energy(basis, problem.local, moved),
+        ]
+        return float(sum(terms))
+
+    h = 1e-5
+    slope = (8 * (energy(h) - energy(-h)) - (energy(2 * h) - energy(-2 * h))) / (12 * h)
+    expected = float(basis.volume * (potential.conj() * direction).real.sum())
+    assert slope == pytest.approx(expected, rel=1e-7)
