@@ -26,8 +26,8 @@ _TOGETHER = 8
 _MAXIMUM_SWEEPS = 40
 # With more k-points than this a bar shows how far it is.
 _LONG = 4 * _TOGETHER
-# Two cells closer than this (Angstrom) are the same.
-_SAME_CELL = 1e-6
+# Lengths (Angstrom) and angles (degrees) closer than this are the same.
+_SAME_CELL = 1e-5
 
 
 class DiagonalizationError(RuntimeError):
@@ -174,13 +174,14 @@ def band_structure(
         band_path: Any = path
     else:
         band_path = atoms.cell.bandpath(path, npoints=npoints, pbc=atoms.pbc)
-    theirs, ours = np.asarray(band_path.cell), np.asarray(atoms.cell)
+    # ASE may turn the cell; reduced coordinates do not notice.
+    theirs, ours = band_path.cell.cellpar(), atoms.cell.cellpar()
     if not np.allclose(theirs, ours, rtol=0.0, atol=_SAME_CELL):
         raise ValueError(
-            f"the path belongs to the cell {theirs.round(6).tolist()}, the calculation to "
-            f"{ours.round(6).tolist()} (Angstrom): make it with atoms.cell.bandpath(...) of the "
-            "atoms that were computed."
+            f"the path belongs to a cell with lengths and angles {theirs.round(6).tolist()}, the "
+            f"calculation to one with {ours.round(6).tolist()} (Angstrom, degrees): make it with "
+            "atoms.cell.bandpath(...) of the atoms that were computed."
         )
     energies = eigenvalues_at(result, band_path.kpts, nbands, tolerance, progress)
-    reference = float(result.fermi_level.mean()) * Hartree
+    reference = float(result.fermi_level.detach().mean()) * Hartree
     return BandStructure(band_path, energies.cpu().numpy() * Hartree, reference=reference)

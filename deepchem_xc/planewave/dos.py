@@ -115,4 +115,4 @@ def density_of_states(
     for k, factor in enumerate(factors):
         x = (grid[None, None, :] - epsilon[:, k, :, None]) / width  # (nspin, nband, nenergy)
         values += factor * np.exp(-0.5 * x**2).sum(1)
-    return DensityOfStates(grid, values, float(result.fermi_level.mean()) * Hartree, width)
+    return DensityOfStates(grid, values, float(result.fermi_level.detach().mean()) * Hartree, width)

@@ -12,7 +12,7 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.eigensolver import davidson
 from deepchem_xc.planewave.hamiltonian import Hamiltonian, density_from_orbitals
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
-from deepchem_xc.planewave.occupations import Occupations, occupy
+from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.start import more_bands, starting_orbitals
@@ -26,11 +26,15 @@ _HIGHEST_OCCUPATION = 1e-6
 # effort than this is wasted on a potential that is about to change.
 _EXPANSIONS = 2
 _EFFORT = 0.03
-# Residual that orbitals made afresh for a given density are brought to, Hartree, in how many sweeps
-# at most; the highest bands, which nothing depends on, are left out.
-_FIRST_RESIDUAL = 1e-4
-_FIRST_SWEEPS = 6
+# Residuals that orbitals are brought to, Hartree, before they make a density: new ones for one
+# that was given, and new bands beside good ones. In how many sweeps at most, and how many of the
+# highest bands, which nothing depends on, are left out.
+_GOOD = 1e-4
+_ROUGH = 1e-2
+_SETTLING_SWEEPS = 6
 _SPARE = 2
+# Broadening of the density of states that the mixing's preconditioner is made from, Hartree.
+_SCREENING_WIDTH = 0.01
 # A band's residual counts in proportion to the root of its occupation, but not less than this.
 _EMPTY = 1e-8
 
@@ -160,7 +164,7 @@ def solve(
         )
     if orbitals is not None and orbitals.shape[2] != nbands:
         orbitals = _change_bands(basis, orbitals, nbands)
-    fresh = density is None
+    given = density is not None
     density = problem.atomic_density() if density is None else density
     mixer = AndersonMixer(basis, problem.nelectrons)
     history: list[dict[str, float]] = []
@@ -172,18 +176,11 @@ def solve(
             hamiltonian = problem.hamiltonian(potential)
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
-                if not fresh:
-                    # Rough orbitals would spoil a density that was good already.
-                    for _ in range(_FIRST_SWEEPS):
-                        _, orbitals, residuals = diagonalize(
-                            hamiltonian, orbitals, _EXPANSIONS, _FIRST_RESIDUAL
-                        )
-                        if float(residuals[:, :, :-_SPARE].max()) < _FIRST_RESIDUAL:
-                            break
+                if given:  # rough orbitals would spoil a density that was good already
+                    orbitals = _settle(hamiltonian, orbitals, _GOOD)
             goal = _EFFORT * min(error, 0.1) / importance
-            eigenvalues, orbitals, residuals = diagonalize(hamiltonian, orbitals, _EXPANSIONS, goal)
-            occupation = occupy(
-                eigenvalues, basis.weights, problem.nelectrons, problem.smearing, problem.moment
+            eigenvalues, orbitals, residuals, occupation = _fill(
+                problem, hamiltonian, orbitals, goal, add_bands
             )
             numbers = occupation.numbers
             importance = (0.5 * problem.nspin * numbers.abs()).clamp(_EMPTY, 1.0).sqrt()
@@ -207,22 +204,15 @@ def solve(
             history.append(record)
             if callback is not None:
                 callback(record)
-            highest = float(numbers[:, :, -1].abs().max())
-            full = add_bands and problem.smearing.width > 0 and highest > _HIGHEST_OCCUPATION
             if (
                 abs(energy - previous) < convergence.energy * problem.nelectrons
                 and error < convergence.density
                 and orbital_error < convergence.orbital_tolerance
-                and not full
             ):
+                check_enough_bands(occupation)
                 return SCFResult(
                     problem, orbitals, eigenvalues, occupation, output, potential, history
                 )
-            if full and nbands < min(basis.npw_per_k):
-                extra = min(max(2, nbands // 8), min(basis.npw_per_k) - nbands)
-                orbitals = more_bands(basis, orbitals, extra)
-                nbands += extra
-                importance = importance.new_ones(())
             previous = energy
             density = mixer.next_density(density, output, states)
     raise SCFConvergenceError(_advice(convergence, history), history)
@@ -234,6 +224,48 @@ def _change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tenso
     return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
+def _settle(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> Tensor:
+    """Sweep over all but the highest bands until they are about this good, Hartree."""
+    for _ in range(_SETTLING_SWEEPS):
+        _, orbitals, residuals = diagonalize(hamiltonian, orbitals, _EXPANSIONS, residual)
+        if float(residuals[:, :, :-_SPARE].max()) < residual:
+            break
+    return orbitals
+
+
+def _fill(
+    problem: KohnShamProblem,
+    hamiltonian: Hamiltonian,
+    orbitals: Tensor,
+    goal: Tensor,
+    add_bands: bool,
+) -> tuple[Tensor, Tensor, Tensor, Occupations]:
+    """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        As `diagonalize` returns them.
+    occupation : Occupations
+        How they are filled.
+    """
+    basis = problem.basis
+    while True:
+        eigenvalues, orbitals, residuals = diagonalize(hamiltonian, orbitals, _EXPANSIONS, goal)
+        occupation = occupy(
+            eigenvalues, basis.weights, problem.nelectrons, problem.smearing, problem.moment
+        )
+        nbands = orbitals.shape[2]
+        highest = float(occupation.numbers[:, :, -1].abs().max())
+        room = min(basis.npw_per_k) - nbands
+        wanted = problem.smearing.width > 0 and highest > _HIGHEST_OCCUPATION
+        if not (add_bands and wanted and room > 0):
+            return eigenvalues, orbitals, residuals, occupation
+        orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
+        orbitals = _settle(hamiltonian, orbitals, _ROUGH)
+        goal = goal.min()
+
+
 def _new_density(
     problem: KohnShamProblem, orbitals: Tensor, occupation: Occupations, eigenvalues: Tensor
 ) -> tuple[Tensor, Tensor | None]:
@@ -242,8 +274,9 @@ def _new_density(
     numbers = occupation.numbers.unsqueeze(0)
     if smearing.width > 0.0:
         level = eigenvalues.new_tensor(occupation.fermi_level).reshape(-1, 1, 1)
-        slope = -smearing.occupation_derivative((eigenvalues - level) / smearing.width)
-        states = slope.clamp_min(0.0) * (2.0 / problem.nspin / smearing.width)
+        # Fermi-Dirac at a width that a coarse k-mesh resolves, whatever fills the states.
+        filled = torch.sigmoid((level - eigenvalues) / _SCREENING_WIDTH)
+        states = filled * (1.0 - filled) * (2.0 / problem.nspin / _SCREENING_WIDTH)
         numbers = torch.stack([occupation.numbers, states])
     densities = density_from_orbitals(problem.pieces, orbitals, numbers * basis.weights[:, None])
     densities = basis.symmetrize(densities)

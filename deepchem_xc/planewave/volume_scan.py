@@ -248,9 +248,9 @@ def equation_of_state(
         points[scale] = VolumePoint(
             scale=scale,
             size=size * scale,
-            energy=float(result.extrapolated_energy) * Hartree,
-            free_energy=float(result.free_energy) * Hartree,
-            magnetic_moment=float(result.magnetic_moment),
+            energy=float(result.extrapolated_energy.detach()) * Hartree,
+            free_energy=float(result.free_energy.detach()) * Hartree,
+            magnetic_moment=float(result.magnetic_moment.detach()),
             steps=result.nsteps,
         )
         # Only the ends of what is done can be next to what is to come.
