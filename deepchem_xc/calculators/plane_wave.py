@@ -153,7 +153,9 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         if "txt" in changed:
             self._log = log
         if set(changed) - {"txt"}:
+            atoms = self.atoms
             self.reset()
+            self.atoms = atoms
         return changed
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
@@ -272,9 +274,9 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self._log.summary(result)
         self._result, self._start, self._weights = result, None, weights
         self.results = {
-            "energy": float(result.extrapolated_energy) * Hartree,
-            "free_energy": float(result.free_energy) * Hartree,
-            "magmom": float(result.magnetic_moment),
+            "energy": float(result.extrapolated_energy.detach()) * Hartree,
+            "free_energy": float(result.free_energy.detach()) * Hartree,
+            "magmom": float(result.magnetic_moment.detach()),
         }
 
     def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:

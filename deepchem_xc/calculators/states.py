@@ -44,7 +44,7 @@ class ElectronicStates:
 
     def get_fermi_levels(self) -> NDArray[np.float64]:
         """One Fermi level, or one for each spin where the moment is fixed, eV."""
-        return np.atleast_1d(self.scf_result.fermi_level.cpu().numpy()) * Hartree
+        return np.atleast_1d(self.scf_result.fermi_level.detach().cpu().numpy()) * Hartree
 
     def get_eigenvalues(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
         """Eigenvalues at the irreducible k-point `kpt`, (nband,), eV."""

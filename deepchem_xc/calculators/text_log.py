@@ -16,6 +16,7 @@ from deepchem_xc import __version__
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.planewave.result import SCFResult
@@ -44,7 +45,6 @@ class TextLog:
         self._txt = txt
         self._mode = "w"
         self._started = time.perf_counter()
-        self._spins = 1
 
     def _write(self, lines: Sequence[str]) -> None:
         if self._txt is None:
@@ -66,7 +66,7 @@ class TextLog:
         """Structure, settings and sizes."""
         if self._txt is None:
             return
-        self._started, self._spins = time.perf_counter(), problem.nspin
+        self._started = time.perf_counter()
         basis, smearing = problem.basis, problem.smearing
         moments = atoms.get_initial_magnetic_moments()
         mesh = "explicit list" if basis.kpoints.size is None else f"mesh {basis.kpoints.size}"
@@ -126,7 +126,7 @@ class TextLog:
         """Energies and levels of a converged calculation."""
         if self._txt is None:
             return
-        levels = np.atleast_1d(result.fermi_level.cpu().numpy()) * Hartree
+        levels = np.atleast_1d(result.fermi_level.detach().cpu().numpy()) * Hartree
         lines = ["", f"converged in {result.nsteps} steps", ""]
         lines += [f"{name:16s} {_ev(result.energies[name])}" for name in _TERMS]
         lines += [
@@ -137,9 +137,9 @@ class TextLog:
             "Fermi level      " + ", ".join(f"{level:.5f} eV" for level in levels),
         ]
         if bool((result.occupations < 1.0 / result.problem.nspin).any()):
-            lines.append(f"band gap         {float(result.band_gap) * Hartree:.5f} eV")
+            lines.append(f"band gap         {float(result.band_gap.detach()) * Hartree:.5f} eV")
         if result.problem.nspin == 2:
-            lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
+            lines.append(f"magnetic moment  {float(result.magnetic_moment.detach()):.5f} mu_B")
         lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]
         self._write(lines)
 
@@ -157,5 +157,5 @@ class TextLog:
         self._write(lines)
 
 
-def _ev(energy: object) -> str:
-    return f"{float(energy) * Hartree:18.9f} eV"  # type: ignore[arg-type]
+def _ev(energy: Tensor) -> str:
+    return f"{float(energy.detach()) * Hartree:18.9f} eV"
