@@ -28,27 +28,27 @@ SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 AL = Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8))
-CA = Case("Ca", "gth-pbe", ecut=800, kpts=(4, 4, 4))
-NI10 = Case("Ni", "GTH-GGA-q10", ecut=1200, kpts=(4, 4, 4), magmom=0.7)
-NI18 = replace(NI10, pseudopotential="GTH-GGA-q18", ecut=3000)
+CA = Case("Ca", "gth-pbe", ecut=1000, kpts=(4, 4, 4))
+NI10 = Case("Ni", "GTH-GGA-q10", ecut=2000, kpts=(6, 6, 6), magmom=0.7)
+NI18 = replace(NI10, pseudopotential="GTH-GGA-q18", ecut=3300)
 LAYER = Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0)
 
 # (label, parameter, base, values); the last value is the reference of the series.
 SERIES: list[tuple[str, str, Case, list[Any]]] = [
     ("Al", "ecut", AL, [300, 350, 400, 450, 500, 550, 600, 700, 900]),
-    ("Al", "kpts", AL, [6, 8, 10, 12, 14, 16, 20, 24]),
+    ("Al", "kpts", AL, [8, 10, 12, 14, 16, 20, 24, 28, 32]),
     ("Al", "width", replace(AL, kpts=(16, 16, 16)), [0.4, 0.2, 0.1, 0.05]),
-    ("graphene", "ecut", LAYER, [700, 800, 900, 1000, 1100, 1200, 1400, 1600, 2000]),
+    ("graphene", "ecut", LAYER, [800, 900, 1000, 1200, 1400, 2000]),
     ("graphene", "kpts", LAYER, [6, 9, 12, 15, 18, 24]),
+    ("graphene", "vacuum", LAYER, [5.0, 6.0, 7.0, 8.0, 10.0]),
     ("graphene", "width", replace(LAYER, kpts=(12, 12, 1)), [0.4, 0.2, 0.1, 0.05]),
-    ("graphene", "vacuum", LAYER, [5.0, 6.0, 7.0, 8.0, 10.0, 13.0]),
-    ("Ca", "ecut", CA, [700, 800, 900, 1000, 1200, 1400, 1600, 1800, 2400]),
-    ("Ca", "kpts", CA, [4, 6, 8, 10, 12, 14]),
+    ("Ca", "ecut", CA, [1000, 1200, 1400, 1600, 2000]),
+    ("Ca", "kpts", CA, [6, 8, 10, 12]),
     ("Ca", "width", replace(CA, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
-    ("Ni q10", "ecut", NI10, [1000, 1200, 1400, 1600, 1800, 2000, 2600]),
-    ("Ni q10", "kpts", NI10, [4, 6, 8, 10, 12, 14]),
+    ("Ni q10", "ecut", NI10, [1600, 1800, 2000, 2200, 2600]),
+    ("Ni q10", "kpts", NI10, [6, 8, 10, 12]),
     ("Ni q10", "width", replace(NI10, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
-    ("Ni q18", "ecut", NI18, [2400, 2800, 3200, 3600, 4000, 5000]),
+    ("Ni q18", "ecut", NI18, [2700, 3300, 3900]),
 ]
 
 

@@ -213,9 +213,13 @@ def benchmark(
             raise ValueError(f"{name} must be at least 1, got {value}.")
     cases = select_cases(systems, quick)
     start = time.perf_counter()
-    points = run_benchmark(
-        cases, output, jobs=jobs, threads=threads, device=device, fresh=fresh, notify=say
-    )
+    try:
+        points = run_benchmark(
+            cases, output, jobs=jobs, threads=threads, device=device, fresh=fresh, notify=say
+        )
+    except KeyboardInterrupt:
+        say(f"finished points are kept in {output}; the same command goes on from there")
+        raise
     seconds = time.perf_counter() - start
     reference = gpaw_points(cases, output if live_gpaw else None)
     comparisons = [compare(case, points[name], reference[name]) for name, case in cases.items()]

@@ -110,10 +110,10 @@ def _table(*cases: Case) -> Mapping[str, Case]:
 
 #: Settings of the benchmark. docs/convergence.md shows why these.
 CASES = _table(
-    Case("Al", "gth-pbe", ecut=550, kpts=(16, 16, 16)),
-    Case("Ni", "GTH-GGA-q18", ecut=3800, kpts=(10, 10, 10), magmom=0.7, a_limit=0.005),
-    Case("Ca", "gth-pbe", ecut=1900, kpts=(10, 10, 10)),
-    Case("graphene", "gth-pbe", ecut=1600, kpts=(15, 15, 1), vacuum=10.0),
+    Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
+    Case("Ni", "GTH-GGA-q10", ecut=2200, kpts=(12, 12, 12), magmom=0.7, a_limit=0.005),
+    Case("Ca", "gth-pbe", ecut=1600, kpts=(12, 12, 12)),
+    Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), vacuum=8.0),
 )
 
 #: Settings of ``--quick``: enough to see that everything works, not to judge the numbers.
