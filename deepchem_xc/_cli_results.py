@@ -31,10 +31,10 @@ def print_steps(quiet: bool) -> Callable[[dict[str, float]], None] | None:
 
     def show(record: dict[str, float]) -> None:
         if record["step"] == 1:
-            typer.echo("step   energy change (eV)   density error   orbital error (eV)", err=True)
+            typer.echo("step      energy (eV)   density error   orbital error (eV)", err=True)
         moment = f"   {record['moment']:+.3f} mu_B" if "moment" in record else ""
         typer.echo(
-            f"{record['step']:4.0f} {record['energy_change'] * Hartree:20.2e}   "
+            f"{record['step']:4.0f} {record['energy'] * Hartree:16.7f}   "
             f"{record['density_error']:13.2e}   {record['orbital_error'] * Hartree:18.2e}{moment}",
             err=True,
         )

@@ -111,8 +111,16 @@ def _table(*cases: Case) -> Mapping[str, Case]:
 #: Settings of the benchmark. docs/convergence.md shows why these.
 CASES = _table(
     Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
-    Case("Ni", "GTH-GGA-q10", ecut=2200, kpts=(12, 12, 12), magmom=0.7, a_limit=0.005),
-    Case("Ca", "gth-pbe", ecut=1600, kpts=(12, 12, 12)),
+    Case(
+        "Ni",
+        "GTH-GGA-q10",
+        ecut=2200,
+        kpts=(12, 12, 12),
+        magmom=0.7,
+        density=1e-4,
+        a_limit=0.005,
+    ),
+    Case("Ca", "gth-pbe", ecut=1600, kpts=(12, 12, 12), density=1e-4),
     Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), vacuum=8.0),
 )
 
