@@ -25,8 +25,8 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     dict
         ``scale``, ``volume`` (Angstrom^3), ``area`` (Angstrom^2, layers only), ``energy`` (eV,
         extrapolated to zero width), ``free_energy`` (eV), ``magmom`` (mu_B per cell), ``steps``,
-        ``irreducible_kpoints``, ``plane_waves``, ``bands``, ``seconds`` and ``cpu_seconds``. The keys it shares
-        with `load_gpaw_eos` mean the same.
+        ``irreducible_kpoints``, ``plane_waves``, ``bands``, ``seconds`` and ``cpu_seconds``. The
+        keys it shares with `load_gpaw_eos` mean the same.
 
     Raises
     ------
