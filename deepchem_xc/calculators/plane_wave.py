@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, Parameters, PropertyNotPresent, all_changes
-from ase.io.jsonio import decode, encode
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
+from deepchem_xc.calculators.settings import (
+    OBJECTS,
+    SavedCalculation,
+    check_objects,
+    functional_state,
+    is_plain,
+    plain,
+)
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
-from deepchem_xc.planewave.restart import DamagedFileError, Restart, starting_point
+from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.scf import SCFConvergenceError, solve
 
 if TYPE_CHECKING:
@@ -30,7 +37,6 @@ if TYPE_CHECKING:
 _FAR = 0.5
 # ... and no component of the strain exceeds this.
 _STRAINED = 0.15
-_OBJECTS = ("xc", "pseudopotentials")
 
 
 class PlaneWaveDFT(ElectronicStates, Calculator):
@@ -161,7 +167,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Settings as a database keeps them: objects are represented by their names."""
         settings = super().todict(skip_default)
-        return {key: _plain(value) for key, value in settings.items() if key != "txt"}
+        return {key: plain(value) for key, value in settings.items() if key != "txt"}
 
     def reset(self) -> None:
         """Drop results; the density is kept as the start of the next calculation."""
@@ -173,7 +179,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation: atoms, or parameters of the functional."""
         changes = list(super().check_state(atoms, tol))
-        weights = _weights(self.parameters["xc"])
+        weights = functional_state(self.parameters["xc"])
         same = weights.keys() == self._weights.keys() and all(
             torch.equal(value, self._weights[name]) for name, value in weights.items()
         )
@@ -236,12 +242,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         if atoms is None:
             raise PropertyNotPresent("no atoms are known to compute anything for: give them.")
         self.results = {}
-        for name in _OBJECTS:
-            if settings[name] is None:
-                raise ValueError(
-                    f"{name} is missing: the file this calculator was read from does not hold the "
-                    f"object that was used. Give it again: PlaneWaveDFT(restart=..., {name}=...)."
-                )
+        check_objects(settings)
         basis = make_basis(
             atoms,
             settings["ecut"],
@@ -261,7 +262,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         convergence = make_convergence(settings["convergence"], 1.0 / Hartree)
         density, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
-        weights = _weights(settings["xc"])
+        weights = functional_state(settings["xc"])
         try:
             result = solve(
                 problem, convergence, settings["nbands"], density, orbitals, self._log.step
@@ -310,16 +311,10 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         """
         result = self.scf_result
         settings = self.todict(skip_default=False)
-        objects = {
-            name: settings[name] for name in _OBJECTS if not _is_plain(self.parameters[name])
-        }
-        notes = {
-            "atoms": self.atoms,
-            "settings": {k: v for k, v in settings.items() if k not in objects and k != "device"},
-            "objects": objects,
-            "results": self.results,
-        }
-        Restart.of(result, orbitals, encode(notes)).save(path)
+        objects = {name: settings[name] for name in OBJECTS if not is_plain(self.parameters[name])}
+        kept = {k: v for k, v in settings.items() if k not in objects and k != "device"}
+        saved = SavedCalculation(self.get_atoms(), kept, objects, self.results)
+        Restart.of(result, orbitals, saved.to_notes()).save(path)
 
     def read(self, path: str | os.PathLike[str]) -> None:
         """Take over what `write` wrote.
@@ -335,20 +330,12 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             If it is anything else, or a part of one.
         """
         start = Restart.load(path)
-        try:
-            notes = decode(start.notes)
-            settings, objects = notes["settings"], notes["objects"]
-            atoms, results = notes["atoms"], notes["results"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedFileError(
-                f"{os.fspath(path)!r} holds a density, but not a calculator's settings and results "
-                f"({error}): write it with calc.write(...)."
-            ) from error
+        saved = SavedCalculation.from_restart(start, path)
         self._result, self._start = None, start
-        self.parameters = Parameters({**self.get_default_parameters(), **settings})
-        self.parameters.update(dict.fromkeys(objects))
-        self.atoms = atoms
-        self.results = {} if objects else results
+        self.parameters = Parameters({**self.get_default_parameters(), **saved.settings})
+        self.parameters.update(dict.fromkeys(saved.objects))
+        self.atoms = saved.atoms
+        self.results = {} if saved.objects else saved.results
 
 
 def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
@@ -361,27 +348,3 @@ def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
     moved = (new.positions.detach().cpu() - old.positions.detach().cpu()).numpy()
     moved = (moved - np.rint(moved)) @ lattice
     return bool(np.abs(strain).max() < _STRAINED and np.linalg.norm(moved, axis=1).max() < _FAR)
-
-
-def _weights(xc: Any) -> dict[str, Tensor]:
-    """A copy of a functional's parameters and buffers."""
-    if not isinstance(xc, torch.nn.Module):
-        return {}
-    return {name: value.detach().clone() for name, value in xc.state_dict().items()}
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether JSON can hold it."""
-    if isinstance(value, dict):
-        return all(_is_plain(item) for item in value.values())
-    return value is None or isinstance(value, (str, os.PathLike, int, float, bool, list, tuple))
-
-
-def _plain(value: Any) -> Any:
-    """Settings with objects replaced by their names."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (os.PathLike, torch.device)):
-        return str(value)
-    name = getattr(value, "name", None)
-    return name if isinstance(name, str) else value

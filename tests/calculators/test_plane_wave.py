@@ -496,6 +496,22 @@ def test_a_functional_given_as_an_object_must_be_given_again(tmp_path: Path) -> 
     assert again.get_potential_energy() == pytest.approx(energy, abs=1e-5)
 
 
+def test_pseudopotentials_by_name_are_in_the_file_and_objects_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "si.npz"
+    by_name = silicon(ecut=80.0, pseudopotentials={"Si": "GTH-PBE-q4"})
+    energy = by_name.get_potential_energy()
+    by_name.calc.write(path)
+    again = PlaneWaveDFT(restart=path)
+    assert again.parameters["pseudopotentials"] == {"Si": "GTH-PBE-q4"}
+    assert again.get_potential_energy() == energy
+    potentials = by_name.calc.scf_result.problem.pseudopotentials
+    as_object = silicon(ecut=80.0, pseudopotentials=dict(potentials))
+    assert as_object.get_potential_energy() == pytest.approx(energy, abs=1e-5)
+    as_object.calc.write(path)
+    with pytest.raises(ValueError, match="pseudopotentials is missing"):
+        PlaneWaveDFT(restart=path).get_potential_energy()
+
+
 def test_damaged_and_foreign_files_are_refused(computed: Atoms, tmp_path: Path) -> None:
     path = tmp_path / "si.npz"
     computed.calc.write(path)

@@ -1,0 +1,99 @@
+"""The settings of a calculator as data: what of them a file can hold, and what has changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ase.io.jsonio import decode, encode
+from torch import Tensor
+
+from deepchem_xc.planewave.restart import DamagedFileError, Restart
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: Settings that may be Python objects, which no file holds.
+OBJECTS = ("xc", "pseudopotentials")
+
+
+@dataclass(frozen=True)
+class SavedCalculation:
+    """What of a calculator stands beside the density in its file.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        Structure.
+    settings : dict
+        Keywords of `PlaneWaveDFT`; None for those in `objects`.
+    objects : dict
+        Names of the settings that were given as objects, and what they were called.
+    results : dict
+        Results in ASE's units; those of other objects would be something else, so that none are
+        taken over where there are any.
+    """
+
+    atoms: Atoms
+    settings: dict[str, Any]
+    objects: dict[str, Any]
+    results: dict[str, Any]
+
+    def to_notes(self) -> str:
+        """As text, for `Restart.notes`."""
+        return str(encode({name: getattr(self, name) for name in self.__dataclass_fields__}))
+
+    @classmethod
+    def from_restart(cls, restart: Restart, path: str | os.PathLike[str]) -> SavedCalculation:
+        """From the notes of a file that was read.
+
+        Raises
+        ------
+        DamagedFileError
+            If they are not a calculator's.
+        """
+        try:
+            notes = decode(restart.notes)
+            return cls(**{name: notes[name] for name in cls.__dataclass_fields__})
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedFileError(
+                f"{os.fspath(path)!r} holds a density, but not a calculator's settings and results "
+                f"({error}): write it with calc.write(...)."
+            ) from error
+
+
+def check_objects(settings: Mapping[str, Any]) -> None:
+    """Raise where an object that a file could not hold was not given again."""
+    for name in OBJECTS:
+        if settings[name] is None:
+            raise ValueError(
+                f"{name} is missing: the file this calculator was read from does not hold the "
+                f"object that was used. Give it again: PlaneWaveDFT(restart=..., {name}=...)."
+            )
+
+
+def functional_state(xc: Any) -> dict[str, Tensor]:
+    """A copy of a functional's parameters and buffers."""
+    if not isinstance(xc, torch.nn.Module):
+        return {}
+    return {name: value.detach().clone() for name, value in xc.state_dict().items()}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON can hold it."""
+    if isinstance(value, dict):
+        return all(is_plain(item) for item in value.values())
+    return value is None or isinstance(value, (str, os.PathLike, int, float, bool, list, tuple))
+
+
+def plain(value: Any) -> Any:
+    """Settings with objects replaced by their names."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (os.PathLike, torch.device)):
+        return str(value)
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) else value
