@@ -46,7 +46,7 @@ class GpawSettings:
         within the curve, with a jump in the energy (0.12 meV for graphene).
     nbands
         Number of bands. Always given: GPAW's default is limited by the number of bound partial
-        waves and leaves fcc Ca without an empty band, 12 meV too high in energy.
+        waves and leaves fcc Ca without an empty band, its energy tens of meV too high.
     magmom
         Initial moment per atom (mu_B); zero computes without spin polarisation.
     width
