@@ -90,7 +90,8 @@ class PlaneWaveBasis:
 
         sphere = _g_vectors(lattice, 2.0 * np.sqrt(2.0 * self.ecut), np.zeros(3))
         largest = np.abs(sphere).max(axis=0)
-        self.fft_size = _fft_size(2 * largest + 1, fft_size)
+        self.fft_size = _fft_size(lattice, 2.0 * np.sqrt(2.0 * self.ecut), largest, fft_size)
+        self.ngrid = int(np.prod(self.fft_size))
         self.density_g = torch.as_tensor(sphere, device=self.device)
         self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
 
@@ -131,11 +132,6 @@ class PlaneWaveBasis:
     def npw(self) -> int:
         """Length of the padded plane-wave lists."""
         return self.orbital_g.shape[1]
-
-    @property
-    def ngrid(self) -> int:
-        """Number of real-space grid points."""
-        return int(np.prod(self.fft_size))
 
     @property
     def volume(self) -> Tensor:
@@ -195,7 +191,7 @@ class PlaneWaveBasis:
         return box.reshape(*lead, self.ngrid).index_select(-1, self.density_index)
 
     def gradient(self, coefficients: Tensor) -> Tensor:
-        """Gradient on the grid, (..., 3, n1, n2, n3), of a function given on the sphere (..., nG)."""
+        """Gradient on the grid, (..., 3, n1, n2, n3), of a function on the sphere (..., nG)."""
         return self.to_grid(1j * self.density_q.T * coefficients.unsqueeze(-2))
 
 
@@ -215,12 +211,16 @@ def _box_index(g: np.ndarray, fft_size: Sequence[int]) -> np.ndarray:
     return (wrapped[:, 0] * n2 + wrapped[:, 1]) * n3 + wrapped[:, 2]
 
 
-def _fft_size(minimum: np.ndarray, asked: Sequence[int] | None) -> tuple[int, int, int]:
-    """Check the grid asked for, or choose the smallest fast one."""
+def _fft_size(
+    lattice: np.ndarray, radius: float, largest: np.ndarray, asked: Sequence[int] | None
+) -> tuple[int, int, int]:
+    """Check the grid asked for, or choose the smallest fast one that holds the density sphere."""
     if asked is None:
-        first, second, third = (_next_smooth(int(n)) for n in minimum)
+        reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
+        first, second, third = (_next_smooth(2 * int(np.ceil(x))) for x in reach)
         return first, second, third
     size = tuple(int(n) for n in asked)
+    minimum = 2 * largest + 1
     if len(size) != 3 or any(n < m for n, m in zip(size, minimum, strict=True)):
         raise ValueError(
             f"fft_size = {tuple(asked)} cannot hold this cutoff's density sphere: three numbers of "

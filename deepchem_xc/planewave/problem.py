@@ -157,7 +157,7 @@ class KohnShamProblem:
         # Two or three empty bands, not converged themselves, keep the eigensolver from having to
         # separate the highest occupied band from the next.
         spare = 2 if self.smearing.width == 0.0 else 3
-        return occupied + max(spare, math.ceil(0.15 * occupied))
+        return occupied + max(spare, math.ceil(0.2 * occupied))
 
 
 def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:

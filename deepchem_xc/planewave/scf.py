@@ -24,7 +24,7 @@ _DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 _HIGHEST_OCCUPATION = 1e-6
 # Davidson expansions a step, and the residuals aimed at in units of the last density error. More
 # effort than this is wasted on a potential that is about to change.
-_EXPANSIONS = 2
+_EXPANSIONS = 3
 _EFFORT = 0.03
 # Residuals that orbitals are brought to, Hartree, before they make a density: new ones for one
 # that was given, and new bands beside good ones. In how many sweeps at most, and how many of the
@@ -33,6 +33,16 @@ _GOOD = 1e-4
 _ROUGH = 1e-2
 _SETTLING_SWEEPS = 6
 _SPARE = 2
+# Broadening of the density of states that the mixing's preconditioner is made from, Hartree.
+_SCREENING_WIDTH = 0.01
+# A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
+# if they were occupied with this importance.
+_EMPTY = 1e-2
+# Residual, Hartree, that orbitals are brought to before they make a density: for a density that was
+# given, and where new bands stand beside good ones; and in how many sweeps at most.
+_GOOD = 1e-5
+_ROUGH = 1e-2
+_SETTLING_SWEEPS = 6
 # Broadening of the density of states that the mixing's preconditioner is made from, Hartree.
 _SCREENING_WIDTH = 0.01
 # A band's residual counts in proportion to the root of its occupation, but not less than this.
@@ -168,35 +178,37 @@ def solve(
     density = problem.atomic_density() if density is None else density
     mixer = AndersonMixer(basis, problem.nelectrons)
     history: list[dict[str, float]] = []
-    error, previous = 1.0, torch.inf
-    importance = torch.ones((), dtype=torch.float64, device=basis.device)
+    error, previous = 0.1 * _EFFORT, torch.inf
+    importance = None
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
             hamiltonian = problem.hamiltonian(potential)
+            # Rough orbitals would spoil a density that was good already.
+            sweeps, target = (_SETTLING_SWEEPS, _GOOD) if given and not history else (1, error)
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
-                if given:  # rough orbitals would spoil a density that was good already
-                    orbitals = _settle(hamiltonian, orbitals, _GOOD)
-            goal = _EFFORT * min(error, 0.1) / importance
             eigenvalues, orbitals, residuals, occupation = _fill(
-                problem, hamiltonian, orbitals, goal, add_bands
+                problem, hamiltonian, orbitals, importance, target, sweeps, add_bands
             )
             numbers = occupation.numbers
-            importance = (0.5 * problem.nspin * numbers.abs()).clamp(_EMPTY, 1.0).sqrt()
+            importance = _importance(problem, numbers)
             weighted = numbers * basis.weights[:, None]
             output, states = _new_density(problem, orbitals, occupation, eigenvalues)
             energy = problem.constant_energy + float(
                 (weighted * eigenvalues).sum() + correction + occupation.entropy_energy
             )
             difference = basis.to_grid(to_total_and_moment(output - density)).abs().sum((1, 2, 3))
-            error = float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
+            density_error = (
+                float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
+            )
+            error = _EFFORT * min(density_error, 0.1)
             orbital_error = float((residuals * importance).max())
             record = {
                 "step": float(len(history) + 1),
                 "energy": energy,
                 "energy_change": energy - previous,
-                "density_error": error,
+                "density_error": density_error,
                 "orbital_error": orbital_error,
             }
             if problem.nspin == 2:
@@ -206,7 +218,7 @@ def solve(
                 callback(record)
             if (
                 abs(energy - previous) < convergence.energy * problem.nelectrons
-                and error < convergence.density
+                and density_error < convergence.density
                 and orbital_error < convergence.orbital_tolerance
             ):
                 check_enough_bands(occupation)
@@ -224,23 +236,34 @@ def _change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tenso
     return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
-def _settle(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> Tensor:
-    """Sweep over all but the highest bands until they are about this good, Hartree."""
-    for _ in range(_SETTLING_SWEEPS):
-        _, orbitals, residuals = diagonalize(hamiltonian, orbitals, _EXPANSIONS, residual)
-        if float(residuals[:, :, :-_SPARE].max()) < residual:
-            break
-    return orbitals
+def _importance(problem: KohnShamProblem, numbers: Tensor) -> Tensor:
+    """Root of each state's occupation: what its residual counts for in the density."""
+    return (0.5 * problem.nspin * numbers.abs()).sqrt()
 
 
 def _fill(
     problem: KohnShamProblem,
     hamiltonian: Hamiltonian,
     orbitals: Tensor,
-    goal: Tensor,
+    importance: Tensor | None,
+    target: float,
+    sweeps: int,
     add_bands: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
     """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
+
+    Parameters
+    ----------
+    problem, hamiltonian, orbitals
+        What to solve, and the orbitals so far.
+    importance : Tensor or None
+        Importance of the states' residuals as known from the last step, (nspin, nk, nband).
+    target : float
+        Residual, times importance, to aim at, Hartree.
+    sweeps : int
+        How many runs of the eigensolver that may take.
+    add_bands : bool
+        Whether bands may be added.
 
     Returns
     -------
@@ -250,20 +273,26 @@ def _fill(
         How they are filled.
     """
     basis = problem.basis
+    goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
+    left = sweeps
     while True:
         eigenvalues, orbitals, residuals = diagonalize(hamiltonian, orbitals, _EXPANSIONS, goal)
         occupation = occupy(
             eigenvalues, basis.weights, problem.nelectrons, problem.smearing, problem.moment
         )
+        importance = _importance(problem, occupation.numbers)
+        left -= 1
         nbands = orbitals.shape[2]
         highest = float(occupation.numbers[:, :, -1].abs().max())
         room = min(basis.npw_per_k) - nbands
         wanted = problem.smearing.width > 0 and highest > _HIGHEST_OCCUPATION
-        if not (add_bands and wanted and room > 0):
+        if add_bands and wanted and room > 0:
+            orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
+            goal, target, left = _ROUGH, max(target, _ROUGH), max(left, _SETTLING_SWEEPS)
+        elif left <= 0 or float((residuals * importance).max()) < target:
             return eigenvalues, orbitals, residuals, occupation
-        orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
-        orbitals = _settle(hamiltonian, orbitals, _ROUGH)
-        goal = goal.min()
+        else:
+            goal = target / importance.clamp_min(_EMPTY)
 
 
 def _new_density(
