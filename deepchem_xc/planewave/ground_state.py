@@ -91,7 +91,7 @@ def scf(
     >>> from deepchem_xc.planewave import scf
     >>> result = scf(bulk("Si"), "PBE", ecut=200.0, kpts=(2, 2, 2))
     >>> result.density.shape
-    torch.Size([1, 20, 20, 20])
+    torch.Size([1, 18, 18, 18])
     >>> bool(result.free_energy < -7.5)
     True
     """

@@ -121,7 +121,7 @@ class KohnShamProblem:
 
     def hamiltonian(self, potential: Tensor) -> Hamiltonian:
         """Hamiltonian with a local potential (nspin, nG), Hartree."""
-        return Hamiltonian(self.basis, potential, self.beta, self.coupling)
+        return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces)
 
     def atomic_density(self) -> Tensor:
         """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3."""

@@ -167,6 +167,8 @@ def solve(
     add_bands = nbands is None
     if nbands is None:
         nbands = problem.default_nbands() if orbitals is None else orbitals.shape[2]
+    if isinstance(nbands, bool) or not isinstance(nbands, int) or nbands < 1:
+        raise ValueError(f"nbands = {nbands!r} is no number of bands: give a positive integer.")
     if nbands > min(basis.npw_per_k):
         raise ValueError(
             f"{nbands} bands do not fit into {min(basis.npw_per_k)} plane waves: raise ecut "

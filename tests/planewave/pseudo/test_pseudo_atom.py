@@ -56,7 +56,7 @@ def test_atoms_equal_those_of_the_files(reference_path, symbol: str) -> None:
     # the generator's atom (PBE, relativistic) and ours (exchange only) at the same potential
     potential = read_upf(reference_path(f"pseudos/{symbol}_ONCV_PBE_sr.upf"), symbol)
     theirs = potential.atomic_density(Q**2)
-    ours = potential._solve_atom()(Q**2)[0]
+    ours = potential.atom.density(Q**2)[0]
     assert distance(ours, theirs) < 1e-3
     assert distance(ours, theirs) < 0.05 * best_gaussian(theirs)
 
@@ -89,3 +89,15 @@ def test_densities_are_positive_and_complete(symbol: str, family: str) -> None:
 )
 def test_valence_configurations(symbol: str, valence: float, electrons: tuple) -> None:
     assert aufbau(symbol, valence) == electrons
+
+
+@pytest.mark.parametrize("symbol", ["Ni", "Si", "Ce"])
+def test_states_are_orthonormal_and_make_the_density(symbol: str) -> None:
+    potential = load_gth(symbol, "gth-pbe")
+    electrons = potential.parameters.electrons
+    weight = 4 * torch.pi * Q**2 / (2 * torch.pi) ** 3 * Q[1]
+    for l, orbitals in potential.atom.orbitals(Q**2):
+        form = orbitals * Q**l  # Parseval: the overlap in q is that in r, without the angular part
+        overlap = (form * weight) @ form.T / (4 * torch.pi)
+        shells = -(-electrons[l] // (2 * (2 * l + 1)))
+        assert torch.allclose(overlap, torch.eye(shells, dtype=Q.dtype), atol=2e-3)
