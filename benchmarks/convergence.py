@@ -29,8 +29,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 AL = Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8))
 CA = Case("Ca", "gth-pbe", ecut=1600, kpts=(4, 4, 4), density=1e-4)
-NI10 = Case("Ni", "GTH-GGA-q10", ecut=2200, kpts=(6, 6, 6), magmom=0.7, density=1e-4)
-NI18 = replace(NI10, pseudopotential="GTH-GGA-q18", ecut=3300)
+NI = Case("Ni", "GTH-GGA-q18", ecut=3000, kpts=(6, 6, 6), magmom=0.7, density=1e-4)
+NI10 = replace(NI, pseudopotential="GTH-GGA-q10", ecut=2200)
 LAYER = Case("graphene", "gth-pbe", ecut=1400, kpts=(6, 6, 1), vacuum=7.0)
 
 # (label, parameter, base, values); the last value is the reference of the series.
@@ -45,10 +45,10 @@ SERIES: list[tuple[str, str, Case, list[Any]]] = [
     ("Ca", "ecut", replace(CA, density=1e-5), [1000, 1200, 1400, 1600, 2000]),
     ("Ca", "kpts", CA, [6, 8, 10, 12]),
     ("Ca", "width", replace(CA, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
-    ("Ni q10", "ecut", NI10, [1600, 1800, 2000, 2200, 2600]),
-    ("Ni q10", "kpts", NI10, [6, 8, 10, 12]),
-    ("Ni q10", "width", replace(NI10, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
-    ("Ni q18", "ecut", NI18, [2700, 3300, 3900]),
+    ("Ni", "ecut", NI, [2400, 2700, 3000, 3400, 4000]),
+    ("Ni", "kpts", NI, [6, 8, 10, 12, 16]),
+    ("Ni", "width", replace(NI, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
+    ("Ni, 10 electrons", "kpts", NI10, [6, 8]),
 ]
 
 

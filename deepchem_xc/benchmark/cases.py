@@ -113,9 +113,9 @@ CASES = _table(
     Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
     Case(
         "Ni",
-        "GTH-GGA-q10",
-        ecut=2200,
-        kpts=(12, 12, 12),
+        "GTH-GGA-q18",
+        ecut=3000,
+        kpts=(16, 16, 16),
         magmom=0.7,
         density=1e-4,
         a_limit=0.005,
