@@ -1,0 +1,219 @@
+"""Input that makes no sense is refused at once, by a message that says what to do."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
+from deepchem_xc.planewave.crystal import NonPeriodicWarning
+from deepchem_xc.planewave.occupations import TooFewBandsError
+from deepchem_xc.planewave.scf import SCFConvergenceError
+
+SILICON = bulk("Si")
+
+
+def run(atoms: Any = SILICON, functional: Any = "PBE", **options: Any) -> Any:
+    return scf(atoms, functional, **({"ecut": 100.0, "kpts": (1, 1, 1)} | options))
+
+
+def changed(**changes: Any) -> Atoms:
+    atoms = SILICON.copy()
+    for name, value in changes.items():
+        getattr(atoms, f"set_{name}")(value)
+    return atoms
+
+
+@pytest.mark.parametrize("ecut", [-300.0, 0.0, 1e-3, float("nan"), float("inf")])
+def test_a_cutoff_that_makes_no_sense(ecut: float) -> None:
+    with pytest.raises(ValueError, match=r"cutoff must be a finite number of at least .* Ha"):
+        run(ecut=ecut)
+
+
+def test_no_cutoff() -> None:
+    with pytest.raises(ValueError, match=r"ecut is missing: give the plane-wave cutoff in eV"):
+        run(ecut=None)
+
+
+def test_an_empty_cell() -> None:
+    with pytest.raises(ValueError, match="the cell holds no atoms"):
+        run(Atoms(cell=np.eye(3) * 5.0, pbc=True))
+
+
+def test_overlapping_atoms() -> None:
+    atoms = Atoms("Si2", [(0, 0, 0), (0, 0, 0.1)], cell=np.eye(3) * 5.0, pbc=True)
+    with pytest.raises(ValueError, match=r"atoms overlap: Si0 and Si1 are 0\.1000 Angstrom apart"):
+        run(atoms)
+
+
+def test_an_atom_listed_again_on_the_far_face() -> None:
+    atoms = Atoms("Si2", [(0, 0, 0), (0, 0, 5.0)], cell=np.eye(3) * 5.0, pbc=True)
+    with pytest.raises(ValueError, match=r"atoms overlap.*periodic images included"):
+        run(atoms)
+
+
+def test_a_left_handed_cell() -> None:
+    with pytest.raises(ValueError, match="left-handed.*[Ee]xchange two lattice vectors"):
+        run(changed(cell=SILICON.cell[[1, 0, 2]]))
+
+
+@pytest.mark.parametrize(
+    "cell", [[[3, 0, 0], [0, 3, 0], [3, 3, 0]], [[3, 0, 0], [0, 3, 0], [0, 0, 0]]]
+)
+def test_a_singular_cell(cell: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match="singular.*three independent vectors"):
+        run(changed(cell=cell))
+
+
+def test_positions_that_are_not_numbers() -> None:
+    with pytest.raises(ValueError, match=r"positions of atoms \[1\] contain NaN"):
+        run(changed(positions=[(0, 0, 0), (1.0, np.nan, 0)]))
+
+
+def test_something_that_is_no_structure() -> None:
+    with pytest.raises(TypeError, match="str is not a structure: give ASE Atoms"):
+        run("Si")
+
+
+def test_an_odd_number_of_electrons_without_spin_or_smearing() -> None:
+    with pytest.raises(ValueError, match=r"3 electrons cannot fill whole bands.*smearing.*spinpol"):
+        run(bulk("Al"), occupations={"name": "fixed"})
+
+
+@pytest.mark.parametrize("name", ["PEB", "gga_x_pbee", ""])
+def test_an_unknown_functional(name: str) -> None:
+    with pytest.raises(ValueError, match=r"(?s)(unknown|not).*PBE.*"):
+        run(functional=name)
+
+
+def test_an_unknown_family_of_potentials() -> None:
+    with pytest.raises(ValueError, match=r"(?s)gth-pbr.*gth-pbe.*gth-pade"):
+        run(pseudopotentials="gth-pbr")
+
+
+def test_an_unknown_potential_of_an_element() -> None:
+    with pytest.raises(ValueError, match=r"(?s)GTH-PBE-q7.*GTH-PBE-q4"):
+        run(pseudopotentials={"Si": "GTH-PBE-q7"})
+
+
+def test_a_family_that_lacks_the_element() -> None:
+    with pytest.raises(ValueError, match="(?s)Fr.*gth-pbe|gth-pbe.*Fr"):
+        run(bulk("Fr", "bcc", a=6.0))
+
+
+def test_a_potential_for_one_of_two_elements() -> None:
+    with pytest.raises(ValueError, match="C"):
+        run(bulk("SiC", "zincblende", a=4.36), pseudopotentials={"Si": "GTH-PBE-q4"})
+
+
+def test_a_functional_that_does_not_belong_to_the_potential() -> None:
+    with pytest.warns(UserWarning, match="(?s)LDA.*PBE|PBE.*LDA"):
+        run(functional="LDA", pseudopotentials="gth-pbe")
+
+
+def test_unknown_occupations() -> None:
+    names = "fixed.*fermi-dirac.*gaussian.*methfessel-paxton.*marzari-vanderbilt"
+    with pytest.raises(ValueError, match=f"(?s)fermi.*{names}"):
+        run(occupations={"name": "fermi", "width": 0.1})
+
+
+@pytest.mark.parametrize("width", [0.0, -0.1, float("nan")])
+def test_a_smearing_without_a_width(width: float) -> None:
+    with pytest.raises(ValueError, match="width"):
+        run(occupations={"name": "fermi-dirac", "width": width})
+
+
+def test_an_unknown_key_of_occupations() -> None:
+    with pytest.raises(ValueError, match="(?s)sigma.*width"):
+        run(occupations={"name": "fermi-dirac", "width": 0.1, "sigma": 0.1})
+
+
+def test_bands_that_cannot_hold_the_electrons() -> None:
+    with pytest.raises(TooFewBandsError, match=r"3 bands hold at most 6 electrons, not 8"):
+        run(nbands=3)
+
+
+def test_a_metal_without_empty_bands() -> None:
+    """Silently, this would give an energy that is too high."""
+    with pytest.raises(TooFewBandsError, match="(?s)bands.*nbands"):
+        run(bulk("Al"), kpts=(2, 2, 2), nbands=2, occupations={"name": "gaussian", "width": 0.5})
+
+
+def test_more_bands_than_plane_waves() -> None:
+    with pytest.raises(ValueError, match=r"500 bands do not fit into \d+ plane waves"):
+        run(nbands=500)
+
+
+@pytest.mark.parametrize("nbands", [0, -3, 4.5])
+def test_a_number_of_bands_that_is_no_number_of_bands(nbands: float) -> None:
+    with pytest.raises(ValueError, match="nbands"):
+        run(nbands=nbands)
+
+
+def test_a_grid_too_small_for_the_cutoff() -> None:
+    with pytest.raises(ValueError, match=r"fft_size = \(8, 8, 8\) cannot hold.*at least \(\d+"):
+        run(fft_size=(8, 8, 8))
+
+
+def test_an_unknown_key_of_convergence() -> None:
+    with pytest.raises(ValueError, match=r"\['forces'\]; the valid ones are \['energy', 'density'"):
+        run(convergence={"forces": 1e-4})
+
+
+@pytest.mark.parametrize("options", [{"energy": 0.0}, {"density": -1e-3}, {"maxiter": 0}])
+def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        run(convergence=options)
+
+
+def test_kpoints_that_are_none() -> None:
+    with pytest.raises(ValueError, match="three positive integers"):
+        run(kpts=(2, 2, 0))
+
+
+def test_moments_without_two_channels() -> None:
+    with pytest.raises(ValueError, match="initial magnetic moments, but spinpol=False"):
+        run(changed(initial_magnetic_moments=[1.0, -1.0]), spinpol=False)
+
+
+def test_a_fixed_moment_the_electrons_cannot_make() -> None:
+    atoms = changed(initial_magnetic_moments=[6.0, 6.0])
+    with pytest.raises(ValueError, match="8 electrons cannot make a magnetic moment of 12"):
+        run(atoms, occupations={"name": "fermi-dirac", "width": 0.1, "fixmagmom": True})
+
+
+def test_options_that_belong_to_a_basis_given_by_hand() -> None:
+    basis = PlaneWaveBasis(Crystal.from_ase(SILICON), 4.0, (1, 1, 1))
+    with pytest.raises(ValueError, match=r"\['ecut', 'kpts'\] belong to the PlaneWaveBasis"):
+        run(basis)
+
+
+def test_a_molecule_is_treated_as_a_box_with_a_notice() -> None:
+    atoms = molecule("H2")
+    with pytest.raises(ValueError, match=r"needs a box.*center\(vacuum="):
+        run(atoms)
+    atoms.center(vacuum=2.0)
+    with pytest.warns(NonPeriodicWarning, match=r"not periodic.*vacuum"):
+        result = run(atoms, occupations={"name": "fixed"})
+    atoms.pbc = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NonPeriodicWarning)
+        periodic = run(atoms, occupations={"name": "fixed"})
+    assert float(result.free_energy) == pytest.approx(float(periodic.free_energy), abs=1e-7)
+
+
+def test_a_loop_that_does_not_converge_says_so_and_how_far_it_came() -> None:
+    seen: list[dict[str, float]] = []
+    with pytest.raises(SCFConvergenceError, match=r"did not converge in 2 steps") as caught:
+        run(convergence={"maxiter": 2}, callback=seen.append)
+    message = str(caught.value)
+    assert "raise maxiter" in message and "magnetic moments" in message
+    assert caught.value.history == seen
+    assert [record["step"] for record in seen] == [1.0, 2.0]
+    assert {"energy", "density_error", "orbital_error"} <= set(seen[0])
+    assert f"{seen[-1]['density_error']:.1e}" in message

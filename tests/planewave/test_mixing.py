@@ -1,0 +1,126 @@
+"""Density mixing on model responses whose answer is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+from deepchem_xc.planewave.mixing import (
+    AndersonMixer,
+    from_total_and_moment,
+    screen,
+    to_total_and_moment,
+)
+from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+
+
+def chain(length: float) -> PlaneWaveBasis:
+    """A cell of a given length, bohr, with the long side along z."""
+    lattice = torch.diag(torch.tensor([5.0, 5.0, length], dtype=torch.float64))
+    crystal = Crystal(lattice, ("Al",), torch.zeros(1, 3))
+    return PlaneWaveBasis(crystal, 2.0, (1, 1, 1), symmetry=False)
+
+
+def real_function(basis: PlaneWaveBasis, nspin: int) -> torch.Tensor:
+    coefficients = basis.to_sphere(torch.randn(nspin, *basis.fft_size, dtype=torch.float64))
+    coefficients[:, 0] = 1.0
+    return coefficients
+
+
+def jellium_states(basis: PlaneWaveBasis, k0: float) -> torch.Tensor:
+    """A uniform density of states at the Fermi level, with Thomas-Fermi wave vector k0."""
+    states = torch.zeros(len(basis.density_g), dtype=torch.complex128)
+    states[0] = k0**2 / (4.0 * torch.pi)
+    return states
+
+
+def test_spin_channels_and_total_and_moment_are_two_ways_to_say_the_same() -> None:
+    up_down = torch.tensor([[3.0, 1.0], [1.0, 4.0]])
+    assert to_total_and_moment(up_down).tolist() == [[4.0, 5.0], [2.0, -3.0]]
+    torch.testing.assert_close(from_total_and_moment(to_total_and_moment(up_down)), up_down)
+    single = torch.tensor([[3.0, 1.0]])
+    assert to_total_and_moment(single) is single
+
+
+def test_screening_by_uniform_states_is_kerkers_factor() -> None:
+    """(1 - chi0 v)^-1 = G^2 / (G^2 + k0^2) for the homogeneous electron gas."""
+    basis = chain(17.0)
+    k0 = 0.8
+    residual = real_function(basis, 1)[0]
+    residual[0] = 0.0
+    screened = screen(basis, residual, jellium_states(basis, k0), iterations=60)
+    expected = residual * basis.density_q2 / (basis.density_q2 + k0**2)
+    weight = coulomb_kernel(basis).sqrt()
+    error = torch.linalg.vector_norm(weight * (screened - expected))
+    assert float(error / torch.linalg.vector_norm(weight * expected)) < 0.05
+
+
+def test_screening_keeps_the_number_of_electrons() -> None:
+    basis = chain(11.0)
+    residual = real_function(basis, 1)[0]
+    residual[0] = 0.0
+    states = basis.to_sphere(torch.rand(basis.fft_size, dtype=torch.float64))
+    assert abs(complex(screen(basis, residual, states)[0])) < 1e-12
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+def test_a_linear_response_is_solved_in_a_few_steps(nspin: int) -> None:
+    """output = target + A (input - target), A with three eigenvalues: Anderson is then Krylov."""
+    basis = chain(9.0)
+    target, density = real_function(basis, nspin), real_function(basis, nspin)
+    factor = torch.tensor([-2.0, 0.3, -0.7], dtype=torch.float64)
+    # One eigenvalue a shell of |G|, so that densities stay real.
+    shell = torch.round(basis.density_q2 * 1e6).long() % 3
+    response = factor[shell]
+    mixer = AndersonMixer(basis, nelectrons=3.0)
+    for _ in range(6):
+        output = target + response * (density - target)
+        density = mixer.next_density(density, output, None)
+    error = torch.linalg.vector_norm(density - target) / torch.linalg.vector_norm(target)
+    assert float(error) < 1e-8
+
+
+def test_mixing_without_memory_would_diverge_there() -> None:
+    basis = chain(9.0)
+    target, density = real_function(basis, 1), real_function(basis, 1)
+    first = float(torch.linalg.vector_norm(density - target))
+    for _ in range(12):
+        output = target - 2.0 * (density - target)
+        density = AndersonMixer(basis, 3.0).next_density(density, output, None)
+    assert float(torch.linalg.vector_norm(density - target)) > 10.0 * first
+
+
+def test_a_long_metal_needs_screening() -> None:
+    """chi = -k0^2 / G^2 sloshes: with the local density of states a long cell is like a short."""
+    k0 = 1.0
+    left = {}
+    for screened in (True, False):
+        basis = chain(60.0)
+        states = jellium_states(basis, k0) if screened else None
+        kernel = coulomb_kernel(basis) * k0**2 / (4.0 * torch.pi)
+        target, density = real_function(basis, 1), real_function(basis, 1)
+        mixer = AndersonMixer(basis, 3.0)
+        start = mixer.residual_energy(density - target)
+        for _ in range(6):
+            output = target - kernel * (density - target)
+            density = mixer.next_density(density, output, states)
+        left[screened] = mixer.residual_energy(density - target) / start
+    assert left[True] < 1e-3 * left[False]
+
+
+def test_a_self_consistent_density_is_not_moved() -> None:
+    basis = chain(9.0)
+    density = real_function(basis, 2)
+    mixer = AndersonMixer(basis, 3.0)
+    for _ in range(3):
+        torch.testing.assert_close(mixer.next_density(density, density, None), density)
+
+
+def test_the_residuals_size_is_its_coulomb_energy() -> None:
+    basis = chain(9.0)
+    residual = real_function(basis, 1)
+    residual[:, 0] = 0.0
+    grid = residual.abs().square() / basis.density_q2.clamp_min(1e-30)
+    expected = 2.0 * torch.pi * float(basis.volume * grid[:, 1:].sum())
+    assert AndersonMixer(basis, 3.0).residual_energy(residual) == pytest.approx(expected)
