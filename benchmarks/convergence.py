@@ -51,6 +51,13 @@ SERIES: list[tuple[str, str, Case, list[Any]]] = [
     ("Ni, 10 electrons", "kpts", NI10, [6, 8]),
 ]
 
+AXES = {
+    "ecut": "cutoff (eV)",
+    "kpts": "divisions of the mesh",
+    "width": "width (eV)",
+    "vacuum": "height of the cell (Angstrom)",
+}
+
 
 def with_value(case: Case, parameter: str, value: Any) -> Case:
     """Case with one parameter changed; a k-mesh is given by its first number."""
@@ -171,12 +178,13 @@ def main() -> None:
         base = next(iter(cases.values()))
         report.setdefault(label, {})[parameter] = {"settings": base.settings(), "rows": rows}
         tables.append(table_of(label, parameter, base, rows))
-        last = rows[-1]
-        figure.setdefault(parameter, {})[label] = [
-            (row["value"], row["a"] / last["a"] - 1, row["modulus"] / last["modulus"] - 1)
-            for row in rows[:-1]
-            if row["a"] is not None and last["a"] is not None
-        ]
+        fitted = [row for row in rows if row["a"] is not None]
+        if len(fitted) > 1 and fitted[-1] is rows[-1]:
+            last = rows[-1]
+            figure.setdefault(AXES[parameter], {})[label] = [
+                (row["value"], row["a"] / last["a"] - 1, row["modulus"] / last["modulus"] - 1)
+                for row in fitted[:-1]
+            ]
     if not report:
         raise SystemExit(f"there are no complete series in {arguments.output} yet")
     write_json(arguments.docs / "convergence.json", report)
