@@ -62,8 +62,8 @@ class Case:
 
         Examples
         --------
-        >>> CASES["Al"].atoms(1.0).cell.cellpar()[0] * 2**0.5
-        4.04
+        >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
+        4.0400
         """
         from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS
 
