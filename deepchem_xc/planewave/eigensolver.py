@@ -71,6 +71,7 @@ def davidson(
     nband: int | None = None,
     expansions: int = 2,
     tolerance: Tensor | float = 0.0,
+    dimension: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Improve the lowest eigenstates of a Hermitian operator.
 
@@ -89,6 +90,9 @@ def davidson(
     tolerance : float or Tensor, optional
         Residual norm at which a band is good enough, Hartree; one number, or one for every band
         (nk, nband). Bands that are good enough at all k-points add nothing more to the subspace.
+    dimension : int, optional
+        Number of plane waves at the k-point that has fewest, npw by default: the subspace cannot
+        grow beyond it.
 
     Returns
     -------
@@ -102,7 +106,8 @@ def davidson(
     nk, nstart, npw = orbitals.shape
     nband = nstart if nband is None else nband
     # The subspace grows in place: concatenating it anew costs as much as the products it is for.
-    room = nstart + expansions * nband
+    dimension = npw if dimension is None else dimension
+    room = min(nstart + expansions * nband, dimension)
     space_buffer = orbitals.new_empty((nk, room, npw))
     image_buffer = torch.empty_like(space_buffer)
     matrix_buffer = orbitals.new_empty((nk, room, room))
@@ -125,7 +130,7 @@ def davidson(
         norms = row_norms(residual)
         if expansion == expansions:
             break
-        active = (norms > tolerance).any(0).nonzero().squeeze(1)
+        active = (norms > tolerance).any(0).nonzero().squeeze(1)[: room - size]
         added = len(active)
         if added == 0:
             break

@@ -102,8 +102,8 @@ class Hamiltonian:
         self.pieces = GridPieces(basis) if pieces is None else pieces
         self.potential = potential
         self.potential_grid = basis.to_grid(potential)
-        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands twice,
-        # for real and imaginary part: real times complex arrays would be converted at every product.
+        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands
+        # twice, for real and imaginary part: a product of real and complex arrays would convert.
         scaled = self.potential_grid / basis.ngrid
         self._doubled_potential = scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
         self.kinetic = basis.kinetic * basis.mask

@@ -130,21 +130,24 @@ class KohnShamProblem:
         def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
             return pseudo.atomic_density(q2)
 
+        total = superpose_atoms(basis, self.pseudopotentials, form_factor)
         if self.nspin == 1:
-            density = superpose_atoms(basis, self.pseudopotentials, form_factor).unsqueeze(0)
-        else:
-            symbols = basis.crystal.symbols
-            moments = basis.crystal.magnetic_moments or (0.0,) * len(symbols)
-            valence = [self.pseudopotentials[symbol].valence for symbol in symbols]
-            # An atom cannot hold more unpaired electrons than it has.
-            polarisation = torch.tensor(
-                [max(-1.0, min(1.0, m / z)) for m, z in zip(moments, valence, strict=True)],
-                dtype=torch.float64,
-                device=basis.device,
-            )
-            scale = 0.5 * torch.stack([1.0 + polarisation, 1.0 - polarisation])
-            density = superpose_atoms(basis, self.pseudopotentials, form_factor, scale)
-        return basis.symmetrize(density)
+            return basis.symmetrize(total.unsqueeze(0))
+
+        def open_shell(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+            return pseudo.atom.open_shell(q2)[0]
+
+        symbols = basis.crystal.symbols
+        moments = []
+        for symbol, m in zip(symbols, basis.crystal.magnetic_moments or (), strict=False):
+            # An atom cannot hold more unpaired electrons than it has in its open shell.
+            limit = self.pseudopotentials[symbol].atom.unpaired
+            moments.append(max(-limit, min(limit, m)))
+        if not any(moments):
+            return basis.symmetrize(0.5 * torch.stack([total, total]))
+        scale = torch.tensor(moments, dtype=torch.float64, device=basis.device)
+        moment = superpose_atoms(basis, self.pseudopotentials, open_shell, scale)
+        return basis.symmetrize(0.5 * torch.stack([total + moment, total - moment]))
 
     def default_nbands(self) -> int:
         """Bands that hold the electrons, and some empty ones where occupations are smeared."""

@@ -138,13 +138,15 @@ class SCFResult:
         """Smallest difference between empty and filled states, 0-d, Hartree; 0 for a metal.
 
         Both spins share one gap. A state counts as filled when it holds more than half of what it
-        can.
+        can, and a band that is filled at some k-points only makes a metal.
         """
         filled = self.occupations > 1.0 / self.problem.nspin
         if bool(filled.all()):
             raise ValueError(
                 "the band gap needs at least one empty band: ask for more with nbands="
             )
+        if bool((filled.any(1) & ~filled.all(1)).any()):
+            return self.eigenvalues.new_zeros(())
         top = self.eigenvalues[filled].max()
         bottom = self.eigenvalues[~filled].min()
         return torch.clamp_min(bottom - top, 0.0)

@@ -120,6 +120,7 @@ def diagonalize(
                 basis.kinetic[here],
                 expansions=expansions,
                 tolerance=goal[spin, here],
+                dimension=min(basis.npw_per_k[here]),
             )
     return eigenvalues, improved, residuals
 

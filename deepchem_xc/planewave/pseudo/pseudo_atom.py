@@ -39,12 +39,19 @@ class PseudoAtom:
     ----------
     density : RadialTransform
         Form factor of the valence density, equal to the number of electrons at q = 0.
+    open_shell : RadialTransform
+        Form factor of the density of one electron in the shell that carries a magnetic moment: of
+        the partly filled shells, or else all, the one of highest l.
+    unpaired : float
+        Electrons in that shell, the largest moment to start from.
     states : tuple of (int, ndarray)
         For each angular momentum the occupied states' coefficients, (n, number of exponents), on
         r^l exp(-a r^2), lowest state first.
     """
 
     density: RadialTransform
+    open_shell: RadialTransform
+    unpaired: float
     states: tuple[tuple[int, NDArray], ...]
 
     def orbitals(self, q2: Tensor) -> list[tuple[int, Tensor]]:
@@ -132,7 +139,10 @@ def solve_pseudo_atom(
         if moved < _TOLERANCE * total:
             shell *= total / (weights @ shell)
             density = RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
-            return PseudoAtom(density, tuple((s.l, s.states) for s in solvers))
+            carrier = max(solvers, key=lambda s: (s.is_open, s.l))
+            moment = RadialTransform(0, r, weights, carrier.outermost[None] / (4.0 * math.pi))
+            states = tuple((s.l, s.states) for s in solvers)
+            return PseudoAtom(density, moment, carrier.electrons, states)
     raise RuntimeError(
         f"the pseudo-atom with {total:g} electrons did not converge: {moved:.1e} electrons still "
         f"move after {_MAX_STEPS} steps"
@@ -155,7 +165,10 @@ class _Channel:
         degeneracy = 2 * (2 * l + 1)
         shells = math.ceil(count / degeneracy - 1e-9)
         self._occupations = np.full(shells, float(degeneracy))
-        self._occupations[-1] = count - degeneracy * (shells - 1)
+        self.electrons = count - degeneracy * (shells - 1)
+        self.is_open = self.electrons < degeneracy
+        self.outermost = np.zeros_like(r)
+        self._occupations[-1] = self.electrons
         a = _EXPONENTS[:, None]
         gauss = np.exp(-a * r**2)
         # u = r R(r), scaled to about one so that the overlap matrix is well conditioned
@@ -178,7 +191,9 @@ class _Channel:
         shells = len(self._occupations)
         _, vectors = eigh(hamiltonian, self._overlap, subset_by_index=[0, shells - 1])
         self.states = (vectors * self._scale).T
-        return self._occupations @ (vectors.T @ self._u) ** 2
+        squares = (vectors.T @ self._u) ** 2
+        self.outermost = squares[-1]
+        return self._occupations @ squares
 
 
 def _hartree(r: NDArray, shell: NDArray, weights: NDArray) -> NDArray:
