@@ -191,15 +191,14 @@ def test_a_shift_off_the_grid_is_seen_by_xc_alone_and_less_on_a_finer_grid() -> 
     crystal = low_symmetry()
     moved = crystal.with_geometry(positions=crystal.positions + tensor([0.0171, 0.0234, 0.0113]))
     change = {}
-    for n in (20, 30, 40):
+    for n in (20, 32):
         at_rest, shifted = (
             solve(c, [[0.0, 0.0, 0.0]], occupations=METAL, fft_size=(n, n, n))
             for c in (crystal, moved)
         )
         change[n] = abs(float(shifted.free_energy - at_rest.free_energy))
     assert change[20] < 1e-4
-    assert change[30] < 0.2 * change[20] or change[30] < 1e-8
-    assert change[40] < 1e-7
+    assert change[32] < 0.1 * change[20]
 
 
 def test_a_shift_off_the_grid_changes_nothing_where_xc_is_linear() -> None:

@@ -53,7 +53,12 @@ PSP8 = (
     "Al_psp8_PBE_E20_k888_FD0.005",
     "Ni_psp8_PBE_E49_k666_FD0.002",
 )
-SLOW = ("Ni_PBE_E100_k444_FD0.002", "graphene_PBE_E40_k991_FD0.005", "Ca_PBE_E40_k666_FD0.005")
+SLOW = (
+    "Ni_PBE_E100_k444_FD0.002",
+    "Ni_psp8_PBE_E49_k666_FD0.002",
+    "graphene_PBE_E40_k991_FD0.005",
+    "Ca_PBE_E40_k666_FD0.005",
+)
 
 
 def make_basis(entry: dict[str, Any], same_grid: bool = True) -> PlaneWaveBasis:
@@ -224,13 +229,13 @@ MORE = (
     "Al_PBE_E10_k444_FD0.01",
     "Pb_PBE_E15_k444_MP0.02",
     "InP_triclinic_PBE_E15_k221_FD0.01",
-    "CsCl_PBE_E15_k222",
+    "Fe_bcc_PBE_E30_k444_FD0.005",
     "W_bcc_PBE_E20_k444_FD0.01",
     "Bi_rhombohedral_PBE_E15_k333_G0.01",
     "Fe_bcc_fixed_moment_PBE_E25_k333_FD0.01",
 )
 MORE_SLOW = (
-    "Fe_bcc_PBE_E30_k444_FD0.005",
+    "CsCl_PBE_E15_k222",
     "O2_triplet_PBE_E30_box8",
     "N2_PBE_E30_box8",
     "Al_slab_PBE_E12_k331_MP0.02",
@@ -279,7 +284,7 @@ def test_a_wrong_digit_would_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Si_disp_PBE_E10_k222", "InP_triclinic_PBE_E15_k221_FD0.01", "CsCl_PBE_E15_k222"]
+    "name", ["Si_disp_PBE_E10_k222", "Al_PBE_E10_k444_FD0.01", "Bi_rhombohedral_PBE_E15_k333_G0.01"]
 )
 def test_the_default_grid_is_good_enough(name: str) -> None:
     entry = _load_local("abinit_more.json")[name]
