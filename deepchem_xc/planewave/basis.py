@@ -24,6 +24,8 @@ from deepchem_xc.planewave.symmetry import DensitySymmetrizer
 _MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
 _EDGE = 1.0 + 1e-10
+# FFTs of more points a side that take less time, 15 to 45 %; see docs/performance.md.
+_FASTER = {30: 32, 45: 48}
 
 
 class PlaneWaveBasis:
@@ -53,6 +55,8 @@ class PlaneWaveBasis:
     ----------
     orbital_g : Tensor
         Integer G of the orbitals, (nk, npw, 3), padded to the longest list.
+    fft_size, orbital_fft_size : (int, int, int)
+        Grids of densities and functionals, and of products with orbitals.
     mask : Tensor
         1.0 where a plane wave exists and 0.0 in the padding, (nk, npw).
     density_g : Tensor
@@ -95,6 +99,14 @@ class PlaneWaveBasis:
         self.density_g = torch.as_tensor(sphere, device=self.device)
         self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
 
+        # Products of two orbitals, or of an orbital and a potential, are exact on every grid that
+        # holds the density sphere: they are formed on the fastest, whatever the functional's is.
+        self.orbital_fft_size = _fast_size(2 * largest + 1)
+        self.orbital_ngrid = int(np.prod(self.orbital_fft_size))
+        self._orbital_density_index = torch.as_tensor(
+            _box_index(sphere, self.orbital_fft_size), device=self.device
+        )
+
         k_coordinates = self.kpoints.coordinates.detach().cpu().numpy()
         lists = [_g_vectors(lattice, np.sqrt(2.0 * self.ecut), k) for k in k_coordinates]
         self.npw_per_k = [len(g) for g in lists]
@@ -102,12 +114,13 @@ class PlaneWaveBasis:
         orbital_g = np.zeros((nk, npw, 3), dtype=np.int64)
         mask = np.zeros((nk, npw))
         # The box's corner (n/2, n/2, n/2) lies outside every sphere: padding is parked there.
-        corner = _box_index(np.array([[n // 2 for n in self.fft_size]]), self.fft_size)[0]
+        middle = np.array([[n // 2 for n in self.orbital_fft_size]])
+        corner = _box_index(middle, self.orbital_fft_size)[0]
         index = np.full((nk, npw), corner, dtype=np.int64)
         for k, g in enumerate(lists):
             orbital_g[k, : len(g)] = g
             mask[k, : len(g)] = 1.0
-            index[k, : len(g)] = _box_index(g, self.fft_size)
+            index[k, : len(g)] = _box_index(g, self.orbital_fft_size)
         self.orbital_g = torch.as_tensor(orbital_g, device=self.device)
         self.mask = torch.as_tensor(mask, device=self.device)
         self.orbital_index = torch.as_tensor(index, device=self.device)
@@ -178,21 +191,35 @@ class PlaneWaveBasis:
 
     def to_grid(self, coefficients: Tensor) -> Tensor:
         """Real function on the grid, (..., n1, n2, n3), from its sphere coefficients (..., nG)."""
-        lead = coefficients.shape[:-1]
-        box = coefficients.new_zeros((*lead, self.ngrid))
-        box = box.index_copy(-1, self.density_index, coefficients)
-        box = box.reshape(*lead, *self.fft_size)
-        return torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward").real
+        return _to_box(coefficients, self.density_index, self.fft_size)
 
     def to_sphere(self, values: Tensor) -> Tensor:
         """Sphere coefficients (..., nG) of a real function on the grid (..., n1, n2, n3)."""
-        lead = values.shape[:-3]
-        box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward")
-        return box.reshape(*lead, self.ngrid).index_select(-1, self.density_index)
+        return _from_box(values, self.density_index)
+
+    def to_orbital_grid(self, coefficients: Tensor) -> Tensor:
+        """As `to_grid`, on the grid that orbitals are multiplied on."""
+        return _to_box(coefficients, self._orbital_density_index, self.orbital_fft_size)
+
+    def from_orbital_grid(self, values: Tensor) -> Tensor:
+        """As `to_sphere`, from the grid that orbitals are multiplied on."""
+        return _from_box(values, self._orbital_density_index)
 
     def gradient(self, coefficients: Tensor) -> Tensor:
         """Gradient on the grid, (..., 3, n1, n2, n3), of a function on the sphere (..., nG)."""
         return self.to_grid(1j * self.density_q.T * coefficients.unsqueeze(-2))
+
+
+def _to_box(coefficients: Tensor, index: Tensor, size: tuple[int, int, int]) -> Tensor:
+    lead = coefficients.shape[:-1]
+    box = coefficients.new_zeros((*lead, size[0] * size[1] * size[2]))
+    box = box.index_copy(-1, index, coefficients).reshape(*lead, *size)
+    return torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward").real
+
+
+def _from_box(values: Tensor, index: Tensor) -> Tensor:
+    box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward")
+    return box.flatten(-3).index_select(-1, index)
 
 
 def _g_vectors(lattice: np.ndarray, radius: float, k: np.ndarray) -> np.ndarray:
@@ -228,6 +255,12 @@ def _fft_size(
             "chosen, or lower ecut."
         )
     return size[0], size[1], size[2]
+
+
+def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:
+    """Fastest grid of at least this size."""
+    first, second, third = (_next_smooth(int(n)) for n in minimum)
+    return _FASTER.get(first, first), _FASTER.get(second, second), _FASTER.get(third, third)
 
 
 def _next_smooth(n: int) -> int:

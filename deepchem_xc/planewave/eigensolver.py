@@ -27,14 +27,17 @@ def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
     kinetic : Tensor
         |k+G|^2 / 2, (nk, npw), Hartree.
     orbitals : Tensor
-        Normalised bands, (nk, nband, npw).
+        Normalised bands, (nk, nband, npw), real or complex.
 
     Returns
     -------
     Tensor
         Real factors, (nk, nband, npw).
     """
-    weight = torch.view_as_real(orbitals).square().sum(-1)
+    if orbitals.is_complex():
+        weight = torch.view_as_real(orbitals).square().sum(-1)
+    else:
+        weight = orbitals.square()
     own = (weight @ kinetic.unsqueeze(-1)).squeeze(-1)
     x = kinetic.unsqueeze(1) / own.clamp_min(1e-3).unsqueeze(-1)
     top = 27.0 + x * (18.0 + x * (12.0 + 8.0 * x))
@@ -43,7 +46,8 @@ def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
 
 def row_norms(block: Tensor) -> Tensor:
     """Euclidean norms of the rows, (nk, n); much faster than the complex norm of torch."""
-    return torch.linalg.vector_norm(torch.view_as_real(block).flatten(-2), dim=-1)
+    rows = torch.view_as_real(block).flatten(-2) if block.is_complex() else block
+    return torch.linalg.vector_norm(rows, dim=-1)
 
 
 def orthonormalize(block: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.inversion import RealGauge, pack, unpack
 
 # FFTs run in pieces of about this size. Larger arrays leave the processor's caches and make every
 # temporary page-fault; a GPU wants as much at once as it can get. See docs/performance.md.
-_CPU_PIECE_BYTES = 2 * 2**20
+_CPU_PIECE_BYTES = 2**20
 _CUDA_PIECE_BYTES = 512 * 2**20
 _COMPLEX_BYTES = 16
 # States that hold less than this add nothing to a density.
@@ -32,7 +33,7 @@ class GridPieces:
         if piece_bytes is None:
             cuda = basis.device.type == "cuda"
             piece_bytes = _CUDA_PIECE_BYTES if cuda else _CPU_PIECE_BYTES * torch.get_num_threads()
-        self.grids = max(1, piece_bytes // (_COMPLEX_BYTES * basis.ngrid))
+        self.grids = max(1, piece_bytes // (_COMPLEX_BYTES * basis.orbital_ngrid))
         self._empty_boxes: dict[tuple[int, int], Tensor] = {}
 
     def split(self, ks: range, nband: int) -> list[tuple[slice, slice]]:
@@ -57,9 +58,9 @@ class GridPieces:
         # The box is kept, empty, from call to call: a fresh one costs a third of the FFT.
         box = self._empty_boxes.pop((nk, nband), None)
         if box is None:
-            box = orbitals.new_zeros((nk, nband, basis.ngrid))
+            box = orbitals.new_zeros((nk, nband, basis.orbital_ngrid))
         box.scatter_(2, index, orbitals)
-        grid = box.view(nk, nband, *basis.fft_size)
+        grid = box.view(nk, nband, *basis.orbital_fft_size)
         values = torch.fft.ifftn(grid, dim=(-3, -2, -1), norm="forward")
         self._empty_boxes[nk, nband] = box.scatter_(2, index, 0.0)
         return values
@@ -68,7 +69,7 @@ class GridPieces:
         """Coefficients (nk, nband, npw) of functions on the grid, not divided by its size."""
         basis = self.basis
         nk, nband = values.shape[:2]
-        box = torch.fft.fftn(values, dim=(-3, -2, -1)).view(nk, nband, basis.ngrid)
+        box = torch.fft.fftn(values, dim=(-3, -2, -1)).view(nk, nband, basis.orbital_ngrid)
         index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, basis.npw)
         return box.gather(2, index)
 
@@ -88,6 +89,8 @@ class Hamiltonian:
         Their coupling, (nproj, nproj), Hartree.
     pieces : GridPieces, optional
         How to cut the FFTs; given where it is used again, with its boxes.
+    gauge : RealGauge, optional
+        In crystals with an inversion centre: real orbitals are then taken as its.
     """
 
     def __init__(
@@ -97,15 +100,15 @@ class Hamiltonian:
         beta: Tensor,
         coupling: Tensor,
         pieces: GridPieces | None = None,
+        gauge: RealGauge | None = None,
     ) -> None:
         self.basis = basis
+        self.gauge = gauge
         self.pieces = GridPieces(basis) if pieces is None else pieces
         self.potential = potential
-        self.potential_grid = basis.to_grid(potential)
-        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands
-        # twice, for real and imaginary part: a product of real and complex arrays would convert.
-        scaled = self.potential_grid / basis.ngrid
-        self._doubled_potential = scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
+        self._potential = self._on_grid(potential)
+        if gauge is not None:
+            self._centred_potential = self._on_grid(potential * gauge.density_phase)
         self.kinetic = basis.kinetic * basis.mask
         self.beta = beta
         self._beta_adjoint = beta.conj().transpose(-1, -2).resolve_conj()
@@ -116,21 +119,43 @@ class Hamiltonian:
         """Number of spin channels."""
         return self.potential.shape[0]
 
+    def _on_grid(self, potential: Tensor) -> Tensor:
+        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands
+        # twice, for real and imaginary part: a product of real and complex arrays would convert.
+        scaled = self.basis.to_orbital_grid(potential) / self.basis.orbital_ngrid
+        return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
+
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
-        """Apply H to the orbitals (nk, nband, npw) of one spin at the k-points `ks`."""
+        """Apply H to the orbitals (nk, nband, npw) of one spin at the k-points `ks`.
+
+        Orbitals may be complex, or real as `gauge` makes them; so is the result.
+        """
         here = slice(ks.start, ks.stop)
-        result = orbitals * self.kinetic[here].unsqueeze(1)
-        if self.coupling.numel():
-            overlaps = orbitals @ self._beta_adjoint[here]
-            torch.baddbmm(result, overlaps @ self.coupling, self.beta[here], out=result)
         mask = self.basis.mask[here].unsqueeze(1)
-        local = torch.empty_like(orbitals)
+        if orbitals.is_complex():
+            beta, adjoint, coupling = self.beta[here], self._beta_adjoint[here], self.coupling
+            local = self._multiply(orbitals, self._potential[spin], ks)
+        else:
+            if self.gauge is None:
+                raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
+            beta, coupling = self.gauge.beta[here], self.gauge.coupling
+            adjoint = beta.mT
+            local = self._multiply(pack(orbitals), self._centred_potential[spin], ks)
+            local = unpack(local, orbitals.shape[1])
+        result = orbitals * self.kinetic[here].unsqueeze(1)
+        if coupling.numel():
+            torch.baddbmm(result, (orbitals @ adjoint) @ coupling, beta, out=result)
+        return result.add_(local.mul_(mask))
+
+    def _multiply(self, orbitals: Tensor, potential: Tensor, ks: range) -> Tensor:
+        """Product with a local potential (n1, n2, n3, 2) from `_on_grid`."""
+        product = torch.empty_like(orbitals)
         for piece, bands in self.pieces.split(ks, orbitals.shape[1]):
             offset = slice(piece.start - ks.start, piece.stop - ks.start)
             values = self.pieces.to_grid(orbitals[offset, bands], piece)
-            torch.view_as_real(values).mul_(self._doubled_potential[spin])
-            local[offset, bands] = self.pieces.from_grid(values, piece)
-        return result.add_(local.mul_(mask))
+            torch.view_as_real(values).mul_(potential)
+            product[offset, bands] = self.pieces.from_grid(values, piece)
+        return product
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """H in the `count` plane waves of lowest kinetic energy at one k-point.
@@ -182,7 +207,9 @@ def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor)
     basis = pieces.basis
     nspin, nk, nband = orbitals.shape[:3]
     count = len(numbers)
-    density = torch.zeros((nspin, count, 2 * basis.ngrid), dtype=torch.float64, device=basis.device)
+    density = torch.zeros(
+        (nspin, count, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device
+    )
     # Bands that no set fills anywhere need no FFT.
     filled = (numbers.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
     for spin in range(nspin):
@@ -192,5 +219,48 @@ def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor)
             values = pieces.to_grid(orbitals[spin, ks, bands], ks).flatten(0, 1)
             squares = torch.view_as_real(values).view(len(values), -1).square_()
             density[spin].addmm_(numbers[:, spin, ks, bands].reshape(count, -1), squares)
-    grid = density.transpose(0, 1).view(count, nspin, *basis.fft_size, 2).sum(-1)
-    return basis.to_sphere(grid) / basis.volume
+    grid = density.transpose(0, 1).view(count, nspin, *basis.orbital_fft_size, 2).sum(-1)
+    return basis.from_orbital_grid(grid) / basis.volume
+
+
+def density_from_real_orbitals(
+    pieces: GridPieces, gauge: RealGauge, orbitals: Tensor, numbers: Tensor
+) -> Tensor:
+    """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
+
+    Real and imaginary part of one FFT are two orbitals, each times the root of its number. What
+    stands between them in its square is odd under inversion: symmetrising the density removes it.
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs.
+    gauge : RealGauge
+        Inversion centre.
+    orbitals : Tensor
+        (nspin, nk, nband, npw), complex.
+    numbers : Tensor
+        Not negative, (n, nspin, nk, nband).
+
+    Returns
+    -------
+    Tensor
+        (n, nspin, nG), bohr^-3.
+    """
+    basis = pieces.basis
+    nspin, nk = orbitals.shape[:2]
+    shape = (len(numbers), nspin, 2 * basis.orbital_ngrid)
+    density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
+    for spin in range(nspin):
+        real = gauge.to_real(orbitals[spin], slice(0, nk))
+        for of_set, target in zip(numbers[:, spin], density[:, spin], strict=True):
+            filled = (of_set > _NO_ELECTRON * of_set.max()).any(0).nonzero().flatten().tolist()
+            if not filled:
+                continue
+            bands = slice(filled[0], filled[-1] + 1)
+            packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
+            for ks, rows in pieces.split(range(nk), packed.shape[1]):
+                values = torch.view_as_real(pieces.to_grid(packed[ks, rows], ks))
+                target += values.view(-1, len(target)).square_().sum(0)
+    grid = density.view(len(numbers), nspin, *basis.orbital_fft_size, 2).sum(-1)
+    return basis.from_orbital_grid(grid) * gauge.density_phase.conj() / basis.volume

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
+from deepchem_xc.planewave.inversion import RealGauge, inversion_centre
 from deepchem_xc.planewave.occupations import Smearing
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.ewald import ewald_energy
@@ -83,6 +84,12 @@ class KohnShamProblem:
         return coupling_matrix(self.basis, self.pseudopotentials)
 
     @cached_property
+    def gauge(self) -> RealGauge | None:
+        """What makes orbitals real; None in crystals without an inversion centre."""
+        centre = inversion_centre(self.basis)
+        return None if centre is None else RealGauge(self.basis, centre, self.beta, self.coupling)
+
+    @cached_property
     def constant_energy(self) -> float:
         """Ewald and core energy: the part that knows no electrons' state, Hartree per cell."""
         crystal = self.basis.crystal
@@ -121,7 +128,7 @@ class KohnShamProblem:
 
     def hamiltonian(self, potential: Tensor) -> Hamiltonian:
         """Hamiltonian with a local potential (nspin, nG), Hartree."""
-        return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces)
+        return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces, self.gauge)
 
     def atomic_density(self) -> Tensor:
         """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3."""

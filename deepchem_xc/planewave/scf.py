@@ -10,7 +10,11 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.eigensolver import davidson
-from deepchem_xc.planewave.hamiltonian import Hamiltonian, density_from_orbitals
+from deepchem_xc.planewave.hamiltonian import (
+    Hamiltonian,
+    density_from_orbitals,
+    density_from_real_orbitals,
+)
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -26,19 +30,6 @@ _HIGHEST_OCCUPATION = 1e-6
 # effort than this is wasted on a potential that is about to change.
 _EXPANSIONS = 3
 _EFFORT = 0.03
-# Residuals that orbitals are brought to, Hartree, before they make a density: new ones for one
-# that was given, and new bands beside good ones. In how many sweeps at most, and how many of the
-# highest bands, which nothing depends on, are left out.
-_GOOD = 1e-4
-_ROUGH = 1e-2
-_SETTLING_SWEEPS = 6
-_SPARE = 2
-# Residual of the empty bands in a result, Hartree: their eigenvalues are then good to about 1e-6.
-# Few of them need work, so that long expansions are cheap.
-_EMPTY_RESIDUAL = 3e-4
-_POLISHING_EXPANSIONS = 10
-# Broadening of the density of states that the mixing's preconditioner is made from, Hartree.
-_SCREENING_WIDTH = 0.01
 # A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
 # if they were occupied with this importance.
 _EMPTY = 1e-2
@@ -51,10 +42,10 @@ _SETTLING_SWEEPS = 6
 # Few of them need work, so that long expansions are cheap.
 _EMPTY_RESIDUAL = 3e-4
 _POLISHING_EXPANSIONS = 10
-# Broadening of the density of states that the mixing's preconditioner is made from, Hartree.
+# Broadening of the density of states that the mixing's preconditioner is made from, Hartree; states
+# far from the Fermi level are not worth an FFT there.
 _SCREENING_WIDTH = 0.01
-# A band's residual counts in proportion to the root of its occupation, but not less than this.
-_EMPTY = 1e-8
+_FEW_STATES = 1e-3
 
 
 @dataclass(frozen=True)
@@ -114,6 +105,7 @@ def diagonalize(
     improved = torch.empty_like(orbitals)
     goal = torch.as_tensor(tolerance, dtype=torch.float64, device=basis.device)
     goal = goal.expand(nspin, nk, nband)
+    gauge = hamiltonian.gauge
     for spin in range(nspin):
         for first in range(0, nk, step):
             ks = range(first, min(first + step, nk))
@@ -122,14 +114,18 @@ def diagonalize(
             def apply(block: Tensor, spin: int = spin, ks: range = ks) -> Tensor:
                 return hamiltonian.apply(block, spin, ks)
 
-            eigenvalues[spin, here], improved[spin, here], residuals[spin, here] = davidson(
+            block = orbitals[spin, here]
+            if gauge is not None:
+                block = gauge.to_real(block, here)
+            eigenvalues[spin, here], block, residuals[spin, here] = davidson(
                 apply,
-                orbitals[spin, here],
+                block,
                 basis.kinetic[here],
                 expansions=expansions,
                 tolerance=goal[spin, here],
                 dimension=min(basis.npw_per_k[here]),
             )
+            improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
     return eigenvalues, improved, residuals
 
 
@@ -344,8 +340,14 @@ def _new_density(
         # Fermi-Dirac at a width that a coarse k-mesh resolves, whatever fills the states.
         filled = torch.sigmoid((level - eigenvalues) / _SCREENING_WIDTH)
         states = filled * (1.0 - filled) * (2.0 / problem.nspin / _SCREENING_WIDTH)
+        states = torch.where(states > _FEW_STATES * states.max(), states, 0.0)
         numbers = torch.stack([occupation.numbers, states])
-    densities = density_from_orbitals(problem.pieces, orbitals, numbers * basis.weights[:, None])
+    numbers = numbers * basis.weights[:, None]
+    pieces, gauge = problem.pieces, problem.gauge
+    if gauge is not None and bool((numbers >= 0.0).all()):
+        densities = density_from_real_orbitals(pieces, gauge, orbitals, numbers)
+    else:
+        densities = density_from_orbitals(pieces, orbitals, numbers)
     densities = basis.symmetrize(densities)
     return densities[0], densities[1].sum(0) if len(densities) > 1 else None
 

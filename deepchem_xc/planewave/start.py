@@ -42,23 +42,26 @@ def starting_orbitals(
         return pseudos[species].atom.orbitals(q2)
 
     smooth = _smooth_noise(basis, nband, seed=0)
+    gauge = hamiltonian.gauge
     for spin in range(hamiltonian.nspin):
         for k in range(basis.nk):
             here = slice(k, k + 1)
             matrix, chosen = hamiltonian.dense(spin, k, count)
-            _, vectors = torch.linalg.eigh(matrix)
-            waves = smooth[here].clone() * 1e-2
-            waves[0, :, chosen] += vectors[:, :nband].T
+            waves = 1e-2 * smooth[here]
             atomic = atom_functions(basis, form_factors, here)
+            if gauge is not None:
+                matrix = gauge.to_real_matrix(matrix, k, chosen)
+                atomic, waves = gauge.to_real(atomic, here), waves.real.contiguous()
+            _, vectors = torch.linalg.eigh(matrix)
+            waves[0, :, chosen] += vectors[:, :nband].T
             start = torch.cat([atomic, waves], dim=1)[:, : min(basis.npw_per_k)]
             start = orthonormalize(start / row_norms(start).unsqueeze(-1))
 
             def apply(block: Tensor, spin: int = spin, k: int = k) -> Tensor:
                 return hamiltonian.apply(block, spin, range(k, k + 1))
 
-            _, orbitals[spin, here], _ = davidson(
-                apply, start, basis.kinetic[here], nband, expansions=0
-            )
+            _, lowest, _ = davidson(apply, start, basis.kinetic[here], nband, expansions=0)
+            orbitals[spin, here] = lowest if gauge is None else gauge.to_complex(lowest, here)
     return orbitals
 
 
