@@ -173,7 +173,7 @@ def main() -> None:
     figure: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
     for label, parameter, cases in chosen([], []):
         rows = rows_of(cases, arguments.output)
-        if len(rows) < 2:
+        if not rows:
             continue
         base = next(iter(cases.values()))
         report.setdefault(label, {})[parameter] = {"settings": base.settings(), "rows": rows}
