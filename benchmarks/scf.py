@@ -26,6 +26,7 @@ import importlib.util
 import math
 import os
 import shutil
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -224,6 +225,8 @@ def main() -> None:
     if options.threads < 1 or options.repeat < 1:
         parser.error("--threads and --repeat must be at least 1")
 
+    # A terminated benchmark takes the program it is timing with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report: dict[str, Any] = {"environment": environment(options)}
     load = report["environment"]["load_average"]
     if load > 0.5:
