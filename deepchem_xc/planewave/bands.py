@@ -13,8 +13,8 @@ from torch import Tensor
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.scf import diagonalize
 from deepchem_xc.planewave.start import starting_orbitals
+from deepchem_xc.planewave.states import diagonalize
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:

@@ -130,6 +130,23 @@ class KohnShamProblem:
         """Hamiltonian with a local potential (nspin, nG), Hartree."""
         return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces, self.gauge)
 
+    @property
+    def initial_moment(self) -> float | None:
+        """Moment to begin with, mu_B per cell: the fixed one, or the sum of the atoms' if any."""
+        if self.moment is not None or self.nspin == 1:
+            return self.moment
+        total = sum(self._atomic_moments())
+        return total if total != 0.0 else None
+
+    def _atomic_moments(self) -> list[float]:
+        """Initial moments; an atom cannot hold more than its open shell has electrons."""
+        crystal = self.basis.crystal
+        moments = []
+        for symbol, m in zip(crystal.symbols, crystal.magnetic_moments or (), strict=False):
+            limit = self.pseudopotentials[symbol].atom.unpaired
+            moments.append(max(-limit, min(limit, m)))
+        return moments
+
     def atomic_density(self) -> Tensor:
         """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3."""
         basis = self.basis
@@ -144,12 +161,7 @@ class KohnShamProblem:
         def open_shell(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
             return pseudo.atom.open_shell(q2)[0]
 
-        symbols = basis.crystal.symbols
-        moments = []
-        for symbol, m in zip(symbols, basis.crystal.magnetic_moments or (), strict=False):
-            # An atom cannot hold more unpaired electrons than it has in its open shell.
-            limit = self.pseudopotentials[symbol].atom.unpaired
-            moments.append(max(-limit, min(limit, m)))
+        moments = self._atomic_moments()
         if not any(moments):
             return basis.symmetrize(0.5 * torch.stack([total, total]))
         scale = torch.tensor(moments, dtype=torch.float64, device=basis.device)

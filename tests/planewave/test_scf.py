@@ -225,3 +225,16 @@ def test_a_long_metal_takes_few_steps() -> None:
     atoms = bulk("Al", cubic=True).repeat((1, 1, 3))
     result = scf(atoms, "PBE", ecut=100.0, kpts=(2, 2, 1))
     assert result.nsteps < 15
+
+
+def test_nickel_keeps_its_moment_where_a_saddle_has_none() -> None:
+    """At this coarse cutoff the first output of a rough start is hardly magnetic at all."""
+    nickel = bulk("Ni")
+    nickel.set_initial_magnetic_moments([1.0])
+    options: dict[str, Any] = {"ecut": 500.0, "kpts": {"size": (4, 4, 4), "gamma": True}}
+    width = {"name": "fermi-dirac", "width": 0.05}
+    free = scf(nickel, "PBE", occupations=width, **options)
+    nickel.set_initial_magnetic_moments([0.0])
+    without = scf(nickel, "PBE", occupations=width, **options)
+    assert abs(float(free.magnetic_moment)) > 0.3
+    assert float(free.free_energy) < float(without.free_energy) - 1e-3

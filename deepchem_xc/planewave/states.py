@@ -1,0 +1,160 @@
+"""The electronic states of a given potential: diagonalised, filled, and enough of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.eigensolver import davidson
+from deepchem_xc.planewave.hamiltonian import Hamiltonian
+from deepchem_xc.planewave.occupations import Occupations, occupy
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.start import more_bands
+
+# Davidson works on so many k-points at a time that its arrays take about this much memory: a
+# processor wants them in its caches, a GPU wants them large.
+_DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
+# Davidson expansions in one sweep over the bands.
+_EXPANSIONS = 3
+# The highest band may hold this much of an electron before more bands are added.
+_HIGHEST_OCCUPATION = 1e-6
+# A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
+# if they were occupied with this importance.
+_EMPTY = 1e-2
+# Residual, Hartree, that new bands are brought to, and in how many sweeps at most.
+_ROUGH = 1e-2
+_SETTLING_SWEEPS = 6
+# Residual of the empty bands in a result, Hartree: their eigenvalues are then good to about 1e-6.
+# Few of them need work, so that long expansions are cheap.
+EMPTY_RESIDUAL = 3e-4
+_POLISHING_EXPANSIONS = 10
+
+
+def diagonalize(
+    hamiltonian: Hamiltonian,
+    orbitals: Tensor,
+    expansions: int = _EXPANSIONS,
+    tolerance: Tensor | float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Improve all orbitals (nspin, nk, nband, npw) by `davidson`, a group of k-points at a time.
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        (nspin, nk, nband), (nspin, nk, nband, npw) and (nspin, nk, nband), Hartree.
+    """
+    basis = hamiltonian.basis
+    nspin, nk, nband, npw = orbitals.shape
+    step = max(1, _DAVIDSON_BYTES[basis.device.type] // (2 * (expansions + 1) * 16 * nband * npw))
+    eigenvalues = torch.empty((nspin, nk, nband), dtype=torch.float64, device=basis.device)
+    residuals = torch.empty_like(eigenvalues)
+    improved = torch.empty_like(orbitals)
+    goal = torch.as_tensor(tolerance, dtype=torch.float64, device=basis.device)
+    goal = goal.expand(nspin, nk, nband)
+    gauge = hamiltonian.gauge
+    for spin in range(nspin):
+        for first in range(0, nk, step):
+            ks = range(first, min(first + step, nk))
+            here = slice(ks.start, ks.stop)
+
+            def apply(block: Tensor, spin: int = spin, ks: range = ks) -> Tensor:
+                return hamiltonian.apply(block, spin, ks)
+
+            block = orbitals[spin, here]
+            if gauge is not None:
+                block = gauge.to_real(block, here)
+            eigenvalues[spin, here], block, residuals[spin, here] = davidson(
+                apply,
+                block,
+                basis.kinetic[here],
+                expansions=expansions,
+                tolerance=goal[spin, here],
+                dimension=min(basis.npw_per_k[here]),
+            )
+            improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
+    return eigenvalues, improved, residuals
+
+
+def change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor:
+    """Leave out the highest bands, or add some."""
+    extra = nbands - orbitals.shape[2]
+    return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
+
+
+def importance_of(problem: KohnShamProblem, numbers: Tensor) -> Tensor:
+    """Root of each state's occupation: what its residual counts for in the density."""
+    return (0.5 * problem.nspin * numbers.abs()).sqrt()
+
+
+def fill(
+    problem: KohnShamProblem,
+    hamiltonian: Hamiltonian,
+    orbitals: Tensor,
+    importance: Tensor | None,
+    moment: float | None,
+    target: float,
+    sweeps: int,
+    add_bands: bool,
+) -> tuple[Tensor, Tensor, Tensor, Occupations]:
+    """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
+
+    Parameters
+    ----------
+    problem, hamiltonian, orbitals
+        What to solve, and the orbitals so far.
+    importance : Tensor or None
+        Importance of the states' residuals as known from the last step, (nspin, nk, nband).
+    moment : float or None
+        Magnetic moment to hold, mu_B; None lets it relax.
+    target : float
+        Residual, times importance, to aim at, Hartree.
+    sweeps : int
+        How many runs of the eigensolver that may take.
+    add_bands : bool
+        Whether bands may be added.
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        As `diagonalize` returns them.
+    occupation : Occupations
+        How they are filled.
+    """
+    basis = problem.basis
+    goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
+    left = sweeps
+    while True:
+        eigenvalues, orbitals, residuals = diagonalize(hamiltonian, orbitals, tolerance=goal)
+        occupation = occupy(
+            eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
+        )
+        importance = importance_of(problem, occupation.numbers)
+        left -= 1
+        nbands = orbitals.shape[2]
+        highest = float(occupation.numbers[:, :, -1].abs().max())
+        room = min(basis.npw_per_k) - nbands
+        wanted = problem.smearing.width > 0 and highest > _HIGHEST_OCCUPATION
+        if add_bands and wanted and room > 0:
+            orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
+            goal, target, left = _ROUGH, max(target, _ROUGH), max(left, _SETTLING_SWEEPS)
+        elif left <= 0 or float((residuals * importance).max()) < target:
+            return eigenvalues, orbitals, residuals, occupation
+        else:
+            goal = target / importance.clamp_min(_EMPTY)
+
+
+def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and orbitals with all bands but the highest below `EMPTY_RESIDUAL`.
+
+    The highest band may belong to a multiplet that is cut; it gets a few sweeps and no promise.
+    """
+    goal = torch.full(orbitals.shape[:3], EMPTY_RESIDUAL, dtype=torch.float64)
+    goal[:, :, -1] = torch.inf
+    for _ in range(_SETTLING_SWEEPS):
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, _POLISHING_EXPANSIONS, goal.to(orbitals.device)
+        )
+        if bool((residuals.cpu() <= goal).all()):
+            break
+    return eigenvalues, orbitals
