@@ -97,20 +97,19 @@ def eos(
 ) -> None:
     """Equation of state: equilibrium volume and bulk modulus at fixed shape of the cell."""
     keywords = dict(locals())
-    from deepchem_xc._cli_eos import equation_of_state, print_equation_of_state
+    from deepchem_xc._cli_eos import as_json, compute_curve, print_curve
 
     atoms = read_structure(structure, magmom)
-    mesh = scf_keywords(keywords)
-    values, fit = equation_of_state(atoms, mesh, strain, points, layer)
-    print_equation_of_state(values)
-    write(output, values)
+    curve = compute_curve(atoms, scf_keywords(keywords), strain, points, layer)
+    print_curve(curve)
+    write(output, as_json(curve))
     if figure is not None:
         from deepchem_xc.plotting import EosCurve, EosPanel, plot_equations_of_state
 
-        sizes = [point["area" if layer else "volume"] for point in values["points"]]
-        energies = [point["energy"] for point in values["points"]]
-        curve = EosCurve(xc, sizes, energies, fit)
-        plot_equations_of_state([EosPanel(str(atoms.symbols), [curve])], figure)
+        sizes = [point.size for point in curve.points]
+        energies = [point.energy for point in curve.points]
+        panel = EosPanel(str(atoms.symbols), [EosCurve(xc, sizes, energies, curve.fit)])
+        plot_equations_of_state([panel], figure)
         say(f"figure in {figure}")
 
 

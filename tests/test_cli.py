@@ -179,14 +179,13 @@ def test_eos_fits_what_it_prints(call: Call, aluminium: Path, tmp_path: Path) ->
     )
     assert run.exit_code == 0, run.stderr
     values = json.loads(output.read_text())
-    volumes = [point["volume"] for point in values["points"]]
+    volumes = [point["size"] for point in values["points"]]
     middle = bulk("Al", a=4.04).get_volume()
     assert volumes == pytest.approx(middle * np.linspace(0.8, 1.2, 5))
     fit = fit_equation_of_state(volumes, [point["energy"] for point in values["points"]])
-    assert values["fit"]["volume"] == fit.size
+    assert values["fit"]["size"] == fit.size
     assert values["fit"]["modulus"] == fit.modulus
-    lengths = values["fit"]["cell"][:3]
-    assert lengths == pytest.approx([(4 * fit.size) ** (1 / 3) / 2**0.5] * 3)
+    assert values["lattice_constants"]["a"] == pytest.approx((4 * fit.size) ** (1 / 3))
     assert f"{fit.modulus:.2f} GPa" in run.stdout
     assert figure.read_bytes().startswith(b"\x89PNG")
 
@@ -201,9 +200,10 @@ def test_eos_of_a_layer_strains_it_in_its_plane_only(call: Call, tmp_path: Path)
         *("--points", "5", "-o", output),
     )
     assert run.exit_code == 0, run.stderr
-    fit = json.loads(output.read_text())["fit"]
-    assert fit["area"] == pytest.approx(fit["cell"][0] ** 2 * 3**0.5 / 2)
-    assert fit["cell"][2] == pytest.approx(5.0)
+    values = json.loads(output.read_text())
+    a = values["lattice_constants"]["a"]
+    assert values["fit"]["size"] == pytest.approx(a**2 * 3**0.5 / 2)
+    assert values["points"][2]["size"] == pytest.approx(2.46**2 * 3**0.5 / 2)
     assert "N/m" in run.stdout
 
 

@@ -91,7 +91,18 @@ def make_problem(
     chosen = get_xc(functional)
     if basis.device.type != "cpu":
         chosen = chosen.to(basis.device)
+    if chosen.family > 2:
+        raise ValueError(
+            f"{chosen.name} needs the kinetic energy density, which this solver does not form yet: "
+            "choose an LDA or a GGA (family 1 or 2)."
+        )
     crystal = basis.crystal
+    if crystal.lattice.requires_grad or crystal.positions.requires_grad:
+        raise ValueError(
+            "derivatives through the self-consistent field with respect to lattice or positions are "
+            "not available: give a crystal without requires_grad, and use result.forces and "
+            "result.stress."
+        )
     pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
     check_functional(pseudos, chosen.name)
 

@@ -13,13 +13,15 @@ from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.kpoints import KPoints
 from deepchem_xc.planewave.occupations import Occupations
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.terms.xc import xc_energy
 
 
 @dataclass(frozen=True, eq=False)
 class SCFResult:
     """A converged ground state and everything that follows from it, in Hartree atomic units.
 
-    Energies, forces and stress are computed when they are first asked for.
+    Energies, forces and stress are computed when they are first asked for. `free_energy` can be
+    differentiated with respect to the functional's parameters.
 
     Attributes
     ----------
@@ -37,6 +39,19 @@ class SCFResult:
         Kohn-Sham potential the orbitals belong to, (nspin, nG), Hartree.
     history : list of dict
         One record a step: energy, density_error, orbital_error, moment and so on.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> result = scf(bulk("Si"), functional, ecut=150.0, kpts={"size": (2, 2, 2), "gamma": True})
+    >>> bool(result.energies["entropy"].abs() < 1e-6), result.forces.shape
+    (True, torch.Size([2, 3]))
+    >>> result.free_energy.backward()
+    >>> all(p.grad is not None for p in functional.parameters())
+    True
     """
 
     problem: KohnShamProblem
@@ -84,33 +99,44 @@ class SCFResult:
 
     @cached_property
     def energies(self) -> dict[str, Tensor]:
-        """Energy by term, Hartree per cell.
+        """Energy by term, Hartree per cell, without derivatives.
 
         Keys: kinetic, local, nonlocal, hartree, xc, ewald, core, entropy (-TS), total (without the
         entropy) and free.
         """
-        return energy_terms(
-            self.problem,
-            self.orbitals,
-            self.occupations,
-            self.density_g,
-            self.occupation.entropy_energy,
-        )
+        with torch.no_grad():
+            return energy_terms(
+                self.problem,
+                self.orbitals,
+                self.occupations,
+                self.density_g,
+                self.occupation.entropy_energy,
+            )
 
     @property
     def energy(self) -> Tensor:
-        """Total energy without the entropy term, 0-d, Hartree per cell."""
+        """Total energy without the entropy term, 0-d, Hartree per cell, without derivatives."""
         return self.energies["total"]
 
-    @property
+    @cached_property
     def free_energy(self) -> Tensor:
-        """Total energy with the entropy term: what the loop minimises, 0-d, Hartree per cell."""
-        return self.energies["free"]
+        """Total energy with the entropy term: what the loop minimises, 0-d, Hartree per cell.
+
+        It knows the functional's parameters: as it is stationary, its derivatives with respect to
+        them are those of the XC energy of this density (Hellmann and Feynman).
+        """
+        functional = self.problem.functional
+        value = self.energies["free"]
+        tensors = (*functional.parameters(), *functional.buffers())
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            energy = xc_energy(self.basis, functional, self.density_g, self.problem.core)
+            value = value + (energy - energy.detach())
+        return value
 
     @property
     def extrapolated_energy(self) -> Tensor:
-        """Estimate of the energy at zero smearing width, 0-d, Hartree per cell."""
-        return self.problem.smearing.extrapolate(self.free_energy, self.energies["entropy"])
+        """Estimate of the energy at zero width, 0-d, Hartree per cell, without derivatives."""
+        return self.problem.smearing.extrapolate(self.energies["free"], self.energies["entropy"])
 
     @cached_property
     def _forces_and_stress(self) -> tuple[Tensor, Tensor]:

@@ -217,3 +217,16 @@ def test_a_loop_that_does_not_converge_says_so_and_how_far_it_came() -> None:
     assert [record["step"] for record in seen] == [1.0, 2.0]
     assert {"energy", "density_error", "orbital_error"} <= set(seen[0])
     assert f"{seen[-1]['density_error']:.1e}" in message
+
+
+def test_meta_ggas_are_refused() -> None:
+    with pytest.raises(ValueError, match="kinetic energy density"):
+        scf(bulk("Si"), "r2SCAN", ecut=100.0)
+
+
+@pytest.mark.parametrize("name", ["lattice", "positions"])
+def test_gradients_with_respect_to_the_geometry_are_refused(name: str) -> None:
+    crystal = Crystal.from_ase(bulk("Si"))
+    getattr(crystal, name).requires_grad_()
+    with pytest.raises(ValueError, match=r"result\.forces"):
+        scf(crystal, "PBE", ecut=100.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ase.units import Hartree
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.scf import Convergence
+from deepchem_xc.xc import PBE
 
 MESH = {"size": (2, 2, 2), "gamma": True}
 
@@ -238,3 +240,23 @@ def test_nickel_keeps_its_moment_where_a_saddle_has_none() -> None:
     without = scf(nickel, "PBE", occupations=width, **options)
     assert abs(float(free.magnetic_moment)) > 0.3
     assert float(free.free_energy) < float(without.free_energy) - 1e-3
+
+
+@pytest.mark.parametrize("name", ["Si", "Al"])
+def test_derivative_of_the_free_energy_needs_no_response(name: str) -> None:
+    """Hellmann-Feynman against central differences of converged energies, kappa and mu of PBE."""
+    tight = {"energy": 1e-11, "density": 1e-8}
+    options: dict[str, Any] = {"ecut": 120.0, "kpts": MESH, "convergence": tight}
+    functional = PBE(trainable=True)
+    result = scf(bulk(name), functional, **options)
+    gradients = torch.autograd.grad(result.free_energy, list(functional.parameters()))
+    for parameter, gradient in zip(functional.parameters(), gradients, strict=True):
+        step = 1e-3 * parameter.item()
+        energies = []
+        for sign in (1.0, -1.0):
+            moved = copy.deepcopy(functional).requires_grad_(False)
+            index = [p is parameter for p in functional.parameters()].index(True)
+            list(moved.parameters())[index].add_(sign * step)
+            energies.append(float(scf(bulk(name), moved, **options).free_energy))
+        difference = (energies[0] - energies[1]) / (2.0 * step)
+        assert float(gradient) == pytest.approx(difference, rel=1e-5)
