@@ -99,8 +99,8 @@ def make_problem(
     crystal = basis.crystal
     if crystal.lattice.requires_grad or crystal.positions.requires_grad:
         raise ValueError(
-            "derivatives through the self-consistent field with respect to lattice or positions are "
-            "not available: give a crystal without requires_grad, and use result.forces and "
+            "derivatives through the self-consistent field with respect to the lattice or positions"
+            " are not available: give a crystal without requires_grad, and use result.forces and "
             "result.stress."
         )
     pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
