@@ -8,7 +8,7 @@ from typing import Any
 #: Energy change at which both codes stop, Hartree per cell.
 TOLERANCE = 1e-8
 #: Density error per electron at which our energy is known to `TOLERANCE`; checked by every run.
-DENSITY = 1e-4
+DENSITY = 1e-5
 
 
 def fcc(half: float) -> list[list[float]]:
