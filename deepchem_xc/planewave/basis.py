@@ -177,9 +177,21 @@ class PlaneWaveBasis:
     def with_geometry(
         self, lattice: Tensor | None = None, positions: Tensor | None = None
     ) -> PlaneWaveBasis:
-        """Return the same integers on another lattice (bohr) and positions (reduced).
+        """Return the same integers on another lattice and positions.
 
         This is the fixed set of plane waves that forces and stress differentiate at.
+
+        Parameters
+        ----------
+        lattice : Tensor, optional
+            (3, 3), rows, bohr; the present one if omitted.
+        positions : Tensor, optional
+            (natom, 3), reduced; the present ones if omitted.
+
+        Returns
+        -------
+        PlaneWaveBasis
+            Its metric quantities know the graphs of both; this basis stays as it is.
         """
         other = copy.copy(self)
         for name in ("density_q", "density_q2", "orbital_q", "kinetic"):
@@ -190,11 +202,35 @@ class PlaneWaveBasis:
     # -- between the density sphere and the real-space grid ---------------------------------------
 
     def to_grid(self, coefficients: Tensor) -> Tensor:
-        """Real function on the grid, (..., n1, n2, n3), from its sphere coefficients (..., nG)."""
+        """Real function on the grid from its coefficients, in the coefficients' unit.
+
+        Parameters
+        ----------
+        coefficients : Tensor
+            (..., nG), complex, of a real function: f(-G) is the conjugate of f(G).
+
+        Returns
+        -------
+        Tensor
+            (..., n1, n2, n3).
+        """
         return _to_box(coefficients, self.density_index, self.fft_size)
 
     def to_sphere(self, values: Tensor) -> Tensor:
-        """Sphere coefficients (..., nG) of a real function on the grid (..., n1, n2, n3)."""
+        """Coefficients of a real function on the grid, in the function's unit.
+
+        Undoes `to_grid`; parts of the function beyond the sphere are left out.
+
+        Parameters
+        ----------
+        values : Tensor
+            (..., n1, n2, n3).
+
+        Returns
+        -------
+        Tensor
+            (..., nG), complex; the first is the mean of the function.
+        """
         return _from_box(values, self.density_index)
 
     def to_orbital_grid(self, coefficients: Tensor) -> Tensor:
@@ -206,7 +242,30 @@ class PlaneWaveBasis:
         return _from_box(values, self._orbital_density_index)
 
     def gradient(self, coefficients: Tensor) -> Tensor:
-        """Gradient on the grid, (..., 3, n1, n2, n3), of a function on the sphere (..., nG)."""
+        """Gradient on the grid of a function on the sphere.
+
+        Parameters
+        ----------
+        coefficients : Tensor
+            (..., nG), complex.
+
+        Returns
+        -------
+        Tensor
+            Cartesian, (..., 3, n1, n2, n3), in the coefficients' unit per bohr.
+
+        Examples
+        --------
+        Parseval's theorem:
+
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+        >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+        >>> f = basis.to_sphere(torch.rand(basis.fft_size, dtype=torch.float64))
+        >>> mean_square = basis.gradient(f).square().sum(0).mean()
+        >>> bool(torch.isclose(mean_square, (basis.density_q2 * f.abs() ** 2).sum()))
+        True
+        """
         return self.to_grid(1j * self.density_q.T * coefficients.unsqueeze(-2))
 
 

@@ -68,6 +68,18 @@ def energy_terms(
     dict of str to Tensor
         Hartree per cell: kinetic, local, nonlocal, hartree, xc, ewald, core, entropy, total (their
         sum without the entropy) and free (with it).
+
+    Examples
+    --------
+    Without occupations or density only the ions are left:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(bulk("Si"), ecut=60.0, convergence={"density": 1e-3})
+    >>> none = [0 * x for x in (r.occupations, r.density_g, r.occupation.entropy_energy)]
+    >>> terms = energy_terms(r.problem, r.orbitals, *none)
+    >>> bool(torch.isclose(terms["total"], terms["ewald"] + terms["core"]))
+    True
     """
     basis = problem.basis
     weighted = numbers * basis.weights[:, None]
@@ -111,6 +123,17 @@ def forces_and_stress(
         (natom, 3), Hartree/bohr, their sum removed, symmetrised.
     stress : Tensor
         dE/dstrain over the volume, (3, 3), Hartree/bohr^3, symmetrised.
+
+    Examples
+    --------
+    Silicon's stress is isotropic, here without the help of symmetry:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(bulk("Si"), ecut=60.0, symmetry=False)
+    >>> _, stress = forces_and_stress(r.problem, r.orbitals, r.occupations, r.density_g)
+    >>> bool((stress - stress[0, 0] * torch.eye(3)).abs().max() < 1e-6)
+    True
     """
     basis = problem.basis
     crystal = basis.crystal

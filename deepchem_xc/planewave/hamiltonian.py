@@ -25,7 +25,15 @@ class GridPieces:
     basis : PlaneWaveBasis
         Grid and k-points.
     piece_bytes : int, optional
-        Size of one piece's complex boxes.
+        Size of one piece's complex boxes; by default what suits the basis's device.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> GridPieces(basis, piece_bytes=3 * 16 * basis.orbital_ngrid).split(range(1), 5)
+    [(slice(0, 1, None), slice(0, 3, None)), (slice(0, 1, None), slice(3, 5, None))]
     """
 
     def __init__(self, basis: PlaneWaveBasis, piece_bytes: int | None = None) -> None:
@@ -37,7 +45,15 @@ class GridPieces:
         self._empty_boxes: dict[tuple[int, int], Tensor] = {}
 
     def split(self, ks: range, nband: int) -> list[tuple[slice, slice]]:
-        """Pieces as (k slice, band slice); several k-points only where all their bands fit."""
+        """Pieces as (k slice, band slice); several k-points only where all their bands fit.
+
+        Parameters
+        ----------
+        ks : range
+            k-points.
+        nband : int
+            Bands of each.
+        """
         pieces = []
         if self.grids >= 2 * nband:
             step = self.grids // nband
@@ -51,7 +67,21 @@ class GridPieces:
         return pieces
 
     def to_grid(self, orbitals: Tensor, ks: slice) -> Tensor:
-        """Orbitals (nk, nband, npw) of the k-points `ks` on the grid, (nk, nband, n1, n2, n3)."""
+        """Periodic parts of the orbitals of the k-points `ks` on the orbital grid.
+
+        Parameters
+        ----------
+        orbitals : Tensor
+            Coefficients, (nk, nband, npw), complex.
+        ks : slice
+            Which k-points these are.
+
+        Returns
+        -------
+        Tensor
+            (nk, nband, n1, n2, n3), complex: the sum over G of c_G exp(iG.r), whose square has the
+            mean 1 where the orbital is normalised; divided by the volume it is in bohr^-3.
+        """
         basis = self.basis
         nk, nband, npw = orbitals.shape
         index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, npw)
@@ -66,7 +96,10 @@ class GridPieces:
         return values
 
     def from_grid(self, values: Tensor, ks: slice) -> Tensor:
-        """Coefficients (nk, nband, npw) of functions on the grid, not divided by its size."""
+        """Coefficients (nk, nband, npw) of functions on the orbital grid (nk, nband, n1, n2, n3).
+
+        They are in the functions' unit, times the number of grid points: the caller divides.
+        """
         basis = self.basis
         nk, nband = values.shape[:2]
         box = torch.fft.fftn(values, dim=(-3, -2, -1)).view(nk, nband, basis.orbital_ngrid)
@@ -91,6 +124,17 @@ class Hamiltonian:
         How to cut the FFTs; given where it is used again, with its boxes.
     gauge : RealGauge, optional
         In crystals with an inversion centre: real orbitals are then taken as its.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
+    >>> hamiltonian = result.problem.hamiltonian(result.potential_g)
+    >>> orbitals, levels = result.orbitals[0, :, :4], result.eigenvalues[0, :, :4]
+    >>> residual = hamiltonian.apply(orbitals, 0, range(1)) - levels.unsqueeze(-1) * orbitals
+    >>> bool(residual.norm(dim=-1).max() < 1e-3)
+    True
     """
 
     def __init__(
@@ -126,9 +170,26 @@ class Hamiltonian:
         return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
-        """Apply H to the orbitals (nk, nband, npw) of one spin at the k-points `ks`.
+        """Apply H to orbitals of one spin.
 
-        Orbitals may be complex, or real as `gauge` makes them; so is the result.
+        Parameters
+        ----------
+        orbitals : Tensor
+            (nk, nband, npw), complex, or real as `gauge` makes them.
+        spin : int
+            Channel.
+        ks : range
+            Which k-points these are.
+
+        Returns
+        -------
+        Tensor
+            H c, (nk, nband, npw), real or complex as the orbitals are; Hartree.
+
+        Raises
+        ------
+        ValueError
+            For real orbitals without a `gauge`.
         """
         here = slice(ks.start, ks.stop)
         mask = self.basis.mask[here].unsqueeze(1)
@@ -160,10 +221,17 @@ class Hamiltonian:
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """H in the `count` plane waves of lowest kinetic energy at one k-point.
 
+        Parameters
+        ----------
+        spin, k : int
+            Channel and k-point.
+        count : int
+            At most the number of plane waves there.
+
         Returns
         -------
         matrix : Tensor
-            (count, count), complex.
+            (count, count), complex, Hartree.
         chosen : Tensor
             Positions of these plane waves in the k-point's list, (count,).
         """
@@ -203,6 +271,16 @@ def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor)
     -------
     Tensor
         Sphere coefficients, (n, nspin, nG), bohr^-3.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
+    >>> numbers = result.occupations * result.weights[:, None]
+    >>> density = density_from_orbitals(result.problem.pieces, result.orbitals, numbers[None])
+    >>> round(float(density[0, 0, 0].real * result.basis.volume), 9)  # electrons
+    8.0
     """
     basis = pieces.basis
     nspin, nk, nband = orbitals.shape[:3]
@@ -240,12 +318,12 @@ def density_from_real_orbitals(
     orbitals : Tensor
         (nspin, nk, nband, npw), complex.
     numbers : Tensor
-        Not negative, (n, nspin, nk, nband).
+        Electrons per state times the k-point's weight, not negative, (n, nspin, nk, nband).
 
     Returns
     -------
     Tensor
-        (n, nspin, nG), bohr^-3.
+        Sphere coefficients, (n, nspin, nG), bohr^-3.
     """
     basis = pieces.basis
     nspin, nk = orbitals.shape[:2]

@@ -24,14 +24,36 @@ _NEGLIGIBLE_STATES = 1e-3
 
 
 def to_total_and_moment(density: Tensor) -> Tensor:
-    """(up, down) -> (total, magnetisation); one channel stays as it is."""
+    """(up, down) -> (total, magnetisation); one channel stays as it is.
+
+    Parameters
+    ----------
+    density : Tensor
+        (nspin, ...), in any unit, which is that of the result.
+
+    Examples
+    --------
+    >>> to_total_and_moment(torch.tensor([[5.0], [3.0]])).tolist()
+    [[8.0], [2.0]]
+    """
     if density.shape[0] == 1:
         return density
     return torch.stack([density[0] + density[1], density[0] - density[1]])
 
 
 def from_total_and_moment(density: Tensor) -> Tensor:
-    """(total, magnetisation) -> (up, down); one channel stays as it is."""
+    """(total, magnetisation) -> (up, down); one channel stays as it is.
+
+    Parameters
+    ----------
+    density : Tensor
+        (nspin, ...), in any unit, which is that of the result.
+
+    Examples
+    --------
+    >>> from_total_and_moment(torch.tensor([[8.0], [2.0]])).tolist()
+    [[5.0], [3.0]]
+    """
     if density.shape[0] == 1:
         return density
     return 0.5 * torch.stack([density[0] + density[1], density[0] - density[1]])
@@ -49,7 +71,7 @@ def screen(
     basis : PlaneWaveBasis
         Grid.
     residual : Tensor
-        f, residual of the total density, (nG,).
+        f, residual of the total density, (nG,), bohr^-3.
     local_states : Tensor
         D, local density of states at the Fermi level on the sphere, (nG,), 1/(Hartree bohr^3).
     iterations : int, optional
@@ -58,7 +80,20 @@ def screen(
     Returns
     -------
     Tensor
-        x, (nG,).
+        x, (nG,), bohr^-3.
+
+    Examples
+    --------
+    The homogeneous electron gas screens as G^2 / (G^2 + 4 pi D):
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> q2 = basis.density_q2
+    >>> wave = (abs(q2 - q2[1:].min()) < 1e-9).to(torch.complex128)  # the shortest G
+    >>> states = 0.1 * (q2 == 0).to(torch.complex128)
+    >>> bool(torch.allclose(screen(basis, wave, states), wave * q2 / (q2 + 0.4 * torch.pi)))
+    True
     """
     total = local_states[0].real * basis.volume
     kernel = coulomb_kernel(basis)
@@ -111,6 +146,20 @@ class AndersonMixer:
         How many earlier steps are combined.
     beta : float, optional
         Step along the (preconditioned) residual.
+
+    Examples
+    --------
+    A response that overshoots twofold, where plain iteration would run away:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> wanted = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
+    >>> mixer, density = AndersonMixer(basis, nelectrons=8.0), torch.zeros_like(wanted)
+    >>> for _ in range(2):
+    ...     density = mixer.next_density(density, wanted - 2.0 * (density - wanted), None)
+    >>> bool(torch.allclose(density, wanted))
+    True
     """
 
     def __init__(
@@ -127,7 +176,18 @@ class AndersonMixer:
         self._residuals: list[Tensor] = []
 
     def residual_energy(self, residual: Tensor) -> float:
-        """Coulomb energy of a residual (total, magnetisation): the scale of the energy's error."""
+        """Coulomb energy of a residual: the scale of the energy's error.
+
+        Parameters
+        ----------
+        residual : Tensor
+            Total density and magnetisation, (nspin, nG), bohr^-3.
+
+        Returns
+        -------
+        float
+            Hartree per cell.
+        """
         norm = (self._metric * residual.abs().square()).sum()
         return 0.5 * float(self.basis.volume * norm)
 
@@ -139,7 +199,8 @@ class AndersonMixer:
         density, output : Tensor
             The last step's input, and what the Kohn-Sham equations made of it, (nspin, nG).
         local_states : Tensor or None
-            Local density of states at the Fermi level (all channels), (nG,); None for none.
+            Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
+            None for none.
 
         Returns
         -------

@@ -44,6 +44,17 @@ class KohnShamProblem:
         1, or 2 for collinear spin.
     moment : float or None
         Total magnetic moment to hold fixed, mu_B per cell; None lets it relax.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> problem = make_problem(basis, "PBE", "gth-pbe")
+    >>> density = problem.atomic_density()
+    >>> problem.nelectrons, round(float(density[0, 0].real * basis.volume), 9)
+    (8.0, 8.0)
     """
 
     basis: PlaneWaveBasis
@@ -75,7 +86,7 @@ class KohnShamProblem:
 
     @cached_property
     def beta(self) -> Tensor:
-        """Nonlocal projectors, (nk, nproj, npw)."""
+        """Nonlocal projectors, (nk, nproj, npw), complex coefficients without unit."""
         return projectors(self.basis, self.pseudopotentials)
 
     @cached_property
@@ -98,7 +109,7 @@ class KohnShamProblem:
 
     @cached_property
     def charges(self) -> Tensor:
-        """Valence charge of every atom, (natom,)."""
+        """Valence charge of every atom, (natom,), in elementary charges."""
         charges = [self.pseudopotentials[symbol].valence for symbol in self.basis.crystal.symbols]
         return torch.tensor(charges, dtype=torch.float64, device=self.basis.device)
 
@@ -127,7 +138,13 @@ class KohnShamProblem:
         return self.local + hartree + exchange_correlation, correction
 
     def hamiltonian(self, potential: Tensor) -> Hamiltonian:
-        """Hamiltonian with a local potential (nspin, nG), Hartree."""
+        """Hamiltonian of this problem with some local potential.
+
+        Parameters
+        ----------
+        potential : Tensor
+            (nspin, nG), Hartree, as `effective_potential` returns it.
+        """
         return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces, self.gauge)
 
     @property

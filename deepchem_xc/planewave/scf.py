@@ -53,6 +53,11 @@ class Convergence:
         times `density` by default.
     maxiter : int
         Largest number of steps.
+
+    Examples
+    --------
+    >>> Convergence(density=1e-7).orbital_tolerance
+    1e-06
     """
 
     energy: float = 1e-8
@@ -67,7 +72,24 @@ class Convergence:
 
 
 class SCFConvergenceError(RuntimeError):
-    """The loop used up its steps. `history` holds one record for each of them."""
+    """The loop used up its steps.
+
+    Attributes
+    ----------
+    history : list of dict
+        One record a step: ``step``, ``energy``, ``energy_change``, ``orbital_error`` (Hartree),
+        ``density_error`` (electrons per valence electron) and, with two spins, ``moment`` (mu_B).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> try:
+    ...     scf(bulk("Si"), ecut=60.0, convergence={"maxiter": 2})
+    ... except SCFConvergenceError as error:
+    ...     print([record["step"] for record in error.history])
+    [1.0, 2.0]
+    """
 
     def __init__(self, message: str, history: list[dict[str, float]]) -> None:
         super().__init__(message)
@@ -111,6 +133,18 @@ def solve(
         If `convergence.maxiter` steps did not suffice.
     ValueError
         If `nbands` cannot hold the electrons, or exceeds the number of plane waves.
+
+    Examples
+    --------
+    The loop's energy is that of its result, term by term:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> result = solve(make_problem(basis))
+    >>> bool(abs(result.history[-1]["energy"] - result.energies["free"]) < 1e-8)
+    True
     """
     convergence = convergence or Convergence()
     basis = problem.basis

@@ -25,10 +25,31 @@ def starting_orbitals(
     Atomic orbitals make localised states right at once, plane waves the others. A little noise
     gives every symmetry a part in the start: the eigensolver keeps what it is given.
 
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Of the starting potential.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    nband : int
+        Number of bands.
+
     Returns
     -------
     Tensor
         Orthonormal, (nspin, nk, nband, npw).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> problem = make_problem(basis)
+    >>> h = problem.hamiltonian(problem.effective_potential(problem.atomic_density())[0])
+    >>> start = starting_orbitals(h, problem.pseudopotentials, 4)[0, 0]
+    >>> bool(torch.allclose(start @ start.mH, torch.eye(4, dtype=start.dtype)))
+    True
     """
     basis = hamiltonian.basis
     count = min(min(basis.npw_per_k), max(4 * nband, _DENSE_PLANE_WAVES))
@@ -66,7 +87,32 @@ def starting_orbitals(
 
 
 def more_bands(basis: PlaneWaveBasis, orbitals: Tensor, extra: int) -> Tensor:
-    """Append `extra` random smooth bands, orthogonal to the others."""
+    """Append `extra` random smooth bands, orthogonal to the others.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves.
+    orbitals : Tensor
+        Orthonormal, (nspin, nk, nband, npw).
+    extra : int
+        How many to add; the seed is fixed.
+
+    Returns
+    -------
+    Tensor
+        Orthonormal, (nspin, nk, nband + extra, npw).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> one = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :1]
+    >>> bands = more_bands(basis, one, 2)[0, 0]
+    >>> bool(torch.allclose(bands @ bands.mH, torch.eye(3, dtype=bands.dtype)))
+    True
+    """
     nspin, nk, nband, npw = orbitals.shape
     added = _smooth_noise(basis, extra, seed=nband)
     stacked = torch.cat([orbitals, added.expand(nspin, nk, extra, npw)], dim=2)

@@ -37,12 +37,36 @@ def diagonalize(
     expansions: int = _EXPANSIONS,
     tolerance: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Improve all orbitals (nspin, nk, nband, npw) by `davidson`, a group of k-points at a time.
+    """Improve all orbitals by `davidson`, a group of k-points at a time.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Of the potential whose states are wanted.
+    orbitals : Tensor
+        Start, orthonormal, (nspin, nk, nband, npw).
+    expansions : int, optional
+        Largest number of expansions of the subspace.
+    tolerance : float or Tensor, optional
+        Residual norm at which a band is good enough, Hartree; one number, or anything that
+        broadcasts to (nspin, nk, nband).
 
     Returns
     -------
     eigenvalues, orbitals, residuals : Tensor
-        (nspin, nk, nband), (nspin, nk, nband, npw) and (nspin, nk, nband), Hartree.
+        (nspin, nk, nband) in Hartree, (nspin, nk, nband, npw), (nspin, nk, nband) in Hartree.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> problem = make_problem(basis)
+    >>> h = problem.hamiltonian(problem.local.unsqueeze(0))  # the bare ions
+    >>> start = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :4]
+    >>> bool(diagonalize(h, start, expansions=20, tolerance=1e-6)[2].max() < 1e-6)
+    True
     """
     basis = hamiltonian.basis
     nspin, nk, nband, npw = orbitals.shape
@@ -77,13 +101,16 @@ def diagonalize(
 
 
 def change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor:
-    """Leave out the highest bands, or add some."""
+    """Leave out the highest bands of (nspin, nk, nband, npw), or add some (`more_bands`)."""
     extra = nbands - orbitals.shape[2]
     return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
 def importance_of(problem: KohnShamProblem, numbers: Tensor) -> Tensor:
-    """Root of each state's occupation: what its residual counts for in the density."""
+    """Root of each state's occupation: what its residual counts for in the density.
+
+    `numbers` are electrons per state, (nspin, nk, nband); a full state's importance is 1.
+    """
     return (0.5 * problem.nspin * numbers.abs()).sqrt()
 
 
