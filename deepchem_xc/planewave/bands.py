@@ -31,7 +31,7 @@ _SAME_CELL = 1e-5
 
 
 class DiagonalizationError(RuntimeError):
-    """The eigensolver did not reach the accuracy asked for."""
+    """The eigensolver did not reach the accuracy asked for; its message says what to change."""
 
 
 def eigenvalues_at(

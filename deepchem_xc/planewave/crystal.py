@@ -145,6 +145,16 @@ class Crystal:
             Shape (3, 3), bohr; the present one if omitted.
         positions : Tensor, optional
             Shape (natom, 3), reduced; the present ones if omitted.
+
+        Examples
+        --------
+        The volume's derivative with respect to an isotropic strain is three volumes:
+
+        >>> crystal = Crystal(torch.eye(3, dtype=torch.float64), ("H",), torch.zeros(1, 3))
+        >>> strain = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+        >>> strained = crystal.with_geometry(crystal.lattice * (1.0 + strain))
+        >>> torch.autograd.grad(strained.volume, strain)[0].item()
+        3.0
         """
         crystal = object.__new__(Crystal)
         for name in ("symbols", "magnetic_moments", "pbc"):

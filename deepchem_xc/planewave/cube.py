@@ -27,6 +27,19 @@ def density_part(result: SCFResult, part: str = "total") -> Tensor:
     -------
     Tensor
         (n1, n2, n3), bohr^-3.
+
+    Raises
+    ------
+    ValueError
+        For any other `part`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), ecut=60.0, convergence={"density": 1e-3})
+    >>> print(f"{density_part(result, 'up').mean() * result.basis.volume:.6f}")  # electrons
+    4.000000
     """
     density = result.density
     up, down = density if len(density) == 2 else (0.5 * density[0], 0.5 * density[0])

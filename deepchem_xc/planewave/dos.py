@@ -33,6 +33,17 @@ class DensityOfStates:
         eV.
     width : float
         Standard deviation of the broadening, eV.
+
+    Examples
+    --------
+    Up to a Fermi level in the gap it adds up to the electrons, 8 in silicon:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> dos = density_of_states(scf(bulk("Si"), ecut=100.0, kpts=(2, 2, 2)), width=0.05)
+    >>> below = dos.energies < dos.fermi_level
+    >>> print(f"{dos.total[below].sum() * (dos.energies[1] - dos.energies[0]):.3f}")
+    8.000
     """
 
     energies: NDArray[np.float64]

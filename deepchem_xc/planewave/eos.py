@@ -36,6 +36,10 @@ class EquationOfStateFit:
         minimum; no unit.
     residual : float
         Root mean square of the fit's deviations, eV.
+
+    See Also
+    --------
+    fit_equation_of_state : Makes it, with an example.
     """
 
     dimension: int

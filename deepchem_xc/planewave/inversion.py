@@ -81,17 +81,27 @@ class RealGauge:
         return largest.mT @ parts
 
     def to_complex(self, real: Tensor, ks: slice) -> Tensor:
-        """Undo `to_real`."""
+        """Undo `to_real`: complex orbitals, (nk, nband, npw)."""
         return real * self._phase[ks].conj().unsqueeze(1)
 
     def to_real_matrix(self, matrix: Tensor, k: int, chosen: Tensor) -> Tensor:
-        """H in some plane waves of one k-point, (n, n), as it acts on real orbitals."""
+        """H in some plane waves of one k-point, (n, n), Hartree, as it acts on real orbitals.
+
+        `matrix` and `chosen` are as `Hamiltonian.dense` returns them; the result is real.
+        """
         phase = self._phase[k, chosen]
         return (phase[:, None] * matrix * phase.conj()).real
 
 
 def pack(real: Tensor) -> Tensor:
-    """Two real rows as one complex row, (nk, n, npw) -> (nk, (n + 1) // 2, npw)."""
+    """Two real rows as one complex row, (nk, n, npw) -> (nk, (n + 1) // 2, npw).
+
+    Examples
+    --------
+    >>> rows = torch.rand(1, 3, 4, dtype=torch.float64)
+    >>> bool((unpack(pack(rows), 3) == rows).all())
+    True
+    """
     nk, n, npw = real.shape
     half = (n + 1) // 2
     packed = torch.zeros((nk, half, npw), dtype=torch.complex128, device=real.device)
@@ -102,7 +112,7 @@ def pack(real: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, n: int) -> Tensor:
-    """Undo `pack` for n rows."""
+    """Undo `pack` for n rows, (nk, (n + 1) // 2, npw) -> (nk, n, npw)."""
     return torch.cat([packed.real, packed.imag], dim=1)[:, :n]
 
 

@@ -55,6 +55,16 @@ class Occupations:
         -TS, Hartree, 0-d.
     smearing : Smearing
         What they were made with.
+
+    Examples
+    --------
+    One electron in a level for two: the entropy is ln 2 for each spin.
+
+    >>> smearing = make_smearing({"name": "fermi-dirac", "width": 0.01})
+    >>> level = torch.tensor([[[0.0, 1.0]]], dtype=torch.float64)
+    >>> half = occupy(level, torch.ones(1), 1.0, smearing)
+    >>> print(half.numbers.tolist(), f"{half.entropy_energy:.6f} {-0.02 * math.log(2.0):.6f}")
+    [[[1.0, 0.0]]] -0.013863 -0.013863
     """
 
     numbers: Tensor

@@ -31,7 +31,7 @@ class DamagedFileError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Orbitals:
-    """Orbitals and the plane waves they are made of.
+    """Orbitals and the plane waves they are made of; nothing here has a unit.
 
     Attributes
     ----------
@@ -182,6 +182,17 @@ def starting_point(
     orbitals : Tensor or None
         Orthonormal, (nspin, nk, nband, npw). None if there are none, or if k-points or spins are
         others.
+
+    Examples
+    --------
+    A smaller cell holds the same electrons:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> old, new = (scf(bulk("Si", a=a), ecut=100.0) for a in (5.5, 5.4))
+    >>> density, _ = starting_point(new.problem, Restart.of(old))
+    >>> print(f"{density[0, 0].real * new.basis.volume:.9f}")
+    8.000000000
     """
     basis = problem.basis
     if restart.crystal.symbols != basis.crystal.symbols:

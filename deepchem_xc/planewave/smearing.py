@@ -31,6 +31,21 @@ class Smearing(ABC):
     ----------
     width : float
         Hartree (kT for Fermi-Dirac).
+
+    Raises
+    ------
+    ValueError
+        If the width is not a positive number.
+
+    Examples
+    --------
+    The law that all of them obey:
+
+    >>> x = torch.linspace(-3.0, 3.0, 7, dtype=torch.float64, requires_grad=True)
+    >>> smearings = [kind(0.01) for name, kind in SMEARINGS.items() if name != "fixed"]
+    >>> slopes = [torch.autograd.grad(s.entropy(x).sum(), x)[0] for s in smearings]
+    >>> all(torch.allclose(y, x * s.occupation_derivative(x)) for s, y in zip(smearings, slopes))
+    True
     """
 
     width: float
@@ -70,9 +85,14 @@ class Smearing(ABC):
         Parameters
         ----------
         free_energy : Tensor
-            ``E - TS``.
+            ``E - TS``, Hartree.
         entropy_energy : Tensor
-            ``-TS``.
+            ``-TS``, Hartree.
+
+        Returns
+        -------
+        Tensor
+            Hartree.
 
         Notes
         -----

@@ -73,6 +73,17 @@ class EquationOfState:
         The lattice vector that is not scaled, for a layer.
     points : tuple of VolumePoint
         In order of size.
+
+    Examples
+    --------
+    Points on Birch's curve of second order, with a = 4 Angstrom and B = 0.5 eV/Angstrom^3:
+
+    >>> from ase.build import bulk
+    >>> curve = [(s, 16.0 * s, 9.0 * (s ** (-2 / 3) - 1.0) ** 2) for s in SCALES]
+    >>> points = tuple(VolumePoint(s, size, e, e, 0.0, 1) for s, size, e in curve)
+    >>> aluminium = EquationOfState(bulk("Al", a=4.0), 3, None, points)
+    >>> print(f"{aluminium.a0:.2f} Angstrom, {aluminium.fit.modulus:.0f} GPa")
+    4.00 Angstrom, 80 GPa
     """
 
     atoms: Atoms
@@ -82,7 +93,7 @@ class EquationOfState:
 
     @cached_property
     def fit(self) -> EquationOfStateFit:
-        """Fit to the energies extrapolated to zero width.
+        """Fit to the energies extrapolated to zero width: Angstrom^3, eV, GPa (layers: N/m).
 
         Raises
         ------
@@ -93,7 +104,7 @@ class EquationOfState:
 
     @cached_property
     def free_energy_fit(self) -> EquationOfStateFit:
-        """Fit to the free energies."""
+        """Fit to the free energies; units and errors as for `fit`."""
         return self._fit([point.free_energy for point in self.points])
 
     def _fit(self, energies: list[float]) -> EquationOfStateFit:
@@ -137,7 +148,14 @@ def _bravais_lattice(atoms: Atoms, pbc: Sequence[bool]) -> dict[str, float]:
 
 
 def scaled(atoms: Atoms, scale: float, axis: int | None = None) -> Atoms:
-    """Atoms with `scale` times the volume or, with `axis`, times the area across that vector."""
+    """Atoms with `scale` times the volume or, with `axis`, times the area across that vector.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> print(f"{scaled(bulk('Al', a=4.0), 1.1).get_volume() / 16.0:.6f}")
+    1.100000
+    """
     copy = atoms.copy()
     factors = _length_factors(scale, axis)
     copy.set_cell(np.asarray(atoms.cell) * factors[:, None], scale_atoms=True)

@@ -62,6 +62,16 @@ class Pseudopotential(ABC):
         that it causes is N_electrons / volume * (sum of alpha over the atoms).
     channels : tuple of Channel
         One entry per angular momentum that has projectors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
+    >>> calcium = load_pseudopotential("gth-pbe", "Ca")
+    >>> calcium
+    <GTHPseudopotential Ca 'GTH-PBE-q10', valence 10, functional PBE, projectors {...}>
+    >>> round(float(calcium.atomic_density(torch.zeros(1, dtype=torch.float64))), 9)  # electrons
+    10.0
     """
 
     symbol: str

@@ -47,6 +47,15 @@ class PseudoAtom:
     states : tuple of (int, ndarray)
         For each angular momentum the occupied states' coefficients, (n, number of exponents), on
         r^l exp(-a r^2), lowest state first.
+
+    Examples
+    --------
+    Nickel's states are 3s and 4s, 3p and 3d, the last an open shell with eight electrons:
+
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
+    >>> atom = load_pseudopotential("gth-pbe", "Ni").atom
+    >>> [(l, len(coefficients)) for l, coefficients in atom.states], float(atom.unpaired)
+    ([(0, 2), (1, 1), (2, 1)], 8.0)
     """
 
     density: RadialTransform
@@ -65,7 +74,8 @@ class PseudoAtom:
         Returns
         -------
         list of (int, Tensor)
-            Angular momentum, and 4 pi int r^2 R_i(r) j_l(qr) dr / q^l, (n, *q2.shape).
+            Angular momentum, and 4 pi int r^2 R_i(r) j_l(qr) dr / q^l, (n, *q2.shape),
+            bohr^(l + 3/2).
         """
         found = []
         for l, coefficients in self.states:

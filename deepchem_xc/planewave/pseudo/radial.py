@@ -118,7 +118,10 @@ class RadialTransform:
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, q2: Tensor) -> Tensor:
-        """Form factors at squared wave vectors q2 (bohr^-2), shape (n, *q2.shape)."""
+        """Form factors at squared wave vectors q2 (bohr^-2), shape (n, *q2.shape).
+
+        In the unit of f_i times bohr^(3 + l).
+        """
         taylor, spline = self._on_device(q2)
         switch2 = self._switch**2
         small = q2 < switch2
@@ -131,7 +134,7 @@ class RadialTransform:
         return torch.where(small, near, far)
 
     def at_zero(self) -> NDArray:
-        """Form factors at q = 0, shape (n,)."""
+        """Form factors at q = 0, shape (n,), in the unit of f_i times bohr^(3 + l)."""
         return self._taylor[:, 0].copy()
 
     def _on_device(self, q2: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,11 +17,60 @@ def coulomb_kernel(basis: PlaneWaveBasis) -> Tensor:
 
 
 def hartree_energy(basis: PlaneWaveBasis, density: Tensor) -> Tensor:
-    """Hartree energy of a density (nspin, nG), a 0-d tensor in Hartree per cell."""
+    r"""Hartree energy :math:`2\pi\Omega \sum_{G\ne 0} |\rho_G|^2 / G^2` of a density.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Density sphere and volume.
+    density : Tensor
+        (nspin, nG), bohr^-3.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> density = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
+    >>> potential = basis.to_grid(hartree_potential(basis, density))
+    >>> interaction = (basis.to_grid(density)[0] * potential).mean() * basis.volume
+    >>> bool(torch.isclose(hartree_energy(basis, density), 0.5 * interaction))
+    True
+    """
     total = density.sum(0)
     return 0.5 * basis.volume * (coulomb_kernel(basis) * (total * total.conj()).real).sum()
 
 
 def hartree_potential(basis: PlaneWaveBasis, density: Tensor) -> Tensor:
-    """Hartree potential of a density (nspin, nG), as (nG,) coefficients in Hartree."""
+    """Hartree potential of a density, 4 pi rho_G / G^2, and 0 at G = 0.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Density sphere.
+    density : Tensor
+        (nspin, nG), bohr^-3.
+
+    Returns
+    -------
+    Tensor
+        (nG,), Hartree.
+
+    Examples
+    --------
+    Poisson's equation:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> density = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
+    >>> laplacian = -basis.density_q2 * hartree_potential(basis, density)
+    >>> bool(torch.allclose(laplacian[1:], -4.0 * torch.pi * density[0, 1:]))
+    True
+    """
     return coulomb_kernel(basis) * density.sum(0)

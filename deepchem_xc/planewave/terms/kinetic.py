@@ -24,6 +24,18 @@ def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> 
     -------
     Tensor
         0-d, Hartree per cell.
+
+    Examples
+    --------
+    Two electrons in one plane wave, |G|^2 / 2 each:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> wave = torch.eye(basis.npw, dtype=torch.complex128)[None, None, 5:6]
+    >>> energy = kinetic_energy(basis, wave, torch.full((1, 1, 1), 2.0, dtype=torch.float64))
+    >>> bool(torch.isclose(energy, basis.orbital_q[0, 5].square().sum()))
+    True
     """
     weight = orbitals.abs().square_() if not orbitals.requires_grad else orbitals.abs().square()
     per_plane_wave = torch.einsum("skb,skbg->kg", numbers, weight)

@@ -12,7 +12,7 @@ from deepchem_xc.planewave.pseudo import Pseudopotential
 
 
 def structure_phases(basis: PlaneWaveBasis, atoms: list[int]) -> Tensor:
-    """Phases exp(-i G.tau) of some atoms on the density sphere, (natom, nG)."""
+    """Phases exp(-i G.tau) of some atoms (indices) on the density sphere, (natom, nG), complex."""
     positions = basis.crystal.positions[atoms]
     angle = -2.0 * torch.pi * positions @ basis.density_g.T.to(positions.dtype)
     return torch.polar(torch.ones_like(angle), angle)
@@ -42,7 +42,19 @@ def superpose_atoms(
     Returns
     -------
     Tensor
-        Complex, (nG,) or (n, nG).
+        Complex, (nG,) or (n, nG), in the unit of `form_factor` times `scale` over bohr^3: bohr^-3
+        for a density whose form factor counts electrons, Hartree for one in Hartree bohr^3.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
+    >>> density = superpose_atoms(basis, pseudos, lambda si, q2: si.atomic_density(q2))
+    >>> round(float(density[0].real * basis.volume), 9)  # electrons
+    8.0
     """
     symbols = basis.crystal.symbols
     total: Tensor | None = None
@@ -60,7 +72,32 @@ def superpose_atoms(
 
 
 def local_potential(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
-    """Local pseudopotential of all atoms, (nG,) in Hartree, zero at G = 0."""
+    """Local pseudopotential of all atoms, zero at G = 0.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Density sphere, positions and volume.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+
+    Returns
+    -------
+    Tensor
+        (nG,), complex, Hartree.
+
+    Examples
+    --------
+    It is deepest at the atoms:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
+    >>> int(basis.to_grid(local_potential(basis, pseudos)).argmin())  # the one at the origin
+    0
+    """
 
     def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
         return torch.cat([q2.new_zeros(1), pseudo.local(q2[1:])])
@@ -69,14 +106,69 @@ def local_potential(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential
 
 
 def local_energy(basis: PlaneWaveBasis, potential: Tensor, density: Tensor) -> Tensor:
-    """Interaction of a density (nspin, nG) with a local potential (nG,), 0-d in Hartree."""
+    """Interaction of a density with a local potential.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Gives the volume.
+    potential : Tensor
+        (nG,), Hartree.
+    density : Tensor
+        (nspin, nG), bohr^-3.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell.
+
+    Examples
+    --------
+    The volume integral of their product:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> density = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
+    >>> potential = basis.to_sphere(torch.rand(basis.fft_size, dtype=torch.float64))
+    >>> mean = (basis.to_grid(potential) * basis.to_grid(density)[0]).mean()
+    >>> bool(torch.isclose(local_energy(basis, potential, density), mean * basis.volume))
+    True
+    """
     return basis.volume * (potential.conj() * density.sum(0)).real.sum()
 
 
 def core_energy(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
-    """Energy of the non-Coulomb part of the local potentials at G = 0 ("alpha Z"), 0-d, Hartree.
+    r"""Energy of the non-Coulomb part of the local potentials at G = 0 ("alpha Z").
 
+    .. math:: E = \frac{N}{\Omega} \sum_a \alpha_a
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Atoms and volume.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell.
+
+    References
+    ----------
     J. Ihm, A. Zunger, M. L. Cohen, J. Phys. C 12, 4409 (1979).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
+    >>> expected = 8 * 2 * pseudos["Si"].alpha / basis.volume
+    >>> bool(torch.isclose(core_energy(basis, pseudos), expected))
+    True
     """
     symbols = basis.crystal.symbols
     electrons = sum(pseudos[symbol].valence for symbol in symbols)

@@ -20,12 +20,26 @@ def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
     angular_momentum : int
         l, 0 to 3.
     q : Tensor
-        Vectors, (..., 3).
+        Vectors, (..., 3), 1/bohr.
 
     Returns
     -------
     Tensor
-        (2 l + 1, ...), normalised so that the squares of :math:`Y_{lm}` integrate to one.
+        (2 l + 1, ...), bohr^-l, normalised so that the squares of :math:`Y_{lm}` integrate to one.
+
+    Raises
+    ------
+    ValueError
+        If l is larger than 3.
+
+    Examples
+    --------
+    Unsoeld's theorem: their squares add up to (2 l + 1) / 4 pi in every direction.
+
+    >>> q = torch.nn.functional.normalize(torch.rand(5, 3, dtype=torch.float64), dim=1)
+    >>> sums = [solid_harmonics(l, q).square().sum(0) * 4.0 * torch.pi for l in range(4)]
+    >>> torch.stack(sums)[:, 0].round(decimals=9).tolist()
+    [1.0, 3.0, 5.0, 7.0]
     """
     x, y, z = q.unbind(-1)
     if angular_momentum == 0:
@@ -62,7 +76,32 @@ def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
 
 
 def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
-    """Coupling D between all projectors, block-diagonal (nproj, nproj), Hartree."""
+    """Coupling D between all projectors, in the order of `projectors`.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Gives the atoms.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+
+    Returns
+    -------
+    Tensor
+        Block-diagonal, (nproj, nproj), Hartree.
+
+    Examples
+    --------
+    Each of two silicon atoms has two s projectors and a p projector with three m:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
+    >>> coupling_matrix(basis, pseudos).shape
+    torch.Size([10, 10])
+    """
     blocks = []
     for symbol in basis.crystal.symbols:
         for channel in pseudos[symbol].channels:
@@ -136,6 +175,23 @@ def projectors(
         One for every species.
     ks : slice, optional
         Which k-points.
+
+    Returns
+    -------
+    Tensor
+        (nk, nproj, npw), complex, without unit.
+
+    Examples
+    --------
+    Those of GTH potentials are normalised in space, hence here, but for what the cutoff leaves out:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 20.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
+    >>> [round(x, 2) for x in projectors(basis, pseudos)[0, 2:5].norm(dim=-1).tolist()]
+    [1.0, 1.0, 1.0]
     """
 
     def form_factors(species: str, q2: Tensor) -> list[tuple[int, Tensor]]:
@@ -170,6 +226,21 @@ def nonlocal_energy(
     -------
     Tensor
         0-d, Hartree per cell.
+
+    Examples
+    --------
+    Only the two s projectors of either atom see a uniform orbital:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
+    >>> uniform = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :1]
+    >>> s, h = projectors(basis, pseudos)[0, :2, 0].real, pseudos["Si"].channels[0].coupling
+    >>> energy = nonlocal_energy(basis, pseudos, uniform, torch.ones(1, 1, 1))
+    >>> bool(torch.isclose(energy, 2 * s @ h @ s))
+    True
     """
     beta = projectors(basis, pseudos, ks)
     overlaps = orbitals[:, ks] @ beta.conj().transpose(-1, -2)  # (nspin, nk, nband, nproj)

@@ -33,7 +33,20 @@ def density_information(
     Returns
     -------
     ValGrad or SpinParam[ValGrad]
-        One channel gives a `ValGrad` of the total density, two give up and down.
+        One channel gives a `ValGrad` of the total density, two give up and down: values (nr,) in
+        bohr^-3 and, for a family above 1, gradients (3, nr) in bohr^-4.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.xc import get_xc
+    >>> density = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> density[0, 0] = 0.03  # uniform, bohr^-3
+    >>> seen = density_information(basis, get_xc("PBE"), density, core=None)
+    >>> round(float(seen.value.mean()), 9), float(seen.grad.abs().max())
+    (0.03, 0.0)
     """
     from deepchem_xc.xc import SpinParam, ValGrad
 
@@ -56,7 +69,38 @@ def xc_energy(
     density: Tensor,
     core: Tensor | None = None,
 ) -> Tensor:
-    """XC energy of a density (nspin, nG), a 0-d tensor in Hartree per cell."""
+    """XC energy of a density.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Grid and volume.
+    functional : XCFunctional
+        Any whose `family` is 1 or 2.
+    density : Tensor
+        Valence density, (nspin, nG), bohr^-3.
+    core : Tensor, optional
+        Core density that the functional sees too, (nG,), bohr^-3.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell.
+
+    Examples
+    --------
+    Dirac's exchange of a uniform gas, -3/4 (3/pi)^(1/3) n^(4/3) of energy per volume:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.xc import get_xc
+    >>> density = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> density[0, 0] = 0.03  # uniform, bohr^-3
+    >>> energy = xc_energy(basis, get_xc("lda_x"), density) / basis.volume
+    >>> print(f"{energy:.6f} {-0.75 * (3 / torch.pi) ** (1 / 3) * 0.03 ** (4 / 3):.6f}")
+    -0.006885 -0.006885
+    """
     information = density_information(basis, functional, density, core)
     energy_density = functional.get_edensityxc(information)
     return energy_density.sum() * (basis.volume / basis.ngrid)
@@ -74,12 +118,33 @@ def xc_potential(
     The derivative is taken by autograd through the whole expression, so the potential is exactly
     consistent with the energy on this grid, whatever the functional.
 
+    Parameters
+    ----------
+    basis, functional, density, core
+        As for `xc_energy`.
+    create_graph : bool, optional
+        Keep the graphs of both results, to the density and the functional's parameters.
+
     Returns
     -------
     energy : Tensor
-        0-d, Hartree.
+        0-d, Hartree per cell.
     potential : Tensor
         (nspin, nG), Hartree, symmetrised as the density is.
+
+    Examples
+    --------
+    Of a uniform gas exchange makes -(3 n / pi)^(1/3):
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.xc import get_xc
+    >>> density = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> density[0, 0] = 0.03  # uniform, bohr^-3
+    >>> _, potential = xc_potential(basis, get_xc("lda_x"), density)
+    >>> print(f"{potential[0, 0].real:.6f} {-((3 * 0.03 / torch.pi) ** (1 / 3)):.6f}")
+    -0.305983 -0.305983
     """
     with torch.enable_grad():
         variable = density if density.requires_grad else density.detach().requires_grad_()
