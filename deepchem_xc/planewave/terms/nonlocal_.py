@@ -236,10 +236,9 @@ def nonlocal_energy(
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
     >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
-    >>> uniform = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :1]
+    >>> uniform, one = torch.eye(1, basis.npw).to(torch.complex128)[None, None], torch.ones(1, 1, 1)
     >>> s, h = projectors(basis, pseudos)[0, :2, 0].real, pseudos["Si"].channels[0].coupling
-    >>> energy = nonlocal_energy(basis, pseudos, uniform, torch.ones(1, 1, 1))
-    >>> bool(torch.isclose(energy, 2 * s @ h @ s))
+    >>> bool(torch.isclose(nonlocal_energy(basis, pseudos, uniform, one), 2 * s @ h @ s))
     True
     """
     beta = projectors(basis, pseudos, ks)
