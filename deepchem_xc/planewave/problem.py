@@ -156,7 +156,7 @@ class KohnShamProblem:
         return total if total != 0.0 else None
 
     def _atomic_moments(self) -> list[float]:
-        """Initial moments; an atom cannot hold more than its open shell has electrons."""
+        """Initial moments; no atom holds more than can be unpaired in its open shell."""
         crystal = self.basis.crystal
         moments = []
         for symbol, m in zip(crystal.symbols, crystal.magnetic_moments or (), strict=False):

@@ -41,21 +41,21 @@ class PseudoAtom:
         Form factor of the valence density, equal to the number of electrons at q = 0.
     open_shell : RadialTransform
         Form factor of the density of one electron in the shell that carries a magnetic moment: of
-        the partly filled shells, or else all, the one of highest l.
+        the partly filled shells the one of highest l, or else the s shell.
     unpaired : float
-        Electrons in that shell, the largest moment to start from.
+        Electrons that can be unpaired in that shell, the largest moment to start from.
     states : tuple of (int, ndarray)
         For each angular momentum the occupied states' coefficients, (n, number of exponents), on
         r^l exp(-a r^2), lowest state first.
 
     Examples
     --------
-    Nickel's states are 3s and 4s, 3p and 3d, the last an open shell with eight electrons:
+    Nickel's states are 3s and 4s, 3p and 3d, the last an open shell with two unpaired electrons:
 
     >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
     >>> atom = load_pseudopotential("gth-pbe", "Ni").atom
     >>> [(l, len(coefficients)) for l, coefficients in atom.states], float(atom.unpaired)
-    ([(0, 2), (1, 1), (2, 1)], 8.0)
+    ([(0, 2), (1, 1), (2, 1)], 2.0)
     """
 
     density: RadialTransform
@@ -149,10 +149,12 @@ def solve_pseudo_atom(
         if moved < _TOLERANCE * total:
             shell *= total / (weights @ shell)
             density = RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
-            carrier = max(solvers, key=lambda s: (s.is_open, s.l))
+            # Of the partly filled shells f before d before p before s; an atom of closed shells can
+            # only be asked to open its s shell.
+            carrier = max(solvers, key=lambda s: (s.is_open, s.l if s.is_open else -s.l))
             moment = RadialTransform(0, r, weights, carrier.outermost[None] / (4.0 * math.pi))
             states = tuple((s.l, s.states) for s in solvers)
-            return PseudoAtom(density, moment, carrier.electrons, states)
+            return PseudoAtom(density, moment, carrier.unpaired, states)
     raise RuntimeError(
         f"the pseudo-atom with {total:g} electrons did not converge: {moved:.1e} electrons still "
         f"move after {_MAX_STEPS} steps"
@@ -175,10 +177,11 @@ class _Channel:
         degeneracy = 2 * (2 * l + 1)
         shells = math.ceil(count / degeneracy - 1e-9)
         self._occupations = np.full(shells, float(degeneracy))
-        self.electrons = count - degeneracy * (shells - 1)
-        self.is_open = self.electrons < degeneracy
+        outer = count - degeneracy * (shells - 1)
+        self.is_open = outer < degeneracy
+        self.unpaired = min(outer, degeneracy - outer) if self.is_open else min(outer, 2.0)
         self.outermost = np.zeros_like(r)
-        self._occupations[-1] = self.electrons
+        self._occupations[-1] = outer
         a = _EXPONENTS[:, None]
         gauss = np.exp(-a * r**2)
         # u = r R(r), scaled to about one so that the overlap matrix is well conditioned
