@@ -113,8 +113,8 @@ CASES = _table(
     Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
     Case(
         "Ni",
-        "GTH-GGA-q18",
-        ecut=3000,
+        "GTH-PBE-q18",
+        ecut=4500,
         kpts=(16, 16, 16),
         magmom=0.7,
         density=1e-4,
