@@ -29,7 +29,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 AL = Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8))
 CA = Case("Ca", "gth-pbe", ecut=1600, kpts=(4, 4, 4), density=1e-4)
-NI = Case("Ni", "GTH-GGA-q18", ecut=3000, kpts=(6, 6, 6), magmom=0.7, density=1e-4)
+NI = Case("Ni", "GTH-PBE-q18", ecut=4500, kpts=(6, 6, 6), magmom=0.7, density=1e-4)
 NI10 = replace(NI, pseudopotential="GTH-GGA-q10", ecut=2200)
 LAYER = Case("graphene", "gth-pbe", ecut=1400, kpts=(6, 6, 1), vacuum=7.0)
 

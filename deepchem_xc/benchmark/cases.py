@@ -127,7 +127,7 @@ CASES = _table(
 #: Settings of ``--quick``: enough to see that everything works, not to judge the numbers.
 QUICK_CASES = _table(
     Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8), density=1e-4),
-    Case("Ni", "GTH-GGA-q18", ecut=3000, kpts=(4, 4, 4), magmom=0.7, density=1e-4, a_limit=0.005),
+    Case("Ni", "GTH-PBE-q18", ecut=3000, kpts=(4, 4, 4), magmom=0.7, density=1e-4, a_limit=0.005),
     Case("Ca", "gth-pbe", ecut=1000, kpts=(5, 5, 5), density=1e-4),
     Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0, density=1e-4),
 )

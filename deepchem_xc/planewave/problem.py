@@ -149,8 +149,11 @@ class KohnShamProblem:
 
     @property
     def initial_moment(self) -> float | None:
-        """Moment to begin with, mu_B per cell: the fixed one, or the sum of the atoms' if any."""
-        if self.moment is not None or self.nspin == 1:
+        """Moment to begin with, mu_B per cell: the fixed one, or the sum of the atoms' if any.
+
+        Integer occupations choose their own moment among integers.
+        """
+        if self.moment is not None or self.nspin == 1 or self.smearing.width == 0.0:
             return self.moment
         total = sum(self._atomic_moments())
         return total if total != 0.0 else None

@@ -260,3 +260,11 @@ def test_derivative_of_the_free_energy_needs_no_response(name: str) -> None:
             energies.append(float(scf(bulk(name), moved, **options).free_energy))
         difference = (energies[0] - energies[1]) / (2.0 * step)
         assert float(gradient) == pytest.approx(difference, rel=1e-5)
+
+
+def test_integer_occupations_take_any_initial_moment() -> None:
+    """A start of 0.7 mu_B cannot be held by integers; oxygen ends with its two unpaired spins."""
+    oxygen = molecule("O2", vacuum=2.0, pbc=True)
+    oxygen.set_initial_magnetic_moments([0.4, 0.3])
+    result = scf(oxygen, "PBE", ecut=250.0, occupations={"name": "fixed"})
+    assert abs(float(result.magnetic_moment)) == pytest.approx(2.0, abs=1e-8)
