@@ -9,12 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
+from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-#: Volumes (areas, for a layer) in units of that of the reference's lattice constant.
-SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,6 @@ class Case:
         >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
         4.0400
         """
-        from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS
-
         crystal = replace(GPAW_SETTINGS[self.system], vacuum=self.vacuum, magmom=self.magmom)
         return crystal.atoms(scale)
 

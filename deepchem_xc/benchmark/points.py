@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from deepchem_xc.benchmark.cases import SCALES, Case
+from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.calculators.gpaw_reference import SCALES
 
 
 def compute_point(case: Case, scale: float, device: str | None = None) -> dict[str, Any]:

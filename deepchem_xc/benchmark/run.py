@@ -14,8 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from deepchem_xc.benchmark.cases import SCALES, Case
+from deepchem_xc.benchmark.cases import Case
 from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.calculators.gpaw_reference import SCALES
 
 # Name, case, scale.
 Task = tuple[str, Case, float]
