@@ -126,11 +126,6 @@ class Crystal:
         )
         return torch.stack(crosses) * (2 * math.pi / self.volume)
 
-    @property
-    def cartesian_positions(self) -> Tensor:
-        """Positions in bohr, shape (natom, 3)."""
-        return self.positions @ self.lattice
-
     def with_geometry(
         self, lattice: Tensor | None = None, positions: Tensor | None = None
     ) -> Crystal:

@@ -175,22 +175,6 @@ class AndersonMixer:
         self._inputs: list[Tensor] = []
         self._residuals: list[Tensor] = []
 
-    def residual_energy(self, residual: Tensor) -> float:
-        """Coulomb energy of a residual: the scale of the energy's error.
-
-        Parameters
-        ----------
-        residual : Tensor
-            Total density and magnetisation, (nspin, nG), bohr^-3.
-
-        Returns
-        -------
-        float
-            Hartree per cell.
-        """
-        norm = (self._metric * residual.abs().square()).sum()
-        return 0.5 * float(self.basis.volume * norm)
-
     def next_density(self, density: Tensor, output: Tensor, local_states: Tensor | None) -> Tensor:
         """Density to try next.
 
