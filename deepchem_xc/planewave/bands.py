@@ -18,6 +18,7 @@ from deepchem_xc.planewave.states import diagonalize
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
+    from ase.cell import Cell
     from ase.dft.kpoints import BandPath
     from ase.spectrum.band_structure import BandStructure
 
@@ -26,8 +27,10 @@ _TOGETHER = 8
 _MAXIMUM_SWEEPS = 40
 # With more k-points than this a bar shows how far it is.
 _LONG = 4 * _TOGETHER
-# Lengths (Angstrom) and angles (degrees) closer than this are the same.
-_SAME_CELL = 1e-5
+# A path's cell is that of the calculation if lengths, in units of themselves, and cosines of angles
+# agree to about this. ASE makes paths for the exact Bravais lattice within 2e-4 of a cell, such as
+# one read from a file with few digits.
+_SAME_CELL = 1e-3
 
 
 class DiagonalizationError(RuntimeError):
@@ -92,7 +95,9 @@ def eigenvalues_at(
         for some in points.split(_TOGETHER):
             weights = torch.full((len(some),), 1.0 / len(some), dtype=torch.float64)
             listed = KPoints(some, weights, SymmetryGroup.trivial())
-            basis = PlaneWaveBasis(crystal, old.ecut, listed, old.fft_size)
+            basis = PlaneWaveBasis(
+                crystal, old.ecut, listed, old.fft_size, ecut_smoothing=old.ecut_smoothing
+            )
             parts.append(_diagonalize(result, basis, nbands, tolerance))
             bar.update(len(some))
     return torch.cat(parts, dim=1)
@@ -141,7 +146,8 @@ def band_structure(
         Converged ground state.
     path : BandPath or str, optional
         From ``atoms.cell.bandpath(...)``, or special points such as ``"GXWKL"``; ASE's choice for
-        the cell by default.
+        the cell by default. Its points are reduced coordinates: a path for the same cell in another
+        orientation is the same path.
     npoints : int, optional
         Number of k-points, where `path` is not a `BandPath`.
     nbands, tolerance, progress : optional
@@ -155,7 +161,8 @@ def band_structure(
     Raises
     ------
     ValueError
-        If the path was made for another cell.
+        If the path was made for another cell: other lengths or angles, or the vectors in another
+        order.
 
     Examples
     --------
@@ -172,16 +179,29 @@ def band_structure(
     atoms = result.basis.crystal.to_ase()
     if isinstance(path, BandPath):
         band_path: Any = path
+        _check_cell(band_path, atoms.cell)
     else:
         band_path = atoms.cell.bandpath(path, npoints=npoints, pbc=atoms.pbc)
-    # ASE may turn the cell; reduced coordinates do not notice.
-    theirs, ours = band_path.cell.cellpar(), atoms.cell.cellpar()
-    if not np.allclose(theirs, ours, rtol=0.0, atol=_SAME_CELL):
-        raise ValueError(
-            f"the path belongs to a cell with lengths and angles {theirs.round(6).tolist()}, the "
-            f"calculation to one with {ours.round(6).tolist()} (Angstrom, degrees): make it with "
-            "atoms.cell.bandpath(...) of the atoms that were computed."
-        )
     energies = eigenvalues_at(result, band_path.kpts, nbands, tolerance, progress)
     reference = float(result.fermi_level.detach().mean()) * Hartree
     return BandStructure(band_path, energies.cpu().numpy() * Hartree, reference=reference)
+
+
+def _check_cell(path: BandPath, cell: Cell) -> None:
+    """Raise ValueError unless reduced coordinates of the path's cell are those of `cell`.
+
+    They are if all products of lattice vectors agree: the metric does not notice an orientation.
+    """
+    # The path of a layer has no vector where the layer is not periodic, and no k in that direction.
+    periodic = path.cell.mask()
+    theirs, ours = (
+        vectors[periodic] @ vectors[periodic].T for vectors in (path.cell.array, cell.array)
+    )
+    lengths = np.sqrt(np.diag(ours))
+    if np.abs((theirs - ours) / np.outer(lengths, lengths)).max(initial=0.0) > _SAME_CELL:
+        raise ValueError(
+            "the path belongs to a cell with lengths and angles "
+            f"{path.cell.cellpar().round(6).tolist()}, the calculation to one with "
+            f"{cell.cellpar().round(6).tolist()} (Angstrom, degrees): make it with "
+            "atoms.cell.bandpath(...) of the atoms that were computed."
+        )

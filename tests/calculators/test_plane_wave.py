@@ -19,6 +19,7 @@ from ase.io.jsonio import decode, encode
 from ase.optimize import BFGS
 from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import Bohr, Hartree
+from scipy.integrate import trapezoid
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import SCFConvergenceError, scf
@@ -189,7 +190,7 @@ def test_all_k_points_are_the_whole_mesh(spec: Any) -> None:
 
 def test_ase_makes_a_density_of_states_and_bands(computed: Atoms) -> None:
     dos = DOS(computed.calc, width=0.2, npts=801)
-    states = np.trapezoid(dos.get_dos(), dos.get_energies())
+    states = trapezoid(dos.get_dos(), dos.get_energies())
     assert states == pytest.approx(2 * computed.calc.get_number_of_bands(), rel=0.02)
     bands = computed.calc.band_structure("GX", npoints=3, nbands=4)
     assert bands.energies.shape == (1, 3, 4)

@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, graphene
 from ase.io.cube import read_cube_data
 from ase.units import Bohr, Hartree
+from scipy.integrate import trapezoid
+from scipy.spatial.transform import Rotation
 
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave import bands as bands_module
 from deepchem_xc.planewave.bands import DiagonalizationError, band_structure, eigenvalues_at
+from deepchem_xc.planewave.crystal import NonPeriodicWarning
 from deepchem_xc.planewave.cube import density_part, write_density_cube
 from deepchem_xc.planewave.dos import density_of_states
 
@@ -85,8 +89,62 @@ def test_silicon_has_its_bands(silicon: SCFResult) -> None:
 def test_named_points_make_a_path_and_foreign_cells_are_refused(silicon: SCFResult) -> None:
     bands = band_structure(silicon, "GX", npoints=3, nbands=1)
     assert bands.path.path == "GX" and bands.energies.shape == (1, 3, 1)
-    with pytest.raises(ValueError, match="the path belongs to a cell"):
-        band_structure(silicon, bulk("Si", a=5.5).cell.bandpath("GX", npoints=3))
+    primitive = bulk("Si").cell
+    others = {
+        "larger": bulk("Si", a=5.5).cell,
+        "its lengths, other angles": primitive.fromcellpar([*primitive.lengths(), 90, 90, 90]),
+        "its volume, sheared": primitive.new(primitive @ [[1, 0.01, 0], [0, 1, 0], [0, 0, 1]]),
+        "its lattice, other vectors": primitive.new([[1, 0, 0], [1, 1, 0], [0, 0, 1]] @ primitive),
+    }
+    for cell in others.values():
+        with pytest.raises(ValueError, match="the path belongs to a cell"):
+            band_structure(silicon, cell.bandpath("G", npoints=1))
+
+
+def test_a_path_is_the_same_in_any_orientation_of_the_cell() -> None:
+    """Orthorhombic, so that confusing two directions changes the energies."""
+    standard = Atoms("Li", cell=[2.6, 3.3, 4.1], pbc=True)
+    turned = standard.copy()
+    rotation = Rotation.from_rotvec([0.3, 0.5, -0.7]).as_matrix()
+    turned.set_cell(standard.cell @ rotation, scale_atoms=True)
+    assert np.abs(turned.cell - standard.cell).max() > 1.0
+    paths = [atoms.cell.bandpath("XGYSZ", npoints=7) for atoms in (standard, turned)]
+    energies = []
+    for atoms in (standard, turned):
+        result = scf(atoms, ecut=150.0, kpts=(2, 2, 1), convergence=TIGHT)
+        energies += [band_structure(result, path, nbands=3).energies for path in paths]
+    x, y = energies[0][0, 0], energies[0][0, 4]
+    assert np.abs(x - y).max() > 0.1
+    for other in energies[1:]:
+        np.testing.assert_allclose(other, energies[0], rtol=0.0, atol=1e-5)
+
+
+def test_a_cell_written_with_few_digits_gets_its_lattices_path() -> None:
+    """ASE makes the path for the exact lattice, which differs in the digits that were left out."""
+    lengths_and_angles = [3.8397, 3.8396, 3.8397, 60.0005, 60.0, 59.9997]
+    atoms = Atoms("Si2", cell=lengths_and_angles, scaled_positions=[[0] * 3, [0.25] * 3], pbc=True)
+    path = atoms.cell.bandpath("GX", npoints=2)
+    assert np.abs(path.cell.cellpar() - lengths_and_angles).max() > 1e-4
+    result = scf(atoms, ecut=100.0)
+    given, named = band_structure(result, path), band_structure(result, "GX", npoints=2)
+    np.testing.assert_allclose(given.energies, named.energies, rtol=0.0, atol=1e-7)
+
+
+def test_a_layer_has_a_path_in_its_plane() -> None:
+    layer = graphene(vacuum=2.5)
+    layer.pbc = (True, True, False)
+    with pytest.warns(NonPeriodicWarning):
+        result = scf(layer, ecut=200.0, kpts=(3, 3, 1))
+    # Points as they are for any hexagonal lattice; valence and conduction bands meet at K.
+    path = layer.cell.bandpath("KGM", npoints=5, pbc=layer.pbc)
+    assert not path.cell[2].any()
+    for bands in (band_structure(result, path), band_structure(result, "KGM", npoints=5)):
+        assert not bands.path.kpts[:, 2].any()
+        at_k, at_gamma = (
+            bands.energies[0, 0],
+            bands.energies[0, int(np.argmin(np.abs(path.kpts).sum(1)))],
+        )
+        assert at_k[4] - at_k[3] < 1e-3 < 1.0 < at_gamma[4] - at_gamma[3]
 
 
 def test_bands_that_do_not_converge_are_an_error(
@@ -107,9 +165,9 @@ def test_more_bands_than_plane_waves_or_none_are_refused(silicon: SCFResult) -> 
 def test_density_of_states_counts_states_and_electrons(silicon: SCFResult) -> None:
     dos = density_of_states(silicon, width=0.05, npoints=4001)
     nband = silicon.eigenvalues.shape[2]
-    assert np.trapezoid(dos.total, dos.energies) == pytest.approx(2 * nband, abs=1e-6)
+    assert trapezoid(dos.total, dos.energies) == pytest.approx(2 * nband, abs=1e-6)
     below = dos.energies < dos.fermi_level
-    electrons = np.trapezoid(dos.total[below], dos.energies[below])
+    electrons = trapezoid(dos.total[below], dos.energies[below])
     assert electrons == pytest.approx(8.0, abs=1e-4)
 
 
@@ -130,7 +188,7 @@ def test_a_mesh_of_its_own_for_the_density_of_states(silicon: SCFResult) -> None
     valence = own.energies < own.fermi_level
     np.testing.assert_allclose(again.total[valence], own.total[valence], atol=1e-6)
     finer = density_of_states(silicon, width=0.2, kpts=(4, 4, 4), nbands=4, npoints=2001)
-    assert np.trapezoid(finer.total, finer.energies) == pytest.approx(8.0, abs=1e-6)
+    assert trapezoid(finer.total, finer.energies) == pytest.approx(8.0, abs=1e-6)
     assert np.abs(np.interp(own.energies, finer.energies, finer.total) - own.total).max() > 0.1
 
 
