@@ -82,8 +82,8 @@ def system(
     ecut : float
         Hartree.
     **options
-        kmesh, kshift, occupations (name, width in Hartree), nband, moments (mu_B), fixed_moment,
-        xc, symmetry, note.
+        ecut_smoothing (Hartree), kmesh, kshift, occupations (name, width in Hartree), nband,
+        moments (mu_B), fixed_moment, xc, symmetry, note.
     """
     return {"lattice": lattice, "atoms": atoms, "pseudos": pseudos, "ecut": ecut, **options}
 
@@ -95,6 +95,16 @@ _TRICLINIC = [[7.1, 0.3, -0.4], [0.9, 7.8, 0.5], [-0.6, 1.1, 8.3]]
 _RUTILE = 0.3053
 
 SYSTEMS: dict[str, dict[str, Any]] = {
+    "Si_strained_smoothed_PBE_E10_k222": system(
+        [[0.1, 5.1, 5.15], [5.2, 0.0, 5.05], [5.1, 5.0, -0.1]],
+        [("Si", [0, 0, 0]), ("Si", [0.24, 0.26, 0.25])],
+        "Si.GTH-PBE-q4",
+        10.0,
+        ecut_smoothing=2.0,
+        kmesh=[2, 2, 2],
+        symmetry=False,
+        note="kinetic energy smoothed at the cutoff; strained; ABINIT without symmetry",
+    ),
     "NaCl_PBE_E25_k222": system(
         fcc(10.66),
         [("Na", [0, 0, 0]), ("Cl", _ROCKSALT)],
@@ -431,6 +441,7 @@ def write_input(spec: dict[str, Any], folder: Path, pseudo_folder: Path | None) 
         "typat " + " ".join(str(species.index(s) + 1) for s in symbols),
         f"xred\n{_rows([x for _, x in spec['atoms']])}",
         f"ecut {spec['ecut']}",
+        f"ecutsm {spec.get('ecut_smoothing', 0.0)}",
         "ngkpt " + " ".join(map(str, spec.get("kmesh", [1, 1, 1]))),
         "nshiftk 1",
         "shiftk " + " ".join(map(str, spec.get("kshift", [0, 0, 0]))),
@@ -508,6 +519,7 @@ def read_output(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         "xred": [[float(x) for x in position] for _, position in spec["atoms"]],
         "pseudo": spec["pseudos"].split(),
         "ecut_Ha": spec["ecut"],
+        "ecut_smoothing_Ha": spec.get("ecut_smoothing", 0.0),
         "kmesh": spec.get("kmesh", [1, 1, 1]),
         "kshift": spec.get("kshift", [0, 0, 0]),
         "occopt": OCCOPT[name],

@@ -29,6 +29,9 @@ Structure = Annotated[
     Path, typer.Argument(help="Structure file; anything that ASE reads.", show_default=False)
 ]
 Ecut = Annotated[float, typer.Option(help="Plane-wave cutoff, eV.", show_default=False)]
+EcutSmoothing = Annotated[
+    float, typer.Option(help="Kinetic energies rise within this below the cutoff, eV.")
+]
 Kpts = Annotated[
     str, typer.Option(help="k-points: a mesh (8x8x8) or a density in points per 1/Angstrom (5.0).")
 ]
@@ -234,6 +237,7 @@ def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "functional": options["xc"],
         "ecut": options["ecut"],
+        "ecut_smoothing": options["ecut_smoothing"],
         "kpts": parse_kpts(options["kpts"], options["gamma"]),
         "pseudopotentials": parse_by_element(options["pseudopotentials"], "pseudopotentials"),
         "occupations": occupations,

@@ -48,6 +48,7 @@ def scf(
     fix_moment: option.FixMoment = False,
     nbands: option.Nbands = None,
     maxiter: option.Maxiter = 100,
+    ecut_smoothing: option.EcutSmoothing = 0.0,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     output: option.Output = None,
@@ -82,6 +83,7 @@ def eos(
     fix_moment: option.FixMoment = False,
     nbands: option.Nbands = None,
     maxiter: option.Maxiter = 100,
+    ecut_smoothing: option.EcutSmoothing = 0.0,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     strain: Annotated[
@@ -129,6 +131,7 @@ def bands(
     fix_moment: option.FixMoment = False,
     nbands: option.Nbands = None,
     maxiter: option.Maxiter = 100,
+    ecut_smoothing: option.EcutSmoothing = 0.0,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     path: Annotated[

@@ -29,6 +29,8 @@ class Case:
         Plane-wave cutoff, eV.
     kpts
         Gamma-centred mesh.
+    ecut_smoothing
+        Width below the cutoff within which kinetic energies rise, eV.
     width
         Fermi-Dirac width, eV; GPAW's, since the lattice constant depends on it.
     magmom
@@ -49,6 +51,7 @@ class Case:
     width: float = 0.1
     magmom: float = 0.0
     vacuum: float | None = None
+    ecut_smoothing: float = 0.0
     density: float = 1e-5
     energy: float = 1e-6
     a_limit: float = 0.003

@@ -53,6 +53,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
         occupations={"name": "fermi-dirac", "width": case.width},
         convergence={"energy": case.energy, "density": case.density},
         fft_size=make_basis(largest, case.ecut).fft_size,
+        ecut_smoothing=case.ecut_smoothing,
         device=device,
     )
     point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}

@@ -84,6 +84,10 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         Real-space grid.
     symmetry : bool
         Use the symmetry of the atoms.
+    ecut_smoothing : float
+        Width below the cutoff within which kinetic energies rise without bound, eV. Energies then
+        change smoothly with the cell, at lower cutoffs: useful for equations of state and cell
+        relaxations. None (0) by default.
     device : optional
         ``"cuda"`` computes there.
     txt : None, "-", path or text file
@@ -121,6 +125,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         "nbands": None,
         "fft_size": None,
         "symmetry": True,
+        "ecut_smoothing": 0.0,
         "device": None,
         "txt": None,
     }
@@ -250,6 +255,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             fft_size=settings["fft_size"],
             symmetry=settings["symmetry"],
             device=settings["device"],
+            ecut_smoothing=settings["ecut_smoothing"],
         )
         problem = make_problem(
             basis,

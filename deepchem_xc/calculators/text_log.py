@@ -70,6 +70,9 @@ class TextLog:
         basis, smearing = problem.basis, problem.smearing
         moments = atoms.get_initial_magnetic_moments()
         mesh = "explicit list" if basis.kpoints.size is None else f"mesh {basis.kpoints.size}"
+        smoothing = ""
+        if basis.ecut_smoothing:
+            smoothing = f" (smoothed over {basis.ecut_smoothing * Hartree:.2f} eV)"
         grid = " x ".join(str(n) for n in basis.fft_size)
         width = f", width {smearing.width * Hartree:g} eV" if smearing.width else ""
         fixed = "" if problem.moment is None else f", moment fixed at {problem.moment:g} mu_B"
@@ -93,7 +96,7 @@ class TextLog:
                 f"pseudopotential  {symbol}: {pseudo.name}, {pseudo.valence:g} electrons"
                 for symbol, pseudo in sorted(problem.pseudopotentials.items())
             ),
-            f"plane waves      {basis.ecut * Hartree:.2f} eV, "
+            f"plane waves      {basis.ecut * Hartree:.2f} eV{smoothing}, "
             f"{min(basis.npw_per_k)} to {max(basis.npw_per_k)}; grid {grid}",
             f"k-points         {mesh}, {basis.nk} irreducible, "
             f"{len(basis.kpoints.symmetry)} symmetry operations",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.cutoff import smooth_kinetic
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.symmetry import DensitySymmetrizer
 
@@ -50,6 +51,9 @@ class PlaneWaveBasis:
         Reduce the k-points by the crystal's symmetry (ignored where `kpoints` is a `KPoints`).
     device : torch.device or str, optional
         Where the tensors live; the crystal's device by default.
+    ecut_smoothing : float, optional
+        Kinetic energies rise without bound within this below the cutoff, Hartree: energies then
+        change smoothly with the lattice at a fixed cutoff (`smooth_kinetic`). 0, none, by default.
 
     Attributes
     ----------
@@ -79,6 +83,7 @@ class PlaneWaveBasis:
         fft_size: Sequence[int] | None = None,
         symmetry: bool = True,
         device: torch.device | str | None = None,
+        ecut_smoothing: float = 0.0,
     ) -> None:
         if not np.isfinite(ecut) or ecut < _MINIMUM_ECUT:
             raise ValueError(
@@ -86,8 +91,14 @@ class PlaneWaveBasis:
                 f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * 27.2114:.0f} eV); 15 to 50 Ha is "
                 "usual for norm-conserving pseudopotentials."
             )
+        if not 0.0 <= ecut_smoothing < ecut:
+            raise ValueError(
+                f"ecut_smoothing = {ecut_smoothing} Ha is not usable with ecut = {ecut} Ha: it must "
+                "lie between 0 (none) and the cutoff; a tenth of the cutoff is usual."
+            )
         self.crystal = crystal if device is None else crystal.to(device)
         self.ecut = float(ecut)
+        self.ecut_smoothing = float(ecut_smoothing)
         self.kpoints = make_kpoints(kpoints, crystal, symmetry=symmetry)
         self.device = self.crystal.lattice.device
         lattice = self.crystal.lattice.detach().cpu().numpy()
@@ -171,8 +182,9 @@ class PlaneWaveBasis:
 
     @cached_property
     def kinetic(self) -> Tensor:
-        """Kinetic energies |k + G|^2 / 2, (nk, npw), Hartree; meaningless in the padding."""
-        return 0.5 * self.orbital_q.square().sum(-1)
+        """Kinetic energies |k + G|^2 / 2, smoothed, (nk, npw), Hartree; no meaning in the padding."""
+        energies = 0.5 * self.orbital_q.square().sum(-1)
+        return smooth_kinetic(energies, self.ecut, self.ecut_smoothing)
 
     def with_geometry(
         self, lattice: Tensor | None = None, positions: Tensor | None = None

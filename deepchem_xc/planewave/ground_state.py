@@ -32,6 +32,7 @@ def scf(
     fft_size: Sequence[int] | None = None,
     symmetry: bool | None = None,
     device: torch.device | str | None = None,
+    ecut_smoothing: float | None = None,
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
 ) -> SCFResult:
@@ -42,7 +43,7 @@ def scf(
     target : ase.Atoms, pymatgen Structure, Crystal or PlaneWaveBasis
         With a structure, `ecut`, the width of `occupations` and the energies of `convergence` are
         in eV, as in `PlaneWaveDFT`. With a basis they are in Hartree, and `ecut`, `kpts`,
-        `fft_size`, `symmetry` and `device` are the basis's.
+        `fft_size`, `symmetry`, `device` and `ecut_smoothing` are the basis's.
     functional : str or XCFunctional, optional
         A name (``"PBE"``), libxc identifiers (``"gga_x_pbe+gga_c_pbe"``) or a functional.
     ecut : float
@@ -68,6 +69,9 @@ def scf(
         Use the crystal's symmetry (default) or none.
     device : optional
         ``"cuda"`` runs everything there.
+    ecut_smoothing : float, optional
+        Width below the cutoff within which kinetic energies rise without bound, eV: makes curves
+        of energy against volume smooth at lower cutoffs (`smooth_kinetic`); none by default.
     start : SCFResult or Restart, optional
         Start from this result's density and orbitals; its cell, positions and cutoff may differ.
     callback : callable, optional
@@ -104,6 +108,7 @@ def scf(
                 "fft_size": fft_size,
                 "symmetry": symmetry,
                 "device": device,
+                "ecut_smoothing": ecut_smoothing,
             }.items()
             if value is not None
         }
@@ -118,6 +123,7 @@ def scf(
             fft_size=fft_size,
             symmetry=True if symmetry is None else symmetry,
             device=device,
+            ecut_smoothing=ecut_smoothing or 0.0,
         )
         unit = 1.0 / Hartree
     problem = make_problem(basis, functional, pseudopotentials, occupations, spinpol, unit)

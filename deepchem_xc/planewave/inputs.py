@@ -29,15 +29,22 @@ def make_basis(
     fft_size: Sequence[int] | None = None,
     symmetry: bool = True,
     device: torch.device | str | None = None,
+    ecut_smoothing: float = 0.0,
 ) -> PlaneWaveBasis:
-    """Plane waves for ASE Atoms, a pymatgen Structure or a `Crystal`; `ecut` in eV."""
+    """Plane waves for ASE Atoms, a pymatgen Structure or a `Crystal`; energies in eV."""
     if ecut is None:
         raise ValueError(
             "ecut is missing: give the plane-wave cutoff in eV, for example ecut=540.0. What is "
             "enough depends on the pseudopotentials; docs/convergence.md shows how to find out."
         )
     return PlaneWaveBasis(
-        as_crystal(atoms), ecut / Hartree, kpts, fft_size=fft_size, symmetry=symmetry, device=device
+        as_crystal(atoms),
+        ecut / Hartree,
+        kpts,
+        fft_size=fft_size,
+        symmetry=symmetry,
+        device=device,
+        ecut_smoothing=ecut_smoothing / Hartree,
     )
 
 

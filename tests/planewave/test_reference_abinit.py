@@ -85,6 +85,7 @@ def make_basis(entry: dict[str, Any], same_grid: bool = True) -> PlaneWaveBasis:
         mesh,
         fft_size=entry["ngfft"] if same_grid else None,
         symmetry=not without,
+        ecut_smoothing=entry.get("ecut_smoothing_Ha", 0.0),
     )
 
 
@@ -224,6 +225,7 @@ def test_psp8_crystals_agree_with_abinit(
 
 COPIED = ("Si_PBE_E20_k444", "Al_PBE_E20_k888_FD0.01", "Si_LDA_E20_k444")
 MORE = (
+    "Si_strained_smoothed_PBE_E10_k222",
     "Si_disp_PBE_E10_k222",
     "H2_PBE_E12_box6",
     "Al_PBE_E10_k444_FD0.01",

@@ -1,0 +1,46 @@
+"""Kinetic energies that rise without bound at the cutoff, so that energies do not jump there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Closest approach to the cutoff, in units of the smoothing's width: keeps the kinetic energy finite
+# (3e5 times its value), and what a plane wave holds there is negligible.
+_CLOSEST = 1e-3
+
+
+def smooth_kinetic(kinetic: Tensor, ecut: float, width: float) -> Tensor:
+    r"""Kinetic energies, raised smoothly to infinity within `width` below the cutoff.
+
+    At a fixed cutoff the number of plane waves jumps with the cell's size, and the energy with it.
+    Here plane waves come in with an infinite kinetic energy instead, and curves are smooth:
+
+    .. math:: T \to T / [x^2 (3 + x - 6 x^2 + 3 x^3)], \quad x = (E_{cut} - T) / width < 1
+
+    with a continuous second derivative (M. Bernasconi et al., J. Phys. Chem. Solids 56, 501
+    (1995), in the form that ABINIT's `ecutsm` has).
+
+    Parameters
+    ----------
+    kinetic : Tensor
+        |k + G|^2 / 2, Hartree.
+    ecut : float
+        Cutoff, Hartree.
+    width : float
+        Smoothing below the cutoff, Hartree; 0 leaves the energies as they are.
+
+    Returns
+    -------
+    Tensor
+        Hartree, differentiable.
+
+    Examples
+    --------
+    >>> smooth_kinetic(torch.tensor([1.0, 8.0, 9.0], dtype=torch.float64), 10.0, 2.0)
+    tensor([ 1.0000,  8.0000, 15.1579], dtype=torch.float64)
+    """
+    if width == 0.0:
+        return kinetic
+    x = ((ecut - kinetic) / width).clamp(_CLOSEST, 1.0)
+    return kinetic / (x.square() * (3.0 + x * (1.0 + x * (3.0 * x - 6.0))))
