@@ -26,9 +26,11 @@ def load_pseudopotentials(
     Parameters
     ----------
     spec : str, path, Pseudopotential or mapping
-        A family ("gth-pbe"), a name ("GTH-PBE-q4") or a file for all of `symbols`, or a mapping
-        from chemical symbols to those. The mapping's key "default" holds what the elements that
-        it does not name get ("gth-pbe" without that key is not assumed).
+        Either one source for all of `symbols`: a family ("gth-pbe"), a name ("GTH-PBE-q4"), a file
+        or an object. Or a mapping from chemical symbols to sources, each element its own. In a
+        mapping the key "default" is not an element: its source, as a rule a family, is for all
+        elements that the mapping does not name. Without that key every element has to be named;
+        no family is assumed.
     symbols : iterable of str
         Chemical symbols; repetitions are allowed.
 
@@ -51,8 +53,19 @@ def load_pseudopotentials(
     >>> potentials = load_pseudopotentials("gth-pbe", ["Mg", "O", "O"])
     >>> {symbol: p.name for symbol, p in potentials.items()}
     {'Mg': 'GTH-PBE-q10', 'O': 'GTH-PBE-q6'}
-    >>> load_pseudopotentials({"Ni": "GTH-GGA-q10", "default": "gth-pbe"}, ["Ni", "Al"])["Al"].name
-    'GTH-PBE-q3'
+
+    Nickel by name, all other elements from a family:
+
+    >>> spec = {"Ni": "GTH-GGA-q10", "default": "gth-pbe"}
+    >>> potentials = load_pseudopotentials(spec, ["Ni", "Al", "O"])
+    >>> {symbol: p.name for symbol, p in potentials.items()}
+    {'Ni': 'GTH-GGA-q10', 'Al': 'GTH-PBE-q3', 'O': 'GTH-PBE-q6'}
+
+    Without "default" the other elements are missing:
+
+    >>> load_pseudopotentials({"Ni": "GTH-GGA-q10"}, ["Ni", "Al"])
+    Traceback (most recent call last):
+    ValueError: pseudopotentials {'Ni': 'GTH-GGA-q10'} name nothing for Al: add 'Al' or ...
     """
     wanted = list(dict.fromkeys(symbols))
     if not isinstance(spec, Mapping):

@@ -38,6 +38,18 @@ def test_a_mapping_with_names_files_objects_and_a_default(psp8_text, write) -> N
     assert load_pseudopotential(str(path), "Si").alpha == loaded["Si"].alpha
 
 
+def test_default_is_for_the_elements_that_are_not_named_and_for_no_others() -> None:
+    spec = {"Ni": "GTH-GGA-q10", "default": "gth-pade"}
+    loaded = load_pseudopotentials(spec, ["Ni", "Al"])
+    assert {symbol: p.name for symbol, p in loaded.items()} == {
+        "Ni": "GTH-GGA-q10",
+        "Al": "GTH-PADE-q3",
+    }
+    del spec["default"]
+    with pytest.raises(ValueError, match="add 'Al' or a 'default' family"):
+        load_pseudopotentials(spec, ["Ni", "Al"])
+
+
 @pytest.mark.parametrize(
     "spec, message",
     [
