@@ -8,6 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.electron_count import (
+    TooFewBandsError,
+    check_bands,
+    check_electrons,
+    whole_states,
+)
 from deepchem_xc.planewave.fermi_level import COUNT_TOLERANCE, find_fermi_level
 from deepchem_xc.planewave.smearing import (
     SMEARINGS,
@@ -34,10 +40,6 @@ __all__ = [
     "make_smearing",
     "occupy",
 ]
-
-
-class TooFewBandsError(ValueError):
-    """The bands cannot hold the electrons, or the highest one is not empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +129,10 @@ def occupy(
     >>> abs(occupied.fermi_level) < 1e-9, round(float(occupied.numbers.sum()), 9)
     (True, 4.0)
     """
-    _check_input(eigenvalues, weights, nelectrons, magnetic_moment)
-    nspin = eigenvalues.shape[0]
+    _check_input(eigenvalues, weights)
+    nspin, _, nband = eigenvalues.shape
+    check_electrons(nelectrons, nspin, smearing, magnetic_moment)
+    check_bands(nband, nelectrons, nspin, smearing, magnetic_moment)
     weights = weights.to(eigenvalues)
     if isinstance(smearing, FixedOccupations):
         numbers, fermi_level = _fill(eigenvalues.detach(), nelectrons, magnetic_moment)
@@ -168,7 +172,7 @@ def check_enough_bands(occupations: Occupations, tolerance: float = 1e-4) -> Non
     >>> check_enough_bands(occupy(flat, torch.ones(1), 2.0, make_smearing(
     ...     {"name": "fermi-dirac", "width": 0.01})))
     Traceback (most recent call last):
-    deepchem_xc.planewave.occupations.TooFewBandsError: the highest of 2 bands is occupied ...
+    deepchem_xc.planewave.electron_count.TooFewBandsError: the highest of 2 bands is occupied ...
     """
     if isinstance(occupations.smearing, FixedOccupations):
         return
@@ -184,42 +188,17 @@ def check_enough_bands(occupations: Occupations, tolerance: float = 1e-4) -> Non
         )
 
 
-def _check_input(
-    eigenvalues: Tensor, weights: Tensor, nelectrons: float, magnetic_moment: float | None
-) -> None:
+def _check_input(eigenvalues: Tensor, weights: Tensor) -> None:
     if eigenvalues.ndim != 3 or eigenvalues.shape[0] not in (1, 2):
         raise ValueError(
             "eigenvalues must have shape (nspin, nk, nband) with nspin 1 or 2, got "
             f"{tuple(eigenvalues.shape)}."
         )
-    nspin, nk, nband = eigenvalues.shape
+    nk = eigenvalues.shape[1]
     if weights.shape != (nk,):
         raise ValueError(f"weights must have shape ({nk},), got {tuple(weights.shape)}.")
     if not bool(torch.isfinite(eigenvalues.detach()).all()):
         raise ValueError("the eigenvalues contain NaN or infinite numbers.")
-    if not (math.isfinite(nelectrons) and nelectrons > 0):
-        raise ValueError(f"the number of electrons must be positive, got {nelectrons}.")
-    if nelectrons > 2 * nband + 1e-9:
-        raise TooFewBandsError(
-            f"{nband} bands hold at most {2 * nband} electrons, not {nelectrons:g}. Raise nbands "
-            f"to at least {math.ceil(nelectrons / 2)} (more with a smearing or a moment)."
-        )
-    if magnetic_moment is not None:
-        if nspin != 2:
-            raise ValueError(
-                f"a fixed magnetic moment ({magnetic_moment} mu_B) needs two spin channels; run "
-                "the calculation spin-polarised."
-            )
-        if not abs(magnetic_moment) <= nelectrons:
-            raise ValueError(
-                f"{nelectrons:g} electrons cannot make a magnetic moment of {magnetic_moment} mu_B."
-            )
-
-
-def _integer(value: float, message: str) -> int:
-    if abs(value - round(value)) > 1e-9:
-        raise ValueError(message)
-    return round(value)
 
 
 def _fill(
@@ -227,38 +206,20 @@ def _fill(
 ) -> tuple[Tensor, float | tuple[float, float]]:
     """Integer occupations of the lowest states at every k-point."""
     nspin, nk, nband = eigenvalues.shape
-    use_smearing = " Use a smearing, for example occupations={'name': 'fermi-dirac', 'width': ...}"
+    counts = whole_states(nelectrons, nspin, magnetic_moment)
     if nspin == 1:
-        pairs = _integer(
-            nelectrons / 2,
-            f"{nelectrons:g} electrons cannot fill whole bands without spin."
-            + use_smearing
-            + ", or two spin channels (spinpol=True).",
-        )
-        numbers = 2.0 * _lowest(eigenvalues, pairs)
+        numbers = 2.0 * _lowest(eigenvalues, counts[0])
         return numbers, _highest_occupied(eigenvalues, numbers)
     if magnetic_moment is None:
-        count = _integer(
-            nelectrons, f"{nelectrons:g} electrons cannot fill whole states." + use_smearing + "."
-        )
         merged = eigenvalues.transpose(0, 1).reshape(1, nk, nspin * nband)
-        numbers = _lowest(merged, count).reshape(nk, nspin, nband).transpose(0, 1)
+        numbers = _lowest(merged, counts[0]).reshape(nk, nspin, nband).transpose(0, 1)
         return numbers, _highest_occupied(eigenvalues, numbers)
-    channels, levels = [], []
-    for channel, sign in zip(eigenvalues, (1, -1), strict=True):
-        count = _integer(
-            (nelectrons + sign * magnetic_moment) / 2,
-            f"{nelectrons:g} electrons with a moment of {magnetic_moment:g} mu_B leave a fraction "
-            "of an electron in each channel." + use_smearing + ", or another moment.",
-        )
-        if count > nband:
-            raise TooFewBandsError(
-                f"{nband} bands cannot hold {count} electrons of one spin (moment "
-                f"{magnetic_moment:g} mu_B). Raise nbands to at least {count}."
-            )
-        channels.append(_lowest(channel[None], count))
-        levels.append(_highest_occupied(channel[None], channels[-1]))
-    return torch.cat(channels), (levels[0], levels[1])
+    channels = [_lowest(channel[None], n) for channel, n in zip(eigenvalues, counts, strict=True)]
+    up, down = (
+        _highest_occupied(channel[None], numbers)
+        for channel, numbers in zip(eigenvalues, channels, strict=True)
+    )
+    return torch.cat(channels), (up, down)
 
 
 def _lowest(eigenvalues: Tensor, count: int) -> Tensor:
@@ -275,15 +236,9 @@ def _smear(
     eigenvalues: Tensor, weights: Tensor, nstates: float, smearing: Smearing
 ) -> tuple[float, Tensor, Tensor]:
     """Fermi level, occupations in [0, 1] and -TS of `nstates` filled states per cell."""
-    nspin, _, nband = eigenvalues.shape
     if nstates < COUNT_TOLERANCE:  # an empty channel
         zeros = torch.zeros_like(eigenvalues)
         return -math.inf, zeros, zeros.sum()
-    if nstates >= nspin * nband - 1e-9:
-        raise TooFewBandsError(
-            f"{smearing.name} smearing needs empty bands: {nstates:g} of {nspin * nband} states "
-            f"would be occupied. Raise nbands to at least {nband + max(2, nband // 5)}."
-        )
     levels = eigenvalues.detach()
     # Every occupied energy weighs the same as its k-point; the order of states is immaterial.
     state_weights = weights[None, :, None].expand_as(levels).reshape(-1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.electron_count import check_electrons
 from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
 from deepchem_xc.planewave.inversion import RealGauge, inversion_centre
 from deepchem_xc.planewave.occupations import Smearing
@@ -45,6 +46,12 @@ class KohnShamProblem:
     moment : float or None
         Total magnetic moment to hold fixed, mu_B per cell; None lets it relax.
 
+    Raises
+    ------
+    ValueError
+        If the electrons cannot be placed: an odd number without spin or smearing, or a moment that
+        they cannot make.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -63,6 +70,9 @@ class KohnShamProblem:
     smearing: Smearing
     nspin: int = 1
     moment: float | None = None
+
+    def __post_init__(self) -> None:
+        check_electrons(self.nelectrons, self.nspin, self.smearing, self.moment)
 
     @cached_property
     def nelectrons(self) -> float:

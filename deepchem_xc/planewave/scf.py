@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.electron_count import check_bands
 from deepchem_xc.planewave.hamiltonian import density_from_orbitals, density_from_real_orbitals
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
@@ -158,16 +159,17 @@ def solve(
             f"{nbands} bands do not fit into {min(basis.npw_per_k)} plane waves: raise ecut "
             f"(now {basis.ecut} Ha) or ask for fewer bands."
         )
+    given = density is not None
+    # A rough start can lose a magnet's moment, and the loop would settle there: hold it at first.
+    moment = problem.moment if given else problem.initial_moment
+    check_bands(nbands, problem.nelectrons, problem.nspin, problem.smearing, moment)
     if orbitals is not None and orbitals.shape[2] != nbands:
         orbitals = change_bands(basis, orbitals, nbands)
-    given = density is not None
     density = problem.atomic_density() if density is None else density
     mixer = AndersonMixer(basis, problem.nelectrons)
     history: list[dict[str, float]] = []
     error, previous = 0.1 * _EFFORT, torch.inf
     importance = None
-    # A rough start can lose a magnet's moment, and the loop would settle there: hold it at first.
-    moment = problem.moment if given else problem.initial_moment
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)

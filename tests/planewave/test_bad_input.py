@@ -12,7 +12,9 @@ from ase.build import bulk, molecule
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.crystal import NonPeriodicWarning
+from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.occupations import TooFewBandsError
+from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.scf import SCFConvergenceError
 
 SILICON = bulk("Si")
@@ -185,6 +187,57 @@ def test_a_fixed_moment_the_electrons_cannot_make() -> None:
     atoms = changed(initial_magnetic_moments=[6.0, 6.0])
     with pytest.raises(ValueError, match="8 electrons cannot make a magnetic moment of 12"):
         run(atoms, occupations={"name": "fermi-dirac", "width": 0.1, "fixmagmom": True})
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], float, str]] = {
+    "odd electrons without spin": ({"name": "fixed"}, 0.0, "3 electrons cannot fill whole bands"),
+    "half an electron a channel": (
+        {"name": "fixed", "fixmagmom": True},
+        2.0,
+        "3 electrons with a moment of 2 mu_B leave a fraction",
+    ),
+    "more unpaired electrons than there are": (
+        {"name": "gaussian", "width": 0.1, "fixmagmom": True},
+        4.0,
+        "3 electrons cannot make a magnetic moment of 4",
+    ),
+}
+
+
+@pytest.mark.parametrize(("occupations", "moment", "message"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_impossible_occupations_are_refused_when_the_problem_is_made(
+    occupations: dict[str, Any], moment: float, message: str
+) -> None:
+    atoms = bulk("Al")
+    atoms.set_initial_magnetic_moments([moment])
+    basis = PlaneWaveBasis(Crystal.from_ase(atoms), 4.0, (1, 1, 1))
+    with pytest.raises(ValueError, match=message):
+        make_problem(basis, "PBE", "gth-pbe", occupations)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"occupations": o, "moment": m} for o, m, _ in IMPOSSIBLE.values()),
+        {"nbands": 1},
+        {"nbands": 2, "occupations": {"name": "fixed", "fixmagmom": True}, "moment": 3.0},
+        {"nbands": 3, "occupations": {"name": "gaussian", "width": 0.1, "fixmagmom": True}}
+        | {"moment": 3.0},
+    ],
+    ids=[*IMPOSSIBLE, "too few bands", "too few for one spin", "no empty band of one spin"],
+)
+def test_nothing_is_computed_for_electrons_that_cannot_be_placed(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed(*_: Any, **__: Any) -> Any:
+        pytest.fail("something was computed")
+
+    for name in ("atomic_density", "effective_potential", "hamiltonian"):
+        monkeypatch.setattr(KohnShamProblem, name, computed)
+    atoms = bulk("Al")
+    atoms.set_initial_magnetic_moments([options.pop("moment", 0.0)])
+    with pytest.raises(ValueError, match="electrons|empty bands"):
+        run(atoms, callback=computed, **options)
 
 
 def test_options_that_belong_to_a_basis_given_by_hand() -> None:
