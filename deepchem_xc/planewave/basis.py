@@ -93,8 +93,8 @@ class PlaneWaveBasis:
             )
         if not 0.0 <= ecut_smoothing < ecut:
             raise ValueError(
-                f"ecut_smoothing = {ecut_smoothing} Ha is not usable with ecut = {ecut} Ha: it must "
-                "lie between 0 (none) and the cutoff; a tenth of the cutoff is usual."
+                f"ecut_smoothing = {ecut_smoothing} Ha is not usable with ecut = {ecut} Ha: it "
+                "must lie between 0 (none) and the cutoff; a tenth of the cutoff is usual."
             )
         self.crystal = crystal if device is None else crystal.to(device)
         self.ecut = float(ecut)
@@ -182,7 +182,7 @@ class PlaneWaveBasis:
 
     @cached_property
     def kinetic(self) -> Tensor:
-        """Kinetic energies |k + G|^2 / 2, smoothed, (nk, npw), Hartree; no meaning in the padding."""
+        """Kinetic energies, smoothed, (nk, npw), Hartree; meaningless in the padding."""
         energies = 0.5 * self.orbital_q.square().sum(-1)
         return smooth_kinetic(energies, self.ecut, self.ecut_smoothing)
 

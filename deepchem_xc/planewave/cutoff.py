@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 # Closest approach to the cutoff, in units of the smoothing's width: keeps the kinetic energy finite
@@ -37,6 +36,7 @@ def smooth_kinetic(kinetic: Tensor, ecut: float, width: float) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> smooth_kinetic(torch.tensor([1.0, 8.0, 9.0], dtype=torch.float64), 10.0, 2.0)
     tensor([ 1.0000,  8.0000, 15.1579], dtype=torch.float64)
     """
