@@ -246,10 +246,10 @@ def test_symmetry_makes_the_forces_of_diamond_vanish() -> None:
 
 
 def test_forces_from_symmetry_reduced_kpoints_are_the_slope_too() -> None:
-    """Along [111], the direction that keeps the operations of the displaced crystal."""
+    """Both atoms along [111], which keeps the operations of the crystal and its centre."""
 
     def solved(along: float) -> SCFResult:
-        reduced = torch.tensor([[0.02 + along] * 3, [0.25] * 3], dtype=torch.float64)
+        reduced = torch.tensor([[0.02 + along] * 3, [0.25 - along] * 3], dtype=torch.float64)
         basis = PlaneWaveBasis(
             Crystal(fcc(10.26), ("Si", "Si"), reduced), 5.0, {"size": (2, 2, 2), "gamma": True}
         )
@@ -257,8 +257,10 @@ def test_forces_from_symmetry_reduced_kpoints_are_the_slope_too() -> None:
         return solve(make_problem(basis, "PBE", "gth-pbe", FIXED), TIGHT)
 
     # All three reduced coordinates by x: along the sum of the lattice vectors.
-    expected = -float(solved(0.0).forces[0] @ fcc(10.26).sum(0))
-    length = float(torch.linalg.vector_norm(fcc(10.26).sum(0)))
+    diagonal = fcc(10.26).sum(0)
+    forces = solved(0.0).forces
+    expected = float((forces[1] - forces[0]) @ diagonal)
+    length = float(torch.linalg.vector_norm(diagonal))
     found = slope(lambda x: float(solved(x).free_energy), DISPLACEMENT / length)
     assert found == pytest.approx(expected, rel=AGREEMENT, abs=0.0)
 
