@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ase.units import Hartree
 from typer.testing import CliRunner, Result
 
 from deepchem_xc.benchmark import CASES, Case
-from deepchem_xc.calculators.gpaw_reference import load_gpaw_eos
+from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, load_gpaw_eos
 from deepchem_xc.cli import app
 from deepchem_xc.planewave import scf
 from deepchem_xc.planewave.eos import fit_equation_of_state
@@ -277,12 +278,48 @@ def test_benchmark_live_gpaw_takes_the_reference_from_a_run(
             on_point("Al", point)
         return results
 
+    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.find_spec", lambda name: True)
     monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.run_gpaw_eos", run_gpaw_eos)
     arguments = ("benchmark", "--systems", "al", "--jobs", "1", "-o", tmp_path, "--live-gpaw")
     run = call(*arguments)
     assert run.exit_code == 0, run.stderr
     assert "-50.00 % !" in run.stdout
+    assert "computed here (--live-gpaw)" in run.stdout
+    assert "computed here (--live-gpaw)" in (tmp_path / "benchmark.md").read_text()
     assert json.loads((tmp_path / "benchmark.json").read_text())["live_gpaw"] is True
+
+
+@pytest.mark.gpaw
+@pytest.mark.usefixtures("gpaws_own_points")
+def test_benchmark_live_gpaw_shows_what_gpaw_computes(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GPAW itself, with settings so coarse that its lattice constant is visibly another."""
+    coarse = replace(GPAW_SETTINGS["Al"], ecut=250, kpts=(3, 3, 3), gpts=(12, 12, 12))
+    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.GPAW_SETTINGS", {"Al": coarse})
+    run = call("benchmark", "--systems", "al", "--jobs", "1", "-o", tmp_path, "--live-gpaw")
+    assert run.exit_code == 0, run.stderr
+    live, stored = (load_gpaw_eos(path)["Al"] for path in (tmp_path / "gpaw_eos.json", None))
+    cells = [cell.strip() for cell in run.stdout.splitlines()[2].split("|")[1:-1]]
+    assert cells[1] == f"{stored['fit']['energy']['a']:.4f}"  # in the place of our own
+    assert cells[2] == f"{live['fit']['energy']['a']:.4f}" != cells[1]
+    assert cells[5] == f"{live['fit']['energy']['bulk_modulus']:.1f}" != cells[4]
+    content = json.loads((tmp_path / "benchmark.json").read_text())
+    assert content["systems"]["Al"]["gpaw"]["energies"] == [p["energy"] for p in live["points"]]
+    assert content["gpaw_seconds"] > 0
+
+
+def test_benchmark_live_gpaw_without_gpaw_is_refused_before_anything_is_computed(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed(*_: Any) -> Any:
+        raise AssertionError("a point was computed")
+
+    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.find_spec", lambda name: None)
+    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", computed)
+    run = call("benchmark", "--systems", "al", "--jobs", "1", "-o", tmp_path, "--live-gpaw")
+    assert run.exit_code == 1
+    assert "make gpaw" in run.stderr and "was computed" not in run.stderr
 
 
 def test_benchmark_with_failed_points_is_an_error(

@@ -146,7 +146,9 @@ _HEADER = (
 )
 
 
-def format_table(comparisons: Sequence[Comparison], quick: bool = False) -> str:
+def format_table(
+    comparisons: Sequence[Comparison], quick: bool = False, live_gpaw: bool = False
+) -> str:
     """Readable table, which is Markdown too; errors beyond the expected ones carry a ``!``.
 
     Parameters
@@ -155,6 +157,8 @@ def format_table(comparisons: Sequence[Comparison], quick: bool = False) -> str:
         One row each.
     quick : bool, optional
         Say that the settings are coarse.
+    live_gpaw : bool, optional
+        Say that the reference was computed here, not taken from the project.
     """
     rows = [_row(comparison) for comparison in comparisons]
     table = [_HEADER, *rows]
@@ -174,6 +178,9 @@ def format_table(comparisons: Sequence[Comparison], quick: bool = False) -> str:
             "Coarse settings (--quick): these errors are mostly those of the settings. "
             "The full benchmark tells how well the two codes agree."
         )
+    if live_gpaw:
+        seconds = sum(c.reference.seconds for c in comparisons if c.reference)
+        notes.append(f"GPAW's numbers were computed here (--live-gpaw), in {seconds:.0f} s.")
     if any(comparison.exceeded for comparison in comparisons):
         notes.append("! beyond the agreement that is expected of converged settings.")
     missing = [c.case.system for c in comparisons if c.reference is None]
@@ -223,6 +230,7 @@ def write_report(
     output: str | Path,
     quick: bool = False,
     about: Mapping[str, Any] | None = None,
+    live_gpaw: bool = False,
 ) -> dict[str, Path]:
     """Write ``benchmark.json``, ``benchmark.md`` and ``benchmark.png`` into a folder.
 
@@ -236,6 +244,8 @@ def write_report(
         Coarse settings.
     about : mapping, optional
         More to put into the JSON file: versions, times.
+    live_gpaw : bool, optional
+        The reference was computed here, not taken from the project.
 
     Returns
     -------
@@ -254,6 +264,7 @@ def write_report(
         paths["json"],
         {
             "quick": quick,
+            "live_gpaw": live_gpaw,
             **(about or {}),
             "units": {
                 "sizes": "Angstrom^3, layers Angstrom^2",
@@ -265,7 +276,7 @@ def write_report(
             "systems": {c.case.system: _as_dict(c) for c in comparisons},
         },
     )
-    paths["table"].write_text(format_table(comparisons, quick) + "\n")
+    paths["table"].write_text(format_table(comparisons, quick, live_gpaw) + "\n")
     title = "Equations of state with PBE" + (" (coarse settings)" if quick else "")
     plot_equations_of_state([_panel(c) for c in comparisons], paths["figure"], title)
     return paths

@@ -174,6 +174,12 @@ def _fit(structure: str, points: Sequence[Mapping[str, Any]], energy: str) -> di
     }
 
 
+def require_gpaw() -> None:
+    """Raise ImportError, with what to do, where GPAW is not installed."""
+    if find_spec("gpaw") is None:
+        raise ImportError("GPAW is not installed; in a checkout, 'make gpaw' compiles it")
+
+
 def run_gpaw_eos(
     systems: Iterable[str] = tuple(GPAW_SETTINGS),
     settings: Mapping[str, GpawSettings] | None = None,
@@ -218,8 +224,7 @@ def run_gpaw_eos(
     unknown = [name for name in systems if name not in settings]
     if unknown:
         raise ValueError(f"unknown systems {unknown}; there are settings for {list(settings)}")
-    if find_spec("gpaw") is None:
-        raise ImportError("GPAW is not installed; in a checkout, 'make gpaw' compiles it")
+    require_gpaw()
     path = Path(path)
     results = load_gpaw_eos(path) if path.exists() else {}
     versions = {name: version(name) for name in ("gpaw", "gpaw-data", "ase", "numpy")}
