@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# What `dir(numpy)` of 2.4 has and that of 1.26, the oldest that setup.cfg admits, has not.
+NUMPY_2 = (
+    "acosh?|asinh?|astype|atan[2h]?|bitwise_(?:count|invert|left_shift|right_shift)|bool|concat|"
+    "cumulative_(?:prod|sum)|isdtype|u?long|matrix_transpose|matvec|permute_dims|pow|strings|"
+    "trapezoid|unique_(?:all|counts|inverse|values)|unstack|vecdot|vecmat"
+)
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
@@ -29,3 +39,19 @@ def test_other_warnings_of_deepchem_still_appear(logger: str) -> None:
         f"import logging, deepchem_xc; logging.getLogger({logger!r}).warning('learning rate is 0')"
     )
     assert run.stderr == "learning rate is 0\n"
+
+
+def test_no_name_of_numpy_2_is_used_while_numpy_1_is_admitted() -> None:
+    """Docstring examples are tests too: they have to run with what users may have."""
+    assert "numpy>=1.26\n" in (ROOT / "setup.cfg").read_text()
+    name = re.compile(rf"\b(?:np|numpy)\.(?:{NUMPY_2})\b")
+    folders = ("deepchem_xc", "tests", "benchmarks", "data", "docs")
+    files = [f for folder in folders for f in (ROOT / folder).rglob("*") if f.is_file()]
+    found = {
+        f"{file.relative_to(ROOT)}: {match}"
+        for file in files
+        if file.suffix in (".py", ".md", ".ipynb")
+        for match in name.findall(file.read_text())
+    }
+    assert len(files) > 100
+    assert not found
