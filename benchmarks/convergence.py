@@ -28,9 +28,17 @@ SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 AL = Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8))
-CA = Case("Ca", "gth-pbe", ecut=1600, kpts=(4, 4, 4), density=1e-4)
-NI = Case("Ni", "GTH-PBE-q18", ecut=4500, kpts=(6, 6, 6), magmom=0.7, density=1e-4)
-NI10 = replace(NI, pseudopotential="GTH-GGA-q10", ecut=2200)
+CA = Case("Ca", "gth-pbe", ecut=1200, ecut_smoothing=110, kpts=(6, 6, 6), density=1e-4)
+NI = Case(
+    "Ni",
+    "GTH-PBE-q18",
+    ecut=3600,
+    ecut_smoothing=220,
+    kpts=(6, 6, 6),
+    magmom=0.7,
+    density=1e-4,
+)
+NI10 = replace(NI, pseudopotential="GTH-GGA-q10", ecut=2200, ecut_smoothing=0)
 LAYER = Case("graphene", "gth-pbe", ecut=1400, kpts=(6, 6, 1), vacuum=7.0)
 
 # (label, parameter, base, values); the last value is the reference of the series.
@@ -42,10 +50,12 @@ SERIES: list[tuple[str, str, Case, list[Any]]] = [
     ("graphene", "kpts", replace(LAYER, vacuum=8.0), [6, 9, 12, 15]),
     ("graphene", "vacuum", LAYER, [5.0, 6.0, 7.0, 8.0, 10.0]),
     ("graphene", "width", replace(LAYER, kpts=(12, 12, 1)), [0.2, 0.1, 0.05]),
-    ("Ca", "ecut", replace(CA, density=1e-5), [1000, 1200, 1400, 1600, 2000]),
+    ("Ca", "ecut", replace(CA, density=1e-5), [800, 900, 1000, 1200, 1400, 2000]),
+    ("Ca", "smoothing", CA, [0, 55, 110, 160]),
     ("Ca", "kpts", CA, [6, 8, 10, 12]),
     ("Ca", "width", replace(CA, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
-    ("Ni", "ecut", NI, [2400, 2700, 3000, 3400, 4000]),
+    ("Ni", "ecut", NI, [2400, 3000, 3600, 4000, 5000]),
+    ("Ni", "smoothing", NI, [0, 110, 220]),
     ("Ni", "kpts", NI, [6, 8, 10, 12, 16]),
     ("Ni", "width", replace(NI, kpts=(8, 8, 8)), [0.2, 0.1, 0.05]),
     ("Ni, 10 electrons", "kpts", NI10, [6, 8]),
@@ -56,6 +66,7 @@ AXES = {
     "kpts": "divisions of the mesh",
     "width": "width (eV)",
     "vacuum": "height of the cell (Angstrom)",
+    "smoothing": "smoothing of the cutoff (eV)",
 }
 
 
@@ -63,7 +74,7 @@ def with_value(case: Case, parameter: str, value: Any) -> Case:
     """Case with one parameter changed; a k-mesh is given by its first number."""
     if parameter == "kpts":
         value = (value, value, 1 if case.vacuum else value)
-    return replace(case, **{parameter: value})
+    return replace(case, **{"ecut_smoothing" if parameter == "smoothing" else parameter: value})
 
 
 def chosen(systems: list[str], parameters: list[str]) -> Iterator[tuple[str, str, dict[Any, Case]]]:
@@ -108,10 +119,12 @@ def rows_of(cases: dict[Any, Case], folder: Path) -> list[dict[str, Any]]:
 
 def table_of(label: str, parameter: str, case: Case, rows: list[dict[str, Any]]) -> str:
     """Markdown table of one series."""
-    unit = {"ecut": "eV", "width": "eV", "vacuum": "Angstrom", "kpts": "N"}[parameter]
+    units = {"vacuum": "Angstrom", "kpts": "N"}
+    unit = units.get(parameter, "eV")
     fixed = {
         "cutoff": f"{case.ecut:g} eV",
         "mesh": "x".join(map(str, case.kpts)),
+        "smoothing": f"{case.ecut_smoothing:g} eV" if case.ecut_smoothing else "",
         "width": f"{case.width:g} eV",
         "vacuum": f"{case.vacuum:g} Angstrom" if case.vacuum else "",
     }

@@ -113,21 +113,31 @@ CASES = _table(
     Case(
         "Ni",
         "GTH-PBE-q18",
-        ecut=4500,
+        ecut=3600,
+        ecut_smoothing=220,
         kpts=(16, 16, 16),
         magmom=0.7,
         density=1e-4,
         a_limit=0.005,
     ),
-    Case("Ca", "gth-pbe", ecut=1600, kpts=(12, 12, 12), density=1e-4),
+    Case("Ca", "gth-pbe", ecut=1200, ecut_smoothing=110, kpts=(12, 12, 12), density=1e-4),
     Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), vacuum=8.0),
 )
 
 #: Settings of ``--quick``: enough to see that everything works, not to judge the numbers.
 QUICK_CASES = _table(
     Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8), density=1e-4),
-    Case("Ni", "GTH-PBE-q18", ecut=3000, kpts=(4, 4, 4), magmom=0.7, density=1e-4, a_limit=0.005),
-    Case("Ca", "gth-pbe", ecut=1000, kpts=(5, 5, 5), density=1e-4),
+    Case(
+        "Ni",
+        "GTH-PBE-q18",
+        ecut=3000,
+        ecut_smoothing=220,
+        kpts=(4, 4, 4),
+        magmom=0.7,
+        density=1e-4,
+        a_limit=0.005,
+    ),
+    Case("Ca", "gth-pbe", ecut=900, ecut_smoothing=110, kpts=(5, 5, 5), density=1e-4),
     Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0, density=1e-4),
 )
 
