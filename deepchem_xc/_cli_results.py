@@ -46,6 +46,7 @@ def ground_state(result: SCFResult) -> dict[str, Any]:
     """Numbers of a ground state, in the units of `UNITS`."""
     from ase.units import Bohr, GPa, Hartree
 
+    result = result.detach()
     basis = result.basis
     values: dict[str, Any] = {
         "formula": str(basis.crystal.to_ase().symbols),

@@ -239,7 +239,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         if self._result is None:
             self._converge()
         if "forces" in properties or "stress" in properties:
-            self._add_forces(self.get_atoms(), self.scf_result)
+            self._add_forces(self.get_atoms(), self.scf_result.detach())
 
     def _converge(self) -> None:
         """Find the ground state of ``self.atoms``."""
@@ -278,12 +278,13 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             self._start = None
             self._log.failure(error)
             raise
-        self._log.summary(result)
         self._result, self._start, self._weights = result, None, weights
+        plain = result.detach()
+        self._log.summary(plain)
         self.results = {
-            "energy": float(result.extrapolated_energy.detach()) * Hartree,
-            "free_energy": float(result.free_energy.detach()) * Hartree,
-            "magmom": float(result.magnetic_moment.detach()),
+            "energy": float(plain.extrapolated_energy) * Hartree,
+            "free_energy": float(plain.free_energy) * Hartree,
+            "magmom": float(plain.magnetic_moment),
         }
 
     def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:
@@ -297,8 +298,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         return density, orbitals, f"{what} of an earlier calculation"
 
     def _add_forces(self, atoms: Atoms, result: SCFResult) -> None:
-        forces = result.forces.detach().cpu().numpy() * (Hartree / Bohr)
-        stress = result.stress.detach().cpu().numpy() * (Hartree / Bohr**3)
+        forces = result.forces.cpu().numpy() * (Hartree / Bohr)
+        stress = result.stress.cpu().numpy() * (Hartree / Bohr**3)
         voigt = full_3x3_to_voigt_6_stress(stress)
         self.results.update(forces=forces, stress=voigt)
         self._log.forces(atoms, forces, voigt)

@@ -26,6 +26,11 @@ class ElectronicStates:
         """Ground state everything here is read from, in Hartree atomic units."""
         raise NotImplementedError
 
+    @property
+    def _plain_result(self) -> SCFResult:
+        """Without derivatives, which numpy could not hold."""
+        return self.scf_result.detach()
+
     def get_fermi_level(self) -> float:
         """Fermi level, eV.
 
@@ -44,11 +49,11 @@ class ElectronicStates:
 
     def get_fermi_levels(self) -> NDArray[np.float64]:
         """One Fermi level, or one for each spin where the moment is fixed, eV."""
-        return np.atleast_1d(self.scf_result.fermi_level.detach().cpu().numpy()) * Hartree
+        return np.atleast_1d(self._plain_result.fermi_level.cpu().numpy()) * Hartree
 
     def get_eigenvalues(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
         """Eigenvalues at the irreducible k-point `kpt`, (nband,), eV."""
-        values = self.scf_result.eigenvalues[spin, kpt].detach().cpu().numpy()
+        values = self._plain_result.eigenvalues[spin, kpt].cpu().numpy()
         return np.asarray(values * Hartree)
 
     def get_occupation_numbers(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
@@ -56,11 +61,11 @@ class ElectronicStates:
 
         At most 2 without spin polarisation and 1 with; not multiplied by the k-point's weight.
         """
-        return self.scf_result.occupations[spin, kpt].detach().cpu().numpy()
+        return self._plain_result.occupations[spin, kpt].cpu().numpy()
 
     def get_number_of_bands(self) -> int:
         """Number of bands at every k-point."""
-        return int(self.scf_result.eigenvalues.shape[2])
+        return int(self.scf_result.orbitals.shape[2])
 
     def get_number_of_spins(self) -> int:
         """1, or 2 where the calculation is spin-polarised."""
@@ -105,7 +110,7 @@ class ElectronicStates:
         if spin not in (None, 0, 1):
             raise ValueError(f"spin must be None (the sum), 0 or 1, got {spin!r}.")
         part = "total" if spin is None else ("up", "down")[spin]
-        return density_part(self.scf_result, part).detach().cpu().numpy() / Bohr**3
+        return density_part(self._plain_result, part).cpu().numpy() / Bohr**3
 
     def band_structure(
         self,

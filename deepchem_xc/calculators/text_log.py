@@ -129,7 +129,7 @@ class TextLog:
         """Energies and levels of a converged calculation."""
         if self._txt is None:
             return
-        levels = np.atleast_1d(result.fermi_level.detach().cpu().numpy()) * Hartree
+        levels = np.atleast_1d(result.fermi_level.cpu().numpy()) * Hartree
         lines = ["", f"converged in {result.nsteps} steps", ""]
         lines += [f"{name:16s} {_ev(result.energies[name])}" for name in _TERMS]
         lines += [
@@ -140,9 +140,9 @@ class TextLog:
             "Fermi level      " + ", ".join(f"{level:.5f} eV" for level in levels),
         ]
         if bool((result.occupations < 1.0 / result.problem.nspin).any()):
-            lines.append(f"band gap         {float(result.band_gap.detach()) * Hartree:.5f} eV")
+            lines.append(f"band gap         {float(result.band_gap) * Hartree:.5f} eV")
         if result.problem.nspin == 2:
-            lines.append(f"magnetic moment  {float(result.magnetic_moment.detach()):.5f} mu_B")
+            lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
         lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]
         self._write(lines)
 
@@ -161,4 +161,4 @@ class TextLog:
 
 
 def _ev(energy: Tensor) -> str:
-    return f"{float(energy.detach()) * Hartree:18.9f} eV"
+    return f"{float(energy) * Hartree:18.9f} eV"

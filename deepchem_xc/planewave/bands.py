@@ -86,7 +86,7 @@ def eigenvalues_at(
     old = result.basis
     crystal = old.crystal
     points = make_kpoints(kpoints, crystal, symmetry=False).coordinates
-    nbands = result.eigenvalues.shape[2] if nbands is None else int(nbands)
+    nbands = result.orbitals.shape[2] if nbands is None else int(nbands)
     if nbands < 1:
         raise ValueError(f"nbands must be at least 1, got {nbands}.")
     parts = []
@@ -183,7 +183,7 @@ def band_structure(
     else:
         band_path = atoms.cell.bandpath(path, npoints=npoints, pbc=atoms.pbc)
     energies = eigenvalues_at(result, band_path.kpts, nbands, tolerance, progress)
-    reference = float(result.fermi_level.detach().mean()) * Hartree
+    reference = float(result.detach().fermi_level.mean()) * Hartree
     return BandStructure(band_path, energies.cpu().numpy() * Hartree, reference=reference)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.cutoff import smooth_kinetic
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.symmetry import DensitySymmetrizer
+from deepchem_xc.planewave.symmetry import DensitySymmetrizer, SymmetryGroup
 
 _MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
@@ -81,7 +81,7 @@ class PlaneWaveBasis:
         ecut: float,
         kpoints: KPoints | Any,
         fft_size: Sequence[int] | None = None,
-        symmetry: bool = True,
+        symmetry: bool | SymmetryGroup = True,
         device: torch.device | str | None = None,
         ecut_smoothing: float = 0.0,
     ) -> None:

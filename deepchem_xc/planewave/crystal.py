@@ -110,6 +110,11 @@ class Crystal:
         return self.lattice.device
 
     @property
+    def requires_grad(self) -> bool:
+        """Whether lattice or positions require gradients."""
+        return self.lattice.requires_grad or self.positions.requires_grad
+
+    @property
     def volume(self) -> Tensor:
         """Cell volume, 0-d tensor, bohr^3, differentiable with respect to the lattice."""
         a1, a2, a3 = self.lattice

@@ -76,7 +76,7 @@ def write_density_cube(
     >>> print(f"{data.mean() * float(result.basis.volume):.4f} electrons")
     8.0000 electrons
     """
-    data = density_part(result, part).detach().cpu().numpy()
+    data = density_part(result.detach(), part).cpu().numpy()
     atoms = result.basis.crystal.to_ase()
     comment = f"{part} valence density of {atoms.get_chemical_formula()}, electrons per bohr^3"
     with replacing(path) as file:

@@ -106,6 +106,7 @@ def density_of_states(
     """
     if not (math.isfinite(width) and width > 0):
         raise ValueError(f"the width of the broadening must be positive (eV), got {width}.")
+    result = result.detach()
     levels, weights = result.eigenvalues, result.weights
     if kpts is not None:
         # The density has this symmetry, and so have the eigenvalues.
@@ -115,7 +116,7 @@ def density_of_states(
         weights = mesh.weights
     elif nbands is not None:
         raise ValueError("nbands needs a mesh on which to compute them: give kpts as well.")
-    epsilon = levels.detach().cpu().numpy() * Hartree
+    epsilon = levels.cpu().numpy() * Hartree
     if energies is None:
         margin = _REACH * width
         grid = np.linspace(epsilon.min() - margin, epsilon.max() + margin, npoints)
@@ -127,4 +128,4 @@ def density_of_states(
     for k, factor in enumerate(factors):
         x = (grid[None, None, :] - epsilon[:, k, :, None]) / width  # (nspin, nband, nenergy)
         values += factor * np.exp(-0.5 * x**2).sum(1)
-    return DensityOfStates(grid, values, float(result.fermi_level.detach().mean()) * Hartree, width)
+    return DensityOfStates(grid, values, float(result.fermi_level.mean()) * Hartree, width)

@@ -26,19 +26,71 @@ def _k_chunks(problem: KohnShamProblem) -> list[slice]:
     return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
 
 
-def _density_terms(
+def _electron_terms(
     problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
 ) -> dict[str, Tensor]:
-    """Terms that need no orbitals, on a basis that may be a strained copy of the problem's."""
+    """Terms that the density determines."""
     pseudos = problem.pseudopotentials
-    crystal = basis.crystal
     return {
         "local": local_energy(basis, local_potential(basis, pseudos), density),
         "hartree": hartree_energy(basis, density),
         "xc": xc_energy(basis, problem.functional, density, core_density(basis, pseudos)),
-        "ewald": ewald_energy(crystal.lattice, crystal.positions, problem.charges),
-        "core": core_energy(basis, pseudos),
     }
+
+
+def _density_terms(
+    problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
+) -> dict[str, Tensor]:
+    """Terms that need no orbitals, on a basis that may be a strained copy of the problem's."""
+    crystal = basis.crystal
+    return {
+        **_electron_terms(problem, basis, density),
+        "ewald": ewald_energy(crystal.lattice, crystal.positions, problem.charges),
+        "core": core_energy(basis, problem.pseudopotentials),
+    }
+
+
+def electron_energy(problem: KohnShamProblem, electrons: Tensor) -> Tensor:
+    """Local, Hartree and XC energy: its derivative is the Kohn-Sham potential.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    electrons : Tensor
+        Density times volume on the sphere, (nspin, nG).
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell, in the graph of the geometry and the functional.
+    """
+    terms = _electron_terms(problem, problem.basis, electrons / problem.basis.volume)
+    return torch.stack(list(terms.values())).sum()
+
+
+def orbital_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> Tensor:
+    """Kinetic and nonlocal energy, 0-d, Hartree, in the graph of the geometry.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    weighted : Tensor
+        Electrons per state times the k-point's weight, (nspin, nk, nband).
+    """
+    energy = kinetic_energy(problem.basis, orbitals, weighted)
+    return energy + _nonlocal_energy(problem, orbitals, weighted)
+
+
+def _nonlocal_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> Tensor:
+    parts = [
+        nonlocal_energy(problem.basis, problem.pseudopotentials, orbitals, weighted, ks)
+        for ks in _k_chunks(problem)
+    ]
+    return torch.stack(parts).sum()
 
 
 def energy_terms(
@@ -84,15 +136,10 @@ def energy_terms(
     basis = problem.basis
     weighted = numbers * basis.weights[:, None]
     density_terms = _density_terms(problem, basis, density)
-    nonlocal_sum = basis.volume.new_zeros(())
-    for ks in _k_chunks(problem):
-        nonlocal_sum = nonlocal_sum + nonlocal_energy(
-            basis, problem.pseudopotentials, orbitals, weighted, ks
-        )
     terms = {
         "kinetic": kinetic_energy(basis, orbitals, weighted),
         "local": density_terms["local"],
-        "nonlocal": nonlocal_sum,
+        "nonlocal": _nonlocal_energy(problem, orbitals, weighted),
         "hartree": density_terms["hartree"],
         "xc": density_terms["xc"],
         "ewald": density_terms["ewald"],
@@ -109,7 +156,8 @@ def forces_and_stress(
 ) -> tuple[Tensor, Tensor]:
     """Forces and stress by differentiating the energy at fixed orbitals and occupations.
 
-    At self-consistency nothing else contributes (Hellmann and Feynman; for the stress O. H. Nielsen
+    They are in the graph of whatever is given, and of the functional's parameters. At
+    self-consistency nothing else contributes (Hellmann and Feynman; for the stress O. H. Nielsen
     and R. M. Martin, Phys. Rev. B 32, 3780 (1985)). The strain acts on a fixed set of plane waves.
 
     Parameters
@@ -138,32 +186,37 @@ def forces_and_stress(
     basis = problem.basis
     crystal = basis.crystal
     symmetry = basis.kpoints.symmetry
-    lattice = crystal.lattice.detach()
-    volume = basis.volume.detach()
+    given = (crystal.lattice, crystal.positions, orbitals, numbers, density)
+    parameters = problem.functional.parameters()
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (*given, *parameters))
+    if not keep:
+        lattice, positions, orbitals, numbers, density = (x.detach() for x in given)
+    else:
+        lattice, positions = crystal.lattice, crystal.positions
+    volume = basis.volume if keep else basis.volume.detach()
     weighted = numbers * basis.weights[:, None]
 
     strain = torch.zeros_like(lattice).requires_grad_()
-    positions = crystal.positions.detach().clone().requires_grad_()
+    displacement = torch.zeros_like(positions).requires_grad_()
 
     def strained() -> PlaneWaveBasis:
         deformed = lattice @ (torch.eye(3, dtype=lattice.dtype, device=lattice.device) + strain)
-        return basis.with_geometry(lattice=deformed, positions=positions)
+        return basis.with_geometry(lattice=deformed, positions=positions + displacement)
+
+    def derivatives(energy: Tensor) -> tuple[Tensor, ...]:
+        if not energy.requires_grad:
+            return torch.zeros_like(positions), torch.zeros_like(lattice)
+        return torch.autograd.grad(energy, (displacement, strain), create_graph=keep)
 
     with torch.enable_grad():
         deformed = strained()
         # The number of electrons in each plane wave stays; the volume they share changes.
-        carried = density.detach() * (volume / deformed.volume)
-        energy = sum(_density_terms(problem, deformed, carried).values())
-        energy = energy + kinetic_energy(deformed, orbitals.detach(), weighted)
-        totals = list(torch.autograd.grad(energy, (positions, strain)))
+        carried = density * (volume / deformed.volume)
+        energy = torch.stack(list(_density_terms(problem, deformed, carried).values())).sum()
+        totals = derivatives(energy + kinetic_energy(deformed, orbitals, weighted))
         for ks in _k_chunks(problem):
-            deformed = strained()
-            energy = nonlocal_energy(
-                deformed, problem.pseudopotentials, orbitals.detach(), weighted, ks
-            )
-            if energy.requires_grad:
-                parts = torch.autograd.grad(energy, (positions, strain))
-                totals = [a + b for a, b in zip(totals, parts, strict=True)]
+            energy = nonlocal_energy(strained(), problem.pseudopotentials, orbitals, weighted, ks)
+            totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))
     # Positions are reduced: x = r inv(lattice), so dE/dr = dE/dx inv(lattice)^T.
     forces = -totals[0] @ torch.linalg.inv(lattice).T
     forces = forces - forces.mean(0, keepdim=True)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.units import Hartree
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.inputs import as_crystal, make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.response import Geometry, functional_tensors
 from deepchem_xc.planewave.restart import Restart, starting_point
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
 from deepchem_xc.planewave.scf import solve
+from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
+
+# Integrated density error, electrons per valence electron, unless asked for otherwise.
+_DENSITY_FOR_GRADIENTS = 1e-7
+
+_SYMMETRIC = (
+    "positions or lattice require gradients, and displacements and strains may break the symmetry "
+    "that reduced the k-points: leave symmetry out, or give symmetry=False."
+)
 
 
 def scf(
@@ -35,6 +46,7 @@ def scf(
     ecut_smoothing: float | None = None,
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
+    gradient_tolerance: float = GRADIENT_TOLERANCE,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
 
@@ -76,6 +88,8 @@ def scf(
         Start from this result's density and orbitals; its cell, positions and cutoff may differ.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
+    gradient_tolerance : float, optional
+        Relative error to which the adjoint equation is solved when gradients are asked for.
 
     Returns
     -------
@@ -115,26 +129,47 @@ def scf(
         if given:
             raise ValueError(f"{sorted(given)} belong to the PlaneWaveBasis that was given.")
         basis, unit = target, 1.0
+        moves = basis.crystal.requires_grad
+        if moves and len(basis.kpoints.symmetry) > 1:
+            raise ValueError(_SYMMETRIC)
     else:
+        crystal = as_crystal(target)
+        moves = crystal.requires_grad
+        if moves and symmetry:
+            raise ValueError(_SYMMETRIC)
         basis = make_basis(
-            target,
+            crystal,
             ecut,
             (1, 1, 1) if kpts is None else kpts,
             fft_size=fft_size,
-            symmetry=True if symmetry is None else symmetry,
+            symmetry=_symmetry(symmetry, moves),
             device=device,
             ecut_smoothing=ecut_smoothing or 0.0,
         )
         unit = 1.0 / Hartree
+    geometry = Geometry(basis.crystal.lattice, basis.crystal.positions) if moves else None
+    basis = basis.with_geometry(*(x.detach() for x in geometry)) if geometry else basis
     problem = make_problem(basis, functional, pseudopotentials, occupations, spinpol, unit)
     if isinstance(start, SCFResult):
         start = Restart.of(start)
     density, orbitals = (None, None) if start is None else starting_point(problem, start)
-    return solve(
+    options = dict(convergence or {})
+    if moves or functional_tensors(problem):
+        # A gradient's error is of first order in the density's, an energy's of second.
+        options.setdefault("density", _DENSITY_FOR_GRADIENTS)
+    result = solve(
         problem,
-        make_convergence(convergence, unit),
+        make_convergence(options, unit),
         nbands=nbands,
         density=density,
         orbitals=orbitals,
         callback=callback,
     )
+    return replace(result, geometry=geometry, gradient_tolerance=gradient_tolerance)
+
+
+def _symmetry(asked: bool | None, moves: bool) -> bool | SymmetryGroup:
+    """Symmetry to use; displacements may break all but time reversal."""
+    if asked is not None:
+        return asked
+    return SymmetryGroup.trivial(time_reversal=True) if moves else True

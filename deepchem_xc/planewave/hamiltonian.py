@@ -13,8 +13,6 @@ from deepchem_xc.planewave.inversion import RealGauge, pack, unpack
 _CPU_PIECE_BYTES = 2**20
 _CUDA_PIECE_BYTES = 512 * 2**20
 _COMPLEX_BYTES = 16
-# States that hold less than this add nothing to a density.
-_NO_ELECTRON = 1e-14
 
 
 class GridPieces:
@@ -107,6 +105,83 @@ class GridPieces:
         return box.gather(2, index)
 
 
+class LocalPotential:
+    """A local potential that multiplies batches of orbitals.
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs; it knows the basis.
+    potential : Tensor
+        Sphere coefficients of a real function, (nspin, nG), Hartree.
+    gauge : RealGauge, optional
+        In crystals with an inversion centre: real orbitals are then taken as its.
+
+    Examples
+    --------
+    A constant multiplies:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> constant = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> constant[0, 0] = 3.0
+    >>> wave = torch.rand(1, 2, basis.npw, dtype=torch.complex128)
+    >>> times = LocalPotential(GridPieces(basis), constant).apply(wave, 0, range(1))
+    >>> bool(torch.allclose(times, 3.0 * wave))
+    True
+    """
+
+    def __init__(
+        self, pieces: GridPieces, potential: Tensor, gauge: RealGauge | None = None
+    ) -> None:
+        self.pieces = pieces
+        self._values = self._on_grid(potential)
+        if gauge is not None:
+            self._centred_values = self._on_grid(potential * gauge.density_phase)
+
+    def _on_grid(self, potential: Tensor) -> Tensor:
+        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands
+        # twice, for real and imaginary part: a product of real and complex arrays would convert.
+        basis = self.pieces.basis
+        scaled = basis.to_orbital_grid(potential) / basis.orbital_ngrid
+        return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
+
+    def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
+        """Product with orbitals of one spin, in the sphere of plane waves.
+
+        Parameters
+        ----------
+        orbitals : Tensor
+            (nk, nband, npw), complex, or real as the gauge makes them.
+        spin : int
+            Channel.
+        ks : range
+            Which k-points these are.
+
+        Returns
+        -------
+        Tensor
+            (nk, nband, npw), real or complex as the orbitals are.
+        """
+        if orbitals.is_complex():
+            product = self._multiply(orbitals, self._values[spin], ks)
+        else:
+            packed = self._multiply(pack(orbitals), self._centred_values[spin], ks)
+            product = unpack(packed, orbitals.shape[1])
+        mask = self.pieces.basis.mask[ks.start : ks.stop].unsqueeze(1)
+        return product.mul_(mask)
+
+    def _multiply(self, orbitals: Tensor, values: Tensor, ks: range) -> Tensor:
+        product = torch.empty_like(orbitals)
+        for piece, bands in self.pieces.split(ks, orbitals.shape[1]):
+            offset = slice(piece.start - ks.start, piece.stop - ks.start)
+            on_grid = self.pieces.to_grid(orbitals[offset, bands], piece)
+            torch.view_as_real(on_grid).mul_(values)
+            product[offset, bands] = self.pieces.from_grid(on_grid, piece)
+        return product
+
+
 class Hamiltonian:
     """Kinetic energy, a local potential and nonlocal projectors.
 
@@ -150,9 +225,7 @@ class Hamiltonian:
         self.gauge = gauge
         self.pieces = GridPieces(basis) if pieces is None else pieces
         self.potential = potential
-        self._potential = self._on_grid(potential)
-        if gauge is not None:
-            self._centred_potential = self._on_grid(potential * gauge.density_phase)
+        self.local = LocalPotential(self.pieces, potential, gauge)
         self.kinetic = basis.kinetic * basis.mask
         self.beta = beta
         self._beta_adjoint = beta.conj().transpose(-1, -2).resolve_conj()
@@ -162,12 +235,6 @@ class Hamiltonian:
     def nspin(self) -> int:
         """Number of spin channels."""
         return self.potential.shape[0]
-
-    def _on_grid(self, potential: Tensor) -> Tensor:
-        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands
-        # twice, for real and imaginary part: a product of real and complex arrays would convert.
-        scaled = self.basis.to_orbital_grid(potential) / self.basis.orbital_ngrid
-        return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
         """Apply H to orbitals of one spin.
@@ -192,31 +259,17 @@ class Hamiltonian:
             For real orbitals without a `gauge`.
         """
         here = slice(ks.start, ks.stop)
-        mask = self.basis.mask[here].unsqueeze(1)
         if orbitals.is_complex():
             beta, adjoint, coupling = self.beta[here], self._beta_adjoint[here], self.coupling
-            local = self._multiply(orbitals, self._potential[spin], ks)
         else:
             if self.gauge is None:
                 raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
             beta, coupling = self.gauge.beta[here], self.gauge.coupling
             adjoint = beta.mT
-            local = self._multiply(pack(orbitals), self._centred_potential[spin], ks)
-            local = unpack(local, orbitals.shape[1])
         result = orbitals * self.kinetic[here].unsqueeze(1)
         if coupling.numel():
             torch.baddbmm(result, (orbitals @ adjoint) @ coupling, beta, out=result)
-        return result.add_(local.mul_(mask))
-
-    def _multiply(self, orbitals: Tensor, potential: Tensor, ks: range) -> Tensor:
-        """Product with a local potential (n1, n2, n3, 2) from `_on_grid`."""
-        product = torch.empty_like(orbitals)
-        for piece, bands in self.pieces.split(ks, orbitals.shape[1]):
-            offset = slice(piece.start - ks.start, piece.stop - ks.start)
-            values = self.pieces.to_grid(orbitals[offset, bands], piece)
-            torch.view_as_real(values).mul_(potential)
-            product[offset, bands] = self.pieces.from_grid(values, piece)
-        return product
+        return result.add_(self.local.apply(orbitals, spin, ks))
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """H in the `count` plane waves of lowest kinetic energy at one k-point.
@@ -250,95 +303,3 @@ class Hamiltonian:
         matrix = matrix + beta.T @ self.coupling @ beta.conj()
         matrix.diagonal().add_(energy[chosen])
         return matrix, chosen
-
-
-def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor) -> Tensor:
-    r"""Electron density of orbitals, not yet symmetrised.
-
-    .. math:: \rho_\sigma(r) = \Omega^{-1} \sum_{nk} w_k f_{nk\sigma} |\psi_{nk\sigma}(r)|^2
-
-    Parameters
-    ----------
-    pieces : GridPieces
-        How to cut the FFTs.
-    orbitals : Tensor
-        (nspin, nk, nband, npw).
-    numbers : Tensor
-        Electrons per state times the k-point's weight, (n, nspin, nk, nband): n sets of numbers
-        give n densities from one pass over the orbitals.
-
-    Returns
-    -------
-    Tensor
-        Sphere coefficients, (n, nspin, nG), bohr^-3.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
-    >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
-    >>> numbers = result.occupations * result.weights[:, None]
-    >>> density = density_from_orbitals(result.problem.pieces, result.orbitals, numbers[None])
-    >>> round(float(density[0, 0, 0].real * result.basis.volume), 9)  # electrons
-    8.0
-    """
-    basis = pieces.basis
-    nspin, nk, nband = orbitals.shape[:3]
-    count = len(numbers)
-    density = torch.zeros(
-        (nspin, count, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device
-    )
-    # Bands that no set fills anywhere need no FFT.
-    filled = (numbers.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
-    for spin in range(nspin):
-        places = filled[spin].nonzero()
-        used = int(places[-1]) + 1 if len(places) else 0
-        for ks, bands in pieces.split(range(nk), used):
-            values = pieces.to_grid(orbitals[spin, ks, bands], ks).flatten(0, 1)
-            squares = torch.view_as_real(values).view(len(values), -1).square_()
-            density[spin].addmm_(numbers[:, spin, ks, bands].reshape(count, -1), squares)
-    grid = density.transpose(0, 1).view(count, nspin, *basis.orbital_fft_size, 2).sum(-1)
-    return basis.from_orbital_grid(grid) / basis.volume
-
-
-def density_from_real_orbitals(
-    pieces: GridPieces, gauge: RealGauge, orbitals: Tensor, numbers: Tensor
-) -> Tensor:
-    """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
-
-    Real and imaginary part of one FFT are two orbitals, each times the root of its number. What
-    stands between them in its square is odd under inversion: symmetrising the density removes it.
-
-    Parameters
-    ----------
-    pieces : GridPieces
-        How to cut the FFTs.
-    gauge : RealGauge
-        Inversion centre.
-    orbitals : Tensor
-        (nspin, nk, nband, npw), complex.
-    numbers : Tensor
-        Electrons per state times the k-point's weight, not negative, (n, nspin, nk, nband).
-
-    Returns
-    -------
-    Tensor
-        Sphere coefficients, (n, nspin, nG), bohr^-3.
-    """
-    basis = pieces.basis
-    nspin, nk = orbitals.shape[:2]
-    shape = (len(numbers), nspin, 2 * basis.orbital_ngrid)
-    density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
-    for spin in range(nspin):
-        real = gauge.to_real(orbitals[spin], slice(0, nk))
-        for of_set, target in zip(numbers[:, spin], density[:, spin], strict=True):
-            filled = (of_set > _NO_ELECTRON * of_set.max()).any(0).nonzero().flatten().tolist()
-            if not filled:
-                continue
-            bands = slice(filled[0], filled[-1] + 1)
-            packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
-            for ks, rows in pieces.split(range(nk), packed.shape[1]):
-                values = torch.view_as_real(pieces.to_grid(packed[ks, rows], ks))
-                target += values.view(-1, len(target)).square_().sum(0)
-    grid = density.view(len(numbers), nspin, *basis.orbital_fft_size, 2).sum(-1)
-    return basis.from_orbital_grid(grid) * gauge.density_phase.conj() / basis.volume

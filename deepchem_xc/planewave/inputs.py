@@ -14,6 +14,7 @@ from deepchem_xc.planewave.occupations import make_smearing
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
 from deepchem_xc.planewave.scf import Convergence
+from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -27,7 +28,7 @@ def make_basis(
     ecut: float | None,
     kpts: Any = (1, 1, 1),
     fft_size: Sequence[int] | None = None,
-    symmetry: bool = True,
+    symmetry: bool | SymmetryGroup = True,
     device: torch.device | str | None = None,
     ecut_smoothing: float = 0.0,
 ) -> PlaneWaveBasis:
@@ -104,12 +105,6 @@ def make_problem(
             "choose an LDA or a GGA (family 1 or 2)."
         )
     crystal = basis.crystal
-    if crystal.lattice.requires_grad or crystal.positions.requires_grad:
-        raise ValueError(
-            "derivatives through the self-consistent field with respect to the lattice or positions"
-            " are not available: give a crystal without requires_grad, and use result.forces and "
-            "result.stress."
-        )
     pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
     check_functional(pseudos, chosen.name)
 

@@ -71,7 +71,7 @@ class RealGauge:
 
         Where inversion maps that span onto another one, the closest that it does not.
         """
-        centred = orbitals * self._phase[ks].unsqueeze(1)
+        centred = self.centre(orbitals, ks)
         if not _has_imaginary_part(centred):
             return centred.real.contiguous()
         parts = torch.cat([centred.real, centred.imag], dim=1)
@@ -79,6 +79,10 @@ class RealGauge:
         nband = orbitals.shape[1]
         largest = vectors[:, :, -nband:] * weights[:, None, -nband:].rsqrt()
         return largest.mT @ parts
+
+    def centre(self, rows: Tensor, ks: slice) -> Tensor:
+        """Complex rows (nk, n, npw) with the origin moved to the inversion centre."""
+        return rows * self._phase[ks].unsqueeze(1)
 
     def to_complex(self, real: Tensor, ks: slice) -> Tensor:
         """Undo `to_real`: complex orbitals, (nk, nband, npw)."""

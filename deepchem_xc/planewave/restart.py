@@ -93,7 +93,7 @@ class Restart:
         kept = None
         if orbitals:
             kept = Orbitals(basis.k_coordinates, basis.orbital_g, basis.mask, result.orbitals)
-        return cls(basis.crystal, basis.density_g, result.density_g.detach(), kept, notes)
+        return cls(basis.crystal, basis.density_g, result.detach().density_g, kept, notes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an npz file; ``path`` is replaced only once the new file is complete."""

@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
+from deepchem_xc.planewave.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.kpoints import KPoints
 from deepchem_xc.planewave.occupations import Occupations
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.terms.xc import xc_energy
+from deepchem_xc.planewave.response import (
+    DEGENERATE,
+    Geometry,
+    GroundState,
+    attach,
+    functional_tensors,
+)
+
+T = TypeVar("T")
+GRADIENT_TOLERANCE = 1e-6
+
+
+class Converged(NamedTuple):
+    """The loop's last step: tensors without a graph."""
+
+    orbitals: Tensor
+    """(nspin, nk, nband, npw)."""
+    eigenvalues: Tensor
+    """(nspin, nk, nband), Hartree."""
+    occupation: Occupations
+    """Occupation numbers, Fermi level and entropy."""
+    density_g: Tensor
+    """Density on the sphere, (nspin, nG), bohr^-3."""
+    potential_g: Tensor
+    """Kohn-Sham potential the orbitals belong to, (nspin, nG), Hartree."""
 
 
 @dataclass(frozen=True, eq=False)
 class SCFResult:
     """A converged ground state and everything that follows from it, in Hartree atomic units.
 
-    Energies, forces and stress are computed when they are first asked for. `free_energy` can be
-    differentiated with respect to the functional's parameters.
+    Everything is computed when it is first asked for. Where the functional's parameters, or the
+    lattice and positions, require gradients, all results but the orbitals are in their graph:
+    ``loss.backward()`` differentiates through the self-consistent field. `free_energy` costs no
+    more than an energy then; any other loss solves one adjoint equation for each backward pass.
 
     Attributes
     ----------
     problem : KohnShamProblem
-        Basis, functional, pseudopotentials and smearing.
-    orbitals : Tensor
-        (nspin, nk, nband, npw).
-    eigenvalues : Tensor
-        (nspin, nk, nband), Hartree.
-    occupation : Occupations
-        Occupation numbers, Fermi level and entropy.
-    density_g : Tensor
-        Density on the sphere, (nspin, nG), bohr^-3; up and down where nspin is 2.
-    potential_g : Tensor
-        Kohn-Sham potential the orbitals belong to, (nspin, nG), Hartree.
+        Basis, functional, pseudopotentials and smearing; its geometry is in no graph.
+    converged : Converged
+        The last step's orbitals, eigenvalues, occupations, density and potential, in no graph.
     history : list of dict
         One record a step: energy, density_error, orbital_error, moment and so on.
+    geometry : Geometry or None
+        The lattice and positions that were given, if they require gradients.
+    gradient_tolerance : float
+        Relative error that the adjoint equation is solved to.
+    detached : bool
+        Whether results stay out of any graph, whatever went in.
 
     Examples
     --------
@@ -49,18 +75,85 @@ class SCFResult:
     >>> result = scf(bulk("Si"), functional, ecut=150.0, kpts={"size": (2, 2, 2), "gamma": True})
     >>> result.forces.shape, result.density.shape
     (torch.Size([2, 3]), torch.Size([1, 16, 16, 16]))
-    >>> result.free_energy.backward()
+    >>> result.density.square().mean().backward()
     >>> all(p.grad is not None for p in functional.parameters())
     True
     """
 
     problem: KohnShamProblem
-    orbitals: Tensor = field(repr=False)
-    eigenvalues: Tensor = field(repr=False)
-    occupation: Occupations = field(repr=False)
-    density_g: Tensor = field(repr=False)
-    potential_g: Tensor = field(repr=False)
+    converged: Converged = field(repr=False)
     history: list[dict[str, float]] = field(repr=False)
+    geometry: Geometry | None = field(default=None, repr=False)
+    gradient_tolerance: float = GRADIENT_TOLERANCE
+    detached: bool = field(default=False, repr=False)
+    _cache: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+    _versions: list[int] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        """Remember which parameters the functional had."""
+        self._versions[:] = [p._version for p in self.problem.functional.parameters()]
+
+    @property
+    def is_differentiable(self) -> bool:
+        """Whether anything that went in requires gradients."""
+        if self.detached:
+            return False
+        moving = self.geometry is not None and any(x.requires_grad for x in self.geometry)
+        return moving or bool(functional_tensors(self.problem))
+
+    def detach(self) -> SCFResult:
+        """The same result out of any graph; it shares what has been computed."""
+        return self if self.detached else replace(self, detached=True)
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """Result of `make`, computed once with and once without a graph."""
+        key = (name, torch.is_grad_enabled() and self.is_differentiable)
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: T = self._cache[key]
+        return value
+
+    def _check_functional(self) -> None:
+        now = [p._version for p in self.problem.functional.parameters()]
+        if now != self._versions:
+            raise RuntimeError(
+                "the functional's parameters were changed after this self-consistent calculation: "
+                "what follows from it would mix old and new ones. Ask for results before the "
+                "optimiser's step, or run scf again (start=result makes it short)."
+            )
+
+    @property
+    def _attached_problem(self) -> KohnShamProblem:
+        return self.problem if self.geometry is None else self.geometry.of(self.problem)
+
+    @property
+    def ground_state(self) -> GroundState:
+        """What the loop determined, in the graph of everything it depends on."""
+        return self._once("ground_state", self._attach)
+
+    def _attach(self) -> GroundState:
+        last, basis = self.converged, self.basis
+        if torch.is_grad_enabled() and self.is_differentiable:
+            self._check_functional()
+            crystal = basis.crystal
+            geometry = self.geometry or Geometry(crystal.lattice, crystal.positions)
+            return attach(
+                self.problem,
+                geometry,
+                last.potential_g,
+                last.density_g,
+                last.orbitals,
+                self.gradient_tolerance,
+            )
+        level = torch.as_tensor(last.occupation.fermi_level, dtype=torch.float64)
+        return GroundState(
+            last.density_g * basis.volume,
+            last.eigenvalues,
+            last.occupation.numbers,
+            level,
+            last.occupation.entropy_energy,
+            last.orbitals,
+        )
 
     @property
     def basis(self) -> PlaneWaveBasis:
@@ -83,64 +176,135 @@ class SCFResult:
         return len(self.history)
 
     @property
+    def orbitals(self) -> Tensor:
+        """Orbitals, (nspin, nk, nband, npw), without derivatives: their phases are arbitrary."""
+        return self.converged.orbitals
+
+    @property
+    def potential_g(self) -> Tensor:
+        """Kohn-Sham potential, (nspin, nG), Hartree, without derivatives."""
+        return self.converged.potential_g
+
+    @property
+    def occupation(self) -> Occupations:
+        """Occupation numbers, Fermi level and entropy, without derivatives."""
+        return self.converged.occupation
+
+    @property
+    def eigenvalues(self) -> Tensor:
+        """Eigenvalues, (nspin, nk, nband), Hartree, ascending.
+
+        A loss has to treat those of a degenerate set alike, or use `multiplet_eigenvalues`.
+        """
+        return self.ground_state.eigenvalues
+
+    @property
+    def multiplet_eigenvalues(self) -> Tensor:
+        """Eigenvalues with every degenerate set replaced by its mean, (nspin, nk, nband), Hartree.
+
+        Same numbers to within 1e-6 Ha, and each of them has derivatives.
+        """
+        energies = self.eigenvalues
+        steps = (energies.detach().diff(dim=-1) >= DEGENERATE).to(torch.int64)
+        sets = torch.cat([steps.new_zeros((*steps.shape[:-1], 1)), steps.cumsum(-1)], dim=-1)
+        sums = torch.zeros_like(energies).scatter_add(-1, sets, energies)
+        sizes = torch.zeros_like(energies).scatter_add(-1, sets, torch.ones_like(energies))
+        return (sums / sizes.clamp_min(1.0)).gather(-1, sets)
+
+    @property
     def occupations(self) -> Tensor:
         """Electrons in each state, (nspin, nk, nband); at most 2 / nspin."""
-        return self.occupation.numbers
+        return self.ground_state.numbers
 
     @property
     def fermi_level(self) -> Tensor:
         """Fermi level, Hartree; with a fixed moment one for each spin, (2,)."""
-        return torch.as_tensor(self.occupation.fermi_level, dtype=torch.float64)
+        return self.ground_state.fermi_level
 
-    @cached_property
+    @property
+    def density_g(self) -> Tensor:
+        """Density on the sphere, (nspin, nG), bohr^-3; up and down where nspin is 2."""
+        return self.ground_state.electrons / self._attached_problem.basis.volume
+
+    @property
     def density(self) -> Tensor:
         """Density on the grid, (nspin, n1, n2, n3), bohr^-3: total, or up and down."""
-        return self.basis.to_grid(self.density_g)
+        return self._once("density", lambda: self.basis.to_grid(self.density_g))
 
-    @cached_property
+    @property
     def energies(self) -> dict[str, Tensor]:
-        """Energy by term, Hartree per cell, without derivatives.
+        """Energy by term, Hartree per cell.
 
         Keys: kinetic, local, nonlocal, hartree, xc, ewald, core, entropy (-TS), total (without the
         entropy) and free.
         """
-        with torch.no_grad():
-            return energy_terms(
-                self.problem,
-                self.orbitals,
-                self.occupations,
-                self.density_g,
-                self.occupation.entropy_energy,
-            )
+        return self._once("energies", self._energies)
+
+    def _energies(self) -> dict[str, Tensor]:
+        self._check_functional()
+        state = self.ground_state
+        terms = energy_terms(
+            self._attached_problem, state.orbitals, state.numbers, self.density_g, state.entropy
+        )
+        if torch.is_grad_enabled() and self.is_differentiable:
+            # Stationary: its derivatives need no response.
+            terms["free"] = self.free_energy
+            terms["total"] = terms["free"] - state.entropy
+        return terms
 
     @property
     def energy(self) -> Tensor:
-        """Total energy without the entropy term, 0-d, Hartree per cell, without derivatives."""
-        return self.energies["total"]
+        """Total energy without the entropy term, 0-d, Hartree per cell."""
+        return self.free_energy - self._entropy
 
-    @cached_property
+    @property
+    def _entropy(self) -> Tensor:
+        """-TS; zero has no derivatives that would need a response."""
+        if self.problem.smearing.width == 0.0:
+            return self.converged.occupation.entropy_energy.detach()
+        return self.ground_state.entropy
+
+    @property
     def free_energy(self) -> Tensor:
         """Total energy with the entropy term: what the loop minimises, 0-d, Hartree per cell.
 
-        It knows the functional's parameters: as it is stationary, its derivatives with respect to
-        them are those of the XC energy of this density (Hellmann and Feynman).
+        As it is stationary, its derivatives are those at fixed orbitals and occupations (Hellmann
+        and Feynman): they need no response.
         """
-        functional = self.problem.functional
-        value = self.energies["free"]
-        tensors = (*functional.parameters(), *functional.buffers())
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            energy = xc_energy(self.basis, functional, self.density_g, self.problem.core)
-            value = value + (energy - energy.detach())
-        return value
+        return self._once("free", self._free_energy)
+
+    def _free_energy(self) -> Tensor:
+        self._check_functional()
+        last = self.converged
+        if not (torch.is_grad_enabled() and self.is_differentiable):
+            return self._fixed_terms()["free"]
+        return stationary_energy(
+            self._attached_problem,
+            last.orbitals,
+            last.occupation.numbers,
+            last.density_g * self.basis.volume,
+            self._fixed_terms()["free"],
+        )
+
+    def _fixed_terms(self) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return self.energies
 
     @property
     def extrapolated_energy(self) -> Tensor:
-        """Estimate of the energy at zero width, 0-d, Hartree per cell, without derivatives."""
-        return self.problem.smearing.extrapolate(self.energies["free"], self.energies["entropy"])
+        """Estimate of the energy at zero width, 0-d, Hartree per cell."""
+        return self.problem.smearing.extrapolate(self.free_energy, self._entropy)
 
-    @cached_property
+    @property
     def _forces_and_stress(self) -> tuple[Tensor, Tensor]:
-        return forces_and_stress(self.problem, self.orbitals, self.occupations, self.density_g)
+        return self._once("forces", self._derivatives)
+
+    def _derivatives(self) -> tuple[Tensor, Tensor]:
+        self._check_functional()
+        state = self.ground_state
+        return forces_and_stress(
+            self._attached_problem, state.orbitals, state.numbers, self.density_g
+        )
 
     @property
     def forces(self) -> Tensor:
@@ -155,9 +319,10 @@ class SCFResult:
     @property
     def magnetic_moment(self) -> Tensor:
         """Total magnetic moment, 0-d, mu_B per cell."""
+        electrons = self.ground_state.electrons
         if self.problem.nspin == 1:
-            return self.density_g.real.new_zeros(())
-        return (self.density_g[0, 0] - self.density_g[1, 0]).real * self.basis.volume
+            return 0.0 * electrons[0, 0].real
+        return (electrons[0, 0] - electrons[1, 0]).real
 
     @property
     def band_gap(self) -> Tensor:
@@ -166,13 +331,13 @@ class SCFResult:
         Both spins share one gap. A state counts as filled when it holds more than half of what it
         can, and a band that is filled at some k-points only makes a metal.
         """
-        filled = self.occupations > 1.0 / self.problem.nspin
+        filled = self.converged.occupation.numbers > 1.0 / self.problem.nspin
         if bool(filled.all()):
             raise ValueError(
                 "the band gap needs at least one empty band: ask for more with nbands="
             )
+        levels = self.multiplet_eigenvalues
         if bool((filled.any(1) & ~filled.all(1)).any()):
-            return self.eigenvalues.new_zeros(())
-        top = self.eigenvalues[filled].max()
-        bottom = self.eigenvalues[~filled].min()
-        return torch.clamp_min(bottom - top, 0.0)
+            return levels.new_zeros(())
+        gap = levels[~filled].min() - levels[filled].max()
+        return torch.clamp_min(gap, 0.0)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.density import density_from_orbitals, density_from_real_orbitals
 from deepchem_xc.planewave.electron_count import check_bands
-from deepchem_xc.planewave.hamiltonian import density_from_orbitals, density_from_real_orbitals
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.result import Converged, SCFResult
 from deepchem_xc.planewave.start import starting_orbitals
 from deepchem_xc.planewave.states import (
     EMPTY_RESIDUAL,
@@ -224,9 +224,8 @@ def solve(
                         problem.moment,
                     )
                     output, _ = _new_density(problem, orbitals, occupation, eigenvalues)
-                return SCFResult(
-                    problem, orbitals, eigenvalues, occupation, output, potential, history
-                )
+                last = Converged(orbitals, eigenvalues, occupation, output, potential)
+                return SCFResult(problem, last, history)
             previous = energy
             density = mixer.next_density(density, output, states)
             if moment != problem.moment and (

@@ -263,12 +263,13 @@ def equation_of_state(
             start=None if nearest is None else done[nearest],
             **keywords,
         )
+        plain = result.detach()
         points[scale] = VolumePoint(
             scale=scale,
             size=size * scale,
-            energy=float(result.extrapolated_energy.detach()) * Hartree,
-            free_energy=float(result.free_energy.detach()) * Hartree,
-            magnetic_moment=float(result.magnetic_moment.detach()),
+            energy=float(plain.extrapolated_energy) * Hartree,
+            free_energy=float(plain.free_energy) * Hartree,
+            magnetic_moment=float(plain.magnetic_moment),
             steps=result.nsteps,
         )
         # Only the ends of what is done can be next to what is to come.

@@ -278,8 +278,10 @@ def test_meta_ggas_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["lattice", "positions"])
-def test_gradients_with_respect_to_the_geometry_are_refused(name: str) -> None:
+def test_displacements_need_unreduced_kpoints(name: str) -> None:
     crystal = Crystal.from_ase(bulk("Si"))
     getattr(crystal, name).requires_grad_()
-    with pytest.raises(ValueError, match=r"result\.forces"):
-        scf(crystal, "PBE", ecut=100.0)
+    with pytest.raises(ValueError, match="symmetry=False"):
+        scf(crystal, "PBE", ecut=100.0, symmetry=True)
+    with pytest.raises(ValueError, match="symmetry=False"):
+        scf(PlaneWaveBasis(crystal, 4.0, (2, 2, 2)), "PBE")

@@ -53,7 +53,8 @@ def test_eigenvalues_do_not_care_about_reciprocal_vectors_and_symmetry(silicon: 
 
 def test_without_a_potential_bands_are_free_electrons(hydrogen: SCFResult) -> None:
     # The potential of hydrogen has no nonlocal part.
-    free = replace(hydrogen, potential_g=torch.zeros_like(hydrogen.potential_g))
+    nothing = torch.zeros_like(hydrogen.potential_g)
+    free = replace(hydrogen, converged=hydrogen.converged._replace(potential_g=nothing))
     basis = hydrogen.basis
     k = torch.tensor([[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], dtype=torch.float64)
     q = (basis.density_g[None] + k[:, None]) @ basis.crystal.reciprocal_lattice

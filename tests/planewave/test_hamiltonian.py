@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
-from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian, density_from_orbitals
+from deepchem_xc.planewave.density import density_from_orbitals
+from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
 

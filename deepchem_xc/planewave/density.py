@@ -1,0 +1,157 @@
+"""Densities of orbitals, and what two sets of orbitals have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.hamiltonian import GridPieces
+from deepchem_xc.planewave.inversion import RealGauge, pack
+
+# States that hold less than this add nothing to a density.
+_NO_ELECTRON = 1e-14
+
+
+def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor) -> Tensor:
+    r"""Electron density of orbitals, not yet symmetrised.
+
+    .. math:: \rho_\sigma(r) = \Omega^{-1} \sum_{nk} w_k f_{nk\sigma} |\psi_{nk\sigma}(r)|^2
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs.
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    numbers : Tensor
+        Electrons per state times the k-point's weight, (n, nspin, nk, nband): n sets of numbers
+        give n densities from one pass over the orbitals.
+
+    Returns
+    -------
+    Tensor
+        Sphere coefficients, (n, nspin, nG), bohr^-3.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
+    >>> numbers = result.occupations * result.weights[:, None]
+    >>> density = density_from_orbitals(result.problem.pieces, result.orbitals, numbers[None])
+    >>> round(float(density[0, 0, 0].real * result.basis.volume), 9)  # electrons
+    8.0
+    """
+    basis = pieces.basis
+    nspin, nk, nband = orbitals.shape[:3]
+    count = len(numbers)
+    density = torch.zeros(
+        (nspin, count, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device
+    )
+    # Bands that no set fills anywhere need no FFT.
+    filled = (numbers.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
+    for spin in range(nspin):
+        places = filled[spin].nonzero()
+        used = int(places[-1]) + 1 if len(places) else 0
+        for ks, bands in pieces.split(range(nk), used):
+            values = pieces.to_grid(orbitals[spin, ks, bands], ks).flatten(0, 1)
+            squares = torch.view_as_real(values).view(len(values), -1).square_()
+            density[spin].addmm_(numbers[:, spin, ks, bands].reshape(count, -1), squares)
+    grid = density.transpose(0, 1).view(count, nspin, *basis.orbital_fft_size, 2).sum(-1)
+    return basis.from_orbital_grid(grid) / basis.volume
+
+
+def density_from_real_orbitals(
+    pieces: GridPieces, gauge: RealGauge, orbitals: Tensor, numbers: Tensor
+) -> Tensor:
+    """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
+
+    Real and imaginary part of one FFT are two orbitals, each times the root of its number. What
+    stands between them in its square is odd under inversion: symmetrising the density removes it.
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs.
+    gauge : RealGauge
+        Inversion centre.
+    orbitals : Tensor
+        (nspin, nk, nband, npw), complex.
+    numbers : Tensor
+        Electrons per state times the k-point's weight, not negative, (n, nspin, nk, nband).
+
+    Returns
+    -------
+    Tensor
+        Sphere coefficients, (n, nspin, nG), bohr^-3.
+    """
+    basis = pieces.basis
+    nspin, nk = orbitals.shape[:2]
+    shape = (len(numbers), nspin, 2 * basis.orbital_ngrid)
+    density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
+    for spin in range(nspin):
+        real = gauge.to_real(orbitals[spin], slice(0, nk))
+        for of_set, target in zip(numbers[:, spin], density[:, spin], strict=True):
+            filled = (of_set > _NO_ELECTRON * of_set.max()).any(0).nonzero().flatten().tolist()
+            if not filled:
+                continue
+            bands = slice(filled[0], filled[-1] + 1)
+            packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
+            for ks, rows in pieces.split(range(nk), packed.shape[1]):
+                values = torch.view_as_real(pieces.to_grid(packed[ks, rows], ks))
+                target += values.view(-1, len(target)).square_().sum(0)
+    grid = density.view(len(numbers), nspin, *basis.orbital_fft_size, 2).sum(-1)
+    return basis.from_orbital_grid(grid) * gauge.density_phase.conj() / basis.volume
+
+
+def pair_density(
+    pieces: GridPieces, gauge: RealGauge | None, left: Tensor, right: Tensor, ks: range
+) -> Tensor:
+    r"""Sum over bands of Re(left* right), of one spin and some k-points, not yet symmetrised.
+
+    .. math:: n_G = \int e^{-iG.r} \sum_{nk} Re[a_{nk}^*(r) b_{nk}(r)] dr
+
+    in electrons where a and b are normalised; divided by the volume it is a density.
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs.
+    gauge : RealGauge or None
+        Needed for real orbitals. Parts that are odd under its inversion are then left out or not,
+        as chance has it: symmetrising the result removes them.
+    left, right : Tensor
+        (nk, nband, npw), both complex or both real.
+    ks : range
+        Which k-points these are.
+
+    Returns
+    -------
+    Tensor
+        Sphere coefficients, (nG,).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
+    >>> filled = result.orbitals[0, :, :4]
+    >>> n = pair_density(result.problem.pieces, None, filled, 2.0 * filled, range(1))
+    >>> round(float(n[0].real), 9)
+    8.0
+    """
+    basis = pieces.basis
+    # 4 Re(a* b) = |a + b|^2 - |a - b|^2, of parts that are equally large: b is scaled, and with it
+    # the sum.
+    scale = left.norm() / right.norm().clamp_min(1e-300)
+    parts = torch.zeros((2, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device)
+    for sign, part in zip((1.0, -1.0), parts, strict=True):
+        total = torch.add(left, right, alpha=sign * float(scale))
+        packed = total if total.is_complex() else pack(total)
+        for piece, bands in pieces.split(ks, packed.shape[1]):
+            offset = slice(piece.start - ks.start, piece.stop - ks.start)
+            values = torch.view_as_real(pieces.to_grid(packed[offset, bands], piece))
+            part += values.view(-1, len(part)).square_().sum(0)
+    grid = (parts[0] - parts[1]).view(*basis.orbital_fft_size, 2).sum(-1) * (0.25 / scale)
+    density = basis.from_orbital_grid(grid)
+    return density if left.is_complex() or gauge is None else density * gauge.density_phase.conj()

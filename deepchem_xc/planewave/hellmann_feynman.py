@@ -1,0 +1,66 @@
+"""Derivatives of the free energy are those at fixed orbitals (Hellmann and Feynman)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.energy import energy_terms
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response import functional_tensors, once
+from deepchem_xc.planewave.terms.xc import xc_energy
+
+
+def stationary_energy(
+    problem: KohnShamProblem,
+    orbitals: Tensor,
+    numbers: Tensor,
+    electrons: Tensor,
+    value: Tensor,
+) -> Tensor:
+    """Free energy in the graph of functional and geometry, at no more cost than an energy's.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        Its geometry may be in a graph.
+    orbitals, numbers, electrons : Tensor
+        Of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband), and the density times the
+        volume (nspin, nG).
+    value : Tensor
+        The free energy, 0-d, Hartree.
+
+    Returns
+    -------
+    Tensor
+        `value`, with first derivatives; second ones raise `NotImplementedError`.
+    """
+    crystal = problem.basis.crystal
+    inputs = [crystal.lattice, crystal.positions, *functional_tensors(problem)]
+    with torch.enable_grad():
+        if crystal.lattice.requires_grad or crystal.positions.requires_grad:
+            density = electrons / problem.basis.volume
+            zero = value.new_zeros(())
+            energy = energy_terms(problem, orbitals, numbers, density, zero)["free"]
+        else:
+            basis = problem.basis
+            energy = xc_energy(basis, problem.functional, electrons / basis.volume, problem.core)
+    wanted = [x for x in inputs if x.requires_grad]
+    gradients = torch.autograd.grad(energy, wanted, allow_unused=True)
+    return _Stationary.apply(value, list(gradients), *wanted)
+
+
+class _Stationary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: list[Tensor | None], *inputs: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        ctx.save_for_backward(*inputs)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Any, ...]:
+        inputs = ctx.saved_tensors
+        scaled = [None if g is None else g * cotangent.detach() for g in ctx.gradients]
+        return (None, None, *once(scaled, (cotangent, *inputs)))
