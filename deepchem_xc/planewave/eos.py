@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ase.eos import EquationOfState as BirchMurnaghan
+import torch
 from ase.units import GPa, J, m
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 #: A third-order fit has four parameters; fewer points than this leave no residual to judge it by.
 MINIMUM_POINTS = 5
+
+# The strain variable is x = (reference size / size)^power.
+_POWERS = {3: 2.0 / 3.0, 2: 1.0}
+_UNITS = {3: GPa, 2: J / m**2}
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,37 @@ class EquationOfStateFit:
     residual: float
 
 
+@dataclass(frozen=True, eq=False)
+class EquationOfStateTensors:
+    """The same as `EquationOfStateFit`, as 0-d tensors in the graph of the energies.
+
+    Attributes
+    ----------
+    dimension : int
+        3 for a crystal, 2 for a layer.
+    size, energy, modulus, derivative, residual : Tensor
+        0-d, float64; units as in `EquationOfStateFit`.
+
+    See Also
+    --------
+    fit_equation_of_state_tensors : Makes it, with an example.
+    """
+
+    dimension: int
+    size: Tensor
+    energy: Tensor
+    modulus: Tensor
+    derivative: Tensor
+    residual: Tensor
+
+
 def fit_equation_of_state(
-    sizes: ArrayLike, energies: ArrayLike, dimension: int = 3
+    sizes: ArrayLike,
+    energies: ArrayLike,
+    dimension: int = 3,
+    weights: ArrayLike | None = None,
 ) -> EquationOfStateFit:
     r"""Fit a third-order Birch-Murnaghan equation of state, or its form for layers.
-
-    For crystals this is ASE's fit of [1]_. For layers, with the Eulerian strain
-    :math:`f = (A_0/A - 1)/2`, it is :math:`E = E_0 + 2 A_0 B f^2 + c f^3`, a cubic polynomial in
-    :math:`1/A`.
 
     Parameters
     ----------
@@ -67,12 +95,25 @@ def fit_equation_of_state(
         Energies, eV.
     dimension : int, optional
         3 or 2.
+    weights : array_like, optional
+        Positive weights of the squared deviations; equal by default.
 
     Raises
     ------
     ValueError
-        For fewer than five points, numbers that are not finite, equal sizes, or where the minimum
-        does not lie between the points.
+        For fewer than five points, numbers that are not finite, equal sizes, weights that are not
+        positive, or where the minimum does not lie between the points.
+
+    Notes
+    -----
+    With :math:`x = (s_m/s)^p`, where s is the size, :math:`s_m` some reference and p = 2/3 for
+    volumes [1]_ and 1 for areas, both equations are cubic polynomials in x: Birch's
+    :math:`E = E_0 + \frac{9 V_0 B}{16} [(y-1)^3 B' + (y-1)^2 (6 - 4y)]` in
+    :math:`y = (V_0/V)^{2/3}`, and :math:`E = E_0 + 2 A_0 B f^2 + c f^3` in the Eulerian strain
+    :math:`f = (A_0/A - 1)/2` of a layer. The fit is therefore linear, and its minimum a root of a
+    quadratic equation. There
+
+    .. math:: s E'' = p^2 x^2 E_{xx} / s, \qquad B' = 3p + 2 + p x E_{xxx} / E_{xx}.
 
     References
     ----------
@@ -87,86 +128,135 @@ def fit_equation_of_state(
     >>> print(f"{fit.size:.3f} {fit.modulus * J / m**2:.3f}")
     5.200 13.000
     """
-    size, energy = (np.asarray(values, dtype=np.float64) for values in (sizes, energies))
-    if dimension not in (2, 3):
+    values = torch.as_tensor(np.asarray(energies, dtype=np.float64))
+    fit = fit_equation_of_state_tensors(sizes, values, dimension, weights)
+    return EquationOfStateFit(
+        dimension=dimension,
+        size=float(fit.size),
+        energy=float(fit.energy),
+        modulus=float(fit.modulus),
+        derivative=float(fit.derivative),
+        residual=float(fit.residual),
+    )
+
+
+def fit_equation_of_state_tensors(
+    sizes: ArrayLike,
+    energies: Tensor,
+    dimension: int = 3,
+    weights: ArrayLike | None = None,
+) -> EquationOfStateTensors:
+    """`fit_equation_of_state` of energies that are in a graph.
+
+    Parameters
+    ----------
+    sizes, dimension, weights
+        As for `fit_equation_of_state`; they are constants.
+    energies : Tensor
+        (n,), float64, eV.
+
+    Returns
+    -------
+    EquationOfStateTensors
+        In the graph of `energies`; it can be differentiated any number of times.
+
+    Raises
+    ------
+    ValueError
+        As `fit_equation_of_state`.
+
+    Examples
+    --------
+    Energies that are all shifted move the minimum's energy and nothing else:
+
+    >>> volumes = np.array([15.0, 15.5, 16.0, 16.5, 17.0])
+    >>> shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    >>> energies = torch.tensor([0.09, 0.025, 0.0, 0.02, 0.08], dtype=torch.float64) + shift
+    >>> fit = fit_equation_of_state_tensors(volumes, energies)
+    >>> for value in (fit.energy, fit.size):
+    ...     print(f"{float(torch.autograd.grad(value, shift, retain_graph=True)[0]):.6f}")
+    1.000000
+    0.000000
+    """
+    size, energies, weight = _checked(sizes, energies, dimension, weights)
+    what = "areas" if dimension == 2 else "volumes"
+    power = _POWERS[dimension]
+    middle = float(size.mean())
+    # z = x - 1 is small, so that the polynomial's coefficients are well conditioned.
+    z = (middle / size) ** power - 1.0
+    powers = torch.as_tensor(np.vander(z, 4, increasing=True))
+    root_weight = torch.as_tensor(np.sqrt(weight))[:, None]
+    solve = torch.linalg.pinv(root_weight * powers) * root_weight.T
+    coefficients = solve.to(energies.device) @ energies
+    c0, c1, c2, c3 = coefficients
+    discriminant = c2**2 - 3.0 * c1 * c3
+    if not float(discriminant.detach()) > 0.0:
+        raise _outside(what, size, "the fit has no minimum")
+    root = torch.sqrt(discriminant)
+    # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
+    lowest = -c1 / (c2 + root)
+    x = 1.0 + lowest
+    if not float(x.detach()) > 0.0:
+        raise _outside(what, size, "the fit has no minimum")
+    minimum = middle * x ** (-1.0 / power)
+    found = float(minimum.detach())
+    if not float(size.min()) < found < float(size.max()):
+        raise _outside(what, size, f"the fit puts it at {found:.3f}")
+    curvature = 2.0 * root  # d2E/dx2
+    deviations = powers.to(energies.device) @ coefficients - energies
+    return EquationOfStateTensors(
+        dimension=dimension,
+        size=minimum,
+        energy=c0 + lowest * (c1 + lowest * (c2 + lowest * c3)),
+        modulus=power**2 * x**2 * curvature / minimum / _UNITS[dimension],
+        derivative=3.0 * power + 2.0 + power * x * 6.0 * c3 / curvature,
+        residual=_root_mean_square(deviations),
+    )
+
+
+def _checked(
+    sizes: ArrayLike, energies: Tensor, dimension: int, weights: ArrayLike | None
+) -> tuple[NDArray[np.float64], Tensor, NDArray[np.float64]]:
+    """Sizes, energies and weights in float64, or an error that says what is wrong."""
+    if dimension not in _POWERS:
         raise ValueError(f"dimension must be 3 (crystal) or 2 (layer), got {dimension}.")
     what = "areas" if dimension == 2 else "volumes"
-    if size.ndim != 1 or size.shape != energy.shape:
+    size = np.asarray(sizes, dtype=np.float64)
+    if size.ndim != 1 or size.shape != tuple(energies.shape):
         raise ValueError(
             f"{what} and energies must be two lists of the same length; got shapes {size.shape} "
-            f"and {energy.shape}."
+            f"and {tuple(energies.shape)}."
         )
     if len(size) < MINIMUM_POINTS:
         raise ValueError(
             f"an equation of state needs at least {MINIMUM_POINTS} points, {len(size)} given."
         )
-    if not (np.isfinite(size).all() and np.isfinite(energy).all()):
+    energies = energies.to(torch.float64)
+    plain = energies.detach().cpu().numpy()
+    if not (np.isfinite(size).all() and np.isfinite(plain).all()):
         raise ValueError(f"the {what} or energies contain NaN or infinite numbers.")
     order = np.argsort(size)
-    size, energy = size[order], energy[order]
-    if size[0] <= 0 or np.any(np.diff(size) <= 1e-9 * size[-1]):
-        raise ValueError(f"the {what} must be positive and different; got {size.tolist()}.")
-    if np.argmin(energy) in (0, len(size) - 1):
+    if size.min() <= 0 or np.any(np.diff(size[order]) <= 1e-9 * size.max()):
+        raise ValueError(f"the {what} must be positive and different; got {size[order].tolist()}.")
+    if np.argmin(plain[order]) in (0, len(size) - 1):
         raise _outside(what, size, "the lowest energy is at its end")
-    fit = _fit_crystal(size, energy) if dimension == 3 else _fit_layer(size, energy)
-    if not (size[0] < fit.size < size[-1] and fit.modulus > 0):
-        raise _outside(what, size, f"the fit puts it at {fit.size:.3f}")
-    return fit
+    weight = np.ones_like(size) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weight.shape != size.shape or not (np.isfinite(weight).all() and (weight > 0).all()):
+        raise ValueError(
+            f"weights must be {len(size)} positive numbers, one for each of the {what}; got "
+            f"{weight.tolist()}."
+        )
+    return size, energies, weight
 
 
 def _outside(what: str, size: NDArray[np.float64], why: str) -> ValueError:
     return ValueError(
-        f"the range of {what} {size[0]:.3f}..{size[-1]:.3f} does not enclose a minimum of the "
-        f"energy ({why}); move the range so that it does."
+        f"the range of {what} {size.min():.3f}..{size.max():.3f} does not enclose a minimum of "
+        f"the energy ({why}); move the range so that it does."
     )
 
 
-def _fit_crystal(volumes: NDArray[np.float64], energies: NDArray[np.float64]) -> EquationOfStateFit:
-    fit = BirchMurnaghan(volumes, energies, eos="birchmurnaghan")
-    try:
-        volume, energy, modulus = fit.fit(warn=False)
-    except RuntimeError as error:  # scipy's least squares gave up
-        raise ValueError(
-            f"no Birch-Murnaghan curve goes through the energies {energies.tolist()} at the "
-            f"volumes {volumes.tolist()}: look for a point that did not converge like the others."
-        ) from error
-    deviations = fit.func(volumes, *fit.eos_parameters) - energies
-    return EquationOfStateFit(
-        dimension=3,
-        size=float(volume),
-        energy=float(energy),
-        modulus=float(modulus / GPa),
-        derivative=float(fit.eos_parameters[2]),
-        residual=_root_mean_square(deviations),
-    )
-
-
-def _fit_layer(areas: NDArray[np.float64], energies: NDArray[np.float64]) -> EquationOfStateFit:
-    # x is small, so that the polynomial's coefficients are well conditioned.
-    middle = float(areas.mean())
-    x = middle / areas - 1
-    coefficients = np.polynomial.polynomial.polyfit(x, energies, 3)
-    _, c1, c2, c3 = coefficients
-    discriminant = c2**2 - 3 * c1 * c3
-    if discriminant <= 0:
-        raise _outside("areas", areas, "the fit has no minimum")
-    root = np.sqrt(discriminant)
-    # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
-    lowest = -c1 / (c2 + root)
-    # With u = 1/A: A d2E/dA2 = u^3 d2E/du2, and d2E/dx2 = 2 root.
-    modulus = (1 + lowest) ** 3 * 2 * root / middle
-    # dB/dP = -1 - A E'''/E'' with derivatives in A, = 5 + u E'''/E'' in u.
-    derivative = 5 + (1 + lowest) * 3 * c3 / root
-    deviations = np.polynomial.polynomial.polyval(x, coefficients) - energies
-    return EquationOfStateFit(
-        dimension=2,
-        size=float(middle / (1 + lowest)),
-        energy=float(np.polynomial.polynomial.polyval(lowest, coefficients)),
-        modulus=float(modulus / (J / m**2)),
-        derivative=float(derivative),
-        residual=_root_mean_square(deviations),
-    )
-
-
-def _root_mean_square(deviations: Any) -> float:
-    return float(np.sqrt(np.mean(np.square(deviations))))
+def _root_mean_square(deviations: Any) -> Tensor:
+    """Root of the mean square; its derivative at zero is zero instead of NaN."""
+    mean = deviations.square().mean()
+    return torch.where(mean > 0, torch.sqrt(mean.clamp_min(1e-300)), mean)

@@ -6,29 +6,35 @@ Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ase.units import Hartree
-from numpy.typing import NDArray
+from torch import Tensor
 
-from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.eos import MINIMUM_POINTS, EquationOfStateFit, fit_equation_of_state
+from deepchem_xc.planewave.eos import (
+    EquationOfStateFit,
+    EquationOfStateTensors,
+    fit_equation_of_state,
+    fit_equation_of_state_tensors,
+)
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.inputs import make_basis
-from deepchem_xc.planewave.kpoints import make_kpoints
+from deepchem_xc.planewave.volume_series import (
+    SCALES,
+    bravais_constant,
+    bravais_lattice,
+    scaled,
+    volume_series,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from deepchem_xc.planewave.result import SCFResult
     from deepchem_xc.xc import XCFunctional
-
-#: Volumes (areas, for layers) in units of that of the atoms given.
-SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ class EquationOfState:
         The lattice vector that is not scaled, for a layer.
     points : tuple of VolumePoint
         In order of size.
+    energies : Tensor or None
+        The points' energies in the graph of the functional's parameters, (npoint,), eV.
 
     Examples
     --------
@@ -90,6 +98,7 @@ class EquationOfState:
     dimension: int
     axis: int | None
     points: tuple[VolumePoint, ...]
+    energies: Tensor | None = field(default=None, repr=False)
 
     @cached_property
     def fit(self) -> EquationOfStateFit:
@@ -112,6 +121,29 @@ class EquationOfState:
             [point.size for point in self.points], energies, self.dimension
         )
 
+    @cached_property
+    def tensors(self) -> EquationOfStateTensors:
+        """The same as `fit` as 0-d tensors, in the graph of the functional's parameters.
+
+        Raises
+        ------
+        ValueError
+            If the points do not enclose a minimum.
+        """
+        energies = self.energies
+        if energies is None:
+            energies = torch.tensor([point.energy for point in self.points], dtype=torch.float64)
+        return fit_equation_of_state_tensors(
+            [point.size for point in self.points], energies, self.dimension
+        )
+
+    @property
+    def lattice_constant(self) -> Tensor:
+        """`a0` as a 0-d tensor in the graph of the functional's parameters, Angstrom."""
+        reference = self.points[0].size / self.points[0].scale
+        size = self.tensors.size
+        return bravais_constant(self.atoms, self.axis) * (size / reference) ** (1 / self.dimension)
+
     @property
     def equilibrium(self) -> Atoms:
         """The structure scaled to the minimum."""
@@ -125,7 +157,7 @@ class EquationOfState:
         For fcc, say, ``a`` of the conventional cube also where the cell is primitive.
         """
         pbc = [i != self.axis for i in range(3)]
-        return {k: float(v) for k, v in _bravais_lattice(self.equilibrium, pbc).items()}
+        return {k: float(v) for k, v in bravais_lattice(self.equilibrium, pbc).items()}
 
     @property
     def a0(self) -> float:
@@ -142,34 +174,6 @@ class EquationOfState:
         }
 
 
-def _bravais_lattice(atoms: Atoms, pbc: Sequence[bool]) -> dict[str, float]:
-    variables: dict[str, float] = atoms.cell.get_bravais_lattice(pbc=pbc).vars()
-    return variables
-
-
-def scaled(atoms: Atoms, scale: float, axis: int | None = None) -> Atoms:
-    """Atoms with `scale` times the volume or, with `axis`, times the area across that vector.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> print(f"{scaled(bulk('Al', a=4.0), 1.1).get_volume() / 16.0:.6f}")
-    1.100000
-    """
-    copy = atoms.copy()
-    factors = _length_factors(scale, axis)
-    copy.set_cell(np.asarray(atoms.cell) * factors[:, None], scale_atoms=True)
-    return copy
-
-
-def _length_factors(scale: float, axis: int | None) -> NDArray[np.float64]:
-    """Factors of the three lattice vectors."""
-    factors = np.full(3, scale ** (1 / 3) if axis is None else scale**0.5)
-    if axis is not None:
-        factors[axis] = 1.0
-    return factors
-
-
 def equation_of_state(
     atoms: Atoms,
     functional: str | XCFunctional = "PBE",
@@ -180,6 +184,7 @@ def equation_of_state(
     dimension: int | None = None,
     fft_size: Sequence[int] | None = None,
     symmetry: bool = True,
+    entropy_response: bool = False,
     callback: Callable[[VolumePoint], None] | None = None,
     **keywords: Any,
 ) -> EquationOfState:
@@ -206,6 +211,8 @@ def equation_of_state(
         atoms, the third lattice vector is the one across the layer.
     fft_size, symmetry : optional
         As for `scf`.
+    entropy_response : bool, optional
+        Exact gradients of smeared energies; see `extrapolated_energy`.
     callback : callable, optional
         Called with every `VolumePoint` when it is done.
     **keywords
@@ -229,44 +236,42 @@ def equation_of_state(
     ...     bulk("Si"), ecut=250.0, kpts=(2, 2, 2), scales=(0.9, 0.95, 1.0, 1.05, 1.1))
     >>> print(f"{curve.a0:.1f} Angstrom, {curve.fit.modulus:.0f} GPa")
     5.5 Angstrom, 81 GPa
+
+    With a functional that is being trained, tensors that know its parameters are
+    ``curve.lattice_constant``, ``curve.tensors.modulus`` and so on:
+
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> curve = equation_of_state(
+    ...     bulk("Si"), functional, ecut=250.0, kpts=(2, 2, 2), scales=(0.9, 0.95, 1.0, 1.05, 1.1))
+    >>> curve.lattice_constant.backward()
+    >>> all(p.grad is not None for p in functional.parameters())
+    True
     """
-    scales = sorted(float(scale) for scale in scales)
-    if len(set(scales)) < MINIMUM_POINTS or scales[0] <= 0:
-        raise ValueError(
-            f"an equation of state needs at least {MINIMUM_POINTS} different positive scales, "
-            f"got {scales}."
-        )
-    axis = _layer_axis(atoms, dimension)
-    crystal = Crystal.from_ase(atoms)
-    kpoints = make_kpoints(kpts, crystal, symmetry=symmetry)
-
-    def strained(scale: float) -> Crystal:
-        factors = torch.as_tensor(_length_factors(scale, axis), device=crystal.device)
-        return replace(crystal, lattice=crystal.lattice * factors[:, None])
-
-    if fft_size is None:
-        # The largest volume has the most G-vectors below a cutoff in every direction.
-        fft_size = make_basis(strained(scales[-1]), ecut, symmetry=False).fft_size
-
+    series = volume_series(
+        atoms, ecut, kpts, scales, dimension=dimension, fft_size=fft_size, symmetry=symmetry
+    )
     # From the middle outwards: there the initial moments are most likely to be right.
     done: dict[float, SCFResult] = {}
     points: dict[float, VolumePoint] = {}
-    size = float(atoms.cell.volume if axis is None else atoms.cell.area(axis))
-    for scale in sorted(scales, key=lambda s: abs(np.log(s))):
+    energies: dict[float, Tensor] = {}
+    for scale in sorted(series.scales, key=lambda s: abs(np.log(s))):
         nearest = min(done, key=lambda s: abs(s - scale), default=None)
         result = scf(
-            strained(scale),
+            series.crystal(scale),
             functional,
             ecut=ecut,
-            kpts=kpoints,
-            fft_size=fft_size,
+            kpts=series.kpoints,
+            fft_size=series.fft_size,
             start=None if nearest is None else done[nearest],
             **keywords,
         )
         plain = result.detach()
+        if result.is_differentiable:
+            energies[scale] = extrapolated_energy(result, entropy_response) * Hartree
         points[scale] = VolumePoint(
             scale=scale,
-            size=size * scale,
+            size=series.size(scale),
             energy=float(plain.extrapolated_energy) * Hartree,
             free_energy=float(plain.free_energy) * Hartree,
             magnetic_moment=float(plain.magnetic_moment),
@@ -280,38 +285,38 @@ def equation_of_state(
             callback(points[scale])
     return EquationOfState(
         atoms=atoms.copy(),
-        dimension=3 if axis is None else 2,
-        axis=axis,
-        points=tuple(points[scale] for scale in scales),
+        dimension=series.dimension,
+        axis=series.axis,
+        points=tuple(points[scale] for scale in series.scales),
+        energies=torch.stack([energies[s] for s in series.scales]) if energies else None,
     )
 
 
-def _layer_axis(atoms: Atoms, dimension: int | None) -> int | None:
-    """Index of the lattice vector across a layer; None for a crystal."""
-    apart = [i for i in range(3) if not atoms.pbc[i]]
-    if dimension is None:
-        dimension = 3 - len(apart)
-    if dimension not in (2, 3):
-        raise ValueError(
-            f"an equation of state is for crystals (dimension=3) and layers (dimension=2); got "
-            f"dimension={dimension} with pbc={atoms.pbc.tolist()}."
-        )
-    if dimension == 3:
-        if apart:
-            raise ValueError(
-                f"dimension=3 scales the vacuum too: pbc={atoms.pbc.tolist()} says that "
-                f"direction(s) {apart} are not periodic. Set atoms.pbc = True if it is a crystal."
-            )
-        return None
-    if len(apart) > 1:
-        raise ValueError(f"pbc={atoms.pbc.tolist()} is not that of a layer (dimension=2).")
-    axis = apart[0] if apart else 2
-    cell = np.asarray(atoms.cell)
-    across = cell[axis] / np.linalg.norm(cell[axis])
-    others = np.delete(cell, axis, axis=0)
-    if np.abs(others @ across).max() > 1e-6 * np.linalg.norm(others, axis=1).max():
-        raise ValueError(
-            f"lattice vector {axis} must stand upright on a layer, so that scaling its plane "
-            f"changes the area only; the cell is {cell.tolist()}."
-        )
-    return axis
+def extrapolated_energy(result: SCFResult, entropy_response: bool = False) -> Tensor:
+    """Energy extrapolated to zero width, in the graph of the functional's parameters.
+
+    Parameters
+    ----------
+    result : SCFResult
+        A converged ground state.
+    entropy_response : bool, optional
+        Differentiate the entropy too, which needs the adjoint equation. By default the gradient is
+        that of the free energy, which costs nothing; the two differ by half the derivative of TS.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell; the value is the same either way.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Al"), "PBE", ecut=100.0)
+    >>> bool(extrapolated_energy(result) == result.extrapolated_energy)
+    True
+    """
+    if entropy_response or not result.is_differentiable:
+        return result.extrapolated_energy
+    free, plain = result.free_energy, result.detach()
+    return free + (plain.extrapolated_energy - free.detach())

@@ -4,17 +4,16 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk, graphene
+from ase.eos import EquationOfState as BirchMurnaghan
 from ase.units import GPa, Hartree, J, m
 
 from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.eos import fit_equation_of_state
-from deepchem_xc.planewave.volume_scan import (
-    EquationOfState,
-    VolumePoint,
-    equation_of_state,
-    scaled,
-)
+from deepchem_xc.planewave.eos import fit_equation_of_state, fit_equation_of_state_tensors
+from deepchem_xc.planewave.volume_scan import EquationOfState, VolumePoint, equation_of_state
+from deepchem_xc.planewave.volume_series import scaled
+from deepchem_xc.xc import PBE
 
 SCALES = np.array([0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06])
 
@@ -155,3 +154,70 @@ def test_a_layer_is_scaled_in_its_plane_only() -> None:
     larger = scaled(layer, 1.1, axis=2)
     assert larger.cell[2] == pytest.approx(layer.cell[2])
     assert np.linalg.norm(larger.cell[0]) == pytest.approx(2.46 * np.sqrt(1.1))
+
+
+def nonlinear_fit(sizes: np.ndarray, energies: np.ndarray) -> tuple[float, float, float]:
+    """Volume, bulk modulus and its derivative by ASE's least squares in Birch's own parameters."""
+    fit = BirchMurnaghan(sizes, energies, eos="birchmurnaghan")
+    volume, _, modulus = fit.fit(warn=False)
+    return float(volume), float(modulus / GPa), float(fit.eos_parameters[2])
+
+
+def test_linear_fit_equals_the_nonlinear_fit_of_ase() -> None:
+    volumes = 16.5 * SCALES
+    noise = 1e-3 * np.sin(37.0 * SCALES)
+    energies = lennard_jones(5.0 * SCALES, 1.3) + noise
+    fit = fit_equation_of_state(volumes, energies)
+    expected = nonlinear_fit(volumes, energies)
+    assert (fit.size, fit.modulus, fit.derivative) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_derivatives_of_the_fit_are_those_of_finite_differences(dimension: int) -> None:
+    energies = torch.tensor(lennard_jones(5.0 * SCALES, 1.3) + 1e-3 * np.sin(37.0 * SCALES))
+    weights = 1.0 + SCALES
+
+    def fitted(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        fit = fit_equation_of_state_tensors(5.0 * SCALES, values, dimension, weights)
+        return fit.size, fit.energy, fit.modulus, fit.derivative, fit.residual
+
+    assert torch.autograd.gradcheck(fitted, energies.requires_grad_(), eps=1e-7, rtol=1e-5)
+
+
+def test_a_point_of_large_weight_is_met() -> None:
+    energies = lennard_jones(5.0 * SCALES, 1.3)
+    energies[3] += 1e-4
+    weights = np.where(SCALES == 1.0, 1e8, 1.0)
+    fit = fit_equation_of_state(5.0 * SCALES, energies, weights=weights)
+    # The minimum lies within the range and close to the point that has to be met.
+    assert fit.energy == pytest.approx(energies[3], abs=1e-6)
+    with pytest.raises(ValueError, match="7 positive numbers"):
+        fit_equation_of_state(5.0 * SCALES, energies, weights=-weights)
+
+
+def test_lattice_constant_and_modulus_of_silicon_follow_the_functional() -> None:
+    functional = PBE(trainable=True)
+    settings = {
+        "ecut": 200.0,
+        "kpts": {"size": (2, 2, 2), "gamma": True},
+        "scales": (0.9, 0.95, 1.0, 1.05, 1.1),
+        "convergence": {"energy": 1e-10, "density": 1e-8},
+        "occupations": {"name": "fixed"},
+    }
+    curve = equation_of_state(bulk("Si", a=5.5), functional, **settings)
+    assert float(curve.lattice_constant) == pytest.approx(curve.a0, rel=1e-10)
+    assert float(curve.tensors.modulus) == pytest.approx(curve.fit.modulus, rel=1e-10)
+    parameter = next(iter(functional.parameters()))
+    results = (curve.lattice_constant, curve.tensors.modulus)
+    gradients = [torch.autograd.grad(x, parameter, retain_graph=True)[0] for x in results]
+    step = 1e-3
+    ends = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            parameter += sign * step
+        moved = equation_of_state(bulk("Si", a=5.5), functional, **settings)
+        ends.append((moved.a0, moved.fit.modulus))
+        with torch.no_grad():
+            parameter -= sign * step
+    for gradient, plus, minus in zip(gradients, *ends, strict=True):
+        assert float(gradient) == pytest.approx((plus - minus) / (2 * step), rel=1e-4)
