@@ -1,0 +1,315 @@
+"""Entries of a data set: a reference value and the calculations it is compared with."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.units import Hartree
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepchem_xc.feat.cells import Cell
+from deepchem_xc.feat.dft_system import DFTSystem
+from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
+from deepchem_xc.feat.schema import EntrySpec, validate_entry
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.volume_scan import extrapolated_energy
+from deepchem_xc.planewave.volume_series import VolumeSeries
+
+_CACHED = ("cells", "series")
+
+
+class DFTEntry:
+    """One reference value, as DeepChem's `DFTEntry`, extended to crystals.
+
+    Made by `DFTEntry.create` or `DFTYamlLoader`, not directly.
+
+    Attributes
+    ----------
+    name : str
+        For messages and tables.
+    systems : list of DFTSystem
+        The structures.
+    scales : tuple of float or None
+        Volumes in units of the structure's, in the order of the label.
+
+    Examples
+    --------
+    >>> aluminium = {
+    ...     "structure": {"symbols": ["Al"], "cell": [[0, 2, 2], [2, 0, 2], [2, 2, 0]],
+    ...                   "scaled_positions": [[0, 0, 0]]},
+    ...     "ecut": 150.0, "kpts": [2, 2, 2]}
+    >>> entry = DFTEntry.create("lattice_constant", 4.04, [aluminium])
+    >>> entry.entry_type, entry.get_true_val(), len(entry.cells), entry.kind.unit
+    ('lattice_constant', array([4.04]), 7, 'Angstrom')
+    """
+
+    def __init__(self, spec: EntrySpec, where: str = "the entry", folder: Path | None = None):
+        self._where = where
+        if spec.e_type not in ENTRY_TYPES:
+            near = difflib.get_close_matches(spec.e_type, ENTRY_TYPES, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else "."
+            raise self._error(
+                f"e_type: unknown type {spec.e_type!r}{hint} Valid: {', '.join(ENTRY_TYPES)}"
+            )
+        self._e_type = spec.e_type
+        self.systems = [DFTSystem(system) for system in spec.systems]
+        self._dimension = spec.dimension
+        self._weight = spec.weight
+        try:
+            self.scales = self.kind.scales(spec.scales)
+            self._check_systems()
+            self.name = spec.name or self._default_name()
+            self._label = self._read_label(spec.true_val, folder)
+        except (ValueError, FileNotFoundError) as error:
+            raise self._error(str(error)) from error
+
+    @classmethod
+    def create(
+        cls,
+        e_type: str,
+        true_val: Any,
+        systems: Sequence[Mapping[str, Any]],
+        weight: float | None = 1,
+        **more: Any,
+    ) -> DFTEntry:
+        """Make an entry; the first four parameters are DeepChem's.
+
+        Parameters
+        ----------
+        e_type : str
+            A key of `ENTRY_TYPES`: energy, eos, lattice_constant, bulk_modulus, cohesive_energy,
+            forces, stress, density, band_gap, magnetic_moment; of molecules ae, ie, dm, dens.
+        true_val : number, str, array_like or None
+            The reference: a number, nested lists, or the path of an npy file. None makes an entry
+            to predict, which cannot be trained on.
+        systems : sequence of mapping
+            See `DFTSystem`. The first one is the crystal, others are what it is compared with.
+        weight : float, optional
+            Weight of the entry in a loss.
+        **more
+            ``scales`` (volumes of eos, lattice_constant and bulk_modulus), ``dimension`` (2 for
+            layers) and ``name``.
+
+        Raises
+        ------
+        ValueError
+            Naming the key and what is valid: unknown types and keys, labels of another shape,
+            missing pseudopotentials.
+        """
+        values = {"e_type": e_type, "true_val": true_val, "systems": list(systems)}
+        return cls.from_mapping({**values, "weight": 1 if weight is None else weight, **more})
+
+    @classmethod
+    def from_mapping(
+        cls, values: Any, where: str = "the entry", folder: Path | None = None
+    ) -> DFTEntry:
+        """Make an entry of what YAML holds.
+
+        Parameters
+        ----------
+        values : mapping
+            e_type, true_val, systems and so on.
+        where : str, optional
+            What to call the entry in messages.
+        folder : Path, optional
+            What relative paths are relative to.
+        """
+        if isinstance(values, Mapping) and isinstance(values.get("e_type"), str):
+            where = f"{where} ({values.get('name') or values['e_type']})"
+        return cls(validate_entry(values, where, folder), where, folder)
+
+    def __repr__(self) -> str:
+        return f"DFTEntry({self.entry_type}, {self.name})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What follows from the rest is made again: data sets on disk stay small.
+        return {key: value for key, value in self.__dict__.items() if key not in _CACHED}
+
+    @property
+    def entry_type(self) -> str:
+        """Key of `ENTRY_TYPES`."""
+        return self._e_type
+
+    @property
+    def kind(self) -> EntryType:
+        """What is compared, and its unit."""
+        return ENTRY_TYPES[self._e_type]
+
+    def get_systems(self) -> list[DFTSystem]:
+        """The structures."""
+        return self.systems
+
+    def get_weight(self) -> float:
+        """Weight of the entry in a loss."""
+        return self._weight
+
+    @property
+    def has_label(self) -> bool:
+        """Whether there is a reference value."""
+        return self._label is not None
+
+    def get_true_val(self) -> NDArray[np.float64]:
+        """The reference value: (1,) for a number, else an array; `kind.unit` says its unit.
+
+        Energies of an equation of state are relative to their mean.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if self._label is None:
+            raise self._error("true_val: missing; it is needed for training and evaluation")
+        return self._label
+
+    def get_val(self, qcs: Sequence[SCFResult]) -> Tensor:
+        """What the reference value is compared with, in the graph of the functional's parameters.
+
+        Parameters
+        ----------
+        qcs : sequence of SCFResult
+            Ground states of `cells`, in their order.
+
+        Returns
+        -------
+        Tensor
+            Of the label's shape and unit.
+        """
+        if self.entry_type in MOLECULAR_TYPES:
+            return self.kind.value(self)
+        if not self.kind.from_energies:
+            return self.value(qcs[0])
+        return self.value(torch.stack([extrapolated_energy(qc) * Hartree for qc in qcs]))
+
+    def value(self, source: Tensor | SCFResult) -> Tensor:
+        """Value from the energies of `cells` (n,), eV, or from a ground state, by the kind."""
+        value = self.kind.value(self, source)
+        if self._label is not None and tuple(value.shape) != self._label.shape:
+            raise self._error(
+                f"true_val: it has shape {self._label.shape}, but what is computed has shape "
+                f"{tuple(value.shape)}: give the same grid (fft_size) and number of spins"
+            )
+        return value
+
+    def summary(self, value: Tensor) -> float:
+        """One number for tables and metrics.
+
+        The value of an entry whose label is a number; otherwise the root mean square deviation
+        from the label, whose own summary is zero.
+        """
+        if self.is_scalar:
+            return float(value)
+        if self._label is None:
+            return math.nan
+        label = torch.as_tensor(self._label, device=value.device)
+        return float((value - label).square().mean().sqrt())
+
+    @property
+    def label_summary(self) -> float:
+        """`summary` of the label: the number, or 0 for arrays; NaN without a label."""
+        if self._label is None:
+            return math.nan
+        return float(self._label[0]) if self.is_scalar else 0.0
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the label is one number."""
+        return self.kind.label_shape(self) == (1,)
+
+    @cached_property
+    def series(self) -> VolumeSeries:
+        """The first system at all volumes, ascending."""
+        assert self.scales is not None
+        return self.systems[0].series(self.scales, self._dimension)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The calculations that `get_val` needs."""
+        return self.kind.cells(self)
+
+    def _error(self, text: str) -> ValueError:
+        return ValueError(f"{self._where} is not valid:\n  {text}.")
+
+    def _default_name(self) -> str:
+        parts = [
+            str(system.atoms.symbols) if system.is_crystal else system.moldesc
+            for system in self.systems
+        ]
+        return " / ".join(parts)
+
+    def _check_systems(self) -> None:
+        least, most = self.kind.systems
+        count, name = len(self.systems), self.entry_type
+        if count < least or (most is not None and count > most):
+            wanted = f"exactly {least}" if least == most else f"at least {least}"
+            raise ValueError(f"systems: type {name} takes {wanted}, got {count}")
+        for i, system in enumerate(self.systems):
+            if (name in MOLECULAR_TYPES) == system.is_crystal:
+                kind = "molecules (moldesc, basis)" if system.is_crystal else "a structure and ecut"
+                raise ValueError(f"systems[{i}]: type {name} is for {kind}")
+            if system.is_crystal:
+                try:
+                    system.check()
+                except FileNotFoundError as error:
+                    raise ValueError(f"systems[{i}].pseudopotentials: {error}") from error
+                except ValueError as error:
+                    raise ValueError(f"systems[{i}].{error}") from error
+        if self.kind.volumes:
+            _ = self.series
+        elif self._dimension is not None:
+            raise ValueError(f"dimension: type {name} has none; leave it out")
+        if name == "cohesive_energy":
+            self._check_balance()
+
+    def _check_balance(self) -> None:
+        """A crystal and the atoms it is made of hold the same atoms."""
+        first, *others = (
+            {s: system.no * n for s, n in system.atoms.symbols.formula.count().items()}
+            for system in self.systems
+        )
+        total: dict[str, int] = {}
+        for part in others:
+            for symbol, n in part.items():
+                total[symbol] = total.get(symbol, 0) + n
+        if total != first:
+            raise ValueError(
+                f"systems: the first one holds {first}, the others together {total}: set their "
+                "'number' so that both are the same"
+            )
+
+    def _read_label(self, given: Any, folder: Path | None) -> NDArray[np.float64] | None:
+        if given is None:
+            return None
+        if isinstance(given, str) and given.endswith(".npy"):
+            path = (folder or Path()) / given
+            if not path.is_file():
+                raise ValueError(f"true_val: there is no file {path}")
+            given = np.load(path, allow_pickle=False)
+        try:
+            label = np.asarray(given, dtype=np.float64)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"true_val: {given!r} is not a number, a list of numbers or an .npy file"
+            ) from None
+        shape = self.kind.label_shape(self)
+        if label.ndim == 0:
+            label = label[None]
+        if len(shape) != label.ndim or any(
+            n is not None and n != m for n, m in zip(shape, label.shape, strict=True)
+        ):
+            wanted = " x ".join("n" if n is None else str(n) for n in shape)
+            raise ValueError(
+                f"true_val: type {self.entry_type} takes {wanted} numbers in {self.kind.unit}, got "
+                f"shape {label.shape}"
+            )
+        if not np.isfinite(label).all():
+            raise ValueError("true_val: it holds NaN or infinite numbers")
+        return label - label.mean() if self.entry_type == "eos" else label

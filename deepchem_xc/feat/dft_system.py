@@ -1,0 +1,152 @@
+"""One structure of an entry: a crystal with the keywords of its calculation, or a molecule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deepchem_xc.feat.cells import Cell, series_cells, single_cell
+from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
+from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.inputs import make_convergence
+from deepchem_xc.planewave.kpoints import make_kpoints
+from deepchem_xc.planewave.occupations import make_smearing
+from deepchem_xc.planewave.pseudo import load_pseudopotentials
+from deepchem_xc.planewave.volume_series import VolumeSeries, volume_series
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_NOT_KEYWORDS = ("structure", "number")
+
+
+class DFTSystem:
+    """A structure, as DeepChem's `DFTSystem`, extended to crystals.
+
+    Parameters
+    ----------
+    system : mapping
+        For a crystal ``structure`` (a mapping or a file's path) and keywords of `planewave.scf`
+        (eV); for a molecule ``moldesc``, ``basis``, ``spin`` and ``charge``. Both take ``number``.
+
+    Raises
+    ------
+    ValueError
+        For unknown or missing keys, and values that make no sense; every mistake is named.
+
+    Attributes
+    ----------
+    system : dict
+        All keys with their values.
+    no : int
+        How many times the system occurs in its entry.
+    is_crystal : bool
+        Whether it has a structure with a cell.
+
+    Examples
+    --------
+    >>> silicon = DFTSystem({
+    ...     "structure": {"symbols": ["Si", "Si"],
+    ...                   "cell": [[0, 2.715, 2.715], [2.715, 0, 2.715], [2.715, 2.715, 0]],
+    ...                   "scaled_positions": [[0, 0, 0], [0.25, 0.25, 0.25]]},
+    ...     "ecut": 200.0, "kpts": [2, 2, 2]})
+    >>> silicon.is_crystal, str(silicon.atoms.symbols), silicon.keywords["ecut"]
+    (True, 'Si2', 200.0)
+    >>> DFTSystem({"moldesc": "H 0.86625 0 0; F -0.86625 0 0", "basis": "6-31G"}).charge
+    0
+    """
+
+    def __init__(self, system: Mapping[str, Any] | CrystalSpec | MoleculeSpec) -> None:
+        if isinstance(system, Mapping):
+            entry = validate_entry({"e_type": "energy", "systems": [dict(system)]}, "the system")
+            system = entry.systems[0]
+        self._spec = system
+        self.system: dict[str, Any] = system.model_dump(mode="json", exclude_none=True)
+        self.no = system.number
+        if isinstance(system, MoleculeSpec):
+            self.moldesc, self.basis = system.moldesc, system.basis
+            self.spin, self.charge = system.spin, system.charge
+
+    @property
+    def is_crystal(self) -> bool:
+        """Whether it is a crystal (or a layer, or an atom in a box) and not a molecule."""
+        return isinstance(self._spec, CrystalSpec)
+
+    @property
+    def _crystal_spec(self) -> CrystalSpec:
+        if isinstance(self._spec, CrystalSpec):
+            return self._spec
+        raise NotImplementedError(
+            "molecules (systems with 'moldesc') are read and kept, but there is no solver for them "
+            "yet: give a 'structure' in a periodic box, with 'ecut' and 'pseudopotentials'."
+        )
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure, Angstrom."""
+        return self._crystal_spec.structure.atoms()
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Keywords of `planewave.scf` (eV)."""
+        values = self._crystal_spec.model_dump(exclude_none=True)
+        return {key: value for key, value in values.items() if key not in _NOT_KEYWORDS}
+
+    def check(self) -> None:
+        """Build what needs no calculation, so that mistakes show before anything is computed.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            The message names the key.
+        """
+        spec = self._crystal_spec
+        crystal = _naming("structure", lambda: Crystal.from_ase(self.atoms))
+        _naming(
+            "pseudopotentials",
+            lambda: load_pseudopotentials(spec.pseudopotentials, crystal.species),
+        )
+        if spec.kpts is not None:
+            _naming("kpts", lambda: make_kpoints(spec.kpts, crystal, symmetry=False))
+        if spec.occupations is not None:
+            names = {k: v for k, v in spec.occupations.items() if k != "fixmagmom"}
+            _naming("occupations", lambda: make_smearing(names))
+        _naming("convergence", lambda: make_convergence(spec.convergence))
+
+    def cell(self) -> Cell:
+        """The calculation of the structure itself."""
+        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self._identity)
+
+    def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
+        """The structure at several volumes, or areas."""
+        words = self.keywords
+        symmetry = words.get("symmetry", True)
+        return volume_series(
+            self.atoms,
+            words["ecut"],
+            words.get("kpts"),
+            scales,
+            dimension=dimension,
+            fft_size=words.get("fft_size"),
+            symmetry=symmetry,
+        )
+
+    def series_cells(self, series: VolumeSeries) -> list[Cell]:
+        """The calculations of a series."""
+        # The k-points of the series are reduced by the symmetry already.
+        words = {k: v for k, v in self.keywords.items() if k != "symmetry"}
+        return series_cells(series, words, self._identity)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {key: value for key, value in self.system.items() if key != "number"}
+
+
+def _naming(key: str, make: Any) -> Any:
+    """Result of `make`, whose errors say which key they are about."""
+    try:
+        return make()
+    except FileNotFoundError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{key}: {error}") from error

@@ -1,0 +1,164 @@
+"""Kinds of entries: what is computed for them, the shape of their labels, their values.
+
+A kind answers four questions: which calculations it needs (`cells`), whether their energies are
+enough (`from_energies`), what the label looks like (`label_shape`), and what the value is
+(`value`). New kinds are added to `ENTRY_TYPES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.feat.cells import Cell
+from deepchem_xc.losses import observables
+from deepchem_xc.planewave.volume_series import SCALES
+
+if TYPE_CHECKING:
+    from deepchem_xc.feat.dft_data import DFTEntry
+    from deepchem_xc.planewave.result import SCFResult
+
+
+@dataclass(frozen=True)
+class EntryType:
+    """One kind of entry.
+
+    Attributes
+    ----------
+    name : str
+        What users write after ``e_type:``.
+    unit : str
+        Of the label.
+    from_energies : bool
+        Whether the value follows from the energies of the cells, eV. If not, it is a property of
+        the first system's ground state.
+    value : callable
+        ``value(entry, energies)``, or ``value(result)``: a tensor of the label's shape.
+    label_shape : callable
+        ``label_shape(entry)``: a shape in which None stands for any number of points.
+    volumes : bool
+        Whether the system is computed at several volumes.
+    systems : (int, int or None)
+        Smallest and largest number of systems.
+    """
+
+    name: str
+    unit: str
+    from_energies: bool
+    value: Callable[..., Tensor]
+    label_shape: Callable[[DFTEntry], tuple[int | None, ...]]
+    volumes: bool = False
+    systems: tuple[int, int | None] = (1, 1)
+
+    def cells(self, entry: DFTEntry) -> list[Cell]:
+        """The calculations of an entry."""
+        if self.volumes:
+            return entry.systems[0].series_cells(entry.series)
+        return [system.cell() for system in entry.systems]
+
+    def scales(self, given: Sequence[float] | None) -> tuple[float, ...] | None:
+        """Volumes of an entry, ascending, or None where there is just one."""
+        if not self.volumes:
+            if given is not None:
+                raise ValueError(f"scales: an entry of type {self.name} has none; leave them out")
+            return None
+        return tuple(SCALES if given is None else given)
+
+
+def _numbers(entry: DFTEntry) -> list[int]:
+    return [system.no for system in entry.systems]
+
+
+def _energy(entry: DFTEntry, energies: Tensor) -> Tensor:
+    return observables.energy_difference(energies, _numbers(entry))
+
+
+def _eos(entry: DFTEntry, energies: Tensor) -> Tensor:
+    """In the order of the label, which need not be that of the volumes."""
+    order = sorted(range(len(energies)), key=lambda i: _given_scales(entry)[i])
+    places = torch.tensor(order, device=energies.device).argsort()
+    return observables.relative_energies(energies[places])
+
+
+def _given_scales(entry: DFTEntry) -> tuple[float, ...]:
+    assert entry.scales is not None  # checked when the entry was made
+    return entry.scales
+
+
+def _lattice_constant(entry: DFTEntry, energies: Tensor) -> Tensor:
+    return observables.lattice_constant(energies, entry.series)
+
+
+def _bulk_modulus(entry: DFTEntry, energies: Tensor) -> Tensor:
+    return observables.bulk_modulus(energies, entry.series)
+
+
+def _cohesive(entry: DFTEntry, energies: Tensor) -> Tensor:
+    return observables.cohesive_energy(energies, _numbers(entry), len(entry.systems[0].atoms))
+
+
+def _of_result(function: Callable[[SCFResult], Tensor]) -> Callable[..., Tensor]:
+    return lambda entry, result: function(result)
+
+
+def _scalar(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (1,)
+
+
+def _curve(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (len(_given_scales(entry)),)
+
+
+def _atoms(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (len(entry.systems[0].atoms), 3)
+
+
+def _tensor(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (3, 3)
+
+
+def _grid(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (None, None, None, None)
+
+
+def _square(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (None, None)
+
+
+def _list(entry: DFTEntry) -> tuple[int | None, ...]:
+    return (None,)
+
+
+def _no_molecules(entry: DFTEntry, *results: Any) -> Tensor:
+    raise NotImplementedError(
+        f"entries of type {entry.entry_type} need a solver for molecules, which is not there yet; "
+        "crystals have energy, cohesive_energy and density."
+    )
+
+
+_KINDS = (
+    EntryType("energy", "eV", True, _energy, _scalar, systems=(1, None)),
+    EntryType("eos", "eV", True, _eos, _curve, volumes=True),
+    EntryType("lattice_constant", "Angstrom", True, _lattice_constant, _scalar, volumes=True),
+    EntryType("bulk_modulus", "GPa", True, _bulk_modulus, _scalar, volumes=True),
+    EntryType("cohesive_energy", "eV/atom", True, _cohesive, _scalar, systems=(2, None)),
+    EntryType("forces", "eV/Angstrom", False, _of_result(observables.forces), _atoms),
+    EntryType("stress", "GPa", False, _of_result(observables.stress), _tensor),
+    EntryType("density", "1/Angstrom^3", False, _of_result(observables.density), _grid),
+    EntryType("band_gap", "eV", False, _of_result(observables.band_gap), _scalar),
+    EntryType("magnetic_moment", "mu_B", False, _of_result(observables.magnetic_moment), _scalar),
+)
+_MOLECULAR = (
+    EntryType("ae", "Hartree", True, _no_molecules, _scalar, systems=(1, None)),
+    EntryType("ie", "Hartree", True, _no_molecules, _scalar, systems=(1, None)),
+    EntryType("dm", "1", False, _no_molecules, _square),
+    EntryType("dens", "1/bohr^3", False, _no_molecules, _list),
+)
+
+#: Kinds of entries by name; those of molecules, in Hartree atomic units, are DeepChem's.
+ENTRY_TYPES = {kind.name: kind for kind in (*_KINDS, *_MOLECULAR)}
+MOLECULAR_TYPES = tuple(kind.name for kind in _MOLECULAR)

@@ -1,0 +1,272 @@
+"""What an entry of a data set may say: keys, types and ranges, checked by pydantic.
+
+Lengths are in Angstrom, energies in eV, moments in mu_B.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_Row = tuple[float, float, float]
+_FILES = (".psp8", ".upf")
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class StructureSpec(_Spec):
+    """A crystal's cell and atoms.
+
+    Examples
+    --------
+    >>> StructureSpec(symbols=["Al"], cell=[(0, 2, 2), (2, 0, 2), (2, 2, 0)],
+    ...               scaled_positions=[(0, 0, 0)]).atoms().symbols
+    Symbols('Al')
+    """
+
+    symbols: list[str] = Field(min_length=1, description="chemical symbols, one for each atom")
+    cell: tuple[_Row, _Row, _Row] = Field(description="three lattice vectors as rows, Angstrom")
+    scaled_positions: list[_Row] | None = Field(
+        None, description="one row of three reduced coordinates for each atom"
+    )
+    positions: list[_Row] | None = Field(
+        None, description="one row of three coordinates in Angstrom for each atom"
+    )
+    magmoms: list[float] | None = Field(
+        None, description="initial magnetic moments in mu_B, one for each atom"
+    )
+    pbc: bool | tuple[bool, bool, bool] = Field(
+        True, description="true, or for a layer [true, true, false]"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StructureSpec:
+        if (self.scaled_positions is None) == (self.positions is None):
+            raise ValueError("give either scaled_positions or positions")
+        for key in ("scaled_positions", "positions", "magmoms"):
+            rows = getattr(self, key)
+            if rows is not None and len(rows) != len(self.symbols):
+                raise ValueError(f"{key} has {len(rows)} rows for {len(self.symbols)} symbols")
+        return self
+
+    def atoms(self) -> Atoms:
+        """ASE Atoms of this structure."""
+        from ase import Atoms
+
+        return Atoms(
+            self.symbols,
+            cell=self.cell,
+            scaled_positions=self.scaled_positions,
+            positions=self.positions,
+            magmoms=self.magmoms,
+            pbc=self.pbc,
+        )
+
+
+class CrystalSpec(_Spec):
+    """A crystal and the keywords of its calculation, as those of `planewave.scf`.
+
+    Examples
+    --------
+    >>> CrystalSpec.model_fields["ecut"].description
+    'plane-wave cutoff, a positive number in eV'
+    """
+
+    structure: StructureSpec = Field(
+        description="symbols, cell and positions, or the path of a CIF, POSCAR or extxyz file"
+    )
+    ecut: float = Field(gt=0, description="plane-wave cutoff, a positive number in eV")
+    kpts: dict[str, Any] | list[Any] | None = Field(
+        None, description="a mesh [8, 8, 8], {size: [8, 8, 8], gamma: true} or {density: 5.0}"
+    )
+    occupations: dict[str, Any] | None = Field(
+        None, description="{name: fermi-dirac, width: 0.1}, the width in eV"
+    )
+    pseudopotentials: str | dict[str, str] = Field(
+        "gth-pbe", description="a family, a name, a file, or one of these for each element"
+    )
+    spinpol: bool | None = Field(None, description="true or false")
+    convergence: dict[str, float] | None = Field(
+        None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
+    )
+    nbands: int | None = Field(None, gt=0, description="number of bands")
+    fft_size: tuple[int, int, int] | None = Field(None, description="three numbers of points")
+    symmetry: bool | None = Field(None, description="true or false")
+    ecut_smoothing: float | None = Field(None, ge=0, description="width in eV")
+    number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
+
+    @field_validator("structure", mode="before")
+    @classmethod
+    def _read_file(cls, value: Any, info: ValidationInfo) -> Any:
+        return _structure_file(value, info) if isinstance(value, str) else value
+
+    @field_validator("pseudopotentials", mode="after")
+    @classmethod
+    def _find_files(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, dict):
+            return {key: _beside(name, info) for key, name in value.items()}
+        return _beside(value, info)
+
+
+class MoleculeSpec(_Spec):
+    """A molecule, in DeepChem's keys.
+
+    Examples
+    --------
+    >>> MoleculeSpec(moldesc="H 0.86625 0 0; F -0.86625 0 0", basis="6-311++G(3df,3pd)").number
+    1
+    """
+
+    moldesc: str = Field(min_length=1, description="atoms as 'H 0.87 0 0; F -0.87 0 0', bohr")
+    basis: str = Field(min_length=1, description="name of a Gaussian basis set")
+    spin: int = Field(0, description="number of unpaired electrons")
+    charge: int = Field(0, description="charge in elementary charges")
+    number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
+
+
+def _kind(value: Any) -> str:
+    keys = value if isinstance(value, dict) else value.__class__.model_fields
+    return "molecule" if "moldesc" in keys and "structure" not in keys else "crystal"
+
+
+SystemSpec = Annotated[
+    Annotated[CrystalSpec, Tag("crystal")] | Annotated[MoleculeSpec, Tag("molecule")],
+    Discriminator(_kind),
+]
+
+
+class EntrySpec(_Spec):
+    """One entry of a data set.
+
+    Examples
+    --------
+    >>> silicon = {"structure": {"symbols": ["Al"], "cell": [(0, 2, 2), (2, 0, 2), (2, 2, 0)],
+    ...                          "positions": [(0, 0, 0)]}, "ecut": 200}
+    >>> EntrySpec(e_type="energy", true_val="-57.1", systems=[silicon]).weight
+    1.0
+    """
+
+    e_type: str = Field(description="kind of entry")
+    true_val: Any = Field(None, description="the reference value: a number, a list or an .npy file")
+    systems: list[SystemSpec] = Field(min_length=1, description="a list of systems")
+    weight: float = Field(1.0, ge=0, description="a number, at least 0")
+    scales: list[Annotated[float, Field(gt=0)]] | None = Field(
+        None, min_length=5, description="at least 5 volumes (areas) in units of the structure's"
+    )
+    dimension: Literal[2, 3] | None = Field(None, description="3 for a crystal, 2 for a layer")
+    name: str | None = Field(None, description="a name for messages and tables")
+
+
+_SPECS: dict[Any, type[BaseModel]] = {
+    "crystal": CrystalSpec,
+    "molecule": MoleculeSpec,
+    "structure": StructureSpec,
+}
+
+
+def validate_entry(values: Any, where: str, folder: Path | None = None) -> EntrySpec:
+    """Entry from a mapping, or an error that names the entry, the key and what is valid.
+
+    Parameters
+    ----------
+    values : mapping
+        As read from YAML.
+    where : str
+        What to call the entry in messages.
+    folder : Path, optional
+        What relative paths are relative to; the working directory by default.
+
+    Raises
+    ------
+    ValueError
+        One line for each mistake.
+
+    Examples
+    --------
+    >>> validate_entry({"e_type": "eos", "system": []}, "entry 1")
+    Traceback (most recent call last):
+    ValueError: entry 1 is not valid:
+      systems: missing; give a list of systems
+      system: unknown key, did you mean 'systems'? Valid: e_type, true_val, systems, weight, ...
+    """
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"{where} is not valid: it must be a mapping with e_type, true_val and systems, got "
+            f"{type(values).__name__} {values!r}."
+        )
+    try:
+        return EntrySpec.model_validate(values, context={"folder": folder})
+    except ValidationError as error:
+        lines = [_describe(detail) for detail in error.errors(include_url=False)]
+        raise ValueError(f"{where} is not valid:\n  " + "\n  ".join(lines)) from None
+
+
+def _describe(error: Any) -> str:
+    """One line for one mistake."""
+    place = [part for part in error["loc"] if part not in ("crystal", "molecule")]
+    path = ""
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    model: type[BaseModel] = EntrySpec
+    for part in error["loc"][: -1 if error["type"] == "extra_forbidden" else None]:
+        model = _SPECS.get(part, model)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else "."
+        return f"{path}: unknown key{hint} Valid: {', '.join(model.model_fields)}"
+    named = [part for part in place if isinstance(part, str)]
+    fields = {**EntrySpec.model_fields, **model.model_fields}
+    valid = fields[named[-1]].description if named and named[-1] in fields else None
+    if error["type"] == "missing":
+        return f"{path}: missing; give {valid}"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = "" if isinstance(error["input"], (dict, list)) else f", got {error['input']!r}"
+    return f"{path}: {message}{given}" + (f"; give {valid}" if valid else "")
+
+
+def _beside(name: str, info: ValidationInfo) -> str:
+    """Path of a pseudopotential file, relative to the data set; other names are left alone."""
+    folder = (info.context or {}).get("folder")
+    if folder is None or Path(name).suffix.lower() not in _FILES:
+        return name
+    return str(Path(folder) / name)
+
+
+def _structure_file(name: str, info: ValidationInfo) -> dict[str, Any]:
+    """Content of a structure file, so that the entry no longer depends on it."""
+    import ase.io
+
+    path = Path((info.context or {}).get("folder") or ".") / name
+    if not path.is_file():
+        raise ValueError(f"there is no structure file {path}")
+    try:
+        atoms = cast("Atoms", ase.io.read(path))
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a structure ({error})") from error
+    moments = atoms.get_initial_magnetic_moments()
+    return {
+        "symbols": atoms.get_chemical_symbols(),
+        "cell": atoms.cell.tolist(),
+        "positions": atoms.positions.tolist(),
+        "magmoms": moments.tolist() if moments.any() else None,
+        "pbc": atoms.pbc.tolist(),
+    }

@@ -1,0 +1,150 @@
+"""What is compared with reference values, in the units users read: eV, Angstrom, GPa, mu_B.
+
+Everything is a function of tensors and stays in their graph. Energies are those of whole cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from ase.units import Bohr, GPa, Hartree
+from torch import Tensor
+
+from deepchem_xc.planewave.eos import fit_equation_of_state_tensors
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.volume_series import VolumeSeries, bravais_constant
+
+
+def energy_difference(energies: Tensor, numbers: Sequence[int]) -> Tensor:
+    """Energy of the later systems minus that of the first; of a single system, its energy.
+
+    Parameters
+    ----------
+    energies : Tensor
+        (nsystem,), eV.
+    numbers : sequence of int
+        How many times each system occurs.
+
+    Returns
+    -------
+    Tensor
+        (1,), eV.
+
+    Examples
+    --------
+    >>> energies = torch.tensor([-10.0, -4.0], dtype=torch.float64)
+    >>> energy_difference(energies, [1, 2]), energy_difference(energies[:1], [1])
+    (tensor([2.], dtype=torch.float64), tensor([-10.], dtype=torch.float64))
+    """
+    times = torch.tensor(numbers, dtype=torch.float64, device=energies.device)
+    total = times * energies
+    return total if len(total) == 1 else (total[1:].sum() - total[0]).unsqueeze(0)
+
+
+def relative_energies(energies: Tensor) -> Tensor:
+    """Energies relative to their mean, (n,), eV: a curve without its zero.
+
+    Examples
+    --------
+    >>> relative_energies(torch.tensor([1.0, 2.0, 6.0]))
+    tensor([-2., -1.,  3.])
+    """
+    return energies - energies.mean()
+
+
+def lattice_constant(energies: Tensor, series: VolumeSeries) -> Tensor:
+    """Lattice constant a of the conventional cell where the energy is lowest.
+
+    Parameters
+    ----------
+    energies : Tensor
+        At the scales of `series`, (n,), eV.
+    series : VolumeSeries
+        The cells; their shape is kept.
+
+    Returns
+    -------
+    Tensor
+        (1,), Angstrom. Of a layer, the one in its plane.
+
+    Raises
+    ------
+    ValueError
+        If the energies have no minimum between the first and the last volume.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave.volume_series import volume_series
+    >>> series = volume_series(bulk("Al", a=4.0), 150.0)
+    >>> x = torch.tensor(series.scales, dtype=torch.float64) ** (-2 / 3)
+    >>> print(f"{float(lattice_constant((x - 1.01) ** 2, series)):.4f}")
+    3.9802
+    """
+    fit = fit_equation_of_state_tensors(_sizes(series), energies, series.dimension)
+    ratio = fit.size / series.size(1.0)
+    a = bravais_constant(series.atoms, series.axis)
+    return (a * ratio ** (1.0 / series.dimension)).unsqueeze(0)
+
+
+def bulk_modulus(energies: Tensor, series: VolumeSeries) -> Tensor:
+    """Bulk modulus at the minimum, (1,), GPa; the layer modulus of a layer, N/m.
+
+    Parameters and errors are those of `lattice_constant`.
+    """
+    return fit_equation_of_state_tensors(_sizes(series), energies, series.dimension).modulus[None]
+
+
+def cohesive_energy(energies: Tensor, numbers: Sequence[int], natom: int) -> Tensor:
+    """Energy of separate atoms minus that of the crystal they make.
+
+    Parameters
+    ----------
+    energies : Tensor
+        Of the crystal and of each atom, (1 + nspecies,), eV.
+    numbers : sequence of int
+        How many times each occurs.
+    natom : int
+        Atoms in the crystal's cell.
+
+    Returns
+    -------
+    Tensor
+        (1,), eV per atom.
+
+    Examples
+    --------
+    >>> cohesive_energy(torch.tensor([-10.0, -4.0], dtype=torch.float64), [1, 2], 2)
+    tensor([1.], dtype=torch.float64)
+    """
+    return energy_difference(energies, numbers) / (natom * numbers[0])
+
+
+def forces(result: SCFResult) -> Tensor:
+    """Forces, (natom, 3), eV/Angstrom."""
+    return result.forces * (Hartree / Bohr)
+
+
+def stress(result: SCFResult) -> Tensor:
+    """Stress, (3, 3), GPa, positive under tension."""
+    return result.stress * (Hartree / Bohr**3 / GPa)
+
+
+def density(result: SCFResult) -> Tensor:
+    """Valence density on the grid, (nspin, n1, n2, n3), electrons per Angstrom^3."""
+    return result.density / Bohr**3
+
+
+def band_gap(result: SCFResult) -> Tensor:
+    """Smallest gap on the k-points, (1,), eV."""
+    return (result.band_gap * Hartree).unsqueeze(0)
+
+
+def magnetic_moment(result: SCFResult) -> Tensor:
+    """Total moment of the cell, (1,), mu_B."""
+    return result.magnetic_moment.unsqueeze(0)
+
+
+def _sizes(series: VolumeSeries) -> list[float]:
+    return [series.size(scale) for scale in series.scales]
