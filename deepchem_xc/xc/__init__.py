@@ -4,33 +4,54 @@ from __future__ import annotations
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
 from .base import ScaledXC, SumXC, XCFunctional
+from .constrained import (
+    ConstrainedGGA,
+    ConstrainedMetaGGA,
+    UnconstrainedGGA,
+    UnconstrainedMetaGGA,
+)
 from .gga_correlation import LYPCorrelation, PBECorrelation
 from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC
+from .neural import NNLDA, NNPBE, HybridXC
 from .pbe import PBE
+from .r2scan import R2SCANCorrelation, R2SCANExchange
 from .registry import get_xc
+from .saving import FunctionalFileError, load_functional, save_functional
 from .variables import DensityVariables
 
 __all__ = [
-    "PBE",
     "B88Exchange",
     "BaseXC",
+    "ConstrainedGGA",
+    "ConstrainedMetaGGA",
     "DensityVariables",
+    "FunctionalFileError",
     "GGAExchange",
+    "HybridXC",
     "LYPCorrelation",
     "LibXC",
+    "NNLDA",
+    "NNPBE",
+    "PBE",
     "PBECorrelation",
     "PBEExchange",
     "PW92Correlation",
+    "R2SCANCorrelation",
+    "R2SCANExchange",
     "RPBEExchange",
     "ScaledXC",
     "SlaterExchange",
     "SpinParam",
     "SumXC",
     "Teter93",
+    "UnconstrainedGGA",
+    "UnconstrainedMetaGGA",
     "VWNCorrelation",
     "ValGrad",
     "XCFunctional",
     "get_xc",
+    "load_functional",
+    "save_functional",
 ]

@@ -22,6 +22,8 @@ itself. Either kind can be added and scaled.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -118,6 +120,36 @@ class XCFunctional(BaseXC, torch.nn.Module):
         """Same as :meth:`get_edensityxc`."""
         return self.get_edensityxc(densinfo)
 
+    def save(
+        self, path: str | os.PathLike[str], classes: Iterable[type[torch.nn.Module]] = ()
+    ) -> None:
+        """Write the functional and its weights to one file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Such as ``"mine.xc.safetensors"``.
+        classes : iterable of types
+            Classes of one's own among its functionals and networks.
+
+        Raises
+        ------
+        ValueError
+            For what could not be read, see :func:`~deepchem_xc.xc.save_functional`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from deepchem_xc.xc import PBE, get_xc
+        >>> path = tempfile.mkdtemp() + "/pbe.xc.safetensors"
+        >>> PBE(kappa=0.9, trainable=True).save(path)
+        >>> float(get_xc(path).terms[0].kappa)
+        0.9
+        """
+        from .saving import save_functional  # knows all functionals
+
+        save_functional(self, path, classes)
+
     def getparamnames(self, methodname: str, prefix: str = "") -> list[str]:
         """Names of the tensors that a method depends on (part of DeepChem's ``BaseXC``)."""
         if methodname not in ("get_edensityxc", "get_vxc", "forward"):
@@ -191,6 +223,15 @@ class SumXC(XCFunctional):
         self.family = max(term.family for term in flat)
         self.density_threshold = min(term.density_threshold for term in flat)
         self.name = name if name is not None else "+".join(term.name for term in flat)
+
+    def options(self) -> dict[str, Any]:
+        """What the sum is made of; see :meth:`from_options`."""
+        return {"terms": list(self.terms), "name": self.name}
+
+    @classmethod
+    def from_options(cls, **options: Any) -> SumXC:
+        """The sum again, from what :meth:`options` returned."""
+        return cls(*options.pop("terms"), **options)
 
     def _evaluate(self, variables: DensityVariables) -> Tensor:
         first, *others = self.terms

@@ -8,6 +8,7 @@ exchange and correlation together by one rational function.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -73,17 +74,39 @@ def _pw92_g(variables: DensityVariables, parameters: tuple[float, ...]) -> Tenso
     return (-a - (a * alpha1) * rs) * torch.log1p(q.reciprocal())
 
 
-def pw92_energy(variables: DensityVariables, modified: bool) -> Tensor:
-    """PW92 correlation energy per electron, (..., nr); ``modified`` as in PW92Correlation."""
+def _pw92_slope(variables: DensityVariables, parameters: tuple[float, ...]) -> Tensor:
+    """Derivative of :func:`_pw92_g` by ln(rs)."""
+    a, alpha1, beta1, beta2, beta3, beta4 = (2.0 * parameters[0], *parameters[1:])
+    x, rs = variables.sqrt_rs, variables.rs
+    odd, even = (a * beta1) * x, (a * beta2) * rs
+    cubic, quartic = (a * beta3) * (x * rs), (a * beta4) * rs.square()
+    q = odd + even + cubic + quartic
+    slope = 0.5 * odd + even + 1.5 * cubic + 2.0 * quartic
+    linear = (a * alpha1) * rs
+    return (a + linear) * slope / (q * (1.0 + q)) - linear * torch.log1p(q.reciprocal())
+
+
+def _pw92(variables: DensityVariables, modified: bool, g: Callable[..., Tensor]) -> Tensor:
+    """Equation (8) of Perdew and Wang (1992) with ``g`` of the three sets of parameters."""
     unpolarized, ferromagnetic, stiffness = _PW92[modified]
-    energy = _pw92_g(variables, unpolarized)
+    energy = g(variables, unpolarized)
     if not variables.polarized:
         return energy
     f = variables.spin_interpolation
     zeta4 = variables.zeta.square().square()
-    difference = _pw92_g(variables, ferromagnetic) - energy
-    alpha = _pw92_g(variables, stiffness) * (-1.0 / _CURVATURE[modified])
+    difference = g(variables, ferromagnetic) - energy
+    alpha = g(variables, stiffness) * (-1.0 / _CURVATURE[modified])
     return energy + f * (alpha + zeta4 * (difference - alpha))
+
+
+def pw92_energy(variables: DensityVariables, modified: bool) -> Tensor:
+    """PW92 correlation energy per electron, (..., nr); ``modified`` as in PW92Correlation."""
+    return _pw92(variables, modified, _pw92_g)
+
+
+def pw92_slope(variables: DensityVariables, modified: bool) -> Tensor:
+    """Derivative of :func:`pw92_energy` by ln(rs) at constant polarisation, (..., nr)."""
+    return _pw92(variables, modified, _pw92_slope)
 
 
 class PW92Correlation(XCFunctional):

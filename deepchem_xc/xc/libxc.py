@@ -76,7 +76,7 @@ class LibXC(XCFunctional):
 
     def __init__(self, identifier: str) -> None:
         super().__init__()
-        self.name = identifier.lower()
+        self.name = self.identifier = identifier.lower()
         if self.name not in libxc_identifiers():
             raise ValueError(
                 f"libxc has no functional {identifier!r}; "

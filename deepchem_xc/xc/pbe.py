@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from .base import SumXC
@@ -43,3 +45,14 @@ class PBE(SumXC):
         exchange = PBEExchange(kappa, mu, trainable, name=f"exchange of {name}")
         correlation = PBECorrelation(beta, trainable, name=f"correlation of {name}")
         super().__init__(exchange, correlation, name=name)
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        exchange, correlation = self.terms
+        constants = {"kappa": exchange.kappa, "mu": exchange.mu, "beta": correlation.beta}
+        return {**constants, "name": self.name}
+
+    @classmethod
+    def from_options(cls, **options: Any) -> PBE:
+        """PBE again, from what :meth:`options` returned."""
+        return cls(**options)

@@ -19,6 +19,7 @@ from .gga_exchange import (
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC, libxc_identifiers
 from .pbe import PBE
+from .r2scan import R2SCANCorrelation, R2SCANExchange
 
 __all__ = ["get_xc"]
 
@@ -33,7 +34,7 @@ _COMMON: dict[str, Callable[[], XCFunctional]] = {
     "BLYP": lambda: SumXC(B88Exchange(), LYPCorrelation(), name="BLYP"),
     "TPSS": lambda: SumXC(LibXC("mgga_x_tpss"), LibXC("mgga_c_tpss"), name="TPSS"),
     "SCAN": lambda: SumXC(LibXC("mgga_x_scan"), LibXC("mgga_c_scan"), name="SCAN"),
-    "r2SCAN": lambda: SumXC(LibXC("mgga_x_r2scan"), LibXC("mgga_c_r2scan"), name="r2SCAN"),
+    "r2SCAN": lambda: SumXC(R2SCANExchange(), R2SCANCorrelation(), name="r2SCAN"),
 }
 
 # libxc identifiers that are written in torch here
@@ -51,6 +52,8 @@ _NATIVE: dict[str, Callable[[], XCFunctional]] = {
     "gga_c_pbe": PBECorrelation,
     "gga_c_pbe_sol": lambda: PBECorrelation(beta=BETA_PBESOL, name="gga_c_pbe_sol"),
     "gga_c_lyp": LYPCorrelation,
+    "mgga_x_r2scan": R2SCANExchange,
+    "mgga_c_r2scan": R2SCANCorrelation,
 }
 
 # sums of identifiers that have a common name, which solvers compare with the pseudopotentials
@@ -61,6 +64,7 @@ _SUMS = {
     frozenset({"gga_x_pbe_r", "gga_c_pbe"}): "revPBE",
     frozenset({"gga_x_rpbe", "gga_c_pbe"}): "RPBE",
     frozenset({"gga_x_b88", "gga_c_lyp"}): "BLYP",
+    frozenset({"mgga_x_r2scan", "mgga_c_r2scan"}): "r2SCAN",
 }
 
 _TERM = re.compile(
@@ -76,10 +80,11 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     ----------
     xc : str or BaseXC
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
-          "revPBE", "RPBE", "BLYP", and from libxc "TPSS", "SCAN", "r2SCAN";
+          "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
         - a libxc identifier such as "lda_x" or "gga_c_pbe";
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;
+        - a file that ``functional.save(path)`` wrote, if the name ends in ".safetensors";
         - a functional, which is returned as it is.
 
         Upper and lower case are the same.
@@ -94,7 +99,10 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     ------
     ValueError
         For a name that is neither common nor known to libxc, for a sum that cannot be read, and
-        for libxc functionals that need more than density, gradient and kinetic energy density.
+        for libxc functionals that need more than density, gradient and kinetic energy density;
+        a :class:`~deepchem_xc.xc.FunctionalFileError` for a file that cannot be used.
+    FileNotFoundError
+        For a file that is not there.
 
     Examples
     --------
@@ -112,6 +120,10 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
         return xc
     if not isinstance(xc, str):
         raise TypeError(f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}")
+    if xc.endswith(".safetensors"):
+        from .saving import load_functional  # its definitions name functionals by their classes
+
+        return load_functional(xc)
     terms: list[XCFunctional] = []
     position = 0
     while position < len(xc) or not terms:

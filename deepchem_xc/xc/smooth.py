@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["asinh_ratio"]
+__all__ = ["asinh_ratio", "fourth_root_decay", "one_minus_exp", "smooth_root"]
 
 _SERIES_BELOW = 0.1
 _SERIES_TERMS = 18
@@ -77,3 +77,78 @@ def asinh_ratio(x: Tensor) -> Tensor:
     tensor([1.0000, 0.7218], dtype=torch.float64)
     """
     return _AsinhRatio.apply(x, 0)
+
+
+def one_minus_exp(x: Tensor) -> Tensor:
+    """1 - exp(-x) for x >= 0; it and its derivatives to full relative precision.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, non-negative.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.smooth import one_minus_exp
+    >>> one_minus_exp(torch.tensor([0.0, 1e-20], dtype=torch.float64))
+    tensor([0.0000e+00, 1.0000e-20], dtype=torch.float64)
+    """
+    # torch derives expm1 as 1 + expm1, which loses the tail of the exponential
+    return torch.where(x < 1.0, -torch.expm1(-x.clamp(max=1.0)), 1.0 - torch.exp(-x))
+
+
+def fourth_root_decay(s2: Tensor, a: float) -> Tensor:
+    """1 - exp(-a / sqrt(s)) as a function of s^2: 1 at s = 0, a / sqrt(s) for large s.
+
+    Parameters
+    ----------
+    s2 : Tensor
+        Any shape, non-negative.
+    a : float
+        At least 1.
+
+    Returns
+    -------
+    Tensor
+        Same shape. All derivatives at 0 are zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.smooth import fourth_root_decay
+    >>> fourth_root_decay(torch.tensor([0.0, 1.0, 1e16], dtype=torch.float64), a=4.9479)
+    tensor([1.0000e+00, 9.9290e-01, 4.9467e-04], dtype=torch.float64)
+    """
+    # below, exp(-a / sqrt(s)) is less than 1e-217 and the root has no derivatives
+    return one_minus_exp(a * s2.clamp(min=(a / 500.0) ** 4) ** -0.25)
+
+
+def smooth_root(s2: Tensor, width: float = 1e-5) -> Tensor:
+    """Square root sqrt(s2 + width^2), which has all derivatives at 0.
+
+    Parameters
+    ----------
+    s2 : Tensor
+        Any shape, non-negative.
+    width : float
+        Larger than the root by less than this, and by less than width^2 / (2 s).
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.smooth import smooth_root
+    >>> smooth_root(torch.tensor([0.0, 4.0], dtype=torch.float64))
+    tensor([1.0000e-05, 2.0000e+00], dtype=torch.float64)
+    """
+    return torch.sqrt(s2 + width * width)

@@ -1,4 +1,4 @@
-"""Densities to evaluate functionals on, and derivatives with respect to n and sigma."""
+"""Densities to evaluate functionals on, and derivatives with respect to n, sigma and tau."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def _sample(
     s: Range = (1e-4, 5.0),
     zeta: float = 0.98,
     seed: int = 0,
+    alpha: Range | None = None,
 ) -> np.ndarray:
-    """Random n, grad n as PySCF takes them: (4, npoints) or (2, 4, npoints).
+    """Random n, grad n, tau as PySCF takes them: (4 or 5, npoints) or (2, 4 or 5, npoints).
 
-    Log-uniform in the density and in the reduced gradient of each channel, uniform in the
-    polarisation and in the directions of the gradients.
+    Log-uniform in the density, in the reduced gradient of each channel and in its (tau - tau_W) /
+    tau_unif, if that is given; uniform in the polarisation and in the gradients' directions.
     """
     rng = np.random.default_rng(seed)
     total = _log_uniform(rng, density, npoints)
@@ -42,7 +43,14 @@ def _sample(
         direction /= np.linalg.norm(direction, axis=0)
         length = _log_uniform(rng, s, npoints) * TWO_KF * n ** (4.0 / 3.0)
         channels.append(np.vstack((n, direction * length)))
-    return channels[0] if nspin == 1 else np.stack(channels)
+    rho = channels[0] if nspin == 1 else np.stack(channels)
+    if alpha is None:
+        return rho
+    n = rho[..., 0, :]
+    uniform = 0.3 * (3.0 * np.pi**2 * nspin) ** (2.0 / 3.0) * n ** (5.0 / 3.0)
+    weizsaecker = (rho[..., 1:, :] ** 2).sum(-2) / (8.0 * n)
+    tau = weizsaecker + uniform * _log_uniform(rng, alpha, n.size).reshape(n.shape)
+    return np.concatenate((rho, tau[..., None, :]), axis=-2)
 
 
 class _Contracted(DensityVariables):
@@ -50,27 +58,30 @@ class _Contracted(DensityVariables):
 
     def __init__(self, packed: Tensor, threshold: float) -> None:
         rows = packed.unbind(0)
-        if len(rows) == 2:
+        if len(rows) < 4:
             super().__init__(ValGrad(value=rows[0]), threshold)
-            self.__dict__["sigma"] = rows[1]
+            names = ("sigma", "raw_tau")
+            self.__dict__.update(zip(names, rows[1:]))
         else:
-            up, down, up_up, up_down, down_down = rows
+            up, down, up_up, up_down, down_down, *taus = rows
             super().__init__(SpinParam(u=ValGrad(value=up), d=ValGrad(value=down)), threshold)
             self.__dict__["spin_sigma"] = torch.stack((up_up, down_down))
             self.__dict__["sigma_up_down"] = up_down
+            if taus:
+                self.__dict__["raw_tau"] = torch.stack(taus)
 
 
 def _contract(rho: np.ndarray) -> np.ndarray:
-    """(n, sigma), or (n_up, n_down, sigma_uu, sigma_ud, sigma_dd)."""
+    """(n, sigma, tau), or (n_up, n_down, sigma_uu, sigma_ud, sigma_dd, tau_up, tau_down)."""
     if rho.ndim == 2:
-        return np.stack((rho[0], (rho[1:] ** 2).sum(0)))
-    up, down = rho[:, 1:]
+        return np.stack((rho[0], (rho[1:4] ** 2).sum(0), *rho[4:]))
+    up, down = rho[:, 1:4]
     sigmas = (up * up).sum(0), (up * down).sum(0), (down * down).sum(0)
-    return np.stack((rho[0, 0], rho[1, 0], *sigmas))
+    return np.stack((rho[0, 0], rho[1, 0], *sigmas, *rho[:, 4:].reshape(-1, rho.shape[-1])))
 
 
 def _derivatives(functional: XCFunctional, rho: np.ndarray) -> np.ndarray:
-    """Energy density, then all first and second derivatives with respect to n and sigma.
+    """Energy density, then all first and second derivatives with respect to n, sigma and tau.
 
     In the order of pyscf.dft.libxc.eval_xc1: the upper triangle of the second derivatives row by
     row. An LDA has the densities alone as its variables.
@@ -78,7 +89,7 @@ def _derivatives(functional: XCFunctional, rho: np.ndarray) -> np.ndarray:
     packed = torch.tensor(_contract(rho), requires_grad=True)
     variables = _Contracted(packed, functional.density_threshold)
     energy = functional.energy_density(variables)
-    nvariables = len(packed) if functional.family == 2 else max(1, len(packed) - 3)
+    nvariables = rho.ndim - 1 if functional.family == 1 else len(packed)
     (first,) = torch.autograd.grad(energy.sum(), packed, create_graph=True)
     rows = [energy, *first[:nvariables]]
     for i in range(nvariables):
@@ -91,7 +102,7 @@ def _derivatives(functional: XCFunctional, rho: np.ndarray) -> np.ndarray:
 
 
 def _densinfo(rho: np.ndarray | Tensor) -> ValGrad | SpinParam:
-    """(4, nr) or (2, 4, nr) as the functionals take it."""
+    """(4 or 5, nr) or (2, 4 or 5, nr) as the functionals take it."""
     rho = torch.as_tensor(rho)
     if rho.ndim == 2:
         return ValGrad(value=rho[0], grad=rho[1:4], kin=rho[4] if len(rho) > 4 else None)

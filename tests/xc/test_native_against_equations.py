@@ -114,12 +114,94 @@ def b88_factor(s2):
     return 1 + beta / slater * x**2 / (1 + 6 * beta * x * mp.asinh(x))
 
 
+R2SCAN_X = "1 -0.667 -0.4445555 -0.663086601049 1.451297044490 -0.887998041597 0.234528941479 "
+R2SCAN_X = [mp.mpf(c) for c in (R2SCAN_X + "-0.023185843322").split()]
+R2SCAN_C = "1 -0.64 -0.4352 -1.535685604549 3.061560252175 -1.915710236206 0.516884468372 "
+R2SCAN_C = [mp.mpf(c) for c in (R2SCAN_C + "-0.051848879792").split()]
+ETA, DP2 = mp.mpf("0.001"), mp.mpf("0.361")
+
+
+def iso_orbital(n, sigma, tau, spin_factor):
+    """Furness et al. (2020), equation (6)."""
+    weizsaecker = sigma / (8 * n)
+    uniform = 3 * kf(n) ** 2 * n * spin_factor / 10
+    return (tau - weizsaecker) / (uniform + ETA * weizsaecker)
+
+
+def interpolation(alpha, polynomial, below, above, limit):
+    """Equation (8)."""
+    if alpha < 0:
+        return mp.exp(-mp.mpf(below) * alpha / (1 - alpha))
+    if alpha > 2.5:
+        return -mp.mpf(limit) * mp.exp(mp.mpf(above) / (1 - alpha))
+    return sum(c * alpha**i for i, c in enumerate(polynomial))
+
+
+def r2scan_exchange(up, down, sigma_uu, sigma_ud, sigma_dd, tau_up, tau_down):
+    """Furness et al. (2020), equations (7)-(11) and (S1)-(S13)."""
+    h0, k1, a1 = mp.mpf("1.174"), mp.mpf("0.065"), mp.mpf("4.9479")
+    c2 = -sum(i * c for i, c in enumerate(R2SCAN_X)) * (1 - h0)
+    total = mp.mpf(0)
+    for n, sigma, tau in (
+        (2 * up, 4 * sigma_uu, 2 * tau_up),
+        (2 * down, 4 * sigma_dd, 2 * tau_down),
+    ):
+        if n > 0:
+            p = sigma / (2 * kf(n) * n) ** 2
+            f = interpolation(iso_orbital(n, sigma, tau, 1), R2SCAN_X, "0.667", "0.8", "1.24")
+            x = (mp.mpf(20) / 27 + 5 * ETA / 3) * c2 * mp.exp(-(p**2) / DP2**4) + mp.mpf(10) / 81
+            h1 = 1 + k1 - k1 / (1 + x * p / k1)
+            decay = 1 - mp.exp(-a1 / mp.sqrt(mp.sqrt(p))) if p > 0 else 1
+            total -= 3 * kf(n) / (4 * mp.pi) * n * (h1 + f * (h0 - h1)) * decay / 2
+    return total
+
+
+def r2scan_correlation(up, down, sigma_uu, sigma_ud, sigma_dd, tau_up, tau_down):
+    """Furness et al. (2020) and its correction, equations (12)-(18) and (S14)-(S37)."""
+    n, sigma = up + down, sigma_uu + 2 * sigma_ud + sigma_dd
+    zeta, rs = (up - down) / n, mp.cbrt(3 / (4 * mp.pi * n))
+    p = sigma / (2 * kf(n) * n) ** 2
+
+    def powers(exponent):
+        return ((1 + zeta) ** exponent + (1 - zeta) ** exponent) / 2
+
+    phi, ds = powers(2 * THIRD), powers(5 * THIRD)
+    b1, b2, b3 = mp.mpf("0.0285764"), mp.mpf("0.0889"), mp.mpf("0.125541")
+    gc = (1 - mp.mpf("2.363") * (powers(4 * THIRD) - 1)) * (1 - zeta**12)
+
+    def lda0(r):
+        return -b1 / (1 + b2 * mp.sqrt(r) + b3 * r)
+
+    g_infinity = (1 + 4 * mp.mpf("0.12802585262625815") * p) ** mp.mpf("-0.25")
+    h0 = b1 * mp.log(1 + (mp.exp(-lda0(rs) / b1) - 1) * (1 - g_infinity))
+    one_orbital = (lda0(rs) + h0) * gc
+
+    gamma = (1 - mp.log(2)) / mp.pi**2
+    ec = pw92(rs, zeta)
+    with mp.workdps(2 * mp.mp.dps):  # as the whole is differentiated again
+        slope = mp.diff(lambda r: lda0(r) * gc - pw92(r, zeta), rs)
+    beta = mp.mpf("0.06672455060314922") * (1 + rs / 10) / (1 + mp.mpf("0.1778") * rs)
+    w1 = mp.exp(-ec / (gamma * phi**3)) - 1
+    t2 = (3 * mp.pi**2 / 16) ** (2 * THIRD) * p / (phi**2 * rs)
+    shift = sum(i * c for i, c in enumerate(R2SCAN_C)) / (27 * gamma * ds * phi**3 * w1)
+    shift *= 20 * rs * slope - 45 * ETA * (lda0(rs) * gc - ec)
+    shift *= p * mp.exp(-(p**2) / DP2**4)
+    g = (1 + 4 * (beta * t2 / (gamma * w1) - shift)) ** mp.mpf("-0.25")
+    slow = ec + gamma * phi**3 * mp.log(1 + w1 * (1 - g))
+
+    alpha = iso_orbital(n, sigma, tau_up + tau_down, ds)
+    f = interpolation(alpha, R2SCAN_C, "0.64", "1.5", "0.7")
+    return n * (slow + f * (one_orbital - slow))
+
+
 EQUATIONS = {
     "gga_x_pbe": exchange(pbe_factor),
     "gga_x_rpbe": exchange(rpbe_factor),
     "gga_x_b88": exchange(b88_factor),
     "gga_c_pbe": pbe_correlation,
     "gga_c_lyp": lyp,
+    "mgga_x_r2scan": r2scan_exchange,
+    "mgga_c_r2scan": r2scan_correlation,
 }
 
 # density, 1 - zeta, reduced gradient of each channel
@@ -134,14 +216,22 @@ EXTREMES = {
 }
 
 
-def point(density, minority, s):
-    """(2, 4, 1) density and gradient, the gradients of the channels at an angle."""
+def point(identifier, density, minority, s, alphas=(0.4, 3.5)):
+    """(2, 4, 1) density and gradient, the gradients of the channels at an angle.
+
+    For meta-GGAs (2, 5, 1), with a kinetic energy density of the given alpha in each channel.
+    """
     up, down = density * (1.0 - 0.5 * minority), density * 0.5 * minority
     two_kf = 2.0 * (3.0 * np.pi**2) ** (1.0 / 3.0)
     rho = np.zeros((2, 4, 1))
     rho[0, :2, 0] = up, s * two_kf * up ** (4 / 3)
     rho[1, :3, 0] = down, *(0.7 * s * two_kf * down ** (4 / 3) * np.array([0.6, 0.8]))
-    return rho
+    if not identifier.startswith("mgga"):
+        return rho
+    n = rho[:, :1]
+    uniform = 0.3 * (6.0 * np.pi**2) ** (2 / 3) * n ** (5 / 3)
+    weizsaecker = (rho[:, 1:] ** 2).sum(1, keepdims=True) / (8.0 * np.where(n > 0.0, n, 1.0))
+    return np.concatenate((rho, weizsaecker + np.reshape(alphas, (2, 1, 1)) * uniform), axis=1)
 
 
 def exact_derivatives(energy, packed):
@@ -165,7 +255,7 @@ def exact_derivatives(energy, packed):
 @pytest.mark.parametrize("extreme", EXTREMES)
 @pytest.mark.parametrize("identifier", EQUATIONS)
 def test_energy_potential_and_kernel(identifier, extreme, derivatives, contract):
-    rho = point(*EXTREMES[extreme])
+    rho = point(identifier, *EXTREMES[extreme])
     ours = derivatives(get_xc(identifier), rho)[:, 0]
     exact = exact_derivatives(EQUATIONS[identifier], contract(rho)[:, 0])
     vanishing = np.abs(exact) < 1e-25 * np.abs(exact).max()
@@ -177,14 +267,14 @@ def test_energy_potential_and_kernel(identifier, extreme, derivatives, contract)
 @pytest.mark.parametrize("identifier", EQUATIONS)
 def test_full_polarisation(identifier, density, derivatives, contract):
     """With one channel empty: the energy, and the potential of the other channel."""
-    rho = point(density, 0.0, 1.1)
+    rho = point(identifier, density, 0.0, 1.1)
     ours = derivatives(get_xc(identifier), rho)[:, 0]
     energy = EQUATIONS[identifier]
-    up, _, sigma, _, _ = (mp.mpf(float(value)) for value in contract(rho)[:, 0])
+    up, _, sigma, _, _, *tau = (mp.mpf(float(value)) for value in contract(rho)[:, 0])
     exact = [
-        energy(up, 0, sigma, 0, 0),
-        mp.diff(lambda n: energy(n, 0, sigma, 0, 0), up),
-        mp.diff(lambda s: energy(up, 0, s, 0, 0), sigma),
+        energy(up, 0, sigma, 0, 0, *tau),
+        mp.diff(lambda n: energy(n, 0, sigma, 0, 0, *tau), up),
+        mp.diff(lambda s: energy(up, 0, s, 0, 0, *tau), sigma),
     ]
     exact = np.array(exact, dtype=float)
     # LYP gives a single channel no correlation

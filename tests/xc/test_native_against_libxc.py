@@ -1,6 +1,7 @@
 """The functionals written in torch against libxc.
 
-Domain: n between 1e-7 and 1e4 / bohr^3, reduced gradients up to 5, |zeta| up to 0.98. Outside it,
+Domain: n between 1e-7 and 1e4 / bohr^3, reduced gradients up to 5, |zeta| up to 0.98, for
+meta-GGAs alpha between 0.001 and 100. Outside it,
 libxc itself loses digits by cancellation (1 - zeta near full polarisation, ec + H of PBE where the
 gradient saturates it) and steps to zero at its thresholds; there the functionals are held against
 their published equations in 60 digits, in test_native_against_equations.py.
@@ -30,6 +31,8 @@ NATIVE = (
     "gga_c_pbe",
     "gga_c_pbe_sol",
     "gga_c_lyp",
+    "mgga_x_r2scan",
+    "mgga_c_r2scan",
 )
 WHOLE = {
     "LDA": ("lda_x", "lda_c_pw"),
@@ -39,7 +42,16 @@ WHOLE = {
     "revPBE": ("gga_x_pbe_r", "gga_c_pbe"),
     "RPBE": ("gga_x_rpbe", "gga_c_pbe"),
     "BLYP": ("gga_x_b88", "gga_c_lyp"),
+    "r2SCAN": ("mgga_x_r2scan", "mgga_c_r2scan"),
 }
+
+
+def density_for(functional, sample, nspin, **limits):
+    """Random densities with what the functional needs."""
+    if functional.family == 4:
+        # libxc loses digits in the damping exp(-a / sqrt(s)) of r2SCAN below s = 0.01
+        limits = {"s": (1e-2, 5.0), "alpha": (1e-3, 100.0), **limits}
+    return sample(nspin, **limits)
 
 
 def libxc_derivatives(identifier, rho, family):
@@ -62,14 +74,18 @@ def test_the_list_is_complete():
 @pytest.mark.parametrize("identifier", NATIVE)
 def test_energy_potential_and_kernel(identifier, nspin, sample, derivatives):
     functional = get_xc(identifier)
-    rho = sample(nspin)
+    rho = density_for(functional, sample, nspin)
     ours = derivatives(functional, rho)
     reference = libxc_derivatives(identifier, rho, functional.family)
     # mixed derivatives of exchange are exactly zero here and round-off in libxc
     zero = np.all(ours == 0.0, axis=1)
+    nfirst = {1: (2, 3), 2: (3, 6), 4: (4, 8)}[functional.family][nspin - 1]
     assert np.all(np.abs(reference[zero]) <= 1e-12 * np.abs(reference).max(axis=0))
     error = np.abs(ours - reference)[~zero] / np.abs(reference)[~zero]
-    assert error.max() < 1e-9
+    # second derivatives of r2SCAN pass through zero, and libxc's round-off (4e-9 of them at the
+    # points below, against the equations in 60 digits) does not
+    assert error.max() < (1e-8 if functional.family == 4 else 1e-9)
+    assert error[: np.count_nonzero(~zero[:nfirst])].max() < 1e-9
 
 
 @pytest.mark.parametrize("nspin", [1, 2])
@@ -77,7 +93,8 @@ def test_energy_potential_and_kernel(identifier, nspin, sample, derivatives):
 def test_vacuum(identifier, nspin, sample, derivatives):
     # below, ln(1 + 1/Q) of PW92 as libxc writes it runs out of digits, as Q grows like 1 / n^(2/3)
     functional = get_xc(identifier)
-    rho = sample(nspin, density=(1e-10, 1e-7), s=(0.1, 3.0), zeta=0.5, seed=1)
+    limits = {"density": (1e-10, 1e-7), "s": (0.1, 3.0), "zeta": 0.5, "seed": 1}
+    rho = density_for(functional, sample, nspin, **limits)
     ours = derivatives(functional, rho)
     reference = libxc_derivatives(identifier, rho, functional.family)
     compared = np.any(ours != 0.0, axis=1)
@@ -90,8 +107,8 @@ def test_vacuum(identifier, nspin, sample, derivatives):
 @pytest.mark.parametrize("identifier", NATIVE)
 def test_zero_gradient(identifier, nspin, sample, derivatives):
     functional = get_xc(identifier)
-    rho = sample(nspin, npoints=60, zeta=0.9, seed=2)
-    rho[..., 1:, :] = 0.0
+    rho = density_for(functional, sample, nspin, npoints=60, zeta=0.9, seed=2)
+    rho[..., 1:4, :] = 0.0
     ours = derivatives(functional, rho)
     reference = libxc_derivatives(identifier, rho, functional.family)
     compared = slice(0, 1 + nspin)  # libxc keeps sigma above a floor: no derivatives by it
@@ -102,8 +119,8 @@ def test_zero_gradient(identifier, nspin, sample, derivatives):
 @pytest.mark.parametrize("name", WHOLE)
 def test_whole_functionals_in_cartesian_derivatives(name, nspin, sample, densinfo):
     """Through the public call: derivatives by n and grad n, against PySCF's transformation."""
-    rho = sample(nspin, npoints=100, s=(0.01, 3.0), zeta=0.9, seed=4)
     functional = get_xc(name)
+    rho = density_for(functional, sample, nspin, npoints=100, s=(0.01, 3.0), zeta=0.9, seed=4)
     inputs = torch.tensor(rho, requires_grad=True)
     energy = functional.get_edensityxc(densinfo(inputs))
     (potential,) = torch.autograd.grad(energy.sum(), inputs, create_graph=True)
@@ -111,7 +128,7 @@ def test_whole_functionals_in_cartesian_derivatives(name, nspin, sample, densinf
     (kernel,) = torch.autograd.grad((potential * direction).sum(), inputs)
 
     reference = [np.zeros_like(energy.detach()), np.zeros_like(rho), np.zeros_like(rho)]
-    nrow = 4 if functional.family == 2 else 1
+    nrow = {1: 1, 2: 4, 4: 5}[functional.family]
     for identifier in WHOLE[name]:
         arrays = rho[..., :nrow, :] if nrow > 1 else rho[..., 0, :]
         exc, vxc, fxc, _ = NumInt().eval_xc_eff(identifier, arrays, deriv=2, spin=nspin - 1)

@@ -1,0 +1,273 @@
+"""Neural functionals with exact conditions built into their form, and without.
+
+Exchange and correlation are those of the uniform gas times an enhancement factor each:
+
+    e = e_x(Slater) F_x + e_c(PW92) F_c,    F = [1 + L_a(x net)] d(s),
+
+where net is a network of the inputs x_0 ... x_3 of :mod:`deepchem_xc.xc.features`, x = x_2 for a
+GGA and x_2 + tanh^2 x_3 for a meta-GGA vanishes in the uniform gas, L_a(y) = a sigmoid(y -
+ln(a - 1)) - 1 is bounded and L_a(0) = 0, and d damps large gradients. The form is that of S. Dick
+and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021). Each condition is a part of it:
+
+uniform_limit
+    F = 1 in the uniform gas: the factor that vanishes there.
+spin_scaling
+    E_x[n_up, n_down] = (E_x[2 n_up] + E_x[2 n_down]) / 2 (G. L. Oliver and J. P. Perdew, Phys.
+    Rev. A 20, 397 (1979)). Without it F_x is one factor for both channels and sees x_1 too.
+uniform_scaling
+    E_x[n_g] = g E_x[n] for n_g(r) = g^3 n(g r) (M. Levy and J. P. Perdew, Phys. Rev. A 32, 2010
+    (1985)): F_x does not see the density. Without it F_x sees x_0 too.
+lieb_oxford
+    0 <= F_x <= 1.804 at every point, which implies the bound of E. H. Lieb and S. Oxford (J. P.
+    Perdew, K. Burke and M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)): L_1.804. Without it F_x =
+    1 + y.
+correlation_bounds
+    0 <= F_c <= 2: correlation is not positive, and not below twice that of the uniform gas: L_2.
+    Without it F_c = 1 + y.
+high_gradient
+    F ~ s^(-1/2) or less for s -> infinity, as exchange must under non-uniform scaling to two
+    dimensions (J. P. Perdew, A. Ruzsinszky, J. Sun and K. Burke, J. Chem. Phys. 140, 18A533
+    (2014)), and correlation vanishes for rapid variation: d = 1 - exp(-100 s^(-1/2)), which is 1
+    to 1e-12 below s = 13. Without it d = 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import XCFunctional
+from .features import density_feature, gradient_feature, indicator_feature, spin_feature
+from .kinetic import iso_orbital_indicator, scaled_iso_orbital_indicator
+from .lda import SLATER, pw92_energy, spin_scaled_mean
+from .networks import evaluate_network, multilayer_perceptron
+from .smooth import fourth_root_decay
+from .variables import DensityVariables
+
+__all__ = ["ConstrainedGGA", "ConstrainedMetaGGA", "UnconstrainedGGA", "UnconstrainedMetaGGA"]
+
+_BOUND_EXCHANGE = 1.804
+_BOUND_CORRELATION = 2.0
+_DECAY = 100.0
+
+
+class ConstrainedGGA(XCFunctional):
+    """Neural GGA with exact conditions, each of which can be switched off.
+
+    Equations and conditions stand at the head of :mod:`deepchem_xc.xc.constrained`.
+
+    Parameters
+    ----------
+    width, depth : int
+        Size and number of the hidden layers of both networks.
+    start : str
+        "lda": the last layers are zero, so that the functional is the LDA (Slater exchange and
+        PW92 correlation), to 1e-12 below s = 13, before it is trained. "random": torch's initial
+        weights.
+    seed : int, optional
+        Of the initial weights.
+    uniform_limit, spin_scaling, uniform_scaling, lieb_oxford, correlation_bounds, high_gradient
+        Conditions, all on by default.
+    name : str, optional
+        Default: the name of the class.
+
+    Attributes
+    ----------
+    exchange_network, correlation_network : torch.nn.Sequential
+        In float64. With all conditions exchange sees x_2 and correlation x_0, x_1, x_2; meta-GGAs
+        see x_3 as well.
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1 and an unknown ``start``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import ConstrainedGGA, ValGrad, get_xc
+    >>> n, gradient = torch.ones(5).double(), torch.ones(3, 5).double()
+    >>> density = ValGrad(value=n, grad=gradient)
+    >>> lda = get_xc("LDA").get_edensityxc(density)
+    >>> torch.allclose(ConstrainedGGA().get_edensityxc(density), lda)
+    True
+    """
+
+    family = 2
+
+    def __init__(
+        self,
+        *,
+        width: int = 16,
+        depth: int = 3,
+        start: str = "lda",
+        seed: int | None = None,
+        uniform_limit: bool = True,
+        spin_scaling: bool = True,
+        uniform_scaling: bool = True,
+        lieb_oxford: bool = True,
+        correlation_bounds: bool = True,
+        high_gradient: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.width, self.depth, self.start, self.seed = width, depth, start, seed
+        self.uniform_limit = uniform_limit
+        self.spin_scaling = spin_scaling
+        self.uniform_scaling = uniform_scaling
+        self.lieb_oxford = lieb_oxford
+        self.correlation_bounds = correlation_bounds
+        self.high_gradient = high_gradient
+        self.name = name if name is not None else type(self).__name__
+        semilocal = 2 if self.family == 4 else 1
+        nexchange = semilocal + (not uniform_scaling) + (not spin_scaling)
+        # different networks from one seed
+        second = None if seed is None else seed + 1
+        self.exchange_network = multilayer_perceptron(nexchange, width, depth, start, seed)
+        self.correlation_network = multilayer_perceptron(semilocal + 2, width, depth, start, second)
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
+        slater = variables.scaled_density * variables.scaled_inverse_rs
+        if self.spin_scaling:
+            exchange = spin_scaled_mean(variables, slater * self.exchange_factor(variables))
+        else:
+            exchange = spin_scaled_mean(variables, slater) * self.exchange_factor(variables)
+        correlation = pw92_energy(variables, modified=False) * self.correlation_factor(variables)
+        return SLATER * exchange + variables.density * correlation
+
+    def exchange_factor(self, variables: DensityVariables) -> Tensor:
+        """Enhancement factor of exchange.
+
+        Parameters
+        ----------
+        variables : DensityVariables
+            Screened density and gradient (and kinetic energy density).
+
+        Returns
+        -------
+        Tensor
+            (..., nr); one a channel, (2, ..., nr), with two channels and spin scaling.
+        """
+        scaled = self.spin_scaling
+        inputs = []
+        if not self.uniform_scaling:
+            inverse_rs = variables.scaled_inverse_rs if scaled else variables.inverse_rs
+            inputs.append(density_feature(inverse_rs))
+        if not scaled:
+            inputs.append(spin_feature(variables))
+        s2 = variables.scaled_s2 if scaled else variables.s2
+        indicator = scaled_iso_orbital_indicator if scaled else iso_orbital_indicator
+        alpha = indicator(variables) if self.family == 4 else None
+        bound = _BOUND_EXCHANGE if self.lieb_oxford else None
+        return self._factor(self.exchange_network, inputs, s2, alpha, bound)
+
+    def correlation_factor(self, variables: DensityVariables) -> Tensor:
+        """Enhancement factor of correlation relative to PW92, (..., nr).
+
+        Parameters
+        ----------
+        variables : DensityVariables
+            Screened density and gradient (and kinetic energy density).
+
+        Returns
+        -------
+        Tensor
+            (..., nr).
+        """
+        inputs = [density_feature(variables.inverse_rs), spin_feature(variables)]
+        alpha = iso_orbital_indicator(variables) if self.family == 4 else None
+        bound = _BOUND_CORRELATION if self.correlation_bounds else None
+        return self._factor(self.correlation_network, inputs, variables.s2, alpha, bound)
+
+    def _factor(
+        self,
+        network: torch.nn.Module,
+        inputs: list[Tensor],
+        s2: Tensor,
+        alpha: Tensor | None,
+        bound: float | None,
+    ) -> Tensor:
+        gradient = gradient_feature(s2)
+        distance = gradient  # from the uniform gas
+        inputs = [*inputs, gradient]
+        if alpha is not None:
+            indicator = indicator_feature(alpha)
+            distance = distance + torch.tanh(indicator).square()
+            inputs.append(indicator)
+        y = evaluate_network(network, inputs)
+        if self.uniform_limit:
+            y = distance * y
+        factor = 1.0 + y if bound is None else bound * torch.sigmoid(y - math.log(bound - 1.0))
+        return factor * fourth_root_decay(s2, _DECAY) if self.high_gradient else factor
+
+
+class ConstrainedMetaGGA(ConstrainedGGA):
+    """Neural meta-GGA with exact conditions: :class:`ConstrainedGGA` with the input x_3.
+
+    Parameters, attributes and errors as there; ``kin`` of the density is needed.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import ConstrainedMetaGGA
+    >>> ConstrainedMetaGGA(lieb_oxford=False).exchange_network[0].in_features
+    2
+    """
+
+    family = 4
+
+
+class UnconstrainedGGA(ConstrainedGGA):
+    """The twin of :class:`ConstrainedGGA` without conditions: F = 1 + net(x_0, x_1, x_2).
+
+    Parameters
+    ----------
+    width, depth, start, seed, name
+        As there.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import UnconstrainedGGA
+    >>> UnconstrainedGGA().exchange_network[0].in_features
+    3
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 16,
+        depth: int = 3,
+        start: str = "lda",
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            width=width,
+            depth=depth,
+            start=start,
+            seed=seed,
+            uniform_limit=False,
+            spin_scaling=False,
+            uniform_scaling=False,
+            lieb_oxford=False,
+            correlation_bounds=False,
+            high_gradient=False,
+            name=name,
+        )
+
+
+class UnconstrainedMetaGGA(UnconstrainedGGA):
+    """The twin of :class:`ConstrainedMetaGGA` without conditions: F = 1 + net(x_0, ..., x_3).
+
+    Parameters as for :class:`UnconstrainedGGA`.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import UnconstrainedMetaGGA
+    >>> UnconstrainedMetaGGA().correlation_network[0].in_features
+    4
+    """
+
+    family = 4

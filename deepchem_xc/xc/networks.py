@@ -1,0 +1,186 @@
+"""Networks inside functionals: building them, checking them, evaluating them at points.
+
+A functional computes in float64 and calls its network with inputs (..., nr, ninput) at arbitrary
+points, in pieces: a network must map each point alone, as linear layers and activations do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["checked_network", "evaluate_network", "multilayer_perceptron", "refuse_nan"]
+
+_STARTS = ("lda", "random")
+
+
+def multilayer_perceptron(
+    ninput: int, width: int = 16, depth: int = 3, start: str = "random", seed: int | None = None
+) -> torch.nn.Sequential:
+    """Network of ``depth`` layers with GELU and one linear output, in float64.
+
+    Parameters
+    ----------
+    ninput : int
+        Number of inputs.
+    width, depth : int
+        Size and number of the hidden layers.
+    start : str
+        "random": torch's initialisation. "lda": the same, but for a last layer of zeros, so that
+        the output is zero.
+    seed : int, optional
+        Of the initial weights; the global random numbers are then neither used nor changed.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        From (..., ninput) to (..., 1).
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1 and an unknown ``start``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.networks import multilayer_perceptron
+    >>> network = multilayer_perceptron(2, start="lda", seed=0)
+    >>> network(torch.ones(1, 2, dtype=torch.float64))
+    tensor([[0.]], dtype=torch.float64, grad_fn=<AddmmBackward0>)
+    """
+    if start not in _STARTS:
+        raise ValueError(f"start must be one of {', '.join(_STARTS)}, not {start!r}")
+    if min(ninput, width, depth) < 1:
+        raise ValueError(
+            f"a network needs at least one input, one layer and a width of one, not {ninput} "
+            f"inputs, depth={depth} and width={width}"
+        )
+    layers: list[torch.nn.Module] = []
+    with _seeded(seed):
+        for size in (ninput, *[width] * (depth - 1)):
+            layers += [torch.nn.Linear(size, width, dtype=torch.float64), torch.nn.GELU()]
+        last = torch.nn.Linear(width, 1, dtype=torch.float64)
+    if start == "lda":
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+    return torch.nn.Sequential(*layers, last)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn.Module:
+    """A user's network, converted to float64 in place and tried out.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From (..., len(inputs)) to (..., 1).
+    inputs : sequence of str
+        Names of the inputs, for messages.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same object, its parameters in float64.
+
+    Raises
+    ------
+    TypeError
+        If it is no module.
+    ValueError
+        If it does not take so many inputs, does not give one output, or has NaN or infinity among
+        its weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.networks import checked_network
+    >>> checked_network(torch.nn.Linear(2, 1), ("n", "xi")).weight.dtype
+    torch.float64
+    """
+    if not isinstance(network, torch.nn.Module):
+        raise TypeError(
+            f"the network must be a torch.nn.Module, not {type(network).__name__}: {network!r}"
+        )
+    network.double()
+    refuse_nan(network)
+    misfit = (
+        f"the network does not fit this functional: it must map {len(inputs)} inputs "
+        f"({', '.join(inputs)}) to one output"
+    )
+    anchor = next(network.parameters(), None)
+    device = anchor.device if anchor is not None else None
+    points = torch.full((2, len(inputs)), 0.5, dtype=torch.float64, device=device)
+    try:
+        with torch.no_grad():
+            output = network(points)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(f"{misfit} ({error})") from None
+    if not isinstance(output, Tensor) or output.shape != (2, 1):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"{misfit}, but for two points, (2, {len(inputs)}), it gives {got} instead of (2, 1)"
+        )
+    return network
+
+
+def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """Output of a network at every point.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From (..., len(inputs)) to (..., 1).
+    inputs : sequence of Tensor
+        Each (..., nr).
+
+    Returns
+    -------
+    Tensor
+        (..., nr).
+
+    Raises
+    ------
+    ValueError
+        If network and densities differ in precision, or a weight is NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.networks import evaluate_network, multilayer_perceptron
+    >>> x = torch.ones(4, 7, dtype=torch.float64)
+    >>> evaluate_network(multilayer_perceptron(2), [x, x]).shape
+    torch.Size([4, 7])
+    """
+    points = torch.stack(tuple(inputs), dim=-1)
+    for parameter in network.parameters():
+        if parameter.dtype != points.dtype:
+            raise ValueError(
+                f"the network is {parameter.dtype} and the density {points.dtype}; functionals "
+                "compute in torch.float64: convert with functional.double() or density.double()"
+            )
+    refuse_nan(network)
+    output: Tensor = network(points)
+    return output.squeeze(-1)
+
+
+def refuse_nan(module: torch.nn.Module) -> None:
+    """Raise ``ValueError`` if a parameter or buffer is NaN or infinite, naming it."""
+    for name, tensor in module.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"the weights {name!r} ({type(module).__name__}) contain NaN or infinity; a "
+                "training step may have been too large: go back to the last good weights"
+            )

@@ -1,0 +1,178 @@
+"""DeepChem's neural functionals: any network of the density, alone or added to a known functional.
+
+Names, signatures and meaning are those of ``deepchem.models.dft.nnxc`` (M. F. Kasim and S. M.
+Vinko, Phys. Rev. Lett. 127, 126403 (2021)). They differ in this: leading axes of any number work
+(there the norm of the gradient was taken over the first axis, whatever it was), densities are
+screened, derivatives are finite at zero gradient, and networks are checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .base import XCFunctional
+from .networks import checked_network, evaluate_network
+from .smooth import smooth_root
+from .variables import DensityVariables
+
+__all__ = ["NNLDA", "NNPBE", "HybridXC"]
+
+
+def _polarisation(variables: DensityVariables) -> Tensor:
+    return variables.zeta if variables.polarized else torch.zeros_like(variables.density)
+
+
+class NNLDA(XCFunctional):
+    """Energy per electron from a network of the density: e = n network(n, xi).
+
+    Parameters
+    ----------
+    nnmodel : torch.nn.Module
+        From (..., 2) to (..., 1): the inputs are n in 1 / bohr^3 and xi = (n_up - n_down) / n, the
+        output is in Hartree. Its parameters are converted to float64 in place.
+
+    Raises
+    ------
+    TypeError
+        If it is no module.
+    ValueError
+        If its numbers of inputs and outputs are others, or weights are NaN.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import NNLDA, ValGrad
+    >>> functional = NNLDA(torch.nn.Linear(2, 1))
+    >>> density = ValGrad(value=torch.ones(4, 5, dtype=torch.float64))
+    >>> functional.get_edensityxc(density).shape
+    torch.Size([4, 5])
+    """
+
+    family = 1
+    name = "NNLDA"
+
+    def __init__(self, nnmodel: torch.nn.Module) -> None:
+        super().__init__()
+        self.nnmodel = checked_network(nnmodel, ("n", "xi"))
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
+        inputs = (variables.density, _polarisation(variables))
+        return variables.density * evaluate_network(self.nnmodel, inputs)
+
+
+class NNPBE(XCFunctional):
+    """Energy per electron from a network of density and gradient: e = n network(n, xi, s).
+
+    Parameters
+    ----------
+    nnmodel : torch.nn.Module
+        From (..., 3) to (..., 1): the inputs are, in this order, n in 1 / bohr^3, xi = (n_up -
+        n_down) / n and s = |grad n| / (2 (3 pi^2)^(1/3) n^(4/3)), the output is in Hartree. Its
+        parameters are converted to float64 in place.
+
+    Raises
+    ------
+    TypeError
+        If it is no module.
+    ValueError
+        If its numbers of inputs and outputs are others, or weights are NaN.
+
+    Notes
+    -----
+    s has no derivative where the gradient is zero, and a potential none either if the network does
+    not make up for it; sqrt(s^2 + 1e-10) takes its place.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import NNPBE
+    >>> NNPBE(torch.nn.Linear(2, 1))
+    Traceback (most recent call last):
+    ...
+    ValueError: the network does not fit this functional: it must map 3 inputs (n, xi, s) to ...
+    """
+
+    family = 2
+    name = "NNPBE"
+
+    def __init__(self, nnmodel: torch.nn.Module) -> None:
+        super().__init__()
+        self.nnmodel = checked_network(nnmodel, ("n", "xi", "s"))
+
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
+        inputs = (variables.density, _polarisation(variables), smooth_root(variables.s2))
+        return variables.density * evaluate_network(self.nnmodel, inputs)
+
+
+class HybridXC(XCFunctional):
+    """A network and a known functional, a E_network + b E_known, with trainable a and b.
+
+    Parameters
+    ----------
+    xcstr : str or XCFunctional
+        The known functional, anything :func:`~deepchem_xc.xc.get_xc` takes.
+    nnmodel : torch.nn.Module
+        A network, which becomes an :class:`NNLDA` if the known functional is an LDA and an
+        :class:`NNPBE` if it is a GGA or meta-GGA; or a functional, taken as it is.
+    aweight0, bweight0 : float
+        Initial weights of network and known functional. While a is 0, as it is by default in
+        DeepChem, no gradient reaches the network: only a itself moves in the first step.
+
+    Attributes
+    ----------
+    aweight, bweight : torch.nn.Parameter
+        0-d, float64.
+    nnxc, xc : XCFunctional
+        The network's and the known functional.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`~deepchem_xc.xc.get_xc`, :class:`NNLDA` and :class:`NNPBE` do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import HybridXC
+    >>> functional = HybridXC("gga_x_pbe", torch.nn.Linear(3, 1), aweight0=0.1)
+    >>> functional.family, functional.nnxc.name
+    (2, 'NNPBE')
+    >>> sorted(name for name, _ in functional.named_parameters())
+    ['aweight', 'bweight', 'nnxc.nnmodel.bias', 'nnxc.nnmodel.weight']
+    """
+
+    def __init__(
+        self,
+        xcstr: str | XCFunctional,
+        nnmodel: torch.nn.Module,
+        aweight0: float = 0.0,
+        bweight0: float = 1.0,
+    ) -> None:
+        super().__init__()
+        # registry.py knows this class, as it reads files of functionals
+        from .registry import get_xc
+
+        known: Any = get_xc(xcstr)
+        self.xc: XCFunctional = known
+        if isinstance(nnmodel, XCFunctional):
+            self.nnxc = nnmodel
+        else:
+            self.nnxc = NNLDA(nnmodel) if known.family == 1 else NNPBE(nnmodel)
+        self.aweight = torch.nn.Parameter(torch.tensor(float(aweight0), dtype=torch.float64))
+        self.bweight = torch.nn.Parameter(torch.tensor(float(bweight0), dtype=torch.float64))
+        self.family = max(self.xc.family, self.nnxc.family)
+        self.density_threshold = min(self.xc.density_threshold, self.nnxc.density_threshold)
+        self.name = f"a*{self.nnxc.name}+b*{self.xc.name}"
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of the constructor, for files; the weights are kept apart."""
+        return {"xcstr": self.xc, "nnmodel": self.nnxc}
+
+    def _evaluate(self, variables: DensityVariables) -> Tensor:
+        network, known = self.nnxc._evaluate(variables), self.xc._evaluate(variables)
+        return self.aweight * network + self.bweight * known

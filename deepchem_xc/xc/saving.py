@@ -1,0 +1,230 @@
+"""Functionals in files: one safetensors file each, read without executing anything from it.
+
+The weights are the file's tensors, under the names of ``functional.state_dict()``. Its metadata
+hold one JSON text, under the key "deepchem_xc":
+
+    format        version of this layout, 1
+    package       version of deepchem_xc that wrote it
+    units         of density and energy density
+    name, family  of the functional, for readers
+    functional    its definition, see :mod:`deepchem_xc.xc.definition`
+    frozen        names of weights that are not trained
+    sha256        of all these and the tensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc import __version__
+from deepchem_xc._atomic import replacing
+
+from .base import XCFunctional
+from .definition import build, definition_of
+from .networks import refuse_nan
+
+__all__ = ["FunctionalFileError", "load_functional", "save_functional"]
+
+FORMAT = 1
+_KEY = "deepchem_xc"
+_UNITS = {"density": "1/bohr^3", "energy": "Hartree", "length": "bohr"}
+
+
+class FunctionalFileError(ValueError):
+    """A file that holds no functional, or one that cannot be used.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import FunctionalFileError
+    >>> issubclass(FunctionalFileError, ValueError)
+    True
+    """
+
+
+def save_functional(
+    functional: XCFunctional,
+    path: str | os.PathLike[str],
+    classes: Iterable[type[torch.nn.Module]] = (),
+) -> None:
+    """Write a functional, with its weights, to a file; same as ``functional.save(path)``.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any of this package: sums, multiples and :class:`~deepchem_xc.xc.HybridXC` included.
+    path : str or path-like
+        Usually ends in ``.safetensors``, by which :func:`~deepchem_xc.xc.get_xc` knows a file.
+        Either the old or the new content is there at any time.
+    classes : iterable of types
+        Classes of one's own among its functionals and networks.
+
+    Raises
+    ------
+    ValueError
+        For classes that could not be read, weights with NaN or infinity, and one parameter in two
+        places, which files cannot express.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_xc.xc import ConstrainedGGA, load_functional
+    >>> path = tempfile.mkdtemp() + "/mine.xc.safetensors"
+    >>> ConstrainedGGA(name="mine").save(path)
+    >>> load_functional(path).name
+    'mine'
+    """
+    from safetensors.torch import save
+
+    refuse_nan(functional)
+    names = [name for name, _ in functional.named_parameters(remove_duplicate=False)]
+    once = {name for name, _ in functional.named_parameters()}
+    if shared := [name for name in names if name not in once]:
+        raise ValueError(
+            f"{', '.join(shared)} is one parameter in two places, which a file cannot express: "
+            "write the functional as a multiple, 2 * f instead of f + f"
+        )
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in functional.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "package": __version__,
+        "units": _UNITS,
+        "name": functional.name,
+        "family": functional.family,
+        "functional": definition_of(functional, tuple(classes)),
+        "frozen": [name for name, p in functional.named_parameters() if not p.requires_grad],
+    }
+    header["sha256"] = _digest(header, tensors)
+    content = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
+    with replacing(path, "wb") as file:
+        file.write(content)
+
+
+def load_functional(
+    path: str | os.PathLike[str], classes: Iterable[type[torch.nn.Module]] = ()
+) -> XCFunctional:
+    """Functional of a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Written by ``functional.save(path)``.
+    classes : iterable of types
+        Classes of one's own that the file may use; no others but the package's are built.
+
+    Returns
+    -------
+    XCFunctional
+        With its weights, on the CPU, in float64. Computes the same, bit for bit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FunctionalFileError
+        If it is damaged or no file of a functional, was written by a newer version, names an
+        unknown class, has weights of another architecture, or has NaN or infinity among them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_xc.xc import get_xc, load_functional
+    >>> path = tempfile.mkdtemp() + "/mix.xc.safetensors"
+    >>> (0.75 * get_xc("gga_x_pbe") + get_xc("gga_c_pbe")).save(path)
+    >>> load_functional(path).name
+    '0.75*gga_x_pbe+gga_c_pbe'
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r} to load a functional from")
+    header, tensors = _read(path)
+    try:
+        functional = build(header["functional"], tuple(classes))
+        _fill(functional, tensors)
+        refuse_nan(functional)
+    except ValueError as error:
+        raise FunctionalFileError(f"{path}: {error}") from error
+    frozen = set(header.get("frozen", ()))
+    for name, parameter in functional.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    functional.name = str(header["name"])
+    return functional
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Checked header and tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise FunctionalFileError(
+            f"{path} is damaged, or no safetensors file at all ({error})"
+        ) from error
+    foreign = f"{path} is a safetensors file, but not of a functional of deepchem_xc"
+    if text is None:
+        raise FunctionalFileError(f"{foreign}: its metadata have no entry {_KEY!r}")
+    try:
+        header = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise FunctionalFileError(f"{path} is damaged: its definition is no JSON") from error
+    version = header.get("format") if isinstance(header, dict) else None
+    if not isinstance(version, int):
+        raise FunctionalFileError(f"{foreign}: its definition has no format version")
+    if version > FORMAT:
+        raise FunctionalFileError(
+            f"{path} has format {version} and was written by deepchem_xc {header.get('package')}; "
+            f"this is {__version__}, which reads formats up to {FORMAT}: install a newer one"
+        )
+    missing = [key for key in ("functional", "sha256", "name") if key not in header]
+    if missing:
+        raise FunctionalFileError(f"{path} is damaged: its definition lacks {', '.join(missing)}")
+    if header["sha256"] != _digest(header, tensors):
+        raise FunctionalFileError(
+            f"{path} is damaged: its content is not what was written (sha256 differs)"
+        )
+    return header, tensors
+
+
+def _fill(functional: XCFunctional, tensors: dict[str, Tensor]) -> None:
+    """Set all weights, which must be those of this architecture."""
+    expected = functional.state_dict()
+    missing = sorted(set(expected) - set(tensors))
+    surplus = sorted(set(tensors) - set(expected))
+    other = [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(set(expected) & set(tensors))
+        if tensors[name].shape != expected[name].shape
+    ]
+    problems = [f"{name} is missing" for name in missing]
+    problems += [f"{name} is not a part of it" for name in surplus] + other
+    if problems:
+        raise ValueError(
+            f"the weights are of another architecture than the definition, {functional.name}: "
+            + "; ".join(problems[:5])
+        )
+    functional.load_state_dict(tensors)
+
+
+def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    described = {key: value for key, value in header.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
