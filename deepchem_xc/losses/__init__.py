@@ -1,1 +1,8 @@
 """Objectives of training: values of calculations and how they are compared with references."""
+
+from __future__ import annotations
+
+from deepchem_xc.losses.frozen import FrozenEnergy
+from deepchem_xc.losses.objective import SCALES, Objective
+
+__all__ = ["SCALES", "FrozenEnergy", "Objective"]

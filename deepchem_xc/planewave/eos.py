@@ -22,6 +22,16 @@ _POWERS = {3: 2.0 / 3.0, 2: 1.0}
 _UNITS = {3: GPa, 2: J / m**2}
 
 
+class NoMinimumError(ValueError):
+    """The energies have no minimum between the first and the last size.
+
+    Examples
+    --------
+    >>> issubclass(NoMinimumError, ValueError)
+    True
+    """
+
+
 @dataclass(frozen=True)
 class EquationOfStateFit:
     """Minimum and curvature of an energy curve.
@@ -249,8 +259,8 @@ def _checked(
     return size, energies, weight
 
 
-def _outside(what: str, size: NDArray[np.float64], why: str) -> ValueError:
-    return ValueError(
+def _outside(what: str, size: NDArray[np.float64], why: str) -> NoMinimumError:
+    return NoMinimumError(
         f"the range of {what} {size.min():.3f}..{size.max():.3f} does not enclose a minimum of "
         f"the energy ({why}); move the range so that it does."
     )

@@ -1,0 +1,115 @@
+r"""Energies of a functional at densities that were found with an earlier version of it.
+
+.. math:: E[\theta] \approx E_{SCF}(\theta_0) + E_{xc}[\theta](\rho_0) - E_{xc}[\theta_0](\rho_0)
+
+is exact to first order in :math:`\theta - \theta_0`, since the energy is stationary with respect
+to orbitals and occupations: value and gradient cost one evaluation of the functional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.grid_orbits import irreducible_points
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.terms.xc import density_information
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
+
+_FIELDS = ("value", "grad", "kin")
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenEnergy:
+    """What the XC energy at a fixed density needs, on points that symmetry does not make equal.
+
+    Attributes
+    ----------
+    energy : float
+        Of the calculation, extrapolated to zero width, Hartree per cell.
+    xc_energy : float
+        XC energy of the functional that it was made with, Hartree per cell.
+    weights : Tensor
+        Volumes that the points stand for, (nr,), bohr^3.
+    channels : tuple of dict
+        For each spin ``value`` (nr,), for GGAs ``grad`` (3, nr), for meta-GGAs ``kin`` (nr,).
+
+    Examples
+    --------
+    A density found with PBE serves for a functional that is close to it:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.xc import get_xc
+    >>> result = scf(bulk("Al"), "PBE", ecut=100.0)
+    >>> frozen = FrozenEnergy.of(result)
+    >>> near = get_xc("PBE") + 0.01 * get_xc("lda_x")
+    >>> exact = scf(bulk("Al"), near, ecut=100.0).extrapolated_energy
+    >>> bool(abs(frozen.at(near) - exact) < 1e-3 * abs(result.extrapolated_energy - exact))
+    True
+    """
+
+    energy: float
+    xc_energy: float
+    weights: Tensor = field(repr=False)
+    channels: tuple[dict[str, Tensor], ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, result: SCFResult) -> FrozenEnergy:
+        """Freeze a converged calculation."""
+        basis, functional = result.basis, result.problem.functional
+        index, count = (
+            x.to(basis.device) for x in irreducible_points(result.kpoints.symmetry, basis.fft_size)
+        )
+        with torch.no_grad():
+            # With the kinetic energy density, where the functional needs it.
+            fields: Any = density_information(
+                basis, functional, result.converged.density_g, result.problem.core
+            )
+            spins = (fields.u, fields.d) if hasattr(fields, "u") else (fields,)
+            channels = tuple(
+                {
+                    name: getattr(spin, name)[..., index].clone()
+                    for name in _FIELDS
+                    if getattr(spin, name) is not None
+                }
+                for spin in spins
+            )
+            energy = float(result.detach().extrapolated_energy)
+            weights = count * (float(basis.volume) / basis.ngrid)
+            frozen = cls(energy, 0.0, weights, channels)
+            return cls(energy, float(frozen._xc(functional)), weights, channels)
+
+    def at(self, functional: XCFunctional) -> Tensor:
+        """Energy with another functional at this density, in its graph, 0-d, Hartree per cell."""
+        return self.energy + (self._xc(functional) - self.xc_energy)
+
+    def _xc(self, functional: XCFunctional) -> Tensor:
+        return (self.weights * functional.get_edensityxc(self._information())).sum()
+
+    def _information(self) -> ValGrad | SpinParam:
+        from deepchem_xc.xc import SpinParam, ValGrad
+
+        spins = [ValGrad(**channel) for channel in self.channels]
+        return spins[0] if len(spins) == 1 else SpinParam(u=spins[0], d=spins[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and tensors, for a checkpoint."""
+        return {
+            "energy": self.energy,
+            "xc_energy": self.xc_energy,
+            "weights": self.weights,
+            "channels": [dict(channel) for channel in self.channels],
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> FrozenEnergy:
+        """The inverse of `state_dict`."""
+        channels = tuple(dict(channel) for channel in state["channels"])
+        return cls(state["energy"], state["xc_energy"], state["weights"], channels)

@@ -1,0 +1,139 @@
+"""How values are compared with labels: deviations in units of what counts as one, by type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from deepchem.models.losses import L2Loss, Loss
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from deepchem_xc.feat.dft_data import DFTEntry
+
+#: Deviations that weigh as much as each other, in the units of the labels.
+SCALES: dict[str, float] = {
+    "energy": 0.05,
+    "eos": 0.01,
+    "lattice_constant": 0.01,
+    "bulk_modulus": 5.0,
+    "cohesive_energy": 0.05,
+    "forces": 0.05,
+    "stress": 0.5,
+    "density": 0.01,
+    "band_gap": 0.1,
+    "magnetic_moment": 0.1,
+    "ae": 0.002,
+    "ie": 0.002,
+    "dm": 0.01,
+    "dens": 0.01,
+}
+
+LossFunction = Callable[[list[Tensor], list[Tensor], Tensor], Tensor]
+
+
+class Objective:
+    """Weighted mean of the losses of entries whose labels have different shapes and units.
+
+    Values and labels are divided by their type's scale, compared element by element, averaged over
+    the elements of each entry and, with weights, over entries.
+
+    Parameters
+    ----------
+    loss : deepchem Loss or callable, optional
+        Compares two tensors element by element (`L2Loss` by default, `L1Loss`, `HuberLoss` ...);
+        or a function of one's own, ``loss(values, labels, weights)`` of a list of scaled values, a
+        list of scaled labels and the weights (n,), which returns a 0-d tensor.
+    scales : mapping, optional
+        ``{type: deviation that counts as one}``; others keep those of `SCALES`.
+    type_weights : mapping, optional
+        ``{type: factor of its loss}``, 1 by default.
+
+    Raises
+    ------
+    ValueError
+        For unknown types, scales that are not positive, weights below zero.
+
+    Examples
+    --------
+    >>> objective = Objective(type_weights={"eos": 2.0})
+    >>> objective.scales["eos"], objective.type_weights["eos"], objective.type_weights["forces"]
+    (0.01, 2.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        loss: Loss | LossFunction | None = None,
+        scales: Mapping[str, float] | None = None,
+        type_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.scales = {**SCALES, **_by_type("scales", scales)}
+        self.type_weights = {**dict.fromkeys(SCALES, 1.0), **_by_type("type_weights", type_weights)}
+        if not all(scale > 0 for scale in self.scales.values()):
+            raise ValueError(f"scales must be positive, got {dict(scales or {})}.")
+        if not all(weight >= 0 for weight in self.type_weights.values()):
+            raise ValueError(f"type_weights must be at least 0, got {dict(type_weights or {})}.")
+        chosen = L2Loss() if loss is None else loss
+        if isinstance(chosen, Loss):
+            self.function: LossFunction = _Elementwise(chosen)
+        elif callable(chosen):
+            self.function = chosen
+        else:
+            raise ValueError(
+                f"loss must be a deepchem.models.losses.Loss or a function of values, labels and "
+                f"weights, got {loss!r}."
+            )
+
+    def __call__(
+        self,
+        entries: Sequence[DFTEntry],
+        values: Sequence[Tensor],
+        weights: Sequence[float],
+        function: LossFunction | None = None,
+    ) -> Tensor:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        entries : sequence of DFTEntry
+            They hold labels and types.
+        values : sequence of Tensor
+            Of the shapes of the labels.
+        weights : sequence of float
+            Of the entries.
+        function : callable, optional
+            Another loss for this batch.
+
+        Returns
+        -------
+        Tensor
+            0-d.
+        """
+        scaled, labels, factors = [], [], []
+        for entry, value, weight in zip(entries, values, weights, strict=True):
+            scale = self.scales[entry.entry_type]
+            label = torch.as_tensor(entry.get_true_val(), dtype=torch.float64, device=value.device)
+            scaled.append(value / scale)
+            labels.append(label / scale)
+            factors.append(weight * self.type_weights[entry.entry_type])
+        weight_tensor = torch.tensor(factors, dtype=torch.float64, device=scaled[0].device)
+        return (function or self.function)(scaled, labels, weight_tensor)
+
+
+class _Elementwise:
+    def __init__(self, loss: Loss) -> None:
+        self.criterion: Any = loss._create_pytorch_loss()
+
+    def __call__(self, values: list[Tensor], labels: list[Tensor], weights: Tensor) -> Tensor:
+        pairs = zip(values, labels, strict=True)
+        losses = torch.stack([self.criterion(value, label).mean() for value, label in pairs])
+        return (weights * losses).mean()
+
+
+def _by_type(what: str, values: Mapping[str, float] | None) -> dict[str, float]:
+    values = dict(values or {})
+    unknown = sorted(set(values) - set(SCALES))
+    if unknown:
+        raise ValueError(f"{what}: unknown entry types {unknown}. Valid: {', '.join(SCALES)}.")
+    return {name: float(value) for name, value in values.items()}

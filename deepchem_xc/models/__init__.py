@@ -1,0 +1,9 @@
+"""DeepChem models that train functionals."""
+
+from __future__ import annotations
+
+from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.models.training_log import EpochRecord, write_log
+from deepchem_xc.models.xc_model import XCModel
+
+__all__ = ["DFTXC", "EntryError", "EpochRecord", "XCModel", "write_log"]

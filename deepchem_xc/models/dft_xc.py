@@ -1,0 +1,122 @@
+"""The torch module inside `XCModel`: a functional, and what it makes of entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.planewave.eos import NoMinimumError
+from deepchem_xc.planewave.gmres import ResponseConvergenceError
+from deepchem_xc.planewave.scf import SCFConvergenceError
+from deepchem_xc.xc import XCFunctional
+
+#: What may go wrong with one entry while a functional changes, without the input being wrong.
+EXPECTED_FAILURES = (
+    SCFConvergenceError,
+    ResponseConvergenceError,
+    NoMinimumError,
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+    FloatingPointError,
+)
+
+
+class EntryError(RuntimeError):
+    """The calculation of one entry failed.
+
+    Attributes
+    ----------
+    entry : DFTEntry
+        The entry.
+
+    Examples
+    --------
+    >>> issubclass(EntryError, RuntimeError)
+    True
+    """
+
+    def __init__(self, entry: DFTEntry, error: Exception) -> None:
+        super().__init__(f"{entry!r} failed: {type(error).__name__}: {error}")
+        self.entry = entry
+
+
+class DFTXC(torch.nn.Module):
+    """A functional and the ground states of the entries it is trained on.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        What is trained.
+    states : GroundStates
+        Of the same functional.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> module = DFTXC(functional, GroundStates(functional))
+    >>> [name for name, _ in module.named_parameters()][0]
+    'functional.terms.0.kappa'
+    """
+
+    def __init__(self, functional: XCFunctional, states: GroundStates) -> None:
+        super().__init__()
+        self.functional = functional
+        self.states = states
+
+    def forward(self, entries: Iterable[DFTEntry]) -> Tensor:
+        """One number for each entry (`DFTEntry.summary`), (n,), self-consistent, in no graph."""
+        summaries = [entry.summary(self.prediction(entry)) for entry in entries]
+        return torch.tensor(summaries, dtype=torch.float64)
+
+    def training_value(self, entry: DFTEntry, epoch: int) -> Tensor:
+        """Value of an entry in the functional's graph, of the label's shape and unit.
+
+        Parameters
+        ----------
+        entry : DFTEntry
+            An entry.
+        epoch : int
+            Says which kept densities are still good.
+
+        Raises
+        ------
+        EntryError
+            If a calculation does not converge, there is no minimum to fit, or the value is NaN.
+        """
+        try:
+            if entry.kind.from_energies:
+                value = entry.value(self.states.energies(entry.cells, epoch))
+            else:
+                value = entry.value(self.states.result(entry.cells[0], epoch))
+            _check_finite(value)
+        except EXPECTED_FAILURES as error:
+            raise EntryError(entry, error) from error
+        return value
+
+    def prediction(self, entry: DFTEntry) -> Tensor:
+        """Self-consistent value of an entry, in no graph; nothing of training changes.
+
+        Raises
+        ------
+        EntryError
+            As `training_value`.
+        """
+        try:
+            with torch.no_grad():
+                if entry.kind.from_energies:
+                    value = entry.value(self.states.predicted_energies(entry.cells))
+                else:
+                    value = entry.value(self.states.predicted(entry.cells[0]))
+            _check_finite(value)
+        except EXPECTED_FAILURES as error:
+            raise EntryError(entry, error) from error
+        return value
+
+
+def _check_finite(value: Tensor) -> None:
+    if not bool(torch.isfinite(value).all()):
+        raise FloatingPointError("its value is NaN or infinite")

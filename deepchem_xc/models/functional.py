@@ -1,0 +1,112 @@
+"""The functional of an `XCModel`: one that is given, or DeepChem's network beside a known one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
+
+
+class ExpM1Activation(torch.nn.Module):
+    """exp(x) - 1, as DeepChem's activation of this name.
+
+    Examples
+    --------
+    >>> ExpM1Activation()(torch.zeros(2))
+    tensor([0., 0.])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        return torch.expm1(x)
+
+
+def default_network(
+    input_size: int, hidden_size: int = 10, n_layers: int = 1, modeltype: int = 1
+) -> torch.nn.Sequential:
+    """DeepChem's default network, float64.
+
+    Parameters
+    ----------
+    input_size : int
+        2 for an LDA (density, spin polarisation), 3 for a GGA (and the reduced gradient).
+    hidden_size, n_layers : int, optional
+        Width and number of hidden layers.
+    modeltype : int, optional
+        1: softplus everywhere; 2: exp(x) - 1 after the last hidden layer.
+
+    Raises
+    ------
+    ValueError
+        For another `modeltype`, or sizes that are not positive.
+
+    Examples
+    --------
+    >>> default_network(3, hidden_size=4)(torch.zeros(5, 3, dtype=torch.float64)).shape
+    torch.Size([5, 1])
+    """
+    if modeltype not in (1, 2):
+        raise ValueError(f"modeltype must be 1 or 2, got {modeltype!r}.")
+    if min(input_size, hidden_size, n_layers) < 1:
+        raise ValueError(
+            f"input_size, hidden_size and n_layers must be at least 1, got {input_size}, "
+            f"{hidden_size} and {n_layers}."
+        )
+    layers: list[torch.nn.Module] = []
+    for i in range(n_layers):
+        layers.append(torch.nn.Linear(hidden_size if i else input_size, hidden_size))
+        last = i == n_layers - 1
+        layers.append(ExpM1Activation() if modeltype == 2 and last else torch.nn.Softplus())
+    layers.append(torch.nn.Linear(hidden_size, 1, bias=False))
+    return torch.nn.Sequential(*layers).to(torch.float64)
+
+
+def make_functional(
+    functional: str | XCFunctional | None,
+    xcstr: str | None,
+    nnmodel: torch.nn.Module | None,
+    *,
+    input_size: int | None = None,
+    hidden_size: int = 10,
+    n_layers: int = 1,
+    modeltype: int = 1,
+    weights: tuple[float, float] = (0.0, 1.0),
+) -> XCFunctional:
+    """What an `XCModel` trains; parameters are those of its constructor.
+
+    Raises
+    ------
+    ValueError
+        If both or neither of `functional` and `xcstr` are given, or nothing in it is trainable.
+
+    Examples
+    --------
+    >>> make_functional(None, "lda_x", None).name
+    'a*NNLDA+b*lda_x'
+    """
+    if (functional is None) == (xcstr is None):
+        raise ValueError(
+            "give either functional=..., or xcstr='lda_x' (with nnmodel=... if the network shall "
+            f"be your own); got functional={functional!r} and xcstr={xcstr!r}."
+        )
+    chosen: Any
+    if xcstr is not None:
+        known: XCFunctional = get_xc(xcstr)
+        if nnmodel is None:
+            inputs = (2 if known.family == 1 else 3) if input_size is None else input_size
+            nnmodel = default_network(inputs, hidden_size, n_layers, modeltype)
+        chosen = HybridXC(known, nnmodel, *weights)
+    else:
+        if nnmodel is not None:
+            raise ValueError("nnmodel belongs to xcstr; with functional=... leave it out.")
+        chosen = get_xc(functional)
+    if not any(p.requires_grad for p in chosen.parameters()):
+        raise ValueError(
+            f"the functional {chosen.name} has no trainable parameters: give PBE(trainable=True), "
+            "a neural functional, or xcstr with a network."
+        )
+    made: XCFunctional = chosen.to(torch.float64)
+    return made

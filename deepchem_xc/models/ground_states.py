@@ -1,0 +1,316 @@
+"""Ground states of all cells of a data set, kept from epoch to epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ase.units import Hartree
+from torch import Tensor
+
+from deepchem_xc.losses.frozen import FrozenEnergy
+from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.restart import DamagedFileError, Restart
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.volume_scan import extrapolated_energy
+
+if TYPE_CHECKING:
+    from deepchem_xc.feat.cells import Cell
+    from deepchem_xc.xc import XCFunctional
+
+Parameters = tuple[int, ...]
+
+
+@dataclass
+class _Record:
+    """What is known of one cell."""
+
+    scale: float
+    group: str
+    restart: Restart | None = None
+    frozen: FrozenEnergy | None = None
+    epoch: int = -1
+    # Versions of the functional's parameters that `frozen` was made with; None after a restore.
+    parameters: Parameters | None = None
+
+
+@dataclass
+class RefreshReport:
+    """Differences between energies at kept densities and self-consistent ones.
+
+    Attributes
+    ----------
+    differences : list of float
+        eV per atom, one for each cell that was refreshed.
+    calculations : int
+        Self-consistent calculations done.
+    """
+
+    differences: list[float] = field(default_factory=list)
+    calculations: int = 0
+
+    @property
+    def largest(self) -> float | None:
+        """Largest difference, eV per atom; None if nothing was refreshed."""
+        return max((abs(x) for x in self.differences), default=None)
+
+
+class GroundStates:
+    """Self-consistent and frozen energies of cells, each started from what is known already.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        The one that is trained; its parameters are looked up at every call.
+    interval : int, optional
+        Epochs from one self-consistent calculation of a cell to the next; between them energies
+        come from the density that is kept. 1 does without kept densities.
+    options : mapping, optional
+        Keywords of `planewave.scf` for all cells; what a cell says itself goes before.
+    entropy_response : bool, optional
+        Exact gradients of smeared energies; needs an interval of 1.
+    cache_dir : path, optional
+        Keep densities and orbitals in files there and not in memory; later runs start from them.
+
+    Raises
+    ------
+    ValueError
+        For an interval below 1, or one above it with `entropy_response`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.feat.cells import single_cell
+    >>> from deepchem_xc.planewave import Crystal
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> states = GroundStates(functional, interval=5)
+    >>> cell = single_cell(Crystal.from_ase(bulk("Al")), {"ecut": 100.0}, "aluminium")
+    >>> for epoch in range(6):
+    ...     energy = states.energy(cell, epoch)
+    ...     with torch.no_grad():
+    ...         for parameter in functional.parameters():
+    ...             _ = parameter.mul_(1.01)
+    >>> states.report.calculations  # in epochs 0 and 5
+    2
+    >>> states.report.largest < 1e-3  # eV per atom
+    True
+    """
+
+    def __init__(
+        self,
+        functional: XCFunctional,
+        interval: int = 10,
+        options: Mapping[str, Any] | None = None,
+        entropy_response: bool = False,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f"scf_interval must be at least 1, got {interval}.")
+        if entropy_response and interval != 1:
+            raise ValueError(
+                f"entropy_response=True differentiates self-consistent energies and needs "
+                f"scf_interval=1, got {interval}."
+            )
+        self.functional = functional
+        self.interval = interval
+        self.options = dict(options or {})
+        self.entropy_response = entropy_response
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.report = RefreshReport()
+        self._records: dict[str, _Record] = {}
+        # Results of the present parameters, which entries of one batch share.
+        self._results: dict[str, SCFResult] = {}
+        self._results_of: Parameters = ()
+
+    def energy(self, cell: Cell, epoch: int) -> Tensor:
+        """Extrapolated energy for training, 0-d, eV per cell, in the functional's graph.
+
+        Parameters
+        ----------
+        cell : Cell
+            The structure.
+        epoch : int
+            Says whether the kept density is still good.
+
+        Raises
+        ------
+        SCFConvergenceError
+            From a self-consistent calculation; what was kept stays as it was.
+        """
+        if self.entropy_response:
+            return extrapolated_energy(self.result(cell, epoch), True) * Hartree
+        record = self._records.get(cell.key)
+        fresh = record is not None and record.parameters == self._parameters()
+        if record is None or record.frozen is None or not (fresh or self._is_good(record, epoch)):
+            self.result(cell, epoch)
+            record = self._records[cell.key]
+        assert record.frozen is not None
+        return record.frozen.at(self.functional) * Hartree
+
+    def result(self, cell: Cell, epoch: int) -> SCFResult:
+        """Ground state at the present parameters, in their graph; kept for later starts.
+
+        Raises
+        ------
+        SCFConvergenceError
+            What was kept stays as it was.
+        """
+        now = self._parameters()
+        if self._results_of != now:
+            self._results.clear()
+            self._results_of = now
+        if cell.key in self._results:
+            return self._results[cell.key]
+        record = self._records.get(cell.key)
+        result = self._solve(cell, self._start(cell))
+        self.report.calculations += 1
+        frozen = FrozenEnergy.of(result)
+        if record is not None and record.frozen is not None:
+            with torch.no_grad():
+                error = frozen.energy - float(record.frozen.at(self.functional))
+            self.report.differences.append(error * Hartree / cell.crystal.natom)
+        restart = self._keep(cell, Restart.of(result))
+        self._records[cell.key] = _Record(cell.scale, cell.group, restart, frozen, epoch, now)
+        self._results[cell.key] = result
+        return result
+
+    def energies(self, cells: Sequence[Cell], epoch: int) -> Tensor:
+        """`energy` of several cells, (n,), eV; each is started from the one next to it."""
+        found = {cell.key: self.energy(cell, epoch) for cell in _outwards(cells)}
+        return torch.stack([found[cell.key] for cell in cells])
+
+    def predicted(self, cell: Cell) -> SCFResult:
+        """Ground state at the present parameters, in no graph; nothing is kept of it."""
+        if self._results_of == self._parameters() and cell.key in self._results:
+            return self._results[cell.key].detach()
+        return self._solve(cell, self._start(cell)).detach()
+
+    def predicted_energies(self, cells: Sequence[Cell]) -> Tensor:
+        """Self-consistent extrapolated energies at the present parameters, (n,), eV per cell."""
+        found: dict[str, float] = {}
+        done: dict[float, Restart] = {}
+        for cell in _outwards(cells):
+            record = self._records.get(cell.key)
+            if record is not None and record.parameters == self._parameters():
+                assert record.frozen is not None
+                found[cell.key] = record.frozen.energy * Hartree
+                continue
+            start = self._start(cell)
+            if start is None and done and cell.group == cells[0].group:
+                start = done[min(done, key=lambda scale: abs(scale - cell.scale))]
+            result = self._solve(cell, start).detach()
+            found[cell.key] = float(result.extrapolated_energy) * Hartree
+            if cell.group == cells[0].group:
+                done[cell.scale] = Restart.of(result)
+        return torch.tensor([found[cell.key] for cell in cells], dtype=torch.float64)
+
+    def end_batch(self) -> None:
+        """Let go of the results that entries of a batch share."""
+        self._results.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept densities, without orbitals, for a checkpoint."""
+        states = {}
+        for key, record in self._records.items():
+            assert record.frozen is not None
+            states[key] = {
+                "scale": record.scale,
+                "group": record.group,
+                "epoch": record.epoch,
+                "frozen": record.frozen.state_dict(),
+                "restart": None if record.restart is None else _restart_state(record.restart),
+            }
+        return states
+
+    def load_state_dict(self, states: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._results.clear()
+        self._records = {
+            key: _Record(
+                scale=state["scale"],
+                group=state["group"],
+                restart=None if state["restart"] is None else _restart(state["restart"]),
+                frozen=FrozenEnergy.from_state_dict(state["frozen"]),
+                epoch=state["epoch"],
+            )
+            for key, state in states.items()
+        }
+
+    def _is_good(self, record: _Record, epoch: int) -> bool:
+        return 0 <= epoch - record.epoch < self.interval
+
+    def _parameters(self) -> Parameters:
+        """Changes whenever a parameter does."""
+        return tuple(p._version for p in self.functional.parameters())
+
+    def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
+        keywords = {**self.options, **cell.keywords}
+        return scf(cell.crystal, self.functional, start=start, **keywords)
+
+    def _start(self, cell: Cell) -> Restart | None:
+        """The cell's own last state or, the first time, that of the nearest volume."""
+        own = self._kept(cell.key)
+        if own is not None:
+            return own
+        others = {k: r for k, r in self._records.items() if r.group == cell.group}
+        nearest = min(others, key=lambda k: abs(others[k].scale - cell.scale), default=None)
+        return None if nearest is None else self._kept(nearest)
+
+    def _keep(self, cell: Cell, restart: Restart) -> Restart | None:
+        if self.cache_dir is None:
+            return restart
+        restart.save(self._file(cell.key))
+        return None
+
+    def _kept(self, key: str) -> Restart | None:
+        record = self._records.get(key)
+        if record is not None and record.restart is not None:
+            return record.restart
+        if self.cache_dir is None or not self._file(key).exists():
+            return None
+        try:
+            return Restart.load(self._file(key))
+        except DamagedFileError as error:
+            raise DamagedFileError(
+                f"{error} It belongs to the cache of a training run: delete it, and the "
+                "calculation starts from atoms."
+            ) from error
+
+    def _file(self, key: str) -> Path:
+        assert self.cache_dir is not None
+        return self.cache_dir / f"{key}.npz"
+
+
+def _outwards(cells: Sequence[Cell]) -> list[Cell]:
+    """From the middle volume outwards: there the initial moments are most likely to be right."""
+    return sorted(cells, key=lambda cell: abs(math.log(cell.scale)))
+
+
+def _restart_state(restart: Restart) -> dict[str, Any]:
+    crystal = restart.crystal
+    return {
+        "lattice": crystal.lattice,
+        "symbols": list(crystal.symbols),
+        "positions": crystal.positions,
+        "moments": crystal.magnetic_moments,
+        "pbc": crystal.pbc,
+        "density_g": restart.density_g,
+        "density": restart.density,
+    }
+
+
+def _restart(state: Mapping[str, Any]) -> Restart:
+    crystal = Crystal(
+        state["lattice"],
+        tuple(state["symbols"]),
+        state["positions"],
+        state["moments"],
+        state["pbc"],
+    )
+    return Restart(crystal, state["density_g"], state["density"])

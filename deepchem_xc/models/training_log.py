@@ -1,0 +1,143 @@
+"""What happened in each epoch of a training: losses by type, skipped entries, kept densities."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepchem_xc._atomic import replacing
+
+
+@dataclass
+class EpochRecord:
+    """One epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 0.
+    losses : dict
+        ``{entry type: sum of the weighted losses}`` of the entries that were used.
+    counts : dict
+        ``{entry type: number of entries used}``.
+    skipped : dict
+        ``{entry name: reason}`` of entries whose calculation failed.
+    calculations : int
+        Self-consistent calculations done.
+    frozen_error : float or None
+        Largest difference between an energy at a kept density and the self-consistent one that
+        replaced it, eV per atom; None where none was replaced.
+    seconds : float
+        Time taken.
+
+    Examples
+    --------
+    >>> record = EpochRecord(0, losses={"eos": 4.0, "forces": 1.0}, counts={"eos": 2, "forces": 1})
+    >>> record.loss_by_type["eos"], round(record.loss, 3)
+    (2.0, 1.667)
+    """
+
+    epoch: int
+    losses: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    calculations: int = 0
+    frozen_error: float | None = None
+    seconds: float = 0.0
+
+    def add(self, entry_type: str, loss: float) -> None:
+        """Count one entry."""
+        self.losses[entry_type] = self.losses.get(entry_type, 0.0) + loss
+        self.counts[entry_type] = self.counts.get(entry_type, 0) + 1
+
+    @property
+    def loss_by_type(self) -> dict[str, float]:
+        """Mean loss of the entries of each type."""
+        return {name: self.losses[name] / self.counts[name] for name in sorted(self.counts)}
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of all entries; NaN if there were none."""
+        used = sum(self.counts.values())
+        return sum(self.losses.values()) / used if used else float("nan")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """One line for a terminal."""
+        types = "  ".join(f"{name} {loss:.4g}" for name, loss in self.loss_by_type.items())
+        parts = [f"epoch {self.epoch}: loss {self.loss:.4g} ({types})"]
+        if self.calculations:
+            parts.append(f"{self.calculations} calculations")
+        if self.frozen_error is not None:
+            parts.append(f"kept densities were off by {1e3 * self.frozen_error:.2g} meV/atom")
+        if self.skipped:
+            parts.append(f"{len(self.skipped)} skipped: {', '.join(self.skipped)}")
+        return f"{'; '.join(parts)}; {self.seconds:.1f} s"
+
+
+def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
+    """Write a CSV file, one line an epoch.
+
+    Parameters
+    ----------
+    records : sequence of EpochRecord
+        The epochs.
+    path : path
+        Replaced once the new file is complete.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "log.csv"
+    >>> write_log([EpochRecord(0, losses={"eos": 4.0}, counts={"eos": 2})], path)
+    >>> print(path.read_text().splitlines()[1])
+    0,2.0,2,0,0,,0.000,2.0
+    """
+    types = sorted({name for record in records for name in record.counts})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fixed = ["epoch", "loss", "entries", "skipped", "calculations"]
+    writer.writerow([*fixed, "frozen_error_eV_per_atom", "seconds", *types])
+    for record in records:
+        losses = record.loss_by_type
+        writer.writerow(
+            [
+                record.epoch,
+                record.loss,
+                sum(record.counts.values()),
+                len(record.skipped),
+                record.calculations,
+                "" if record.frozen_error is None else f"{record.frozen_error:.3e}",
+                f"{record.seconds:.3f}",
+                *(losses.get(name, "") for name in types),
+            ]
+        )
+    with replacing(path) as file:
+        file.write(text.getvalue())
+
+
+class Stopwatch:
+    """Seconds since it was last read.
+
+    Examples
+    --------
+    >>> Stopwatch().lap() >= 0.0
+    True
+    """
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        return seconds

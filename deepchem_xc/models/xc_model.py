@@ -1,0 +1,499 @@
+"""`XCModel`: train an exchange-correlation functional with DeepChem's interface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from deepchem.models.losses import Loss
+from deepchem.models.torch_models.torch_model import TorchModel
+from torch import Tensor
+
+from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
+from deepchem_xc.losses.objective import LossFunction, Objective
+from deepchem_xc.models.checkpoint import load_checkpoint, save_checkpoint
+from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.functional import make_functional
+from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.training_log import EpochRecord, Stopwatch
+from deepchem_xc.xc import XCFunctional
+
+Batch = tuple[list[Any], list[Any], list[Any]]
+
+
+class XCModel(TorchModel):
+    """Train a functional on `DFTEntry` objects, as DeepChem's `XCModel`, extended to crystals.
+
+    Parameters
+    ----------
+    xcstr : str, optional
+        Known functional of a `HybridXC`, ``a * network + b * xcstr``.
+    nnmodel : torch.nn.Module, optional
+        Its network; by default one of the next four parameters.
+    input_size, hidden_size, n_layers, modeltype : int, optional
+        Of the default network: inputs (by default 2 for an LDA, 3 otherwise), width, number of
+        hidden layers, and 1 (softplus) or 2 (the last activation is exp(x) - 1).
+    n_tasks : int, optional
+        Not used; DeepChem's.
+    log_frequency : int, optional
+        Steps from one logged loss to the next; 0 logs at the end of `fit` only.
+    mode : str, optional
+        DeepChem's; nothing depends on it.
+    device : torch.device, optional
+        Where functional and calculations are; the CPU by default.
+    functional : str or XCFunctional, optional
+        Any functional with trainable parameters, instead of `xcstr` and `nnmodel`. It is converted
+        to float64 in place.
+    loss, scales, type_weights : optional
+        See `Objective`.
+    scf_interval : int, optional
+        Epochs from one self-consistent calculation to the next for entries that depend on energies
+        only (energy, eos, lattice_constant, bulk_modulus, cohesive_energy). Between them energies
+        follow the functional at the density that is kept. Other entries are self-consistent in
+        every epoch.
+    entropy_response : bool, optional
+        Exact gradients of the smeared energies, instead of those of the free energy; needs
+        ``scf_interval=1`` and an adjoint equation for every cell.
+    on_failure : str, optional
+        What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``,
+        or ``"skip"`` it in this epoch and count it.
+    solver : mapping, optional
+        Keywords of `planewave.scf` for all entries, such as ``convergence``; those of a system go
+        before.
+    cache_dir : path, optional
+        Keep densities and orbitals in files there; see `GroundStates`.
+    seed : int, optional
+        Of the order of entries, which is another one in every epoch.
+    aweight0, bweight0 : float, optional
+        Initial weights of `HybridXC`.
+    **kwargs
+        Of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ...
+
+    Raises
+    ------
+    ValueError
+        For options that make no sense, and a functional without parameters, or with NaN in them.
+
+    Notes
+    -----
+    `predict` returns one number for each entry, (n,), so that metrics of DeepChem compare it with
+    y: the value in the label's unit, or, where the label is an array, the root mean square
+    deviation from it. `predict_values` returns the arrays.
+
+    Examples
+    --------
+    >>> from deepchem.data import NumpyDataset
+    >>> from deepchem_xc.data import DFTEntry, entry_arrays
+    >>> from deepchem_xc.xc import PBE
+    >>> silicon = {
+    ...     "structure": {"symbols": ["Si", "Si"],
+    ...                   "cell": [[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]],
+    ...                   "scaled_positions": [[0, 0, 0], [0.25, 0.25, 0.25]]},
+    ...     "ecut": 100.0, "kpts": [2, 2, 2]}
+    >>> entry = DFTEntry.create("energy", -214.0, [silicon])
+    >>> dataset = NumpyDataset(*entry_arrays([entry]))
+    >>> model = XCModel(functional=PBE(trainable=True), batch_size=1, learning_rate=0.01)
+    >>> losses = [model.fit(dataset, nb_epoch=1, checkpoint_interval=0) for _ in range(2)]
+    >>> losses[1] < losses[0]
+    True
+    """
+
+    def __init__(
+        self,
+        xcstr: str | None = None,
+        nnmodel: torch.nn.Module | None = None,
+        input_size: int | None = None,
+        hidden_size: int = 10,
+        n_layers: int = 1,
+        modeltype: int = 1,
+        n_tasks: int = 0,
+        log_frequency: int = 0,
+        mode: str = "regression",
+        device: torch.device | str | None = None,
+        *,
+        functional: str | XCFunctional | None = None,
+        loss: Loss | LossFunction | None = None,
+        scales: Mapping[str, float] | None = None,
+        type_weights: Mapping[str, float] | None = None,
+        scf_interval: int = 10,
+        entropy_response: bool = False,
+        on_failure: str = "raise",
+        solver: Mapping[str, Any] | None = None,
+        cache_dir: str | Path | None = None,
+        seed: int = 0,
+        aweight0: float = 0.0,
+        bweight0: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if on_failure not in ("raise", "skip"):
+            raise ValueError(f"on_failure must be 'raise' or 'skip', got {on_failure!r}.")
+        chosen = make_functional(
+            functional,
+            xcstr,
+            nnmodel,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            n_layers=n_layers,
+            modeltype=modeltype,
+            weights=(aweight0, bweight0),
+        )
+        place = torch.device("cpu" if device is None else device)
+        options = dict(solver or {})
+        if place.type != "cpu":
+            options.setdefault("device", str(place))
+        states = GroundStates(chosen, scf_interval, options, entropy_response, cache_dir)
+        self.objective = Objective(loss, scales, type_weights)
+        self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
+        self.on_failure, self.seed = on_failure, seed
+        self.history: list[EpochRecord] = []
+        self._record = EpochRecord(0)
+        self._epoch, self._batch, self._nbatches = 0, 0, 1
+        self._active: tuple[Any, Any] | None = None
+        super().__init__(
+            DFTXC(chosen, states),
+            loss=self.objective.function,
+            output_types=["prediction"],
+            # TorchModel divides by it.
+            log_frequency=log_frequency or 10**9,
+            device=place,
+            **kwargs,
+        )
+
+    @property
+    def functional(self) -> XCFunctional:
+        """What is trained."""
+        return self.model.functional
+
+    @property
+    def states(self) -> GroundStates:
+        """Ground states that are kept."""
+        return self.model.states
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done since the model was made, those before a checkpoint included."""
+        return self._epoch
+
+    def fit(
+        self,
+        dataset: Dataset,
+        nb_epoch: int = 10,
+        max_checkpoints_to_keep: int = 5,
+        checkpoint_interval: int = 1000,
+        deterministic: bool = False,
+        restore: bool = False,
+        variables: list[torch.nn.Parameter] | None = None,
+        loss: LossFunction | None = None,
+        callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
+        all_losses: list[float] | None = None,
+    ) -> float:
+        """Train on a data set; parameters are those of DeepChem's `TorchModel.fit`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries with labels.
+        nb_epoch : int, optional
+            Epochs to train for; with `restore`, the one that was interrupted is the first.
+        max_checkpoints_to_keep, checkpoint_interval : int, optional
+            Checkpoints, and steps between them; an interval of 0 writes none.
+        deterministic : bool, optional
+            Entries in the order of the data set.
+        restore : bool, optional
+            Go on from the latest checkpoint: weights, optimiser, learning rate, order of entries
+            and kept densities are those of a run without interruption.
+        variables : list of Parameter, optional
+            What to train; all parameters by default.
+        loss : callable, optional
+            Another loss; see `Objective`.
+        callbacks : callable or list, optional
+            Called as ``f(model, step)`` after every step.
+        all_losses : list, optional
+            Losses that are logged are appended to it.
+
+        Returns
+        -------
+        float
+            Mean loss of the steps since the last one that was logged.
+
+        Raises
+        ------
+        ValueError
+            For entries without a label, of molecules, weights that are negative or NaN, and NaN in
+            the functional's parameters.
+        EntryError
+            If a calculation fails, unless ``on_failure="skip"``, or if all of an epoch fail.
+        """
+        batches = self._epochs(dataset, nb_epoch, deterministic)
+        return self.fit_generator(
+            batches,
+            max_checkpoints_to_keep,
+            checkpoint_interval,
+            restore,
+            variables,
+            loss,
+            callbacks,
+            all_losses,
+        )
+
+    def fit_generator(
+        self,
+        generator: Iterable[Batch],
+        max_checkpoints_to_keep: int = 5,
+        checkpoint_interval: int = 1000,
+        restore: bool = False,
+        variables: Any = None,
+        loss: LossFunction | None = None,
+        callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
+        all_losses: list[float] | None = None,
+    ) -> float:
+        """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
+
+        Parameters, results and errors are those of `fit`.
+        """
+        hooks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
+        self._ensure_built()
+        self._active = self._optimizer(variables)
+        optimizer, schedule = self._active
+        if restore:
+            self.restore()
+        self._check_functional()
+        self.model.train()
+        recent: list[float] = []
+        mean = math.nan
+        watch = Stopwatch()
+        for batch in generator:
+            entries, _, weights = self._prepare_batch(batch)
+            optimizer.zero_grad()
+            value = self._step(entries, weights[0].tolist(), loss)
+            if value is not None:
+                optimizer.step()
+                if schedule is not None:
+                    schedule.step()
+                self._check_functional()
+                recent.append(value)
+            self.states.end_batch()
+            self._global_step += 1
+            self._advance(watch)
+            if self._global_step % self.log_frequency == 0 and recent:
+                mean = self._log(recent, all_losses)
+                recent = []
+            if checkpoint_interval > 0 and self._global_step % checkpoint_interval == 0:
+                self.save_checkpoint(max_checkpoints_to_keep)
+            for hook in hooks:
+                if hook is not None:
+                    hook(self, self._global_step)
+        if recent:
+            mean = self._log(recent, all_losses)
+        if checkpoint_interval > 0:
+            self.save_checkpoint(max_checkpoints_to_keep)
+        return mean
+
+    def predict_values(self, dataset: Dataset) -> list[np.ndarray]:
+        """Self-consistent values of the entries, each of its label's shape and unit.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries; labels are not needed.
+
+        Raises
+        ------
+        EntryError
+            If a calculation fails.
+        """
+        self._check_functional()
+        return [self.model.prediction(entry).cpu().numpy() for entry in dataset.X]
+
+    def save_checkpoint(
+        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
+    ) -> None:
+        """Write weights, optimiser, position in the training and kept densities.
+
+        Parameters
+        ----------
+        max_checkpoints_to_keep : int, optional
+            Older ones are deleted; 0 writes none.
+        model_dir : str, optional
+            Folder; that of the model by default.
+        """
+        self._ensure_built()
+        save_checkpoint(self, Path(model_dir or self.model_dir), max_checkpoints_to_keep)
+
+    def restore(
+        self,
+        checkpoint: str | None = None,
+        model_dir: str | None = None,
+        strict: bool | None = True,
+    ) -> None:
+        """Read what `save_checkpoint` wrote.
+
+        Parameters
+        ----------
+        checkpoint : str, optional
+            A file; the latest one of the folder by default.
+        model_dir : str, optional
+            Folder; that of the model by default.
+        strict : bool, optional
+            DeepChem's; a checkpoint of another architecture is refused in any case.
+
+        Raises
+        ------
+        ValueError
+            If there is no checkpoint, or it is damaged or of another functional.
+        """
+        self._ensure_built()
+        load_checkpoint(self, Path(model_dir or self.model_dir), checkpoint)
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = True,
+    ) -> Iterator[Batch]:
+        """Batches of a data set in its order; none is filled up by repeating entries."""
+        return super().default_generator(dataset, epochs, mode, deterministic, pad_batches=False)
+
+    def _prepare_batch(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Entries as a list; labels and weights stay float64."""
+        inputs, labels, weights = batch
+        tensors = [
+            [torch.as_tensor(np.asarray(x, dtype=np.float64)).reshape(-1) for x in arrays or []]
+            for arrays in (labels, weights)
+        ]
+        # TorchModel unpacks a list of one input.
+        return [inputs[0]], tensors[0], tensors[1]
+
+    def _epochs(self, dataset: Dataset, nb_epoch: int, deterministic: bool) -> Iterator[Batch]:
+        """Batches from where the model stands; it is read when the first one is asked for."""
+        entries, y = np.asarray(dataset.X, dtype=object).reshape(-1), np.asarray(dataset.y)
+        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
+        _check_entries(entries, weights)
+        last = self._epoch + nb_epoch
+        while self._epoch < last:
+            order = np.arange(len(entries))
+            if not deterministic:
+                order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
+            self._nbatches = math.ceil(len(entries) / self.batch_size)
+            piece = order[self._batch * self.batch_size :][: self.batch_size]
+            yield [entries[piece]], [y[piece]], [weights[piece]]
+
+    def _step(self, entries: Any, weights: list[float], loss: LossFunction | None) -> float | None:
+        """Fill the gradients of a batch; its loss, or None if all of its entries failed."""
+        used: list[DFTEntry] = []
+        values: list[Tensor] = []
+        kept: list[float] = []
+        for entry, weight in zip(entries[0], weights, strict=True):
+            try:
+                value = self.model.training_value(entry, self._epoch)
+            except EntryError as error:
+                self._skip([entry], error)
+                continue
+            used.append(entry)
+            values.append(value)
+            kept.append(weight)
+        if not used:
+            return None
+        total = self.objective(used, values, kept, loss)
+        if self.regularization_loss is not None:
+            total = total + self.regularization_loss()
+        try:
+            total.backward()
+            self._check_gradients()
+        except EXPECTED_FAILURES as error:
+            # Which entry it was cannot be told apart any more: none of them is used.
+            self._skip(used, EntryError(used[0], error))
+            return None
+        with torch.no_grad():
+            for entry, value, weight in zip(used, values, kept, strict=True):
+                single = self.objective([entry], [value], [weight], loss)
+                self._record.add(entry.entry_type, float(single))
+        return float(total.detach())
+
+    def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
+        if self.on_failure == "raise":
+            raise error
+        for entry in entries:
+            self._record.skipped[entry.name] = str(error)
+
+    def _advance(self, watch: Stopwatch) -> None:
+        """Move the position on by one batch."""
+        report, record = self.states.report, self._record
+        record.seconds += watch.lap()
+        record.calculations += report.calculations
+        if report.largest is not None:
+            record.frozen_error = max(report.largest, record.frozen_error or 0.0)
+        self.states.report = type(report)()
+        self._batch += 1
+        if self._batch < self._nbatches:
+            return
+        if record.skipped and not record.counts:
+            reason = next(iter(record.skipped.values()))
+            raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")
+        self.history.append(record)
+        self._epoch, self._batch, self._nbatches = self._epoch + 1, 0, 1
+        self._record = EpochRecord(self._epoch)
+
+    def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
+        mean = sum(losses) / len(losses)
+        if all_losses is not None:
+            all_losses.append(mean)
+        if self.tensorboard:
+            self._log_scalar_to_tensorboard("loss", mean, self._global_step)
+        if self.wandb_logger is not None:
+            self.wandb_logger.log_data({"train/loss": mean}, step=self._global_step)
+        return mean
+
+    def _optimizer(self, variables: Any) -> tuple[Any, Any]:
+        """Optimiser and schedule of all parameters, or of some; kept from fit to fit."""
+        if variables is None:
+            return self._pytorch_optimizer, self._lr_schedule
+        key = tuple(variables)
+        if key not in self._optimizer_for_vars:
+            optimizer = self.optimizer._create_pytorch_optimizer(list(key))
+            rate = self.optimizer.learning_rate
+            schedule = (
+                rate._create_pytorch_schedule(optimizer)
+                if hasattr(rate, "_create_pytorch_schedule")
+                else None
+            )
+            self._optimizer_for_vars[key] = (optimizer, schedule)
+        found: tuple[Any, Any] = self._optimizer_for_vars[key]
+        return found
+
+    def _check_functional(self) -> None:
+        for name, tensor in self.functional.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise ValueError(
+                    f"the functional's {name!r} holds NaN or infinite numbers: go back to a "
+                    "checkpoint with model.restore(), and try a smaller learning rate."
+                )
+
+    def _check_gradients(self) -> None:
+        for name, parameter in self.functional.named_parameters():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
+
+
+def _check_entries(entries: np.ndarray, weights: np.ndarray) -> None:
+    """Everything that training needs is there."""
+    if len(entries) == 0:
+        raise ValueError("the data set is empty.")
+    for entry, weight in zip(entries, weights, strict=True):
+        if not isinstance(entry, DFTEntry):
+            raise ValueError(
+                f"X must hold DFTEntry objects, as DFTYamlLoader makes them; got {entry!r}."
+            )
+        if entry.entry_type in MOLECULAR_TYPES:
+            entry.kind.value(entry)
+        entry.get_true_val()
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
