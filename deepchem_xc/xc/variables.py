@@ -322,8 +322,11 @@ class DensityVariables:
     @cached_property
     def tau(self) -> Tensor:
         """Screened kinetic energy density, (..., nr) or (2, ..., nr)."""
-        tau = self.raw_tau
-        return tau if self.channel_weight is None else tau * self.channel_weight
+        # as the gradient: with one channel the switch multiplies the energy alone, so that tau and
+        # |grad n|^2 / 8 n stay comparable
+        if self.channel_weight is None or not self.polarized:
+            return self.raw_tau
+        return self.raw_tau * self.channel_weight
 
     def _need_two_channels(self, what: str) -> None:
         if not self.polarized:

@@ -7,26 +7,61 @@ import itertools
 import pytest
 import torch
 
-from deepchem_xc.xc import get_xc
+from deepchem_xc.xc import (
+    NNLDA,
+    NNPBE,
+    ConstrainedGGA,
+    ConstrainedMetaGGA,
+    HybridXC,
+    UnconstrainedGGA,
+    UnconstrainedMetaGGA,
+    get_xc,
+)
 
-NAMES = ("LDA", "lda_c_vwn", "Teter93", "PBE", "RPBE", "BLYP")
+
+def small_network(ninput):
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(ninput, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
+    return torch.nn.Sequential(*layers)
+
+
+LEARNED = {
+    "NNLDA": lambda: NNLDA(small_network(2)),
+    "NNPBE": lambda: NNPBE(small_network(3)),
+    "HybridXC": lambda: HybridXC("PBE", small_network(3), aweight0=0.3),
+    "ConstrainedGGA": lambda: ConstrainedGGA(start="random", seed=1),
+    "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random", seed=1),
+    "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random", seed=1),
+    "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random", seed=1),
+}
+NAMES = ("LDA", "lda_c_vwn", "Teter93", "PBE", "RPBE", "BLYP", "r2SCAN", *LEARNED)
 DENSITIES = (-1e-3, -1e-12, -1e-300, 0.0, 1e-300, 1e-30, 1e-20, 3e-18, 3e-16, 1e-15, 1e-9, 1.0, 1e6)
 GRADIENTS = (0.0, 1e-150, 1e-30, 1e-9, 1.0, 1e10, 1e20)
+# below tau_W too, as only round-off or a trial density gives
+TAUS = (0.0, 1.0, 1e-12, -1e-12, 1e15, 1e-300)
 
 
-def one_channel():
-    """(4, npoints): every density with every gradient."""
-    rho = torch.zeros(4, len(DENSITIES) * len(GRADIENTS), dtype=torch.float64)
-    rho[:2] = torch.tensor(list(itertools.product(DENSITIES, GRADIENTS)), dtype=torch.float64).T
+def make(name):
+    return LEARNED[name]() if name in LEARNED else get_xc(name)
+
+
+def one_channel(taus=TAUS):
+    """(5, npoints): every density with every gradient and kinetic energy density."""
+    points = list(itertools.product(DENSITIES, GRADIENTS, taus))
+    rho = torch.zeros(5, len(points), dtype=torch.float64)
+    rho[[0, 1, 4]] = torch.tensor(points, dtype=torch.float64).T
     return rho
 
 
 def two_channels():
-    """(2, 4, npoints): every pair of the points above, the gradients at an angle."""
-    rho = one_channel()
+    """(2, 5, npoints): every pair of densities and gradients, the gradients at an angle."""
+    rho = one_channel(taus=(0.0,))
     npoints = rho.shape[1]
     up, down = rho.repeat_interleave(npoints, dim=1), rho.repeat(1, npoints)
     down[1], down[2] = 0.6 * down[1], 0.8 * down[1]
+    taus = torch.tensor(TAUS, dtype=torch.float64)
+    index = torch.arange(up.shape[1])
+    up[4], down[4] = taus[index % 6], taus[(index // 7) % 6]
     return torch.stack((up, down))
 
 
@@ -42,10 +77,10 @@ def derivatives(functional, rho, densinfo, order):
     return [tensor.detach() for tensor in found]
 
 
-@pytest.mark.parametrize("make", [one_channel, two_channels])
+@pytest.mark.parametrize("points", [one_channel, two_channels])
 @pytest.mark.parametrize("name", NAMES)
-def test_finite_to_third_order(name, make, densinfo):
-    for order, values in enumerate(derivatives(get_xc(name), make(), densinfo, 3)):
+def test_finite_to_third_order(name, points, densinfo):
+    for order, values in enumerate(derivatives(make(name), points(), densinfo, 3)):
         assert torch.isfinite(values).all(), f"derivative of order {order}"
 
 
@@ -56,18 +91,19 @@ def test_nothing_in_vacuum(name, nspin, densinfo):
     rho = one_channel()
     rho = rho[:, rho[0] <= 1e-30]
     rho = rho if nspin == 1 else torch.stack((rho, rho.flip(-1)))
-    for values in derivatives(get_xc(name), rho, densinfo, 3):
+    for values in derivatives(make(name), rho, densinfo, 3):
         assert torch.all(values == 0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_untouched_above_the_threshold(name, densinfo):
     """A vacuum elsewhere on the grid does not change a point, bit for bit."""
-    rho = torch.zeros(4, 5, dtype=torch.float64)
+    rho = torch.zeros(5, 5, dtype=torch.float64)
     rho[0] = torch.tensor([1e-15, 1e-10, 1e-3, 1.0, 1e3])
-    rho[1:] = torch.randn(3, 5, dtype=torch.float64) * rho[0] ** (4 / 3)
-    functional = get_xc(name)
-    screened = torch.cat((rho, torch.zeros(4, 1, dtype=torch.float64)), dim=1)
+    rho[1:4] = torch.randn(3, 5, dtype=torch.float64) * rho[0] ** (4 / 3)
+    rho[4] = rho[0] ** (5 / 3)
+    functional = make(name)
+    screened = torch.cat((rho, torch.zeros(5, 1, dtype=torch.float64)), dim=1)
     assert torch.equal(
         functional.get_edensityxc(densinfo(rho)), functional.get_edensityxc(densinfo(screened))[:-1]
     )
@@ -77,10 +113,11 @@ def test_untouched_above_the_threshold(name, densinfo):
 def test_potential_is_continuous_through_the_threshold(name, densinfo):
     """No step in the potential, nor in the kernel on its scale n^(-2/3), along a decaying tail."""
     density = torch.logspace(-12, -20, 20001, dtype=torch.float64)
-    rho = torch.zeros(4, len(density), dtype=torch.float64)
+    rho = torch.zeros(5, len(density), dtype=torch.float64)
     rho[0] = density
     rho[1] = 2.0 * density  # exp(-2 r)
-    _, potential, kernel = derivatives(get_xc(name), rho, densinfo, 2)
+    rho[4] = 0.5 * density  # of one orbital
+    _, potential, kernel = derivatives(make(name), rho, densinfo, 2)
     step = potential[0].diff().abs().max() / potential[0].abs().max()
     assert step < 1e-2
     scaled = kernel[0] * density.clamp(min=1e-16) ** (2 / 3)
@@ -95,14 +132,14 @@ def test_a_higher_threshold_can_be_set(densinfo):
     assert 0.0 >= functional.get_edensityxc(densinfo(rho)) > -1e-30
 
 
-@pytest.mark.parametrize("name", ["LDA", "PBE", "BLYP"])
+@pytest.mark.parametrize("name", ["LDA", "PBE", "BLYP", "r2SCAN", *LEARNED])
 def test_empty_channel_leaves_the_other_alone(name, densinfo):
     """An empty channel, exactly or by round-off, does not disturb the occupied one."""
-    rho = torch.zeros(2, 4, 3, dtype=torch.float64)
-    rho[0, 0], rho[0, 1] = 0.3, 0.2
+    rho = torch.zeros(2, 5, 3, dtype=torch.float64)
+    rho[0, 0], rho[0, 1], rho[0, 4] = 0.3, 0.2, 0.3
     rho[1, 0] = torch.tensor([0.0, -1e-13, 1e-30])
     rho[1, 1] = torch.tensor([0.0, 1e-13, -1e-13])
-    energy, potential = derivatives(get_xc(name), rho, densinfo, 1)
+    energy, potential = derivatives(make(name), rho, densinfo, 1)
     assert torch.allclose(energy, energy[0].expand(3), rtol=1e-14, atol=0.0)
     assert torch.allclose(potential[0, :2], potential[0, :2, :1].expand(2, 3), rtol=1e-13, atol=0)
     assert torch.all(potential[1] == 0.0)

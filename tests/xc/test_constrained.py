@@ -1,0 +1,473 @@
+"""Every condition holds for any weights: fresh and random, small and large, and switches do switch.
+
+Energies of exchange and correlation alone come from functionals of which the other part is taken
+away, so that the conditions are tested on energies and not on the code's own factors.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from pyscf.dft import libxc
+
+from deepchem_xc.xc import (
+    ConstrainedGGA,
+    ConstrainedMetaGGA,
+    DensityVariables,
+    SpinParam,
+    UnconstrainedGGA,
+    UnconstrainedMetaGGA,
+    ValGrad,
+    get_xc,
+)
+
+CONSTRAINED = (ConstrainedGGA, ConstrainedMetaGGA)
+UNCONSTRAINED = (UnconstrainedGGA, UnconstrainedMetaGGA)
+ALL = (*CONSTRAINED, *UNCONSTRAINED)
+CONDITIONS = (
+    "uniform_limit",
+    "spin_scaling",
+    "uniform_scaling",
+    "lieb_oxford",
+    "correlation_bounds",
+    "high_gradient",
+)
+# seed and factor of the weights: as torch draws them, larger, and far beyond any training
+WEIGHTS = [(0, 1.0), (1, 1.0), (2, 3.0), (3, 30.0), (4, 1000.0)]
+# Four layers multiply round-off in s and alpha by the fourth power: where two evaluations at
+# rounded arguments are compared, the largest weights leave no digits.
+COMPARED = WEIGHTS[:4]
+
+
+def round_off(factor):
+    return 1e-13 * factor**4
+
+
+def random(cls, seed=0, factor=1.0, **options):
+    """A functional with random weights, also in the last layers."""
+    functional = cls(start="random", seed=seed, **options)
+    with torch.no_grad():
+        for parameter in functional.parameters():
+            parameter.mul_(factor)
+    return functional
+
+
+@pytest.fixture
+def tensor(sample):
+    def make(*args, alpha=(0.1, 10.0), **kwargs):
+        return torch.tensor(sample(*args, alpha=alpha, **kwargs))
+
+    return make
+
+
+def exchange(functional, rho, densinfo):
+    """Energy density of exchange alone: that of correlation is linear in its factor."""
+    return parts(functional, rho, densinfo)[0]
+
+
+def correlation(functional, rho, densinfo):
+    return parts(functional, rho, densinfo)[1]
+
+
+def parts(functional, rho, densinfo):
+    """The energy, split by replacing the correlation factor by 0."""
+    whole = functional.get_edensityxc(densinfo(rho))
+    functional.correlation_factor = lambda variables: torch.zeros_like(variables.density)
+    try:
+        alone = functional.get_edensityxc(densinfo(rho))
+    finally:
+        del functional.correlation_factor
+    return alone.detach(), (whole - alone).detach()
+
+
+def energy(name, rho, densinfo):
+    return get_xc(name).get_edensityxc(densinfo(rho))
+
+
+def uniform(rho):
+    """No gradient and the kinetic energy density of the uniform gas, in every channel."""
+    rho = rho.clone()
+    nspin = 1 if rho.ndim == 2 else 2
+    rho[..., 1:4, :] = 0.0
+    rho[..., 4, :] = 0.3 * (3.0 * torch.pi**2 * nspin) ** (2 / 3) * rho[..., 0, :] ** (5 / 3)
+    return rho
+
+
+# the conditions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize(("seed", "factor"), WEIGHTS)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_uniform_gas(cls, seed, factor, nspin, tensor, densinfo):
+    rho = uniform(tensor(nspin))
+    functional = random(cls, seed, factor)
+    lda = energy("LDA", rho, densinfo)
+    # alpha is 1 to round-off; its distance from 1 enters squared
+    assert torch.allclose(functional.get_edensityxc(densinfo(rho)), lda, rtol=1e-12, atol=0.0)
+    without = random(cls, seed, factor, uniform_limit=False).get_edensityxc(densinfo(rho))
+    assert not torch.allclose(without, lda, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("seed", "factor"), COMPARED)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_spin_scaling_of_exchange(cls, seed, factor, tensor, densinfo):
+    rho = tensor(2)
+    lda = energy("lda_x", rho, densinfo)
+
+    def difference(functional):
+        together = exchange(functional, rho, densinfo)
+        apart = [exchange(functional, 2 * channel, densinfo) for channel in rho]
+        return ((together - 0.5 * sum(apart)) / lda).abs().max()
+
+    assert difference(random(cls, seed, factor)) < round_off(factor)
+    assert difference(random(cls, seed, factor, spin_scaling=False)) > 1e-3
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize(("seed", "factor"), COMPARED)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_uniform_scaling_of_exchange(cls, seed, factor, nspin, tensor, densinfo):
+    """n(r) -> g^3 n(g r): the energy density of exchange is multiplied by g^4."""
+    rho = tensor(nspin, density=(1e-3, 10.0))
+    gamma = 1.7
+    powers = [gamma**3, *(gamma**4,) * 3, gamma**5]
+    scaled = rho * torch.tensor(powers, dtype=torch.float64)[:, None]
+
+    lda = energy("lda_x", scaled, densinfo)
+
+    def difference(functional):
+        expected = gamma**4 * exchange(functional, rho, densinfo)
+        return ((exchange(functional, scaled, densinfo) - expected) / lda).abs().max()
+
+    assert difference(random(cls, seed, factor)) < round_off(factor)
+    assert difference(random(cls, seed, factor, uniform_scaling=False)) > 1e-4
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize(("seed", "factor"), WEIGHTS)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_local_lieb_oxford_bound(cls, seed, factor, nspin, tensor, densinfo):
+    """0 <= F_x <= 1.804 in every channel, thus of the energy relative to the spin-scaled LDA."""
+    rho = tensor(nspin, s=(1e-3, 1e6), alpha=(1e-6, 1e6))
+    lda = energy("lda_x", rho, densinfo)
+    for options in ({}, {"spin_scaling": False}, {"uniform_limit": False, "high_gradient": False}):
+        factors = exchange(random(cls, seed, factor, **options), rho, densinfo) / lda
+        assert factors.min() >= 0.0 and factors.max() <= 1.804 * (1.0 + 1e-14)
+    without = random(cls, seed, factor, lieb_oxford=False, high_gradient=False)
+    factors = exchange(without, rho, densinfo) / lda
+    assert factors.min() < 0.0 or factors.max() > 1.804
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize(("seed", "factor"), WEIGHTS)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_correlation_is_not_positive_and_bounded(cls, seed, factor, nspin, tensor, densinfo):
+    rho = tensor(nspin, s=(1e-3, 1e6), alpha=(1e-6, 1e6))
+    pw92 = energy("lda_c_pw", rho, densinfo)
+    # split from exchange by subtraction: to round-off of exchange
+    margin = 1e-14 * energy("lda_x", rho, densinfo).abs()
+    found = correlation(random(cls, seed, factor), rho, densinfo)
+    assert torch.all(found <= margin)
+    assert torch.all(found >= 2.0 * pw92 - margin)
+    if factor > 1.0:  # small weights need no bounds
+        without = random(cls, seed, factor, correlation_bounds=False, high_gradient=False)
+        factors = correlation(without, rho, densinfo) / pw92
+        assert factors.min() < -1e-3 or factors.max() > 2.0
+
+
+@pytest.mark.parametrize(("seed", "factor"), WEIGHTS)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_rapid_variation(cls, seed, factor, densinfo):
+    """Both energies go to zero at least as s^(-1/2)."""
+    rho = torch.zeros(5, 2, dtype=torch.float64)
+    rho[0] = 0.3
+    length = 2.0 * (3.0 * torch.pi**2) ** (1 / 3) * 0.3 ** (4 / 3)
+    rho[1] = length * torch.tensor([1e10, 1e14], dtype=torch.float64)
+    rho[4] = rho[1].square() / (8.0 * rho[0])
+    references = energy("lda_x", rho, densinfo), energy("lda_c_pw", rho, densinfo)
+    for found, lda in zip(parts(random(cls, seed, factor), rho, densinfo), references):
+        factors = found / lda
+        bound = 2.0 * 100.0 * torch.tensor([1e-5, 1e-7], dtype=torch.float64)
+        assert torch.all(factors.abs() <= bound * (1.0 + 1e-9) + 1e-13)
+    lda = energy("LDA", rho, densinfo)
+    without = cls(high_gradient=False).get_edensityxc(densinfo(rho))
+    assert torch.allclose(without, lda, rtol=1e-13, atol=0.0)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_each_switch_changes_its_own_condition_only(cls, condition, tensor, densinfo):
+    """With one condition off the others that do not rest on it still hold."""
+    functional = random(cls, 1, 3.0, **{condition: False})
+    rho = tensor(2, s=(0.1, 3.0))
+    gamma, pw92 = 1.3, energy("lda_c_pw", rho, densinfo)
+    x, c = parts(functional, rho, densinfo)
+    slater = energy("lda_x", rho, densinfo).abs()
+    if condition != "uniform_limit":
+        flat = uniform(rho)
+        lda = energy("LDA", flat, densinfo)
+        assert torch.allclose(functional.get_edensityxc(densinfo(flat)), lda, rtol=1e-12, atol=0)
+    if condition != "spin_scaling":
+        apart = sum(exchange(functional, 2 * channel, densinfo) for channel in rho)
+        assert torch.all((x - 0.5 * apart).abs() <= round_off(3.0) * slater)
+    if condition != "uniform_scaling":
+        powers = [gamma**3, *(gamma**4,) * 3, gamma**5]
+        scaled = rho * torch.tensor(powers, dtype=torch.float64)[:, None]
+        scaled_x = exchange(functional, scaled, densinfo)
+        assert torch.all((scaled_x / gamma**4 - x).abs() <= round_off(3.0) * slater)
+    if condition != "lieb_oxford":
+        assert torch.all((x <= 0.0) & (x >= -1.804 * (1 + 1e-14) * slater))
+    if condition != "correlation_bounds":
+        assert torch.all((c <= 1e-14) & (c >= 2.0 * pw92 - 1e-14))
+
+
+# the start ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("cls", ALL)
+def test_fresh_functionals_are_the_lda_of_libxc(cls, nspin, tensor, densinfo):
+    """Slater exchange and PW92 correlation, energy and potential; the gradient has no effect."""
+    rho = tensor(nspin, s=(1e-3, 10.0)).requires_grad_()
+    energies = cls().get_edensityxc(densinfo(rho))
+    (potential,) = torch.autograd.grad(energies.sum(), rho)
+    n = rho.detach().numpy()[..., 0, :]
+    values = [libxc.eval_xc1(name, n, nspin - 1, deriv=1) for name in ("lda_x", "lda_c_pw")]
+    reference = sum(values)
+    total = n.sum(0) if nspin == 2 else n
+    assert np.allclose(energies.detach().numpy(), total * reference[0], rtol=1e-12, atol=0.0)
+    expected = reference[1:] if nspin == 2 else reference[1]
+    assert np.allclose(potential[..., 0, :].numpy(), expected, rtol=1e-10, atol=0.0)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_without_the_gradient_condition_the_start_is_the_lda_at_any_gradient(cls, tensor, densinfo):
+    options = {"high_gradient": False} if cls in CONSTRAINED else {}
+    rho = tensor(2, s=(1e-6, 1e10), alpha=(1e-6, 1e6))
+    lda = energy("LDA", rho, densinfo)
+    fresh = cls(**options).get_edensityxc(densinfo(rho))
+    assert torch.allclose(fresh, lda, rtol=1e-13, atol=0.0)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_the_start_can_be_trained(cls, tensor, densinfo):
+    """The last layers have gradients at once, all layers after one step."""
+    rho = tensor(2, s=(0.1, 3.0), density=(1e-2, 1.0))
+    target = energy("PBE", rho, densinfo)
+    functional = cls(seed=0)
+    optimiser = torch.optim.Adam(functional.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss = (functional.get_edensityxc(densinfo(rho)) - target).square().mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(parameter.grad.abs().max() > 0 for parameter in functional.parameters())
+
+
+def test_seeds():
+    first, second = (list(ConstrainedGGA(seed=7).parameters()) for _ in range(2))
+    other = list(ConstrainedGGA(seed=8).parameters())
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+    assert not torch.equal(first[0], other[0])
+    before = torch.random.get_rng_state()
+    ConstrainedGGA(seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+# the form ----------------------------------------------------------------------------------------
+
+
+def test_equations_of_the_form(tensor, densinfo):
+    """The factors against the equations, written out with numpy."""
+    rho = tensor(2, s=(0.05, 3.0), npoints=20)
+    functional = random(ConstrainedMetaGGA, 5, 2.0, high_gradient=False)
+    variables = DensityVariables(densinfo(rho))
+    up, down = rho.numpy()
+    n, zeta = up[0] + down[0], (up[0] - down[0]) / (up[0] + down[0])
+
+    def x2(s):
+        return (1.0 - np.exp(-(s**2))) * np.log(1.0 + s)
+
+    def reduced(n, gradient):
+        return np.linalg.norm(gradient, axis=0) / (2.0 * (3.0 * np.pi**2) ** (1 / 3) * n ** (4 / 3))
+
+    def x3(n, gradient, tau, spin_factor):
+        weizsaecker = (gradient**2).sum(0) / (8.0 * n)
+        gas = 0.3 * (3.0 * np.pi**2) ** (2 / 3) * n ** (5 / 3) * spin_factor
+        return np.log(((tau - weizsaecker) / (gas + 1e-3 * weizsaecker) + 1.0) / 2.0)
+
+    def network(module, *inputs):
+        points = torch.tensor(np.stack(inputs, axis=-1))
+        return module(points).squeeze(-1).detach().numpy()
+
+    def bounded(y, a):
+        return a / (1.0 + np.exp(-(y - np.log(a - 1.0)))) - 1.0
+
+    phi = ((1.0 + zeta) ** (4 / 3) + (1.0 - zeta) ** (4 / 3)) / 2.0
+    spin_factor = ((1.0 + zeta) ** (5 / 3) + (1.0 - zeta) ** (5 / 3)) / 2.0
+    gradient = up[1:4] + down[1:4]
+    a, b = x2(reduced(n, gradient)), x3(n, gradient, up[4] + down[4], spin_factor)
+    inputs = np.log(n ** (1 / 3) + 1e-5), np.log(phi + 1e-5), a, b
+    y = (a + np.tanh(b) ** 2) * network(functional.correlation_network, *inputs)
+    found = functional.correlation_factor(variables).detach().numpy()
+    assert np.allclose(found, 1.0 + bounded(y, 2.0), rtol=1e-7, atol=0.0)
+
+    for i, channel in enumerate((up, down)):
+        a = x2(reduced(2 * channel[0], 2 * channel[1:4]))
+        b = x3(2 * channel[0], 2 * channel[1:4], 2 * channel[4], 1.0)
+        y = (a + np.tanh(b) ** 2) * network(functional.exchange_network, a, b)
+        found = functional.exchange_factor(variables)[i].detach().numpy()
+        assert np.allclose(found, 1.0 + bounded(y, 1.804), rtol=1e-7, atol=0.0)
+
+
+def test_default_networks():
+    """Three layers of width 16 with GELU; exchange sees x_2 only, correlation x_0, x_1, x_2."""
+    functional = ConstrainedGGA()
+    sizes = [
+        [layer.in_features for layer in network if isinstance(layer, torch.nn.Linear)]
+        for network in (functional.exchange_network, functional.correlation_network)
+    ]
+    assert sizes == [[1, 16, 16, 16], [3, 16, 16, 16]]
+    activations = [type(layer) for layer in functional.exchange_network][1::2]
+    assert activations == [torch.nn.GELU] * 3
+    assert all(parameter.dtype == torch.float64 for parameter in functional.parameters())
+
+
+@pytest.mark.parametrize(("gga", "meta"), [CONSTRAINED, UNCONSTRAINED])
+def test_a_meta_gga_sees_one_input_more(gga, meta):
+    for network in ("exchange_network", "correlation_network"):
+        assert getattr(meta(), network)[0].in_features == getattr(gga(), network)[0].in_features + 1
+    assert (gga().family, meta().family) == (2, 4)
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize(("seed", "factor"), [(0, 1.0), (3, 10.0)])
+def test_closed_shell_in_one_or_two_channels(cls, seed, factor, tensor, densinfo):
+    rho = tensor(1, density=(1e-12, 1e4), s=(1e-4, 2.0), alpha=(1.0, 10.0)).requires_grad_()
+    halves = torch.stack((0.5 * rho, 0.5 * rho))
+    functional = random(cls, seed, factor)
+    one, two = (functional.get_edensityxc(densinfo(density)) for density in (rho, halves))
+    assert torch.allclose(one, two, rtol=1e-11, atol=0.0)
+    first, second = (torch.autograd.grad(e.sum(), rho)[0] for e in (one, two))
+    scale = (
+        first.abs() + torch.autograd.grad(energy("gga_x_pbe", rho, densinfo).sum(), rho)[0].abs()
+    )
+    assert torch.all((first - second).abs() <= 1e-9 * scale)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_up_and_down_are_alike(cls, tensor, densinfo):
+    rho = tensor(2)
+    functional = random(cls)
+    one, other = (functional.get_edensityxc(densinfo(density)) for density in (rho, rho.flip(0)))
+    assert torch.allclose(one, other, rtol=1e-13, atol=0.0)
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("cls", ALL)
+def test_derivatives_against_finite_differences(cls, nspin, tensor, densinfo):
+    """First, second and third."""
+    rho = tensor(nspin, npoints=2, density=(0.05, 5.0), s=(0.3, 2.0), zeta=0.6)
+    functional = random(cls)
+    rows = {2: 4, 4: 5}[functional.family]
+
+    def total(values):
+        return functional.get_edensityxc(densinfo(values))
+
+    def potential(values):
+        (gradient,) = torch.autograd.grad(total(values).sum(), values, create_graph=True)
+        return gradient.narrow(-2, 0, rows)
+
+    rho.requires_grad_()
+    assert torch.autograd.gradcheck(total, rho, atol=1e-7, rtol=1e-6)
+    assert torch.autograd.gradgradcheck(potential, rho, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_gradients_by_the_weights_against_finite_differences(cls, tensor, densinfo):
+    rho = tensor(2, npoints=20, density=(0.05, 5.0), s=(0.3, 2.0))
+    functional = random(cls)
+    functional.get_edensityxc(densinfo(rho)).sum().backward()
+    for parameter in functional.parameters():
+        flat = parameter.data.view(-1)
+        i, step, values = len(flat) // 2, 1e-5, []
+        for sign in (1, -1):
+            flat[i] += sign * step
+            values.append(float(functional.get_edensityxc(densinfo(rho)).detach().sum()))
+            flat[i] -= sign * step
+        difference = (values[0] - values[1]) / (2 * step)
+        assert abs(difference - parameter.grad.view(-1)[i]) < 1e-6 * (1.0 + abs(difference))
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("cls", ALL)
+def test_finite_at_extremes_for_large_weights(cls, nspin, densinfo):
+    """Zero density, zero gradient, full polarisation, vacuum: to the second derivative."""
+    values = (0.0, 1e-20, 1e-15, 1e-6, 1.0, 1e4), (0.0, 1e-12, 1.0, 1e10), (0.0, 1e-6, 1.0, 1e8)
+    points = torch.tensor(list(itertools.product(*values)), dtype=torch.float64).T
+    rho = torch.zeros(nspin, 5, points.shape[1], dtype=torch.float64)
+    rho[:, [0, 1, 4]] = points
+    if nspin == 2:
+        rho[1] = rho[1].flip(-1)
+    rho = (rho if nspin == 2 else rho[0]).requires_grad_()
+    current = random(cls, 3, 30.0).get_edensityxc(densinfo(rho))
+    for _ in range(3):
+        assert torch.isfinite(current).all()
+        (current,) = torch.autograd.grad(current.sum(), rho, create_graph=True)
+
+
+def test_leading_axes(tensor, densinfo):
+    rho = tensor(2, npoints=60)
+    batch = rho.reshape(2, 5, 2, 3, 10)
+    channels = [
+        ValGrad(value=field[0], grad=field[1:4].movedim(0, -2), kin=field[4]) for field in batch
+    ]
+    functional = random(ConstrainedMetaGGA)
+    energies = functional.get_edensityxc(SpinParam(*channels))
+    assert energies.shape == (2, 3, 10)
+    whole = functional.get_edensityxc(densinfo(rho))
+    assert torch.allclose(energies.flatten(), whole, rtol=1e-13, atol=0.0)
+
+
+# bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": "pbe"}, "start must be one of lda, random, not 'pbe'"),
+        ({"width": 0}, "not 1 inputs, depth=3 and width=0"),
+        ({"depth": 0}, "depth=0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConstrainedGGA(**options)
+
+
+def test_nan_in_weights(tensor, densinfo):
+    functional = ConstrainedGGA()
+    with torch.no_grad():
+        functional.correlation_network[2].weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"weights '2\.weight' \(Sequential\) contain NaN"):
+        functional.get_edensityxc(densinfo(tensor(1)))
+
+
+def test_single_precision(tensor, densinfo):
+    density = densinfo(tensor(1).float())
+    with pytest.raises(ValueError, match="torch.float64 and the density torch.float32"):
+        ConstrainedGGA().get_edensityxc(density)
+    with pytest.raises(ValueError, match="torch.float32 and the density torch.float64"):
+        ConstrainedGGA().float().get_edensityxc(densinfo(tensor(1)))
+
+
+def test_missing_kinetic_energy_density(tensor, densinfo):
+    with pytest.raises(ValueError, match="needs the kinetic energy density"):
+        ConstrainedMetaGGA().get_edensityxc(densinfo(tensor(1)[:4]))
