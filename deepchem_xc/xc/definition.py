@@ -65,7 +65,8 @@ _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Softsign: (),
     torch.nn.Mish: (),
 }
-_FUNCTIONAL, _NETWORK, _NUMBER = "functional", "network", "number"
+# what stands for an object among the options; other keys do not begin so
+_FUNCTIONAL, _NETWORK, _NUMBER = "$functional", "$network", "$number"
 
 
 def definition_of(
@@ -153,7 +154,7 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
         return {_NETWORK: _network_definition(value, classes)}
     if isinstance(value, (list, tuple)):
         return [_encode(item, f"{where}[{i}]", classes) for i, item in enumerate(value)]
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not any(str(key).startswith("$") for key in value):
         return {str(k): _encode(item, f"{where}[{k!r}]", classes) for k, item in value.items()}
     raise ValueError(
         f"{where} is a {type(value).__name__}, which cannot be saved; numbers, strings, lists, "
@@ -218,7 +219,7 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> XCF
             f"unknown functional class {name!r}; known are {', '.join(known)}. A class of your own "
             "has to be named: load_functional(path, classes=[...])"
         )
-    functional = _call(known[name], _decode(options, tuple(classes)))
+    functional = _call(known[name], options, tuple(classes))
     if not isinstance(functional, XCFunctional):
         raise ValueError(f"{name!r} is not a class of functionals")
     if "density_threshold" in definition:
@@ -249,7 +250,7 @@ def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) 
     known = {cls.__name__: cls for cls in (*_LAYERS, *classes)}
     if name not in known:
         raise ValueError(f"unknown layer {name!r}; known are Sequential, {', '.join(known)}")
-    return _call(known[name], _decode(options, classes)).double()
+    return _call(known[name], options, classes).double()
 
 
 def _by_name(classes: Iterable[type[torch.nn.Module]]) -> dict[str, type[torch.nn.Module]]:
@@ -266,9 +267,12 @@ def _read(definition: Any) -> tuple[str, dict[str, Any]]:
     return definition["class"], options
 
 
-def _call(cls: type[torch.nn.Module], options: dict[str, Any]) -> Any:
+def _call(
+    cls: type[torch.nn.Module], options: dict[str, Any], classes: tuple[type[torch.nn.Module], ...]
+) -> Any:
+    arguments = {key: _decode(value, classes) for key, value in options.items()}
     try:
         rebuild = getattr(cls, "from_options", cls)
-        return rebuild(**options)
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        return rebuild(**arguments)
+    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         raise ValueError(f"{cls.__name__} cannot be built from {options}: {error}") from error

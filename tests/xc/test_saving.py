@@ -1,0 +1,374 @@
+"""Functionals in files: what comes back is the same, and nothing else comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deepchem_xc.xc import (
+    NNLDA,
+    NNPBE,
+    PBE,
+    B88Exchange,
+    ConstrainedGGA,
+    ConstrainedMetaGGA,
+    FunctionalFileError,
+    HybridXC,
+    LibXC,
+    PW92Correlation,
+    RPBEExchange,
+    UnconstrainedGGA,
+    UnconstrainedMetaGGA,
+    XCFunctional,
+    get_xc,
+    load_functional,
+    saving,
+)
+
+
+def network(ninput):
+    layers = torch.nn.Linear(ninput, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1, bias=False)
+    return torch.nn.Sequential(*layers)
+
+
+def trainable(value):
+    return torch.nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+
+FUNCTIONALS = {
+    "LDA": lambda: get_xc("LDA"),
+    "Teter93": lambda: get_xc("Teter93"),
+    "PW92": lambda: PW92Correlation(modified=True),
+    "VWN": lambda: get_xc("lda_c_vwn"),
+    "PBE": lambda: PBE(),
+    "PBE, trainable": lambda: PBE(kappa=0.9, trainable=True, name="mine"),
+    "RPBE": lambda: RPBEExchange(mu=0.3) + PW92Correlation(),
+    "BLYP": lambda: B88Exchange(beta=0.005, trainable=True) + get_xc("gga_c_lyp"),
+    "r2SCAN": lambda: get_xc("r2SCAN"),
+    "libxc": lambda: LibXC("gga_c_pw91"),
+    "scaled": lambda: 0.7 * get_xc("gga_x_pbe") - get_xc("lda_c_pw") * trainable(0.2),
+    "scaled by a constant tensor": lambda: torch.tensor(0.7, dtype=torch.float64) * PBE(),
+    "NNLDA": lambda: NNLDA(network(2)),
+    "NNPBE": lambda: NNPBE(network(3)),
+    "HybridXC": lambda: HybridXC("PBE", network(3), aweight0=0.4, bweight0=0.9),
+    "HybridXC of a functional": lambda: HybridXC("r2SCAN", ConstrainedGGA(seed=1), 0.4),
+    "ConstrainedGGA": lambda: ConstrainedGGA(start="random", name="mine"),
+    "ConstrainedGGA, switched": lambda: ConstrainedGGA(
+        start="random", width=5, depth=2, spin_scaling=False, lieb_oxford=False
+    ),
+    "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random"),
+    "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random"),
+    "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random"),
+    "sum": lambda: ConstrainedGGA(start="random") + 0.1 * NNLDA(network(2)),
+}
+
+
+@pytest.fixture
+def density(sample, densinfo):
+    return densinfo(sample(2, npoints=50, s=(0.1, 3.0), alpha=(0.1, 10.0)))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "mine.xc.safetensors"
+
+
+def header_of(path):
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    return json.loads(header["__metadata__"]["deepchem_xc"])
+
+
+def rewrite(path, functional, change, **tensors):
+    """A file whose header is changed on purpose, its checksum being right."""
+    functional.save(path)
+    header = header_of(path)
+    change(header)
+    content = {**functional.state_dict(), **tensors}
+    content = {name: tensor.contiguous() for name, tensor in content.items()}
+    header["sha256"] = saving._digest(header, content)
+    save_file(content, path, metadata={"deepchem_xc": json.dumps(header)})
+
+
+@pytest.mark.parametrize("name", FUNCTIONALS)
+def test_what_is_loaded_is_what_was_saved(name, path, density):
+    torch.manual_seed(0)
+    functional = FUNCTIONALS[name]()
+    functional.save(path)
+    loaded = load_functional(path)
+    expected = functional.get_edensityxc(density)
+    assert torch.equal(loaded.get_edensityxc(density), expected)
+    assert (type(loaded), loaded.name, loaded.family) == (
+        type(functional),
+        functional.name,
+        functional.family,
+    )
+    ours, theirs = (dict(f.named_parameters()) for f in (functional, loaded))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert torch.equal(get_xc(str(path)).get_edensityxc(density), expected)
+    loaded.save(path)  # and again
+    assert torch.equal(load_functional(path).get_edensityxc(density), expected)
+
+
+def test_frozen_weights_stay_frozen(path):
+    functional = ConstrainedGGA()
+    functional.exchange_network.requires_grad_(False)
+    functional.save(path)
+    flags = {n: p.requires_grad for n, p in load_functional(path).named_parameters()}
+    assert flags == {n: p.requires_grad for n, p in functional.named_parameters()}
+    assert len(set(flags.values())) == 2
+
+
+def test_a_threshold_is_kept(path):
+    functional = ConstrainedGGA()
+    functional.density_threshold = 1e-9
+    (functional + PBE()).save(path)
+    loaded = load_functional(path)
+    assert loaded.density_threshold == loaded.terms[1].density_threshold == 1e-15
+    assert loaded.terms[0].density_threshold == 1e-9
+
+
+def test_the_header_describes_the_file(path):
+    ConstrainedGGA(name="mine", lieb_oxford=False).save(path)
+    header = header_of(path)
+    assert header["format"] == 1 and header["name"] == "mine" and header["family"] == 2
+    assert header["units"] == {"density": "1/bohr^3", "energy": "Hartree", "length": "bohr"}
+    assert header["package"]
+    assert header["functional"]["class"] == "ConstrainedGGA"
+    assert header["functional"]["options"]["lieb_oxford"] is False
+
+
+def test_an_interrupted_write_leaves_the_old_file(path, monkeypatch):
+    PBE(name="old").save(path)
+
+    def disk_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        PBE(name="new").save(path)
+    assert load_functional(path).name == "old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+# what is refused when writing --------------------------------------------------------------------
+
+
+class Mine(XCFunctional):
+    """A user's functional with a network."""
+
+    name, family = "mine", 1
+
+    def __init__(self, network, power=1.0):
+        super().__init__()
+        self.network, self.power = network, power
+
+    def energy_density(self, variables):
+        x = variables.density.pow(self.power)[..., None]
+        return variables.density * self.network(x).squeeze(-1)
+
+
+class Cube(torch.nn.Module):
+    """A user's layer."""
+
+    def forward(self, x):
+        return x**3
+
+
+def test_functionals_of_ones_own(path, density):
+    layers = torch.nn.Linear(1, 3), Cube(), torch.nn.Linear(3, 1)
+    functional = 0.5 * Mine(torch.nn.Sequential(*layers).double(), power=0.5) + PBE()
+    with pytest.raises(ValueError, match=r"Mine is not a functional .* classes=\[Mine\]"):
+        functional.save(path)
+    with pytest.raises(ValueError, match=r"the layer Cube cannot be saved: known are Sequential"):
+        functional.save(path, classes=[Mine])
+    assert not path.exists()
+    functional.save(path, classes=[Mine, Cube])
+    loaded = load_functional(path, classes=[Mine, Cube])
+    assert torch.equal(loaded.get_edensityxc(density), functional.get_edensityxc(density))
+    with pytest.raises(FunctionalFileError, match="unknown functional class 'Mine'; known are"):
+        load_functional(path)
+    with pytest.raises(FunctionalFileError, match="unknown layer 'Cube'"):
+        load_functional(path, classes=[Mine])
+
+
+def test_a_class_of_the_same_name_is_not_taken_for_it(path):
+    class PBE(XCFunctional):
+        name, family = "PBE", 1
+
+    with pytest.raises(ValueError, match="PBE is not a functional of deepchem_xc"):
+        PBE().save(path)
+
+
+def test_options_that_cannot_be_written(path):
+    class NoAttribute(XCFunctional):
+        family = 1
+
+        def __init__(self, strength):
+            super().__init__()
+
+    class Odd(XCFunctional):
+        family = 1
+
+        def __init__(self, strength):
+            super().__init__()
+            self.strength = strength
+
+    with pytest.raises(ValueError, match="needs 'strength', which is no attribute"):
+        NoAttribute(1.0).save(path, classes=[NoAttribute])
+    for strength, message in ((object(), "is a object"), (float("nan"), "is nan")):
+        with pytest.raises(ValueError, match=rf"Odd\.options.*{message}"):
+            Odd(strength).save(path, classes=[Odd])
+
+
+def test_one_parameter_in_two_places(path):
+    functional = ConstrainedGGA()
+    with pytest.raises(ValueError, match="one parameter in two places.*2 \\* f"):
+        (functional + functional).save(path)
+
+
+def test_nan_is_not_written(path):
+    functional = ConstrainedGGA()
+    with torch.no_grad():
+        functional.exchange_network[0].weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"exchange_network\.0\.weight.* contain NaN"):
+        functional.save(path)
+    assert not path.exists()
+
+
+# what is refused when reading --------------------------------------------------------------------
+
+
+def test_no_file(path):
+    for read in (load_functional, lambda p: get_xc(str(p))):
+        with pytest.raises(FileNotFoundError, match="no file .*mine.xc.safetensors"):
+            read(path)
+
+
+@pytest.mark.parametrize("position", [0.0, 0.1, 0.3, 0.9, 1.0])
+def test_every_damaged_byte_is_noticed(position, path):
+    ConstrainedGGA(start="random").save(path)
+    content = bytearray(path.read_bytes())
+    content[int(position * (len(content) - 1))] ^= 0x05
+    path.write_bytes(content)
+    with pytest.raises(FunctionalFileError, match="damaged|lacks|no entry"):
+        load_functional(path)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
+def test_a_file_cut_short(kept, path):
+    ConstrainedGGA(start="random").save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(FunctionalFileError, match="damaged, or no safetensors file"):
+        load_functional(path)
+
+
+def test_foreign_files(path):
+    path.write_text("PBE")
+    with pytest.raises(FunctionalFileError, match="no safetensors file"):
+        load_functional(path)
+    torch.save(ConstrainedGGA(), path)
+    with pytest.raises(FunctionalFileError, match="no safetensors file"):
+        load_functional(path)
+    save_file({"weight": torch.ones(2)}, path)
+    with pytest.raises(FunctionalFileError, match="not of a functional of deepchem_xc"):
+        load_functional(path)
+    for text in ("{}", "[1]", '{"format": "x"}'):
+        save_file({"weight": torch.ones(2)}, path, metadata={"deepchem_xc": text})
+        with pytest.raises(FunctionalFileError, match="no format version"):
+            load_functional(path)
+    save_file({"weight": torch.ones(2)}, path, metadata={"deepchem_xc": '{"format": 1}'})
+    with pytest.raises(FunctionalFileError, match="lacks functional, sha256, name"):
+        load_functional(path)
+
+
+def test_a_newer_version(path):
+    rewrite(path, PBE(), lambda header: header.update(format=2, package="9.0"))
+    with pytest.raises(
+        FunctionalFileError, match=r"format 2 .* deepchem_xc 9\.0.* install a newer"
+    ):
+        load_functional(path)
+
+
+def test_weights_of_another_architecture(path):
+    def narrower(header):
+        header["functional"]["options"]["width"] = 8
+
+    rewrite(path, ConstrainedGGA(), narrower)
+    with pytest.raises(
+        FunctionalFileError, match=r"another architecture.* \(16,\) instead of \(8,\)"
+    ):
+        load_functional(path)
+    rewrite(path, PBE(), lambda header: None, extra=torch.ones(1))
+    with pytest.raises(FunctionalFileError, match="extra is not a part of it"):
+        load_functional(path)
+
+    def trainable_now(header):
+        header["functional"]["options"]["kappa"] = {"$number": 0.8, "trainable": True}
+
+    rewrite(path, PBE(), trainable_now)
+    with pytest.raises(FunctionalFileError, match=r"terms\.0\.kappa is missing"):
+        load_functional(path)
+
+
+def test_nan_in_a_file(path):
+    functional = ConstrainedGGA()
+    name = "exchange_network.0.bias"
+    bad = torch.full_like(functional.state_dict()[name], torch.nan)
+    rewrite(path, functional, lambda header: None, **{name: bad})
+    with pytest.raises(FunctionalFileError, match=rf"{name}.* contain NaN"):
+        load_functional(path)
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        ({"class": "system", "options": {}}, "unknown functional class 'system'"),
+        ({"class": "os.system", "options": {"command": "x"}}, "unknown functional class"),
+        ({"class": "XCFunctional"}, "unknown functional class"),
+        ({"class": "Linear", "options": {"in_features": 1}}, "unknown functional class"),
+        ({"class": "PBE", "options": {"kapa": 1.0}}, "PBE cannot be built"),
+        ({"class": "PBE", "options": [1]}, "a definition is"),
+        ({"class": 3}, "a definition is"),
+        ("PBE", "a definition is"),
+        (None, "a definition is"),
+        ({"class": "SumXC", "options": {"terms": []}}, "at least one term"),
+        ({"class": "SumXC", "options": {"terms": [1.0]}}, "SumXC cannot be built"),
+        ({"class": "SumXC", "options": {}}, "SumXC cannot be built"),
+        ({"class": "ConstrainedGGA", "options": {"width": "wide"}}, "cannot be built"),
+        (
+            {"class": "NNLDA", "options": {"nnmodel": {"$network": {"class": "LSTM"}}}},
+            "layer 'LSTM'",
+        ),
+        ({"class": "NNLDA", "options": {"nnmodel": {"$network": 1}}}, "a definition is"),
+        ({"class": "LibXC", "options": {"identifier": "nothing"}}, "no functional 'nothing'"),
+    ],
+)
+def test_definitions_that_are_refused(definition, message, path):
+    rewrite(path, PBE(), lambda header: header.update(functional=definition))
+    with pytest.raises(FunctionalFileError, match=message):
+        load_functional(path)
+
+
+def test_loading_imports_nothing_that_executes(path):
+    """In a new process: no pickle is read, and nothing is printed."""
+    HybridXC("PBE", network(3)).save(path)
+    script = (
+        "import pickle\n"
+        "def refuse(*args, **kwargs): raise AssertionError('a pickle was read')\n"
+        "from deepchem_xc.xc import load_functional\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        f"assert load_functional({str(path)!r}).name == 'a*NNPBE+b*PBE'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
