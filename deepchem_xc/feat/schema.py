@@ -57,6 +57,16 @@ class StructureSpec(_Spec):
         True, description="true, or for a layer [true, true, false]"
     )
 
+    @field_validator("symbols")
+    @classmethod
+    def _elements(cls, symbols: list[str]) -> list[str]:
+        from ase.data import atomic_numbers
+
+        unknown = sorted(set(symbols) - set(atomic_numbers))
+        if unknown:
+            raise ValueError(f"there is no element {unknown[0]!r}")
+        return symbols
+
     @model_validator(mode="after")
     def _consistent(self) -> StructureSpec:
         if (self.scaled_positions is None) == (self.positions is None):

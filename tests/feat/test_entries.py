@@ -1,0 +1,169 @@
+"""What an entry may say, and what is said about mistakes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
+from deepchem_xc.planewave.volume_series import SCALES
+from tests.models.systems import aluminium, silicon
+
+HF = {"moldesc": "H 0.86625 0 0; F -0.86625 0 0", "basis": "6-311++G(3df,3pd)"}
+
+
+def test_an_entry_survives_pickling_with_all_it_says() -> None:
+    for e_type, label in (("forces", np.zeros((2, 3))), ("eos", np.arange(7.0))):
+        entry = DFTEntry.create(e_type, label, [silicon()], weight=2, name="silicon")
+        keys = [cell.key for cell in entry.cells]
+        again = pickle.loads(pickle.dumps(entry))
+        assert (again.name, again.get_weight(), again.entry_type) == ("silicon", 2.0, e_type)
+        assert [cell.key for cell in again.cells] == keys
+        assert np.array_equal(again.get_true_val(), entry.get_true_val())
+
+
+def test_volumes_share_mesh_and_grid_and_have_names_of_their_own() -> None:
+    entry = DFTEntry.create("lattice_constant", "4.05", [aluminium()])
+    assert [cell.scale for cell in entry.cells] == list(SCALES)
+    assert len({cell.key for cell in entry.cells}) == len(SCALES)
+    assert len({cell.group for cell in entry.cells}) == 1
+    assert len({tuple(cell.keywords["fft_size"]) for cell in entry.cells}) == 1
+    same = DFTEntry.create("bulk_modulus", 77, [aluminium(number=3)])
+    assert [cell.key for cell in same.cells] == [cell.key for cell in entry.cells]
+    other = DFTEntry.create("bulk_modulus", 77, [aluminium(ecut=210.0)])
+    assert not {cell.key for cell in same.cells} & {cell.key for cell in other.cells}
+
+
+def test_labels_of_curves_have_no_zero_and_follow_the_order_of_their_scales() -> None:
+    scales = [1.1, 0.9, 1.0, 0.95, 1.05]
+    entry = DFTEntry.create("eos", [5.0, 4.0, 1.0, 2.0, 3.0], [aluminium()], scales=scales)
+    assert entry.get_true_val() == pytest.approx([2.0, 1.0, -2.0, -1.0, 0.0])
+    import torch
+
+    ascending = torch.tensor([4.0, 2.0, 1.0, 3.0, 5.0], dtype=torch.float64)  # by volume
+    assert entry.value(ascending).tolist() == pytest.approx(entry.get_true_val().tolist())
+    assert entry.summary(entry.value(ascending)) == pytest.approx(0.0, abs=1e-12)
+    assert entry.label_summary == 0.0
+
+
+def test_structures_come_from_files_too(tmp_path: Path) -> None:
+    write(tmp_path / "si.cif", bulk("Si"))
+    spec = {**silicon(), "structure": "si.cif"}
+    values = {"e_type": "energy", "true_val": -214, "systems": [spec]}
+    entry = DFTEntry.from_mapping(values, "data.yaml, entry 1", tmp_path)
+    (tmp_path / "si.cif").unlink()  # the entry holds all it needs
+    assert entry.cells[0].crystal.symbols == ("Si", "Si")
+    with pytest.raises(ValueError, match=r"systems\[0\]\.structure: there is no structure file"):
+        DFTEntry.from_mapping(values, "data.yaml, entry 1", tmp_path)
+
+
+@pytest.mark.parametrize("e_type", MOLECULAR_TYPES)
+def test_molecules_are_read_and_kept_but_have_no_solver(e_type: str, tmp_path: Path) -> None:
+    label: Any = "0.09"
+    if e_type in ("dm", "dens"):
+        label = str(tmp_path / "label.npy")
+        np.save(label, np.zeros((2, 2) if e_type == "dm" else 2))
+    entry = DFTEntry.create(e_type, label, [{**HF, "spin": "1", "number": 2}])
+    assert (entry.systems[0].spin, entry.systems[0].no) == (1, 2)
+    with pytest.raises(NotImplementedError, match="solver for molecules"):
+        entry.get_val([])
+    with pytest.raises(NotImplementedError, match="give a 'structure'"):
+        DFTSystem(HF).cell()
+
+
+def changed(**more: Any) -> dict[str, Any]:
+    return {"e_type": "energy", "true_val": 0.0, "systems": [silicon()], **more}
+
+
+def system_with(**more: Any) -> dict[str, Any]:
+    return changed(systems=[{**silicon(), **more}])
+
+
+def structure_with(**more: Any) -> dict[str, Any]:
+    system = copy.deepcopy(silicon())
+    system["structure"].update(more)
+    return changed(systems=[system])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (changed(e_type="eoss"), r"unknown type 'eoss', did you mean 'eos'\? Valid: energy, eos"),
+        (
+            changed(weigth=1),
+            r"weigth: unknown key, did you mean 'weight'\? Valid: e_type",
+        ),
+        (changed(weight=-1), r"weight: input should be greater than or equal to 0, got -1"),
+        (changed(weight=float("nan")), "weight: .* finite"),
+        (changed(true_val="abc"), "true_val: 'abc' is not a number"),
+        (
+            changed(true_val=[1.0, 2.0]),
+            r"type energy takes 1 numbers in eV, got .*\(2,\)",
+        ),
+        (changed(true_val=float("nan")), "true_val: it holds NaN"),
+        (changed(true_val="none.npy"), "true_val: there is no file"),
+        (changed(e_type="forces"), r"type forces takes 2 x 3 numbers in eV/Angstrom"),
+        (changed(e_type="eos", true_val=[0.0]), "type eos takes 7 numbers in eV"),
+        (changed(e_type="density"), "type density takes n x n x n x n numbers"),
+        (changed(e_type="eos", scales=[1.0, 1.1]), "scales: list should have at least 5"),
+        (changed(scales=[0.9, 0.95, 1.0, 1.05, 1.1]), "scales: an entry of type energy has none"),
+        (changed(dimension=2), "dimension: type energy has none"),
+        (changed(e_type="band_gap", systems=[silicon()] * 2), "takes exactly 1, got 2"),
+        (changed(e_type="cohesive_energy"), "takes at least 2, got 1"),
+        (changed(systems=[]), "systems: list should have at least 1"),
+        (changed(systems=[HF]), r"systems\[0\]: type energy is for a structure"),
+        (changed(e_type="ae"), r"systems\[0\]: type ae is for molecules"),
+        (system_with(ecut=None), r"systems\[0\]\.ecut: .*give plane-wave cutoff"),
+        (system_with(ecut=-5), r"systems\[0\]\.ecut: input should be greater than 0, got -5"),
+        (system_with(ekut=5), r"systems\[0\]\.ekut: unknown key, did you mean 'ecut'"),
+        (system_with(kpts=[2, 2, "x"]), r"systems\[0\]\.kpts: "),
+        (system_with(occupations={"name": "fermi"}), r"systems\[0\]\.occupations: .*fermi-dirac"),
+        (system_with(convergence={"energi": 1.0}), r"systems\[0\]\.convergence: .*energi"),
+        (system_with(pseudopotentials="gth-xyz"), r"systems\[0\]\.pseudopotentials: .*gth-pbe"),
+        (system_with(pseudopotentials={"C": "gth-pbe"}), r"pseudopotentials: .*nothing for Si"),
+        (system_with(pseudopotentials="Si.upf"), r"systems\[0\]\.pseudopotentials: .*Si\.upf"),
+        (structure_with(symbols=["Si"]), "scaled_positions has 2 rows for 1 symbols"),
+        (structure_with(symbols=["Si", "Zz"]), r"structure\.symbols: there is no element 'Zz'"),
+        (structure_with(positions=[[0, 0, 0]] * 2), "give either scaled_positions or positions"),
+        (structure_with(cell=[[1, 0, 0], [0, 1, 0]]), r"structure\.cell\[2\]: missing"),
+        ({"true_val": 0.0}, "e_type: missing; give kind of entry"),
+        ([1, 2], "must be a mapping with e_type"),
+    ],
+)
+def test_mistakes_name_the_entry_the_key_and_what_is_valid(values: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        DFTEntry.from_mapping(values, "data.yaml, entry 3")
+    assert "data.yaml, entry 3" in str(caught.value)
+
+
+def test_cohesive_energies_count_their_atoms() -> None:
+    with pytest.raises(ValueError, match=r"\{'Si': 2\}, the others together \{'Si': 1\}"):
+        DFTEntry.create("cohesive_energy", 4.6, [silicon(), atom()])
+    entry = DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**atom(), "number": 2}])
+    import torch
+
+    value = entry.value(torch.tensor([-214.0, -102.0], dtype=torch.float64))
+    assert value.tolist() == [5.0]
+
+
+def atom() -> dict[str, Any]:
+    structure = {
+        "symbols": ["Si"],
+        "cell": np.diag([4.0, 4.0, 4.0]).tolist(),
+        "positions": [[0, 0, 0]],
+    }
+    return {"structure": structure, "ecut": 100.0}
+
+
+def test_every_type_has_a_scale_in_the_objective() -> None:
+    from deepchem_xc.losses import SCALES as scales
+
+    assert set(scales) == set(ENTRY_TYPES)

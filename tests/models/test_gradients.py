@@ -1,0 +1,146 @@
+"""The gradient of the loss is that of finite differences of self-consistent calculations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deepchem_xc.data import DFTEntry
+from deepchem_xc.models import XCModel
+from deepchem_xc.xc import PBE
+from tests.models.systems import SCALES, TIGHT, Enhanced, aluminium, dataset, silicon
+
+
+def atom(symbol: str, **more: Any) -> dict[str, Any]:
+    """One atom in a box."""
+    structure = {
+        "symbols": [symbol],
+        "cell": np.diag([4.0, 4.0, 4.0]).tolist(),
+        "scaled_positions": [[0, 0, 0]],
+    }
+    smeared = {"name": "gaussian", "width": 0.2}
+    return {
+        "structure": structure,
+        "ecut": 100.0,
+        "occupations": smeared,
+        "convergence": TIGHT,
+        **more,
+    }
+
+
+def iron() -> dict[str, Any]:
+    """A magnet whose moment is no integer."""
+    structure = {
+        "symbols": ["Fe"],
+        "cell": [[-1.43, 1.43, 1.43], [1.43, -1.43, 1.43], [1.43, 1.43, -1.43]],
+        "scaled_positions": [[0, 0, 0]],
+        "magmoms": [2.3],
+    }
+    return {
+        "structure": structure,
+        "ecut": 350.0,
+        "kpts": {"size": [2, 2, 2], "gamma": True},
+        "occupations": {"name": "fermi-dirac", "width": 0.3},
+        "pseudopotentials": {"Fe": "GTH-PBE-q8"},
+        "convergence": {"energy": 1e-10, "density": 1e-8},
+    }
+
+
+ENTRIES: dict[str, Any] = {
+    "energy": (-214.0, [silicon()], {}),
+    "eos": ([0.5, 0.1, 0.0, 0.1, 0.4], [silicon(ecut=250.0)], {"scales": SCALES}),
+    "lattice_constant": (5.4, [silicon(ecut=250.0)], {"scales": SCALES}),
+    "bulk_modulus": (90.0, [silicon(ecut=250.0)], {"scales": SCALES}),
+    "cohesive_energy": (
+        4.6,
+        [
+            silicon(ecut=100.0),
+            atom("Si", number=2, occupations={"name": "fixed"}, spinpol=False),
+        ],
+        {},
+    ),
+    "forces": (np.zeros((2, 3)), [silicon(displaced=True)], {}),
+    "stress": (np.zeros((3, 3)), [silicon()], {}),
+    "density": (np.full((1, 16, 16, 16), 0.2), [silicon(fft_size=[16, 16, 16])], {}),
+    "band_gap": (1.1, [silicon()], {}),
+    "magnetic_moment": (2.2, [iron()], {}),
+}
+
+
+def loss_of(entry: DFTEntry, functional: Any, **options: Any) -> torch.Tensor:
+    """Loss of one entry with everything computed anew."""
+    model = XCModel(functional=functional, scf_interval=1, **options)
+    return model.objective([entry], [model.model.training_value(entry, 0)], [1.0])
+
+
+def finite_difference(entry: DFTEntry, functional: Any, parameter: torch.Tensor, step: float):
+    losses = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            parameter += sign * step
+        losses.append(float(loss_of(entry, functional).detach()))
+        with torch.no_grad():
+            parameter -= sign * step
+    return (losses[0] - losses[1]) / (2 * step)
+
+
+@pytest.mark.parametrize("e_type", list(ENTRIES))
+def test_gradient_of_every_entry_type(e_type: str) -> None:
+    label, systems, more = ENTRIES[e_type]
+    entry = DFTEntry.create(e_type, label, systems, **more)
+    functional = PBE(trainable=True)
+    parameter = functional.terms[0].mu
+    loss_of(entry, functional).backward()
+    expected = finite_difference(entry, functional, parameter, 5e-4)
+    assert abs(expected) > 1e-3  # else nothing is compared
+    assert float(parameter.grad) == pytest.approx(expected, rel=1e-3)
+
+
+def test_gradient_of_a_network() -> None:
+    entry = DFTEntry.create("eos", [0.06, 0.015, 0, 0.01, 0.04], [aluminium()], scales=SCALES)
+    torch.manual_seed(1)
+    functional = Enhanced()
+    loss_of(entry, functional, entropy_response=True).backward()
+    weight = functional.network[2].weight
+    gradient = weight.grad.clone()
+    direction = gradient / gradient.norm()
+    ends = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight += sign * 1e-3 * direction
+        ends.append(float(loss_of(entry, functional).detach()))
+        with torch.no_grad():
+            weight -= sign * 1e-3 * direction
+    assert float(gradient.norm()) == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=1e-3)
+
+
+def test_entropy_of_aluminium_changes_the_gradient_little() -> None:
+    entry = DFTEntry.create("lattice_constant", 4.10, [aluminium()], scales=SCALES)
+    gradients = []
+    for exact in (False, True):
+        functional = PBE(trainable=True)
+        loss_of(entry, functional, entropy_response=exact).backward()
+        gradients.append(float(functional.terms[0].mu.grad))
+    cheap, full = gradients
+    assert full == pytest.approx(
+        finite_difference(entry, functional, functional.terms[0].mu, 5e-4), rel=1e-3
+    )
+    print(f"relative difference {(cheap - full) / full:.2e}")
+    assert cheap == pytest.approx(full, rel=2e-2)
+
+
+def test_fit_moves_parameters_against_the_finite_difference_gradient() -> None:
+    entry = DFTEntry.create("energy", -215.0, [silicon()])
+    functional = PBE(trainable=True)
+    parameter = functional.terms[0].mu
+    before = float(parameter)
+    slope = finite_difference(entry, functional, parameter, 1e-3)
+    model = XCModel(functional=functional, learning_rate=5e-3)
+    losses: list[float] = []
+    for _ in range(4):
+        model.fit(dataset(entry), nb_epoch=1, checkpoint_interval=0, all_losses=losses)
+    assert losses == sorted(losses, reverse=True)
+    assert (float(parameter) - before) * slope < 0
