@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.gmres import gmres
@@ -112,7 +113,7 @@ def attach(
     """
     with torch.no_grad():
         states = PerturbedStates(problem, potential, orbitals)
-    adjoint = _Adjoint(problem, geometry, states, density, tolerance)
+    adjoint = _Adjoint(problem, geometry, states, density, orbitals.shape[2], tolerance)
     inputs = [geometry.lattice, geometry.positions, *functional_tensors(problem)]
     return GroundState(*_GroundStateFunction.apply(adjoint, *inputs))
 
@@ -126,31 +127,42 @@ class _Adjoint:
         geometry: Geometry,
         states: PerturbedStates,
         density: Tensor,
+        nband: int,
         tolerance: float,
     ) -> None:
         self.problem, self.states, self.tolerance = problem, states, tolerance
+        self.nband = nband  # the response may need more of them
+        self._functional = _versions(problem)
         self.moves = geometry.lattice.requires_grad or geometry.positions.requires_grad
         self.electrons = density * problem.basis.volume
 
     def values(self) -> tuple[Tensor, ...]:
         """Of `GroundState`, without a graph."""
-        states = self.states
+        states, shown = self.states, slice(0, self.nband)
         occupation = states.occupation
         return (
             self.electrons.clone(),
-            states.eigenvalues.detach().clone(),
-            states.numbers.clone(),
+            states.eigenvalues.detach()[:, :, shown].clone(),
+            states.numbers[:, :, shown].clone(),
             torch.as_tensor(occupation.fermi_level, dtype=torch.float64).to(states.numbers.device),
             occupation.entropy_energy.detach().clone(),
-            states.orbitals.detach(),
+            states.orbitals.detach()[:, :, shown],
         )
 
     def gradients(self, cotangents: GroundState, inputs: list[Tensor]) -> list[Tensor | None]:
         """Derivatives of the loss with respect to lattice, positions and the functional."""
         states = self.states
+        self._check_functional()
+        extra = states.numbers.shape[2] - self.nband
+        cotangents = cotangents._replace(
+            eigenvalues=pad(cotangents.eigenvalues, (0, extra)),
+            numbers=pad(cotangents.numbers, (0, extra)),
+            orbitals=pad(cotangents.orbitals, (0, 0, 0, extra)),
+        )
         self._check_multiplets(cotangents.eigenvalues)
+        states.check_usable(cotangents.eigenvalues)
         rhs = states.in_gauge(cotangents.orbitals)
-        known = self._real_and_symmetric(cotangents.electrons)
+        known = self._without_constant(self._real_and_symmetric(cotangents.electrons))
 
         def cotangents_of(potential: Tensor) -> tuple[list[Tensor], Tensor, float]:
             """Cotangents of orbitals and eigenvalues of the loss, with <potential, electrons>."""
@@ -216,6 +228,27 @@ class _Adjoint:
         basis = self.problem.basis
         return basis.symmetrize(basis.to_sphere(basis.to_grid(potential)))
 
+    def _without_constant(self, potential: Tensor) -> Tensor:
+        """Less the constant that moves nothing, and would hide the rest from the tolerance."""
+        potential = potential.clone()
+        # Of the fields of a meta-GGA only the first one is a potential.
+        constants = (potential if potential.ndim == 2 else potential[0])[:, 0]
+        # Both channels share their electrons where the moment is free.
+        constants -= constants.mean() if self.problem.moment is None else constants.clone()
+        return potential
+
+    def _check_functional(self) -> None:
+        """The kernel is evaluated now: also parameters that are not trained must be the same."""
+        before, now = self._functional, _versions(self.problem)
+        if len(before) != len(now) or any(
+            a is not b or m != n for (a, m), (b, n) in zip(before, now, strict=True)
+        ):
+            raise RuntimeError(
+                "the functional was changed between the self-consistent calculation and the "
+                "backward pass: call backward() before the optimiser's step, or run scf again "
+                "(start=result makes it short)."
+            )
+
     def _check_multiplets(self, cotangent: Tensor) -> None:
         """Eigenvalues that are equal have derivatives only where the loss treats them alike."""
         energies = self.states.eigenvalues.detach()
@@ -229,8 +262,16 @@ class _Adjoint:
                 "from 0) differently, but they are degenerate at "
                 f"{float(energies[spin, k, band]):.6f} Ha: which of them is which is arbitrary, "
                 "and one of them alone has no derivative. "
-                "Use result.multiplet_eigenvalues, where every eigenvalue is the mean of its set."
+                "Use result.multiplet_eigenvalues, where every eigenvalue is the mean of its set; "
+                "if the set is cut at the highest band, ask for more bands with nbands=."
             )
+
+
+def _versions(problem: KohnShamProblem) -> list[tuple[Tensor, int]]:
+    """All tensors of the functional, and how often each was changed in place."""
+    functional = problem.functional
+    tensors = (*functional.parameters(), *functional.buffers())
+    return [(tensor, tensor._version) for tensor in tensors]
 
 
 class _GroundStateFunction(torch.autograd.Function):

@@ -1,0 +1,111 @@
+"""Small crystals of every kind, Hartree atomic units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from finite_differences import Case
+from torch import Tensor
+
+FIXED = {"name": "fixed"}
+
+
+def smeared(name: str = "fermi-dirac", width: float = 0.01, **kw: Any) -> dict[str, Any]:
+    return {"name": name, "width": width, **kw}
+
+
+def fcc(a: float) -> Tensor:
+    return 0.5 * a * torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=torch.float64)
+
+
+def points(*rows: list[float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+GAMMA222 = {"size": (2, 2, 2), "gamma": True}
+DIAMOND = points([0.0, 0.0, 0.0], [0.25, 0.25, 0.25])
+ORIGIN = points([0.0, 0.0, 0.0])
+SHEAR = torch.tensor(
+    [[1.01, 0.02, -0.015], [0.02, 0.985, 0.01], [-0.015, 0.01, 1.02]], dtype=torch.float64
+)
+HONEYCOMB = points([1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5])
+
+CASES: dict[str, Case] = {
+    "Si, LDA": Case(
+        fcc(10.2),
+        ("Si", "Si"),
+        DIAMOND,
+        6.0,
+        GAMMA222,
+        FIXED,
+        functional="LDA",
+        pseudopotentials="gth-pade",
+    ),
+    "Si": Case(fcc(10.26), ("Si", "Si"), DIAMOND, 6.0, GAMMA222, FIXED),
+    "Al": Case(
+        fcc(7.65), ("Al",), ORIGIN, 8.0, (3, 3, 3), smeared(), omit=("positions",), nlevels=1
+    ),
+    "Ni": Case(
+        fcc(6.65),
+        ("Ni",),
+        ORIGIN,
+        44.0,
+        (3, 3, 3),
+        smeared(width=0.005),
+        moments=(1.0,),
+        pseudopotentials={"Ni": "GTH-GGA-q10"},
+        symmetry=True,
+        nlevels=1,
+    ),
+    "FeCo, distorted": Case(
+        5.6 * SHEAR,
+        ("Fe", "Co"),
+        points([0.01, 0.0, -0.02], [0.51, 0.48, 0.5]),
+        7.0,
+        [[0.25, 0.25, 0.25]],
+        smeared(),
+        moments=(2.5, 1.5),
+        symmetric=False,
+    ),
+    "graphene": Case(
+        torch.tensor([[4.65, 0, 0], [-2.325, 4.0270, 0], [0, 0, 12.0]], dtype=torch.float64),
+        ("C", "C"),
+        HONEYCOMB,
+        10.0,
+        {"size": (3, 3, 1), "gamma": True},
+        smeared(width=0.005),
+        nlevels=1,
+    ),
+    "NaCl": Case(
+        fcc(10.6),
+        ("Na", "Cl"),
+        points([0, 0, 0], [0.5, 0.5, 0.5]),
+        8.0,
+        (2, 2, 2),
+        FIXED,
+        pseudopotentials={"Na": "GTH-PBE-q1", "Cl": "GTH-PBE-q7"},
+    ),
+    "Si, distorted": Case(
+        fcc(10.26) @ SHEAR,
+        ("Si", "Si"),
+        points([0.01, 0.02, 0.03], [0.25, 0.25, 0.25]),
+        6.0,
+        [[0.0, 0.0, 0.0], [0.5, 0.25, -0.25]],
+        FIXED,
+        symmetric=False,
+    ),
+    "AlMg, distorted": Case(
+        0.5
+        * 7.0
+        * torch.tensor([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]], dtype=torch.float64)
+        @ SHEAR,
+        ("Al", "Mg"),
+        points([0.0, 0.02, 0.01], [0.47, 0.52, 0.51]),
+        5.0,
+        [[0.0, 0.0, 0.0], [0.5, 0.25, -0.25]],
+        smeared("methfessel-paxton", 0.02),
+        pseudopotentials={"Al": "GTH-PBE-q3", "Mg": "GTH-PBE-q2"},
+        symmetric=False,
+    ),
+}

@@ -1,0 +1,140 @@
+"""What cannot be differentiated, or not well enough, says so: no gradient is silently wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from ase.build import bulk
+
+from deepchem_xc.planewave import Crystal, SCFResult, response, scf, sternheimer
+from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
+from deepchem_xc.planewave.response import DegenerateStatesError
+from deepchem_xc.xc import PBE
+
+
+def silicon(**kw: Any) -> tuple[SCFResult, PBE]:
+    functional = PBE(trainable=True)
+    return scf(bulk("Si"), functional, ecut=100.0, kpts=(1, 1, 1), **kw), functional
+
+
+def test_too_few_iterations_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, functional = silicon()
+    loss = result.density.square().mean()
+    with monkeypatch.context() as patch:
+        patch.setattr(sternheimer, "_MAXITER", 3)
+        with pytest.raises(ResponseConvergenceError, match="Sternheimer's equation"):
+            loss.backward(retain_graph=True)
+    monkeypatch.setattr(response, "gmres", partial(gmres, maxiter=2))
+    with pytest.raises(ResponseConvergenceError, match="in 2 iterations") as error:
+        loss.backward()
+    assert len(error.value.history) == 3 and error.value.history[-1] > 1e-6
+    assert all(p.grad is None for p in functional.parameters())
+
+
+def test_orbitals_that_are_no_states_are_an_error() -> None:
+    """The response refuses to perturb states that do not belong to the potential."""
+    result, _ = silicon()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sternheimer, "_SWEEPS", 1)
+        patch.setattr(sternheimer, "_EXPANSIONS", 1)
+        noise = torch.randn_like(result.orbitals) * result.basis.mask[:, None]
+        noise = torch.linalg.qr(noise.mT)[0].mT
+        with pytest.raises(ResponseConvergenceError, match="too large to differentiate"):
+            sternheimer.PerturbedStates(result.problem, result.potential_g, noise)
+
+
+@pytest.mark.parametrize("quantity", ["free_energy", "density", "forces"])
+def test_second_derivatives_say_that_they_are_missing(quantity: str) -> None:
+    result, functional = silicon()
+    value = getattr(result, quantity).square().sum()
+    gradient = torch.autograd.grad(value, functional.parameters(), create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivatives"):
+        sum(g.square() for g in gradient).backward()
+
+
+def test_a_graph_that_is_kept_but_not_used_does_no_harm() -> None:
+    result, functional = silicon()
+    value = result.density.square().mean()
+    plain = torch.autograd.grad(value, functional.parameters(), retain_graph=True)
+    kept = torch.autograd.grad(value, functional.parameters(), create_graph=True)
+    for a, b in zip(plain, kept, strict=True):
+        torch.testing.assert_close(a, b.detach(), rtol=1e-12, atol=0.0)
+
+
+def step(functional: PBE) -> None:
+    for parameter in functional.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.SGD(functional.parameters(), lr=1e-3).step()
+
+
+def test_parameters_that_changed_after_the_loop_are_an_error() -> None:
+    result, functional = silicon()
+    step(functional)
+    for quantity in ("free_energy", "density", "energies", "forces"):
+        with pytest.raises(RuntimeError, match="parameters were changed"):
+            getattr(result, quantity)
+
+
+@pytest.mark.parametrize("quantity", ["free_energy", "density"])
+def test_parameters_that_changed_before_the_backward_pass_are_an_error(quantity: str) -> None:
+    result, functional = silicon()
+    value = getattr(result, quantity).square().mean()
+    step(functional)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation|was changed"):
+        value.backward()
+
+
+def test_parameters_that_are_not_trained_must_not_change_either() -> None:
+    functional = PBE(trainable=True)
+    exchange, correlation = functional.terms
+    correlation.beta.requires_grad_(False)
+    result = scf(bulk("Si"), functional, ecut=100.0, kpts=(1, 1, 1))
+    value = result.density.square().mean()
+    with torch.no_grad():
+        correlation.beta.mul_(1.1)
+    with pytest.raises(RuntimeError, match="functional was changed"):
+        value.backward()
+
+
+def test_another_parameter_in_the_place_of_the_old_one_is_an_error() -> None:
+    result, functional = silicon()
+    value = result.density.square().mean()
+    functional.terms[0].mu = torch.nn.Parameter(functional.terms[0].mu.detach() + 0.1)
+    with pytest.raises(RuntimeError, match="functional was changed"):
+        value.backward()
+
+
+def test_moving_atoms_and_symmetry_exclude_each_other() -> None:
+    crystal = Crystal.from_ase(bulk("Si"))
+    moving = crystal.with_geometry(positions=crystal.positions.clone().requires_grad_())
+    strained = crystal.with_geometry(lattice=crystal.lattice.clone().requires_grad_())
+    for target in (moving, strained):
+        with pytest.raises(ValueError, match="symmetry=False"):
+            scf(target, ecut=100.0, kpts=(2, 2, 2), symmetry=True)
+
+
+def test_one_eigenvalue_of_a_degenerate_set_has_no_derivative() -> None:
+    result, functional = silicon()
+    levels = result.eigenvalues[0, 0]
+    assert (
+        float((levels[3] - levels[1]).detach()) < 1e-7
+    )  # the top of the valence band is threefold
+    with pytest.raises(DegenerateStatesError, match="multiplet_eigenvalues"):
+        levels[3].backward(retain_graph=True)
+    levels[1:4].sum().backward(retain_graph=True)
+    together = [p.grad.clone() for p in functional.parameters()]
+    functional.zero_grad()
+    (3.0 * result.multiplet_eigenvalues[0, 0, 2]).backward()
+    for a, p in zip(together, functional.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad, rtol=1e-6, atol=0.0)
+
+
+def test_a_band_that_is_not_converged_has_no_derivative() -> None:
+    """The highest band comes without a promise; a loss on it must not be wrong silently."""
+    result, _ = silicon(nbands=6, occupations={"name": "fixed"})
+    with pytest.raises((ResponseConvergenceError, DegenerateStatesError), match="more bands"):
+        result.multiplet_eigenvalues[0, 0].square().sum().backward()
+    result.multiplet_eigenvalues[0, 0, :4].square().sum().backward()

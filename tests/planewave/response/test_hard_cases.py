@@ -1,0 +1,272 @@
+"""Degenerate, nearly degenerate and unusual fillings: derivatives exist, are finite and agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111
+from torch import Tensor
+
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
+from deepchem_xc.xc import PBE
+
+TIGHT = {"energy": 1e-11, "density": 1e-9}
+
+
+def solved(atoms: Any, mu: float = 0.0, **kw: Any) -> tuple[SCFResult, PBE]:
+    functional = PBE(trainable=True)
+    with torch.no_grad():
+        functional.terms[0].mu += mu
+    kw.setdefault("ecut", 100.0)
+    kw.setdefault("convergence", TIGHT)
+    return scf(atoms, functional, **kw), functional
+
+
+def gradients(value: Tensor, functional: PBE) -> Tensor:
+    """With respect to kappa, mu and beta, (3,); finite."""
+    parts = torch.autograd.grad(value, tuple(functional.parameters()), retain_graph=True)
+    found = torch.stack(parts)
+    assert bool(found.isfinite().all())
+    return found
+
+
+def density_loss(result: SCFResult) -> Tensor:
+    return result.density.square().sum() * float(result.basis.volume) / result.basis.ngrid
+
+
+def check(
+    quantity: Callable[[SCFResult], Tensor], atoms: Any, rel: float = 1e-5, **kw: Any
+) -> None:
+    """Derivative with respect to mu against differences of fourth order."""
+    result, functional = solved(atoms, **kw)
+    implicit = float(gradients(quantity(result), functional)[1])
+
+    def value(mu: float) -> float:
+        with torch.no_grad():
+            return float(quantity(solved(atoms, mu, start=result, **kw)[0]))
+
+    h = 0.004
+    near, far = value(h) - value(-h), value(2 * h) - value(-2 * h)
+    assert implicit == pytest.approx((8.0 * near - far) / (12.0 * h), rel=rel, abs=1e-9)
+
+
+ALUMINIUM = {"kpts": (2, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    "occupations",
+    [
+        {"name": "methfessel-paxton", "width": 1.0},
+        {"name": "marzari-vanderbilt", "width": 0.8},
+        {"name": "gaussian", "width": 0.6},
+        {"name": "fermi-dirac", "width": 0.4},
+    ],
+    ids=lambda o: str(o["name"]),
+)
+def test_every_smearing(occupations: dict[str, Any]) -> None:
+    """With widths that put electrons, also negative numbers of them, into several bands."""
+    mesh = [[0.0, 0.0, 0.0], [0.5, 0.1, -0.2], [0.3, 0.3, 0.1]]
+    atoms = bulk("Al")
+    for quantity in (density_loss, lambda r: r.fermi_level, lambda r: r.energies["kinetic"]):
+        check(quantity, atoms, kpts=mesh, occupations=occupations)
+
+
+def test_negative_occupations_do_occur_here() -> None:
+    mesh = [[0.0, 0.0, 0.0], [0.5, 0.1, -0.2], [0.3, 0.3, 0.1]]
+    result, _ = solved(
+        bulk("Al"), kpts=mesh, occupations={"name": "methfessel-paxton", "width": 1.0}
+    )
+    assert float(result.occupations.detach().min()) < -1e-4
+
+
+@pytest.mark.parametrize("step", [0.0, 1e-7, 1e-6, 1e-5, 1e-3])
+def test_sets_that_are_almost_degenerate(step: float) -> None:
+    """The threefold top of silicon's valence band, split little by little, changes smoothly."""
+    half = 0.5 * 10.26
+    lattice = half * torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=torch.float64)
+    positions = torch.tensor([[0.0] * 3, [0.25] * 3], dtype=torch.float64)
+
+    def found(strain: float) -> list[Tensor]:
+        stretch = torch.diag(torch.tensor([1.0 + strain, 1.0 - strain / 2, 1.0 - strain / 2]))
+        crystal = Crystal(lattice @ stretch.to(torch.float64), ("Si", "Si"), positions)
+        basis = PlaneWaveBasis(crystal, 4.0, (1, 1, 1), symmetry=False)
+        functional = PBE(trainable=True)
+        result = scf(basis, functional, convergence=TIGHT)
+        levels = result.multiplet_eigenvalues[0, 0]
+        values = (density_loss(result), result.band_gap, levels[1:4].sum(), levels[4])
+        return [gradients(value, functional) for value in values]
+
+    for split, together in zip(found(step), found(0.0), strict=True):
+        torch.testing.assert_close(split, together, rtol=1e-5 + 30.0 * step, atol=1e-7)
+
+
+def hydrogen() -> Atoms:
+    atoms = Atoms("H", cell=[4.0, 4.0, 4.0], pbc=True)
+    atoms.set_initial_magnetic_moments([1.0])
+    return atoms
+
+
+@pytest.mark.parametrize(
+    "occupations",
+    [
+        {"name": "fixed", "fixmagmom": True},
+        {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True},
+        {"name": "fermi-dirac", "width": 0.1},
+    ],
+    ids=["fixed", "smeared, fixed moment", "smeared"],
+)
+def test_an_atom_with_an_empty_channel(occupations: dict[str, Any]) -> None:
+    """That channel has no Fermi level, which must not turn into NaN."""
+    settings = {"ecut": 150.0, "occupations": occupations}
+    check(density_loss, hydrogen(), **settings)
+    check(lambda r: r.eigenvalues[0, 0, 0], hydrogen(), **settings)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "fermi-dirac", "methfessel-paxton"])
+def test_smearing_that_does_not_reach_across_the_gap(name: str) -> None:
+    """No state has a slope there; the Fermi level is the middle of the gap."""
+    result, functional = solved(
+        bulk("LiF", "rocksalt", a=4.03),
+        ecut=250.0,
+        kpts=(1, 1, 1),
+        occupations={"name": name, "width": 0.02},
+    )
+    level = gradients(result.fermi_level, functional)
+    edges = result.multiplet_eigenvalues[0, 0]
+    middle = 0.5 * (gradients(edges[4], functional) + gradients(edges[5], functional))
+    gap = gradients(result.band_gap, functional)
+    torch.testing.assert_close(level, middle, rtol=1e-5, atol=1e-8)
+    difference = gradients(edges[5], functional) - gradients(edges[4], functional)
+    torch.testing.assert_close(gap, difference, rtol=1e-5, atol=1e-8)
+
+
+def test_a_fixed_moment() -> None:
+    atoms = Atoms("NO", [[0, 0, 0], [0, 0, 1.2]], cell=[3.0, 3.2, 4.2], pbc=True)
+    atoms.set_initial_magnetic_moments([0.5, 0.5])
+    settings: dict[str, Any] = {
+        "ecut": 130.0,
+        "occupations": {"name": "gaussian", "width": 0.3, "fixmagmom": True},
+    }
+    check(lambda r: (r.density[0] - r.density[1]).square().sum(), atoms, **settings)
+    check(lambda r: r.fermi_level[1], atoms, **settings)
+
+
+def antiferromagnet() -> tuple[Atoms, dict[str, Any]]:
+    atoms = bulk("Cr", "bcc", a=3.4, cubic=True)
+    atoms.set_initial_magnetic_moments([4.0, -4.0])
+    settings = {
+        "ecut": 350.0,
+        "kpts": [[0.25, 0.25, 0.25]],
+        "pseudopotentials": {"Cr": "GTH-PBE-q14"},
+        "occupations": {"name": "fermi-dirac", "width": 0.2},
+    }
+    return atoms, settings
+
+
+def staggered(result: SCFResult) -> Tensor:
+    return (result.density[0] - result.density[1]).square().sum()
+
+
+@pytest.mark.slow
+def test_an_antiferromagnet() -> None:
+    atoms, settings = antiferromagnet()
+    result, functional = solved(atoms, **settings)
+    assert float(staggered(result).detach()) > 0.1
+    assert float(gradients(result.magnetic_moment, functional).abs().max()) < 1e-6
+    check(staggered, atoms, **settings)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "settings"),
+    [
+        (bulk("Si"), {"ecut": 110.0, "kpts": (2, 2, 2), "fft_size": (16, 16, 16)}),
+        (bulk("Al"), {"ecut": 120.0, "kpts": (3, 3, 3)}),
+        (bulk("AlP", "zincblende", a=5.46), {"kpts": (2, 2, 2)}),
+    ],
+    ids=["inversion, insulator", "inversion, metal", "no inversion"],
+)
+def test_reduced_kpoints_give_the_same_gradients(atoms: Atoms, settings: dict[str, Any]) -> None:
+    """Also of losses that have not the crystal's symmetry."""
+    found = []
+    for symmetry in (True, False):
+        result, functional = solved(atoms, symmetry=symmetry, gradient_tolerance=1e-7, **settings)
+        weights = torch.rand(result.density.shape, generator=torch.Generator().manual_seed(0))
+        symmetric = result.basis.symmetrize(result.basis.to_sphere(weights.double()))
+        losses = (
+            density_loss(result),
+            (result.density * result.basis.to_grid(symmetric).detach()).sum(),
+            result.fermi_level,
+            result.energies["nonlocal"],
+            result.stress.trace(),
+        )
+        found.append(torch.stack([gradients(loss, functional) for loss in losses]))
+    torch.testing.assert_close(found[0], found[1], rtol=5e-6, atol=1e-8)
+
+
+def test_a_symmetric_crystal_answers_to_any_weights_as_to_their_symmetric_part() -> None:
+    result, functional = solved(bulk("Si"), kpts=(2, 2, 2))
+    weights = torch.rand(result.density.shape, generator=torch.Generator().manual_seed(0)).double()
+    basis = result.basis
+    even = basis.to_grid(basis.symmetrize(basis.to_sphere(weights)))
+    torch.testing.assert_close(
+        gradients((result.density * weights).sum(), functional),
+        gradients((result.density * even).sum(), functional),
+        rtol=1e-5,
+        atol=1e-8,
+    )
+
+
+@pytest.mark.slow
+def test_a_metal_slab() -> None:
+    slab = fcc111("Al", (1, 1, 3), vacuum=4.0)
+    slab.pbc = True
+    check(density_loss, slab, ecut=120.0, kpts=(3, 3, 1))
+
+
+def test_a_core_density(reference_path: Callable[[str], Path]) -> None:
+    files = {"Si": reference_path("pseudos/Si.psp8")}
+    check(density_loss, bulk("Si"), pseudopotentials=files, kpts=(1, 1, 1))
+
+
+@pytest.mark.parametrize("nbands", [5, 6, 12])
+def test_the_number_of_bands_does_not_matter(nbands: int) -> None:
+    """With five, the highest one holds some 1e-8 electrons; the response adds what it needs."""
+    settings: dict[str, Any] = {
+        "kpts": (2, 2, 2),
+        "ecut": 120.0,
+        "occupations": {"name": "fermi-dirac", "width": 0.5},
+    }
+    result, functional = solved(bulk("Al"), nbands=nbands, **settings)
+    highest = float(result.occupation.numbers[..., -1].max())
+    assert (1e-9 < highest < 1e-6) == (nbands == 5)
+    assert result.eigenvalues.shape[2] == result.occupations.shape[2] == nbands
+    reference, other = solved(bulk("Al"), nbands=9, **settings)
+    for quantity in (density_loss, lambda r: r.fermi_level, lambda r: r.energies["entropy"]):
+        torch.testing.assert_close(
+            gradients(quantity(result), functional),
+            gradients(quantity(reference), other),
+            rtol=1e-5,
+            atol=1e-9,
+        )
+
+
+def test_one_backward_pass_of_a_sum_is_the_sum_of_many() -> None:
+    result, functional = solved(bulk("Al"), kpts=(2, 2, 2))
+    parts = [
+        result.free_energy,
+        result.energies["hartree"],
+        density_loss(result),
+        result.fermi_level,
+        result.stress.square().sum(),
+        result.multiplet_eigenvalues[0, :, 0].sum(),
+    ]
+    separate = torch.stack([gradients(part, functional) for part in parts]).sum(0)
+    together = gradients(torch.stack(parts).sum(), functional)
+    torch.testing.assert_close(together, separate, rtol=1e-6, atol=1e-8)
+    again = gradients(torch.stack(parts).sum(), functional)
+    assert torch.equal(together, again)
