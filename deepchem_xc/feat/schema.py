@@ -114,7 +114,7 @@ class CrystalSpec(_Spec):
         "gth-pbe", description="a family, a name, a file, or one of these for each element"
     )
     spinpol: bool | None = Field(None, description="true or false")
-    convergence: dict[str, float] | None = Field(
+    convergence: dict[str, int | float] | None = Field(
         None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
     )
     nbands: int | None = Field(None, gt=0, description="number of bands")

@@ -1,0 +1,335 @@
+"""Training as DeepChem does it: fit, predict, evaluate, checkpoints; and what goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import deepchem as dc
+import numpy as np
+import pytest
+import torch
+from deepchem.models.optimizers import Adam, ExponentialDecay, PolynomialDecay
+
+from deepchem_xc.data import DFTEntry, DFTYamlLoader
+from deepchem_xc.models import EntryError, XCModel
+from deepchem_xc.xc import PBE, get_xc
+from tests.models.systems import SCALES, Enhanced, aluminium, dataset, silicon
+
+LOOSE = {"energy": 1e-8, "density": 1e-7}
+
+
+def quick(**more: Any) -> dict[str, Any]:
+    """Silicon at settings that take a tenth of a second."""
+    return silicon(ecut=80.0, convergence=LOOSE, **more)
+
+
+def entries() -> list[DFTEntry]:
+    return [
+        DFTEntry.create("energy", -215.0, [quick()]),
+        DFTEntry.create("stress", np.zeros((3, 3)), [quick()]),
+        DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1])], weight=0.5),
+    ]
+
+
+def make(folder: Path | None = None, seed: int = 0, **options: Any) -> XCModel:
+    torch.manual_seed(seed)
+    options = {"learning_rate": 1e-3, "batch_size": 2, "scf_interval": 3, **options}
+    directory = None if folder is None else str(folder)
+    return XCModel(functional=Enhanced(), model_dir=directory, **options)
+
+
+def weights(model: XCModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.functional.parameters()])
+
+
+def test_batches_of_all_sizes_train_and_reduce_the_loss() -> None:
+    for size in (1, 2, 10):
+        model = make(batch_size=size)
+        model.fit(dataset(*entries()), nb_epoch=4, checkpoint_interval=0)
+        assert [record.epoch for record in model.history] == [0, 1, 2, 3]
+        assert model.history[-1].loss < model.history[0].loss
+        assert model.history[0].counts == {"energy": 1, "stress": 1, "band_gap": 1}
+        assert model.get_global_step() == 4 * -(-3 // size)
+
+
+def test_a_data_set_on_disk_trains_as_one_in_memory(tmp_path: Path) -> None:
+    import yaml
+
+    specs = [{"e_type": "energy", "true_val": -215.0, "systems": [quick()]}] * 2
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(specs))
+    on_disk = DFTYamlLoader().create_dataset(tmp_path / "data.yaml")
+    models = make(), make()
+    models[0].fit(on_disk, nb_epoch=2, checkpoint_interval=0)
+    models[1].fit(dataset(*on_disk.X), nb_epoch=2, checkpoint_interval=0)
+    assert torch.equal(weights(models[0]), weights(models[1]))
+
+
+def test_metrics_compare_values_and_deviations_of_arrays() -> None:
+    model = make()
+    data = dataset(*entries())
+    predictions = model.predict(data)
+    values = model.predict_values(data)
+    assert predictions.dtype == np.float64
+    assert predictions[0] == values[0][0]
+    assert predictions[1] == pytest.approx(np.sqrt(np.mean(values[1] ** 2)))
+    assert values[1].shape == (3, 3)
+    mae = dc.metrics.Metric(dc.metrics.mean_absolute_error)
+    scores = model.evaluate(data, [mae])
+    assert scores["mean_absolute_error"] == pytest.approx(np.abs(predictions - data.y).mean())
+
+
+def test_predicting_changes_nothing_and_needs_no_labels() -> None:
+    unlabelled = [DFTEntry.create("energy", None, [quick()])]
+    one, other = make(), make()
+    for epoch in range(2):
+        one.fit(dataset(*entries()), nb_epoch=1, checkpoint_interval=0)
+        other.fit(dataset(*entries()), nb_epoch=1, checkpoint_interval=0)
+        assert len(one.predict(dataset(*unlabelled))) == 1, epoch
+    assert torch.equal(weights(one), weights(other))
+
+
+def test_kept_densities_predict_what_self_consistency_confirms() -> None:
+    """The difference is of second order: half the step, a quarter of it."""
+    entry = DFTEntry.create("energy", -215.0, [silicon(ecut=100.0)])
+    errors = []
+    for rate in (4e-3, 2e-3):
+        model = make(learning_rate=rate, scf_interval=2)
+        model.fit(dataset(entry), nb_epoch=3, checkpoint_interval=0)
+        first, second, third = model.history
+        assert (first.calculations, second.calculations, third.calculations) == (1, 0, 1)
+        assert second.frozen_error is None and third.frozen_error is not None
+        errors.append(third.frozen_error)
+    assert errors[0] < 1e-2  # eV per atom
+    assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.3)
+
+
+def test_kept_densities_give_the_gradient_of_the_self_consistent_energy() -> None:
+    """Spin, core corrections and symmetry-reduced points included."""
+    systems = (quick(), quick(spinpol=True), aluminium(ecut=100.0))
+    for system in systems:
+        entry = DFTEntry.create("energy", -215.0, [system])
+        gradients = []
+        for interval in (1, 5):
+            functional = PBE(trainable=True)
+            model = XCModel(functional=functional, scf_interval=interval)
+            if interval == 5:
+                model.model.training_value(entry, 0)
+                value = model.model.training_value(entry, 1)
+                assert model.states.report.calculations == 1
+            else:
+                result = model.states.result(entry.cells[0], 0)
+                value = result.free_energy * 27.211386024367243
+            value.backward()
+            gradients.append([float(p.grad) for p in functional.parameters()])
+        assert gradients[0] == pytest.approx(gradients[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("rate", [2e-3, ExponentialDecay(2e-3, 0.5, 2), "polynomial"])
+def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, rate: Any
+) -> None:
+    if rate == "polynomial":
+        rate = PolynomialDecay(2e-3, 1e-4, 10)
+    data = dataset(*entries())
+    straight = make(learning_rate=rate, batch_size=2)
+    straight.fit(data, nb_epoch=5, checkpoint_interval=0)
+
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(model: XCModel, step: int) -> None:
+        if step == 5:  # in the middle of the third epoch
+            raise Interrupt
+
+    broken = make(tmp_path, learning_rate=rate)
+    with pytest.raises(Interrupt):
+        broken.fit(data, nb_epoch=5, checkpoint_interval=1, callbacks=interrupt)
+    resumed = make(tmp_path, seed=1, learning_rate=rate)  # other weights at first
+    resumed.restore()
+    assert (resumed.epoch, resumed.get_global_step()) == (2, 5)
+    resumed.fit(data, nb_epoch=3, checkpoint_interval=0, restore=True)
+    assert [record.epoch for record in resumed.history] == [0, 1, 2, 3, 4]
+    assert resumed.history[2].counts == {"energy": 1, "stress": 1, "band_gap": 1}
+    assert weights(resumed).numpy() == pytest.approx(weights(straight).numpy(), abs=1e-7)
+    assert [r.loss for r in resumed.history] == pytest.approx(
+        [r.loss for r in straight.history], rel=1e-4
+    )
+
+
+def test_old_checkpoints_go_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    model = make(tmp_path)
+    model.fit(dataset(entries()[0]), nb_epoch=4, checkpoint_interval=1, max_checkpoints_to_keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint1.pt", "checkpoint2.pt"]
+    assert len(model.get_checkpoints()) == 2
+    model.restore(str(tmp_path / "checkpoint2.pt"))
+    assert model.epoch == 4  # written at the end once more
+    path = tmp_path / "checkpoint1.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    before = weights(model)
+    with pytest.raises(ValueError, match="not a complete checkpoint"):
+        model.restore()
+    with pytest.raises(ValueError, match="there is no checkpoint"):
+        make(tmp_path / "empty").restore()
+    assert torch.equal(weights(model), before)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    make(tmp_path).save_checkpoint()
+    other = XCModel(functional=Enhanced(width=5), model_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"network.0.bias has shape \(4,\) there and \(5,\) here"):
+        other.restore()
+    with pytest.raises(ValueError, match=r"functional.terms.0.kappa is missing in it"):
+        XCModel(functional=PBE(trainable=True), model_dir=str(tmp_path)).restore()
+    scheduled = make(tmp_path, learning_rate=ExponentialDecay(1e-3, 0.9, 1))
+    with pytest.raises(ValueError, match="without a learning-rate schedule"):
+        scheduled.restore()
+
+
+def test_callbacks_losses_variables_and_optimisers_work_as_in_deepchem() -> None:
+    steps: list[int] = []
+    losses: list[float] = []
+    model = make(batch_size=1, optimizer=Adam(learning_rate=1e-3), log_frequency=1)
+    only = [model.functional.network[2].bias]
+    first = model.functional.network[0].weight.detach().clone()
+    mean = model.fit(
+        dataset(*entries()[:2]),
+        nb_epoch=2,
+        checkpoint_interval=0,
+        variables=only,
+        callbacks=[lambda m, step: steps.append(step)],
+        all_losses=losses,
+    )
+    assert steps == [1, 2, 3, 4] and len(losses) == 4
+    assert mean == losses[-1]
+    assert torch.equal(model.functional.network[0].weight, first)
+    assert model.fit_on_batch(np.array(entries()[:1]), np.zeros(1), np.ones(1)) > 0
+
+
+def test_losses_weights_and_scales() -> None:
+    entry = entries()[0]
+    doubled = make(type_weights={"energy": 2.0}), make(scales={"energy": 0.05 / 2**0.5})
+    plain = make()
+    data = dataset(entry)
+    loss = plain.fit(data, nb_epoch=1, checkpoint_interval=0)
+    for model in doubled:
+        assert model.fit(data, nb_epoch=1, checkpoint_interval=0) == pytest.approx(2 * loss)
+    deviation = loss**0.5
+    absolute = make(loss=dc.models.losses.L1Loss())
+    assert absolute.fit(data, nb_epoch=1, checkpoint_interval=0) == pytest.approx(deviation)
+
+    def own(values: list[Any], labels: list[Any], weight: torch.Tensor) -> torch.Tensor:
+        return sum(((v - t) ** 4).sum() for v, t in zip(values, labels, strict=True))
+
+    assert make(loss=own).fit(data, nb_epoch=1, checkpoint_interval=0) == pytest.approx(loss**2)
+    with pytest.raises(ValueError, match="unknown entry types .'eoss'.. Valid: energy, eos"):
+        make(type_weights={"eoss": 2.0})
+    with pytest.raises(ValueError, match="scales must be positive"):
+        make(scales={"eos": 0.0})
+
+
+def failing(**more: Any) -> DFTEntry:
+    hopeless = {**quick(), "convergence": {"maxiter": 1}}
+    return DFTEntry.create("energy", -1.0, [hopeless], name="hopeless", **more)
+
+
+def test_a_calculation_that_fails_raises_or_is_skipped_and_counted() -> None:
+    good = entries()[0]
+    with pytest.raises(EntryError, match="hopeless.*did not converge"):
+        make().fit(dataset(good, failing()), nb_epoch=1, checkpoint_interval=0)
+    model, alone = make(on_failure="skip"), make()
+    model.fit(dataset(good, failing()), nb_epoch=2, checkpoint_interval=0)
+    alone.fit(dataset(good), nb_epoch=2, checkpoint_interval=0)
+    assert torch.equal(weights(model), weights(alone))
+    assert [set(record.skipped) for record in model.history] == [{"hopeless"}] * 2
+    assert "did not converge" in model.history[0].skipped["hopeless"]
+    assert "1 skipped: hopeless" in model.history[0].line()
+    with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
+        make(on_failure="skip").fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
+
+
+def test_curves_without_a_minimum_are_failures_of_their_entry() -> None:
+    small = [0.6, 0.65, 0.7, 0.75, 0.8]
+    entry = DFTEntry.create("lattice_constant", 4.0, [aluminium(ecut=100.0)], scales=small)
+    with pytest.raises(EntryError, match="NoMinimumError: .* does not enclose a minimum"):
+        make().fit(dataset(entry), nb_epoch=1, checkpoint_interval=0)
+
+
+def test_bad_input_is_refused_before_anything_is_computed() -> None:
+    model = make()
+    fit = {"nb_epoch": 1, "checkpoint_interval": 0}
+    with pytest.raises(ValueError, match="true_val: missing; it is needed for training"):
+        model.fit(dataset(DFTEntry.create("energy", None, [quick()])), **fit)
+    with pytest.raises(ValueError, match="X must hold DFTEntry objects"):
+        model.fit(dc.data.NumpyDataset(np.zeros((2, 1)), np.zeros(2)), **fit)
+    entry = entries()[0]
+    for weight in (np.nan, -1.0):
+        wrong = dc.data.NumpyDataset(np.array([entry]), np.zeros(1), np.array([weight]))
+        with pytest.raises(ValueError, match="the weight of DFTEntry.energy, Si2. must be"):
+            model.fit(wrong, **fit)
+    molecule = DFTEntry.create("ae", 0.1, [{"moldesc": "H 0 0 0", "basis": "6-31G"}])
+    with pytest.raises(NotImplementedError, match="solver for molecules"):
+        model.fit(dataset(molecule), **fit)
+    with torch.no_grad():
+        model.functional.network[2].bias.fill_(np.nan)
+    with pytest.raises(ValueError, match=r"'network.2.bias' holds NaN"):
+        model.fit(dataset(entry), **fit)
+    with pytest.raises(ValueError, match=r"'network.2.bias' holds NaN"):
+        model.predict_values(dataset(entry))
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for options, message in (
+        ({"on_failure": "ignore"}, "'raise' or 'skip'"),
+        ({"scf_interval": 0}, "scf_interval must be at least 1"),
+        ({"scf_interval": 2, "entropy_response": True}, "needs scf_interval=1"),
+        ({"loss": "l2"}, "loss must be a deepchem.models.losses.Loss"),
+        ({"xcstr": "lda_x"}, "either functional=..., or xcstr="),
+        ({"nnmodel": torch.nn.Linear(2, 1)}, "nnmodel belongs to xcstr"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(**options)
+    with pytest.raises(ValueError, match="no trainable parameters"):
+        XCModel(functional=get_xc("PBE"))
+    with pytest.raises(ValueError, match="modeltype must be 1 or 2"):
+        XCModel("lda_x", modeltype=3)
+
+
+@pytest.mark.parametrize("xcstr", ["lda_x", "gga_x_pbe+gga_c_pbe"])
+def test_deepchems_constructor_trains_its_network(xcstr: str) -> None:
+    torch.manual_seed(0)
+    model = XCModel(xcstr, batch_size=1, learning_rate=1e-3, aweight0=0.01)
+    network = model.functional.nnxc
+    before = [p.detach().clone() for p in network.parameters()]
+    assert all(p.dtype == torch.float64 for p in model.functional.parameters())
+    model.fit(dataset(entries()[0]), nb_epoch=2, checkpoint_interval=0)
+    assert all(not torch.equal(p, q) for p, q in zip(network.parameters(), before, strict=True))
+    assert model.history[1].loss < model.history[0].loss
+
+
+def test_densities_can_be_kept_in_files(tmp_path: Path) -> None:
+    models = make(), make(cache_dir=tmp_path / "cache")
+    for model in models:
+        model.fit(dataset(*entries()), nb_epoch=4, checkpoint_interval=0)
+    assert weights(models[1]).numpy() == pytest.approx(weights(models[0]).numpy(), abs=1e-9)
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
+    again = make(cache_dir=tmp_path / "cache")
+    again.fit(dataset(*entries()), nb_epoch=1, checkpoint_interval=0)
+    steps = [again.states.predicted(e.cells[0]).nsteps for e in entries()[:1]]
+    assert max(steps) <= 8  # from files, not from atoms
+    for file in (tmp_path / "cache").glob("*.npz"):
+        file.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="belongs to the cache of a training run: delete it"):
+        make(cache_dir=tmp_path / "cache").fit(dataset(entries()[0]), nb_epoch=1)
+
+
+def test_one_curve_serves_several_entries() -> None:
+    system = aluminium(ecut=100.0, convergence=LOOSE)
+    both = [
+        DFTEntry.create(e_type, label, [system], scales=SCALES)
+        for e_type, label in (("lattice_constant", 4.05), ("bulk_modulus", 77.0))
+    ]
+    model = make()
+    model.states.energies(both[0].cells, 0)
+    model.states.energies(both[1].cells, 0)
+    assert model.states.report.calculations == len(SCALES)
