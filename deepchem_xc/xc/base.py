@@ -143,7 +143,7 @@ class XCFunctional(BaseXC, torch.nn.Module):
         >>> from deepchem_xc.xc import PBE, get_xc
         >>> path = tempfile.mkdtemp() + "/pbe.xc.safetensors"
         >>> PBE(kappa=0.9, trainable=True).save(path)
-        >>> float(get_xc(path).terms[0].kappa)
+        >>> get_xc(path).terms[0].kappa.item()
         0.9
         """
         from .saving import save_functional  # knows all functionals

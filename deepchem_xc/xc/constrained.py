@@ -53,47 +53,8 @@ _BOUND_CORRELATION = 2.0
 _DECAY = 100.0
 
 
-class ConstrainedGGA(XCFunctional):
-    """Neural GGA with exact conditions, each of which can be switched off.
-
-    Equations and conditions stand at the head of :mod:`deepchem_xc.xc.constrained`.
-
-    Parameters
-    ----------
-    width, depth : int
-        Size and number of the hidden layers of both networks.
-    start : str
-        "lda": the last layers are zero, so that the functional is the LDA (Slater exchange and
-        PW92 correlation), to 1e-12 below s = 13, before it is trained. "random": torch's initial
-        weights.
-    seed : int, optional
-        Of the initial weights.
-    uniform_limit, spin_scaling, uniform_scaling, lieb_oxford, correlation_bounds, high_gradient
-        Conditions, all on by default.
-    name : str, optional
-        Default: the name of the class.
-
-    Attributes
-    ----------
-    exchange_network, correlation_network : torch.nn.Sequential
-        In float64. With all conditions exchange sees x_2 and correlation x_0, x_1, x_2; meta-GGAs
-        see x_3 as well.
-
-    Raises
-    ------
-    ValueError
-        For sizes below 1 and an unknown ``start``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from deepchem_xc.xc import ConstrainedGGA, ValGrad, get_xc
-    >>> n, gradient = torch.ones(5).double(), torch.ones(3, 5).double()
-    >>> density = ValGrad(value=n, grad=gradient)
-    >>> lda = get_xc("LDA").get_edensityxc(density)
-    >>> torch.allclose(ConstrainedGGA().get_edensityxc(density), lda)
-    True
-    """
+class _NeuralGGA(XCFunctional):
+    """The form above with every condition on or off; see :class:`ConstrainedGGA`."""
 
     family = 2
 
@@ -204,6 +165,49 @@ class ConstrainedGGA(XCFunctional):
         return factor * fourth_root_decay(s2, _DECAY) if self.high_gradient else factor
 
 
+class ConstrainedGGA(_NeuralGGA):
+    """Neural GGA with exact conditions, each of which can be switched off.
+
+    Equations and conditions stand at the head of :mod:`deepchem_xc.xc.constrained`.
+
+    Parameters
+    ----------
+    width, depth : int
+        Size and number of the hidden layers of both networks.
+    start : str
+        "lda": the last layers are zero, so that the functional is the LDA (Slater exchange and
+        PW92 correlation), to 1e-12 below s = 13, before it is trained. "random": torch's initial
+        weights.
+    seed : int, optional
+        Of the initial weights.
+    uniform_limit, spin_scaling, uniform_scaling, lieb_oxford, correlation_bounds, high_gradient
+        Conditions, all on by default.
+    name : str, optional
+        Default: the name of the class.
+
+    Attributes
+    ----------
+    exchange_network, correlation_network : torch.nn.Sequential
+        In float64. With all conditions exchange sees x_2 and correlation x_0, x_1, x_2; meta-GGAs
+        see x_3 as well.
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1 and an unknown ``start``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import ConstrainedGGA, ValGrad, get_xc
+    >>> n, gradient = torch.ones(5).double(), torch.ones(3, 5).double()
+    >>> density = ValGrad(value=n, grad=gradient)
+    >>> lda = get_xc("LDA").get_edensityxc(density)
+    >>> torch.allclose(ConstrainedGGA().get_edensityxc(density), lda)
+    True
+    """
+
+
 class ConstrainedMetaGGA(ConstrainedGGA):
     """Neural meta-GGA with exact conditions: :class:`ConstrainedGGA` with the input x_3.
 
@@ -219,7 +223,7 @@ class ConstrainedMetaGGA(ConstrainedGGA):
     family = 4
 
 
-class UnconstrainedGGA(ConstrainedGGA):
+class UnconstrainedGGA(_NeuralGGA):
     """The twin of :class:`ConstrainedGGA` without conditions: F = 1 + net(x_0, x_1, x_2).
 
     Parameters

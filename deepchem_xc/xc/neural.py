@@ -157,8 +157,12 @@ class HybridXC(XCFunctional):
         # registry.py knows this class, as it reads files of functionals
         from .registry import get_xc
 
-        known: Any = get_xc(xcstr)
-        self.xc: XCFunctional = known
+        known = get_xc(xcstr)
+        if not isinstance(known, XCFunctional):
+            raise TypeError(
+                f"HybridXC adds a network to an XCFunctional, not to a {type(known).__name__}"
+            )
+        self.xc = known
         if isinstance(nnmodel, XCFunctional):
             self.nnxc = nnmodel
         else:

@@ -127,3 +127,27 @@ def derivatives() -> Callable[[XCFunctional, np.ndarray], np.ndarray]:
 @pytest.fixture
 def densinfo() -> Callable[..., ValGrad | SpinParam]:
     return _densinfo
+
+
+def _random(cls: type[XCFunctional], seed: int = 0, factor: float = 1.0, **options) -> XCFunctional:
+    """A neural functional with random weights times a factor, also in the last layers."""
+    functional = cls(start="random", seed=seed, **options)
+    with torch.no_grad():
+        for parameter in functional.parameters():
+            parameter.mul_(factor)
+    return functional
+
+
+@pytest.fixture
+def random() -> Callable[..., XCFunctional]:
+    return _random
+
+
+@pytest.fixture
+def tensor() -> Callable[..., Tensor]:
+    """Random densities as a tensor, with a kinetic energy density."""
+
+    def make(*args, alpha=(0.1, 10.0), **kwargs):
+        return torch.tensor(_sample(*args, alpha=alpha, **kwargs))
+
+    return make

@@ -14,14 +14,6 @@ CORRELATION = ("lda_c_pw", "lda_c_vwn", "gga_c_pbe", "gga_c_pbe_sol", "mgga_c_r2
 ALL = (*EXCHANGE, *CORRELATION, "lda_c_pw_mod", "gga_c_lyp", "lda_xc_teter93")
 
 
-@pytest.fixture
-def tensor(sample):
-    def make(*args, alpha=(1e-2, 10.0), **kwargs):
-        return torch.tensor(sample(*args, alpha=alpha, **kwargs))
-
-    return make
-
-
 def energy(name, rho, densinfo):
     return get_xc(name).get_edensityxc(densinfo(rho))
 

@@ -1,0 +1,205 @@
+"""Files of functionals: what is refused, when writing and when reading."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deepchem_xc.xc import (
+    PBE,
+    ConstrainedGGA,
+    FunctionalFileError,
+    XCFunctional,
+    get_xc,
+    load_functional,
+    saving,
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "mine.xc.safetensors"
+
+
+def header_of(path):
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    return json.loads(header["__metadata__"]["deepchem_xc"])
+
+
+def rewrite(path, functional, change, **tensors):
+    """A file whose header is changed on purpose, its checksum being right."""
+    functional.save(path)
+    header = header_of(path)
+    change(header)
+    content = {**functional.state_dict(), **tensors}
+    content = {name: tensor.contiguous() for name, tensor in content.items()}
+    header["sha256"] = saving._digest(header, content)
+    save_file(content, path, metadata={"deepchem_xc": json.dumps(header)})
+
+
+# what is refused when writing --------------------------------------------------------------------
+
+
+def test_a_class_of_the_same_name_is_not_taken_for_it(path):
+    class PBE(XCFunctional):
+        name, family = "PBE", 1
+
+    with pytest.raises(ValueError, match="PBE is not a functional of deepchem_xc"):
+        PBE().save(path)
+
+
+def test_options_that_cannot_be_written(path):
+    class NoAttribute(XCFunctional):
+        family = 1
+
+        def __init__(self, strength):
+            super().__init__()
+
+    class Odd(XCFunctional):
+        family = 1
+
+        def __init__(self, strength):
+            super().__init__()
+            self.strength = strength
+
+    with pytest.raises(ValueError, match="needs 'strength', which is no attribute"):
+        NoAttribute(1.0).save(path, classes=[NoAttribute])
+    for strength, message in ((object(), "is a object"), (float("nan"), "is nan")):
+        with pytest.raises(ValueError, match=rf"Odd\.options.*{message}"):
+            Odd(strength).save(path, classes=[Odd])
+
+
+def test_one_parameter_in_two_places(path):
+    functional = ConstrainedGGA()
+    with pytest.raises(ValueError, match="one parameter in two places.*2 \\* f"):
+        (functional + functional).save(path)
+
+
+def test_nan_is_not_written(path):
+    functional = ConstrainedGGA()
+    with torch.no_grad():
+        functional.exchange_network[0].weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"exchange_network\.0\.weight.* contain NaN"):
+        functional.save(path)
+    assert not path.exists()
+
+
+# what is refused when reading --------------------------------------------------------------------
+
+
+def test_no_file(path):
+    for read in (load_functional, lambda p: get_xc(str(p))):
+        with pytest.raises(FileNotFoundError, match="no file .*mine.xc.safetensors"):
+            read(path)
+
+
+@pytest.mark.parametrize("position", [0.0, 0.1, 0.3, 0.9, 1.0])
+def test_every_damaged_byte_is_noticed(position, path):
+    ConstrainedGGA(start="random").save(path)
+    content = bytearray(path.read_bytes())
+    content[int(position * (len(content) - 1))] ^= 0x05
+    path.write_bytes(content)
+    with pytest.raises(FunctionalFileError, match="damaged|lacks|no entry"):
+        load_functional(path)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
+def test_a_file_cut_short(kept, path):
+    ConstrainedGGA(start="random").save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(FunctionalFileError, match="damaged, or no safetensors file"):
+        load_functional(path)
+
+
+def test_foreign_files(path):
+    path.write_text("PBE")
+    with pytest.raises(FunctionalFileError, match="no safetensors file"):
+        load_functional(path)
+    torch.save(ConstrainedGGA(), path)
+    with pytest.raises(FunctionalFileError, match="no safetensors file"):
+        load_functional(path)
+    save_file({"weight": torch.ones(2)}, path)
+    with pytest.raises(FunctionalFileError, match="not of a functional of deepchem_xc"):
+        load_functional(path)
+    for text in ("{}", "[1]", '{"format": "x"}'):
+        save_file({"weight": torch.ones(2)}, path, metadata={"deepchem_xc": text})
+        with pytest.raises(FunctionalFileError, match="no format version"):
+            load_functional(path)
+    save_file({"weight": torch.ones(2)}, path, metadata={"deepchem_xc": '{"format": 1}'})
+    with pytest.raises(FunctionalFileError, match="lacks functional, sha256, name"):
+        load_functional(path)
+
+
+def test_a_newer_version(path):
+    rewrite(path, PBE(), lambda header: header.update(format=2, package="9.0"))
+    with pytest.raises(
+        FunctionalFileError, match=r"format 2 .* deepchem_xc 9\.0.* install a newer"
+    ):
+        load_functional(path)
+
+
+def test_weights_of_another_architecture(path):
+    def narrower(header):
+        header["functional"]["options"]["width"] = 8
+
+    rewrite(path, ConstrainedGGA(), narrower)
+    with pytest.raises(
+        FunctionalFileError, match=r"another architecture.* \(16,\) instead of \(8,\)"
+    ):
+        load_functional(path)
+    rewrite(path, PBE(), lambda header: None, extra=torch.ones(1))
+    with pytest.raises(FunctionalFileError, match="extra is not a part of it"):
+        load_functional(path)
+
+    def trainable_now(header):
+        header["functional"]["options"]["kappa"] = {"$number": 0.8, "trainable": True}
+
+    rewrite(path, PBE(), trainable_now)
+    with pytest.raises(FunctionalFileError, match=r"terms\.0\.kappa is missing"):
+        load_functional(path)
+
+
+def test_nan_in_a_file(path):
+    functional = ConstrainedGGA()
+    name = "exchange_network.0.bias"
+    bad = torch.full_like(functional.state_dict()[name], torch.nan)
+    rewrite(path, functional, lambda header: None, **{name: bad})
+    with pytest.raises(FunctionalFileError, match=rf"{name}.* contain NaN"):
+        load_functional(path)
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        ({"class": "system", "options": {}}, "unknown functional class 'system'"),
+        ({"class": "os.system", "options": {"command": "x"}}, "unknown functional class"),
+        ({"class": "XCFunctional"}, "unknown functional class"),
+        ({"class": "Linear", "options": {"in_features": 1}}, "unknown functional class"),
+        ({"class": "PBE", "options": {"kapa": 1.0}}, "PBE cannot be built"),
+        ({"class": "PBE", "options": [1]}, "a definition is"),
+        ({"class": 3}, "a definition is"),
+        ("PBE", "a definition is"),
+        (None, "a definition is"),
+        ({"class": "SumXC", "options": {"terms": []}}, "at least one term"),
+        ({"class": "SumXC", "options": {"terms": [1.0]}}, "SumXC cannot be built"),
+        ({"class": "SumXC", "options": {}}, "SumXC cannot be built"),
+        ({"class": "ConstrainedGGA", "options": {"width": "wide"}}, "cannot be built"),
+        (
+            {"class": "NNLDA", "options": {"nnmodel": {"$network": {"class": "LSTM"}}}},
+            "layer 'LSTM'",
+        ),
+        ({"class": "NNLDA", "options": {"nnmodel": {"$network": 1}}}, "a definition is"),
+        ({"class": "LibXC", "options": {"identifier": "nothing"}}, "no functional 'nothing'"),
+    ],
+)
+def test_definitions_that_are_refused(definition, message, path):
+    rewrite(path, PBE(), lambda header: header.update(functional=definition))
+    with pytest.raises(FunctionalFileError, match=message):
+        load_functional(path)
