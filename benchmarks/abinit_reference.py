@@ -30,7 +30,7 @@ from pyscf.gto.basis import parse_cp2k_pp
 from pyscf.pbc.gto import pseudo as pyscf_pseudo
 
 # ABINIT's `ixc`: minus two libxc identifiers, three digits each.
-XC = {"PBE": -101130, "Teter93": -20}
+XC = {"PBE": -101130, "Teter93": -20, "r2SCAN": -497498}
 OCCOPT = {"fixed": 1, "fermi-dirac": 3, "methfessel-paxton": 6, "gaussian": 7}
 GTH_FILES = {"PBE": "gth-pbe.dat", "PADE": "gth-pade.dat"}
 
@@ -95,6 +95,40 @@ _TRICLINIC = [[7.1, 0.3, -0.4], [0.9, 7.8, 0.5], [-0.6, 1.1, 8.3]]
 _RUTILE = 0.3053
 
 SYSTEMS: dict[str, dict[str, Any]] = {
+    "Si_disp_r2SCAN_E15_k222": system(
+        fcc(10.26),
+        [("Si", [0.01, 0.02, 0.03]), ("Si", _ZINCBLENDE)],
+        "Si.GTH-PBE-q4",
+        15.0,
+        xc="r2SCAN",
+        kmesh=[2, 2, 2],
+        symmetry=False,
+        note="meta-GGA; one atom displaced; ABINIT without symmetry",
+    ),
+    "Al_r2SCAN_E15_k444_FD0.01": system(
+        fcc(7.63),
+        [("Al", [0, 0, 0])],
+        "Al.GTH-PBE-q3",
+        15.0,
+        xc="r2SCAN",
+        kmesh=[4, 4, 4],
+        occupations=("fermi-dirac", 0.01),
+        nband=8,
+        note="meta-GGA",
+    ),
+    "Li_r2SCAN_E20_k333_spin_FD0.01": system(
+        bcc(6.5),
+        [("Li", [0, 0, 0])],
+        "Li.GTH-PBE-q3",
+        20.0,
+        xc="r2SCAN",
+        kmesh=[3, 3, 3],
+        occupations=("fermi-dirac", 0.01),
+        nband=8,
+        moments=[1.0],
+        fixed_moment=0.4,
+        note="meta-GGA with two spin channels; the moment is held fixed",
+    ),
     "Si_strained_smoothed_PBE_E10_k222": system(
         [[0.1, 5.1, 5.15], [5.2, 0.0, 5.05], [5.1, 5.0, -0.1]],
         [("Si", [0, 0, 0]), ("Si", [0.24, 0.26, 0.25])],
@@ -446,6 +480,7 @@ def write_input(spec: dict[str, Any], folder: Path, pseudo_folder: Path | None) 
         "nshiftk 1",
         "shiftk " + " ".join(map(str, spec.get("kshift", [0, 0, 0]))),
         f"ixc {XC[spec.get('xc', 'PBE')]}",
+        f"usekden {int(spec.get('xc') == 'r2SCAN')}",
         f"occopt {OCCOPT[name]}",
         "tolvrs 1.0d-15",
         "nstep 150",
@@ -511,9 +546,11 @@ def read_output(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     entry = {
         "note": spec.get("note", ""),
         "code": f"ABINIT {version.group(1)}",
-        "xc": {"PBE": "libxc PBE (101+130)", "Teter93": "LDA Teter93 (libxc 20)"}[
-            spec.get("xc", "PBE")
-        ],
+        "xc": {
+            "PBE": "libxc PBE (101+130)",
+            "Teter93": "LDA Teter93 (libxc 20)",
+            "r2SCAN": "libxc r2SCAN (497+498)",
+        }[spec.get("xc", "PBE")],
         "lattice_bohr": np.asarray(spec["lattice"], dtype=float).tolist(),
         "species": [symbol for symbol, _ in spec["atoms"]],
         "xred": [[float(x) for x in position] for _, position in spec["atoms"]],
@@ -534,6 +571,9 @@ def read_output(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         "forces_Ha_bohr": forces.tolist(),
         "stress_Ha_bohr3_xx_yy_zz_yz_xz_xy": stress.tolist(),
     }
+    if spec.get("xc") == "r2SCAN":
+        # ABINIT 9.6's stress of meta-GGAs is not the derivative of its energies.
+        del entry["stress_Ha_bohr3_xx_yy_zz_yz_xz_xy"]
     if width is not None:
         entry["tsmear_Ha"] = width
     if nspin == 2:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.hamiltonian import GridPieces
 from deepchem_xc.planewave.inversion import RealGauge, pack
 
@@ -12,7 +14,9 @@ from deepchem_xc.planewave.inversion import RealGauge, pack
 _NO_ELECTRON = 1e-14
 
 
-def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor) -> Tensor:
+def density_from_orbitals(
+    pieces: GridPieces, orbitals: Tensor, numbers: Tensor, factor: Tensor | None = None
+) -> Tensor:
     r"""Electron density of orbitals, not yet symmetrised.
 
     .. math:: \rho_\sigma(r) = \Omega^{-1} \sum_{nk} w_k f_{nk\sigma} |\psi_{nk\sigma}(r)|^2
@@ -26,6 +30,8 @@ def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor)
     numbers : Tensor
         Electrons per state times the k-point's weight, (n, nspin, nk, nband): n sets of numbers
         give n densities from one pass over the orbitals.
+    factor : Tensor, optional
+        Real factor of every plane wave, (nk, npw).
 
     Returns
     -------
@@ -54,7 +60,9 @@ def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor)
         places = filled[spin].nonzero()
         used = int(places[-1]) + 1 if len(places) else 0
         for ks, bands in pieces.split(range(nk), used):
-            values = pieces.to_grid(orbitals[spin, ks, bands], ks).flatten(0, 1)
+            rows = orbitals[spin, ks, bands]
+            rows = rows if factor is None else rows * factor[ks].unsqueeze(1)
+            values = pieces.to_grid(rows, ks).flatten(0, 1)
             squares = torch.view_as_real(values).view(len(values), -1).square_()
             density[spin].addmm_(numbers[:, spin, ks, bands].reshape(count, -1), squares)
     grid = density.transpose(0, 1).view(count, nspin, *basis.orbital_fft_size, 2).sum(-1)
@@ -62,7 +70,11 @@ def density_from_orbitals(pieces: GridPieces, orbitals: Tensor, numbers: Tensor)
 
 
 def density_from_real_orbitals(
-    pieces: GridPieces, gauge: RealGauge, orbitals: Tensor, numbers: Tensor
+    pieces: GridPieces,
+    gauge: RealGauge,
+    orbitals: Tensor,
+    numbers: Tensor,
+    factor: Tensor | None = None,
 ) -> Tensor:
     """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
 
@@ -79,6 +91,8 @@ def density_from_real_orbitals(
         (nspin, nk, nband, npw), complex.
     numbers : Tensor
         Electrons per state times the k-point's weight, not negative, (n, nspin, nk, nband).
+    factor : Tensor, optional
+        Real factor of every plane wave, (nk, npw).
 
     Returns
     -------
@@ -91,6 +105,7 @@ def density_from_real_orbitals(
     density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
     for spin in range(nspin):
         real = gauge.to_real(orbitals[spin], slice(0, nk))
+        real = real if factor is None else real * factor.unsqueeze(1)
         for of_set, target in zip(numbers[:, spin], density[:, spin], strict=True):
             filled = (of_set > _NO_ELECTRON * of_set.max()).any(0).nonzero().flatten().tolist()
             if not filled:
@@ -155,3 +170,112 @@ def pair_density(
     grid = (parts[0] - parts[1]).view(*basis.orbital_fft_size, 2).sum(-1) * (0.25 / scale)
     density = basis.from_orbital_grid(grid)
     return density if left.is_complex() or gauge is None else density * gauge.density_phase.conj()
+
+
+def fields_from_orbitals(
+    pieces: GridPieces,
+    gauge: RealGauge | None,
+    orbitals: Tensor,
+    numbers: Tensor,
+    kinetic: bool = False,
+) -> Tensor:
+    r"""Density, and kinetic energy density where it is asked for; symmetrised.
+
+    .. math:: \tau(r) = \frac{1}{2 \Omega} \sum_{nk} w_k f_{nk} |\nabla \psi_{nk}(r)|^2
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs.
+    gauge : RealGauge or None
+        Halves the work in crystals with an inversion centre.
+    orbitals : Tensor
+        (nspin, nk, nband, npw), complex.
+    numbers : Tensor
+        Electrons per state times the k-point's weight, (n, nspin, nk, nband).
+    kinetic : bool, optional
+        Whether the kinetic energy density is wanted.
+
+    Returns
+    -------
+    Tensor
+        (n, nspin, nG) in bohr^-3, or (n, 2, nspin, nG) with Hartree bohr^-3 in the second place.
+
+    Examples
+    --------
+    Its integral is the kinetic energy:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
+    >>> numbers = (r.occupations * r.weights[:, None])[None]
+    >>> fields = fields_from_orbitals(r.problem.pieces, None, r.orbitals, numbers, kinetic=True)
+    >>> energy = fields[0, 1, 0, 0].real * r.basis.volume
+    >>> bool(torch.isclose(energy, r.energies["kinetic"]))
+    True
+    """
+    basis = pieces.basis
+
+    def density(factor: Tensor | None) -> Tensor:
+        if gauge is not None and bool((numbers >= 0.0).all()):
+            return density_from_real_orbitals(pieces, gauge, orbitals, numbers, factor)
+        return density_from_orbitals(pieces, orbitals, numbers, factor)
+
+    electrons = density(None)
+    if not kinetic:
+        return basis.symmetrize(electrons)
+    gradients = [density(q) for q in basis.orbital_q.unbind(-1)]
+    tau = 0.5 * torch.stack(gradients).sum(0)
+    return basis.symmetrize(torch.stack([electrons, tau], dim=1))
+
+
+def kinetic_density(
+    basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, recompute: bool = True
+) -> Tensor:
+    """Kinetic energy density in the graph of the orbitals, their numbers and the lattice.
+
+    As in `fields_from_orbitals`, at more cost.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Its lattice may be in a graph.
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    weighted : Tensor
+        Electrons per state times the k-point's weight, (nspin, nk, nband).
+    recompute : bool, optional
+        Compute its parts again when it is differentiated, so that the orbitals on the grid need
+        not be kept. It can then be differentiated once only.
+
+    Returns
+    -------
+    Tensor
+        (nspin, nG), Hartree bohr^-3, symmetrised.
+    """
+    size = basis.orbital_fft_size
+
+    def part(rows: Tensor, numbers: Tensor, q: Tensor, index: Tensor) -> Tensor:
+        gradient = (rows.unsqueeze(1) * q.T).flatten(0, 1)  # (3 nband, npw)
+        box = gradient.new_zeros((len(gradient), basis.orbital_ngrid))
+        box = box.index_copy(1, index, gradient).view(-1, *size)
+        values = torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward")
+        squares = torch.view_as_real(values).square().sum(-1).view(len(rows), 3, *size)
+        return 0.5 * torch.einsum("n,naxyz->xyz", numbers, squares)
+
+    channels = []
+    for channel, numbers in zip(orbitals, weighted, strict=True):
+        total = basis.volume.new_zeros(size)
+        for k, rows in enumerate(channel):
+            used = (numbers[k].abs() > _NO_ELECTRON).nonzero().squeeze(1)
+            if len(used) == 0:
+                continue
+            # The padding holds nothing, and its derivative shall be nothing, too.
+            q = basis.orbital_q[k] * basis.mask[k].unsqueeze(1)
+            arguments = (rows[used], numbers[k, used], q, basis.orbital_index[k])
+            if recompute:
+                total = total + checkpoint(part, *arguments, use_reentrant=False)
+            else:
+                total = total + part(*arguments)
+        channels.append(total)
+    return basis.symmetrize(basis.from_orbital_grid(torch.stack(channels))) / basis.volume

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.problem import KohnShamProblem, core_density
 from deepchem_xc.planewave.symmetry import symmetrize_forces, symmetrize_stress
 from deepchem_xc.planewave.terms.ewald import ewald_energy
@@ -13,7 +14,7 @@ from deepchem_xc.planewave.terms.hartree import hartree_energy
 from deepchem_xc.planewave.terms.kinetic import kinetic_energy
 from deepchem_xc.planewave.terms.local import core_energy, local_energy, local_potential
 from deepchem_xc.planewave.terms.nonlocal_ import nonlocal_energy
-from deepchem_xc.planewave.terms.xc import xc_energy
+from deepchem_xc.planewave.terms.xc import split_fields, xc_energy
 
 # Projectors of this many bytes stand in memory at once while energies are differentiated.
 _PROJECTOR_BYTES = 64 * 2**20
@@ -29,11 +30,12 @@ def _k_chunks(problem: KohnShamProblem) -> list[slice]:
 def _electron_terms(
     problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
 ) -> dict[str, Tensor]:
-    """Terms that the density determines."""
+    """Terms that the density, and for meta-GGAs the kinetic energy density, determines."""
     pseudos = problem.pseudopotentials
+    electrons, _ = split_fields(density)
     return {
-        "local": local_energy(basis, local_potential(basis, pseudos), density),
-        "hartree": hartree_energy(basis, density),
+        "local": local_energy(basis, local_potential(basis, pseudos), electrons),
+        "hartree": hartree_energy(basis, electrons),
         "xc": xc_energy(basis, problem.functional, density, core_density(basis, pseudos)),
     }
 
@@ -58,7 +60,8 @@ def electron_energy(problem: KohnShamProblem, electrons: Tensor) -> Tensor:
     problem : KohnShamProblem
         The crystal.
     electrons : Tensor
-        Density times volume on the sphere, (nspin, nG).
+        Density times volume on the sphere, (nspin, nG), or (2, nspin, nG) with the kinetic energy
+        density times the volume.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def energy_terms(
     numbers : Tensor
         Electrons per state, (nspin, nk, nband), without the k-points' weights.
     density : Tensor
-        (nspin, nG), bohr^-3.
+        (nspin, nG), bohr^-3, or (2, nspin, nG) with the kinetic energy density.
     entropy : Tensor
         -TS of the occupations, 0-d.
 
@@ -212,6 +215,9 @@ def forces_and_stress(
         deformed = strained()
         # The number of electrons in each plane wave stays; the volume they share changes.
         carried = density * (volume / deformed.volume)
+        if problem.needs_kinetic_density:
+            tau = kinetic_density(deformed, orbitals, weighted, recompute=not keep)
+            carried = torch.stack([carried[0], tau])
         energy = torch.stack(list(_density_terms(problem, deformed, carried).values())).sum()
         totals = derivatives(energy + kinetic_energy(deformed, orbitals, weighted))
         for ks in _k_chunks(problem):

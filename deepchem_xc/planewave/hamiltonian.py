@@ -7,6 +7,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.inversion import RealGauge, pack, unpack
+from deepchem_xc.planewave.terms.xc import split_fields
 
 # FFTs run in pieces of about this size. Larger arrays leave the processor's caches and make every
 # temporary page-fault; a GPU wants as much at once as it can get. See docs/performance.md.
@@ -182,6 +183,58 @@ class LocalPotential:
         return product
 
 
+class LocalOperator:
+    """A local potential and, for meta-GGAs, the term -1/2 div(v grad).
+
+    Parameters
+    ----------
+    pieces : GridPieces
+        How to cut the FFTs; it knows the basis.
+    potential : Tensor
+        (nspin, nG), Hartree, or (2, nspin, nG) with v, which has no unit.
+    gauge : RealGauge, optional
+        In crystals with an inversion centre: real orbitals are then taken as its.
+
+    Attributes
+    ----------
+    potential : Tensor
+        (nspin, nG), Hartree.
+    mass : Tensor or None
+        v, (nspin, nG).
+
+    Examples
+    --------
+    Where v is 1, the kinetic energy:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> both = torch.zeros(2, 1, len(basis.density_g), dtype=torch.complex128)
+    >>> both[1, 0, 0] = 1.0
+    >>> wave = torch.rand(1, 2, basis.npw, dtype=torch.complex128)
+    >>> image = LocalOperator(GridPieces(basis), both).apply(wave, 0, range(1))
+    >>> bool(torch.allclose(image, basis.kinetic[:, None] * wave))
+    True
+    """
+
+    def __init__(
+        self, pieces: GridPieces, potential: Tensor, gauge: RealGauge | None = None
+    ) -> None:
+        self.basis = pieces.basis
+        self.potential, self.mass = split_fields(potential)
+        self._times = LocalPotential(pieces, self.potential, gauge)
+        self._times_mass = None if self.mass is None else LocalPotential(pieces, self.mass, gauge)
+
+    def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
+        """As `LocalPotential.apply`."""
+        result = self._times.apply(orbitals, spin, ks)
+        if self._times_mass is not None:
+            for q in self.basis.orbital_q[ks.start : ks.stop].unbind(-1):
+                row = q.unsqueeze(1)
+                result.addcmul_(self._times_mass.apply(row * orbitals, spin, ks), row, value=0.5)
+        return result
+
+
 class Hamiltonian:
     """Kinetic energy, a local potential and nonlocal projectors.
 
@@ -190,7 +243,8 @@ class Hamiltonian:
     basis : PlaneWaveBasis
         Plane waves.
     potential : Tensor
-        Local potential as sphere coefficients, (nspin, nG), Hartree.
+        Local potential as sphere coefficients, (nspin, nG), Hartree; for meta-GGAs stacked with v
+        of the term -1/2 div(v grad), (2, nspin, nG).
     beta : Tensor
         Projectors, (nk, nproj, npw).
     coupling : Tensor
@@ -224,8 +278,7 @@ class Hamiltonian:
         self.basis = basis
         self.gauge = gauge
         self.pieces = GridPieces(basis) if pieces is None else pieces
-        self.potential = potential
-        self.local = LocalPotential(self.pieces, potential, gauge)
+        self.local = LocalOperator(self.pieces, potential, gauge)
         self.kinetic = basis.kinetic * basis.mask
         self.beta = beta
         self._beta_adjoint = beta.conj().transpose(-1, -2).resolve_conj()
@@ -234,7 +287,7 @@ class Hamiltonian:
     @property
     def nspin(self) -> int:
         """Number of spin channels."""
-        return self.potential.shape[0]
+        return self.local.potential.shape[0]
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
         """Apply H to orbitals of one spin.
@@ -296,8 +349,12 @@ class Hamiltonian:
         difference = torch.remainder(g[:, None] - g[None, :], size)
         flat = (difference[..., 0] * size[1] + difference[..., 1]) * size[2] + difference[..., 2]
         box = torch.zeros(basis.ngrid, dtype=torch.complex128, device=basis.device)
-        box[basis.density_index] = self.potential[spin]
+        box[basis.density_index] = self.local.potential[spin]
         matrix = box[flat]
+        if self.local.mass is not None:
+            box[basis.density_index] = self.local.mass[spin]
+            q = basis.orbital_q[k, chosen]
+            matrix = matrix + 0.5 * (q @ q.T) * box[flat]
         beta = self.beta[k][:, chosen]
         # Rows are bands' plane waves: H_{GG'} acts on c_{G'} from the right in `apply`'s layout.
         matrix = matrix + beta.T @ self.coupling @ beta.conj()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response import functional_tensors, once
@@ -42,6 +43,10 @@ def stationary_energy(
     with torch.enable_grad():
         if crystal.lattice.requires_grad or crystal.positions.requires_grad:
             density = electrons / problem.basis.volume
+            if problem.needs_kinetic_density:
+                weighted = numbers * problem.basis.weights[:, None]
+                tau = kinetic_density(problem.basis, orbitals, weighted)
+                density = torch.stack([density[0], tau])
             zero = value.new_zeros(())
             energy = energy_terms(problem, orbitals, numbers, density, zero)["free"]
         else:

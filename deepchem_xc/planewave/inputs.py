@@ -99,14 +99,15 @@ def make_problem(
     chosen = get_xc(functional)
     if basis.device.type != "cpu":
         chosen = chosen.to(basis.device)
-    if chosen.family > 2:
-        raise ValueError(
-            f"{chosen.name} needs the kinetic energy density, which this solver does not form yet: "
-            "choose an LDA or a GGA (family 1 or 2)."
-        )
     crystal = basis.crystal
     pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
     check_functional(pseudos, chosen.name)
+    if chosen.family >= 4 and any(pseudos[symbol].has_core_density for symbol in crystal.species):
+        raise ValueError(
+            f"{chosen.name} needs the kinetic energy density of the core electrons, which "
+            "potentials with a core correction do not hold: choose potentials without one (the GTH "
+            "families)."
+        )
 
     if occupations is None:
         occupations, energy_unit = DEFAULT_OCCUPATIONS, 1.0 / Hartree

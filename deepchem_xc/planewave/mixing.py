@@ -18,6 +18,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+from deepchem_xc.planewave.terms.xc import split_fields
 
 # Below this many states per Hartree and electron the crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
@@ -29,16 +30,17 @@ def to_total_and_moment(density: Tensor) -> Tensor:
     Parameters
     ----------
     density : Tensor
-        (nspin, ...), in any unit, which is that of the result.
+        (..., nspin, nG), in any unit, which is that of the result.
 
     Examples
     --------
     >>> to_total_and_moment(torch.tensor([[5.0], [3.0]])).tolist()
     [[8.0], [2.0]]
     """
-    if density.shape[0] == 1:
+    if density.shape[-2] == 1:
         return density
-    return torch.stack([density[0] + density[1], density[0] - density[1]])
+    up, down = density.unbind(-2)
+    return torch.stack([up + down, up - down], dim=-2)
 
 
 def from_total_and_moment(density: Tensor) -> Tensor:
@@ -47,16 +49,17 @@ def from_total_and_moment(density: Tensor) -> Tensor:
     Parameters
     ----------
     density : Tensor
-        (nspin, ...), in any unit, which is that of the result.
+        (..., nspin, nG), in any unit, which is that of the result.
 
     Examples
     --------
     >>> from_total_and_moment(torch.tensor([[8.0], [2.0]])).tolist()
     [[5.0], [3.0]]
     """
-    if density.shape[0] == 1:
+    if density.shape[-2] == 1:
         return density
-    return 0.5 * torch.stack([density[0] + density[1], density[0] - density[1]])
+    total, moment = density.unbind(-2)
+    return 0.5 * torch.stack([total + moment, total - moment], dim=-2)
 
 
 def screen(
@@ -134,7 +137,7 @@ def screen(
 
 
 class AndersonMixer:
-    """Anderson mixing of densities (nspin, nG) on the sphere.
+    """Anderson mixing of densities on the sphere, alone or with the kinetic energy density.
 
     Parameters
     ----------
@@ -181,7 +184,8 @@ class AndersonMixer:
         Parameters
         ----------
         density, output : Tensor
-            The last step's input, and what the Kohn-Sham equations made of it, (nspin, nG).
+            The last step's input, and what the Kohn-Sham equations made of it, (nspin, nG) or
+            (2, nspin, nG).
         local_states : Tensor or None
             Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
             None for none.
@@ -189,7 +193,7 @@ class AndersonMixer:
         Returns
         -------
         Tensor
-            (nspin, nG), bohr^-3.
+            Shaped as the input.
         """
         x = to_total_and_moment(density)
         f = to_total_and_moment(output) - x
@@ -200,18 +204,20 @@ class AndersonMixer:
             dx = torch.stack([x - y for y in self._inputs[:-1]])
             df = torch.stack([f - y for y in self._residuals[:-1]])
             weighted = self._metric * df
-            gram = torch.einsum("isg,jsg->ij", df.conj(), weighted).real
-            right = torch.einsum("isg,sg->i", weighted.conj(), f).real
+            rows = weighted.flatten(1)
+            gram = (df.flatten(1).conj() @ rows.T).real
+            right = (rows.conj() @ f.flatten()).real
             scale = gram.diagonal().clamp_min(1e-300).rsqrt()
             scaled = scale[:, None] * gram * scale[None, :]
             gamma = scale * (
                 torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right)
             )
-            x = x - torch.einsum("i,isg->sg", gamma.to(dx.dtype), dx)
-            f = f - torch.einsum("i,isg->sg", gamma.to(df.dtype), df)
+            x = x - torch.tensordot(gamma.to(dx.dtype), dx, dims=1)
+            f = f - torch.tensordot(gamma.to(df.dtype), df, dims=1)
         step = f.clone()
         if local_states is not None:
             states = float(local_states[0].real * self.basis.volume)
             if states > _NEGLIGIBLE_STATES * self.nelectrons:
-                step[0] = screen(self.basis, f[0], local_states)
+                density_part = split_fields(step)[0]
+                density_part[0] = screen(self.basis, density_part[0], local_states)
         return from_total_and_moment(x + self.beta * step)

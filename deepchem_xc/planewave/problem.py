@@ -21,10 +21,15 @@ from deepchem_xc.planewave.terms.ewald import ewald_energy
 from deepchem_xc.planewave.terms.hartree import hartree_potential
 from deepchem_xc.planewave.terms.local import core_energy, local_potential, superpose_atoms
 from deepchem_xc.planewave.terms.nonlocal_ import coupling_matrix, projectors
-from deepchem_xc.planewave.terms.xc import xc_potential
+from deepchem_xc.planewave.terms.xc import split_fields, xc_potential
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
+
+# Family of functionals that see the kinetic energy density.
+_META_GGA = 4
+# Density below which its gradient's square is not divided by it, bohr^-3.
+_VACUUM = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,23 +134,25 @@ class KohnShamProblem:
         Parameters
         ----------
         density : Tensor
-            (nspin, nG), bohr^-3.
+            (nspin, nG), bohr^-3; for meta-GGAs (2, nspin, nG) with the kinetic energy density.
 
         Returns
         -------
         potential : Tensor
-            (nspin, nG), Hartree.
+            Shaped as the density, Hartree; what multiplies the kinetic energy density has no unit.
         correction : Tensor
             0-d, Hartree: what, added to the sum of the occupied eigenvalues, gives the Hartree, XC,
             kinetic, local and nonlocal energy up to second order in the density's error (the
             functional of J. Harris, Phys. Rev. B 31, 1770 (1985)).
         """
         basis = self.basis
-        hartree = hartree_potential(basis, density)
+        hartree = hartree_potential(basis, split_fields(density)[0])
         energy, exchange_correlation = xc_potential(basis, self.functional, density, self.core)
-        double_counting = 0.5 * hartree + exchange_correlation
+        potential, double_counting = exchange_correlation, exchange_correlation.clone()
+        split_fields(double_counting)[0].add_(hartree, alpha=0.5)
+        split_fields(potential)[0].add_(self.local + hartree)
         correction = energy - basis.volume * (double_counting.conj() * density).real.sum()
-        return self.local + hartree + exchange_correlation, correction
+        return potential, correction
 
     def hamiltonian(self, potential: Tensor) -> Hamiltonian:
         """Hamiltonian of this problem with some local potential.
@@ -153,9 +160,14 @@ class KohnShamProblem:
         Parameters
         ----------
         potential : Tensor
-            (nspin, nG), Hartree, as `effective_potential` returns it.
+            As `effective_potential` returns it.
         """
         return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces, self.gauge)
+
+    @property
+    def needs_kinetic_density(self) -> bool:
+        """Whether the functional is a meta-GGA."""
+        return self.functional.family >= _META_GGA
 
     @property
     def initial_moment(self) -> float | None:
@@ -197,6 +209,22 @@ class KohnShamProblem:
         scale = torch.tensor(moments, dtype=torch.float64, device=basis.device)
         moment = superpose_atoms(basis, self.pseudopotentials, open_shell, scale)
         return basis.symmetrize(0.5 * torch.stack([total + moment, total - moment]))
+
+    def starting_density(self) -> Tensor:
+        """`atomic_density`; for a meta-GGA with a kinetic energy density, (2, nspin, nG).
+
+        That is the gradient expansion of Thomas, Fermi and von Weizsaecker (D. A. Kirzhnits, Sov.
+        Phys. JETP 5, 64 (1957)) of each channel, without the Laplacian.
+        """
+        density = self.atomic_density()
+        if not self.needs_kinetic_density:
+            return density
+        basis = self.basis
+        total = (self.nspin * basis.to_grid(density)).clamp_min(_VACUUM)
+        gradient = self.nspin * basis.gradient(density)
+        uniform = 0.3 * (3.0 * math.pi**2) ** (2.0 / 3.0) * total ** (5.0 / 3.0)
+        kinetic = uniform + gradient.square().sum(1) / (72.0 * total)
+        return torch.stack([density, basis.symmetrize(basis.to_sphere(kinetic / self.nspin))])
 
     def default_nbands(self) -> int:
         """Bands that hold the electrons, and some empty ones where occupations are smeared."""

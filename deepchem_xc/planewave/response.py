@@ -26,10 +26,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.gmres import gmres
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.sternheimer import PerturbedStates
+from deepchem_xc.planewave.terms.xc import split_fields
 
 # Eigenvalues closer than this are one multiplet, Hartree.
 DEGENERATE = 1e-6
@@ -196,7 +198,7 @@ class _Adjoint:
                 blocks, eigenvalues, norm = cotangents_of(total)
                 accuracy = 0.1 * self.tolerance * norm
                 _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
-                loss = loss + self._orbital_part(moved, z)
+                loss = loss + self._orbital_part(moved, z, total)
         found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
         return [next(found) if x.requires_grad else None for x in (*moved, *inputs[2:])]
 
@@ -213,8 +215,12 @@ class _Adjoint:
 
         return kernel, potential
 
-    def _orbital_part(self, geometry: Geometry, z: Tensor | None) -> Tensor:
-        """Re <z| T + V_nonlocal |psi> as a function of the geometry."""
+    def _orbital_part(self, geometry: Geometry, z: Tensor | None, potential: Tensor) -> Tensor:
+        """Re <z| T + V_nonlocal |psi> as a function of the geometry.
+
+        For meta-GGAs also the energy of the kinetic energy density, at fixed orbitals, in
+        `potential`.
+        """
         assert z is not None  # it was asked for
         psi = self.states.orbitals[:, :, : z.shape[2]]
         # 4 Re <z|A|psi> = <psi+z|A|psi+z> - <psi-z|A|psi-z>, z scaled to be as large as psi.
@@ -222,7 +228,18 @@ class _Adjoint:
         both = torch.cat([psi + scale * z, psi - scale * z], dim=2)
         numbers = torch.full(both.shape[:3], 0.25 / scale, dtype=torch.float64, device=both.device)
         numbers[:, :, z.shape[2] :] *= -1.0
-        return orbital_energy(geometry.of(self.problem), both, numbers)
+        moved = geometry.of(self.problem)
+        energy = orbital_energy(moved, both, numbers)
+        _, mass = split_fields(potential)
+        if mass is not None and self.states.mass is not None:
+            basis = moved.basis
+            weighted = self.states.numbers * basis.weights[:, None]
+            tau = kinetic_density(basis, self.states.orbitals, weighted)
+            energy = energy + basis.volume * (mass.conj() * tau).real.sum()
+            # And the orbitals' part of the Hamiltonian's own -1/2 div(v grad).
+            tau = kinetic_density(basis, both, numbers)
+            energy = energy + basis.volume * (self.states.mass.conj() * tau).real.sum()
+        return energy
 
     def _real_and_symmetric(self, potential: Tensor) -> Tensor:
         basis = self.problem.basis

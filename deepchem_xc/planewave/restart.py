@@ -19,10 +19,13 @@ from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.eigensolver import orthonormalize
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.terms.xc import split_fields
 
 _FORMAT = "deepchem_xc density 1"
 _ELECTRON_TOLERANCE = 1e-6
 _SAME_K = 1e-10
+# Leading axes of a density: spins, and density or kinetic energy density before them.
+_SHAPES = {(1,), (2,), (2, 1), (2, 2)}
 
 
 class DamagedFileError(ValueError):
@@ -62,7 +65,8 @@ class Restart:
     density_g : Tensor
         Integer G, (nG, 3).
     density : Tensor
-        Its coefficients, (nspin, nG), bohr^-3: total, or up and down.
+        Its coefficients, (nspin, nG), bohr^-3: total, or up and down; with the kinetic energy
+        density of a meta-GGA (2, nspin, nG).
     orbitals : Orbitals or None
         Its orbitals, if they are kept.
     notes : str
@@ -93,7 +97,7 @@ class Restart:
         kept = None
         if orbitals:
             kept = Orbitals(basis.k_coordinates, basis.orbital_g, basis.mask, result.orbitals)
-        return cls(basis.crystal, basis.density_g, result.detach().density_g, kept, notes)
+        return cls(basis.crystal, basis.density_g, result.converged.density_g, kept, notes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an npz file; ``path`` is replaced only once the new file is complete."""
@@ -151,7 +155,7 @@ class Restart:
             pbc=tuple(arrays["pbc"].tolist()),
         )
         g, density = torch.from_numpy(arrays["density_g"]), torch.from_numpy(arrays["density"])
-        if g.shape != (density.shape[-1], 3) or len(density) not in (1, 2):
+        if g.shape != (density.shape[-1], 3) or tuple(density.shape[:-1]) not in _SHAPES:
             raise ValueError(f"its arrays have shapes {tuple(g.shape)} and {tuple(density.shape)}")
         orbitals = None
         if "orbitals_coefficients" in arrays:
@@ -199,20 +203,29 @@ def starting_point(
         return None, None
     old = restart.crystal.to(basis.device)
     density = restart.density.to(basis.device)
-    electrons = float(density[:, 0].real.sum() * old.volume)
+    electrons = float(split_fields(density)[0][:, 0].real.sum() * old.volume)
     if abs(electrons - problem.nelectrons) > _ELECTRON_TOLERANCE * problem.nelectrons:
         return None, None
-    nspin = len(density)
+    if density.ndim > 2 and not problem.needs_kinetic_density:
+        density = density[0]
+    nspin = density.shape[-2]
     before = replace(
         problem, basis=basis.with_geometry(old.lattice, old.positions), nspin=nspin, moment=None
     )
     index, found = _match(restart.density_g.to(basis.device)[None], basis.density_g[None])
-    deformation = (density[:, index[0]] - before.atomic_density()) * found[0]
+    atoms = before.atomic_density() if density.ndim == 2 else before.starting_density()
+    deformation = (density[..., index[0]] - atoms) * found[0]
     if nspin != problem.nspin:
-        total = deformation.sum(0, keepdim=True)
-        deformation = (total / problem.nspin).expand(problem.nspin, -1)
+        total = deformation.sum(-2, keepdim=True)
+        deformation = (total / problem.nspin).expand(*total.shape[:-2], problem.nspin, -1)
     deformation = deformation * (old.volume / basis.volume).detach()
-    start = basis.symmetrize(problem.atomic_density() + deformation)
+    start = problem.starting_density()
+    if deformation.ndim < start.ndim:
+        # From a GGA: the kinetic energy density starts from the model of the atoms.
+        start[0] += deformation
+    else:
+        start = start + deformation
+    start = basis.symmetrize(start)
     return start, _orbitals(problem, restart.orbitals)
 
 

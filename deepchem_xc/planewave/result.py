@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.kpoints import KPoints
@@ -22,6 +23,7 @@ from deepchem_xc.planewave.response import (
     attach,
     functional_tensors,
 )
+from deepchem_xc.planewave.terms.xc import split_fields
 
 T = TypeVar("T")
 GRADIENT_TOLERANCE = 1e-6
@@ -37,9 +39,9 @@ class Converged(NamedTuple):
     occupation: Occupations
     """Occupation numbers, Fermi level and entropy."""
     density_g: Tensor
-    """Density on the sphere, (nspin, nG), bohr^-3."""
+    """Density on the sphere, (nspin, nG), bohr^-3; (2, nspin, nG) with the kinetic one."""
     potential_g: Tensor
-    """Kohn-Sham potential the orbitals belong to, (nspin, nG), Hartree."""
+    """Kohn-Sham potential the orbitals belong to, shaped as the density, Hartree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +226,30 @@ class SCFResult:
     @property
     def density_g(self) -> Tensor:
         """Density on the sphere, (nspin, nG), bohr^-3; up and down where nspin is 2."""
+        return split_fields(self._fields_g)[0]
+
+    @property
+    def _fields_g(self) -> Tensor:
+        """Density, and for meta-GGAs the kinetic energy density, on the sphere."""
+        if not (torch.is_grad_enabled() and self.is_differentiable):
+            return self.converged.density_g
         return self.ground_state.electrons / self._attached_problem.basis.volume
+
+    @property
+    def kinetic_energy_density(self) -> Tensor:
+        """Kinetic energy density on the grid, (nspin, n1, n2, n3), Hartree bohr^-3.
+
+        Half the squared gradients of the orbitals, which is what meta-GGAs see.
+        """
+        return self._once("kinetic", self._kinetic_energy_density)
+
+    def _kinetic_energy_density(self) -> Tensor:
+        kinetic = split_fields(self._fields_g)[1]
+        if kinetic is None:
+            state = self.ground_state
+            numbers = state.numbers * self.weights[:, None]
+            kinetic = kinetic_density(self._attached_problem.basis, state.orbitals, numbers)
+        return self.basis.to_grid(kinetic)
 
     @property
     def density(self) -> Tensor:
@@ -244,7 +269,7 @@ class SCFResult:
         self._check_functional()
         state = self.ground_state
         terms = energy_terms(
-            self._attached_problem, state.orbitals, state.numbers, self.density_g, state.entropy
+            self._attached_problem, state.orbitals, state.numbers, self._fields_g, state.entropy
         )
         if torch.is_grad_enabled() and self.is_differentiable:
             # Stationary: its derivatives need no response.
@@ -303,7 +328,7 @@ class SCFResult:
         self._check_functional()
         state = self.ground_state
         return forces_and_stress(
-            self._attached_problem, state.orbitals, state.numbers, self.density_g
+            self._attached_problem, state.orbitals, state.numbers, self._fields_g
         )
 
     @property
@@ -319,7 +344,7 @@ class SCFResult:
     @property
     def magnetic_moment(self) -> Tensor:
         """Total magnetic moment, 0-d, mu_B per cell."""
-        electrons = self.ground_state.electrons
+        electrons, _ = split_fields(self.ground_state.electrons)
         if self.problem.nspin == 1:
             return 0.0 * electrons[0, 0].real
         return (electrons[0, 0] - electrons[1, 0]).real

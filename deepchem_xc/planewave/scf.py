@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.density import density_from_orbitals, density_from_real_orbitals
+from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.electron_count import check_bands
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
@@ -22,6 +22,7 @@ from deepchem_xc.planewave.states import (
     importance_of,
     polish,
 )
+from deepchem_xc.planewave.terms.xc import split_fields
 
 # Residuals aimed at in units of the last density error: more effort than this is wasted on a
 # potential that is about to change.
@@ -117,7 +118,7 @@ def solve(
         Number of bands. By default enough for the electrons, and more are added while the highest
         band is occupied.
     density : Tensor, optional
-        Start, (nspin, nG), bohr^-3; superposed atoms by default.
+        Start, as `KohnShamProblem.starting_density` returns it, which is the default.
     orbitals : Tensor, optional
         Start, orthonormal, (nspin, nk, nband, npw).
     callback : callable, optional
@@ -165,7 +166,7 @@ def solve(
     check_bands(nbands, problem.nelectrons, problem.nspin, problem.smearing, moment)
     if orbitals is not None and orbitals.shape[2] != nbands:
         orbitals = change_bands(basis, orbitals, nbands)
-    density = problem.atomic_density() if density is None else density
+    density = problem.starting_density() if density is None else density
     mixer = AndersonMixer(basis, problem.nelectrons)
     history: list[dict[str, float]] = []
     error, previous = 0.1 * _EFFORT, torch.inf
@@ -188,7 +189,8 @@ def solve(
             energy = problem.constant_energy + float(
                 (weighted * eigenvalues).sum() + correction + occupation.entropy_energy
             )
-            difference = basis.to_grid(to_total_and_moment(output - density)).abs().sum((1, 2, 3))
+            change = split_fields(output - density)[0]
+            difference = basis.to_grid(to_total_and_moment(change)).abs().sum((1, 2, 3))
             density_error = (
                 float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
             )
@@ -202,7 +204,8 @@ def solve(
                 "orbital_error": orbital_error,
             }
             if problem.nspin == 2:
-                record["moment"] = float((output[0, 0] - output[1, 0]).real * basis.volume)
+                up, down = split_fields(output)[0][:, 0].real
+                record["moment"] = float((up - down) * basis.volume)
             history.append(record)
             if callback is not None:
                 callback(record)
@@ -239,7 +242,7 @@ def solve(
 def _new_density(
     problem: KohnShamProblem, orbitals: Tensor, occupation: Occupations, eigenvalues: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Density, (nspin, nG), and local density of states at the Fermi level, (nG,) or None."""
+    """Density as `starting_density` has it, and local density of states, (nG,) or None."""
     basis, smearing = problem.basis, problem.smearing
     numbers = occupation.numbers.unsqueeze(0)
     if smearing.width > 0.0:
@@ -250,13 +253,11 @@ def _new_density(
         states = torch.where(states > _FEW_STATES * states.max(), states, 0.0)
         numbers = torch.stack([occupation.numbers, states])
     numbers = numbers * basis.weights[:, None]
-    pieces, gauge = problem.pieces, problem.gauge
-    if gauge is not None and bool((numbers >= 0.0).all()):
-        densities = density_from_real_orbitals(pieces, gauge, orbitals, numbers)
-    else:
-        densities = density_from_orbitals(pieces, orbitals, numbers)
-    densities = basis.symmetrize(densities)
-    return densities[0], densities[1].sum(0) if len(densities) > 1 else None
+    kinetic = problem.needs_kinetic_density
+    fields = fields_from_orbitals(problem.pieces, problem.gauge, orbitals, numbers, kinetic)
+    if len(fields) == 1:
+        return fields[0], None
+    return fields[0], split_fields(fields[1])[0].sum(0)
 
 
 def _advice(convergence: Convergence, history: list[dict[str, float]]) -> str:

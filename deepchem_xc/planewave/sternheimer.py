@@ -18,7 +18,7 @@ from torch import Tensor
 from deepchem_xc.planewave.density import pair_density
 from deepchem_xc.planewave.eigensolver import row_norms, teter_preconditioner
 from deepchem_xc.planewave.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.hamiltonian import LocalPotential
+from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.occupations import occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.start import more_bands
@@ -68,6 +68,8 @@ class PerturbedStates:
     eigenvalues, numbers : Tensor
         (nspin, nk, nband), Hartree and electrons. There may be more bands than were given: enough
         for the highest to be empty.
+    mass : Tensor or None
+        For meta-GGAs v of the term -1/2 div(v grad), (nspin, nG).
     nfilled : int
         Bands up to this one hold electrons somewhere.
 
@@ -94,6 +96,7 @@ class PerturbedStates:
         self.problem, self.basis = problem, problem.basis
         self.gauge = problem.gauge
         self.hamiltonian = problem.hamiltonian(potential)
+        self.mass = self.hamiltonian.local.mass
         eigenvalues, orbitals, residuals = self._improve(orbitals)
         self.orbitals = orbitals
         self.eigenvalues = eigenvalues.clone().requires_grad_()
@@ -296,7 +299,7 @@ class PerturbedStates:
         numbers : Tensor
             (nspin, nk, nband).
         """
-        local = LocalPotential(self.problem.pieces, potential, self.gauge)
+        local = LocalOperator(self.problem.pieces, potential, self.gauge)
         numbers = torch.zeros_like(self.numbers)
         rhs = []
         for spin, states in enumerate(self._states):
@@ -366,8 +369,11 @@ class PerturbedStates:
             (nspin, nk, nusable, npw), complex.
         """
         basis, nk = self.basis, self.basis.nk
+        kinetic = self.problem.needs_kinetic_density
         electrons = torch.zeros(
-            (len(rhs), len(basis.density_g)), dtype=torch.complex128, device=basis.device
+            (2 if kinetic else 1, len(rhs), len(basis.density_g)),
+            dtype=torch.complex128,
+            device=basis.device,
         )
         used = eigenvalues[:, :, : self.nusable].abs().amax((0, 1)).nonzero()
         nband = max(self.nfilled, int(used[-1]) + 1 if len(used) else 0)
@@ -382,13 +388,16 @@ class PerturbedStates:
                 z = eigenvalues[spin, here, :nband, None] * states[:, :nband]
                 z[:, : self.nfilled] += self._known_part(spin, here, cotangent[here])
                 z[:, : self.nfilled] += self._sternheimer(spin, ks, cotangent[here], tolerance)
-                electrons[spin] += pair_density(
-                    self.problem.pieces, self.gauge, states[:, :nband], z, ks
-                )
+                pieces, left = self.problem.pieces, states[:, :nband]
+                electrons[0, spin] += pair_density(pieces, self.gauge, left, z, ks)
+                for q in basis.orbital_q[here].unbind(-1) if kinetic else ():
+                    row = q.unsqueeze(1)
+                    tau = pair_density(pieces, self.gauge, row * left, row * z, ks)
+                    electrons[1, spin] += 0.5 * tau
                 if keep:
                     kept.append(z if self.gauge is None else self.gauge.to_complex(z, here))
         adjoint = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
-        return basis.symmetrize(electrons), adjoint
+        return basis.symmetrize(electrons if kinetic else electrons[0]), adjoint
 
     def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
         """What z holds of the states that are known."""

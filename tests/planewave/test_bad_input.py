@@ -272,11 +272,6 @@ def test_a_loop_that_does_not_converge_says_so_and_how_far_it_came() -> None:
     assert f"{seen[-1]['density_error']:.1e}" in message
 
 
-def test_meta_ggas_are_refused() -> None:
-    with pytest.raises(ValueError, match="kinetic energy density"):
-        scf(bulk("Si"), "r2SCAN", ecut=100.0)
-
-
 @pytest.mark.parametrize("name", ["lattice", "positions"])
 def test_displacements_need_unreduced_kpoints(name: str) -> None:
     crystal = Crystal.from_ase(bulk("Si"))

@@ -76,7 +76,7 @@ def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
     for row, column in [(0, 0), (1, 3), (7, 2), (11, 11)]:
         a, b = chosen[row], chosen[column]
         difference = (basis.orbital_g[k, a] - basis.orbital_g[k, b]).tolist()
-        value = complex(hamiltonian.potential[spin, position[tuple(difference)]])
+        value = complex(hamiltonian.local.potential[spin, position[tuple(difference)]])
         if row == column:
             reduced = basis.orbital_g[k, a] + basis.k_coordinates[k]
             value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
@@ -89,7 +89,7 @@ def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
     basis = hamiltonian.basis
     x = random_orbitals(basis, 3)
     up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
-    shift = hamiltonian.potential[0] - hamiltonian.potential[1]
+    shift = hamiltonian.local.potential[0] - hamiltonian.local.potential[1]
     empty = torch.zeros_like(hamiltonian.beta[:, :0])
     only = Hamiltonian(basis, shift[None], empty, torch.zeros((0, 0), dtype=torch.float64))
     expected = only.apply(x, 0, range(basis.nk)) - x * (basis.kinetic * basis.mask)[:, None]

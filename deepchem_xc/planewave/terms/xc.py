@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
 
+def split_fields(density: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Density (nspin, nG), and kinetic energy density or None, of what may hold both.
+
+    Examples
+    --------
+    >>> density, kinetic = split_fields(torch.zeros(2, 1, 5))
+    >>> density.shape, kinetic.shape
+    (torch.Size([1, 5]), torch.Size([1, 5]))
+    """
+    return (density, None) if density.ndim == 2 else (density[0], density[1])
+
+
 def density_information(
     basis: PlaneWaveBasis, functional: XCFunctional, density: Tensor, core: Tensor | None
 ) -> object:
@@ -25,7 +37,8 @@ def density_information(
     functional : XCFunctional
         Its `family` says whether gradients are needed.
     density : Tensor
-        Valence density, (nspin, nG), bohr^-3.
+        Valence density, (nspin, nG), bohr^-3; for meta-GGAs stacked with the kinetic energy
+        density, (2, nspin, nG), Hartree bohr^-3.
     core : Tensor or None
         Core density (nG,) that the functional sees too (non-linear core correction), shared
         equally by the channels.
@@ -50,16 +63,19 @@ def density_information(
     """
     from deepchem_xc.xc import SpinParam, ValGrad
 
+    density, kinetic = split_fields(density)
     nspin = density.shape[0]
     if core is not None:
         density = density + core / nspin
+    kinetic_values = None if kinetic is None else basis.to_grid(kinetic).flatten(1)
     values = basis.to_grid(density).flatten(1)  # (nspin, nr)
     channels = []
     for spin in range(nspin):
         gradient = None
         if functional.family > 1:
             gradient = basis.gradient(density[spin]).flatten(1)  # (3, nr)
-        channels.append(ValGrad(value=values[spin], grad=gradient))
+        kin = None if kinetic_values is None else kinetic_values[spin]
+        channels.append(ValGrad(value=values[spin], grad=gradient, kin=kin))
     return channels[0] if nspin == 1 else SpinParam(u=channels[0], d=channels[1])
 
 
@@ -76,9 +92,9 @@ def xc_energy(
     basis : PlaneWaveBasis
         Grid and volume.
     functional : XCFunctional
-        Any whose `family` is 1 or 2.
+        Any; its `family` says what of the density it needs.
     density : Tensor
-        Valence density, (nspin, nG), bohr^-3.
+        Valence density, (nspin, nG), bohr^-3, or (2, nspin, nG) with the kinetic energy density.
     core : Tensor, optional
         Core density that the functional sees too, (nG,), bohr^-3.
 
@@ -130,7 +146,8 @@ def xc_potential(
     energy : Tensor
         0-d, Hartree per cell.
     potential : Tensor
-        (nspin, nG), Hartree, symmetrised as the density is.
+        (nspin, nG), Hartree, symmetrised as the density is; (2, nspin, nG) where the kinetic
+        energy density was given, whose part of it has no unit.
 
     Examples
     --------

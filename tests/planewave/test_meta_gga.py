@@ -1,0 +1,161 @@
+"""Meta-GGAs in the solver; test_reference_abinit.py holds their energies against ABINIT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from torch import Tensor
+
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
+from deepchem_xc.planewave.inputs import make_problem
+from deepchem_xc.planewave.restart import Restart
+from deepchem_xc.xc import get_xc
+
+pytestmark = pytest.mark.filterwarnings("ignore:the functional is")
+
+TIGHT = {"energy": 1e-11, "density": 1e-9}
+SMEARED = {"name": "fermi-dirac", "width": 0.01}
+
+
+def displaced() -> Crystal:
+    """Silicon with one atom moved: a metal at this mesh, with an inversion centre."""
+    atoms = bulk("Si")
+    atoms.positions[1] += [0.05, 0.02, -0.03]
+    return Crystal.from_ase(atoms)
+
+
+def test_stress_is_the_derivative_of_the_energy() -> None:
+    crystal = displaced()
+    basis = PlaneWaveBasis(crystal, 6.0, (1, 1, 1), symmetry=False)
+    result = scf(basis, "r2SCAN", convergence=TIGHT, occupations=SMEARED)
+    direction = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, -0.1], [0.2, -0.1, -0.4]])
+    direction = direction.to(torch.float64)
+
+    def energy(step: float) -> float:
+        lattice = crystal.lattice @ (torch.eye(3, dtype=torch.float64) + step * direction)
+        strained = basis.with_geometry(lattice=lattice)
+        return float(scf(strained, "r2SCAN", convergence=TIGHT, occupations=SMEARED).free_energy)
+
+    coarse, fine = (
+        (energy(h) - energy(-h)) / (2.0 * h) / float(basis.volume) for h in (4e-3, 2e-3)
+    )
+    expected = (4.0 * fine - coarse) / 3.0
+    assert float((result.stress * direction).sum()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_forces_are_the_derivative_of_the_energy() -> None:
+    crystal = displaced()
+    basis = PlaneWaveBasis(crystal, 8.0, (1, 1, 1), symmetry=False)
+    result = scf(basis, "r2SCAN", convergence=TIGHT, occupations=SMEARED)
+    # The two atoms move against each other: their centre stays on the grid.
+    direction = torch.tensor([[0.02, -0.01, 0.03], [-0.02, 0.01, -0.03]], dtype=torch.float64)
+
+    def energy(step: float) -> float:
+        moved = basis.with_geometry(positions=crystal.positions + step * direction)
+        return float(scf(moved, "r2SCAN", convergence=TIGHT, occupations=SMEARED).free_energy)
+
+    coarse, fine = ((energy(h) - energy(-h)) / (2.0 * h) for h in (0.01, 0.005))
+    expected = -(4.0 * fine - coarse) / 3.0
+    work = float((result.forces * (direction @ crystal.lattice)).sum())
+    assert work == pytest.approx(expected, rel=1e-5)
+
+
+def quantities(result: SCFResult) -> dict[str, Tensor]:
+    """Of all kinds, each a number."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(result.density.shape, generator=generator, dtype=torch.float64)
+    return {
+        "free": result.free_energy,
+        "density": (result.density * weights).sum(),
+        "kinetic": (result.kinetic_energy_density * weights).sum(),
+        "xc": result.energies["xc"],
+        "level": result.multiplet_eigenvalues[0, 0, 0],
+        "stress": result.stress[0, 0],
+    }
+
+
+def agree(
+    at: Callable[[float], SCFResult], exact: SCFResult, variable: Tensor, step: float, rel: float
+) -> None:
+    """Derivatives of all quantities against Richardson's extrapolated differences."""
+    values = {
+        n: {name: float(value) for name, value in quantities(at(n * step)).items()}
+        for n in (-2, -1, 1, 2)
+    }
+    for name, value in quantities(exact).items():
+        (found,) = torch.autograd.grad(value, variable, retain_graph=True)
+        fine = (values[1][name] - values[-1][name]) / (2.0 * step)
+        coarse = (values[2][name] - values[-2][name]) / (4.0 * step)
+        expected = (4.0 * fine - coarse) / 3.0
+        assert float(found) == pytest.approx(expected, rel=rel), name
+
+
+@pytest.mark.parametrize("atoms", [bulk("Si"), bulk("Al")], ids=["Si", "Al"])
+def test_derivatives_with_respect_to_the_functional(atoms: Atoms) -> None:
+    basis = PlaneWaveBasis(Crystal.from_ase(atoms), 6.0, (2, 2, 2))
+
+    def run(step: float, learns: bool = False) -> tuple[Tensor, SCFResult]:
+        scale = torch.tensor(1.0 + step, dtype=torch.float64)
+        parameter = torch.nn.Parameter(scale, requires_grad=learns)
+        functional = parameter * get_xc("mgga_x_r2scan") + get_xc("mgga_c_r2scan")
+        return parameter, scf(basis, functional, convergence=TIGHT, occupations=SMEARED)
+
+    parameter, exact = run(0.0, learns=True)
+    agree(lambda step: run(step)[1], exact, parameter, 2e-3, rel=1e-5)
+
+
+def test_derivatives_with_respect_to_the_strain() -> None:
+    crystal = Crystal.from_ase(bulk("Al"))
+    basis = PlaneWaveBasis(crystal, 6.0, (2, 2, 2), symmetry=False)
+    direction = torch.tensor([[0.3, 0.1, 0.2], [-0.1, 0.2, 0.1], [0.15, 0.05, -0.4]])
+
+    def run(step: Tensor) -> SCFResult:
+        lattice = crystal.lattice @ (torch.eye(3, dtype=torch.float64) + step * direction)
+        strained = basis.with_geometry(lattice=lattice)
+        return scf(strained, "r2SCAN", convergence=TIGHT, occupations=SMEARED)
+
+    step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    agree(lambda h: run(torch.tensor(h, dtype=torch.float64)), run(step), step, 2e-3, rel=2e-5)
+
+
+def test_a_closed_shell_is_the_same_in_two_channels() -> None:
+    keywords = {"ecut": 150.0, "kpts": (2, 2, 2), "convergence": TIGHT}
+    one = scf(bulk("Si"), "r2SCAN", **keywords)
+    two = scf(bulk("Si"), "r2SCAN", spinpol=True, **keywords)
+    assert float(one.free_energy) == pytest.approx(float(two.free_energy), abs=1e-10)
+    torch.testing.assert_close(
+        two.kinetic_energy_density.sum(0), one.kinetic_energy_density[0], rtol=1e-6, atol=1e-9
+    )
+
+
+def test_a_start_from_another_kind_of_functional() -> None:
+    keywords = {"ecut": 150.0, "kpts": (2, 2, 2), "convergence": {"density": 1e-8}}
+    gga, meta = (scf(bulk("Si"), name, **keywords) for name in ("PBE", "r2SCAN"))
+    again = scf(bulk("Si"), "r2SCAN", start=meta, **keywords)
+    assert again.nsteps <= 3
+    for before, after, name in ((gga, meta, "r2SCAN"), (meta, gga, "PBE")):
+        result = scf(bulk("Si"), name, start=before, **keywords)
+        assert float(result.free_energy) == pytest.approx(float(after.free_energy), abs=1e-9)
+
+
+def test_a_file_holds_the_kinetic_energy_density(tmp_path: pytest.TempPathFactory) -> None:
+    result = scf(bulk("Si"), "r2SCAN", ecut=100.0)
+    path = str(tmp_path / "si.npz")  # type: ignore[operator]
+    Restart.of(result).save(path)
+    loaded = Restart.load(path).density
+    assert loaded.shape[0] == 2 and torch.equal(loaded, result.converged.density_g)
+
+
+def test_core_corrections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    problem = make_problem(basis)
+    potential = problem.pseudopotentials["Si"]
+    monkeypatch.setattr(type(potential), "has_core_density", True)
+    with pytest.raises(ValueError, match="core correction"):
+        make_problem(basis, "r2SCAN")
+    assert replace(problem, functional=get_xc("PBE")).needs_kinetic_density is False
