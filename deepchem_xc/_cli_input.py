@@ -218,17 +218,22 @@ def read_structure(path: Path, magmom: str = "") -> Atoms:
     return atoms
 
 
-def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
-    """Keywords of `deepchem_xc.planewave.scf` from the options that the commands share."""
+def torch_device(device: str, threads: int | None) -> str:
+    """Check a device, and set the number of threads, if one is given."""
     import torch
 
-    if options["threads"] is not None:
-        if options["threads"] < 1:
-            raise ValueError(f"threads must be at least 1, got {options['threads']}.")
-        torch.set_num_threads(options["threads"])
-    device = torch.device(options["device"])
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"there is no CUDA device for {options['device']!r}; use --device cpu.")
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}.")
+        torch.set_num_threads(threads)
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"there is no CUDA device for {device!r}; use --device cpu.")
+    return device
+
+
+def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of `deepchem_xc.planewave.scf` from the options that the commands share."""
+    device = torch_device(options["device"], options["threads"])
     occupations: dict[str, Any] = {"name": options["smearing"]}
     if options["smearing"] != "fixed":
         occupations["width"] = options["width"]
@@ -244,5 +249,5 @@ def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
         "spinpol": options["spinpol"],
         "nbands": options["nbands"],
         "convergence": {"maxiter": options["maxiter"]},
-        "device": options["device"],
+        "device": device,
     }

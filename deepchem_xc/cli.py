@@ -238,6 +238,30 @@ def benchmark(
     typer.echo(f"Took {took}. Written: {', '.join(map(str, paths.values()))}")
 
 
+@app.command()
+@command
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of the training.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for checkpoints, log and functional.")
+    ] = Path("training-results"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew where there is a training already.")
+    ] = False,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    debug: option.Debug = False,
+) -> None:
+    """Train a functional on crystals, as a YAML file says (docs/training.md).
+
+    A training that was interrupted goes on where it stopped when it is started again.
+    """
+    from deepchem_xc._cli_train import run_training
+
+    place = option.torch_device(device, threads)
+    run_training(config, output, fresh=fresh, device=place)
+
+
 def gpaw_points(cases: dict[str, Case], folder: Path | None) -> dict[str, list[Any] | None]:
     """Reference points of each system: those of the project or, in `folder`, computed now."""
     from deepchem_xc.calculators.gpaw_reference import SCALES, load_gpaw_eos, run_gpaw_eos

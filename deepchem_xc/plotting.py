@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ase.spectrum.band_structure import BandStructure
     from matplotlib.figure import Figure
 
+    from deepchem_xc.models.training_log import EpochRecord
     from deepchem_xc.planewave.eos import EquationOfStateFit
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -198,6 +199,48 @@ def plot_convergence(
             ax.set_xlabel(parameter)
             ax.set_ylabel(f"relative error of the {name}")
         axes[0, column].legend(fontsize="small", frameon=False)
+    _save(figure, path)
+
+
+def plot_training(
+    records: Sequence[EpochRecord],
+    path: str | Path,
+    validation: Mapping[str, Sequence[tuple[int, float]]] | None = None,
+) -> None:
+    """Draw how the loss of each type of entry falls, and errors of validation entries.
+
+    Parameters
+    ----------
+    records : sequence of EpochRecord
+        The epochs.
+    path : path
+        Image file; its ending says which format.
+    validation : mapping, optional
+        ``{"type (unit)": [(epoch, mean absolute error), ...]}``: a second panel.
+    """
+    columns = 2 if validation else 1
+    figure = _figure(5.2 * columns, 3.8)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    losses: dict[str, list[tuple[int, float]]] = {}
+    for record in records:
+        for name, loss in {"all": record.loss, **record.loss_by_type}.items():
+            losses.setdefault(name, []).append((record.epoch, loss))
+    if len(losses) == 2:
+        # With one type the two curves are the same.
+        del losses["all"]
+    panels: list[tuple[str, Mapping[str, Sequence[tuple[int, float]]]]]
+    panels = [("loss", losses), ("mean absolute error", validation or {})]
+    for ax, (label, curves) in zip(axes, panels):
+        for i, (name, points) in enumerate(curves.items()):
+            x, y = zip(*points)
+            marker = "." if len(points) < 50 else ""
+            ax.plot(x, y, label=name, color=_COLORS[i % 4], ls=("-", "--", ":")[i // 4 % 3], lw=1)
+            ax.plot(x, y, color=_COLORS[i % 4], ls="none", marker=marker)
+        ax.set_xlabel("epoch")
+        ax.set_ylabel(label)
+        if all(y > 0 for points in curves.values() for _, y in points):
+            ax.set_yscale("log")
+        ax.legend(fontsize="small", frameon=False)
     _save(figure, path)
 
 

@@ -185,11 +185,9 @@ class EntrySpec(_Spec):
     name: str | None = Field(None, description="a name for messages and tables")
 
 
-_SPECS: dict[Any, type[BaseModel]] = {
-    "crystal": CrystalSpec,
-    "molecule": MoleculeSpec,
-    "structure": StructureSpec,
-}
+_TAGGED: dict[Any, type[BaseModel]] = {"crystal": CrystalSpec, "molecule": MoleculeSpec}
+# Parts of pydantic's places that are no keys: kinds of systems, members of unions.
+_TAGS = (*_TAGGED, "float", "constrained-float", "ScheduleSpec", "list", "dict", "bool")
 
 
 def validate_entry(values: Any, where: str, folder: Path | None = None) -> EntrySpec:
@@ -225,25 +223,49 @@ def validate_entry(values: Any, where: str, folder: Path | None = None) -> Entry
     try:
         return EntrySpec.model_validate(values, context={"folder": folder})
     except ValidationError as error:
-        lines = [_describe(detail) for detail in error.errors(include_url=False)]
-        raise ValueError(f"{where} is not valid:\n  " + "\n  ".join(lines)) from None
+        raise ValueError(describe_mistakes(error, where, EntrySpec)) from None
 
 
-def _describe(error: Any) -> str:
+def describe_mistakes(error: ValidationError, where: str, model: type[BaseModel]) -> str:
+    """Text of an error: one line for each mistake, with its key and what is valid.
+
+    Parameters
+    ----------
+    error : ValidationError
+        From pydantic.
+    where : str
+        What to call the thing that is not valid.
+    model : type of BaseModel
+        What was validated; descriptions of its fields say what is valid.
+    """
+    lines = [_describe(detail, model) for detail in error.errors(include_url=False)]
+    return f"{where} is not valid:\n  " + "\n  ".join(lines)
+
+
+def _inner(model: type[BaseModel], key: Any) -> type[BaseModel]:
+    """Model that stands at a key or a tag of another one; the same if there is none."""
+    if key in _TAGGED:
+        return _TAGGED[key]
+    kind = model.model_fields[key].annotation if key in model.model_fields else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+
+
+def _describe(error: Any, model: type[BaseModel]) -> str:
     """One line for one mistake."""
-    place = [part for part in error["loc"] if part not in ("crystal", "molecule")]
+    place = [part for part in error["loc"] if part not in _TAGS]
     path = ""
     for part in place:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    model: type[BaseModel] = EntrySpec
-    for part in error["loc"][: -1 if error["type"] == "extra_forbidden" else None]:
-        model = _SPECS.get(part, model)
+    models = [model]
+    for part in error["loc"][:-1]:
+        model = _inner(model, part)
+        models.append(model)
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=1)
         hint = f", did you mean {near[0]!r}?" if near else "."
         return f"{path}: unknown key{hint} Valid: {', '.join(model.model_fields)}"
     named = [part for part in place if isinstance(part, str)]
-    fields = {**EntrySpec.model_fields, **model.model_fields}
+    fields = {name: info for m in models for name, info in m.model_fields.items()}
     valid = fields[named[-1]].description if named and named[-1] in fields else None
     if error["type"] == "missing":
         return f"{path}: missing; give {valid}"

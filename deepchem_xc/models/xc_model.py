@@ -311,6 +311,46 @@ class XCModel(TorchModel):
         self._check_functional()
         return [self.model.prediction(entry).cpu().numpy() for entry in dataset.X]
 
+    def errors_by_type(self, dataset: Dataset) -> dict[str, tuple[float, str, int]]:
+        """Mean absolute error of self-consistent values, type by type.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries with labels.
+
+        Returns
+        -------
+        dict
+            ``{type: (error, unit, number of entries)}``; of arrays, the mean of their root mean
+            square deviations. Entries that fail are left out where ``on_failure="skip"``.
+
+        Raises
+        ------
+        EntryError
+            If a calculation fails and is not to be skipped.
+        ValueError
+            For entries without a label.
+        """
+        self._check_functional()
+        deviations: dict[str, list[float]] = {}
+        units: dict[str, str] = {}
+        for entry in dataset.X:
+            entry.get_true_val()
+            try:
+                summary = entry.summary(self.model.prediction(entry))
+            except EntryError:
+                if self.on_failure == "raise":
+                    raise
+                continue
+            found = deviations.setdefault(entry.entry_type, [])
+            found.append(abs(summary - entry.label_summary))
+            units[entry.entry_type] = entry.kind.unit
+        return {
+            name: (sum(values) / len(values), units[name], len(values))
+            for name, values in sorted(deviations.items())
+        }
+
     def save_checkpoint(
         self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
     ) -> None:

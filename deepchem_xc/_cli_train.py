@@ -1,0 +1,155 @@
+"""The training behind `deepchem-xc train`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+import yaml
+
+from deepchem_xc._atomic import replacing
+from deepchem_xc._cli_input import say
+from deepchem_xc._files import write_json
+
+if TYPE_CHECKING:
+    from deepchem.data import Dataset
+
+    from deepchem_xc.models import XCModel
+    from deepchem_xc.models.config import TrainingSpec
+
+# What may be changed between the parts of one training.
+_FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval")
+_FUNCTIONAL = "functional.safetensors"
+_LATEST = Path("checkpoints") / "checkpoint1.pt"
+
+
+def run_training(config: Path, output: Path, fresh: bool = False, device: str = "cpu") -> None:
+    """Train as a file says, go on with a training that is there, write what comes of it.
+
+    Parameters
+    ----------
+    config : Path
+        YAML; see docs/training.md.
+    output : Path
+        Gets ``config.yaml``, ``checkpoints/``, ``log.csv``, ``validation.json``, ``training.png``
+        and ``functional.safetensors``.
+    fresh : bool, optional
+        Delete the checkpoints of an earlier training there.
+    device : str, optional
+        Torch device.
+
+    Raises
+    ------
+    ValueError
+        For mistakes in the files, and if the folder holds a training of another file.
+    """
+    from deepchem_xc.data import DFTYamlLoader
+    from deepchem_xc.models.config import read_training
+
+    spec = read_training(config)
+    folder = config.parent
+    loader = DFTYamlLoader()
+    dataset = loader.create_dataset([folder / name for name in spec.dataset])
+    validation = None
+    if spec.validation:
+        validation = loader.create_dataset([folder / name for name in spec.validation])
+    _prepare(spec, output, fresh)
+    model = spec.make_model(folder, output, device)
+    if (output / _LATEST).exists():
+        model.restore()
+        say(f"going on after {model.epoch} epochs, from {output}")
+    steps = -(-len(dataset) // spec.batch_size)
+    run = _Run(spec, model, output, validation)
+    if model.epoch < spec.epochs:
+        try:
+            model.fit(
+                dataset,
+                nb_epoch=spec.epochs - model.epoch,
+                checkpoint_interval=spec.checkpoint_interval * steps,
+                deterministic=spec.deterministic,
+                callbacks=run,
+            )
+        except KeyboardInterrupt:
+            say(f"what is done is kept in {output}; the same command goes on from there")
+            raise
+    run.finish(dataset)
+
+
+class _Run:
+    """Callback: shows progress, keeps log and validation."""
+
+    def __init__(
+        self, spec: TrainingSpec, model: XCModel, output: Path, validation: Dataset | None
+    ) -> None:
+        self.spec, self.model, self.output, self.validation = spec, model, output, validation
+        self._seen = model.epoch
+        self._errors = _read_errors(output, model.epoch)
+
+    def __call__(self, model: XCModel, step: int) -> None:
+        from deepchem_xc.models import write_log
+
+        if model.epoch == self._seen:
+            return
+        self._seen = model.epoch
+        say(model.history[-1].line())
+        write_log(model.history, self.output / "log.csv")
+        if self.validation is not None and model.epoch % self.spec.validation_interval == 0:
+            self._validate()
+
+    def _validate(self) -> None:
+        assert self.validation is not None
+        errors = self.model.errors_by_type(self.validation)
+        for name, (error, unit, _) in errors.items():
+            self._errors.setdefault(f"{name} ({unit})", []).append([self.model.epoch - 1, error])
+        text = "  ".join(f"{name} {error:.4g} {unit}" for name, (error, unit, _) in errors.items())
+        say(f"validation: mean absolute errors {text}")
+        write_json(self.output / "validation.json", self._errors)
+
+    def finish(self, dataset: Dataset) -> None:
+        """Write the functional and the figure, and print errors of all entries."""
+        from deepchem_xc.models import write_log
+        from deepchem_xc.plotting import plot_training
+
+        write_log(self.model.history, self.output / "log.csv")
+        plot_training(self.model.history, self.output / "training.png", self._errors)
+        self.model.functional.save(self.output / _FUNCTIONAL)
+        typer.echo(f"{'set':<12}{'type':<18}{'entries':>8}{'mean absolute error':>22}")
+        sets = {"training": dataset, "validation": self.validation}
+        for name, data in sets.items():
+            if data is None:
+                continue
+            for e_type, (error, unit, count) in self.model.errors_by_type(data).items():
+                typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
+        files = ("log.csv", "training.png", _FUNCTIONAL)
+        typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
+
+
+def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
+    """Errors of validation entries in the epochs that a training goes on from."""
+    import json
+
+    path = output / "validation.json"
+    if not path.exists() or epoch == 0:
+        return {}
+    errors: dict[str, list[Any]] = json.loads(path.read_text())
+    return {name: [p for p in points if p[0] < epoch] for name, points in errors.items()}
+
+
+def _prepare(spec: TrainingSpec, output: Path, fresh: bool) -> None:
+    """Keep the settings beside the training, and refuse to go on with others."""
+    settings = spec.model_dump(mode="json")
+    path = output / "config.yaml"
+    if fresh and (output / "checkpoints").exists():
+        shutil.rmtree(output / "checkpoints")
+    elif path.exists() and (output / _LATEST).exists():
+        before = yaml.safe_load(path.read_text())
+        changed = [k for k in settings if k not in _FREE and settings[k] != before.get(k)]
+        if changed:
+            raise ValueError(
+                f"{output} holds a training with other settings ({', '.join(changed)}): choose "
+                "another --output, or --fresh to start anew."
+            )
+    with replacing(path) as file:
+        yaml.safe_dump(settings, file, sort_keys=False)

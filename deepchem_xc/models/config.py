@@ -1,0 +1,207 @@
+"""The file that describes a training for `deepchem-xc train`: its keys, and what it makes."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from deepchem.models.losses import HuberLoss, L1Loss, L2Loss
+from deepchem.models.optimizers import ExponentialDecay
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from deepchem_xc import xc
+from deepchem_xc.feat.schema import describe_mistakes
+from deepchem_xc.models.xc_model import XCModel
+
+_LOSSES = {"l2": L2Loss, "l1": L1Loss, "huber": HuberLoss}
+#: Functionals with parameters, by the name of their class.
+FUNCTIONALS = (
+    "ConstrainedGGA",
+    "ConstrainedMetaGGA",
+    "PBE",
+    "UnconstrainedGGA",
+    "UnconstrainedMetaGGA",
+)
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class FunctionalSpec(_Spec):
+    """What is trained: a class with its options, a file, or a network beside a known functional.
+
+    Examples
+    --------
+    >>> FunctionalSpec(type="PBE").make_functional().name
+    'PBE'
+    """
+
+    type: Literal[FUNCTIONALS] | None = Field(  # type: ignore[valid-type]
+        None, description=f"one of {', '.join(FUNCTIONALS)}"
+    )
+    options: dict[str, Any] = Field({}, description="keywords of that class")
+    file: str | None = Field(None, description="a file that functional.save(...) wrote")
+    xcstr: str | None = Field(None, description="a known functional, such as lda_x")
+    input_size: int | None = Field(None, gt=0, description="inputs of the network beside xcstr")
+    hidden_size: int = Field(10, gt=0, description="width of the network beside xcstr")
+    n_layers: int = Field(1, gt=0, description="hidden layers of the network beside xcstr")
+    modeltype: Literal[1, 2] = Field(1, description="1 or 2")
+    aweight0: float = Field(0.0, description="initial weight of the network beside xcstr")
+    bweight0: float = Field(1.0, description="initial weight of xcstr")
+
+    @model_validator(mode="after")
+    def _one(self) -> FunctionalSpec:
+        if sum(x is not None for x in (self.type, self.file, self.xcstr)) != 1:
+            raise ValueError("give one of type, file and xcstr")
+        if self.options and self.type is None:
+            raise ValueError("options belong to type")
+        return self
+
+    def make_functional(self, folder: Path | None = None) -> xc.XCFunctional | None:
+        """The functional, or None where the model makes it from `xcstr`."""
+        if self.file is not None:
+            return xc.load_functional((folder or Path()) / self.file)
+        if self.type is None:
+            return None
+        made = getattr(xc, str(self.type))
+        valid = list(inspect.signature(made).parameters)
+        unknown = sorted(set(self.options) - set(valid))
+        if unknown:
+            raise ValueError(
+                f"functional.options: {self.type} has no {unknown}. Valid: {', '.join(valid)}"
+            )
+        options = {"trainable": True, **self.options} if "trainable" in valid else self.options
+        functional: xc.XCFunctional = made(**options)
+        return functional
+
+
+class ScheduleSpec(_Spec):
+    """A learning rate that falls by a factor.
+
+    Examples
+    --------
+    >>> ScheduleSpec(initial=0.01, decay=0.9, steps=10).steps
+    10
+    """
+
+    initial: float = Field(gt=0, description="learning rate at the beginning")
+    decay: float = Field(gt=0, le=1, description="factor, above 0 and at most 1")
+    steps: int = Field(gt=0, description="steps after which it is applied once more")
+
+
+class TrainingSpec(_Spec):
+    """One training, as its YAML file says it.
+
+    Examples
+    --------
+    >>> TrainingSpec(dataset=["data.yaml"], functional={"type": "PBE"}).epochs
+    100
+    """
+
+    dataset: list[str] = Field(min_length=1, description="YAML files of entries")
+    validation: list[str] = Field([], description="YAML files of entries")
+    functional: FunctionalSpec = Field(description="a mapping with type, file or xcstr")
+    epochs: int = Field(100, gt=0, description="number of epochs")
+    batch_size: int = Field(1, gt=0, description="entries in a step")
+    learning_rate: Annotated[float, Field(gt=0)] | ScheduleSpec = Field(
+        1e-3, description="a positive number, or {initial: 0.01, decay: 0.9, steps: 100}"
+    )
+    loss: Literal["l2", "l1", "huber"] = Field("l2", description="l2, l1 or huber")
+    scales: dict[str, float] = Field({}, description="{type: deviation that counts as one}")
+    type_weights: dict[str, float] = Field({}, description="{type: factor of its loss}")
+    scf_interval: int = Field(10, gt=0, description="epochs between self-consistent ones")
+    entropy_response: bool = Field(False, description="true or false")
+    on_failure: Literal["raise", "skip"] = Field("raise", description="raise or skip")
+    solver: dict[str, Any] = Field({}, description="keywords of planewave.scf for all entries")
+    cache: bool = Field(False, description="true keeps densities and orbitals in files")
+    validation_interval: int = Field(10, gt=0, description="epochs between validations")
+    seed: int = Field(0, ge=0, description="a number, at least 0")
+    deterministic: bool = Field(False, description="true keeps the order of the entries")
+    checkpoint_interval: int = Field(1, gt=0, description="epochs between checkpoints")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_files(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        single = {k: [v] for k in ("dataset", "validation") if isinstance(v := values.get(k), str)}
+        return {**values, **single}
+
+    def make_model(self, folder: Path, output: Path, device: str = "cpu") -> XCModel:
+        """The model.
+
+        Parameters
+        ----------
+        folder : Path
+            What files are relative to.
+        output : Path
+            Folder of checkpoints and cached densities.
+        device : str, optional
+            Torch device.
+        """
+        import torch
+
+        torch.manual_seed(self.seed)
+        rate: Any = self.learning_rate
+        if isinstance(rate, ScheduleSpec):
+            rate = ExponentialDecay(rate.initial, rate.decay, rate.steps, staircase=True)
+        functional = self.functional
+        network = functional.model_dump(exclude={"type", "options", "file"})
+        return XCModel(
+            functional=functional.make_functional(folder),
+            **network,
+            device=device,
+            loss=_LOSSES[self.loss](),
+            scales=self.scales,
+            type_weights=self.type_weights,
+            scf_interval=self.scf_interval,
+            entropy_response=self.entropy_response,
+            on_failure=self.on_failure,
+            solver=self.solver,
+            cache_dir=output / "densities" if self.cache else None,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            learning_rate=rate,
+            model_dir=str(output / "checkpoints"),
+        )
+
+
+def read_training(path: str | Path) -> TrainingSpec:
+    """Read the file of a training.
+
+    Parameters
+    ----------
+    path : path
+        YAML.
+
+    Raises
+    ------
+    ValueError
+        One line for each mistake; it names the key and what is valid.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "train.yaml"
+    >>> _ = path.write_text("{dataset: data.yaml, functional: {type: PBE}, epoch: 5}")
+    >>> read_training(path)
+    Traceback (most recent call last):
+    ValueError: train.yaml is not valid:
+      epoch: unknown key, did you mean 'epochs'? Valid: dataset, validation, ...
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must be a mapping with the keys dataset, functional and so on.")
+    try:
+        return TrainingSpec.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(describe_mistakes(error, path.name, TrainingSpec)) from None

@@ -1,0 +1,121 @@
+"""`deepchem-xc train`: a training from files to a functional's file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from deepchem_xc.cli import app
+from deepchem_xc.models.config import read_training
+from deepchem_xc.xc import load_functional
+from tests.models.systems import silicon
+
+SYSTEM = silicon(ecut=80.0, convergence={"energy": 1e-8, "density": 1e-7})
+ENTRIES = [
+    {"e_type": "energy", "true_val": -215.0, "systems": [SYSTEM]},
+    {"e_type": "band_gap", "true_val": 1.1, "systems": [SYSTEM]},
+]
+CONFIG: dict[str, Any] = {
+    "dataset": "data.yaml",
+    "validation": ["valid.yaml"],
+    "functional": {"type": "PBE"},
+    "epochs": 3,
+    "batch_size": 2,
+    "learning_rate": {"initial": 5e-3, "decay": 0.9, "steps": 1},
+    "validation_interval": 2,
+    "scf_interval": 2,
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    (folder / "data.yaml").write_text(yaml.safe_dump(ENTRIES))
+    (folder / "valid.yaml").write_text(yaml.safe_dump(ENTRIES[:1]))
+    path = folder / "train.yaml"
+    path.write_text(yaml.safe_dump({**CONFIG, **changes}))
+    return path
+
+
+def call(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_a_training_writes_log_curves_and_functional_and_goes_on(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    run = call(write(tmp_path), "-o", one)
+    assert run.exit_code == 0, run.stderr
+    assert "epoch 2: loss" in run.stderr and "band_gap" in run.stderr
+    assert "validation: mean absolute errors energy" in run.stderr
+    assert "training    band_gap" in run.stdout and "validation  energy" in run.stdout
+    rows = list(csv.DictReader((one / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert float(rows[2]["loss"]) < float(rows[0]["loss"])
+    assert (one / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert [p[0] for p in json.loads((one / "validation.json").read_text())["energy (eV)"]] == [1]
+
+    # In two parts it gives the same functional.
+    first = call(write(tmp_path, epochs=1), "-o", two)
+    assert first.exit_code == 0, first.stderr
+    second = call(write(tmp_path), "-o", two)
+    assert second.exit_code == 0, second.stderr
+    assert "going on after 1 epochs" in second.stderr
+    states = [load_functional(f / "functional.safetensors").state_dict() for f in (one, two)]
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-8), name
+    assert len(list(csv.DictReader((two / "log.csv").open()))) == 3
+
+
+def test_other_settings_need_another_folder_or_a_fresh_start(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert call(write(tmp_path, epochs=1, validation=[]), "-o", output).exit_code == 0
+    changed = write(tmp_path, epochs=1, validation=[], learning_rate=1e-2)
+    run = call(changed, "-o", output)
+    assert run.exit_code == 1
+    assert "with other settings (learning_rate)" in run.stderr and "--fresh" in run.stderr
+    again = call(changed, "-o", output, "--fresh")
+    assert again.exit_code == 0, again.stderr
+    assert "going on" not in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "train.yaml is not valid:\n  epochs: input should be greater than 0"),
+        ({"epoch": 5}, "epoch: unknown key, did you mean 'epochs'? Valid: dataset, validation"),
+        ({"functional": {}}, "functional: give one of type, file and xcstr"),
+        ({"functional": {"type": "PBF"}}, "functional.type: input should be 'ConstrainedGGA'"),
+        (
+            {"functional": {"type": "ConstrainedGGA", "options": {"with": 4}}},
+            "functional.options: ConstrainedGGA has no ['with']. Valid: width, depth",
+        ),
+        ({"functional": {"xcstr": "lda_x", "hidden": 4}}, "functional.hidden: unknown key"),
+        ({"functional": {"file": "none.safetensors"}}, "none.safetensors"),
+        ({"learning_rate": -1}, "learning_rate: input should be greater than 0"),
+        ({"type_weights": {"eoss": 1.0}}, "type_weights: unknown entry types ['eoss']"),
+        ({"dataset": "none.yaml"}, "there is no file"),
+    ],
+)
+def test_mistakes_name_the_key_and_what_is_valid(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    run = call(write(tmp_path, **changes), "-o", tmp_path / "run")
+    assert run.exit_code == 1
+    assert message in run.stderr
+
+
+def test_a_network_beside_a_known_functional_and_a_file(tmp_path: Path) -> None:
+    spec = read_training(
+        write(tmp_path, functional={"xcstr": "lda_x", "hidden_size": 3, "aweight0": 0.1})
+    )
+    model = spec.make_model(tmp_path, tmp_path / "run")
+    model.functional.save(tmp_path / "start.safetensors")
+    again = read_training(write(tmp_path, functional={"file": "start.safetensors"}, cache=True))
+    copy = again.make_model(tmp_path, tmp_path / "other")
+    assert copy.functional.name == model.functional.name == "a*NNLDA+b*lda_x"
+    assert copy.states.cache_dir == tmp_path / "other" / "densities"
