@@ -32,9 +32,10 @@ class GpawSettings:
     Attributes
     ----------
     structure
-        ``"fcc"`` or ``"graphene"``.
+        ``"graphene"``, or a cubic crystal structure of `ase.build.bulk`: ``"fcc"``, ``"bcc"``,
+        ``"diamond"``, ``"rocksalt"``, ``"zincblende"``.
     symbol
-        Chemical symbol.
+        Chemical symbol, or the formula of two elements.
     a
         Lattice constant (Angstrom) at scale 1.
     ecut
@@ -55,7 +56,7 @@ class GpawSettings:
         Height of the cell (Angstrom) of a layer.
     """
 
-    structure: Literal["fcc", "graphene"]
+    structure: Literal["fcc", "bcc", "diamond", "rocksalt", "zincblende", "graphene"]
     symbol: str
     a: float
     ecut: float
@@ -82,7 +83,7 @@ class GpawSettings:
             atoms = ase.build.graphene(f"{self.symbol}2", a=self.a * scale**0.5, vacuum=half)
             atoms.pbc = True
         else:
-            atoms = ase.build.bulk(self.symbol, "fcc", a=self.a * scale ** (1 / 3))
+            atoms = ase.build.bulk(self.symbol, self.structure, a=self.a * scale ** (1 / 3))
         if self.magmom:
             atoms.set_initial_magnetic_moments([self.magmom] * len(atoms))
         return atoms
@@ -164,7 +165,8 @@ def _fit(structure: str, points: Sequence[Mapping[str, Any]], energy: str) -> di
         a, size, modulus = (2 * fit.size / 3**0.5) ** 0.5, "area", "layer_modulus"
     else:
         fit = fit_equation_of_state([point["volume"] for point in points], energies)
-        a, size, modulus = (4 * fit.size) ** (1 / 3), "volume", "bulk_modulus"
+        cells = 2 if structure == "bcc" else 4  # primitive ones in the cube
+        a, size, modulus = (cells * fit.size) ** (1 / 3), "volume", "bulk_modulus"
     return {
         "a": a,
         size: fit.size,

@@ -19,6 +19,7 @@ from deepchem_xc.planewave.states import (
     EMPTY_RESIDUAL,
     change_bands,
     fill,
+    highest_occupation,
     importance_of,
     polish,
 )
@@ -150,7 +151,7 @@ def solve(
     """
     convergence = convergence or Convergence()
     basis = problem.basis
-    add_bands = nbands is None
+    spare = highest_occupation(convergence.orbital_tolerance) if nbands is None else None
     if nbands is None:
         nbands = problem.default_nbands() if orbitals is None else orbitals.shape[2]
     if isinstance(nbands, bool) or not isinstance(nbands, int) or nbands < 1:
@@ -180,7 +181,7 @@ def solve(
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
             eigenvalues, orbitals, residuals, occupation = fill(
-                problem, hamiltonian, orbitals, importance, moment, target, sweeps, add_bands
+                problem, hamiltonian, orbitals, importance, moment, target, sweeps, spare
             )
             numbers = occupation.numbers
             importance = importance_of(problem, numbers)

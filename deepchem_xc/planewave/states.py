@@ -19,6 +19,8 @@ _DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 _EXPANSIONS = 3
 # The highest band may hold this much of an electron before more bands are added.
 _HIGHEST_OCCUPATION = 1e-6
+# It may be cut out of a multiplet, and then keeps a residual of this size, Hartree.
+_CUT_RESIDUAL = 1e-4
 # A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
 # if they were occupied with this importance.
 _EMPTY = 1e-2
@@ -114,6 +116,19 @@ def importance_of(problem: KohnShamProblem, numbers: Tensor) -> Tensor:
     return (0.5 * problem.nspin * numbers.abs()).sqrt()
 
 
+def highest_occupation(tolerance: float) -> float:
+    """What the highest band may hold, electrons, where residuals shall fall to `tolerance` Hartree.
+
+    Residuals count times the root of the occupation.
+
+    Examples
+    --------
+    >>> [f"{highest_occupation(tolerance):.0e}" for tolerance in (1e-5, 1e-8)]
+    ['1e-06', '1e-08']
+    """
+    return min(_HIGHEST_OCCUPATION, (tolerance / _CUT_RESIDUAL) ** 2)
+
+
 def fill(
     problem: KohnShamProblem,
     hamiltonian: Hamiltonian,
@@ -122,7 +137,7 @@ def fill(
     moment: float | None,
     target: float,
     sweeps: int,
-    add_bands: bool,
+    spare: float | None,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
     """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
 
@@ -138,8 +153,8 @@ def fill(
         Residual, times importance, to aim at, Hartree.
     sweeps : int
         How many runs of the eigensolver that may take.
-    add_bands : bool
-        Whether bands may be added.
+    spare : float or None
+        What the highest band may hold, electrons, before bands are added; None adds none.
 
     Returns
     -------
@@ -161,8 +176,8 @@ def fill(
         nbands = orbitals.shape[2]
         highest = float(occupation.numbers[:, :, -1].abs().max())
         room = min(basis.npw_per_k) - nbands
-        wanted = problem.smearing.width > 0 and highest > _HIGHEST_OCCUPATION
-        if add_bands and wanted and room > 0:
+        smeared = problem.smearing.width > 0
+        if spare is not None and smeared and highest > spare and room > 0:
             orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
             goal, target, left = _ROUGH, max(target, _ROUGH), max(left, _SETTLING_SWEEPS)
         elif left <= 0 or float((residuals * importance).max()) < target:
