@@ -148,7 +148,7 @@ class GroundStates:
         record = self._records.get(cell.key)
         fresh = record is not None and record.parameters == self._parameters()
         if record is None or record.frozen is None or not (fresh or self._is_good(record, epoch)):
-            self.result(cell, epoch)
+            self._refresh(cell, epoch)
             record = self._records[cell.key]
         assert record.frozen is not None
         return record.frozen.at(self.functional) * Hartree
@@ -167,6 +167,13 @@ class GroundStates:
             self._results_of = now
         if cell.key in self._results:
             return self._results[cell.key]
+        result = self._refresh(cell, epoch)
+        self._results[cell.key] = result
+        return result
+
+    def _refresh(self, cell: Cell, epoch: int) -> SCFResult:
+        """Calculate a cell anew, and keep its density and orbitals but not the result itself."""
+        now = self._parameters()
         record = self._records.get(cell.key)
         result = self._solve(cell, self._start(cell))
         self.report.calculations += 1
@@ -177,7 +184,6 @@ class GroundStates:
             self.report.differences.append(error * Hartree / cell.crystal.natom)
         restart = self._keep(cell, Restart.of(result))
         self._records[cell.key] = _Record(cell.scale, cell.group, restart, frozen, epoch, now)
-        self._results[cell.key] = result
         return result
 
     def energies(self, cells: Sequence[Cell], epoch: int) -> Tensor:

@@ -28,7 +28,7 @@ def entries() -> list[DFTEntry]:
     return [
         DFTEntry.create("energy", -215.0, [quick()]),
         DFTEntry.create("stress", np.zeros((3, 3)), [quick()]),
-        DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1])], weight=0.5),
+        DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)], weight=0.5),
     ]
 
 
