@@ -1,0 +1,245 @@
+"""The loop of training: batches, steps that are whole or not taken, the position in the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from deepchem.models.torch_models.torch_model import TorchModel
+from torch import Tensor
+
+from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
+from deepchem_xc.losses.objective import LossFunction, Objective
+from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.training_log import EpochRecord, Stopwatch
+from deepchem_xc.xc import XCFunctional
+
+Batch = tuple[list[Any], list[Any], list[Any]]
+
+
+class TrainingLoop(TorchModel):
+    """A DeepChem model whose training can be interrupted anywhere, the base of `XCModel`.
+
+    Attributes
+    ----------
+    objective : Objective
+        The loss.
+    on_failure : str
+        ``"raise"`` or ``"skip"``.
+    seed : int
+        Of the order of entries.
+    history : list of EpochRecord
+        Epochs done.
+    """
+
+    objective: Objective
+    on_failure: str
+    seed: int
+    history: list[EpochRecord]
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self.history = []
+        self._record = EpochRecord(0)
+        self._epoch, self._batch, self._nbatches = 0, 0, 1
+        self._active: tuple[Any, Any] | None = None
+        super().__init__(*arguments, **keywords)
+
+    @property
+    def functional(self) -> XCFunctional:
+        """What is trained."""
+        return self.model.functional
+
+    @property
+    def states(self) -> GroundStates:
+        """Ground states that are kept."""
+        return self.model.states
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done since the model was made, those before a checkpoint included."""
+        return self._epoch
+
+    def fit_generator(
+        self,
+        generator: Iterable[Batch],
+        max_checkpoints_to_keep: int = 5,
+        checkpoint_interval: int = 1000,
+        restore: bool = False,
+        variables: Any = None,
+        loss: LossFunction | None = None,
+        callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
+        all_losses: list[float] | None = None,
+    ) -> float:
+        """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
+
+        Parameters, results and errors are those of `fit`.
+        """
+        hooks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
+        self._ensure_built()
+        self._active = self._optimizer(variables)
+        optimizer, schedule = self._active
+        if restore:
+            self.restore()
+        self._check_functional()
+        self.model.train()
+        recent: list[float] = []
+        mean = math.nan
+        watch = Stopwatch()
+        for batch in generator:
+            entries, _, weights = self._prepare_batch(batch)
+            optimizer.zero_grad()
+            value = self._step(entries, weights[0].tolist(), loss)
+            if value is not None:
+                optimizer.step()
+                if schedule is not None:
+                    schedule.step()
+                self._check_functional()
+                recent.append(value)
+            self.states.end_batch()
+            self._global_step += 1
+            self._advance(watch)
+            if self._global_step % self.log_frequency == 0 and recent:
+                mean = self._log(recent, all_losses)
+                recent = []
+            if checkpoint_interval > 0 and self._global_step % checkpoint_interval == 0:
+                self.save_checkpoint(max_checkpoints_to_keep)
+            for hook in hooks:
+                if hook is not None:
+                    hook(self, self._global_step)
+        if recent:
+            mean = self._log(recent, all_losses)
+        if checkpoint_interval > 0:
+            self.save_checkpoint(max_checkpoints_to_keep)
+        return mean
+
+    def _epochs(self, dataset: Dataset, nb_epoch: int, deterministic: bool) -> Iterator[Batch]:
+        """Batches from where the model stands; it is read when the first one is asked for."""
+        entries, y = np.asarray(dataset.X, dtype=object).reshape(-1), np.asarray(dataset.y)
+        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
+        _check_entries(entries, weights)
+        last = self._epoch + nb_epoch
+        while self._epoch < last:
+            order = np.arange(len(entries))
+            if not deterministic:
+                order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
+            self._nbatches = math.ceil(len(entries) / self.batch_size)
+            piece = order[self._batch * self.batch_size :][: self.batch_size]
+            yield [entries[piece]], [y[piece]], [weights[piece]]
+
+    def _step(self, entries: Any, weights: list[float], loss: LossFunction | None) -> float | None:
+        """Fill the gradients of a batch; its loss, or None if all of its entries failed."""
+        used: list[DFTEntry] = []
+        values: list[Tensor] = []
+        kept: list[float] = []
+        for entry, weight in zip(entries[0], weights, strict=True):
+            try:
+                value = self.model.training_value(entry, self._epoch)
+            except EntryError as error:
+                self._skip([entry], error)
+                continue
+            used.append(entry)
+            values.append(value)
+            kept.append(weight)
+        if not used:
+            return None
+        total = self.objective(used, values, kept, loss)
+        if self.regularization_loss is not None:
+            total = total + self.regularization_loss()
+        try:
+            total.backward()
+            self._check_gradients()
+        except EXPECTED_FAILURES as error:
+            # Which entry it was cannot be told apart any more: none of them is used.
+            self._skip(used, EntryError(used[0], error))
+            return None
+        with torch.no_grad():
+            for entry, value, weight in zip(used, values, kept, strict=True):
+                single = self.objective([entry], [value], [weight], loss)
+                self._record.add(entry.entry_type, float(single))
+        return float(total.detach())
+
+    def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
+        if self.on_failure == "raise":
+            raise error
+        for entry in entries:
+            self._record.skipped[entry.name] = str(error)
+
+    def _advance(self, watch: Stopwatch) -> None:
+        """Move the position on by one batch."""
+        report, record = self.states.report, self._record
+        record.seconds += watch.lap()
+        record.calculations += report.calculations
+        if report.largest is not None:
+            record.frozen_error = max(report.largest, record.frozen_error or 0.0)
+        self.states.report = type(report)()
+        self._batch += 1
+        if self._batch < self._nbatches:
+            return
+        if record.skipped and not record.counts:
+            reason = next(iter(record.skipped.values()))
+            raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")
+        self.history.append(record)
+        self._epoch, self._batch, self._nbatches = self._epoch + 1, 0, 1
+        self._record = EpochRecord(self._epoch)
+
+    def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
+        mean = sum(losses) / len(losses)
+        if all_losses is not None:
+            all_losses.append(mean)
+        if self.tensorboard:
+            self._log_scalar_to_tensorboard("loss", mean, self._global_step)
+        if self.wandb_logger is not None:
+            self.wandb_logger.log_data({"train/loss": mean}, step=self._global_step)
+        return mean
+
+    def _optimizer(self, variables: Any) -> tuple[Any, Any]:
+        """Optimiser and schedule of all parameters, or of some; kept from fit to fit."""
+        if variables is None:
+            return self._pytorch_optimizer, self._lr_schedule
+        key = tuple(variables)
+        if key not in self._optimizer_for_vars:
+            optimizer = self.optimizer._create_pytorch_optimizer(list(key))
+            rate = self.optimizer.learning_rate
+            schedule = (
+                rate._create_pytorch_schedule(optimizer)
+                if hasattr(rate, "_create_pytorch_schedule")
+                else None
+            )
+            self._optimizer_for_vars[key] = (optimizer, schedule)
+        found: tuple[Any, Any] = self._optimizer_for_vars[key]
+        return found
+
+    def _check_functional(self) -> None:
+        for name, tensor in self.functional.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise ValueError(
+                    f"the functional's {name!r} holds NaN or infinite numbers: go back to a "
+                    "checkpoint with model.restore(), and try a smaller learning rate."
+                )
+
+    def _check_gradients(self) -> None:
+        for name, parameter in self.functional.named_parameters():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
+
+
+def _check_entries(entries: np.ndarray, weights: np.ndarray) -> None:
+    """Everything that training needs is there."""
+    if len(entries) == 0:
+        raise ValueError("the data set is empty.")
+    for entry, weight in zip(entries, weights, strict=True):
+        if not isinstance(entry, DFTEntry):
+            raise ValueError(
+                f"X must hold DFTEntry objects, as DFTYamlLoader makes them; got {entry!r}."
+            )
+        if entry.entry_type in MOLECULAR_TYPES:
+            entry.kind.value(entry)
+        entry.get_true_val()
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
