@@ -15,6 +15,7 @@ from torch import Tensor
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.volume_scan import extrapolated_energy
@@ -124,6 +125,7 @@ class GroundStates:
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.report = RefreshReport()
         self._records: dict[str, _Record] = {}
+        self._loaded: dict[tuple[str, tuple[str, ...]], dict[str, Pseudopotential]] = {}
         # Results of the present parameters, which entries of one batch share.
         self._results: dict[str, SCFResult] = {}
         self._results_of: Parameters = ()
@@ -257,7 +259,16 @@ class GroundStates:
 
     def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
         keywords = {**self.options, **cell.keywords}
+        given = keywords.get("pseudopotentials", "gth-pbe")
+        keywords["pseudopotentials"] = self._potentials(given, cell.crystal.species)
         return scf(cell.crystal, self.functional, start=start, **keywords)
+
+    def _potentials(self, given: Any, species: tuple[str, ...]) -> dict[str, Pseudopotential]:
+        """Loaded once: their atoms and tables are a quarter of the time of a small cell."""
+        key = (repr(given), species)
+        if key not in self._loaded:
+            self._loaded[key] = load_pseudopotentials(given, species)
+        return self._loaded[key]
 
     def _start(self, cell: Cell) -> Restart | None:
         """The cell's own last state or, the first time, that of the nearest volume."""

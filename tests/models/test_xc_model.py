@@ -333,3 +333,30 @@ def test_one_curve_serves_several_entries() -> None:
     model.states.energies(both[0].cells, 0)
     model.states.energies(both[1].cells, 0)
     assert model.states.report.calculations == len(SCALES)
+
+
+def test_deepchems_validation_callback_sees_the_model() -> None:
+    model = make()
+    data = dataset(*entries()[:2])
+    mae = dc.metrics.Metric(dc.metrics.mean_absolute_error)
+    best = dc.models.ValidationCallback(data, 1, [mae], save_on_minimum=True)
+    model.fit(data, nb_epoch=2, checkpoint_interval=0, callbacks=best)
+    errors = model.errors_by_type(data)
+    assert {name: (unit, n) for name, (_, unit, n) in errors.items()} == {
+        "energy": ("eV", 1),
+        "stress": ("GPa", 1),
+    }
+    scores = model.evaluate(data, [mae])["mean_absolute_error"]
+    assert scores == pytest.approx(sum(error for error, _, _ in errors.values()) / 2)
+
+
+def test_an_adjoint_equation_that_fails_drops_the_batch() -> None:
+    """No part of a gradient is used."""
+    cut = DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1])], name="cut")  # 6 bands, cut
+    model = make(on_failure="skip", batch_size=2)
+    before = weights(model)
+    with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
+        model.fit(dataset(cut), nb_epoch=1, checkpoint_interval=0)
+    assert torch.equal(weights(model), before)
+    with pytest.raises(EntryError, match="nbands"):
+        make().fit(dataset(cut), nb_epoch=1, checkpoint_interval=0)
