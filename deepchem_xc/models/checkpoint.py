@@ -39,7 +39,7 @@ def save_checkpoint(model: XCModel, folder: Path, keep: int) -> None:
         "optimizer_state_dict": optimizer.state_dict(),
         "schedule_state_dict": None if schedule is None else schedule.state_dict(),
         "global_step": model._global_step,
-        "position": [model._epoch, model._batch],
+        "position": [model._epoch, model._batch, model._nbatches],
         "record": model._record.state_dict(),
         "history": [record.state_dict() for record in model.history],
         "ground_states": model.states.state_dict(),
@@ -97,7 +97,7 @@ def load_checkpoint(model: XCModel, folder: Path, file: str | None) -> None:
     if schedule is not None:
         schedule.load_state_dict(state)
     model._global_step = data["global_step"]
-    model._epoch, model._batch = data["position"]
+    model._epoch, model._batch, model._nbatches = data["position"]
     model._record = EpochRecord(**data["record"])
     model.history[:] = [EpochRecord(**record) for record in data["history"]]
     model.states.load_state_dict(data["ground_states"])

@@ -254,8 +254,9 @@ class GroundStates:
         return 0 <= epoch - record.epoch < self.interval
 
     def _parameters(self) -> Parameters:
-        """Changes whenever a parameter does."""
-        return tuple(p._version for p in self.functional.parameters())
+        """Changes whenever a parameter does, or a buffer."""
+        tensors = (*self.functional.parameters(), *self.functional.buffers())
+        return tuple(tensor._version for tensor in tensors)
 
     def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
         keywords = {**self.options, **cell.keywords}

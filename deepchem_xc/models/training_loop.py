@@ -124,11 +124,17 @@ class TrainingLoop(TorchModel):
         weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
         _check_entries(entries, weights)
         last = self._epoch + nb_epoch
+        nbatches = math.ceil(len(entries) / self.batch_size)
+        if self._batch > 0 and nbatches != self._nbatches:
+            raise ValueError(
+                f"the training stopped after {self._batch} of {self._nbatches} batches of an epoch "
+                f"and cannot go on with {nbatches}: give the same data set and batch_size."
+            )
         while self._epoch < last:
             order = np.arange(len(entries))
             if not deterministic:
                 order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
-            self._nbatches = math.ceil(len(entries) / self.batch_size)
+            self._nbatches = nbatches
             piece = order[self._batch * self.batch_size :][: self.batch_size]
             yield [entries[piece]], [y[piece]], [weights[piece]]
 

@@ -148,6 +148,9 @@ def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
     resumed = make(tmp_path, seed=1, learning_rate=rate)  # other weights at first
     resumed.restore()
     assert (resumed.epoch, resumed.get_global_step()) == (2, 5)
+    other = make(tmp_path, learning_rate=rate, batch_size=1)
+    with pytest.raises(ValueError, match="after 1 of 2 batches .* cannot go on with 3"):
+        other.fit(data, nb_epoch=1, checkpoint_interval=0, restore=True)
     resumed.fit(data, nb_epoch=3, checkpoint_interval=0, restore=True)
     assert [record.epoch for record in resumed.history] == [0, 1, 2, 3, 4]
     assert resumed.history[2].counts == {"energy": 1, "stress": 1, "band_gap": 1}
