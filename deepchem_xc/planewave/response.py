@@ -37,6 +37,8 @@ from deepchem_xc.planewave.terms.xc import split_fields
 DEGENERATE = 1e-6
 # Cotangents of a multiplet may differ by this fraction of the largest one.
 _SAME = 1e-6
+# Error of what is solved for once only, in units of the tolerance.
+_EXACT = 0.1
 
 
 class DegenerateStatesError(ValueError):
@@ -153,8 +155,8 @@ class _Adjoint:
 
     def gradients(self, cotangents: GroundState, inputs: list[Tensor]) -> list[Tensor | None]:
         """Derivatives of the loss with respect to lattice, positions and the functional."""
-        states = self.states
         self._check_functional()
+        states = self.states = self.states.for_eigenvalues(cotangents.eigenvalues)
         extra = states.numbers.shape[2] - self.nband
         cotangents = cotangents._replace(
             eigenvalues=pad(cotangents.eigenvalues, (0, extra)),
@@ -162,7 +164,6 @@ class _Adjoint:
             orbitals=pad(cotangents.orbitals, (0, 0, 0, extra)),
         )
         self._check_multiplets(cotangents.eigenvalues)
-        states.check_usable(cotangents.eigenvalues)
         rhs = states.in_gauge(cotangents.orbitals)
         known = self._without_constant(self._real_and_symmetric(cotangents.electrons))
 
@@ -181,7 +182,7 @@ class _Adjoint:
         moved = Geometry(*(x.detach().requires_grad_(x.requires_grad) for x in inputs[:2]))
         kernel, potential = self._kernel(moved)
         blocks, eigenvalues, norm = cotangents_of(known)
-        right, _ = states.adjoint(blocks, eigenvalues, 0.1 * self.tolerance * norm)
+        right, _ = states.adjoint(blocks, eigenvalues, _EXACT * self.tolerance * norm)
 
         def dyson(electrons: Tensor, accuracy: float) -> Tensor:
             response = states.density_response(
@@ -196,7 +197,7 @@ class _Adjoint:
             if self.moves:
                 total = known + self._real_and_symmetric(kernel(electrons))
                 blocks, eigenvalues, norm = cotangents_of(total)
-                accuracy = 0.1 * self.tolerance * norm
+                accuracy = _EXACT * self.tolerance * norm
                 _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
                 loss = loss + self._orbital_part(moved, z, total)
         found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))

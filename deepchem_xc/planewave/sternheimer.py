@@ -32,6 +32,8 @@ _USABLE_RESIDUAL = 1e-6
 _SWEEPS = 8
 # Bands added at a time while the highest holds electrons.
 _MORE = 3
+# How often bands are added before the states of eigenvalues that a loss needs are given up.
+_ROUNDS = 4
 _EXPANSIONS = 8
 # States with less than this fraction of their electrons are empty.
 _NO_ELECTRON = 1e-10
@@ -94,7 +96,7 @@ class PerturbedStates:
 
     def __init__(self, problem: KohnShamProblem, potential: Tensor, orbitals: Tensor) -> None:
         self.problem, self.basis = problem, problem.basis
-        self.gauge = problem.gauge
+        self.gauge, self.potential = problem.gauge, potential
         self.hamiltonian = problem.hamiltonian(potential)
         self.mass = self.hamiltonian.local.mass
         eigenvalues, orbitals, residuals = self._improve(orbitals)
@@ -322,28 +324,47 @@ class PerturbedStates:
         centred = [self.gauge.centre(channel, slice(0, self.basis.nk)) for channel in rows]
         return [channel.real.contiguous() for channel in centred]
 
-    def check_usable(self, cotangent: Tensor) -> None:
-        """Raise if a loss needs an eigenvalue, (nspin, nk, nband), whose state is too rough.
+    def with_more_bands(self) -> PerturbedStates:
+        """These states and a few above them; all but the highest are converged."""
+        room = min(self.basis.npw_per_k) - self.orbitals.shape[2]
+        if room == 0:
+            return self
+        orbitals = more_bands(self.basis, self.orbitals, min(_MORE, room))
+        return PerturbedStates(self.problem, self.potential, orbitals)
+
+    def for_eigenvalues(self, cotangent: Tensor) -> PerturbedStates:
+        """These states, or more, such that the eigenvalues that a loss needs are converged.
+
+        Bands above the highest one that is needed show whether a degenerate set is complete.
+
+        Parameters
+        ----------
+        cotangent : Tensor
+            Of the eigenvalues, (nspin, nk, n) with n bands or less.
 
         Raises
         ------
         ResponseConvergenceError
-            That says which.
+            If they cannot be converged.
         """
-        nband = cotangent.shape[2]
-        wanted = cotangent.abs() > _NEGLIGIBLE * cotangent.abs().max()
-        # Nobody knows whether the highest band's set is complete, unless it is filled.
-        usable = self.nusable if self.nfilled == nband else min(self.nusable, nband - 1)
-        wanted = wanted[:, :, usable:].any(0).any(0).nonzero()
-        if len(wanted):
-            raise ResponseConvergenceError(
-                f"the loss depends on the eigenvalues of band {usable + int(wanted[0]) + 1} "
-                f"(of {nband}; the first is 1), but only the lowest {usable} "
-                "are converged well enough to be differentiated. The highest band may belong to "
-                "a degenerate set that is cut: leave it out of the loss, or ask for more bands "
-                "with nbands=.",
-                [],
-            )
+        wanted = (cotangent.abs() > _NEGLIGIBLE * cotangent.abs().max()).any(0).any(0).nonzero()
+        needed = int(wanted[-1]) + 1 if len(wanted) else 0
+        states = self
+        for _ in range(_ROUNDS):
+            nband, room = states.orbitals.shape[2], min(self.basis.npw_per_k)
+            if needed <= min(states.nusable, nband - 1) or needed <= states.nfilled:
+                return states
+            if nband == room:
+                break
+            states = states.with_more_bands()
+        if needed <= states.nusable:  # there are no more plane waves
+            return states
+        raise ResponseConvergenceError(
+            f"the loss depends on the eigenvalues of band {needed} (the first is 1), but only the "
+            f"lowest {states.nusable} are converged well enough to be differentiated: ask for more "
+            "bands with nbands=.",
+            [],
+        )
 
     def adjoint(
         self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False

@@ -20,12 +20,15 @@ EXTRAPOLATION = 1e-2
 QUICK = ("Si, distorted", "AlMg, distorted")
 
 
-def check(table: list[Agreement]) -> None:
-    """Every derivative, and that the differences are good enough to tell."""
+def check(table: list[Agreement], slack: float = 0.0) -> None:
+    """Every derivative, and that the differences are good enough to tell.
+
+    `slack` is what part of the differences' own uncertainty counts for them.
+    """
     assert table
     for entry in table:
         assert entry.relative_uncertainty < EXTRAPOLATION, entry
-        assert entry.error < AGREEMENT, entry
+        assert entry.error < AGREEMENT + slack * entry.relative_uncertainty, entry
 
 
 def report(name: str, table: list[Agreement], seconds: float) -> None:
@@ -56,4 +59,4 @@ def test_derivatives_of_all_crystals(name: str) -> None:
     start = time.process_time()
     table = compare(CASES[name])
     report(name, table, time.process_time() - start)
-    check(table)
+    check(table, slack=1.0)

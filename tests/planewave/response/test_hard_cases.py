@@ -157,10 +157,10 @@ def test_a_fixed_moment() -> None:
 
 
 def antiferromagnet() -> tuple[Atoms, dict[str, Any]]:
-    atoms = bulk("Cr", "bcc", a=3.4, cubic=True)
+    atoms = bulk("Cr", "bcc", a=4.0, cubic=True)
     atoms.set_initial_magnetic_moments([4.0, -4.0])
     settings = {
-        "ecut": 350.0,
+        "ecut": 300.0,
         "kpts": [[0.25, 0.25, 0.25]],
         "pseudopotentials": {"Cr": "GTH-PBE-q14"},
         "occupations": {"name": "fermi-dirac", "width": 0.2},
