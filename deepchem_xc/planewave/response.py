@@ -29,8 +29,8 @@ from torch.nn.functional import pad
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.gmres import gmres
+from deepchem_xc.planewave.perturbation import PerturbedStates
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.sternheimer import PerturbedStates
 from deepchem_xc.planewave.terms.xc import split_fields
 
 # Eigenvalues closer than this are one multiplet, Hartree.
@@ -146,10 +146,10 @@ class _Adjoint:
         occupation = states.occupation
         return (
             self.electrons.clone(),
-            states.eigenvalues.detach()[:, :, shown].clone(),
+            states.eigenvalues[:, :, shown].clone(),
             states.numbers[:, :, shown].clone(),
             torch.as_tensor(occupation.fermi_level, dtype=torch.float64).to(states.numbers.device),
-            occupation.entropy_energy.detach().clone(),
+            occupation.entropy.clone(),
             states.orbitals.detach()[:, :, shown],
         )
 
@@ -171,7 +171,7 @@ class _Adjoint:
             """Cotangents of orbitals and eigenvalues of the loss, with <potential, electrons>."""
             blocks, numbers = states.potential_cotangents(potential)
             blocks = [a + b for a, b in zip(blocks, rhs, strict=True)]
-            eigenvalues = cotangents.eigenvalues + states.eigenvalue_cotangent(
+            eigenvalues = cotangents.eigenvalues + states.occupation.cotangent(
                 cotangents.numbers + numbers, cotangents.entropy, cotangents.fermi_level
             )
             norm = (
@@ -269,7 +269,7 @@ class _Adjoint:
 
     def _check_multiplets(self, cotangent: Tensor) -> None:
         """Eigenvalues that are equal have derivatives only where the loss treats them alike."""
-        energies = self.states.eigenvalues.detach()
+        energies = self.states.eigenvalues
         close = (energies.diff(dim=-1) < DEGENERATE) & (
             cotangent.diff(dim=-1).abs() > _SAME * cotangent.abs().max()
         )

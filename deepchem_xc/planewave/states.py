@@ -31,6 +31,14 @@ _SETTLING_SWEEPS = 6
 # Few of them need work, so that long expansions are cheap.
 EMPTY_RESIDUAL = 3e-4
 _POLISHING_EXPANSIONS = 10
+# Residuals, Hartree, of states that are to be perturbed: of those that hold electrons, and others.
+_FINE_FILLED_RESIDUAL = 1e-8
+_FINE_EMPTY_RESIDUAL = 1e-7
+_FINE_SWEEPS = 8
+_FINE_EXPANSIONS = 8
+# States with fewer electrons than this are empty; bands added at a time while the highest is not.
+_EMPTY_STATE = 1e-10
+_MORE_BANDS = 3
 
 
 def diagonalize(
@@ -200,3 +208,50 @@ def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:
         if bool((residuals.cpu() <= goal).all()):
             break
     return eigenvalues, orbitals
+
+
+def converge_states(
+    problem: KohnShamProblem, hamiltonian: Hamiltonian, orbitals: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """States as exact as derivatives need them, with the highest band empty where there is room.
+
+    Parameters
+    ----------
+    problem, hamiltonian, orbitals
+        What to solve, and the orbitals so far, (nspin, nk, nband, npw).
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        As `diagonalize` returns them. Residuals are those that were reached: the highest band may
+        belong to a multiplet that is cut.
+    """
+    goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
+    goal[:, :, -1] = torch.inf  # may belong to a multiplet that is cut
+    room = min(problem.basis.npw_per_k)
+    sweeps = _FINE_SWEEPS
+    while sweeps > 0:
+        sweeps -= 1
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, _FINE_EXPANSIONS, goal.to(orbitals.device)
+        )
+        numbers = occupy(
+            eigenvalues,
+            problem.basis.weights,
+            problem.nelectrons,
+            problem.smearing,
+            problem.moment,
+        ).numbers
+        nband = orbitals.shape[2]
+        if float(numbers[:, :, -1].abs().max()) > _EMPTY_STATE and nband < room:
+            orbitals = more_bands(problem.basis, orbitals, min(_MORE_BANDS, room - nband))
+            goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
+            goal[:, :, -1] = torch.inf
+            sweeps = _FINE_SWEEPS
+            continue
+        filled = numbers.abs() > 1e-6
+        goal = torch.where(filled, _FINE_FILLED_RESIDUAL, _FINE_EMPTY_RESIDUAL)
+        goal[:, :, -1] = torch.where(filled[:, :, -1], _FINE_FILLED_RESIDUAL, torch.inf)
+        if bool((residuals <= goal).all()):
+            break
+    return eigenvalues, orbitals, residuals

@@ -9,7 +9,15 @@ import pytest
 import torch
 from ase.build import bulk
 
-from deepchem_xc.planewave import Crystal, SCFResult, response, scf, sternheimer
+from deepchem_xc.planewave import (
+    Crystal,
+    SCFResult,
+    perturbation,
+    response,
+    scf,
+    states,
+    sternheimer,
+)
 from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
 from deepchem_xc.planewave.response import DegenerateStatesError
 from deepchem_xc.xc import PBE
@@ -38,12 +46,12 @@ def test_orbitals_that_are_no_states_are_an_error() -> None:
     """The response refuses to perturb states that do not belong to the potential."""
     result, _ = silicon()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sternheimer, "_SWEEPS", 1)
-        patch.setattr(sternheimer, "_EXPANSIONS", 1)
+        patch.setattr(states, "_FINE_SWEEPS", 1)
+        patch.setattr(states, "_FINE_EXPANSIONS", 1)
         noise = torch.randn_like(result.orbitals) * result.basis.mask[:, None]
         noise = torch.linalg.qr(noise.mT)[0].mT
         with pytest.raises(ResponseConvergenceError, match="too large to differentiate"):
-            sternheimer.PerturbedStates(result.problem, result.potential_g, noise)
+            perturbation.PerturbedStates(result.problem, result.potential_g, noise)
 
 
 @pytest.mark.parametrize("quantity", ["free_energy", "density", "forces"])
