@@ -13,15 +13,18 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import as_crystal, make_basis, make_convergence, make_problem
 from deepchem_xc.planewave.response import Geometry, functional_tensors
 from deepchem_xc.planewave.restart import Restart, starting_point
-from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
+from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.scf import solve
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
-# Integrated density error, electrons per valence electron, unless asked for otherwise.
-_DENSITY_FOR_GRADIENTS = 1e-7
+# Relative residual of the adjoint equation, and the loop's integrated density error in electrons
+# per valence electron, unless asked for otherwise. Derivatives with respect to the geometry are
+# small differences of large terms: docs/derivatives.md has the errors that follow.
+_GRADIENT_TOLERANCE, _GEOMETRY_GRADIENT_TOLERANCE = 1e-6, 1e-8
+_GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
 
 _SYMMETRIC = (
     "positions or lattice require gradients, and displacements and strains may break the symmetry "
@@ -46,7 +49,7 @@ def scf(
     ecut_smoothing: float | None = None,
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
-    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    gradient_tolerance: float | None = None,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
 
@@ -89,7 +92,8 @@ def scf(
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
     gradient_tolerance : float, optional
-        Relative error to which the adjoint equation is solved when gradients are asked for.
+        Relative residual to which the adjoint equation is solved when gradients are asked for: 1e-6
+        by default, and 1e-8 where positions or lattice require them.
 
     Returns
     -------
@@ -156,7 +160,9 @@ def scf(
     options = dict(convergence or {})
     if moves or functional_tensors(problem):
         # A gradient's error is of first order in the density's, an energy's of second.
-        options.setdefault("density", _DENSITY_FOR_GRADIENTS)
+        options.setdefault("density", _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY)
+    if gradient_tolerance is None:
+        gradient_tolerance = _GEOMETRY_GRADIENT_TOLERANCE if moves else _GRADIENT_TOLERANCE
     result = solve(
         problem,
         make_convergence(options, unit),

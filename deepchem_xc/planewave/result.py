@@ -26,7 +26,6 @@ from deepchem_xc.planewave.response import (
 from deepchem_xc.planewave.terms.xc import split_fields
 
 T = TypeVar("T")
-GRADIENT_TOLERANCE = 1e-6
 
 
 class Converged(NamedTuple):
@@ -86,7 +85,7 @@ class SCFResult:
     converged: Converged = field(repr=False)
     history: list[dict[str, float]] = field(repr=False)
     geometry: Geometry | None = field(default=None, repr=False)
-    gradient_tolerance: float = GRADIENT_TOLERANCE
+    gradient_tolerance: float = 1e-6
     detached: bool = field(default=False, repr=False)
     _cache: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
     _versions: list[int] = field(default_factory=list, repr=False)
