@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # per valence electron, unless asked for otherwise. Derivatives with respect to the geometry are
 # small differences of large terms: docs/derivatives.md has the errors that follow.
 _GRADIENT_TOLERANCE, _GEOMETRY_GRADIENT_TOLERANCE = 1e-6, 1e-8
+_SMALLEST_TOLERANCE = 1e-12
 _GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
 
 _SYMMETRIC = (
@@ -117,6 +118,11 @@ def scf(
     >>> bool(result.free_energy < -7.5)
     True
     """
+    if gradient_tolerance is not None and not _SMALLEST_TOLERANCE <= gradient_tolerance < 1.0:
+        raise ValueError(
+            f"gradient_tolerance = {gradient_tolerance} cannot be met: give a relative residual "
+            f"between {_SMALLEST_TOLERANCE:g}, which rounding allows, and 1; 1e-6 is usual."
+        )
     if isinstance(target, PlaneWaveBasis):
         given = {
             name: value

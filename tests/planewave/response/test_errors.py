@@ -164,3 +164,9 @@ def test_the_highest_band_is_converged_where_it_is_needed() -> None:
         result.multiplet_eigenvalues[0, 0, 4:6].sum().backward()
         found.append(torch.stack([p.grad for p in functional.parameters()]))
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1e-17, 1.0, float("nan")])
+def test_a_tolerance_that_cannot_be_met_is_refused(tolerance: float) -> None:
+    with pytest.raises(ValueError, match="gradient_tolerance = "):
+        silicon(gradient_tolerance=tolerance)
