@@ -199,7 +199,9 @@ def main() -> None:
     figure: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
     for label, parameter, cases in chosen([], []):
         base = next(iter(cases.values()))
-        rows = rows_of(cases, arguments.output) or published(last_report, label, parameter, base)
+        rows = rows_of(cases, arguments.output)
+        if len(rows) < 2:  # nothing to compare with
+            rows = published(last_report, label, parameter, base)
         if not rows:
             continue
         report.setdefault(label, {})[parameter] = {"settings": base.settings(), "rows": rows}
