@@ -113,7 +113,7 @@ CASES = _table(
     Case(
         "Ni",
         "GTH-PBE-q18",
-        ecut=3600,
+        ecut=4000,
         ecut_smoothing=220,
         kpts=(16, 16, 16),
         magmom=0.7,
