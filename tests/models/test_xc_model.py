@@ -359,7 +359,7 @@ def test_deepchems_validation_callback_sees_the_model() -> None:
 def test_an_adjoint_equation_that_fails_drops_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """No part of a gradient is used."""
     monkeypatch.setattr(response, "gmres", partial(gmres, maxiter=1))
-    cut = DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1])], name="cut")
+    cut = DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)])
     model = make(on_failure="skip", batch_size=2)
     before = weights(model)
     with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
