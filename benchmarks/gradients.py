@@ -76,7 +76,7 @@ def gradient(
     result: SCFResult, functional: PBE, tolerance: float
 ) -> tuple[torch.Tensor, float, float]:
     """Gradient of the density loss, (3,), with the seconds of its two parts."""
-    fresh = replace(result, gradient_tolerance=tolerance, _cache={}, _versions=[])
+    fresh = replace(result, gradient_tolerance=tolerance, _cache={})
     _, attaching = timed(lambda: fresh.ground_state)
     parameters = tuple(functional.parameters())
     found, solving = timed(lambda: torch.autograd.grad(loss_of(fresh), parameters))

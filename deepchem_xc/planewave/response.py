@@ -136,7 +136,7 @@ class _Adjoint:
     ) -> None:
         self.problem, self.states, self.tolerance = problem, states, tolerance
         self.nband = nband  # the response may need more of them
-        self._functional = _versions(problem)
+        self._unchanged = Unchanged(problem.functional)
         self.moves = geometry.lattice.requires_grad or geometry.positions.requires_grad
         self.electrons = density * problem.basis.volume
 
@@ -155,7 +155,7 @@ class _Adjoint:
 
     def gradients(self, cotangents: GroundState, inputs: list[Tensor]) -> list[Tensor | None]:
         """Derivatives of the loss with respect to lattice, positions and the functional."""
-        self._check_functional()
+        self._unchanged.check()
         states = self.states = self.states.for_eigenvalues(cotangents.eigenvalues)
         extra = states.numbers.shape[2] - self.nband
         cotangents = cotangents._replace(
@@ -255,18 +255,6 @@ class _Adjoint:
         constants -= constants.mean() if self.problem.moment is None else constants.clone()
         return potential
 
-    def _check_functional(self) -> None:
-        """The kernel is evaluated now: also parameters that are not trained must be the same."""
-        before, now = self._functional, _versions(self.problem)
-        if len(before) != len(now) or any(
-            a is not b or m != n for (a, m), (b, n) in zip(before, now, strict=True)
-        ):
-            raise RuntimeError(
-                "the functional was changed between the self-consistent calculation and the "
-                "backward pass: call backward() before the optimiser's step, or run scf again "
-                "(start=result makes it short)."
-            )
-
     def _check_multiplets(self, cotangent: Tensor) -> None:
         """Eigenvalues that are equal have derivatives only where the loss treats them alike."""
         energies = self.states.eigenvalues
@@ -285,11 +273,36 @@ class _Adjoint:
             )
 
 
-def _versions(problem: KohnShamProblem) -> list[tuple[Tensor, int]]:
-    """All tensors of the functional, and how often each was changed in place."""
-    functional = problem.functional
-    tensors = (*functional.parameters(), *functional.buffers())
-    return [(tensor, tensor._version) for tensor in tensors]
+class Unchanged:
+    """Notices when a functional is no longer what a calculation was done with.
+
+    Parameters
+    ----------
+    functional : torch.nn.Module
+        Its parameters, trained or not, and buffers are watched.
+    """
+
+    def __init__(self, functional: torch.nn.Module) -> None:
+        self._functional = functional
+        self._before = self._tensors()
+
+    def _tensors(self) -> list[tuple[Tensor, int]]:
+        """All tensors, and how often each was changed in place."""
+        tensors = (*self._functional.parameters(), *self._functional.buffers())
+        return [(tensor, tensor._version) for tensor in tensors]
+
+    def check(self) -> None:
+        """Raise RuntimeError if a tensor was changed or replaced."""
+        before, now = self._before, self._tensors()
+        if len(before) != len(now) or any(
+            a is not b or m != n for (a, m), (b, n) in zip(before, now, strict=True)
+        ):
+            raise RuntimeError(
+                "the functional was changed after this self-consistent calculation: what follows "
+                "from it, derivatives included, would mix old and new parameters. Ask for results "
+                "and call backward() before the optimiser's step, or run scf again (start=result "
+                "makes it short)."
+            )
 
 
 class _GroundStateFunction(torch.autograd.Function):

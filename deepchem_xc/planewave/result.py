@@ -20,6 +20,7 @@ from deepchem_xc.planewave.response import (
     DEGENERATE,
     Geometry,
     GroundState,
+    Unchanged,
     attach,
     functional_tensors,
 )
@@ -88,11 +89,12 @@ class SCFResult:
     gradient_tolerance: float = 1e-6
     detached: bool = field(default=False, repr=False)
     _cache: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
-    _versions: list[int] = field(default_factory=list, repr=False)
+    _memory: list[Unchanged] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
-        """Remember which parameters the functional had."""
-        self._versions[:] = [p._version for p in self.problem.functional.parameters()]
+        """Remember what the functional is; copies of a result keep the first memory."""
+        if not self._memory:
+            self._memory.append(Unchanged(self.problem.functional))
 
     @property
     def is_differentiable(self) -> bool:
@@ -114,15 +116,6 @@ class SCFResult:
         value: T = self._cache[key]
         return value
 
-    def _check_functional(self) -> None:
-        now = [p._version for p in self.problem.functional.parameters()]
-        if now != self._versions:
-            raise RuntimeError(
-                "the functional's parameters were changed after this self-consistent calculation: "
-                "what follows from it would mix old and new ones. Ask for results before the "
-                "optimiser's step, or run scf again (start=result makes it short)."
-            )
-
     @property
     def _attached_problem(self) -> KohnShamProblem:
         return self.problem if self.geometry is None else self.geometry.of(self.problem)
@@ -135,7 +128,7 @@ class SCFResult:
     def _attach(self) -> GroundState:
         last, basis = self.converged, self.basis
         if torch.is_grad_enabled() and self.is_differentiable:
-            self._check_functional()
+            self._memory[0].check()
             crystal = basis.crystal
             geometry = self.geometry or Geometry(crystal.lattice, crystal.positions)
             return attach(
@@ -265,7 +258,7 @@ class SCFResult:
         return self._once("energies", self._energies)
 
     def _energies(self) -> dict[str, Tensor]:
-        self._check_functional()
+        self._memory[0].check()
         state = self.ground_state
         terms = energy_terms(
             self._attached_problem, state.orbitals, state.numbers, self._fields_g, state.entropy
@@ -298,7 +291,7 @@ class SCFResult:
         return self._once("free", self._free_energy)
 
     def _free_energy(self) -> Tensor:
-        self._check_functional()
+        self._memory[0].check()
         last = self.converged
         if not (torch.is_grad_enabled() and self.is_differentiable):
             return self._fixed_terms()["free"]
@@ -324,7 +317,7 @@ class SCFResult:
         return self._once("forces", self._derivatives)
 
     def _derivatives(self) -> tuple[Tensor, Tensor]:
-        self._check_functional()
+        self._memory[0].check()
         state = self.ground_state
         return forces_and_stress(
             self._attached_problem, state.orbitals, state.numbers, self._fields_g

@@ -82,7 +82,7 @@ def test_parameters_that_changed_after_the_loop_are_an_error() -> None:
     result, functional = silicon()
     step(functional)
     for quantity in ("free_energy", "density", "energies", "forces"):
-        with pytest.raises(RuntimeError, match="parameters were changed"):
+        with pytest.raises(RuntimeError, match="functional was changed"):
             getattr(result, quantity)
 
 
@@ -170,3 +170,14 @@ def test_the_highest_band_is_converged_where_it_is_needed() -> None:
 def test_a_tolerance_that_cannot_be_met_is_refused(tolerance: float) -> None:
     with pytest.raises(ValueError, match="gradient_tolerance = "):
         silicon(gradient_tolerance=tolerance)
+
+
+def test_a_detached_copy_remembers_the_first_functional() -> None:
+    result, functional = silicon()
+    with torch.no_grad():
+        for parameter in functional.parameters():
+            parameter.mul_(1.01)
+    copy = result.detach()
+    for changed in (copy, result):
+        with pytest.raises(RuntimeError, match="was changed"):
+            _ = changed.energies
