@@ -183,10 +183,13 @@ def main() -> None:
         only = [float(value) for value in arguments.values.split(",") if value]
         for label, parameter, cases in chosen(systems, series):
             cases = {value: case for value, case in cases.items() if not only or value in only}
-            named = {f"{label} {parameter} {value}": case for value, case in cases.items()}
+            named = {
+                f"{label} {parameter} {value}": replace(case, scales=SCALES)
+                for value, case in cases.items()
+            }
             print(f"{label} {parameter}", flush=True)
             try:
-                run_benchmark(named, arguments.output, scales=SCALES, jobs=arguments.jobs)
+                run_benchmark(named, arguments.output, jobs=arguments.jobs)
             except BenchmarkError as error:
                 # The other settings of the series still tell something.
                 print(error, flush=True)

@@ -160,6 +160,20 @@ def parse_kpts(text: str, gamma: bool = True) -> dict[str, Any]:
     return {"density": density, "gamma": gamma}
 
 
+def seed_list(text: str) -> list[int]:
+    """Different whole numbers from a comma-separated list.
+
+    Examples
+    --------
+    >>> seed_list("0, 1,2")
+    [0, 1, 2]
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError(f"--seeds takes different whole numbers such as 0,1,2; got {text!r}.")
+    return [int(part) for part in parts]
+
+
 def parse_by_element(text: str, what: str) -> str | dict[str, str]:
     """One value for all elements, or one for each.
 

@@ -25,7 +25,13 @@ _FUNCTIONAL = "functional.safetensors"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
 
 
-def run_training(config: Path, output: Path, fresh: bool = False, device: str = "cpu") -> None:
+def run_training(
+    config: Path,
+    output: Path,
+    fresh: bool = False,
+    device: str = "cpu",
+    seed: int | None = None,
+) -> None:
     """Train as a file says, go on with a training that is there, write what comes of it.
 
     Parameters
@@ -39,6 +45,8 @@ def run_training(config: Path, output: Path, fresh: bool = False, device: str = 
         Delete the checkpoints of an earlier training there.
     device : str, optional
         Torch device.
+    seed : int, optional
+        Instead of the file's.
 
     Raises
     ------
@@ -49,6 +57,8 @@ def run_training(config: Path, output: Path, fresh: bool = False, device: str = 
     from deepchem_xc.models.config import read_training
 
     spec = read_training(config)
+    if seed is not None:
+        spec = spec.model_copy(update={"seed": seed})
     folder = config.parent
     loader = DFTYamlLoader()
     dataset = loader.create_dataset([folder / name for name in spec.dataset])

@@ -6,17 +6,13 @@ where a command needs them, so that the help appears at once.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from deepchem_xc import _cli_input as option
 from deepchem_xc._cli_input import command, read_structure, say, scf_keywords
-
-if TYPE_CHECKING:
-    from deepchem_xc.benchmark import Case
 
 app = typer.Typer(
     name="deepchem-xc",
@@ -186,6 +182,15 @@ def benchmark(
     quick: Annotated[
         bool, typer.Option("--quick", help="Coarse settings: a try in a few minutes.")
     ] = False,
+    functionals: Annotated[
+        bool,
+        typer.Option(
+            "--functionals/--pbe-only", help="Train, and compare functionals; not with --quick."
+        ),
+    ] = True,
+    seeds: Annotated[
+        str, typer.Option(help="Comma-separated; one training each, for example 0,1,2.")
+    ] = "0",
     live_gpaw: Annotated[
         bool, typer.Option("--live-gpaw", help="Compute the reference with GPAW, half an hour.")
     ] = False,
@@ -203,39 +208,26 @@ def benchmark(
     ] = Path("benchmark-results"),
     debug: option.Debug = False,
 ) -> None:
-    """Equations of state of Al, Ni, Ca and graphene next to GPAW's.
+    """Equations of state of Al, Ni, Ca and graphene with PBE, next to GPAW's.
 
-    A run that was interrupted goes on where it stopped when it is started again.
+    Then a functional is trained from the LDA, on other crystals, and PBE, LDA and this functional
+    are set side by side. A run that was interrupted goes on where it stopped when it is started
+    again.
     """
-    from deepchem_xc.benchmark import compare, format_table, run_benchmark, select_cases
-    from deepchem_xc.benchmark.report import about_run, write_report
-    from deepchem_xc.calculators.gpaw_reference import require_gpaw
+    from deepchem_xc._cli_benchmark import run
 
-    for name, value in (("jobs", jobs), ("threads", threads)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
-    cases = select_cases(systems, quick)
-    if live_gpaw:
-        # Before the solver's own part, which may take an hour.
-        require_gpaw()
-    start = time.perf_counter()
-    try:
-        points = run_benchmark(
-            cases, output, jobs=jobs, threads=threads, device=device, fresh=fresh, notify=say
-        )
-    except KeyboardInterrupt:
-        say(f"finished points are kept in {output}; the same command goes on from there")
-        raise
-    seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    reference = gpaw_points(cases, output if live_gpaw else None)
-    gpaw_seconds = time.perf_counter() - start if live_gpaw else 0.0
-    comparisons = [compare(case, points[name], reference[name]) for name, case in cases.items()]
-    typer.echo(format_table(comparisons, quick, live_gpaw))
-    about = {**about_run(), "seconds": round(seconds, 1), "gpaw_seconds": round(gpaw_seconds, 1)}
-    paths = write_report(comparisons, output, quick, about, live_gpaw)
-    took = f"{seconds:.0f} s" + (f", and GPAW {gpaw_seconds:.0f} s" if live_gpaw else "")
-    typer.echo(f"Took {took}. Written: {', '.join(map(str, paths.values()))}")
+    chosen = option.seed_list(seeds) if functionals and not quick else []
+    run(
+        systems,
+        output,
+        quick=quick,
+        seeds=chosen,
+        live_gpaw=live_gpaw,
+        fresh=fresh,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+    )
 
 
 @app.command()
@@ -248,6 +240,9 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew where there is a training already.")
     ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Instead of the file's.", show_default=False)
+    ] = None,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     debug: option.Debug = False,
@@ -259,30 +254,7 @@ def train(
     from deepchem_xc._cli_train import run_training
 
     place = option.torch_device(device, threads)
-    run_training(config, output, fresh=fresh, device=place)
-
-
-def gpaw_points(cases: dict[str, Case], folder: Path | None) -> dict[str, list[Any] | None]:
-    """Reference points of each system: those of the project or, in `folder`, computed now."""
-    from deepchem_xc.calculators.gpaw_reference import SCALES, load_gpaw_eos, run_gpaw_eos
-
-    if folder is None:
-        results = load_gpaw_eos()
-    else:
-        from tqdm import tqdm
-
-        with tqdm(total=len(cases) * len(SCALES), unit="GPAW point", leave=False) as bar:
-            results = run_gpaw_eos(
-                cases, path=folder / "gpaw_eos.json", on_point=lambda name, point: bar.update()
-            )
-    found: dict[str, list[Any] | None] = {}
-    for name in cases:
-        entry = results.get(name, {})
-        # An entry gets its fit when all its points are there.
-        found[name] = entry["points"] if "fit" in entry else None
-        if found[name] is None:
-            say(f"there is no complete reference for {name}")
-    return found
+    run_training(config, output, fresh=fresh, device=place, seed=seed)
 
 
 def write(path: Path | None, values: dict[str, Any]) -> None:

@@ -202,6 +202,34 @@ def plot_convergence(
     _save(figure, path)
 
 
+def plot_lattice_errors(
+    systems: Sequence[str], errors: Mapping[str, Sequence[float | None]], path: str | Path
+) -> None:
+    """Draw errors of lattice constants as bars, grouped by crystal.
+
+    Parameters
+    ----------
+    systems : sequence of str
+        Names of the crystals.
+    errors : mapping
+        ``{functional: [relative error for each crystal]}``; None leaves a gap.
+    path : path
+        Image file; its ending says which format.
+    """
+    figure = _figure(1.6 * len(systems) + 2.5, 3.6)
+    ax = figure.subplots()
+    width = 0.8 / max(len(errors), 1)
+    for i, (name, values) in enumerate(errors.items()):
+        x = np.arange(len(systems)) - 0.4 + (i + 0.5) * width
+        heights = [np.nan if value is None else 100 * value for value in values]
+        ax.bar(x, heights, 0.92 * width, label=name, color=_COLORS[i % 4], alpha=0.6 ** (i // 4))
+    ax.axhline(0.0, color="0.3", lw=0.8)
+    ax.set_xticks(range(len(systems)), systems)
+    ax.set_ylabel("error of the lattice constant (%)")
+    ax.legend(fontsize="small", frameon=False)
+    _save(figure, path)
+
+
 def plot_training(
     records: Sequence[EpochRecord],
     path: str | Path,

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
-from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, SCALES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,9 +38,13 @@ class Case:
         Initial moment per atom, mu_B; zero computes without spin polarisation.
     vacuum
         Height of the cell of a layer, Angstrom.
+    xc
+        Functional, as for `get_xc`: a name, or the path of a functional's file.
     density, energy
         Convergence of the self-consistency loop: integrated density error, and energy change in
         eV, per valence electron.
+    scales
+        Volumes (areas, for layers) of the curve, in units of the reference's.
     a_limit, modulus_limit, moment_limit
         Expected agreement with GPAW: relative, relative, mu_B.
     """
@@ -52,8 +57,10 @@ class Case:
     magmom: float = 0.0
     vacuum: float | None = None
     ecut_smoothing: float = 0.0
+    xc: str = "PBE"
     density: float = 1e-5
     energy: float = 1e-6
+    scales: tuple[float, ...] = SCALES
     a_limit: float = 0.003
     modulus_limit: float = 0.05
     moment_limit: float = 0.05
@@ -72,13 +79,14 @@ class Case:
     def settings(self) -> dict[str, Any]:
         """Everything an energy depends on, as JSON would give it back.
 
-        The limits are left out: they change what is said about a result, not the result. The
-        version is in: another solver's energies are not mixed with this one's.
+        The limits are left out: they change what is said about a result, not the result. So are
+        the volumes: each point stands for itself. The version is in: another solver's energies
+        are not mixed with this one's.
         """
         values = asdict(self)
-        for limit in ("a_limit", "modulus_limit", "moment_limit"):
-            del values[limit]
-        values.update(xc="PBE", version=__version__)
+        for other in ("scales", "a_limit", "modulus_limit", "moment_limit"):
+            del values[other]
+        values.update(xc=_identity(self.xc), version=__version__)
         settings: dict[str, Any] = json.loads(json.dumps(values))
         return settings
 
@@ -101,6 +109,13 @@ class Case:
         mesh = self.kpts[0] * self.kpts[1] * self.kpts[2]
         spins = 2 if self.magmom else 1
         return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
+
+
+def _identity(xc: str) -> str:
+    """What tells functionals apart: a name or, of a file, its content, wherever it is."""
+    if not xc.endswith(".safetensors"):
+        return xc
+    return "file " + hashlib.sha256(Path(xc).read_bytes()).hexdigest()[:16]
 
 
 def _table(*cases: Case) -> Mapping[str, Case]:

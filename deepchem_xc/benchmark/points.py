@@ -46,7 +46,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     largest = case.atoms(max(scale, *SCALES))
     result = scf(
         atoms,
-        "PBE",
+        case.xc,
         ecut=case.ecut,
         kpts={"size": case.kpts, "gamma": True},
         pseudopotentials=case.pseudopotential,

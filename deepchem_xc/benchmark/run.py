@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 
 from deepchem_xc.benchmark.cases import Case
 from deepchem_xc.benchmark.store import PointStore
-from deepchem_xc.calculators.gpaw_reference import SCALES
 
 # Name, case, scale.
 Task = tuple[str, Case, float]
@@ -45,7 +44,6 @@ def run_benchmark(
     cases: Mapping[str, Case],
     output: str | Path,
     *,
-    scales: Iterable[float] = SCALES,
     jobs: int | None = None,
     threads: int = 1,
     device: str | None = None,
@@ -62,8 +60,6 @@ def run_benchmark(
     output : path
         Folder; finished points are kept in its ``points``. A run that was interrupted goes on
         where it stopped when it is given the same folder.
-    scales : iterable of float, optional
-        Volumes (areas, for layers) in units of the reference's.
     jobs : int, optional
         Points computed at the same time, each in a process of its own; by default as many as
         there are cores for `threads` each, or one on a `device`.
@@ -90,8 +86,7 @@ def run_benchmark(
     """
     notify = notify or (lambda message: None)
     store = PointStore(Path(output) / "points", notify)
-    scales = sorted(scales)
-    tasks = [(name, case, scale) for name, case in cases.items() for scale in scales]
+    tasks = [(name, case, scale) for name, case in cases.items() for scale in sorted(case.scales)]
     done: dict[tuple[str, float], dict[str, Any]] = {}
     for name, case, scale in tasks:
         if fresh:
@@ -123,7 +118,7 @@ def run_benchmark(
             + "\n  ".join(failures),
             "\n".join(details),
         )
-    return {name: [done[name, scale] for scale in scales] for name in cases}
+    return {name: [done[name, scale] for scale in sorted(cases[name].scales)] for name in cases}
 
 
 def _with_progress(

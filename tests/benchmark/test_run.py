@@ -122,7 +122,12 @@ def test_results_of_other_settings_are_not_used_and_not_lost(
 
 
 def test_one_system_can_come_with_several_settings(al: Case, solver: Solver, run: Run) -> None:
-    points = run({"coarse": replace(al, ecut=200), "fine": replace(al, ecut=400)}, scales=(1.0,))
+    points = run(
+        {
+            "coarse": replace(al, ecut=200, scales=(1.0,)),
+            "fine": replace(al, ecut=400, scales=(1.0,)),
+        }
+    )
     assert {name: found[0]["energy"] for name, found in points.items()} == {
         "coarse": -200,
         "fine": -400,
@@ -210,10 +215,9 @@ def test_a_killed_process_leaves_whole_points_only(
 
 def test_two_processes_give_what_one_gives(tmp_path: Path, al: Case) -> None:
     # The real solver, as small as it can be: other processes do not see a stand-in.
-    case = replace(al, ecut=100, kpts=(1, 1, 1))
-    scales = (0.99, 1.01)
-    one = run_benchmark({"Al": case}, tmp_path / "1", scales=scales, jobs=1, progress=False)
-    two = run_benchmark({"Al": case}, tmp_path / "2", scales=scales, jobs=2, progress=False)
+    case = replace(al, ecut=100, kpts=(1, 1, 1), scales=(0.99, 1.01))
+    one = run_benchmark({"Al": case}, tmp_path / "1", jobs=1, progress=False)
+    two = run_benchmark({"Al": case}, tmp_path / "2", jobs=2, progress=False)
     for left, right in zip(one["Al"], two["Al"]):
         assert left["scale"] == right["scale"]
         # Even one process repeats itself only to 1e-9 eV: rounding, within the loop's tolerance.
