@@ -1,10 +1,10 @@
 """Compute the equations of state that functionals are trained on, with GPAW.
 
 Crystals of all kinds of binding, none with Al, Ni, Ca or C: those are what a trained functional is
-tested on. LiF is not among them: GPAW's lithium has one valence electron, and the crystal comes out
-0.9 % too large (4.098 Angstrom, all-electron 4.06). Written: gpaw_training.json, all that GPAW gave,
-and gpaw_training.yaml, entries for
-`DFTYamlLoader` with the settings of this package's own calculations. An interrupted run resumes.
+tested on. LiF is not among them: GPAW's lithium has one valence electron, and the crystal comes
+out 0.9 % too large (4.098 Angstrom, all-electron 4.06). Written: gpaw_training.json, all that GPAW
+gave, and gpaw_training.yaml, entries for `DFTYamlLoader` with the settings of this package's own
+calculations. An interrupted run resumes.
 """
 
 from __future__ import annotations

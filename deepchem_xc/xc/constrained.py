@@ -7,7 +7,12 @@ Exchange and correlation are those of the uniform gas times an enhancement facto
 where net is a network of the inputs x_0 ... x_3 of :mod:`deepchem_xc.xc.features`, x = x_2 for a
 GGA and x_2 + tanh^2 x_3 for a meta-GGA vanishes in the uniform gas, L_a(y) = a sigmoid(y -
 ln(a - 1)) - 1 is bounded and L_a(0) = 0, and d damps large gradients. The form is that of S. Dick
-and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021). Each condition is a part of it:
+and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021). Around another functional than the LDA,
+F_0 instead of 1, it becomes
+
+    F = a sigmoid(x net + ln[F_0 / (a - F_0)]) d(s),
+
+which is F_0 d(s) for net = 0 and has the same bounds. Each condition is a part of the form:
 
 uniform_limit
     F = 1 in the uniform gas: the factor that vanishes there.
@@ -40,6 +45,8 @@ from torch import Tensor
 
 from .base import XCFunctional
 from .features import density_feature, gradient_feature, indicator_feature, spin_feature
+from .gga_correlation import PBECorrelation
+from .gga_exchange import KAPPA_PBE, PBEExchange
 from .kinetic import iso_orbital_indicator, scaled_iso_orbital_indicator
 from .lda import SLATER, pw92_energy, spin_scaled_mean
 from .networks import evaluate_network, multilayer_perceptron
@@ -51,6 +58,7 @@ __all__ = ["ConstrainedGGA", "ConstrainedMetaGGA", "UnconstrainedGGA", "Unconstr
 _BOUND_EXCHANGE = 1.804
 _BOUND_CORRELATION = 2.0
 _DECAY = 100.0
+_BASES = ("lda", "pbe")
 
 
 class _NeuralGGA(XCFunctional):
@@ -63,7 +71,8 @@ class _NeuralGGA(XCFunctional):
         *,
         width: int = 16,
         depth: int = 3,
-        start: str = "lda",
+        start: str = "zero",
+        base: str = "lda",
         seed: int | None = None,
         uniform_limit: bool = True,
         spin_scaling: bool = True,
@@ -74,7 +83,10 @@ class _NeuralGGA(XCFunctional):
         name: str | None = None,
     ) -> None:
         super().__init__()
+        if base not in _BASES:
+            raise ValueError(f"base must be one of {', '.join(_BASES)}, not {base!r}")
         self.width, self.depth, self.start, self.seed = width, depth, start, seed
+        self.base = base
         self.uniform_limit = uniform_limit
         self.spin_scaling = spin_scaling
         self.uniform_scaling = uniform_scaling
@@ -96,7 +108,8 @@ class _NeuralGGA(XCFunctional):
             exchange = spin_scaled_mean(variables, slater * self.exchange_factor(variables))
         else:
             exchange = spin_scaled_mean(variables, slater) * self.exchange_factor(variables)
-        correlation = pw92_energy(variables, modified=False) * self.correlation_factor(variables)
+        uniform = pw92_energy(variables, modified=self.base == "pbe")
+        correlation = uniform * self.correlation_factor(variables)
         return SLATER * exchange + variables.density * correlation
 
     def exchange_factor(self, variables: DensityVariables) -> Tensor:
@@ -122,8 +135,20 @@ class _NeuralGGA(XCFunctional):
         s2 = variables.scaled_s2 if scaled else variables.s2
         indicator = scaled_iso_orbital_indicator if scaled else iso_orbital_indicator
         alpha = indicator(variables) if self.family == 4 else None
-        bound = _BOUND_EXCHANGE if self.lieb_oxford else None
-        return self._factor(self.exchange_network, inputs, s2, alpha, bound)
+        y = self._change(self.exchange_network, inputs, s2, alpha)
+        return self._damped(self._exchange_around_base(y, s2), s2)
+
+    def _exchange_around_base(self, y: Tensor, s2: Tensor) -> Tensor:
+        a = _BOUND_EXCHANGE
+        if self.base == "lda":
+            return a * torch.sigmoid(y - math.log(a - 1.0)) if self.lieb_oxford else 1.0 + y
+        exchange = PBEExchange()
+        factor = exchange.enhancement_factor(s2)
+        if not self.lieb_oxford:
+            return factor + y
+        # a - F_0, which is kappa less a vanishing part of F_0, without their difference
+        rest = KAPPA_PBE**2 / (KAPPA_PBE + exchange.mu * s2)
+        return a * torch.sigmoid(y + torch.log(factor) - torch.log(rest))
 
     def correlation_factor(self, variables: DensityVariables) -> Tensor:
         """Enhancement factor of correlation relative to PW92, (..., nr).
@@ -140,17 +165,23 @@ class _NeuralGGA(XCFunctional):
         """
         inputs = [density_feature(variables.inverse_rs), spin_feature(variables)]
         alpha = iso_orbital_indicator(variables) if self.family == 4 else None
-        bound = _BOUND_CORRELATION if self.correlation_bounds else None
-        return self._factor(self.correlation_network, inputs, variables.s2, alpha, bound)
+        y = self._change(self.correlation_network, inputs, variables.s2, alpha)
+        return self._damped(self._correlation_around_base(y, variables), variables.s2)
 
-    def _factor(
-        self,
-        network: torch.nn.Module,
-        inputs: list[Tensor],
-        s2: Tensor,
-        alpha: Tensor | None,
-        bound: float | None,
+    def _correlation_around_base(self, y: Tensor, variables: DensityVariables) -> Tensor:
+        a = _BOUND_CORRELATION
+        if self.base == "lda":
+            return a * torch.sigmoid(y - math.log(a - 1.0)) if self.correlation_bounds else 1.0 + y
+        uniform = variables.density * pw92_energy(variables, modified=True)
+        factor = PBECorrelation().energy_density(variables) / uniform
+        if not self.correlation_bounds:
+            return factor + y
+        return a * torch.sigmoid(y + torch.log(factor) - torch.log(a - factor))
+
+    def _change(
+        self, network: torch.nn.Module, inputs: list[Tensor], s2: Tensor, alpha: Tensor | None
     ) -> Tensor:
+        """x net, or net alone without the uniform limit."""
         gradient = gradient_feature(s2)
         distance = gradient  # from the uniform gas
         inputs = [*inputs, gradient]
@@ -159,9 +190,9 @@ class _NeuralGGA(XCFunctional):
             distance = distance + torch.tanh(indicator).square()
             inputs.append(indicator)
         y = evaluate_network(network, inputs)
-        if self.uniform_limit:
-            y = distance * y
-        factor = 1.0 + y if bound is None else bound * torch.sigmoid(y - math.log(bound - 1.0))
+        return distance * y if self.uniform_limit else y
+
+    def _damped(self, factor: Tensor, s2: Tensor) -> Tensor:
         return factor * fourth_root_decay(s2, _DECAY) if self.high_gradient else factor
 
 
@@ -175,9 +206,10 @@ class ConstrainedGGA(_NeuralGGA):
     width, depth : int
         Size and number of the hidden layers of both networks.
     start : str
-        "lda": the last layers are zero, so that the functional is the LDA (Slater exchange and
-        PW92 correlation), to 1e-12 below s = 13, before it is trained. "random": torch's initial
-        weights.
+        "zero": the last layers are, so that the functional is its base, to 1e-12 below s = 13,
+        before it is trained. "random": torch's initial weights.
+    base : str
+        What the networks change: "lda", Slater exchange and PW92 correlation, or "pbe".
     seed : int, optional
         Of the initial weights.
     uniform_limit, spin_scaling, uniform_scaling, lieb_oxford, correlation_bounds, high_gradient
@@ -194,7 +226,7 @@ class ConstrainedGGA(_NeuralGGA):
     Raises
     ------
     ValueError
-        For sizes below 1 and an unknown ``start``.
+        For sizes below 1, and an unknown ``start`` or ``base``.
 
     Examples
     --------
@@ -243,7 +275,7 @@ class UnconstrainedGGA(_NeuralGGA):
         *,
         width: int = 16,
         depth: int = 3,
-        start: str = "lda",
+        start: str = "zero",
         seed: int | None = None,
         name: str | None = None,
     ) -> None:

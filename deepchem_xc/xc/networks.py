@@ -14,7 +14,7 @@ from torch import Tensor
 
 __all__ = ["checked_network", "evaluate_network", "multilayer_perceptron", "refuse_nan"]
 
-_STARTS = ("lda", "random")
+_STARTS = ("zero", "random")
 
 
 def multilayer_perceptron(
@@ -29,7 +29,7 @@ def multilayer_perceptron(
     width, depth : int
         Size and number of the hidden layers.
     start : str
-        "random": torch's initialisation. "lda": the same, but for a last layer of zeros, so that
+        "random": torch's initialisation. "zero": the same, but for a last layer of zeros, so that
         the output is zero.
     seed : int, optional
         Of the initial weights; the global random numbers are then neither used nor changed.
@@ -48,7 +48,7 @@ def multilayer_perceptron(
     --------
     >>> import torch
     >>> from deepchem_xc.xc.networks import multilayer_perceptron
-    >>> network = multilayer_perceptron(2, start="lda", seed=0)
+    >>> network = multilayer_perceptron(2, start="zero", seed=0)
     >>> network(torch.ones(1, 2, dtype=torch.float64))
     tensor([[0.]], dtype=torch.float64, grad_fn=<AddmmBackward0>)
     """
@@ -64,7 +64,7 @@ def multilayer_perceptron(
         for size in (ninput, *[width] * (depth - 1)):
             layers += [torch.nn.Linear(size, width, dtype=torch.float64), torch.nn.GELU()]
         last = torch.nn.Linear(width, 1, dtype=torch.float64)
-    if start == "lda":
+    if start == "zero":
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)
     return torch.nn.Sequential(*layers, last)

@@ -246,7 +246,7 @@ def test_leading_axes(tensor, densinfo, random):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": "pbe"}, "start must be one of lda, random, not 'pbe'"),
+        ({"start": "pbe"}, "start must be one of zero, random, not 'pbe'"),
         ({"width": 0}, "not 1 inputs, depth=3 and width=0"),
         ({"depth": 0}, "depth=0"),
     ],

@@ -61,6 +61,7 @@ FUNCTIONALS = {
     "ConstrainedGGA, switched": lambda: ConstrainedGGA(
         start="random", width=5, depth=2, spin_scaling=False, lieb_oxford=False
     ),
+    "ConstrainedGGA around PBE": lambda: ConstrainedGGA(start="random", base="pbe"),
     "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random"),
     "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random"),
     "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random"),

@@ -30,6 +30,7 @@ LEARNED = {
     "NNPBE": lambda: NNPBE(small_network(3)),
     "HybridXC": lambda: HybridXC("PBE", small_network(3), aweight0=0.3),
     "ConstrainedGGA": lambda: ConstrainedGGA(start="random", seed=1),
+    "ConstrainedGGA around PBE": lambda: ConstrainedGGA(start="random", base="pbe", seed=1),
     "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random", seed=1),
     "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random", seed=1),
     "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random", seed=1),
