@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 from deepchem_xc.benchmark.cases import Case
@@ -38,24 +39,30 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
 
     from deepchem_xc.planewave import scf
     from deepchem_xc.planewave.inputs import make_basis
+    from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
+    from deepchem_xc.xc import get_xc
 
     start, cpu = time.perf_counter(), time.process_time()
     atoms = case.atoms(scale)
     # One real-space grid for the whole curve: chosen anew for each cell it would change within
     # the curve, with a jump in the exchange-correlation energy.
     largest = case.atoms(max(scale, *SCALES))
-    result = scf(
-        atoms,
-        case.xc,
-        ecut=case.ecut,
-        kpts={"size": case.kpts, "gamma": True},
-        pseudopotentials=case.pseudopotential,
-        occupations={"name": "fermi-dirac", "width": case.width},
-        convergence={"energy": case.energy, "density": case.density},
-        fft_size=make_basis(largest, case.ecut).fft_size,
-        ecut_smoothing=case.ecut_smoothing,
-        device=device,
-    )
+    functional = get_xc(case.xc).requires_grad_(False)
+    with warnings.catch_warnings():
+        # PBE's potentials with every functional, so that only the functional differs.
+        warnings.simplefilter("ignore", FunctionalMismatchWarning)
+        result = scf(
+            atoms,
+            functional,
+            ecut=case.ecut,
+            kpts={"size": case.kpts, "gamma": True},
+            pseudopotentials=case.pseudopotential,
+            occupations={"name": "fermi-dirac", "width": case.width},
+            convergence={"energy": case.energy, "density": case.density},
+            fft_size=make_basis(largest, case.ecut).fft_size,
+            ecut_smoothing=case.ecut_smoothing,
+            device=device,
+        )
     point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}
     if case.vacuum is not None:
         point["area"] = point["volume"] / case.vacuum

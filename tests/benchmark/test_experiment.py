@@ -1,0 +1,58 @@
+"""The crystals with measured lattice constants, and how they are dealt into folds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from deepchem_xc._files import data_file
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "experiment_crystals.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("experiment_crystals", SCRIPT)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_number_has_a_source_and_every_omission_a_reason(script: ModuleType) -> None:
+    content = json.loads(data_file("experiment.json").read_text())
+    assert len(content["crystals"]) >= 25
+    for crystal in content["crystals"].values():
+        assert crystal["source"] in content["sources"]
+    assert all(content["left_out"].values())
+    assert not set(content["left_out"]) & set(content["crystals"])
+    structures = {crystal["structure"] for crystal in content["crystals"].values()}
+    assert structures == {"bcc", "fcc", "diamond", "rocksalt", "cesiumchloride", "zincblende"}
+    assert set(script.MOMENTS) <= set(content["crystals"])
+
+
+@pytest.mark.parametrize("name", ["Fe", "NiAl", "LiH", "ZrC", "Sn"])
+def test_entries_are_those_crystals(script: ModuleType, name: str) -> None:
+    entry = script.entry_of(name)
+    known = script.crystals()[name]
+    assert entry.get_true_val() == pytest.approx([known["a"]])
+    per_cube = {"bcc": 2, "cesiumchloride": 1}.get(known["structure"], 4)
+    assert entry.series.size(1.0) == pytest.approx(known["a"] ** 3 / per_cube)
+    # A relative error of UNIT counts as one, whatever the size of the constant.
+    assert entry.get_weight() * (script.UNIT * known["a"] / 0.01) ** 2 == pytest.approx(1.0)
+
+
+def test_folds_hold_every_crystal_once_and_all_structures(script: ModuleType) -> None:
+    dealt = script.folds(5, seed=0)
+    names = [name for fold in dealt for name in fold]
+    assert sorted(names) == sorted(script.crystals())
+    assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+    assert dealt == script.folds(5, seed=0) != script.folds(5, seed=1)
+    for fold in dealt:
+        # Crystals of all six structures but the rarest are in every fold.
+        kinds = {script.crystals()[name]["structure"] for name in fold}
+        assert {"bcc", "fcc", "rocksalt", "zincblende"} <= kinds
