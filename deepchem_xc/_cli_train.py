@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 import yaml
+from tqdm import tqdm
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc._cli_input import say
@@ -73,6 +74,8 @@ def run_training(
     steps = -(-len(dataset) // spec.batch_size)
     run = _Run(spec, model, output, validation)
     if model.epoch < spec.epochs:
+        cells = {cell.key for entry in dataset.X for cell in entry.cells}
+        say(f"{len(dataset)} entries, {len(cells)} cells; the first epoch computes all of them")
         try:
             model.fit(
                 dataset,
@@ -96,6 +99,9 @@ class _Run:
         self.spec, self.model, self.output, self.validation = spec, model, output, validation
         self._seen = model.epoch
         self._errors = _read_errors(output, model.epoch)
+        # On a terminal only: a log has one line an epoch.
+        self._bar = tqdm(desc="self-consistent", unit="cell", leave=False, disable=None)
+        model.states.on_calculation = lambda cell: self._bar.update()
 
     def __call__(self, model: XCModel, step: int) -> None:
         from deepchem_xc.models import write_log
@@ -103,6 +109,8 @@ class _Run:
         if model.epoch == self._seen:
             return
         self._seen = model.epoch
+        self._bar.clear()
+        self._bar.reset()
         say(model.history[-1].line())
         write_log(model.history, self.output / "log.csv")
         if self.validation is not None and model.epoch % self.spec.validation_interval == 0:
@@ -119,6 +127,7 @@ class _Run:
 
     def finish(self, dataset: Dataset) -> None:
         """Write the functional and the figure, and print errors of all entries."""
+        self._bar.close()
         from deepchem_xc.models import write_log
         from deepchem_xc.plotting import plot_training
 

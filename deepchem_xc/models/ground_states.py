@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,13 @@ class GroundStates:
     cache_dir : path, optional
         Keep densities and orbitals in files there and not in memory; later runs start from them.
 
+    Attributes
+    ----------
+    report : RefreshReport
+        What was calculated since it was last replaced.
+    on_calculation : callable or None
+        Called with each cell that was calculated self-consistently, for a progress bar.
+
     Raises
     ------
     ValueError
@@ -124,6 +131,7 @@ class GroundStates:
         self.entropy_response = entropy_response
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.report = RefreshReport()
+        self.on_calculation: Callable[[Cell], None] | None = None
         self._records: dict[str, _Record] = {}
         self._loaded: dict[tuple[str, tuple[str, ...]], dict[str, Pseudopotential]] = {}
         # Results of the present parameters, which entries of one batch share.
@@ -179,6 +187,8 @@ class GroundStates:
         record = self._records.get(cell.key)
         result = self._solve(cell, self._start(cell))
         self.report.calculations += 1
+        if self.on_calculation is not None:
+            self.on_calculation(cell)
         frozen = FrozenEnergy.of(result)
         if record is not None and record.frozen is not None:
             with torch.no_grad():
