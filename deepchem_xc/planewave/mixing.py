@@ -220,4 +220,17 @@ class AndersonMixer:
             if states > _NEGLIGIBLE_STATES * self.nelectrons:
                 density_part = split_fields(step)[0]
                 density_part[0] = screen(self.basis, density_part[0], local_states)
-        return from_total_and_moment(x + self.beta * step)
+        new = x + self.beta * step
+        if new.shape[-2] == 2:
+            new[..., 1, :] = self._uphill_refused(new[..., 1, :])
+        return from_total_and_moment(new)
+
+    def _uphill_refused(self, magnetisation: Tensor) -> Tensor:
+        """The magnetisation to try next, unless it goes against what the last step showed.
+
+        A non-magnetic state that is unstable is a solution too, and Anderson's method goes there
+        as readily: it steps back along the residual. The residual itself points away from it.
+        """
+        last, residual = self._inputs[-1][..., 1, :], self._residuals[-1][..., 1, :]
+        overlap = torch.vdot(residual.flatten(), (magnetisation - last).flatten()).real
+        return magnetisation if float(overlap) > 0.0 else last + self.beta * residual

@@ -222,6 +222,21 @@ def test_it_converges_with_default_settings(name: str) -> None:
             assert float(result.free_energy) < float(held.free_energy) + 1e-6
 
 
+def test_a_small_moment_grows_to_the_stable_state() -> None:
+    """Non-magnetic iron is a solution too, with more energy; it is not where the loop may end."""
+    options: dict[str, Any] = {"ecut": 600.0, "kpts": MESH}
+    found = []
+    for start in (0.5, 2.5):
+        iron = bulk("Fe")
+        iron.set_initial_magnetic_moments([start])
+        found.append(scf(iron, "PBE", occupations={"name": "fermi-dirac", "width": 0.1}, **options))
+    assert float(found[1].magnetic_moment) > 1.0
+    assert float(found[0].magnetic_moment) == pytest.approx(
+        float(found[1].magnetic_moment), abs=1e-4
+    )
+    assert float(found[0].free_energy) == pytest.approx(float(found[1].free_energy), abs=1e-7)
+
+
 def test_a_long_metal_takes_few_steps() -> None:
     """Without screening of long waves the charge would slosh along the cell."""
     atoms = bulk("Al", cubic=True).repeat((1, 1, 3))
