@@ -100,6 +100,8 @@ class Case:
     symmetric: bool = True
     omit: tuple[str, ...] = ()
     nlevels: int = 0
+    # Convergence of the displaced calculations, where derivatives are small beside their terms.
+    tight: dict[str, float] | None = None
 
     @property
     def crystal(self) -> Crystal:
@@ -281,7 +283,7 @@ def compare(
             numbers = zeros(grad=False)
             numbers[parameter] = torch.tensor(step, dtype=torch.float64)
             with torch.no_grad():
-                displaced = solved(case, basis, numbers, start)
+                displaced = solved(case, basis, numbers, start, case.tight)
                 return {n: float(v) for n, v in quantities(case, displaced).items()}
 
         for quantity, (value, uncertainty) in ridders(values, STEPS[parameter], halvings).items():

@@ -67,6 +67,7 @@ CASES: dict[str, Case] = {
         smeared(),
         moments=(2.5, 1.5),
         symmetric=False,
+        tight={"energy": 1e-13, "density": 1e-12, "maxiter": 200},
     ),
     "graphene": Case(
         torch.tensor([[4.65, 0, 0], [-2.325, 4.0270, 0], [0, 0, 12.0]], dtype=torch.float64),
