@@ -23,12 +23,7 @@ from deepchem_xc.benchmark.functionals import (
     with_functional,
 )
 from deepchem_xc.benchmark.report import about_run, write_report
-from deepchem_xc.calculators.gpaw_reference import (
-    SCALES,
-    load_gpaw_eos,
-    require_gpaw,
-    run_gpaw_eos,
-)
+from deepchem_xc.calculators import gpaw_reference
 
 Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
 
@@ -73,7 +68,7 @@ def run(
     cases = select_cases(systems, quick)
     if live_gpaw:
         # Before the solver's own part, which may take an hour.
-        require_gpaw()
+        gpaw_reference.require_gpaw()
     trainings = [Training(seed, output / f"training-{seed}") for seed in seeds]
     options: dict[str, Any] = {"jobs": jobs, "threads": threads, "device": device, "fresh": fresh}
     start = time.perf_counter()
@@ -136,12 +131,13 @@ def write_functionals(
 def gpaw_points(cases: Mapping[str, Case], folder: Path | None) -> dict[str, Any]:
     """Reference points of each system: those of the project or, in `folder`, computed now."""
     if folder is None:
-        results = load_gpaw_eos()
+        results = gpaw_reference.load_gpaw_eos()
     else:
         from tqdm import tqdm
 
-        with tqdm(total=len(cases) * len(SCALES), unit="GPAW point", leave=False) as bar:
-            results = run_gpaw_eos(
+        total = len(cases) * len(gpaw_reference.SCALES)
+        with tqdm(total=total, unit="GPAW point", leave=False) as bar:
+            results = gpaw_reference.run_gpaw_eos(
                 cases, path=folder / "gpaw_eos.json", on_point=lambda name, point: bar.update()
             )
     found: dict[str, Any] = {}
