@@ -9,7 +9,7 @@ import pytest
 import torch
 from pyscf.dft import libxc
 
-from deepchem_xc.xc import ConstrainedGGA, ConstrainedMetaGGA, UnconstrainedGGA, get_xc
+from deepchem_xc.xc import ConstrainedGGA, ConstrainedMetaGGA, get_xc
 
 AROUND_PBE = [partial(cls, base="pbe") for cls in (ConstrainedGGA, ConstrainedMetaGGA)]
 WEIGHTS = [(0, 1.0), (1, 3.0), (2, 1000.0)]
@@ -34,7 +34,7 @@ def test_fresh_functionals_are_pbe_of_libxc(make, nspin, tensor, densinfo):
     energies = make().get_edensityxc(densinfo(rho))
     (potential,) = torch.autograd.grad(energies.sum(), rho)
     values = rho.detach().numpy()[..., :4, :]
-    reference, first = libxc.eval_xc1("pbe", values, nspin - 1, deriv=1)[0], None
+    reference = libxc.eval_xc1("pbe", values, nspin - 1, deriv=1)[0]
     total = values[..., 0, :].sum(0) if nspin == 2 else values[0]
     assert np.allclose(energies.detach().numpy(), total * reference, rtol=1e-10, atol=0.0)
     native = torch.tensor(rho.detach().numpy()).requires_grad_()
@@ -98,4 +98,3 @@ def test_it_learns_something_else_than_pbe(tensor, densinfo):
 def test_an_unknown_base_is_refused():
     with pytest.raises(ValueError, match="base must be one of lda, pbe"):
         ConstrainedGGA(base="blyp")
-    assert "base" not in UnconstrainedGGA().__init__.__annotations__
