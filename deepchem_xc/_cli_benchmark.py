@@ -76,7 +76,7 @@ def run(
         known = {**cases, **(with_functional(cases, "LDA", "LDA") if trainings else {})}
         with contextlib.ExitStack() as stack:
             for training in trainings:
-                stack.enter_context(training.beside(fresh))
+                stack.enter_context(training.beside(fresh, threads, device))
                 say(f"{training.name}: from {training.folder}, {training.log.name} says how far")
             points = run_benchmark(known, output, **options, notify=say)
         trained: dict[str, Case] = {}

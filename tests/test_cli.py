@@ -380,7 +380,7 @@ def test_benchmark_sets_functionals_side_by_side(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def beside(self: Training, fresh: bool = False) -> Iterator[None]:
+    def beside(self: Training, *options: object) -> Iterator[None]:
         yield
         self.folder.mkdir(parents=True)
         ConstrainedGGA(start="random", seed=self.seed).save(self.functional)

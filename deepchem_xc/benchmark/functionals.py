@@ -68,7 +68,7 @@ class Training:
         return self.folder / "training.log"
 
     @contextlib.contextmanager
-    def beside(self, fresh: bool = False) -> Iterator[None]:
+    def beside(self, fresh: bool = False, threads: int = 1, device: str = "cpu") -> Iterator[None]:
         """Train in another process while the block runs, and wait for it at the block's end.
 
         Parameters
@@ -76,6 +76,10 @@ class Training:
         fresh : bool, optional
             Train anew where there is a functional already; otherwise an interrupted training goes
             on, and one that is complete is not repeated.
+        threads : int, optional
+            Threads of the training.
+        device : str, optional
+            Torch device.
 
         Raises
         ------
@@ -88,6 +92,7 @@ class Training:
         command = [sys.executable, "-m", "deepchem_xc.cli", "train"]
         command += [str(data_file("recover_gga.yaml")), "--output", str(self.folder)]
         command += ["--seed", str(self.seed), *(["--fresh"] if fresh else [])]
+        command += ["--threads", str(threads), "--device", device]
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
