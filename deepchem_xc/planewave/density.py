@@ -7,15 +7,20 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.hamiltonian import GridPieces
+from deepchem_xc.planewave.grid_pieces import GridPieces
 from deepchem_xc.planewave.inversion import RealGauge, pack
+from deepchem_xc.planewave.precision import to_single
 
 # States that hold less than this add nothing to a density.
 _NO_ELECTRON = 1e-14
 
 
 def density_from_orbitals(
-    pieces: GridPieces, orbitals: Tensor, numbers: Tensor, factor: Tensor | None = None
+    pieces: GridPieces,
+    orbitals: Tensor,
+    numbers: Tensor,
+    factor: Tensor | None = None,
+    single: bool = False,
 ) -> Tensor:
     r"""Electron density of orbitals, not yet symmetrised.
 
@@ -32,6 +37,8 @@ def density_from_orbitals(
         give n densities from one pass over the orbitals.
     factor : Tensor, optional
         Real factor of every plane wave, (nk, npw).
+    single : bool, optional
+        Transform the orbitals in single precision.
 
     Returns
     -------
@@ -51,6 +58,7 @@ def density_from_orbitals(
     basis = pieces.basis
     nspin, nk, nband = orbitals.shape[:3]
     count = len(numbers)
+    dtype = torch.complex64 if single else torch.complex128
     density = torch.zeros(
         (nspin, count, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device
     )
@@ -59,12 +67,14 @@ def density_from_orbitals(
     for spin in range(nspin):
         places = filled[spin].nonzero()
         used = int(places[-1]) + 1 if len(places) else 0
-        for ks, bands in pieces.split(range(nk), used):
+        for ks, bands in pieces.split(range(nk), used, dtype):
             rows = orbitals[spin, ks, bands]
             rows = rows if factor is None else rows * factor[ks].unsqueeze(1)
+            rows = to_single(rows) if single else rows
             values = pieces.to_grid(rows, ks).flatten(0, 1)
             squares = torch.view_as_real(values).view(len(values), -1).square_()
-            density[spin].addmm_(numbers[:, spin, ks, bands].reshape(count, -1), squares)
+            weights = numbers[:, spin, ks, bands].reshape(count, -1)
+            density[spin] += weights.to(squares.dtype) @ squares
     grid = density.transpose(0, 1).view(count, nspin, *basis.orbital_fft_size, 2).sum(-1)
     return basis.from_orbital_grid(grid) / basis.volume
 
@@ -75,6 +85,7 @@ def density_from_real_orbitals(
     orbitals: Tensor,
     numbers: Tensor,
     factor: Tensor | None = None,
+    single: bool = False,
 ) -> Tensor:
     """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
 
@@ -93,6 +104,8 @@ def density_from_real_orbitals(
         Electrons per state times the k-point's weight, not negative, (n, nspin, nk, nband).
     factor : Tensor, optional
         Real factor of every plane wave, (nk, npw).
+    single : bool, optional
+        Transform the orbitals in single precision.
 
     Returns
     -------
@@ -112,7 +125,8 @@ def density_from_real_orbitals(
                 continue
             bands = slice(filled[0], filled[-1] + 1)
             packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
-            for ks, rows in pieces.split(range(nk), packed.shape[1]):
+            packed = to_single(packed) if single else packed
+            for ks, rows in pieces.split(range(nk), packed.shape[1], packed.dtype):
                 values = torch.view_as_real(pieces.to_grid(packed[ks, rows], ks))
                 target += values.view(-1, len(target)).square_().sum(0)
     grid = density.view(len(numbers), nspin, *basis.orbital_fft_size, 2).sum(-1)
@@ -178,6 +192,7 @@ def fields_from_orbitals(
     orbitals: Tensor,
     numbers: Tensor,
     kinetic: bool = False,
+    single: bool = False,
 ) -> Tensor:
     r"""Density, and kinetic energy density where it is asked for; symmetrised.
 
@@ -195,6 +210,8 @@ def fields_from_orbitals(
         Electrons per state times the k-point's weight, (n, nspin, nk, nband).
     kinetic : bool, optional
         Whether the kinetic energy density is wanted.
+    single : bool, optional
+        Transform the orbitals in single precision: the result is good to 1e-7.
 
     Returns
     -------
@@ -218,8 +235,8 @@ def fields_from_orbitals(
 
     def density(factor: Tensor | None) -> Tensor:
         if gauge is not None and bool((numbers >= 0.0).all()):
-            return density_from_real_orbitals(pieces, gauge, orbitals, numbers, factor)
-        return density_from_orbitals(pieces, orbitals, numbers, factor)
+            return density_from_real_orbitals(pieces, gauge, orbitals, numbers, factor, single)
+        return density_from_orbitals(pieces, orbitals, numbers, factor, single)
 
     electrons = density(None)
     if not kinetic:

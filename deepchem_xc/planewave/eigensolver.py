@@ -18,6 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.precision import to_double
+
 
 def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
     """Approximate inverse of H - e for plane waves well above a band's own kinetic energy.
@@ -92,7 +94,8 @@ def _complement(block: Tensor, space: Tensor) -> Tensor:
     """Orthonormal basis of `block` with `space` projected out; twice, as once is not enough."""
     block = torch.baddbmm(block, block @ space.mH, space, alpha=-1)
     # A band whose residual is exactly zero leaves an arbitrary direction, not 0/0.
-    block = orthonormalize(block / row_norms(block).clamp_min(1e-300).unsqueeze(-1))
+    norms = row_norms(block)
+    block = orthonormalize(block / norms.clamp_min(torch.finfo(norms.dtype).tiny).unsqueeze(-1))
     block = torch.baddbmm(block, block @ space.mH, space, alpha=-1)
     return orthonormalize(block)
 
@@ -113,9 +116,9 @@ def davidson(
     apply : callable
         (nk, n, npw) -> the operator applied to it.
     orbitals : Tensor
-        Start, orthonormal rows, (nk, nstart, npw).
+        Start, orthonormal rows, (nk, nstart, npw); real or complex, single or double precision.
     kinetic : Tensor
-        Kinetic energies, (nk, npw), Hartree.
+        Kinetic energies, (nk, npw), Hartree, in the orbitals' precision.
     nband : int, optional
         How many states are wanted, at most nstart; all nstart by default.
     expansions : int, optional
@@ -153,7 +156,8 @@ def davidson(
     room = min(nstart + expansions * nband, dimension)
     space_buffer = orbitals.new_empty((nk, room, npw))
     image_buffer = torch.empty_like(space_buffer)
-    matrix_buffer = orbitals.new_empty((nk, room, room))
+    # Small eigenproblems are solved in double precision, whatever the orbitals have.
+    matrix_buffer = to_double(orbitals.new_empty((nk, room, room)))
     space_buffer[:, :nstart] = orbitals
     size, added = 0, nstart
     for expansion in range(expansions + 1):
@@ -165,7 +169,7 @@ def davidson(
         matrix[:, old:, :old] = matrix[:, :old, old:].mH
         eigenvalues, vectors = torch.linalg.eigh(matrix)
         eigenvalues = eigenvalues[:, :nband]
-        vectors = vectors[:, :, :nband].mH
+        vectors = vectors[:, :, :nband].mH.to(orbitals.dtype)
         current = vectors @ space
         residual = torch.baddbmm(
             vectors @ image, torch.diag_embed(eigenvalues).to(current.dtype), current, alpha=-1

@@ -1,109 +1,20 @@
-"""The Kohn-Sham Hamiltonian applied to batches of k-points and bands."""
+"""The Kohn-Sham Hamiltonian applied to batches of k-points and bands.
+
+It acts in the precision of the orbitals: single precision takes half the time, and is enough
+while a potential is far from self-consistent.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.grid_pieces import GridPieces
 from deepchem_xc.planewave.inversion import RealGauge, pack, unpack
 from deepchem_xc.planewave.terms.xc import split_fields
-
-# FFTs run in pieces of about this size. Larger arrays leave the processor's caches and make every
-# temporary page-fault; a GPU wants as much at once as it can get. See docs/performance.md.
-_CPU_PIECE_BYTES = 2**20
-_CUDA_PIECE_BYTES = 512 * 2**20
-_COMPLEX_BYTES = 16
-
-
-class GridPieces:
-    """Cuts (k-point, band) arrays into pieces whose FFT boxes fit the processor.
-
-    Parameters
-    ----------
-    basis : PlaneWaveBasis
-        Grid and k-points.
-    piece_bytes : int, optional
-        Size of one piece's complex boxes; by default what suits the basis's device.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
-    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
-    >>> GridPieces(basis, piece_bytes=3 * 16 * basis.orbital_ngrid).split(range(1), 5)
-    [(slice(0, 1, None), slice(0, 3, None)), (slice(0, 1, None), slice(3, 5, None))]
-    """
-
-    def __init__(self, basis: PlaneWaveBasis, piece_bytes: int | None = None) -> None:
-        self.basis = basis
-        if piece_bytes is None:
-            cuda = basis.device.type == "cuda"
-            piece_bytes = _CUDA_PIECE_BYTES if cuda else _CPU_PIECE_BYTES * torch.get_num_threads()
-        self.grids = max(1, piece_bytes // (_COMPLEX_BYTES * basis.orbital_ngrid))
-        self._empty_boxes: dict[tuple[int, int], Tensor] = {}
-
-    def split(self, ks: range, nband: int) -> list[tuple[slice, slice]]:
-        """Pieces as (k slice, band slice); several k-points only where all their bands fit.
-
-        Parameters
-        ----------
-        ks : range
-            k-points.
-        nband : int
-            Bands of each.
-        """
-        pieces = []
-        if self.grids >= 2 * nband:
-            step = self.grids // nband
-            for k in range(ks.start, ks.stop, step):
-                pieces.append((slice(k, min(k + step, ks.stop)), slice(0, nband)))
-        else:
-            step = -(-nband // -(-nband // self.grids))  # even pieces, none nearly empty
-            for k in ks:
-                for b in range(0, nband, step):
-                    pieces.append((slice(k, k + 1), slice(b, min(b + step, nband))))
-        return pieces
-
-    def to_grid(self, orbitals: Tensor, ks: slice) -> Tensor:
-        """Periodic parts of the orbitals of the k-points `ks` on the orbital grid.
-
-        Parameters
-        ----------
-        orbitals : Tensor
-            Coefficients, (nk, nband, npw), complex.
-        ks : slice
-            Which k-points these are.
-
-        Returns
-        -------
-        Tensor
-            (nk, nband, n1, n2, n3), complex: the sum over G of c_G exp(iG.r), whose square has the
-            mean 1 where the orbital is normalised; divided by the volume it is in bohr^-3.
-        """
-        basis = self.basis
-        nk, nband, npw = orbitals.shape
-        index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, npw)
-        # The box is kept, empty, from call to call: a fresh one costs a third of the FFT.
-        box = self._empty_boxes.pop((nk, nband), None)
-        if box is None:
-            box = orbitals.new_zeros((nk, nband, basis.orbital_ngrid))
-        box.scatter_(2, index, orbitals)
-        grid = box.view(nk, nband, *basis.orbital_fft_size)
-        values = torch.fft.ifftn(grid, dim=(-3, -2, -1), norm="forward")
-        self._empty_boxes[nk, nband] = box.scatter_(2, index, 0.0)
-        return values
-
-    def from_grid(self, values: Tensor, ks: slice) -> Tensor:
-        """Coefficients (nk, nband, npw) of functions on the orbital grid (nk, nband, n1, n2, n3).
-
-        They are in the functions' unit, times the number of grid points: the caller divides.
-        """
-        basis = self.basis
-        nk, nband = values.shape[:2]
-        box = torch.fft.fftn(values, dim=(-3, -2, -1)).view(nk, nband, basis.orbital_ngrid)
-        index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, basis.npw)
-        return box.gather(2, index)
 
 
 class LocalPotential:
@@ -154,7 +65,7 @@ class LocalPotential:
         Parameters
         ----------
         orbitals : Tensor
-            (nk, nband, npw), complex, or real as the gauge makes them.
+            (nk, nband, npw), complex, or real as the gauge makes them; single or double precision.
         spin : int
             Channel.
         ks : range
@@ -171,11 +82,12 @@ class LocalPotential:
             packed = self._multiply(pack(orbitals), self._centred_values[spin], ks)
             product = unpack(packed, orbitals.shape[1])
         mask = self.pieces.basis.mask[ks.start : ks.stop].unsqueeze(1)
-        return product.mul_(mask)
+        return product.mul_(mask.to(orbitals.real.dtype))
 
     def _multiply(self, orbitals: Tensor, values: Tensor, ks: range) -> Tensor:
         product = torch.empty_like(orbitals)
-        for piece, bands in self.pieces.split(ks, orbitals.shape[1]):
+        values = values.to(orbitals.real.dtype)
+        for piece, bands in self.pieces.split(ks, orbitals.shape[1], orbitals.dtype):
             offset = slice(piece.start - ks.start, piece.stop - ks.start)
             on_grid = self.pieces.to_grid(orbitals[offset, bands], piece)
             torch.view_as_real(on_grid).mul_(values)
@@ -230,9 +142,16 @@ class LocalOperator:
         result = self._times.apply(orbitals, spin, ks)
         if self._times_mass is not None:
             for q in self.basis.orbital_q[ks.start : ks.stop].unbind(-1):
-                row = q.unsqueeze(1)
+                row = q.unsqueeze(1).to(orbitals.real.dtype)
                 result.addcmul_(self._times_mass.apply(row * orbitals, spin, ks), row, value=0.5)
         return result
+
+
+class _Operands(NamedTuple):
+    kinetic: Tensor  # (nk, npw), real
+    beta: Tensor  # (nk, n, npw)
+    adjoint: Tensor  # (nk, npw, n)
+    coupling: Tensor  # (n, n)
 
 
 class Hamiltonian:
@@ -281,8 +200,8 @@ class Hamiltonian:
         self.local = LocalOperator(self.pieces, potential, gauge)
         self.kinetic = basis.kinetic * basis.mask
         self.beta = beta
-        self._beta_adjoint = beta.conj().transpose(-1, -2).resolve_conj()
         self.coupling = coupling.to(torch.complex128)
+        self._cast: dict[torch.dtype, _Operands] = {}
 
     @property
     def nspin(self) -> int:
@@ -295,7 +214,7 @@ class Hamiltonian:
         Parameters
         ----------
         orbitals : Tensor
-            (nk, nband, npw), complex, or real as `gauge` makes them.
+            (nk, nband, npw), complex, or real as `gauge` makes them; single or double precision.
         spin : int
             Channel.
         ks : range
@@ -304,25 +223,34 @@ class Hamiltonian:
         Returns
         -------
         Tensor
-            H c, (nk, nband, npw), real or complex as the orbitals are; Hartree.
+            H c, (nk, nband, npw), of the orbitals' dtype; Hartree.
 
         Raises
         ------
         ValueError
             For real orbitals without a `gauge`.
         """
+        kinetic, beta, adjoint, coupling = self._operands(orbitals.dtype)
         here = slice(ks.start, ks.stop)
-        if orbitals.is_complex():
-            beta, adjoint, coupling = self.beta[here], self._beta_adjoint[here], self.coupling
-        else:
-            if self.gauge is None:
-                raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
-            beta, coupling = self.gauge.beta[here], self.gauge.coupling
-            adjoint = beta.mT
-        result = orbitals * self.kinetic[here].unsqueeze(1)
+        result = orbitals * kinetic[here].unsqueeze(1)
         if coupling.numel():
-            torch.baddbmm(result, (orbitals @ adjoint) @ coupling, beta, out=result)
+            torch.baddbmm(result, (orbitals @ adjoint[here]) @ coupling, beta[here], out=result)
         return result.add_(self.local.apply(orbitals, spin, ks))
+
+    def _operands(self, dtype: torch.dtype) -> _Operands:
+        """Kinetic energies and projectors as orbitals of some dtype need them."""
+        if dtype not in self._cast:
+            if dtype.is_complex:
+                beta, coupling = self.beta.to(dtype), self.coupling.to(dtype)
+                adjoint = beta.conj().transpose(-1, -2).resolve_conj()
+            elif self.gauge is None:
+                raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
+            else:
+                beta, coupling = self.gauge.beta.to(dtype), self.gauge.coupling.to(dtype)
+                adjoint = beta.mT
+            kinetic = self.kinetic.to(dtype.to_real())
+            self._cast[dtype] = _Operands(kinetic, beta, adjoint, coupling)
+        return self._cast[dtype]
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """H in the `count` plane waves of lowest kinetic energy at one k-point.

@@ -98,7 +98,7 @@ class RealGauge:
 
 
 def pack(real: Tensor) -> Tensor:
-    """Two real rows as one complex row, (nk, n, npw) -> (nk, (n + 1) // 2, npw).
+    """Two real rows as one complex row of their precision, (nk, n, npw) -> (nk, (n + 1) // 2, npw).
 
     Examples
     --------
@@ -108,7 +108,7 @@ def pack(real: Tensor) -> Tensor:
     """
     nk, n, npw = real.shape
     half = (n + 1) // 2
-    packed = torch.zeros((nk, half, npw), dtype=torch.complex128, device=real.device)
+    packed = torch.zeros((nk, half, npw), dtype=real.dtype.to_complex(), device=real.device)
     parts = torch.view_as_real(packed)
     parts[..., 0] = real[:, :half]
     parts[:, : n - half, :, 1] = real[:, half:]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.electron_count import check_electrons
-from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
+from deepchem_xc.planewave.grid_pieces import GridPieces
+from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inversion import RealGauge, inversion_centre
 from deepchem_xc.planewave.occupations import Smearing
 from deepchem_xc.planewave.pseudo import Pseudopotential

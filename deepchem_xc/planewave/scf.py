@@ -32,6 +32,10 @@ _EFFORT = 0.03
 # given, and in how many sweeps at most.
 _GOOD = 1e-5
 _SETTLING_SWEEPS = 6
+# Residuals aimed at, Hartree, for which single precision is good enough, and the density error, in
+# units of the one that ends the loop, from which the last steps are made in double precision.
+_SINGLE_PRECISION = 5e-6
+_LAST_STEPS = 5.0
 # A start's magnetic moment is let go at this density error, or else at this step.
 _RELEASE_ERROR = 1e-2
 _RELEASE_STEP = 8
@@ -172,6 +176,7 @@ def solve(
     history: list[dict[str, float]] = []
     error, previous = 0.1 * _EFFORT, torch.inf
     importance = None
+    single = rounded = not given
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
@@ -181,12 +186,12 @@ def solve(
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
             eigenvalues, orbitals, residuals, occupation = fill(
-                problem, hamiltonian, orbitals, importance, moment, target, sweeps, spare
+                problem, hamiltonian, orbitals, importance, moment, target, sweeps, spare, single
             )
             numbers = occupation.numbers
             importance = importance_of(problem, numbers)
             weighted = numbers * basis.weights[:, None]
-            output, states = _new_density(problem, orbitals, occupation, eigenvalues)
+            output, states = _new_density(problem, orbitals, occupation, eigenvalues, single)
             energy = problem.constant_energy + float(
                 (weighted * eigenvalues).sum() + correction + occupation.entropy_energy
             )
@@ -210,12 +215,16 @@ def solve(
             history.append(record)
             if callback is not None:
                 callback(record)
-            if (
+            settled = (
                 moment == problem.moment
-                and abs(energy - previous) < convergence.energy * problem.nelectrons
+                and not single
                 and density_error < convergence.density
                 and orbital_error < convergence.orbital_tolerance
-            ):
+            )
+            if settled and rounded:
+                # The last energy was in single precision, and is nothing to compare with.
+                previous = energy + _excess(problem, potential, correction, output)
+            if settled and abs(energy - previous) < convergence.energy * problem.nelectrons:
                 check_enough_bands(occupation)
                 if nbands > 1 and bool((residuals[:, :, :-1] > EMPTY_RESIDUAL).any()):
                     # The empty bands came along at less effort; now they are wanted.
@@ -228,9 +237,11 @@ def solve(
                         problem.moment,
                     )
                     output, _ = _new_density(problem, orbitals, occupation, eigenvalues)
+                problem.pieces.release()
                 last = Converged(orbitals, eigenvalues, occupation, output, potential)
                 return SCFResult(problem, last, history)
-            previous = energy
+            previous, rounded = energy, single
+            single = error > _SINGLE_PRECISION and density_error > _LAST_STEPS * convergence.density
             density = mixer.next_density(density, output, states)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
@@ -240,10 +251,30 @@ def solve(
     raise SCFConvergenceError(_advice(convergence, history), history)
 
 
+def _excess(
+    problem: KohnShamProblem, potential: Tensor, correction: Tensor, output: Tensor
+) -> float:
+    """Energy of the output density's orbitals less that of `solve`, Hartree: both errors, at most.
+
+    One lies above the ground state's energy, the other one as a rule below; both are of second
+    order in the density's error. `potential` and `correction` are the input density's.
+    """
+    own_potential, own_correction = problem.effective_potential(output)
+    shift = ((own_potential - potential).conj() * output).real.sum() * problem.basis.volume
+    return float(own_correction - correction + shift)
+
+
 def _new_density(
-    problem: KohnShamProblem, orbitals: Tensor, occupation: Occupations, eigenvalues: Tensor
+    problem: KohnShamProblem,
+    orbitals: Tensor,
+    occupation: Occupations,
+    eigenvalues: Tensor,
+    single: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Density as `starting_density` has it, and local density of states, (nG,) or None."""
+    """Density as `starting_density` has it, and local density of states, (nG,) or None.
+
+    With `single`, in single precision: good to 1e-7.
+    """
     basis, smearing = problem.basis, problem.smearing
     numbers = occupation.numbers.unsqueeze(0)
     if smearing.width > 0.0:
@@ -255,7 +286,7 @@ def _new_density(
         numbers = torch.stack([occupation.numbers, states])
     numbers = numbers * basis.weights[:, None]
     kinetic = problem.needs_kinetic_density
-    fields = fields_from_orbitals(problem.pieces, problem.gauge, orbitals, numbers, kinetic)
+    fields = fields_from_orbitals(problem.pieces, problem.gauge, orbitals, numbers, kinetic, single)
     if len(fields) == 1:
         return fields[0], None
     return fields[0], split_fields(fields[1])[0].sum(0)

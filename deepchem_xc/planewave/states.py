@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.eigensolver import davidson
+from deepchem_xc.planewave.eigensolver import davidson, orthonormalize
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.occupations import Occupations, occupy
+from deepchem_xc.planewave.precision import to_double, to_single
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.start import more_bands
 
@@ -46,6 +47,7 @@ def diagonalize(
     orbitals: Tensor,
     expansions: int = _EXPANSIONS,
     tolerance: Tensor | float = 0.0,
+    single: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Improve all orbitals by `davidson`, a group of k-points at a time.
 
@@ -60,6 +62,9 @@ def diagonalize(
     tolerance : float or Tensor, optional
         Residual norm at which a band is good enough, Hartree; one number, or anything that
         broadcasts to (nspin, nk, nband).
+    single : bool, optional
+        Work in single precision, in half the time. Eigenvalues are then good to about 1e-7 of the
+        kinetic energy; the orbitals are in double precision, and orthonormal to that.
 
     Returns
     -------
@@ -98,14 +103,19 @@ def diagonalize(
             block = orbitals[spin, here]
             if gauge is not None:
                 block = gauge.to_real(block, here)
+            kinetic = basis.kinetic[here]
+            if single:
+                block, kinetic = to_single(block), to_single(kinetic)
             eigenvalues[spin, here], block, residuals[spin, here] = davidson(
                 apply,
                 block,
-                basis.kinetic[here],
+                kinetic,
                 expansions=expansions,
                 tolerance=goal[spin, here],
                 dimension=min(basis.npw_per_k[here]),
             )
+            if single:
+                block = orthonormalize(to_double(block))
             improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
     return eigenvalues, improved, residuals
 
@@ -146,6 +156,7 @@ def fill(
     target: float,
     sweeps: int,
     spare: float | None,
+    single: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
     """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
 
@@ -163,6 +174,9 @@ def fill(
         How many runs of the eigensolver that may take.
     spare : float or None
         What the highest band may hold, electrons, before bands are added; None adds none.
+    single : bool, optional
+        Whether single precision is enough for the result. Where several sweeps may be needed, the
+        first ones are in single precision anyway.
 
     Returns
     -------
@@ -174,8 +188,11 @@ def fill(
     basis = problem.basis
     goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
     left = sweeps
+    rough = single or sweeps > 1
     while True:
-        eigenvalues, orbitals, residuals = diagonalize(hamiltonian, orbitals, tolerance=goal)
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, tolerance=goal, single=rough
+        )
         occupation = occupy(
             eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
         )
@@ -188,10 +205,12 @@ def fill(
         if spare is not None and smeared and highest > spare and room > 0:
             orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
             goal, target, left = _ROUGH, max(target, _ROUGH), max(left, _SETTLING_SWEEPS)
-        elif left <= 0 or float((residuals * importance).max()) < target:
+            continue
+        done = left <= 0 or float((residuals * importance).max()) < target
+        if done and rough == single:
             return eigenvalues, orbitals, residuals, occupation
-        else:
-            goal = target / importance.clamp_min(_EMPTY)
+        rough = single or not (done or left == 1)
+        goal = target / importance.clamp_min(_EMPTY)
 
 
 def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:

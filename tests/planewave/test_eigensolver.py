@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.eigensolver import davidson, orthonormalize, teter_preconditioner
@@ -75,6 +76,30 @@ def test_orbitals_stay_orthonormal_and_out_of_the_padding(hamiltonian: Hamiltoni
     eye = torch.eye(NBAND, dtype=overlap.dtype).expand_as(overlap)
     torch.testing.assert_close(overlap, eye, rtol=0, atol=1e-12)
     assert float((orbitals * (1.0 - basis.mask)[:, None]).abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("crystal", ["GaN, no inversion", "Si, real orbitals"])
+def test_single_precision_finds_the_same_states(crystal: str, hamiltonian: Hamiltonian) -> None:
+    if crystal.startswith("Si"):
+        basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 8.0, (2, 2, 2))
+        problem = make_problem(basis)
+        hamiltonian = problem.hamiltonian(problem.effective_potential(problem.atomic_density())[0])
+        assert hamiltonian.gauge is not None
+    basis, nspin = hamiltonian.basis, hamiltonian.nspin
+    wanted, count = slice(0, NBAND), NBAND + 3
+    exact_values, _, _ = converge(hamiltonian, random_start(basis, count, nspin))
+    orbitals = random_start(basis, count, nspin)
+    for _ in range(12):
+        values, orbitals, _ = diagonalize(hamiltonian, orbitals, 3, 1e-5, single=True)
+    assert orbitals.dtype == torch.complex128
+    eye = torch.eye(count, dtype=orbitals.dtype).expand(nspin, basis.nk, count, count)
+    torch.testing.assert_close(orbitals @ orbitals.mH, eye, rtol=0, atol=1e-12)
+    assert float((orbitals * (1.0 - basis.mask)[:, None]).abs().max()) == 0.0
+    # Eigenvalues as good as single precision can have them, orbitals as good as was asked for.
+    torch.testing.assert_close(values[..., wanted], exact_values[..., wanted], rtol=0, atol=5e-6)
+    true, _, residuals = diagonalize(hamiltonian, orbitals, expansions=0)
+    torch.testing.assert_close(true[..., wanted], exact_values[..., wanted], rtol=0, atol=1e-9)
+    assert float(residuals[..., wanted].max()) < 2e-5
 
 
 def test_eigenvalues_come_from_above_and_only_fall(hamiltonian: Hamiltonian) -> None:

@@ -9,7 +9,8 @@ import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.density import density_from_orbitals
-from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
+from deepchem_xc.planewave.grid_pieces import GridPieces
+from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
 
@@ -123,6 +124,10 @@ def test_cutting_the_ffts_changes_nothing(problem: KohnShamProblem, piece_bytes:
         covered[ks, bands] += 1.0
     assert torch.equal(covered, torch.ones_like(covered))
     torch.testing.assert_close(density_from_orbitals(pieces, orbitals, numbers), expected)
+    rounded = density_from_orbitals(pieces, orbitals, numbers, single=True)
+    assert rounded.dtype == torch.complex128
+    largest = float(expected.abs().max())
+    assert 0.0 < float((rounded - expected).abs().max()) < 1e-6 * largest
 
 
 def test_the_density_of_orthonormal_states_counts_the_electrons(problem: KohnShamProblem) -> None:

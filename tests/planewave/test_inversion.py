@@ -10,7 +10,8 @@ import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.density import density_from_orbitals, density_from_real_orbitals
-from deepchem_xc.planewave.hamiltonian import GridPieces, Hamiltonian
+from deepchem_xc.planewave.grid_pieces import GridPieces
+from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.inversion import inversion_centre, pack, unpack
 from deepchem_xc.planewave.problem import KohnShamProblem

@@ -96,6 +96,18 @@ def test_it_stops_on_energy_density_and_orbitals_together(aluminium: SCFResult) 
     assert last["orbital_error"] < criteria.orbital_tolerance
 
 
+@pytest.mark.parametrize("density", [1e-2, 1e-3, 1e-4])
+def test_a_loose_tolerance_ends_in_double_precision(density: float) -> None:
+    """Early steps are in single precision, and their eigenvalues 1e-7 of the kinetic energy off."""
+    loose = {"density": density, "energy": 1e-3, "orbitals": 1e-2}
+    result = scf(bulk("Cu"), ecut=400.0, kpts=(2, 2, 2), convergence=loose)
+    assert result.history[-1]["density_error"] < density and result.nsteps < 16
+    hamiltonian, orbitals = result.problem.hamiltonian(result.potential_g), result.orbitals[0]
+    image = hamiltonian.apply(orbitals, 0, range(result.basis.nk))
+    levels = (orbitals.conj() * image).real.sum(-1)
+    torch.testing.assert_close(levels, result.eigenvalues[0], rtol=0, atol=1e-11)
+
+
 def test_the_energys_error_is_as_small_as_was_asked_for() -> None:
     """The stop criterion is honest: a much tighter run changes the energy by less than it."""
     options: dict[str, Any] = {"ecut": 150.0, "kpts": MESH, "occupations": {"name": "fixed"}}
