@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deepchem_xc.models.config import TrainingSpec
 
 # What may be changed between the parts of one training.
-_FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval")
+_FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
 _FUNCTIONAL = "functional.safetensors"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
 
@@ -126,7 +126,7 @@ class _Run:
         write_json(self.output / "validation.json", self._errors)
 
     def finish(self, dataset: Dataset) -> None:
-        """Write the functional and the figure, and print errors of all entries."""
+        """Write the functional and the figure, and print the errors of all entries."""
         self._bar.close()
         from deepchem_xc.models import write_log
         from deepchem_xc.plotting import plot_training
@@ -134,6 +134,12 @@ class _Run:
         write_log(self.model.history, self.output / "log.csv")
         plot_training(self.model.history, self.output / "training.png", self._errors)
         self.model.functional.save(self.output / _FUNCTIONAL)
+        if self.spec.final_errors:
+            self._print_errors(dataset)
+        files = ("log.csv", "training.png", _FUNCTIONAL)
+        typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
+
+    def _print_errors(self, dataset: Dataset) -> None:
         typer.echo(f"{'set':<12}{'type':<18}{'entries':>8}{'mean absolute error':>22}")
         sets = {"training": dataset, "validation": self.validation}
         for name, data in sets.items():
@@ -141,8 +147,6 @@ class _Run:
                 continue
             for e_type, (error, unit, count) in self.model.errors_by_type(data).items():
                 typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
-        files = ("log.csv", "training.png", _FUNCTIONAL)
-        typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
 
 
 def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:

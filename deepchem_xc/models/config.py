@@ -120,6 +120,7 @@ class TrainingSpec(_Spec):
     validation_interval: int = Field(10, gt=0, description="epochs between validations")
     seed: int = Field(0, ge=0, description="a number, at least 0")
     deterministic: bool = Field(False, description="true keeps the order of the entries")
+    final_errors: bool = Field(True, description="false ends without the errors of all entries")
     checkpoint_interval: int = Field(1, gt=0, description="epochs between checkpoints")
 
     @model_validator(mode="before")
