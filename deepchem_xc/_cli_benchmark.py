@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,13 +15,13 @@ from deepchem_xc._files import write_json
 from deepchem_xc.benchmark import Case, compare, format_table, run_benchmark, select_cases
 from deepchem_xc.benchmark.functionals import (
     Row,
-    Training,
     constants_of,
     format_functionals,
     mean_error,
     with_functional,
 )
 from deepchem_xc.benchmark.report import about_run, write_report
+from deepchem_xc.benchmark.trainings import Training, train_beside
 from deepchem_xc.calculators import gpaw_reference
 
 Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
@@ -74,10 +73,9 @@ def run(
     start = time.perf_counter()
     try:
         known = {**cases, **(with_functional(cases, "LDA", "LDA") if trainings else {})}
-        with contextlib.ExitStack() as stack:
-            for training in trainings:
-                stack.enter_context(training.beside(fresh, threads, device))
-                say(f"{training.name}: from {training.folder}, {training.log.name} says how far")
+        for training in trainings:
+            say(f"{training.name}: in {training.folder}, {training.log.name} says how far")
+        with train_beside(trainings, fresh, threads, device):
             points = run_benchmark(known, output, **options, notify=say)
         trained: dict[str, Case] = {}
         for training in trainings:

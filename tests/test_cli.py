@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from ase.units import Hartree
 from typer.testing import CliRunner, Result
 
 from deepchem_xc.benchmark import CASES, Case
-from deepchem_xc.benchmark.functionals import Training
 from deepchem_xc.benchmark.report import make_curve
+from deepchem_xc.benchmark.trainings import Training
 from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, load_gpaw_eos
 from deepchem_xc.cli import app
 from deepchem_xc.planewave import scf
@@ -380,12 +380,13 @@ def test_benchmark_sets_functionals_side_by_side(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def beside(self: Training, *options: object) -> Iterator[None]:
+    def beside(trainings: Sequence[Training], *options: object) -> Iterator[None]:
         yield
-        self.folder.mkdir(parents=True)
-        ConstrainedGGA(start="random", seed=self.seed).save(self.functional)
+        for training in trainings:
+            training.folder.mkdir(parents=True)
+            ConstrainedGGA(start="random", seed=training.seed).save(training.functional)
 
-    monkeypatch.setattr("deepchem_xc.benchmark.functionals.Training.beside", beside)
+    monkeypatch.setattr("deepchem_xc._cli_benchmark.train_beside", beside)
     options = ("--systems", "al,ca", "--jobs", "1", "--seeds", "1,2", "-o", tmp_path)
     run = call("benchmark", *options)
     assert run.exit_code == 0, run.stderr

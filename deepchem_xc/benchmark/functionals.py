@@ -5,15 +5,10 @@ The training (``data/recover_gga.yaml``) knows GPAW's equations of state of othe
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from deepchem_xc._files import data_file
 from deepchem_xc.benchmark.cases import Case
 
 #: Five volumes for each functional but PBE. The minima of the LDA lie up to 10 % lower.
@@ -29,86 +24,6 @@ _DENSITY, _ENERGY = 5e-4, 5e-6
 #: 2602.15923): errors of its lattice constants.
 PUBLISHED: Mapping[str, str] = {"Al": "5-10 %", "Ni": "5-10 %", "Ca": "5-10 %", "graphene": "fails"}
 _PUBLISHED_NAME = "arXiv 2602.15923"
-
-
-class TrainingError(RuntimeError):
-    """The training beside the benchmark failed."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training from the LDA, in a folder of its own.
-
-    Attributes
-    ----------
-    seed
-        Of the network's first weights.
-    folder
-        Where checkpoints, log and functional are.
-
-    Examples
-    --------
-    >>> Training(1, Path("results/training-1")).name
-    'trained, seed 1'
-    """
-
-    seed: int
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """Name in tables."""
-        return f"trained, seed {self.seed}"
-
-    @property
-    def functional(self) -> Path:
-        """File of the functional, which is there once the training has ended."""
-        return self.folder / "functional.safetensors"
-
-    @property
-    def log(self) -> Path:
-        """What the training says while it runs."""
-        return self.folder / "training.log"
-
-    @contextlib.contextmanager
-    def beside(self, fresh: bool = False, threads: int = 1, device: str = "cpu") -> Iterator[None]:
-        """Train in another process while the block runs, and wait for it at the block's end.
-
-        Parameters
-        ----------
-        fresh : bool, optional
-            Train anew where there is a functional already; otherwise an interrupted training goes
-            on, and one that is complete is not repeated.
-        threads : int, optional
-            Threads of the training.
-        device : str, optional
-            Torch device.
-
-        Raises
-        ------
-        TrainingError
-            If the training fails.
-        """
-        if self.functional.exists() and not fresh:
-            yield
-            return
-        command = [sys.executable, "-m", "deepchem_xc.cli", "train"]
-        command += [str(data_file("recover_gga.yaml")), "--output", str(self.folder)]
-        command += ["--seed", str(self.seed), *(["--fresh"] if fresh else [])]
-        command += ["--threads", str(threads), "--device", device]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "a") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-            try:
-                yield
-                process.wait()
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
-        if process.returncode:
-            last = self.log.read_text().strip().splitlines()[-3:]
-            raise TrainingError(f"{self.name} failed; from {self.log}:\n  " + "\n  ".join(last))
 
 
 def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, Case]:

@@ -113,7 +113,7 @@ class TrainingSpec(_Spec):
     scales: dict[str, float] = Field({}, description="{type: deviation that counts as one}")
     type_weights: dict[str, float] = Field({}, description="{type: factor of its loss}")
     scf_interval: int = Field(10, gt=0, description="epochs between self-consistent ones")
-    entropy_response: bool = Field(False, description="true or false")
+    entropy_response: bool | None = Field(None, description="true or false")
     on_failure: Literal["raise", "skip"] = Field("raise", description="raise or skip")
     solver: dict[str, Any] = Field({}, description="keywords of planewave.scf for all entries")
     cache: bool = Field(False, description="true keeps densities and orbitals in files")

@@ -74,7 +74,8 @@ class GroundStates:
     options : mapping, optional
         Keywords of `planewave.scf` for all cells; what a cell says itself goes before.
     entropy_response : bool, optional
-        Exact gradients of smeared energies; needs an interval of 1.
+        Exact gradients of smeared energies, one adjoint equation a cell; needs an interval of 1,
+        where it is the default.
     cache_dir : path, optional
         Keep densities and orbitals in files there and not in memory; later runs start from them.
 
@@ -115,7 +116,7 @@ class GroundStates:
         functional: XCFunctional,
         interval: int = 10,
         options: Mapping[str, Any] | None = None,
-        entropy_response: bool = False,
+        entropy_response: bool | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         if interval < 1:
@@ -128,7 +129,7 @@ class GroundStates:
         self.functional = functional
         self.interval = interval
         self.options = dict(options or {})
-        self.entropy_response = entropy_response
+        self.entropy_response = interval == 1 if entropy_response is None else entropy_response
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.report = RefreshReport()
         self.on_calculation: Callable[[Cell], None] | None = None

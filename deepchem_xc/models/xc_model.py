@@ -51,8 +51,8 @@ class XCModel(TrainingLoop):
         follow the functional at the density that is kept. Other entries are self-consistent in
         every epoch.
     entropy_response : bool, optional
-        Exact gradients of the smeared energies, instead of those of the free energy; needs
-        ``scf_interval=1`` and an adjoint equation for every cell.
+        Exact gradients of the smeared energies, instead of those of the free energy; an adjoint
+        equation for every cell. It needs ``scf_interval=1``, where it is the default.
     on_failure : str, optional
         What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``,
         or ``"skip"`` it in this epoch and count it.
@@ -115,7 +115,7 @@ class XCModel(TrainingLoop):
         scales: Mapping[str, float] | None = None,
         type_weights: Mapping[str, float] | None = None,
         scf_interval: int = 10,
-        entropy_response: bool = False,
+        entropy_response: bool | None = None,
         on_failure: str = "raise",
         solver: Mapping[str, Any] | None = None,
         cache_dir: str | Path | None = None,

@@ -184,7 +184,7 @@ def equation_of_state(
     dimension: int | None = None,
     fft_size: Sequence[int] | None = None,
     symmetry: bool = True,
-    entropy_response: bool = False,
+    entropy_response: bool = True,
     callback: Callable[[VolumePoint], None] | None = None,
     **keywords: Any,
 ) -> EquationOfState:
@@ -212,7 +212,8 @@ def equation_of_state(
     fft_size, symmetry : optional
         As for `scf`.
     entropy_response : bool, optional
-        Exact gradients of smeared energies; see `extrapolated_energy`.
+        Exact gradients, which cost an adjoint equation a volume where occupations are smeared.
+        False leaves out the response of the entropy; see `extrapolated_energy`.
     callback : callable, optional
         Called with every `VolumePoint` when it is done.
     **keywords
@@ -292,7 +293,7 @@ def equation_of_state(
     )
 
 
-def extrapolated_energy(result: SCFResult, entropy_response: bool = False) -> Tensor:
+def extrapolated_energy(result: SCFResult, entropy_response: bool = True) -> Tensor:
     """Energy extrapolated to zero width, in the graph of the functional's parameters.
 
     Parameters
@@ -300,7 +301,7 @@ def extrapolated_energy(result: SCFResult, entropy_response: bool = False) -> Te
     result : SCFResult
         A converged ground state.
     entropy_response : bool, optional
-        Differentiate the entropy too, which needs the adjoint equation. By default the gradient is
+        Differentiate the entropy too, which needs the adjoint equation. Otherwise the gradient is
         that of the free energy, which costs nothing; the two differ by half the derivative of TS.
 
     Returns

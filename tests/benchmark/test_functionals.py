@@ -13,8 +13,6 @@ from deepchem_xc.benchmark import CASES, Case
 from deepchem_xc.benchmark.functionals import (
     PUBLISHED,
     Row,
-    Training,
-    TrainingError,
     constants_of,
     format_functionals,
     mean_error,
@@ -89,32 +87,3 @@ def test_training_crystals_are_not_those_of_the_test() -> None:
     assert len(entries) >= 10
     symbols = {s for e in entries for s in e["systems"][0]["structure"]["symbols"]}
     assert not symbols & {"Al", "Ni", "Ca", "C"}
-
-
-def test_a_training_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = tmp_path / "bad.yaml"
-    bad.write_text("{dataset: nowhere.yaml, functional: {type: PBE}}")
-    monkeypatch.setattr("deepchem_xc.benchmark.functionals.data_file", lambda name: bad)
-    training = Training(3, tmp_path / "training-3")
-    with pytest.raises(TrainingError, match="seed 3 failed(.|\n)*nowhere.yaml"), training.beside():
-        pass
-
-
-def test_a_training_ends_with_the_block_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[Any] = []
-    original = __import__("subprocess").Popen
-
-    def popen(command: list[str], **keywords: Any) -> Any:
-        started.append(original(["sleep", "100"], **keywords))
-        return started[0]
-
-    monkeypatch.setattr("deepchem_xc.benchmark.functionals.subprocess.Popen", popen)
-    with pytest.raises(KeyboardInterrupt), Training(0, tmp_path / "training-0").beside():
-        raise KeyboardInterrupt
-    assert started[0].poll() is not None
-    training = Training(0, tmp_path / "training-0")
-    training.functional.write_bytes(b"complete")
-    with training.beside():
-        assert len(started) == 1

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk, graphene
 from ase.eos import EquationOfState as BirchMurnaghan
 from ase.units import GPa, Hartree, J, m
@@ -195,18 +197,43 @@ def test_a_point_of_large_weight_is_met() -> None:
         fit_equation_of_state(5.0 * SCALES, energies, weights=-weights)
 
 
-def test_lattice_constant_and_modulus_of_silicon_follow_the_functional() -> None:
-    functional = PBE(trainable=True)
-    settings = {
-        "ecut": 250.0,
-        "kpts": (2, 2, 2),
+def iron() -> Atoms:
+    """Its potential with eight electrons gives a large cell."""
+    atoms = bulk("Fe", a=3.03)
+    atoms.set_initial_magnetic_moments([2.3])
+    return atoms
+
+
+TRAINED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "Si": (bulk("Si"), {"ecut": 250.0, "kpts": (2, 2, 2), "occupations": {"name": "fixed"}}),
+    "Al": (bulk("Al"), {"ecut": 200.0, "kpts": (3, 3, 3)}),
+    "Fe": (
+        iron(),
+        {
+            "ecut": 900.0,
+            "ecut_smoothing": 100.0,
+            "kpts": (4, 4, 4),
+            "occupations": {"name": "fermi-dirac", "width": 0.3},
+            "pseudopotentials": {"Fe": "GTH-PBE-q8"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["Si", "Al", pytest.param("Fe", marks=pytest.mark.slow)])
+def test_lattice_constant_and_modulus_follow_the_functional(name: str) -> None:
+    """Of an insulator, a smeared metal, and a magnet whose moment changes along the curve."""
+    atoms, settings = TRAINED[name]
+    settings = settings | {
         "scales": (0.9, 0.95, 1.0, 1.05, 1.1),
         "convergence": {"energy": 1e-10, "density": 1e-8},
-        "occupations": {"name": "fixed"},
     }
-    curve = equation_of_state(bulk("Si"), functional, **settings)
+    functional = PBE(trainable=True)
+    curve = equation_of_state(atoms, functional, **settings)
     assert float(curve.lattice_constant) == pytest.approx(curve.a0, rel=1e-10)
     assert float(curve.tensors.modulus) == pytest.approx(curve.fit.modulus, rel=1e-10)
+    if name == "Fe":
+        assert min(point.magnetic_moment for point in curve.points) > 1.0
     parameter = next(iter(functional.parameters()))
     results = (curve.lattice_constant, curve.tensors.modulus)
     gradients = [torch.autograd.grad(x, parameter, retain_graph=True)[0] for x in results]
@@ -215,7 +242,7 @@ def test_lattice_constant_and_modulus_of_silicon_follow_the_functional() -> None
     for sign in (1, -1):
         with torch.no_grad():
             parameter += sign * step
-        moved = equation_of_state(bulk("Si"), functional, **settings)
+        moved = equation_of_state(atoms, functional, **settings)
         ends.append((moved.a0, moved.fit.modulus))
         with torch.no_grad():
             parameter -= sign * step

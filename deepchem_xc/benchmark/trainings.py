@@ -1,0 +1,118 @@
+"""Trainings that run beside the benchmark, one after another in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepchem_xc._files import data_file
+
+# Seconds from one look at the running training to the next.
+_INTERVAL = 0.2
+
+
+class TrainingError(RuntimeError):
+    """The training beside the benchmark failed."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training from the LDA, in a folder of its own.
+
+    Attributes
+    ----------
+    seed
+        Of the network's first weights.
+    folder
+        Where checkpoints, log and functional are.
+
+    Examples
+    --------
+    >>> Training(1, Path("results/training-1")).name
+    'trained, seed 1'
+    """
+
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return f"trained, seed {self.seed}"
+
+    @property
+    def functional(self) -> Path:
+        """File of the functional, which is there once the training has ended."""
+        return self.folder / "functional.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """What the training says while it runs."""
+        return self.folder / "training.log"
+
+    def command(self, *options: str) -> list[str]:
+        """The process that trains, goes on, or finds that nothing is left to do."""
+        config = str(data_file("recover_gga.yaml"))
+        command = [sys.executable, "-m", "deepchem_xc.cli", "train", config]
+        return [*command, "--output", str(self.folder), "--seed", str(self.seed), *options]
+
+
+@contextlib.contextmanager
+def train_beside(
+    trainings: Sequence[Training], fresh: bool = False, threads: int = 1, device: str = "cpu"
+) -> Iterator[None]:
+    """Train in another process while the block runs, and wait for all trainings at its end.
+
+    Parameters
+    ----------
+    trainings : sequence of Training
+        One is started when the one before has ended.
+    fresh : bool, optional
+        Train anew; otherwise an interrupted training goes on, and one that is complete is not
+        repeated.
+    threads : int, optional
+        Threads of a training.
+    device : str, optional
+        Torch device.
+
+    Raises
+    ------
+    TrainingError
+        If a training fails, among others because its folder holds one with other settings.
+    """
+    options = ["--threads", str(threads), "--device", device, *(["--fresh"] if fresh else [])]
+    stop = threading.Event()
+
+    def train_all() -> None:
+        for training in trainings:
+            _train(training, options, stop)
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            done = pool.submit(train_all)
+            yield
+            done.result()
+        finally:
+            stop.set()
+
+
+def _train(training: Training, options: Sequence[str], stop: threading.Event) -> None:
+    if stop.is_set():
+        return
+    training.folder.mkdir(parents=True, exist_ok=True)
+    with open(training.log, "a") as log:
+        process = subprocess.Popen(training.command(*options), stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            if stop.wait(_INTERVAL):
+                process.terminate()
+                process.wait()
+                return
+    if process.returncode:
+        last = training.log.read_text().strip().splitlines()[-3:]
+        raise TrainingError(f"{training.name} failed; from {training.log}:\n  " + "\n  ".join(last))
