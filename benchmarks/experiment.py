@@ -12,6 +12,7 @@ PBE. Everything finished is kept in the output folder, and the same command goes
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import time
@@ -20,18 +21,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import deepchem_xc  # noqa: F401  # first: it keeps DeepChem's import notices quiet
+import deepchem_xc  # first: it keeps DeepChem's import notices quiet
 
 # isort: split
 import torch
 from deepchem.data import NumpyDataset
 from deepchem.models.losses import HuberLoss
 from deepchem.models.optimizers import ExponentialDecay
-from experiment_crystals import cost_of, crystals, entry_of, folds
+from experiment_crystals import cost_of, crystals, definition_of, entry_of, folds
 from tqdm import tqdm
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import write_json
+from deepchem_xc.benchmark.cases import functional_identity
 from deepchem_xc.benchmark.run import available_cores
 from deepchem_xc.data import entry_arrays
 from deepchem_xc.losses.observables import lattice_constant
@@ -63,8 +65,9 @@ def compute(name: str, xc: str, folder: Path, start: Path | None = None) -> dict
         Densities of another functional to start from.
     """
     path = folder / f"{name}.json"
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
+    key = _key(definition_of(name), functional_identity(xc))
+    found = _read(path, key)
+    if found is not None:
         return found
     began, cpu = time.perf_counter(), time.process_time()
     entry = entry_of(name)
@@ -75,6 +78,7 @@ def compute(name: str, xc: str, folder: Path, start: Path | None = None) -> dict
         # What was loaded is of epoch 0: out of date in epoch 1, and only a start.
         energies = states.energies(entry.cells, epoch=0 if start is None else 1)
     result = {
+        "key": key,
         "a": float(lattice_constant(energies, entry.series)),
         "energies": energies.tolist(),
         "scales": list(entry.series.scales),
@@ -99,7 +103,9 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     output : Path
         Gets ``functional.safetensors``, and the loss as ``training.png``.
     """
-    if (output / "functional.safetensors").exists():
+    state = [_read(densities / f"{name}.json") for name in names]
+    key = _key([definition_of(name) for name in names], state, [SEED, EPOCHS, RATE])
+    if _read(output / "training.json", key) is not None:
         return
     entries = [entry_of(name) for name in names]
     model = XCModel(
@@ -117,6 +123,21 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     model.fit(NumpyDataset(*entry_arrays(entries)), nb_epoch=EPOCHS, checkpoint_interval=0)
     plot_training(model.history, output / "training.png")
     model.functional.save(output / "functional.safetensors")
+    write_json(output / "training.json", {"key": key, "loss": model.history[-1].loss})
+
+
+def _key(*parts: Any) -> str:
+    """Short hash of everything a result depends on: another one is not taken for it."""
+    text = json.dumps([deepchem_xc.__version__, *parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _read(path: Path, key: str | None = None) -> dict[str, Any] | None:
+    """A finished result, if it is there and of this key."""
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found if key in (None, found.get("key")) else None
 
 
 def in_parallel(tasks: Mapping[str, tuple[Any, ...]], what: str, jobs: int) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def crystals() -> dict[str, dict[str, Any]]:
     return found
 
 
-def entry_of(name: str) -> DFTEntry:
-    """Measured lattice constant of a crystal, and its calculation."""
+def definition_of(name: str) -> dict[str, Any]:
+    """What is computed and what it is compared with: keywords of `DFTEntry.create`."""
     known = crystals()[name]
     atoms = bulk(name, known["structure"], a=known["a"])
     ecut = max(CUTOFFS[symbol] for symbol in set(atoms.get_chemical_symbols()))
@@ -93,14 +93,19 @@ def entry_of(name: str) -> DFTEntry:
         "pseudopotentials": "gth-pbe",
         "convergence": {"energy": 1e-6, "density": 1e-4},
     }
-    return DFTEntry.create(
-        "lattice_constant",
-        known["a"],
-        [system],
-        weight=(_CONSTANT_SCALE / (UNIT * known["a"])) ** 2,
-        scales=SCALES,
-        name=name,
-    )
+    return {
+        "e_type": "lattice_constant",
+        "true_val": known["a"],
+        "systems": [system],
+        "weight": (_CONSTANT_SCALE / (UNIT * known["a"])) ** 2,
+        "scales": SCALES,
+        "name": name,
+    }
+
+
+def entry_of(name: str) -> DFTEntry:
+    """Measured lattice constant of a crystal, and its calculation."""
+    return DFTEntry.create(**definition_of(name))
 
 
 def cost_of(name: str) -> float:

@@ -86,7 +86,7 @@ class Case:
         values = asdict(self)
         for other in ("scales", "a_limit", "modulus_limit", "moment_limit"):
             del values[other]
-        values.update(xc=_identity(self.xc), version=__version__)
+        values.update(xc=functional_identity(self.xc), version=__version__)
         settings: dict[str, Any] = json.loads(json.dumps(values))
         return settings
 
@@ -111,7 +111,7 @@ class Case:
         return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
 
 
-def _identity(xc: str) -> str:
+def functional_identity(xc: str) -> str:
     """What tells functionals apart: a name or, of a file, its content, wherever it is."""
     if not xc.endswith(".safetensors"):
         return xc
