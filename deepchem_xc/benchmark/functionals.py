@@ -17,7 +17,7 @@ SCALES: Mapping[str, tuple[float, ...]] = {
     "trained": (0.94, 0.98, 1.0, 1.02, 1.06),
 }
 
-# Convergence of these curves, if they are not computed with less: see `with_functional`.
+# Convergence of these curves, at most as tight as this: see `with_functional`.
 _DENSITY, _ENERGY = 5e-4, 5e-6
 
 #: What is published of the one earlier system that trains a functional through solids (arXiv
@@ -30,8 +30,7 @@ def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, 
     """The same crystals and settings with another functional, by ``"system, functional"``.
 
     The pseudopotentials stay those of PBE: what differs is the functional alone. Lattice constants
-    need less than moments and moduli: energies that are good to 1e-5 eV, an error of second order
-    in the density's, move nickel's by 1e-5 of it.
+    need less convergence than moments and moduli.
 
     Parameters
     ----------

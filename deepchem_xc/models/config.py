@@ -113,7 +113,7 @@ class TrainingSpec(_Spec):
     scales: dict[str, float] = Field({}, description="{type: deviation that counts as one}")
     type_weights: dict[str, float] = Field({}, description="{type: factor of its loss}")
     scf_interval: int = Field(10, gt=0, description="epochs between self-consistent ones")
-    entropy_response: bool | None = Field(None, description="true or false")
+    entropy_response: bool = Field(False, description="true or false")
     on_failure: Literal["raise", "skip"] = Field("raise", description="raise or skip")
     solver: dict[str, Any] = Field({}, description="keywords of planewave.scf for all entries")
     cache: bool = Field(False, description="true keeps densities and orbitals in files")
@@ -125,11 +125,16 @@ class TrainingSpec(_Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _single_files(cls, values: Any) -> Any:
+    def _complete(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        single = {k: [v] for k in ("dataset", "validation") if isinstance(v := values.get(k), str)}
-        return {**values, **single}
+        given: dict[str, Any] = {
+            k: [v] for k in ("dataset", "validation") if isinstance(v := values.get(k), str)
+        }
+        if values.get("entropy_response") is None:
+            # Resolved here, since it is written out beside the training.
+            given["entropy_response"] = values.get("scf_interval") == 1
+        return {**values, **given}
 
     def make_model(self, folder: Path, output: Path, device: str = "cpu") -> XCModel:
         """The model.

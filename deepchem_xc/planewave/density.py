@@ -66,7 +66,9 @@ def density_from_orbitals(
     filled = (numbers.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
     for spin in range(nspin):
         places = filled[spin].nonzero()
-        used = int(places[-1]) + 1 if len(places) else 0
+        if len(places) == 0:
+            continue  # an empty channel
+        used = int(places[-1]) + 1
         for ks, bands in pieces.split(range(nk), used, dtype):
             rows = orbitals[spin, ks, bands]
             rows = rows if factor is None else rows * factor[ks].unsqueeze(1)

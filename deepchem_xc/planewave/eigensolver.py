@@ -18,8 +18,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.precision import to_double
-
 
 def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
     """Approximate inverse of H - e for plane waves well above a band's own kinetic energy.
@@ -133,7 +131,7 @@ def davidson(
     Returns
     -------
     eigenvalues : Tensor
-        Ascending, (nk, nband), Hartree.
+        Ascending, (nk, nband), Hartree, in double precision.
     orbitals : Tensor
         (nk, nband, npw).
     residuals : Tensor
@@ -157,7 +155,8 @@ def davidson(
     space_buffer = orbitals.new_empty((nk, room, npw))
     image_buffer = torch.empty_like(space_buffer)
     # Small eigenproblems are solved in double precision, whatever the orbitals have.
-    matrix_buffer = to_double(orbitals.new_empty((nk, room, room)))
+    fine = torch.complex128 if orbitals.is_complex() else torch.float64
+    matrix_buffer = orbitals.new_empty((nk, room, room), dtype=fine)
     space_buffer[:, :nstart] = orbitals
     size, added = 0, nstart
     for expansion in range(expansions + 1):

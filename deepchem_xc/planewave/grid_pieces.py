@@ -39,7 +39,7 @@ class GridPieces:
             cuda = basis.device.type == "cuda"
             piece_bytes = _CUDA_PIECE_BYTES if cuda else _CPU_PIECE_BYTES * torch.get_num_threads()
         self.grids = max(1, piece_bytes // (_COMPLEX_BYTES * basis.orbital_ngrid))
-        self._empty_boxes: dict[tuple[int, int, torch.dtype], Tensor] = {}
+        self._zeros: dict[torch.dtype, Tensor] = {}
 
     def split(
         self, ks: range, nband: int, dtype: torch.dtype = torch.complex128
@@ -69,8 +69,8 @@ class GridPieces:
         return pieces
 
     def release(self) -> None:
-        """Free the boxes: they come back when they are needed."""
-        self._empty_boxes.clear()
+        """Free the memory that is kept for boxes: it comes back when it is needed."""
+        self._zeros.clear()
 
     def to_grid(self, orbitals: Tensor, ks: slice) -> Tensor:
         """Periodic parts of the orbitals of the k-points `ks` on the orbital grid.
@@ -91,15 +91,17 @@ class GridPieces:
         basis = self.basis
         nk, nband, npw = orbitals.shape
         index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, npw)
-        # The box is kept, empty, from call to call: a fresh one costs a third of the FFT.
-        key = (nk, nband, orbitals.dtype)
-        box = self._empty_boxes.pop(key, None)
-        if box is None:
-            box = orbitals.new_zeros((nk, nband, basis.orbital_ngrid))
+        # Memory for boxes is kept, all zero, from call to call: fresh one costs a third of the FFT.
+        size = nk * nband * basis.orbital_ngrid
+        zeros = self._zeros.pop(orbitals.dtype, None)
+        if zeros is None or len(zeros) < size:
+            zeros = orbitals.new_zeros(size)
+        box = zeros[:size].view(nk, nband, basis.orbital_ngrid)
         box.scatter_(2, index, orbitals)
         grid = box.view(nk, nband, *basis.orbital_fft_size)
         values = torch.fft.ifftn(grid, dim=(-3, -2, -1), norm="forward")
-        self._empty_boxes[key] = box.scatter_(2, index, 0.0)
+        box.scatter_(2, index, 0.0)
+        self._zeros[orbitals.dtype] = zeros
         return values
 
     def from_grid(self, values: Tensor, ks: slice) -> Tensor:

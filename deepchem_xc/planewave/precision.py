@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+
+
+@contextlib.contextmanager
+def all_digits() -> Iterator[None]:
+    """Matrix products in single precision with all of its digits, whatever the user has set.
+
+    TensorFloat-32 and bfloat16, which training code often allows for networks, have three.
+
+    Examples
+    --------
+    >>> torch.set_float32_matmul_precision("medium")
+    >>> with all_digits():
+    ...     print(torch.get_float32_matmul_precision())
+    highest
+    >>> torch.get_float32_matmul_precision()
+    'medium'
+    >>> torch.set_float32_matmul_precision("highest")
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def to_single(values: Tensor) -> Tensor:

@@ -32,10 +32,13 @@ _EFFORT = 0.03
 # given, and in how many sweeps at most.
 _GOOD = 1e-5
 _SETTLING_SWEEPS = 6
-# Residuals aimed at, Hartree, for which single precision is good enough, and the density error, in
-# units of the one that ends the loop, from which the last steps are made in double precision.
-_SINGLE_PRECISION = 5e-6
-_LAST_STEPS = 5.0
+# Steps are in single precision while residuals of this size, Hartree, are aimed at, the density's
+# error is above so many times the one that ends the loop, and there have not been more of them.
+_SINGLE_RESIDUAL = 5e-6
+_SINGLE_ERRORS = 5.0
+_SINGLE_STEPS = 20
+# Energy, Hartree, by which states are taken to differ where their residuals become an energy.
+_APART = 0.1
 # A start's magnetic moment is let go at this density error, or else at this step.
 _RELEASE_ERROR = 1e-2
 _RELEASE_STEP = 8
@@ -52,7 +55,8 @@ class Convergence:
     Parameters
     ----------
     energy : float
-        Change of the energy in one step, Hartree per valence electron.
+        Change of the energy in one step, Hartree per valence electron; after a step in single
+        precision, what errors of density and orbitals make of second order.
     density : float
         Integral of |output - input density|, electrons per valence electron.
     orbitals : float, optional
@@ -202,6 +206,17 @@ def solve(
             )
             error = _EFFORT * min(density_error, 0.1)
             orbital_error = float((residuals * importance).max())
+            settled = (
+                moment == problem.moment
+                and not single
+                and density_error < convergence.density
+                and orbital_error < convergence.orbital_tolerance
+            )
+            if settled and rounded:
+                # The last energy was in single precision, and is nothing to compare with.
+                of_orbitals = float((weighted.abs() * residuals.square()).sum()) / _APART
+                excess = _excess(problem, potential, correction, output)
+                previous = energy + abs(excess) + of_orbitals
             record = {
                 "step": float(len(history) + 1),
                 "energy": energy,
@@ -215,15 +230,6 @@ def solve(
             history.append(record)
             if callback is not None:
                 callback(record)
-            settled = (
-                moment == problem.moment
-                and not single
-                and density_error < convergence.density
-                and orbital_error < convergence.orbital_tolerance
-            )
-            if settled and rounded:
-                # The last energy was in single precision, and is nothing to compare with.
-                previous = energy + _excess(problem, potential, correction, output)
             if settled and abs(energy - previous) < convergence.energy * problem.nelectrons:
                 check_enough_bands(occupation)
                 if nbands > 1 and bool((residuals[:, :, :-1] > EMPTY_RESIDUAL).any()):
@@ -241,7 +247,11 @@ def solve(
                 last = Converged(orbitals, eigenvalues, occupation, output, potential)
                 return SCFResult(problem, last, history)
             previous, rounded = energy, single
-            single = error > _SINGLE_PRECISION and density_error > _LAST_STEPS * convergence.density
+            single = (
+                error > _SINGLE_RESIDUAL
+                and density_error > _SINGLE_ERRORS * convergence.density
+                and len(history) < _SINGLE_STEPS
+            )
             density = mixer.next_density(density, output, states)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
@@ -254,10 +264,10 @@ def solve(
 def _excess(
     problem: KohnShamProblem, potential: Tensor, correction: Tensor, output: Tensor
 ) -> float:
-    """Energy of the output density's orbitals less that of `solve`, Hartree: both errors, at most.
+    """Kohn-Sham energy of the output density's orbitals less Harris's of the input's, Hartree.
 
-    One lies above the ground state's energy, the other one as a rule below; both are of second
-    order in the density's error. `potential` and `correction` are the input density's.
+    Both are of second order in the density's error; the first lies above the ground state's energy,
+    the second as a rule below. `potential` and `correction` are the input density's.
     """
     own_potential, own_correction = problem.effective_potential(output)
     shift = ((own_potential - potential).conj() * output).real.sum() * problem.basis.volume

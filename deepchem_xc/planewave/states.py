@@ -9,7 +9,7 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.eigensolver import davidson, orthonormalize
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.occupations import Occupations, occupy
-from deepchem_xc.planewave.precision import to_double, to_single
+from deepchem_xc.planewave.precision import all_digits, to_double, to_single
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.start import more_bands
 
@@ -106,14 +106,15 @@ def diagonalize(
             kinetic = basis.kinetic[here]
             if single:
                 block, kinetic = to_single(block), to_single(kinetic)
-            eigenvalues[spin, here], block, residuals[spin, here] = davidson(
-                apply,
-                block,
-                kinetic,
-                expansions=expansions,
-                tolerance=goal[spin, here],
-                dimension=min(basis.npw_per_k[here]),
-            )
+            with all_digits():
+                eigenvalues[spin, here], block, residuals[spin, here] = davidson(
+                    apply,
+                    block,
+                    kinetic,
+                    expansions=expansions,
+                    tolerance=goal[spin, here],
+                    dimension=min(basis.npw_per_k[here]),
+                )
             if single:
                 block = orthonormalize(to_double(block))
             improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
@@ -175,8 +176,8 @@ def fill(
     spare : float or None
         What the highest band may hold, electrons, before bands are added; None adds none.
     single : bool, optional
-        Whether single precision is enough for the result. Where several sweeps may be needed, the
-        first ones are in single precision anyway.
+        Whether single precision is enough for the result. If not, but with several sweeps, all but
+        the last ones are in single precision anyway.
 
     Returns
     -------
@@ -209,7 +210,7 @@ def fill(
         done = left <= 0 or float((residuals * importance).max()) < target
         if done and rough == single:
             return eigenvalues, orbitals, residuals, occupation
-        rough = single or not (done or left == 1)
+        rough = single or (rough and not (done or left == 1))
         goal = target / importance.clamp_min(_EMPTY)
 
 

@@ -23,12 +23,16 @@ from torch import Tensor
 
 from deepchem_xc.planewave.eigensolver import row_norms
 from deepchem_xc.planewave.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.precision import to_double, to_single
+from deepchem_xc.planewave.precision import all_digits, to_double, to_single
 
 _MAXITER = 200
-# Digits that single precision is trusted with at a time, and how often at most.
-_DIGITS = 1e-4
+# By what single precision is to reduce a residual at a time, and how often at most.
+_REDUCTION = 1e-4
 _REFINEMENTS = 20
+# Reductions down to here need no check: rounding is some percent of what is left, at most.
+_SAFE = 1e-3
+# Residuals, in units of the first ones, below which double precision does not reach.
+_ROUNDING = 1e-13
 
 
 class KnownStates(NamedTuple):
@@ -49,7 +53,7 @@ class KnownStates(NamedTuple):
         """Leave out what a block (nk, n, npw) holds of these states."""
         return torch.baddbmm(block, block @ self.states.mH, self.states, alpha=-1)
 
-    def to_single(self) -> KnownStates:
+    def rounded(self) -> KnownStates:
         """The same in single precision."""
         return KnownStates(*map(to_single, self))
 
@@ -103,25 +107,26 @@ def solve_sternheimer(
         residual = torch.baddbmm(residual, empty, rough)
     residual = known.project(residual)
     solution = torch.zeros_like(residual)
-    coarse = known.to_single()
+    norms = row_norms(residual)
+    tolerance = max(tolerance, _ROUNDING * float(norms.max()))
+    coarse = known.rounded()
     for _ in range(_REFINEMENTS):
-        norms = row_norms(residual)
-        largest = float(norms.max())
-        if largest <= tolerance:
+        if bool((norms <= tolerance).all()):
             break
         # Rows of norm 1: two real ones share an FFT, and would share the larger one's rounding.
         size = norms.clamp_min(torch.finfo(norms.dtype).tiny)
-        goals = (tolerance / size).clamp_min(_DIGITS)
+        goals = (tolerance / size).clamp_min(_REDUCTION)
         unit = to_single(residual / size.unsqueeze(-1))
-        step = to_double(_conjugate_gradients(apply, coarse, unit, goals))
+        with all_digits():
+            step = to_double(_conjugate_gradients(apply, coarse, unit, goals))
         step = known.project(step * size.unsqueeze(-1))
         solution += step
-        if largest <= tolerance / _DIGITS:
-            break  # a residual this small was known well enough
-        image = _image(apply, known, known.energies.unsqueeze(-1), above, step)
-        residual = residual - image
+        if bool((norms <= tolerance / _SAFE).all()):
+            break
+        residual = residual - _image(apply, known, known.energies.unsqueeze(-1), above, step)
+        norms = row_norms(residual)
     else:
-        raise _not_converged(_REFINEMENTS, "refinements", largest, tolerance)
+        raise _not_converged(_REFINEMENTS, "refinements", float(norms.max()), tolerance)
     if rough.shape[1]:
         empty = (solution @ rough.mH) / above
         solution = torch.baddbmm(solution, empty, states[:, nfilled:], alpha=-1)
@@ -159,9 +164,9 @@ def _conjugate_gradients(
         active = rows.keep(active, solution)
         step = known.project(rows.damping * rows.residual)
         current = row_dots(rows.residual, step).unsqueeze(-1)
-        rows.direction = torch.addcmul(
-            step, current / rows.previous.clamp_min(tiny), rows.direction
-        )
+        # Rows that are done would grow, and with them the rounding of those that share an FFT.
+        follow = torch.addcmul(step, current / rows.previous.clamp_min(tiny), rows.direction)
+        rows.direction = torch.where(active, follow, 0.0)
         rows.previous = current
         image = _image(apply, known, rows.energies, rows.above, rows.direction)
         curvature = row_dots(rows.direction, image).unsqueeze(-1)
@@ -171,12 +176,13 @@ def _conjugate_gradients(
                 "ground state more tightly, or ask for more bands with nbands=.",
                 [],
             )
-        # Rows that are good enough stay as they are: what is left of them is noise.
+        # Their length is 0: they stay as they are.
         length = torch.where(active, current / curvature.clamp_min(tiny), 0.0)
         rows.solution.addcmul_(length, rows.direction)
         rows.residual = torch.addcmul(rows.residual, length, image, value=-1)
     else:
-        raise _not_converged(_MAXITER, "iterations", float(norms.max()), float(goals.min()))
+        worst = float((norms / rows.goals.squeeze(-1)).max())
+        raise _not_converged(_MAXITER, "iterations", worst * float(goals.min()), float(goals.min()))
     rows.store(solution)
     return solution
 
