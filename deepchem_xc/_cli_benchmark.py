@@ -73,9 +73,7 @@ def run(
     start = time.perf_counter()
     try:
         known = {**cases, **(with_functional(cases, "LDA", "LDA") if trainings else {})}
-        for training in trainings:
-            say(f"{training.name}: in {training.folder}, {training.log.name} says how far")
-        with train_beside(trainings, fresh, threads, device):
+        with train_beside(trainings, fresh, threads, device, say):
             points = run_benchmark(known, output, **options, notify=say)
         trained: dict[str, Case] = {}
         for training in trainings:

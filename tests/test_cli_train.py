@@ -72,6 +72,15 @@ def test_a_training_writes_log_curves_and_functional_and_goes_on(tmp_path: Path)
     assert len(list(csv.DictReader((two / "log.csv").open()))) == 3
 
 
+def test_what_entropies_do_is_written_out(tmp_path: Path) -> None:
+    """So that a training goes on as it was begun, whatever is the default later."""
+    exact = [
+        read_training(write(tmp_path, **changes)).entropy_response
+        for changes in ({"scf_interval": 1}, {}, {"scf_interval": 1, "entropy_response": False})
+    ]
+    assert exact == [True, False, False]
+
+
 def test_other_settings_need_another_folder_or_a_fresh_start(tmp_path: Path) -> None:
     output = tmp_path / "run"
     assert call(write(tmp_path, epochs=1, validation=[]), "-o", output).exit_code == 0

@@ -112,7 +112,18 @@ class Case:
 
 
 def functional_identity(xc: str) -> str:
-    """What tells functionals apart: a name or, of a file, its content, wherever it is."""
+    """What tells functionals apart: a name or, of a file, its content, wherever it is.
+
+    Parameters
+    ----------
+    xc : str
+        As for `get_xc`.
+
+    Examples
+    --------
+    >>> functional_identity("PBE")
+    'PBE'
+    """
     if not xc.endswith(".safetensors"):
         return xc
     return "file " + hashlib.sha256(Path(xc).read_bytes()).hexdigest()[:16]

@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,13 @@ class Training:
         return self.folder / "training.log"
 
     def command(self, *options: str) -> list[str]:
-        """The process that trains, goes on, or finds that nothing is left to do."""
+        """Command of the process that trains, goes on, or finds that nothing is left to do.
+
+        Parameters
+        ----------
+        *options : str
+            More options of ``deepchem-xc train``.
+        """
         config = str(data_file("recover_gga.yaml"))
         command = [sys.executable, "-m", "deepchem_xc.cli", "train", config]
         return [*command, "--output", str(self.folder), "--seed", str(self.seed), *options]
@@ -65,7 +71,11 @@ class Training:
 
 @contextlib.contextmanager
 def train_beside(
-    trainings: Sequence[Training], fresh: bool = False, threads: int = 1, device: str = "cpu"
+    trainings: Sequence[Training],
+    fresh: bool = False,
+    threads: int = 1,
+    device: str = "cpu",
+    notify: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Train in another process while the block runs, and wait for all trainings at its end.
 
@@ -80,6 +90,8 @@ def train_beside(
         Threads of a training.
     device : str, optional
         Torch device.
+    notify : callable, optional
+        Told at once, in a thread of its own, when a training begins or has failed.
 
     Raises
     ------
@@ -88,10 +100,16 @@ def train_beside(
     """
     options = ["--threads", str(threads), "--device", device, *(["--fresh"] if fresh else [])]
     stop = threading.Event()
+    tell = notify or (lambda message: None)
 
     def train_all() -> None:
         for training in trainings:
-            _train(training, options, stop)
+            tell(f"{training.name}: in {training.folder}, {training.log.name} says how far")
+            try:
+                _train(training, options, stop)
+            except TrainingError as error:
+                tell(str(error))
+                raise
 
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -114,5 +132,5 @@ def _train(training: Training, options: Sequence[str], stop: threading.Event) ->
                 process.wait()
                 return
     if process.returncode:
-        last = training.log.read_text().strip().splitlines()[-3:]
+        last = training.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
         raise TrainingError(f"{training.name} failed; from {training.log}:\n  " + "\n  ".join(last))

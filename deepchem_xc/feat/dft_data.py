@@ -181,7 +181,7 @@ class DFTEntry:
         Returns
         -------
         Tensor
-            Of the label's shape and unit.
+            Of the label's shape and unit; its gradient is exact.
         """
         if self.entry_type in MOLECULAR_TYPES:
             return self.kind.value(self)

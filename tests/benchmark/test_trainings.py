@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,16 @@ def test_a_training_that_fails_says_why(
     bad = tmp_path / "bad.yaml"
     bad.write_text("{dataset: nowhere.yaml, functional: {type: PBE}}")
     monkeypatch.setattr("deepchem_xc.benchmark.trainings.data_file", lambda name: bad)
+    said: list[str] = []
     with (
         pytest.raises(TrainingError, match="seed 1 failed(.|\n)*nowhere.yaml"),
-        train_beside(trainings),
+        train_beside(trainings, notify=said.append),
     ):
-        pass
+        for _ in range(600):  # at once, not at the block's end
+            if len(said) > 1:
+                break
+            time.sleep(0.1)
+    assert "seed 1: in" in said[0] and "seed 1 failed" in said[1]
     assert not trainings[1].folder.exists()
 
 
@@ -55,8 +61,10 @@ def test_it_ends_with_the_block_that_fails(
 ) -> None:
     started = run_instead(monkeypatch, "sleep", "100")
     with pytest.raises(KeyboardInterrupt), train_beside(trainings):
-        while not started:
-            pass
+        for _ in range(100):
+            if started:
+                break
+            time.sleep(0.1)
         raise KeyboardInterrupt
     assert len(started) == 1 and started[0].poll() is not None
 

@@ -103,7 +103,7 @@ def test_gradient_of_a_network() -> None:
     entry = DFTEntry.create("eos", [0.06, 0.015, 0, 0.01, 0.04], [aluminium()], scales=SCALES)
     torch.manual_seed(1)
     functional = Enhanced()
-    loss_of(entry, functional, entropy_response=True).backward()
+    loss_of(entry, functional).backward()
     weight = functional.network[2].weight
     gradient = weight.grad.clone()
     direction = gradient / gradient.norm()
@@ -120,9 +120,9 @@ def test_gradient_of_a_network() -> None:
 def test_entropy_of_aluminium_changes_the_gradient_little() -> None:
     entry = DFTEntry.create("lattice_constant", 4.10, [aluminium()], scales=SCALES)
     gradients = []
-    for exact in (False, True):
+    for options in ({"entropy_response": False}, {}):  # exact by default
         functional = PBE(trainable=True)
-        loss_of(entry, functional, entropy_response=exact).backward()
+        loss_of(entry, functional, **options).backward()
         gradients.append(float(functional.terms[0].mu.grad))
     cheap, full = gradients
     assert full == pytest.approx(

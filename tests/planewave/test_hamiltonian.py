@@ -130,6 +130,15 @@ def test_cutting_the_ffts_changes_nothing(problem: KohnShamProblem, piece_bytes:
     assert 0.0 < float((rounded - expected).abs().max()) < 1e-6 * largest
 
 
+def test_an_empty_channel_has_no_density(problem: KohnShamProblem) -> None:
+    basis = problem.basis
+    orbitals = random_orbitals(basis, 3).expand(2, -1, -1, -1)
+    numbers = torch.ones(1, 2, basis.nk, 3, dtype=torch.float64)
+    numbers[0, 1] = 0.0
+    up, down = density_from_orbitals(GridPieces(basis), orbitals, numbers)[0]
+    assert float(up.abs().max()) > 0.0 and float(down.abs().max()) == 0.0
+
+
 def test_the_density_of_orthonormal_states_counts_the_electrons(problem: KohnShamProblem) -> None:
     basis = problem.basis
     orbitals = torch.linalg.qr(random_orbitals(basis, 6).mT)[0].mT
