@@ -25,6 +25,9 @@ _CUT_RESIDUAL = 1e-4
 # A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
 # if they were occupied with this importance.
 _EMPTY = 1e-2
+# Orbitals with larger residuals, Hartree, but for the highest band, are first improved in single
+# precision.
+_ROUGH_START = 1e-3
 # Residual, Hartree, that new bands are brought to, and in how many sweeps at most.
 _ROUGH = 1e-2
 _SETTLING_SWEEPS = 6
@@ -176,8 +179,8 @@ def fill(
     spare : float or None
         What the highest band may hold, electrons, before bands are added; None adds none.
     single : bool, optional
-        Whether single precision is enough for the result. If not, but with several sweeps, all but
-        the last ones are in single precision anyway.
+        Whether single precision is enough for the result. If not, but with several sweeps, orbitals
+        that are far off are improved in single precision first.
 
     Returns
     -------
@@ -189,7 +192,11 @@ def fill(
     basis = problem.basis
     goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
     left = sweeps
-    rough = single or sweeps > 1
+    rough = single
+    if sweeps > 1 and not single:
+        # Orbitals that are good already would lose digits that the loop then has to find again.
+        _, orbitals, residuals = diagonalize(hamiltonian, orbitals, expansions=0)
+        rough = bool((residuals[:, :, :-1] > _ROUGH_START).any())
     while True:
         eigenvalues, orbitals, residuals = diagonalize(
             hamiltonian, orbitals, tolerance=goal, single=rough
