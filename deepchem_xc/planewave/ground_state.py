@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Relative residual of the adjoint equation, and the loop's integrated density error in electrons
 # per valence electron, unless asked for otherwise. Derivatives with respect to the geometry are
 # small differences of large terms: docs/derivatives.md has the errors that follow.
-_GRADIENT_TOLERANCE, _GEOMETRY_GRADIENT_TOLERANCE = 1e-6, 1e-8
+_GRADIENT_TOLERANCE, _GEOMETRY_GRADIENT_TOLERANCE = 1e-6, 3e-9
 _SMALLEST_TOLERANCE = 1e-12
 _GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
 
@@ -94,7 +94,7 @@ def scf(
         Called after every step with a dict of its energy (Hartree) and errors.
     gradient_tolerance : float, optional
         Relative residual to which the adjoint equation is solved when gradients are asked for: 1e-6
-        by default, and 1e-8 where positions or lattice require them.
+        by default, and 3e-9 where positions or lattice require them.
 
     Returns
     -------

@@ -131,7 +131,7 @@ def solved(
     numbers: dict[str, Tensor],
     start: SCFResult | None = None,
     convergence: dict[str, float] | None = None,
-    gradient_tolerance: float = 1e-8,
+    gradient_tolerance: float = 3e-9,
 ) -> SCFResult:
     """Ground state of a case at some values of the parameters."""
     lattice, positions = case.lattice, case.positions
@@ -267,7 +267,7 @@ def compare(
     case: Case,
     parameters: tuple[str, ...] | None = None,
     convergence: dict[str, float] | None = None,
-    gradient_tolerance: float = 1e-8,
+    gradient_tolerance: float = 3e-9,
     halvings: int = 2,
 ) -> list[Agreement]:
     """All derivatives of a case, both ways."""
