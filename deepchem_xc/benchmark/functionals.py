@@ -29,8 +29,8 @@ _PUBLISHED_NAME = "arXiv 2602.15923"
 def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, Case]:
     """The same crystals and settings with another functional, by ``"system, functional"``.
 
-    The pseudopotentials stay those of PBE: what differs is the functional alone. Lattice constants
-    need less convergence than moments and moduli.
+    The pseudopotentials stay those of PBE: what differs is the functional alone. The loop
+    ends earlier, since only lattice constants are compared.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ Q leaves out all states known. The equation is easy where the known states reach
 filled ones; those above need not be exact for it [1]_.
 
 Conjugate gradients run in single precision, a few digits at a time; what is left then is computed
-in double precision. The result is as good as if all had been, in half the time.
+in double precision, except after a last step that asks for three digits or less.
 
 References
 ----------
