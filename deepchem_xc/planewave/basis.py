@@ -25,8 +25,12 @@ from deepchem_xc.planewave.symmetry import DensitySymmetrizer, SymmetryGroup
 _MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
 _EDGE = 1.0 + 1e-10
-# FFTs of more points a side that take less time, 15 to 45 %; see docs/performance.md.
-_FASTER = {30: 32, 45: 48}
+# Sides of the grids that orbitals are multiplied on, up to the largest here: MKL is up to twice as
+# slow on others, smaller ones included (25, 27, 30, 45, 50, 54). See docs/performance.md.
+_FAST_SIDES = (
+    *(1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24),
+    *(32, 36, 40, 48, 49, 56, 60, 64, 72, 80),
+)
 
 
 class PlaneWaveBasis:
@@ -330,8 +334,12 @@ def _fft_size(
 
 def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:
     """Fastest grid of at least this size."""
-    first, second, third = (_next_smooth(int(n)) for n in minimum)
-    return _FASTER.get(first, first), _FASTER.get(second, second), _FASTER.get(third, third)
+
+    def side(least: int) -> int:
+        return next((n for n in _FAST_SIDES if n >= least), 0) or _next_smooth(least)
+
+    first, second, third = (side(int(n)) for n in minimum)
+    return first, second, third
 
 
 def _next_smooth(n: int) -> int:

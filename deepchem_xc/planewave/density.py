@@ -13,6 +13,8 @@ from deepchem_xc.planewave.precision import to_single
 
 # States that hold less than this add nothing to a density.
 _NO_ELECTRON = 1e-14
+# Pieces that are summed in single precision before the sum is added to one in double precision.
+_PARTIAL_SUM = 32
 
 
 def density_from_orbitals(
@@ -116,7 +118,7 @@ def density_from_real_orbitals(
     """
     basis = pieces.basis
     nspin, nk = orbitals.shape[:2]
-    shape = (len(numbers), nspin, 2 * basis.orbital_ngrid)
+    shape = (len(numbers), nspin, basis.orbital_ngrid)
     density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
     for spin in range(nspin):
         real = gauge.to_real(orbitals[spin], slice(0, nk))
@@ -128,11 +130,26 @@ def density_from_real_orbitals(
             bands = slice(filled[0], filled[-1] + 1)
             packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
             packed = to_single(packed) if single else packed
-            for ks, rows in pieces.split(range(nk), packed.shape[1], packed.dtype):
-                values = torch.view_as_real(pieces.to_grid(packed[ks, rows], ks))
-                target += values.view(-1, len(target)).square_().sum(0)
-    grid = density.view(len(numbers), nspin, *basis.orbital_fft_size, 2).sum(-1)
+            target.copy_(_sum_of_squares(pieces, packed, range(nk)))
+    grid = density.view(len(numbers), nspin, *basis.orbital_fft_size)
     return basis.from_orbital_grid(grid) * gauge.density_phase.conj() / basis.volume
+
+
+def _sum_of_squares(pieces: GridPieces, rows: Tensor, ks: range) -> Tensor:
+    """Sum of |f(r)|^2 over rows (nk, n, npw) of some k-points, (n1 n2 n3,), double precision."""
+    ngrid = pieces.basis.orbital_ngrid
+    total = torch.zeros(2 * ngrid, dtype=torch.float64, device=rows.device)
+    partial = torch.zeros_like(total, dtype=rows.real.dtype)
+    for count, (piece, bands) in enumerate(pieces.split(ks, rows.shape[1], rows.dtype), start=1):
+        offset = slice(piece.start - ks.start, piece.stop - ks.start)
+        values = torch.view_as_real(pieces.to_grid(rows[offset, bands], piece))
+        # Grid by grid: each is read once, where a product and a sum pass through memory four times.
+        for parts in values.view(-1, 2 * ngrid):
+            partial.addcmul_(parts, parts)
+        if count % _PARTIAL_SUM == 0:
+            total += partial
+            partial.zero_()
+    return (total + partial).view(ngrid, 2).sum(1)
 
 
 def pair_density(
@@ -175,15 +192,11 @@ def pair_density(
     # 4 Re(a* b) = |a + b|^2 - |a - b|^2, of parts that are equally large: b is scaled, and with it
     # the sum.
     scale = left.norm() / right.norm().clamp_min(1e-300)
-    parts = torch.zeros((2, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device)
-    for sign, part in zip((1.0, -1.0), parts, strict=True):
+    parts = []
+    for sign in (1.0, -1.0):
         total = torch.add(left, right, alpha=sign * float(scale))
-        packed = total if total.is_complex() else pack(total)
-        for piece, bands in pieces.split(ks, packed.shape[1]):
-            offset = slice(piece.start - ks.start, piece.stop - ks.start)
-            values = torch.view_as_real(pieces.to_grid(packed[offset, bands], piece))
-            part += values.view(-1, len(part)).square_().sum(0)
-    grid = (parts[0] - parts[1]).view(*basis.orbital_fft_size, 2).sum(-1) * (0.25 / scale)
+        parts.append(_sum_of_squares(pieces, total if total.is_complex() else pack(total), ks))
+    grid = (parts[0] - parts[1]).view(basis.orbital_fft_size) * (0.25 / scale)
     density = basis.from_orbital_grid(grid)
     return density if left.is_complex() or gauge is None else density * gauge.density_phase.conj()
 

@@ -18,6 +18,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.precision import all_digits, to_double, to_single
+
+# Corrections are multiplied in single precision while residuals are below so many times the
+# tolerance: rounding is some 1e-6 of them.
+_CORRECTED = 1e4
+
 
 def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
     """Approximate inverse of H - e for plane waves well above a band's own kinetic energy.
@@ -98,6 +104,14 @@ def _complement(block: Tensor, space: Tensor) -> Tensor:
     return orthonormalize(block)
 
 
+def _in_single(apply: Callable[[Tensor], Tensor], block: Tensor) -> Tensor:
+    """`apply` in single precision, for a block in double precision."""
+    if block.dtype in (torch.float32, torch.complex64):
+        return apply(block)
+    with all_digits():
+        return to_double(apply(to_single(block)))
+
+
 def davidson(
     apply: Callable[[Tensor], Tensor],
     orbitals: Tensor,
@@ -109,10 +123,13 @@ def davidson(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Improve the lowest eigenstates of a Hermitian operator.
 
+    Corrections are as small beside the orbitals as their residuals are. They are multiplied in
+    single precision where its rounding then stays far below the tolerance; orbitals never are.
+
     Parameters
     ----------
     apply : callable
-        (nk, n, npw) -> the operator applied to it.
+        (nk, n, npw) -> the operator applied to it, in its argument's precision.
     orbitals : Tensor
         Start, orthonormal rows, (nk, nstart, npw); real or complex, single or double precision.
     kinetic : Tensor
@@ -158,14 +175,15 @@ def davidson(
     fine = torch.complex128 if orbitals.is_complex() else torch.float64
     matrix_buffer = orbitals.new_empty((nk, room, room), dtype=fine)
     space_buffer[:, :nstart] = orbitals
-    size, added = 0, nstart
+    size, added, single = 0, nstart, False
     for expansion in range(expansions + 1):
         old, size = size, size + added
         space, image = space_buffer[:, :size], image_buffer[:, :size]
         matrix = matrix_buffer[:, :size, :size]
-        image[:, old:] = apply(space[:, old:])
-        matrix[:, :, old:] = space @ image[:, old:].mH
-        matrix[:, old:, :old] = matrix[:, :old, old:].mH
+        image[:, old:] = _in_single(apply, space[:, old:]) if single else apply(space[:, old:])
+        # The lower triangle, of which `eigh` takes no more: with the older images, which are the
+        # more exact ones.
+        matrix[:, old:] = space[:, old:] @ image.mH
         eigenvalues, vectors = torch.linalg.eigh(matrix)
         eigenvalues = eigenvalues[:, :nband]
         vectors = vectors[:, :, :nband].mH.to(orbitals.dtype)
@@ -180,6 +198,7 @@ def davidson(
         added = len(active)
         if added == 0:
             break
+        single = bool((norms < _CORRECTED * tolerance)[:, active].all())
         block = teter_preconditioner(kinetic, current[:, active]) * residual[:, active]
         space_buffer[:, size : size + added] = _complement(block, space)
     return eigenvalues, current, norms

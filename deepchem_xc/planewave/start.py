@@ -10,6 +10,7 @@ from torch import Tensor
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.eigensolver import davidson, orthonormalize, row_norms
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
+from deepchem_xc.planewave.precision import all_digits, to_double, to_single
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.nonlocal_ import atom_functions
 
@@ -81,7 +82,11 @@ def starting_orbitals(
             def apply(block: Tensor, spin: int = spin, k: int = k) -> Tensor:
                 return hamiltonian.apply(block, spin, range(k, k + 1))
 
-            _, lowest, _ = davidson(apply, start, basis.kinetic[here], nband, expansions=0)
+            # Single precision is enough for a start.
+            start, kinetic = to_single(start), to_single(basis.kinetic[here])
+            with all_digits():
+                _, lowest, _ = davidson(apply, start, kinetic, nband, expansions=0)
+            lowest = orthonormalize(to_double(lowest))
             orbitals[spin, here] = lowest if gauge is None else gauge.to_complex(lowest, here)
     return orbitals
 

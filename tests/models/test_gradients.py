@@ -136,7 +136,7 @@ def test_fit_moves_parameters_against_the_finite_difference_gradient() -> None:
     entry = DFTEntry.create("energy", -215.0, [silicon()])
     functional = PBE(trainable=True)
     parameter = functional.terms[0].mu
-    before = float(parameter)
+    before = parameter.item()
     slope = finite_difference(entry, functional, parameter, 1e-3)
     model = XCModel(functional=functional, learning_rate=5e-3)
     losses: list[float] = []

@@ -174,3 +174,29 @@ def test_many_bands_in_few_plane_waves_are_still_right(nband: int) -> None:
     values, _, _ = converge(hamiltonian, random_start(basis, nband, nspin=1), sweeps=20)
     expected = exact(hamiltonian, 0, 0)[: nband - 2]
     np.testing.assert_allclose(values[0, 0, : nband - 2], expected, rtol=0, atol=1e-9)
+
+
+def test_corrections_in_single_precision_cost_no_accuracy(hamiltonian: Hamiltonian) -> None:
+    """Only the corrections are rounded, and residuals say what they are."""
+    basis, ks, dtypes = hamiltonian.basis, range(hamiltonian.basis.nk), []
+    start = random_start(basis, NBAND + 3)[0]
+    goal = torch.full((basis.nk, NBAND + 3), 1e-9, dtype=torch.float64)
+    goal[:, NBAND:] = torch.inf
+
+    def apply(block: torch.Tensor) -> torch.Tensor:
+        dtypes.append(block.dtype)
+        return hamiltonian.apply(block, 0, ks)
+
+    def improve(orbitals: torch.Tensor, tolerance: torch.Tensor, expansions: int) -> tuple:
+        return davidson(apply, orbitals, basis.kinetic, expansions=expansions, tolerance=tolerance)
+
+    for _ in range(20):
+        _, start, norms = improve(start, 1e3 * goal, 3)
+    assert bool((norms < 1e3 * goal).all())
+    dtypes.clear()
+    values, orbitals, norms = improve(start, goal, 12)
+    assert dtypes[0] == torch.complex128 and set(dtypes[1:]) == {torch.complex64}
+    assert bool((norms < goal).all())
+    image = hamiltonian.apply(orbitals, 0, ks)
+    again = torch.linalg.vector_norm(image - values[..., None] * orbitals, dim=-1)
+    torch.testing.assert_close(norms[:, :NBAND], again[:, :NBAND], rtol=0.1, atol=0.0)

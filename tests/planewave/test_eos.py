@@ -230,7 +230,7 @@ def test_lattice_constant_and_modulus_follow_the_functional(name: str) -> None:
     }
     functional = PBE(trainable=True)
     curve = equation_of_state(atoms, functional, **settings)
-    assert float(curve.lattice_constant) == pytest.approx(curve.a0, rel=1e-10)
+    assert curve.lattice_constant.item() == pytest.approx(curve.a0, rel=1e-10)
     assert float(curve.tensors.modulus) == pytest.approx(curve.fit.modulus, rel=1e-10)
     if name == "Fe":
         assert min(point.magnetic_moment for point in curve.points) > 1.0
