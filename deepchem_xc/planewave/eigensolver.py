@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.precision import all_digits, to_double, to_single
+from deepchem_xc.planewave.precision import in_single
 
 # Corrections are multiplied in single precision while residuals are below so many times the
 # tolerance: rounding is some 1e-6 of them.
@@ -104,14 +104,6 @@ def _complement(block: Tensor, space: Tensor) -> Tensor:
     return orthonormalize(block)
 
 
-def _in_single(apply: Callable[[Tensor], Tensor], block: Tensor) -> Tensor:
-    """`apply` in single precision, for a block in double precision."""
-    if block.dtype in (torch.float32, torch.complex64):
-        return apply(block)
-    with all_digits():
-        return to_double(apply(to_single(block)))
-
-
 def davidson(
     apply: Callable[[Tensor], Tensor],
     orbitals: Tensor,
@@ -180,7 +172,7 @@ def davidson(
         old, size = size, size + added
         space, image = space_buffer[:, :size], image_buffer[:, :size]
         matrix = matrix_buffer[:, :size, :size]
-        image[:, old:] = _in_single(apply, space[:, old:]) if single else apply(space[:, old:])
+        image[:, old:] = in_single(apply, space[:, old:]) if single else apply(space[:, old:])
         # The lower triangle, of which `eigh` takes no more: with the older images, which are the
         # more exact ones.
         matrix[:, old:] = space[:, old:] @ image.mH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -53,3 +53,23 @@ def to_double(values: Tensor) -> Tensor:
     torch.float64
     """
     return values.to(torch.complex128 if values.is_complex() else torch.float64)
+
+
+def in_single(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """A function computed in single precision, its result in the precision of its argument.
+
+    Parameters
+    ----------
+    function : callable
+        From a tensor to a tensor.
+    values : Tensor
+        Its argument, in single or double precision.
+
+    Examples
+    --------
+    >>> half = in_single(lambda x: x / 2, torch.tensor([1.0 + 1e-12], dtype=torch.float64))
+    >>> half.item(), half.dtype
+    (0.5, torch.float64)
+    """
+    with all_digits():
+        return function(to_single(values)).to(values.dtype)

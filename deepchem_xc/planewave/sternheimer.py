@@ -16,6 +16,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.eigensolver import row_norms
 from deepchem_xc.planewave.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.precision import all_digits, to_double, to_single
+from deepchem_xc.planewave.precision import in_single, to_single
 
 _MAXITER = 200
 # By what single precision is to reduce a residual at a time, and how often at most.
@@ -116,9 +117,8 @@ def solve_sternheimer(
         # Rows of norm 1: two real ones share an FFT, and would share the larger one's rounding.
         size = norms.clamp_min(torch.finfo(norms.dtype).tiny)
         goals = (tolerance / size).clamp_min(_REDUCTION)
-        unit = to_single(residual / size.unsqueeze(-1))
-        with all_digits():
-            step = to_double(_conjugate_gradients(apply, coarse, unit, goals))
+        solve = partial(_conjugate_gradients, apply, coarse, goals=goals)
+        step = in_single(solve, residual / size.unsqueeze(-1))
         step = known.project(step * size.unsqueeze(-1))
         solution += step
         if bool((norms <= tolerance / _SAFE).all()):
