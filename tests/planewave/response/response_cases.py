@@ -87,7 +87,7 @@ CASES: dict[str, Case] = {
         (2, 2, 2),
         FIXED,
         pseudopotentials={"Na": "GTH-PBE-q1", "Cl": "GTH-PBE-q7"},
-        tight={"energy": 1e-13, "density": 1e-12, "maxiter": 200},
+        tight={"energy": 1e-13, "density": 1e-13, "maxiter": 200},
     ),
     "Si, distorted": Case(
         fcc(10.26) @ SHEAR,
