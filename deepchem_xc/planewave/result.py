@@ -28,6 +28,10 @@ from deepchem_xc.planewave.terms.xc import split_fields
 
 T = TypeVar("T")
 
+# Relative residual of the adjoint equation: so small, since some derivatives (of a layer's Fermi
+# level, of single energy terms with respect to positions) are small differences of large ones.
+GRADIENT_TOLERANCE = 3e-9
+
 
 class Converged(NamedTuple):
     """The loop's last step: tensors without a graph."""
@@ -86,7 +90,7 @@ class SCFResult:
     converged: Converged = field(repr=False)
     history: list[dict[str, float]] = field(repr=False)
     geometry: Geometry | None = field(default=None, repr=False)
-    gradient_tolerance: float = 1e-6
+    gradient_tolerance: float = GRADIENT_TOLERANCE
     detached: bool = field(default=False, repr=False)
     _cache: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
     _memory: list[Unchanged] = field(default_factory=list, repr=False)

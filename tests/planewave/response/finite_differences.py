@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from deepchem_xc.xc import GGAExchange, PBECorrelation, XCFunctional, get_xc
 from deepchem_xc.xc.gga_exchange import KAPPA_PBE, MU_PBE
 
@@ -131,7 +132,7 @@ def solved(
     numbers: dict[str, Tensor],
     start: SCFResult | None = None,
     convergence: dict[str, float] | None = None,
-    gradient_tolerance: float = 3e-9,
+    gradient_tolerance: float = GRADIENT_TOLERANCE,
 ) -> SCFResult:
     """Ground state of a case at some values of the parameters."""
     lattice, positions = case.lattice, case.positions
@@ -267,7 +268,7 @@ def compare(
     case: Case,
     parameters: tuple[str, ...] | None = None,
     convergence: dict[str, float] | None = None,
-    gradient_tolerance: float = 3e-9,
+    gradient_tolerance: float = GRADIENT_TOLERANCE,
     halvings: int = 2,
 ) -> list[Agreement]:
     """All derivatives of a case, both ways."""
