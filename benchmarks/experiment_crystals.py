@@ -53,8 +53,8 @@ MESHES = {
     **dict.fromkeys(("ZrC", "ZrN", "VN", "NbC", "NbN", "CoAl", "NiAl"), 10),
     "Ca": 8,
 }
-#: GTH-PBE of all others. Gold's has 11 electrons, and PBE's lattice constant comes out 1 % too large
-#: (4.200 Angstrom); with 19 it is 4.159, all-electron calculations have 4.156.
+#: GTH-PBE of all others. Gold's has 11 electrons, with which PBE's lattice constant is 4.20
+#: Angstrom; with 19 it is 4.16, as in all-electron calculations.
 POTENTIALS = {"Au": "GTH-GGA-q19"}
 #: Initial moments of the magnets, mu_B per atom.
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}
