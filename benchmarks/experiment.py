@@ -28,7 +28,14 @@ import torch
 from deepchem.data import NumpyDataset
 from deepchem.models.losses import HuberLoss
 from deepchem.models.optimizers import ExponentialDecay
-from experiment_crystals import cost_of, crystals, definition_of, entry_of, folds
+from experiment_crystals import (
+    all_electron,
+    cost_of,
+    crystals,
+    definition_of,
+    entry_of,
+    folds,
+)
 from tqdm import tqdm
 
 from deepchem_xc._atomic import replacing
@@ -232,6 +239,12 @@ def report(
     for label, values, sign in (("mean absolute", mare, ""), ("mean", mean, "+")):
         cells = [f"{100 * value:{sign}.2f} %" for value in values.values()]
         lines.append(f"| {label} | | " + " | ".join(cells) + " | |")
+    known = {name: all_electron(name) for name in order}
+    potentials = {name: found["PBE"][name]["a"] / a - 1.0 for name, a in known.items() if a}
+    if potentials:
+        mean_of = sum(map(abs, potentials.values())) / len(potentials)
+        each = ", ".join(f"{name} {100 * error:+.2f}" for name, error in potentials.items())
+        lines.append(f"\nPBE here against all-electron PBE: {100 * mean_of:.2f} % (%: {each})")
     table = "\n".join(lines)
     print(table)
     for name, value in YARDSTICKS.items():
