@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from deepchem_xc.models.xc_model import XCModel
 
 _FORMAT = "deepchem_xc training 1"
+_KEYS = {
+    "model_state_dict",
+    "optimizer_state_dict",
+    "schedule_state_dict",
+    "global_step",
+    "position",
+    "record",
+    "history",
+    "ground_states",
+}
 
 
 def save_checkpoint(model: XCModel, folder: Path, keep: int) -> None:
@@ -80,9 +90,11 @@ def load_checkpoint(model: XCModel, folder: Path, file: str | None) -> None:
         )
     try:
         data = torch.load(path, map_location=model.device, weights_only=True)
-        if data["format"] != _FORMAT:
-            raise ValueError(f"its format is {data['format']!r}, not {_FORMAT!r}")
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        if not isinstance(data, dict) or data.get("format") != _FORMAT:
+            raise ValueError(f"it has no format {_FORMAT!r}")
+        if missing := sorted(_KEYS - set(data)):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is not a complete checkpoint of a training ({error}).") from error
     _check_architecture(model, data["model_state_dict"], path)
     optimizer, schedule = model._active or (model._pytorch_optimizer, model._lr_schedule)

@@ -5,23 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
-
-
-class ExpM1Activation(torch.nn.Module):
-    """exp(x) - 1, as DeepChem's activation of this name.
-
-    Examples
-    --------
-    >>> ExpM1Activation()(torch.zeros(2))
-    tensor([0., 0.])
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply it."""
-        return torch.expm1(x)
+from deepchem_xc.xc.networks import ExpM1Activation
 
 
 def default_network(

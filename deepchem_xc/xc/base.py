@@ -17,11 +17,12 @@ A functional is a :class:`torch.nn.Module` and a ``deepchem.utils.dft_utils.Base
 ``get_edensityxc(densinfo)`` is what a solver calls; it screens the density, calls
 ``energy_density``, and switches the result off in vacuum. A functional that wants the raw density
 overrides ``get_edensityxc`` instead and then answers for zero, negative and vacuum densities
-itself. Either kind can be added and scaled.
+itself. Either kind can be added and scaled; sums and multiples are switched off as a whole.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
+from .networks import check_weights
 from .variables import DensityVariables, split_points
 
 __all__ = ["ScaledXC", "SumXC", "XCFunctional"]
@@ -80,6 +82,8 @@ class XCFunctional(BaseXC, torch.nn.Module):
         Tensor
             (..., nr), Hartree / bohr^3.
         """
+        if self._sees_raw_density():
+            return self.get_edensityxc(variables.densinfo)
         raise NotImplementedError(
             f"{type(self).__name__} must implement energy_density(variables); see deepchem_xc.xc"
         )
@@ -102,19 +106,65 @@ class XCFunctional(BaseXC, torch.nn.Module):
         Raises
         ------
         ValueError
-            If ``densinfo`` lacks what the family needs.
+            If ``densinfo`` lacks what the family needs or is not of double precision, if a weight
+            is NaN, infinite or not of double precision, or ``energy_density`` gives anything but
+            one number a point.
         """
-        energies = [
-            self._evaluate(DensityVariables(piece, self.density_threshold))
-            for piece in split_points(densinfo)
-        ]
+        if self.family not in (1, 2, 4):
+            raise ValueError(
+                f"{type(self).__name__} has family = {self.family!r}: set it to 1 (LDA), 2 (GGA) "
+                "or 4 (meta-GGA), which says what of the density it needs"
+            )
+        check_weights(self)
+        energies = []
+        for piece in split_points(densinfo):
+            variables = DensityVariables(piece, self.density_threshold)
+            energies.append(variables.switch_off_in_vacuum(self._energy_at(variables)))
         return energies[0] if len(energies) == 1 else torch.cat(energies, dim=-1)
 
-    def _evaluate(self, variables: DensityVariables) -> Tensor:
-        # sums and multiples come in here, so that their terms share one set of variables
-        if type(self).get_edensityxc is not XCFunctional.get_edensityxc:
-            return self.get_edensityxc(variables.densinfo)
-        return variables.switch_off_in_vacuum(self.energy_density(variables))
+    def _sees_raw_density(self) -> bool:
+        return type(self).get_edensityxc is not XCFunctional.get_edensityxc
+
+    def _energy_at(self, variables: DensityVariables) -> Tensor:
+        """One number a point; the terms of a sum share one set of variables."""
+        energy = self.energy_density(variables)
+        if not isinstance(energy, Tensor) or energy.shape != variables.shape:
+            got = tuple(energy.shape) if isinstance(energy, Tensor) else repr(energy)
+            raise ValueError(
+                f"energy_density of {self.name or type(self).__name__} gives {got} instead of one "
+                f"number a point, a tensor of shape {tuple(variables.shape)}; of a network's "
+                "output (..., nr, 1) take .squeeze(-1)"
+            )
+        return energy
+
+    def get_vxc(self, densinfo: ValGrad | SpinParam) -> ValGrad | SpinParam:
+        """Derivatives of the energy density (DeepChem's method, which differentiates it).
+
+        Parameters
+        ----------
+        densinfo : ValGrad or SpinParam[ValGrad]
+            As for :meth:`get_edensityxc`.
+
+        Returns
+        -------
+        ValGrad or SpinParam[ValGrad]
+            By the density, Hartree; by its gradient, Hartree bohr; for meta-GGAs by the kinetic
+            energy density, without unit, and by the Laplacian, which is zero.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`get_edensityxc`.
+        """
+        variables = DensityVariables(densinfo)
+        _ = variables.gradients if self.family > 1 else None  # complain if they are missing
+        if self.family == 4:
+            _ = variables.raw_tau
+            channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
+            # DeepChem's method needs a Laplacian, though no functional here does.
+            filled = [ValGrad(c.value, c.grad, torch.zeros_like(c.value), c.kin) for c in channels]
+            densinfo = SpinParam(*filled) if variables.polarized else filled[0]
+        return super().get_vxc(densinfo)
 
     def forward(self, densinfo: ValGrad | SpinParam) -> Tensor:
         """Same as :meth:`get_edensityxc`."""
@@ -233,11 +283,12 @@ class SumXC(XCFunctional):
         """The sum again, from what :meth:`options` returned."""
         return cls(*options.pop("terms"), **options)
 
-    def _evaluate(self, variables: DensityVariables) -> Tensor:
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
         first, *others = self.terms
-        energy = first._evaluate(variables)
+        energy: Tensor = first._energy_at(variables)
         for term in others:
-            energy = energy + term._evaluate(variables)
+            energy = energy + term._energy_at(variables)
         return energy
 
 
@@ -263,6 +314,8 @@ class ScaledXC(XCFunctional):
 
     def __init__(self, functional: XCFunctional, factor: float | Tensor) -> None:
         super().__init__()
+        if not isinstance(factor, Tensor) and not math.isfinite(factor):
+            raise ValueError(f"a functional is scaled by a finite number, not by {factor}")
         if isinstance(factor, Tensor) and factor.ndim != 0:
             raise ValueError(
                 f"a functional is scaled by a number or a 0-d tensor, not by a tensor of shape "
@@ -280,5 +333,7 @@ class ScaledXC(XCFunctional):
         inner = f"({functional.name})" if isinstance(functional, SumXC) else functional.name
         self.name = f"{label}*{inner}"
 
-    def _evaluate(self, variables: DensityVariables) -> Tensor:
-        return self.factor * self.functional._evaluate(variables)
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
+        scaled: Tensor = self.factor * self.functional._energy_at(variables)
+        return scaled

@@ -83,6 +83,16 @@ class _NeuralGGA(XCFunctional):
         name: str | None = None,
     ) -> None:
         super().__init__()
+        for condition, on in (
+            ("uniform_limit", uniform_limit),
+            ("spin_scaling", spin_scaling),
+            ("uniform_scaling", uniform_scaling),
+            ("lieb_oxford", lieb_oxford),
+            ("correlation_bounds", correlation_bounds),
+            ("high_gradient", high_gradient),
+        ):
+            if not isinstance(on, bool):
+                raise ValueError(f"{condition} must be True or False, not {on!r}")
         if base not in _BASES:
             raise ValueError(f"base must be one of {', '.join(_BASES)}, not {base!r}")
         self.width, self.depth, self.start, self.seed = width, depth, start, seed
@@ -96,9 +106,9 @@ class _NeuralGGA(XCFunctional):
         self.name = name if name is not None else type(self).__name__
         semilocal = 2 if self.family == 4 else 1
         nexchange = semilocal + (not uniform_scaling) + (not spin_scaling)
+        self.exchange_network = multilayer_perceptron(nexchange, width, depth, start, seed)
         # different networks from one seed
         second = None if seed is None else seed + 1
-        self.exchange_network = multilayer_perceptron(nexchange, width, depth, start, seed)
         self.correlation_network = multilayer_perceptron(semilocal + 2, width, depth, start, second)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import constrained, gga_correlation, gga_exchange, lda, libxc, neural, pbe, r2scan
+from . import constrained, gga_correlation, gga_exchange, lda, libxc, networks, neural, pbe, r2scan
 from .base import ScaledXC, SumXC, XCFunctional
 
 __all__ = ["build", "definition_of"]
@@ -48,6 +49,9 @@ _FUNCTIONALS: tuple[type[XCFunctional], ...] = (
     constrained.UnconstrainedMetaGGA,
 )
 
+# their thresholds follow from those of their parts, unless they are set
+_DERIVED = (SumXC, ScaledXC, neural.HybridXC)
+
 # layers and the attributes that are arguments of their constructors
 _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Linear: ("in_features", "out_features"),
@@ -64,6 +68,7 @@ _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.LeakyReLU: ("negative_slope",),
     torch.nn.Softsign: (),
     torch.nn.Mish: (),
+    networks.ExpM1Activation: (),
 }
 # what stands for an object among the options; other keys do not begin so
 _FUNCTIONAL, _NETWORK, _NUMBER = "$functional", "$network", "$number"
@@ -79,8 +84,9 @@ def definition_of(
     functional : XCFunctional
         Of a class of this package, or of one among ``classes``.
     classes : iterable of types
-        Other classes of functionals and networks. Their constructors' arguments must be
-        attributes of the same names (or have defaults), or be returned by a method ``options``.
+        Other classes of functionals and networks. Their constructors' arguments, also those that
+        ``**options`` hands on to a base class, must be attributes of the same names (or have
+        defaults), or be returned by a method ``options``.
 
     Returns
     -------
@@ -110,8 +116,8 @@ def definition_of(
         "class": cls.__name__,
         "options": _encode(_options(functional), f"{cls.__name__}.options", tuple(classes)),
     }
-    default = SumXC.density_threshold
-    if cls not in (SumXC, ScaledXC) and functional.density_threshold != default:
+    default = XCFunctional.density_threshold
+    if cls in _DERIVED or functional.density_threshold != default:
         found["density_threshold"] = functional.density_threshold
     return found
 
@@ -120,19 +126,38 @@ def _options(module: torch.nn.Module) -> dict[str, Any]:
     own = getattr(module, "options", None)
     if callable(own):
         return own()
-    cls = type(module)
     found = {}
-    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
-        if parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.VAR_KEYWORD:
-            continue  # torch.nn.Module's own; a class with more of them writes options()
+    for parameter in _arguments(type(module)):
         if hasattr(module, parameter.name):
             found[parameter.name] = getattr(module, parameter.name)
         elif parameter.default is inspect.Parameter.empty:
             raise ValueError(
-                f"the constructor of {cls.__name__} needs {parameter.name!r}, which is no "
+                f"the constructor of {type(module).__name__} needs {parameter.name!r}, which is no "
                 f"attribute of it: store it as self.{parameter.name}, or write a method options() "
                 "that returns the constructor's arguments"
             )
+    return found
+
+
+def _arguments(cls: type[torch.nn.Module]) -> list[inspect.Parameter]:
+    """Of the constructor; those of its base classes, too, where it takes any keywords."""
+    found: list[inspect.Parameter] = []
+    for base in cls.__mro__:
+        if base is torch.nn.Module:
+            break
+        if "__init__" not in vars(base):
+            continue
+        arguments = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        kinds = {argument.kind for argument in arguments}
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            raise ValueError(
+                f"the constructor of {base.__name__} takes any number of arguments: write a method "
+                "options() that returns a dictionary of them, and a class method "
+                "from_options(**options) that builds it again"
+            )
+        found += [argument for argument in arguments if argument.kind is not argument.VAR_KEYWORD]
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
     return found
 
 
@@ -167,8 +192,13 @@ def _network_definition(
 ) -> dict[str, Any]:
     cls = type(network)
     if cls is torch.nn.Sequential:
-        layers = [_network_definition(layer, classes) for layer in network.children()]
-        return {"class": "Sequential", "layers": layers}
+        # Not .children(), which leaves out a layer that comes a second time.
+        names = list(network._modules)
+        found = [network.get_submodule(name) for name in names]
+        layers = [_network_definition(layer, classes) for layer in found]
+        if names == [str(i) for i in range(len(layers))]:
+            return {"class": "Sequential", "layers": layers}
+        return {"class": "Sequential", "layers": layers, "names": names}
     if cls in _LAYERS:
         options = {name: getattr(network, name) for name in _LAYERS[cls]}
         if cls is torch.nn.Linear:
@@ -223,7 +253,10 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> XCF
     if not isinstance(functional, XCFunctional):
         raise ValueError(f"{name!r} is not a class of functionals")
     if "density_threshold" in definition:
-        functional.density_threshold = float(definition["density_threshold"])
+        threshold = float(definition["density_threshold"])
+        if not 0.0 < threshold < math.inf:
+            raise ValueError(f"the density threshold must be positive and finite, not {threshold}")
+        functional.density_threshold = threshold
     return functional
 
 
@@ -245,8 +278,9 @@ def _decode(value: Any, classes: tuple[type[torch.nn.Module], ...]) -> Any:
 def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) -> torch.nn.Module:
     name, options = _read(definition)
     if name == "Sequential":
-        layers = definition.get("layers", [])
-        return torch.nn.Sequential(*(_build_network(layer, classes) for layer in layers))
+        layers = [_build_network(layer, classes) for layer in definition.get("layers", [])]
+        names = definition.get("names", range(len(layers)))
+        return torch.nn.Sequential(OrderedDict(zip(map(str, names), layers, strict=True)))
     known = {cls.__name__: cls for cls in (*_LAYERS, *classes)}
     if name not in known:
         raise ValueError(f"unknown layer {name!r}; known are Sequential, {', '.join(known)}")
@@ -254,7 +288,14 @@ def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) 
 
 
 def _by_name(classes: Iterable[type[torch.nn.Module]]) -> dict[str, type[torch.nn.Module]]:
-    return {cls.__name__: cls for cls in (*_FUNCTIONALS, *classes)}
+    own = {cls.__name__: cls for cls in (*_FUNCTIONALS, *_LAYERS)}
+    for cls in classes:
+        if own.setdefault(cls.__name__, cls) is not cls:
+            raise ValueError(
+                f"the class {cls.__name__} has the name of another one, by which files know it: "
+                "give it a name of its own"
+            )
+    return {name: cls for name, cls in own.items() if cls not in _LAYERS}
 
 
 def _read(definition: Any) -> tuple[str, dict[str, Any]]:

@@ -97,11 +97,6 @@ class LibXC(XCFunctional):
                 f"{self.name} is evaluated by libxc, which runs on the CPU only, but the density "
                 f"is on {density.device}; use the CPU, or a functional written in torch"
             )
-        if density.dtype != torch.float64:
-            raise RuntimeError(
-                f"{self.name} is evaluated by libxc in float64, but the density is "
-                f"{density.dtype}; convert it with .double()"
-            )
         rows = _independent_variables(variables, self.family)
         packed = torch.stack([row.reshape(-1) for row in rows])  # (nvariables, npoints)
         arrays = _pyscf_arrays(variables, self.family)

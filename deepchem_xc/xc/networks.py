@@ -12,9 +12,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["checked_network", "evaluate_network", "multilayer_perceptron", "refuse_nan"]
+__all__ = ["ExpM1Activation", "checked_network", "evaluate_network", "multilayer_perceptron"]
 
 _STARTS = ("zero", "random")
+
+
+class ExpM1Activation(torch.nn.Module):
+    """exp(x) - 1, as DeepChem's activation of this name.
+
+    Examples
+    --------
+    >>> ExpM1Activation()(torch.zeros(2))
+    tensor([0., 0.])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        return torch.expm1(x)
 
 
 def multilayer_perceptron(
@@ -42,7 +56,7 @@ def multilayer_perceptron(
     Raises
     ------
     ValueError
-        For sizes below 1 and an unknown ``start``.
+        For sizes that are no whole numbers above 0, another seed, and an unknown ``start``.
 
     Examples
     --------
@@ -54,6 +68,9 @@ def multilayer_perceptron(
     """
     if start not in _STARTS:
         raise ValueError(f"start must be one of {', '.join(_STARTS)}, not {start!r}")
+    for what, number in (("width", width), ("depth", depth), ("seed", seed)):
+        if not isinstance(number, int) and not (what == "seed" and number is None):
+            raise ValueError(f"{what} must be a whole number, not {number!r}")
     if min(ninput, width, depth) < 1:
         raise ValueError(
             f"a network needs at least one input, one layer and a width of one, not {ninput} "
@@ -115,7 +132,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
             f"the network must be a torch.nn.Module, not {type(network).__name__}: {network!r}"
         )
     network.double()
-    refuse_nan(network)
+    check_weights(network)
     misfit = (
         f"the network does not fit this functional: it must map {len(inputs)} inputs "
         f"({', '.join(inputs)}) to one output"
@@ -151,11 +168,6 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     Tensor
         (..., nr).
 
-    Raises
-    ------
-    ValueError
-        If network and densities differ in precision, or a weight is NaN or infinite.
-
     Examples
     --------
     >>> import torch
@@ -164,23 +176,21 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     >>> evaluate_network(multilayer_perceptron(2), [x, x]).shape
     torch.Size([4, 7])
     """
-    points = torch.stack(tuple(inputs), dim=-1)
-    for parameter in network.parameters():
-        if parameter.dtype != points.dtype:
-            raise ValueError(
-                f"the network is {parameter.dtype} and the density {points.dtype}; functionals "
-                "compute in torch.float64: convert with functional.double() or density.double()"
-            )
-    refuse_nan(network)
-    output: Tensor = network(points)
+    output: Tensor = network(torch.stack(tuple(inputs), dim=-1))
     return output.squeeze(-1)
 
 
-def refuse_nan(module: torch.nn.Module) -> None:
-    """Raise ``ValueError`` if a parameter or buffer is NaN or infinite, naming it."""
+def check_weights(module: torch.nn.Module) -> None:
+    """Raise ``ValueError`` if a parameter or buffer is NaN, infinite or not of double precision."""
     for name, tensor in module.state_dict().items():
+        where = f"the weights {name!r} ({type(module).__name__})"
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(
-                f"the weights {name!r} ({type(module).__name__}) contain NaN or infinity; a "
-                "training step may have been too large: go back to the last good weights"
+                f"{where} contain NaN or infinity; a training step may have been too large: go "
+                "back to the last good weights"
+            )
+        if tensor.is_floating_point() and tensor.dtype != torch.float64:
+            raise ValueError(
+                f"{where} are {tensor.dtype}; functionals compute in torch.float64: convert with "
+                "functional.double()"
             )

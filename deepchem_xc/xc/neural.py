@@ -177,6 +177,7 @@ class HybridXC(XCFunctional):
         """Arguments of the constructor, for files; the weights are kept apart."""
         return {"xcstr": self.xc, "nnmodel": self.nnxc}
 
-    def _evaluate(self, variables: DensityVariables) -> Tensor:
-        network, known = self.nnxc._evaluate(variables), self.xc._evaluate(variables)
+    def energy_density(self, variables: DensityVariables) -> Tensor:
+        """Energy per volume, (..., nr)."""
+        network, known = self.nnxc._energy_at(variables), self.xc._energy_at(variables)
         return self.aweight * network + self.bweight * known

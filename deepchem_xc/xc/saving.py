@@ -27,9 +27,10 @@ from torch import Tensor
 from deepchem_xc import __version__
 from deepchem_xc._atomic import replacing
 
+from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .definition import build, definition_of
-from .networks import refuse_nan
+from .networks import check_weights
 
 __all__ = ["FunctionalFileError", "load_functional", "save_functional"]
 
@@ -69,8 +70,9 @@ def save_functional(
     Raises
     ------
     ValueError
-        For classes that could not be read, weights with NaN or infinity, and one parameter in two
-        places, which files cannot express.
+        For classes that could not be read, weights with NaN or infinity or not of double
+        precision, one parameter in two places, which files cannot express, and if what is built
+        from the definition computes something else.
     OSError
         If the file cannot be written.
 
@@ -85,7 +87,7 @@ def save_functional(
     """
     from safetensors.torch import save
 
-    refuse_nan(functional)
+    check_weights(functional)
     names = [name for name, _ in functional.named_parameters(remove_duplicate=False)]
     once = {name for name, _ in functional.named_parameters()}
     if shared := [name for name in names if name not in once]:
@@ -97,7 +99,7 @@ def save_functional(
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in functional.state_dict().items()
     }
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "package": __version__,
         "units": _UNITS,
@@ -106,6 +108,7 @@ def save_functional(
         "functional": definition_of(functional, tuple(classes)),
         "frozen": [name for name, p in functional.named_parameters() if not p.requires_grad],
     }
+    _check_definition(functional, header["functional"], tensors, tuple(classes))
     header["sha256"] = _digest(header, tensors)
     content = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
     with replacing(path, "wb") as file:
@@ -151,12 +154,13 @@ def load_functional(
         raise FileNotFoundError(f"there is no file {str(path)!r} to load a functional from")
     header, tensors = _read(path)
     try:
-        functional = build(header["functional"], tuple(classes))
-        _fill(functional, tensors)
-        refuse_nan(functional)
-    except ValueError as error:
+        if header.get("units") != _UNITS:
+            raise ValueError(f"its units are {header.get('units')}, not {_UNITS}")
+        functional = _rebuilt(header["functional"], tensors, tuple(classes))
+        check_weights(functional)
+        frozen = set(header.get("frozen", ()))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise FunctionalFileError(f"{path}: {error}") from error
-    frozen = set(header.get("frozen", ()))
     for name, parameter in functional.named_parameters():
         parameter.requires_grad_(name not in frozen)
     functional.name = str(header["name"])
@@ -200,6 +204,69 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
+def _rebuilt(
+    definition: Any, tensors: dict[str, Tensor], classes: tuple[type[torch.nn.Module], ...]
+) -> XCFunctional:
+    """Functional of a definition, with these weights, in double precision."""
+    functional = build(definition, classes).double()
+    _fill(functional, tensors)
+    return functional
+
+
+def _check_definition(
+    functional: XCFunctional,
+    definition: dict[str, Any],
+    tensors: dict[str, Tensor],
+    classes: tuple[type[torch.nn.Module], ...],
+) -> None:
+    """Raise ``ValueError`` if a functional is not what would be built from its definition.
+
+    Layers that were exchanged or arguments that the constructor did not keep would show in the
+    file's first use only, or not at all.
+    """
+    name = type(functional).__name__
+    advice = (
+        f"keep the arguments of the constructor of {name} as attributes of the same names, or "
+        "return them from a method options(), and make its networks from them"
+    )
+    try:
+        again = _rebuilt(definition, tensors, classes)
+    except ValueError as error:
+        raise ValueError(f"{name} could not be read from a file ({error}): {advice}") from error
+    anchor = next(iter(functional.state_dict().values()), None)
+    for density in _samples():
+        with torch.no_grad():
+            expected = _energies(functional, density, "cpu" if anchor is None else anchor.device)
+            found = _energies(again, density, "cpu")
+        if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12):
+            raise ValueError(
+                f"{name} read from a file would be another functional: the energy density at a "
+                f"point would be {float(found[0])} instead of {float(expected[0])}. Probably "
+                f"something was changed after it was made: {advice}"
+            )
+
+
+def _samples() -> list[list[Tensor]]:
+    """Densities, gradients and kinetic energy densities of one channel, and of two."""
+    n = torch.tensor([0.3, 1e-6, 1e-3, 0.05, 8.0], dtype=torch.float64)
+    slope = torch.tensor([2.0, 0.0, 0.5, 8.0, 1.0], dtype=torch.float64) * n ** (4.0 / 3.0)
+    gradient = torch.stack([slope, 0.0 * slope, -0.5 * slope])
+    tau = 2.0 * n ** (5.0 / 3.0) + gradient.square().sum(0) / (8.0 * n)
+    up = [n, gradient, tau]
+    return [up, [*up, 0.4 * n, 0.2 * gradient.roll(1, 0), 0.3 * tau]]
+
+
+def _energies(
+    functional: XCFunctional, density: list[Tensor], device: torch.device | str
+) -> Tensor:
+    channels = []
+    for i in range(0, len(density), 3):
+        value, gradient, tau = (tensor.to(device) for tensor in density[i : i + 3])
+        channels.append(ValGrad(value=value, grad=gradient, kin=tau))
+    densinfo = channels[0] if len(channels) == 1 else SpinParam(u=channels[0], d=channels[1])
+    return functional.get_edensityxc(densinfo).cpu()
+
+
 def _fill(functional: XCFunctional, tensors: dict[str, Tensor]) -> None:
     """Set all weights, which must be those of this architecture."""
     expected = functional.state_dict()
@@ -209,6 +276,11 @@ def _fill(functional: XCFunctional, tensors: dict[str, Tensor]) -> None:
         f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in sorted(set(expected) & set(tensors))
         if tensors[name].shape != expected[name].shape
+    ]
+    other += [
+        f"{name} is {tensors[name].dtype} instead of {expected[name].dtype}"
+        for name in sorted(set(expected) & set(tensors))
+        if tensors[name].dtype != expected[name].dtype
     ]
     problems = [f"{name} is missing" for name in missing]
     problems += [f"{name} is not a part of it" for name in surplus] + other

@@ -122,14 +122,27 @@ class DensityVariables:
         self.threshold = threshold
         self._floor = 1e-5 * threshold
 
+    @property
+    def shape(self) -> torch.Size:
+        """Of an energy density: (..., nr)."""
+        return self.raw_density.shape[1:] if self.polarized else self.raw_density.shape
+
     # densities ------------------------------------------------------------------------------
 
     @cached_property
     def raw_density(self) -> Tensor:
         """Density as given: (..., nr), or (2, ..., nr) with two channels."""
-        if self.polarized:
-            return torch.stack((self.densinfo.u.value, self.densinfo.d.value))
-        return self.densinfo.value
+        density: Tensor = (
+            torch.stack((self.densinfo.u.value, self.densinfo.d.value))
+            if self.polarized
+            else self.densinfo.value
+        )
+        if density.dtype != torch.float64:
+            raise ValueError(
+                f"the density is {density.dtype}; functionals compute in torch.float64: convert "
+                "it with .double()"
+            )
+        return density
 
     @cached_property
     def channel_weight(self) -> Tensor | None:
@@ -249,7 +262,8 @@ class DensityVariables:
         if any(channel.grad is None for channel in channels):
             raise ValueError(
                 "this functional needs the gradient of the density, but densinfo.grad is None: "
-                "give ValGrad(value=(..., nr), grad=(..., 3, nr)) for every spin channel"
+                "give ValGrad(value=(..., nr), grad=(..., 3, nr)) for every spin channel; "
+                "a functional of your own says so by family = 2 (GGA) or 4 (meta-GGA)"
             )
         for channel in channels:
             expected = (*channel.value.shape[:-1], 3, channel.value.shape[-1])
@@ -314,8 +328,15 @@ class DensityVariables:
             raise ValueError(
                 "this meta-GGA needs the kinetic energy density, but densinfo.kin is None: give "
                 "ValGrad(value=..., grad=..., kin=...) with kin = sum_i f_i |grad psi_i|^2 / 2 of "
-                "shape (..., nr) for every spin channel"
+                "shape (..., nr) for every spin channel; a functional of your own says so by "
+                "family = 4"
             )
+        for channel in channels:
+            if channel.kin.shape != channel.value.shape:
+                raise ValueError(
+                    f"densinfo.kin has the shape {tuple(channel.kin.shape)}; it must be that of "
+                    f"the density, {tuple(channel.value.shape)}"
+                )
         taus = tuple(channel.kin for channel in channels)
         return torch.stack(taus) if self.polarized else taus[0]
 

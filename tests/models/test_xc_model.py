@@ -175,6 +175,10 @@ def test_old_checkpoints_go_and_damaged_ones_are_refused(tmp_path: Path) -> None
     before = weights(model)
     with pytest.raises(ValueError, match="not a complete checkpoint"):
         model.restore()
+    for foreign in (torch.ones(2), [1], None, {"format": "deepchem_xc training 1"}):
+        torch.save(foreign, path)
+        with pytest.raises(ValueError, match="not a complete checkpoint"):
+            model.restore()
     with pytest.raises(ValueError, match="there is no checkpoint"):
         make(tmp_path / "empty").restore()
     assert torch.equal(weights(model), before)

@@ -27,7 +27,7 @@ from deepchem_xc.xc import (
 
 @pytest.fixture
 def density(sample, densinfo):
-    return densinfo(sample(2, npoints=50, s=(0.1, 3.0)))
+    return densinfo(sample(2, npoints=50, s=(0.1, 3.0), alpha=(0.1, 10.0)))
 
 
 def energy(functional, density):
@@ -77,6 +77,8 @@ def test_only_numbers_scale():
         get_xc("lda_x") * get_xc("lda_x")
     with pytest.raises(ValueError, match=r"0-d tensor, not by a tensor of shape \(3,\)"):
         get_xc("lda_x") * torch.ones(3)
+    with pytest.raises(ValueError, match="scaled by a finite number, not by inf"):
+        get_xc("lda_x") * float("inf")
     with pytest.raises(ValueError, match="at least one term"):
         SumXC()
 
@@ -148,17 +150,31 @@ def test_names_of_parameters_in_deepchem_style():
         functional.getparamnames("get_energy")
 
 
-@pytest.mark.parametrize("name", ["lda_x", "PBE", "0.3*gga_x_b88+gga_c_lyp"])
+@pytest.mark.parametrize("name", ["lda_x", "PBE", "0.3*gga_x_b88+gga_c_lyp", "r2SCAN"])
 def test_potential_of_deepchem_base_class(name, sample, densinfo):
     """BaseXC.get_vxc works on these functionals, in one and two channels."""
     functional = get_xc(name)
-    rho = torch.tensor(sample(2, npoints=20, s=(0.1, 2.0)))
-    potential = functional.get_vxc(densinfo(rho.clone()))
-    rho.requires_grad_()
-    (expected,) = torch.autograd.grad(functional.get_edensityxc(densinfo(rho)).sum(), rho)
-    assert torch.allclose(potential.u.value, expected[0, 0], rtol=1e-13, atol=0)
-    if functional.family == 2:
-        assert torch.allclose(potential.d.grad, expected[1, 1:], rtol=1e-13, atol=0)
+    for nspin in (1, 2):
+        rho = torch.tensor(sample(nspin, npoints=20, s=(0.1, 2.0), alpha=(0.1, 2.0)))
+        found = functional.get_vxc(densinfo(rho.clone()))
+        rho.requires_grad_()
+        (expected,) = torch.autograd.grad(functional.get_edensityxc(densinfo(rho)).sum(), rho)
+        potential, rows = (found, expected) if rho.ndim == 2 else (found.d, expected[1])
+        assert torch.allclose(potential.value, rows[0], rtol=1e-13, atol=0)
+        if functional.family > 1:
+            assert torch.allclose(potential.grad, rows[1:4], rtol=1e-13, atol=0)
+        if functional.family == 4:
+            assert torch.allclose(potential.kin, rows[4], rtol=1e-13, atol=0)
+            assert not potential.lapl.any()
+
+
+def test_potential_of_a_density_that_lacks_something(density):
+    density.u.kin = None
+    with pytest.raises(ValueError, match="needs the kinetic energy density"):
+        get_xc("r2SCAN").get_vxc(density)
+    density.u.grad = None
+    with pytest.raises(ValueError, match="needs the gradient"):
+        get_xc("PBE").get_vxc(density)
 
 
 FUNCTIONALS = {
@@ -234,6 +250,55 @@ def test_a_functional_without_energy_says_so(density):
         energy(Empty(), density)
 
 
+def test_an_energy_that_is_not_one_number_a_point(density):
+    class Unsqueezed(XCFunctional):
+        name, family = "unsqueezed", 1
+
+        def energy_density(self, variables):
+            return variables.density * variables.density[..., None]  # (nr, nr)
+
+    class Number(XCFunctional):
+        family = 1
+
+        def energy_density(self, variables):
+            return 0.0
+
+    for functional in (Unsqueezed(), get_xc("PBE") + Unsqueezed(), 2.0 * Unsqueezed()):
+        with pytest.raises(ValueError, match=r"of unsqueezed gives \(50, 50\) .*\(50,\).*squeeze"):
+            energy(functional, density)
+    with pytest.raises(ValueError, match="of Number gives 0.0 instead of one number a point"):
+        energy(Number(), density)
+
+
+def test_a_functional_without_family_says_so(density):
+    class Nameless(XCFunctional):
+        def energy_density(self, variables):
+            return -variables.density
+
+    with pytest.raises(
+        ValueError, match=r"Nameless has family = 0: set it to 1 \(LDA\), 2 \(GGA\)"
+    ):
+        energy(Nameless(), density)
+
+
+def test_known_energies_in_a_functional_of_ones_own(density):
+    """Sums, multiples and functionals of the raw density have an energy_density as well."""
+
+    class Twice(XCFunctional):
+        name = "twice"
+
+        def __init__(self, known):
+            super().__init__()
+            self.known, self.family = known, known.family
+
+        def energy_density(self, variables):
+            return 2.0 * self.known.energy_density(variables)
+
+    for known in (get_xc("PBE"), 0.3 * get_xc("r2SCAN"), get_xc("BLYP"), OwnScreening()):
+        expected = 2.0 * energy(known, density)
+        assert torch.allclose(energy(Twice(known), density), expected, rtol=1e-13, atol=0.0)
+
+
 def test_missing_or_misshaped_gradient(density):
     density.u.grad = None
     with pytest.raises(ValueError, match="needs the gradient"):
@@ -242,6 +307,10 @@ def test_missing_or_misshaped_gradient(density):
     with pytest.raises(ValueError, match=r"shape \(50, 3\).*must be \(3, 50\)"):
         energy(get_xc("PBE"), density)
     assert torch.isfinite(energy(get_xc("LDA"), density)).all()
+    density.u.grad = torch.zeros(3, 50, dtype=torch.float64)
+    density.u.kin = torch.ones(1, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"densinfo\.kin has the shape \(1,\).* \(50,\)"):
+        energy(get_xc("r2SCAN"), density)
 
 
 def test_exchange_constants_are_those_of_the_named_functionals(density):

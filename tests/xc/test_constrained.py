@@ -260,16 +260,30 @@ def test_nan_in_weights(tensor, densinfo):
     functional = ConstrainedGGA()
     with torch.no_grad():
         functional.correlation_network[2].weight[0, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"weights '2\.weight' \(Sequential\) contain NaN"):
+    with pytest.raises(ValueError, match=r"'correlation_network\.2\.weight' \(Cons.* contain NaN"):
         functional.get_edensityxc(densinfo(tensor(1)))
 
 
 def test_single_precision(tensor, densinfo):
     density = densinfo(tensor(1).float())
-    with pytest.raises(ValueError, match="torch.float64 and the density torch.float32"):
+    with pytest.raises(ValueError, match="the density is torch.float32"):
         ConstrainedGGA().get_edensityxc(density)
-    with pytest.raises(ValueError, match="torch.float32 and the density torch.float64"):
+    with pytest.raises(ValueError, match="are torch.float32; functionals compute in torch.float64"):
         ConstrainedGGA().float().get_edensityxc(densinfo(tensor(1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lieb_oxford": "no"}, "lieb_oxford must be True or False, not 'no'"),
+        ({"high_gradient": 1}, "high_gradient must be True or False, not 1"),
+        ({"width": 2.5}, "width must be a whole number, not 2.5"),
+        ({"seed": "a"}, "seed must be a whole number, not 'a'"),
+    ],
+)
+def test_options_of_the_wrong_kind(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConstrainedGGA(**options)
 
 
 def test_missing_kinetic_energy_density(tensor, densinfo):

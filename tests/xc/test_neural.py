@@ -10,6 +10,7 @@ import torch
 from deepchem_xc.xc import (
     NNLDA,
     NNPBE,
+    PBE,
     BaseXC,
     ConstrainedGGA,
     HybridXC,
@@ -203,7 +204,7 @@ def test_single_precision_is_converted_in_place(rho, densinfo):
     assert functional.nnmodel is single
     assert all(parameter is weight for parameter, weight in zip(single.parameters(), weights))
     assert energy(functional, densinfo(rho)).dtype == torch.float64
-    with pytest.raises(ValueError, match="torch.float64 and the density torch.float32"):
+    with pytest.raises(ValueError, match="the density is torch.float32"):
         energy(functional, densinfo(rho.float()))
 
 
@@ -212,7 +213,18 @@ def test_nan_in_weights(rho, densinfo):
     functional = NNPBE(broken)
     with torch.no_grad():
         broken[0].bias[1] = torch.inf
-    with pytest.raises(ValueError, match=r"'0\.bias' .* contain NaN or infinity"):
+    with pytest.raises(ValueError, match=r"'nnmodel\.0\.bias' .* contain NaN or infinity"):
         energy(functional, densinfo(rho))
     with pytest.raises(ValueError, match=r"'0\.bias' .* contain NaN or infinity"):
         NNPBE(broken)
+
+
+def test_nan_beside_the_network(rho, densinfo):
+    """Weights of sums and multiples and PBE's constants are looked at as well."""
+    with pytest.raises(ValueError, match="'aweight' .* contain NaN"):
+        energy(HybridXC("PBE", network(3), aweight0=float("nan")), densinfo(rho))
+    constants = PBE(trainable=True)
+    with torch.no_grad():
+        constants.terms[0].kappa.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"\.kappa' \(SumXC\) contain NaN"):
+        energy(2.0 * (constants + get_xc("lda_x")) + get_xc("lda_x"), densinfo(rho))

@@ -7,10 +7,12 @@ import os
 import struct
 import subprocess
 import sys
+from collections import OrderedDict
 
 import pytest
 import torch
 
+from deepchem_xc.models.functional import default_network
 from deepchem_xc.xc import (
     NNLDA,
     NNPBE,
@@ -36,6 +38,22 @@ def network(ninput):
     return torch.nn.Sequential(*layers)
 
 
+def with_one_activation(*sizes):
+    """Linear layers with the same object behind each of them."""
+    activation = torch.nn.Softplus()
+    layers = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:]):
+        layers += [torch.nn.Linear(inputs, outputs), activation]
+    return torch.nn.Sequential(*layers)
+
+
+def with_names(ninput):
+    layers = {"first": torch.nn.Linear(ninput, 4), "then": torch.nn.GELU()}
+    named = torch.nn.Sequential(OrderedDict(layers))
+    named.add_module("last", torch.nn.Linear(4, 1))
+    return named
+
+
 def trainable(value):
     return torch.nn.Parameter(torch.tensor(value, dtype=torch.float64))
 
@@ -55,6 +73,8 @@ FUNCTIONALS = {
     "scaled by a constant tensor": lambda: torch.tensor(0.7, dtype=torch.float64) * PBE(),
     "NNLDA": lambda: NNLDA(network(2)),
     "NNPBE": lambda: NNPBE(network(3)),
+    "one activation at several places": lambda: NNLDA(with_one_activation(2, 4, 3, 1)),
+    "named layers": lambda: NNPBE(with_names(3)),
     "HybridXC": lambda: HybridXC("PBE", network(3), aweight0=0.4, bweight0=0.9),
     "HybridXC of a functional": lambda: HybridXC("r2SCAN", ConstrainedGGA(seed=1), 0.4),
     "ConstrainedGGA": lambda: ConstrainedGGA(start="random", name="mine"),
@@ -107,6 +127,15 @@ def test_what_is_loaded_is_what_was_saved(name, path, density):
     assert torch.equal(load_functional(path).get_edensityxc(density), expected)
 
 
+def test_the_second_default_network_of_deepchem(path, sample, densinfo):
+    """exp(x) - 1 of large densities would be a test of rounding."""
+    density = densinfo(sample(2, npoints=50, density=(1e-3, 1.0), s=(0.1, 3.0)))
+    functional = NNPBE(default_network(3, modeltype=2))
+    functional.save(path)
+    again = load_functional(path).get_edensityxc(density)
+    assert torch.allclose(again, functional.get_edensityxc(density), rtol=1e-13, atol=0.0)
+
+
 def test_frozen_weights_stay_frozen(path):
     functional = ConstrainedGGA()
     functional.exchange_network.requires_grad_(False)
@@ -123,6 +152,10 @@ def test_a_threshold_is_kept(path):
     loaded = load_functional(path)
     assert loaded.density_threshold == loaded.terms[1].density_threshold == 1e-15
     assert loaded.terms[0].density_threshold == 1e-9
+    for composed in (get_xc("LDA"), 0.5 * PBE(), HybridXC("PBE", network(3))):
+        composed.density_threshold = 1e-7
+        composed.save(path)
+        assert load_functional(path).density_threshold == 1e-7
 
 
 def test_the_header_describes_the_file(path):
@@ -184,6 +217,50 @@ def test_functionals_of_ones_own(path, density):
         load_functional(path)
     with pytest.raises(FunctionalFileError, match="unknown layer 'Cube'"):
         load_functional(path, classes=[Mine])
+
+
+class Stronger(ConstrainedGGA):
+    """A user's variant of a functional, which hands most arguments on."""
+
+    def __init__(self, strength=1.0, **options):
+        super().__init__(**options)
+        self.strength = strength
+
+    def energy_density(self, variables):
+        return self.strength * super().energy_density(variables)
+
+
+def test_arguments_that_are_handed_on_are_kept(path, density):
+    functional = Stronger(1.1, start="random", lieb_oxford=False, width=5)
+    functional.save(path, classes=[Stronger])
+    loaded = load_functional(path, classes=[Stronger])
+    assert (loaded.lieb_oxford, loaded.width, loaded.strength) == (False, 5, 1.1)
+    assert torch.equal(loaded.get_edensityxc(density), functional.get_edensityxc(density))
+
+
+def test_a_network_made_in_single_precision(path, density):
+    """What the constructor makes in single precision is loaded in double precision."""
+
+    class Small(XCFunctional):
+        name, family = "small", 1
+
+        def __init__(self):
+            super().__init__()
+            self.network = torch.nn.Linear(1, 1)
+
+        def energy_density(self, variables):
+            return self.network(variables.density[..., None]).squeeze(-1)
+
+    with pytest.raises(ValueError, match=r"'network\.weight' \(Small\) are torch.float32"):
+        Small().get_edensityxc(density)
+    with pytest.raises(ValueError, match=r"functional\.double\(\)"):
+        Small().bfloat16().save(path)
+    functional = Small().double()
+    with torch.no_grad():
+        functional.network.weight.fill_(1.0 / 3.0)
+    functional.save(path, classes=[Small])
+    loaded = load_functional(path, classes=[Small])
+    assert torch.equal(loaded.get_edensityxc(density), functional.get_edensityxc(density))
 
 
 def test_loading_imports_nothing_that_executes(path):

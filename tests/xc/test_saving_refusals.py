@@ -75,6 +75,50 @@ def test_options_that_cannot_be_written(path):
             Odd(strength).save(path, classes=[Odd])
 
 
+def test_what_would_come_back_as_something_else(path):
+    class Power(XCFunctional):
+        name, family = "power", 1
+
+        def __init__(self, power=1.0):
+            super().__init__()
+            self.exponent = power
+
+        def energy_density(self, variables):
+            return -(variables.density**self.exponent)
+
+    class Powers(XCFunctional):
+        family = 1
+
+        def __init__(self, *powers):
+            super().__init__()
+
+    Power().save(path, classes=[Power])
+    path.unlink()
+    with pytest.raises(ValueError, match=r"Power read from a file would be another.*attributes"):
+        Power(1.3).save(path, classes=[Power])
+    with pytest.raises(ValueError, match=r"Powers takes any number of arguments: write.*options"):
+        Powers(1.0).save(path, classes=[Powers])
+    exchanged = ConstrainedGGA(seed=0, start="random")
+    exchanged.exchange_network[1] = torch.nn.Tanh()
+    with pytest.raises(ValueError, match="ConstrainedGGA read from a file would be another"):
+        exchanged.save(path)
+    exchanged.exchange_network = torch.nn.Sequential(torch.nn.Linear(1, 1).double())
+    with pytest.raises(ValueError, match="ConstrainedGGA could not be read .*another architecture"):
+        exchanged.save(path)
+    assert not path.exists()
+
+
+def test_a_class_with_the_name_of_another(path):
+    class PBE(XCFunctional):
+        name, family = "PBE", 1
+
+    get_xc("PBE").save(path)
+    with pytest.raises(FunctionalFileError, match="class PBE has the name of another one"):
+        load_functional(path, classes=[PBE])
+    with pytest.raises(ValueError, match="class PBE has the name of another one"):
+        PBE().save(path, classes=[PBE])
+
+
 def test_one_parameter_in_two_places(path):
     functional = ConstrainedGGA()
     with pytest.raises(ValueError, match="one parameter in two places.*2 \\* f"):
@@ -163,6 +207,39 @@ def test_weights_of_another_architecture(path):
 
     rewrite(path, PBE(), trainable_now)
     with pytest.raises(FunctionalFileError, match=r"terms\.0\.kappa is missing"):
+        load_functional(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frozen": 3}, "not iterable"),
+        ({"units": {"energy": "eV"}}, "its units are"),
+        ({"functional": {"class": "PBE", "density_threshold": float("nan")}}, "positive and fin"),
+        ({"functional": {"class": "PBE", "density_threshold": []}}, "float"),
+        ({"functional": {"class": "PBE", "options": {"mu": {"$number": [], "trainable": 1}}}}, ""),
+        (
+            {
+                "functional": {
+                    "class": "NNLDA",
+                    "options": {"nnmodel": {"$network": {"class": "Sequential", "layers": 5}}},
+                }
+            },
+            "not iterable",
+        ),
+    ],
+)
+def test_headers_with_values_of_the_wrong_kind(change, message, path):
+    rewrite(path, PBE(), lambda header: header.update(change))
+    with pytest.raises(FunctionalFileError, match=f"mine.xc.safetensors: .*{message}"):
+        load_functional(path)
+
+
+def test_weights_of_another_type(path):
+    functional = PBE(trainable=True)
+    whole = {"terms.0.kappa": torch.tensor(1)}
+    rewrite(path, functional, lambda header: None, **whole)
+    with pytest.raises(FunctionalFileError, match="kappa is torch.int64 instead of torch.float64"):
         load_functional(path)
 
 
