@@ -66,6 +66,8 @@ def run_training(
     validation = None
     if spec.validation:
         validation = loader.create_dataset([folder / name for name in spec.validation])
+        for entry in validation.X:
+            entry.get_true_val()  # complains now, and not after the first epochs
     _prepare(spec, output, fresh)
     model = spec.make_model(folder, output, device)
     if (output / _LATEST).exists():
@@ -132,6 +134,8 @@ class _Run:
         from deepchem_xc.plotting import plot_training
 
         write_log(self.model.history, self.output / "log.csv")
+        if self.validation is not None and not self._errors:
+            self._validate()
         plot_training(self.model.history, self.output / "training.png", self._errors)
         self.model.functional.save(self.output / _FUNCTIONAL)
         if self.spec.final_errors:
@@ -167,7 +171,7 @@ def _prepare(spec: TrainingSpec, output: Path, fresh: bool) -> None:
     if fresh and (output / "checkpoints").exists():
         shutil.rmtree(output / "checkpoints")
     elif path.exists() and (output / _LATEST).exists():
-        before = yaml.safe_load(path.read_text())
+        before = yaml.safe_load(path.read_text()) or {}
         changed = [k for k in settings if k not in _FREE and settings[k] != before.get(k)]
         if changed:
             raise ValueError(

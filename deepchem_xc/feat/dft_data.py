@@ -122,7 +122,12 @@ class DFTEntry:
         folder : Path, optional
             What relative paths are relative to.
         """
-        if isinstance(values, Mapping) and isinstance(values.get("e_type"), str):
+        if isinstance(values, Mapping):
+            if not isinstance(values.get("e_type"), str):
+                raise ValueError(
+                    f"{where} is not valid:\n  e_type: must be one of {', '.join(ENTRY_TYPES)}, "
+                    f"got {values.get('e_type', 'nothing')!r}."
+                )
             where = f"{where} ({values.get('name') or values['e_type']})"
         return cls(validate_entry(values, where, folder), where, folder)
 
@@ -263,11 +268,19 @@ class DFTEntry:
                 except ValueError as error:
                     raise ValueError(f"systems[{i}].{error}") from error
         if self.kind.volumes:
-            _ = self.series
+            try:
+                _ = self.series
+            except ValueError as error:
+                raise ValueError(f"scales, dimension: {error}") from error
         elif self._dimension is not None:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
             self._check_balance()
+        if name == "magnetic_moment" and not self.systems[0].has_spin:
+            raise ValueError(
+                "systems[0]: type magnetic_moment needs two spin channels; give the structure "
+                "magmoms, or spinpol: true"
+            )
 
     def _check_balance(self) -> None:
         """A crystal and the atoms it is made of hold the same atoms."""
@@ -292,7 +305,10 @@ class DFTEntry:
             path = (folder or Path()) / given
             if not path.is_file():
                 raise ValueError(f"true_val: there is no file {path}")
-            given = np.load(path, allow_pickle=False)
+            try:
+                given = np.load(path, allow_pickle=False)
+            except (ValueError, OSError, EOFError) as error:
+                raise ValueError(f"true_val: {path} cannot be read ({error})") from error
         try:
             label = np.asarray(given, dtype=np.float64)
         except (ValueError, TypeError):
@@ -309,6 +325,11 @@ class DFTEntry:
             raise ValueError(
                 f"true_val: type {self.entry_type} takes {wanted} numbers in {self.kind.unit}, got "
                 f"shape {label.shape}"
+            )
+        grid = self.systems[0].system.get("fft_size")
+        if self.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):
+            raise ValueError(
+                f"true_val: the density has the grid {label.shape[1:]}, the system fft_size {grid}"
             )
         if not np.isfinite(label).all():
             raise ValueError("true_val: it holds NaN or infinite numbers")

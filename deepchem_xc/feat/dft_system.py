@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from ase.units import Hartree
 
 from deepchem_xc.feat.cells import Cell, series_cells, single_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.inputs import make_convergence
+from deepchem_xc.planewave.electron_count import check_bands
+from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
 from deepchem_xc.planewave.kpoints import make_kpoints
 from deepchem_xc.planewave.occupations import make_smearing
-from deepchem_xc.planewave.pseudo import load_pseudopotentials
+from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
 from deepchem_xc.planewave.volume_series import VolumeSeries, volume_series
 
 if TYPE_CHECKING:
@@ -111,7 +115,58 @@ class DFTSystem:
         if spec.occupations is not None:
             names = {k: v for k, v in spec.occupations.items() if k != "fixmagmom"}
             _naming("occupations", lambda: make_smearing(names))
+            if not isinstance(spec.occupations.get("fixmagmom", False), bool):
+                raise ValueError("occupations: fixmagmom must be true or false")
         _naming("convergence", lambda: make_convergence(spec.convergence))
+        if isinstance(spec.pseudopotentials, dict):
+            surplus = sorted(set(spec.pseudopotentials) - set(crystal.species))
+            if surplus:
+                raise ValueError(f"pseudopotentials: there is no {', '.join(surplus)} in structure")
+        self._check_calculation(crystal)
+
+    def _check_calculation(self, crystal: Crystal) -> None:
+        """Cutoff, grid, bands and spin go together; shown by what one k-point needs."""
+        spec = self._crystal_spec
+        basis = _naming(
+            "ecut, ecut_smoothing, fft_size",
+            lambda: make_basis(
+                crystal,
+                spec.ecut,
+                fft_size=spec.fft_size,
+                symmetry=False,
+                ecut_smoothing=spec.ecut_smoothing or 0.0,
+            ),
+        )
+        with warnings.catch_warnings():
+            # Which functional is trained does not show here.
+            warnings.simplefilter("ignore", FunctionalMismatchWarning)
+            problem = _naming(
+                "spinpol, magmoms, occupations",
+                lambda: make_problem(
+                    basis,
+                    "PBE",
+                    spec.pseudopotentials,
+                    spec.occupations,
+                    spec.spinpol,
+                    1.0 / Hartree,
+                ),
+            )
+        if spec.nbands is not None:
+            nbands = spec.nbands
+            _naming(
+                "nbands",
+                lambda: check_bands(
+                    nbands, problem.nelectrons, problem.nspin, problem.smearing, problem.moment
+                ),
+            )
+
+    @property
+    def has_spin(self) -> bool:
+        """Whether it is computed with two spin channels."""
+        spec = self._crystal_spec
+        fixed = bool((spec.occupations or {}).get("fixmagmom", False))
+        magnetic = any(spec.structure.magmoms or ())
+        return magnetic or fixed if spec.spinpol is None else spec.spinpol
 
     def cell(self) -> Cell:
         """The calculation of the structure itself."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -153,7 +153,7 @@ class MoleculeSpec(_Spec):
 
 
 def _kind(value: Any) -> str:
-    keys = value if isinstance(value, dict) else value.__class__.model_fields
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
     return "molecule" if "moldesc" in keys and "structure" not in keys else "crystal"
 
 
@@ -187,7 +187,14 @@ class EntrySpec(_Spec):
 
 _TAGGED: dict[Any, type[BaseModel]] = {"crystal": CrystalSpec, "molecule": MoleculeSpec}
 # Parts of pydantic's places that are no keys: kinds of systems, members of unions.
-_TAGS = (*_TAGGED, "float", "constrained-float", "ScheduleSpec", "list", "dict", "bool")
+_TAGS = (*_TAGGED, "int", "float", "constrained-float", "str", "bool", "list", "dict")
+
+
+def _is_key(part: Any) -> bool:
+    """Whether a part of pydantic's places is a key: types are not, nor are models' names."""
+    return not isinstance(part, str) or not (
+        part in _TAGS or "[" in part or (part[:1].isupper() and part.endswith("Spec"))
+    )
 
 
 def validate_entry(values: Any, where: str, folder: Path | None = None) -> EntrySpec:
@@ -238,21 +245,38 @@ def describe_mistakes(error: ValidationError, where: str, model: type[BaseModel]
     model : type of BaseModel
         What was validated; descriptions of its fields say what is valid.
     """
-    lines = [_describe(detail, model) for detail in error.errors(include_url=False)]
-    return f"{where} is not valid:\n  " + "\n  ".join(lines)
+    lines: dict[str, str] = {}
+    for detail in error.errors(include_url=False):
+        line = _describe(detail, model)
+        # Of a value that fits none of several types there is one mistake for each: one is enough.
+        lines.setdefault(line.split(":")[0], line)
+    return f"{where} is not valid:\n  " + "\n  ".join(lines.values())
 
 
 def _inner(model: type[BaseModel], key: Any) -> type[BaseModel]:
     """Model that stands at a key or a tag of another one; the same if there is none."""
     if key in _TAGGED:
         return _TAGGED[key]
+    for member in _members(model):
+        if member.__name__ == key:
+            return member
     kind = model.model_fields[key].annotation if key in model.model_fields else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
 
 
+def _members(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Models among the types that the fields of a model may have."""
+    found = []
+    for info in model.model_fields.values():
+        for member in get_args(info.annotation):
+            if isinstance(member, type) and issubclass(member, BaseModel):
+                found.append(member)
+    return found
+
+
 def _describe(error: Any, model: type[BaseModel]) -> str:
     """One line for one mistake."""
-    place = [part for part in error["loc"] if part not in _TAGS]
+    place = [part for part in error["loc"] if _is_key(part)]
     path = ""
     for part in place:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -268,7 +292,7 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
     fields = {name: info for m in models for name, info in m.model_fields.items()}
     valid = fields[named[-1]].description if named and named[-1] in fields else None
     if error["type"] == "missing":
-        return f"{path}: missing; give {valid}"
+        return f"{path}: missing" + (f"; give {valid}" if valid else "")
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = "" if isinstance(error["input"], (dict, list)) else f", got {error['input']!r}"

@@ -74,16 +74,7 @@ class Objective:
             raise ValueError(f"scales must be positive, got {dict(scales or {})}.")
         if not all(weight >= 0 for weight in self.type_weights.values()):
             raise ValueError(f"type_weights must be at least 0, got {dict(type_weights or {})}.")
-        chosen = L2Loss() if loss is None else loss
-        if isinstance(chosen, Loss):
-            self.function: LossFunction = _Elementwise(chosen)
-        elif callable(chosen):
-            self.function = chosen
-        else:
-            raise ValueError(
-                f"loss must be a deepchem.models.losses.Loss or a function of values, labels and "
-                f"weights, got {loss!r}."
-            )
+        self.function = elementwise(L2Loss() if loss is None else loss)
 
     def __call__(
         self,
@@ -119,6 +110,35 @@ class Objective:
             factors.append(weight * self.type_weights[entry.entry_type])
         weight_tensor = torch.tensor(factors, dtype=torch.float64, device=scaled[0].device)
         return (function or self.function)(scaled, labels, weight_tensor)
+
+
+def elementwise(loss: Loss | LossFunction) -> LossFunction:
+    """Function of values, labels and weights that a loss stands for.
+
+    Parameters
+    ----------
+    loss : deepchem Loss or callable
+        A function of one's own is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> one = torch.ones(1)
+    >>> elementwise(L2Loss())([3.0 * one], [one], one)
+    tensor(4.)
+    """
+    if isinstance(loss, Loss):
+        return _Elementwise(loss)
+    if callable(loss):
+        return loss
+    raise ValueError(
+        f"loss must be a deepchem.models.losses.Loss or a function of values, labels and weights, "
+        f"got {loss!r}."
+    )
 
 
 class _Elementwise:

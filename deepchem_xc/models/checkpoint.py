@@ -11,13 +11,17 @@ import torch
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc.models.training_log import EpochRecord
+from deepchem_xc.xc.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from deepchem_xc.models.xc_model import XCModel
 
-_FORMAT = "deepchem_xc training 1"
+_FORMAT = "deepchem_xc training 2"
 _KEYS = {
     "model_state_dict",
+    "fingerprint",
+    "optimizer",
+    "variables",
     "optimizer_state_dict",
     "schedule_state_dict",
     "global_step",
@@ -46,6 +50,9 @@ def save_checkpoint(model: XCModel, folder: Path, keep: int) -> None:
     data = {
         "format": _FORMAT,
         "model_state_dict": model.model.state_dict(),
+        "fingerprint": fingerprint(model.functional),
+        "optimizer": type(optimizer).__name__,
+        "variables": _variables(model, optimizer),
         "optimizer_state_dict": optimizer.state_dict(),
         "schedule_state_dict": None if schedule is None else schedule.state_dict(),
         "global_step": model._global_step,
@@ -81,7 +88,7 @@ def load_checkpoint(model: XCModel, folder: Path, file: str | None) -> None:
     Raises
     ------
     ValueError
-        If there is none, or it is damaged or of another functional.
+        If there is none, or it is damaged, of another functional or of another optimiser.
     """
     path = Path(file) if file is not None else folder / "checkpoint1.pt"
     if not path.is_file():
@@ -97,7 +104,19 @@ def load_checkpoint(model: XCModel, folder: Path, file: str | None) -> None:
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is not a complete checkpoint of a training ({error}).") from error
     _check_architecture(model, data["model_state_dict"], path)
+    if not torch.allclose(
+        fingerprint(model.functional), data["fingerprint"].cpu(), rtol=1e-9, equal_nan=True
+    ):
+        raise ValueError(
+            f"{path} is of another functional: its parameters have the same names and shapes as "
+            f"those of {model.functional.name}, but computed something else. Make the model as it "
+            "was when the checkpoint was written."
+        )
+    if model._active is None and data["variables"] is not None:
+        named = dict(model.functional.named_parameters())
+        model._active = model._optimizer([named[name] for name in data["variables"]])
     optimizer, schedule = model._active or (model._pytorch_optimizer, model._lr_schedule)
+    _check_optimizer(model, optimizer, data, path)
     state = data["schedule_state_dict"]
     if (state is None) != (schedule is None):
         raise ValueError(
@@ -113,6 +132,30 @@ def load_checkpoint(model: XCModel, folder: Path, file: str | None) -> None:
     model._record = EpochRecord(**data["record"])
     model.history[:] = [EpochRecord(**record) for record in data["history"]]
     model.states.load_state_dict(data["ground_states"])
+
+
+def _variables(model: XCModel, optimizer: Any) -> list[str] | None:
+    """Names of the parameters that are trained; None if it is all of them."""
+    if optimizer is model._pytorch_optimizer:
+        return None
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return [name for name, p in model.functional.named_parameters() if id(p) in trained]
+
+
+def _check_optimizer(model: XCModel, optimizer: Any, data: dict[str, Any], path: Path) -> None:
+    """Its state is of this kind, and of the parameters that are trained now."""
+    if type(optimizer).__name__ != data["optimizer"]:
+        raise ValueError(
+            f"{path} was written with the optimiser {data['optimizer']}, this model has "
+            f"{type(optimizer).__name__}: give the same optimizer."
+        )
+    here = _variables(model, optimizer)
+    if here != data["variables"]:
+        there, now = ("all" if x is None else ", ".join(x) for x in (data["variables"], here))
+        raise ValueError(
+            f"{path} was written while {there} parameters were trained, now it is {now}: give fit "
+            "the same variables."
+        )
 
 
 def _check_architecture(model: XCModel, state: dict[str, Any], path: Path) -> None:

@@ -92,6 +92,29 @@ class ScheduleSpec(_Spec):
     steps: int = Field(gt=0, description="steps after which it is applied once more")
 
 
+class SolverSpec(_Spec):
+    """Keywords of the calculations of all entries; those of a system go before.
+
+    Examples
+    --------
+    >>> SolverSpec(gradient_tolerance="1e-5").gradient_tolerance
+    1e-05
+    """
+
+    convergence: dict[str, int | float] | None = Field(
+        None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
+    )
+    gradient_tolerance: float | None = Field(
+        None, gt=0, lt=1, description="relative residual of the adjoint equation, below 1"
+    )
+    occupations: dict[str, Any] | None = Field(
+        None, description="{name: fermi-dirac, width: 0.1}, the width in eV"
+    )
+    nbands: int | None = Field(None, gt=0, description="number of bands")
+    spinpol: bool | None = Field(None, description="true or false")
+    ecut_smoothing: float | None = Field(None, ge=0, description="width in eV")
+
+
 class TrainingSpec(_Spec):
     """One training, as its YAML file says it.
 
@@ -115,7 +138,10 @@ class TrainingSpec(_Spec):
     scf_interval: int = Field(10, gt=0, description="epochs between self-consistent ones")
     entropy_response: bool = Field(False, description="true or false")
     on_failure: Literal["raise", "skip"] = Field("raise", description="raise or skip")
-    solver: dict[str, Any] = Field({}, description="keywords of planewave.scf for all entries")
+    solver: SolverSpec = Field(
+        default_factory=lambda: SolverSpec.model_validate({}),
+        description="a mapping with convergence, gradient_tolerance and so on",
+    )
     cache: bool = Field(False, description="true keeps densities and orbitals in files")
     validation_interval: int = Field(10, gt=0, description="epochs between validations")
     seed: int = Field(0, ge=0, description="a number, at least 0")
@@ -166,7 +192,7 @@ class TrainingSpec(_Spec):
             scf_interval=self.scf_interval,
             entropy_response=self.entropy_response,
             on_failure=self.on_failure,
-            solver=self.solver,
+            solver=self.solver.model_dump(exclude_none=True),
             cache_dir=output / "densities" if self.cache else None,
             seed=self.seed,
             batch_size=self.batch_size,

@@ -13,6 +13,7 @@ from deepchem_xc.planewave.eos import NoMinimumError
 from deepchem_xc.planewave.gmres import ResponseConvergenceError
 from deepchem_xc.planewave.scf import SCFConvergenceError
 from deepchem_xc.xc import XCFunctional
+from deepchem_xc.xc.networks import check_weights
 
 #: What may go wrong with one entry while a functional changes, without the input being wrong.
 EXPECTED_FAILURES = (
@@ -25,12 +26,12 @@ EXPECTED_FAILURES = (
 
 
 class EntryError(RuntimeError):
-    """The calculation of one entry failed.
+    """The calculation of one entry failed, or that of one of several.
 
     Attributes
     ----------
-    entry : DFTEntry
-        The entry.
+    entries : list of DFTEntry
+        The entry, or those of a batch of which it was one.
 
     Examples
     --------
@@ -38,9 +39,11 @@ class EntryError(RuntimeError):
     True
     """
 
-    def __init__(self, entry: DFTEntry, error: Exception) -> None:
-        super().__init__(f"{entry!r} failed: {type(error).__name__}: {error}")
-        self.entry = entry
+    def __init__(self, entries: list[DFTEntry], error: Exception) -> None:
+        names = ", ".join(map(repr, entries))
+        which = names if len(entries) == 1 else f"one of {names}"
+        super().__init__(f"{which} failed: {type(error).__name__}: {error}")
+        self.entries = entries
 
 
 class DFTXC(torch.nn.Module):
@@ -69,6 +72,7 @@ class DFTXC(torch.nn.Module):
 
     def forward(self, entries: Iterable[DFTEntry]) -> Tensor:
         """One number for each entry (`DFTEntry.summary`), (n,), self-consistent, in no graph."""
+        check_weights(self.functional)
         summaries = [entry.summary(self.prediction(entry)) for entry in entries]
         return torch.tensor(summaries, dtype=torch.float64)
 
@@ -94,7 +98,7 @@ class DFTXC(torch.nn.Module):
                 value = entry.value(self.states.result(entry.cells[0], epoch))
             _check_finite(value)
         except EXPECTED_FAILURES as error:
-            raise EntryError(entry, error) from error
+            raise EntryError([entry], error) from error
         return value
 
     def prediction(self, entry: DFTEntry) -> Tensor:
@@ -113,7 +117,7 @@ class DFTXC(torch.nn.Module):
                     value = entry.value(self.states.predicted(entry.cells[0]))
             _check_finite(value)
         except EXPECTED_FAILURES as error:
-            raise EntryError(entry, error) from error
+            raise EntryError([entry], error) from error
         return value
 
 

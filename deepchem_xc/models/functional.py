@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
-from deepchem_xc.xc.networks import ExpM1Activation
+from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 
 
 def default_network(
@@ -66,7 +66,8 @@ def make_functional(
     Raises
     ------
     ValueError
-        If both or neither of `functional` and `xcstr` are given, or nothing in it is trainable.
+        If both or neither of `functional` and `xcstr` are given, nothing in it is trainable, or a
+        parameter is NaN or infinite.
 
     Examples
     --------
@@ -95,4 +96,5 @@ def make_functional(
             "a neural functional, or xcstr with a network."
         )
     made: XCFunctional = chosen.to(torch.float64)
+    check_weights(made)
     return made

@@ -15,9 +15,10 @@ from torch import Tensor
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.inputs import make_convergence
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
 from deepchem_xc.planewave.volume_scan import extrapolated_energy
 
 if TYPE_CHECKING:
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
 Parameters = tuple[int, ...]
+
+#: Keywords of `planewave.scf` that may be given for all cells at once.
+SOLVER_OPTIONS = (
+    "convergence",
+    "gradient_tolerance",
+    "occupations",
+    "nbands",
+    "spinpol",
+    "ecut_smoothing",
+    "device",
+)
 
 
 @dataclass
@@ -72,7 +84,8 @@ class GroundStates:
         Epochs from one self-consistent calculation of a cell to the next; between them energies
         come from the density that is kept. 1 does without kept densities.
     options : mapping, optional
-        Keywords of `planewave.scf` for all cells; what a cell says itself goes before.
+        Keywords of `planewave.scf` for all cells, of `SOLVER_OPTIONS`; what a cell says itself goes
+        before, in ``convergence`` key by key.
     entropy_response : bool, optional
         Exact gradients of smeared energies, one adjoint equation a cell; needs an interval of 1,
         where it is the default.
@@ -89,7 +102,7 @@ class GroundStates:
     Raises
     ------
     ValueError
-        For an interval below 1, or one above it with `entropy_response`.
+        For an interval below 1, or one above it with `entropy_response`, and other options.
 
     Examples
     --------
@@ -128,7 +141,7 @@ class GroundStates:
             )
         self.functional = functional
         self.interval = interval
-        self.options = dict(options or {})
+        self.options = _checked_options(options or {})
         self.entropy_response = interval == 1 if entropy_response is None else entropy_response
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.report = RefreshReport()
@@ -271,6 +284,10 @@ class GroundStates:
 
     def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
         keywords = {**self.options, **cell.keywords}
+        keywords["convergence"] = {
+            **(self.options.get("convergence") or {}),
+            **(cell.keywords.get("convergence") or {}),
+        }
         given = keywords.get("pseudopotentials", "gth-pbe")
         keywords["pseudopotentials"] = self._potentials(given, cell.crystal.species)
         return scf(cell.crystal, self.functional, start=start, **keywords)
@@ -314,6 +331,27 @@ class GroundStates:
     def _file(self, key: str) -> Path:
         assert self.cache_dir is not None
         return self.cache_dir / f"{key}.npz"
+
+
+def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What every calculation can take, so that mistakes show before the first one."""
+    unknown = sorted(set(options) - set(SOLVER_OPTIONS))
+    if unknown:
+        raise ValueError(
+            f"solver: {', '.join(unknown)} cannot be given for all systems at once. Valid: "
+            f"{', '.join(SOLVER_OPTIONS)}; structure, cutoff, k-points, grid, symmetry and "
+            "pseudopotentials belong to the systems."
+        )
+    try:
+        make_convergence(options.get("convergence"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"solver: {error}") from error
+    tolerance = options.get("gradient_tolerance", GRADIENT_TOLERANCE)
+    if not isinstance(tolerance, int | float) or not 0.0 < tolerance < 1.0:
+        raise ValueError(
+            f"solver: gradient_tolerance must be a number between 0 and 1, got {tolerance!r}."
+        )
+    return dict(options)
 
 
 def _outwards(cells: Sequence[Cell]) -> list[Cell]:

@@ -26,7 +26,8 @@ class EpochRecord:
     counts : dict
         ``{entry type: number of entries used}``.
     skipped : dict
-        ``{entry name: reason}`` of entries whose calculation failed.
+        ``{entry name: reason}`` of entries whose calculation failed; a second entry of one name is
+        "name (2)".
     calculations : int
         Self-consistent calculations done.
     frozen_error : float or None
@@ -54,6 +55,14 @@ class EpochRecord:
         """Count one entry."""
         self.losses[entry_type] = self.losses.get(entry_type, 0.0) + loss
         self.counts[entry_type] = self.counts.get(entry_type, 0) + 1
+
+    def skip(self, name: str, reason: str) -> None:
+        """Count one entry that failed."""
+        count = 2
+        unique = name
+        while unique in self.skipped:
+            unique, count = f"{name} ({count})", count + 1
+        self.skipped[unique] = reason
 
     @property
     def loss_by_type(self) -> dict[str, float]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from deepchem.data import Dataset
+from deepchem.models.losses import Loss
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
-from deepchem_xc.losses.objective import LossFunction, Objective
+from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
@@ -72,7 +73,7 @@ class TrainingLoop(TorchModel):
         checkpoint_interval: int = 1000,
         restore: bool = False,
         variables: Any = None,
-        loss: LossFunction | None = None,
+        loss: Loss | LossFunction | None = None,
         callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
         all_losses: list[float] | None = None,
     ) -> float:
@@ -80,6 +81,7 @@ class TrainingLoop(TorchModel):
 
         Parameters, results and errors are those of `fit`.
         """
+        chosen = None if loss is None else elementwise(loss)
         hooks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
         self._ensure_built()
         self._active = self._optimizer(variables)
@@ -94,7 +96,7 @@ class TrainingLoop(TorchModel):
         for batch in generator:
             entries, _, weights = self._prepare_batch(batch)
             optimizer.zero_grad()
-            value = self._step(entries, weights[0].tolist(), loss)
+            value = self._step(entries, weights[0].tolist(), chosen)
             if value is not None:
                 optimizer.step()
                 if schedule is not None:
@@ -155,6 +157,13 @@ class TrainingLoop(TorchModel):
         if not used:
             return None
         total = self.objective(used, values, kept, loss)
+        if not total.requires_grad:
+            constant = FloatingPointError(
+                "it does not depend on the functional's parameters here: a gap of zero, for "
+                "example, has no derivative"
+            )
+            self._skip(used, EntryError(used, constant))
+            return None
         if self.regularization_loss is not None:
             total = total + self.regularization_loss()
         try:
@@ -162,7 +171,7 @@ class TrainingLoop(TorchModel):
             self._check_gradients()
         except EXPECTED_FAILURES as error:
             # Which entry it was cannot be told apart any more: none of them is used.
-            self._skip(used, EntryError(used[0], error))
+            self._skip(used, EntryError(used, error))
             return None
         with torch.no_grad():
             for entry, value, weight in zip(used, values, kept, strict=True):
@@ -172,9 +181,14 @@ class TrainingLoop(TorchModel):
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
         if self.on_failure == "raise":
+            self._begin_epoch()
             raise error
         for entry in entries:
-            self._record.skipped[entry.name] = str(error)
+            self._record.skip(entry.name, str(error))
+
+    def _begin_epoch(self) -> None:
+        self._batch, self._nbatches = 0, 1
+        self._record = EpochRecord(self._epoch)
 
     def _advance(self, watch: Stopwatch) -> None:
         """Move the position on by one batch."""
@@ -189,10 +203,11 @@ class TrainingLoop(TorchModel):
             return
         if record.skipped and not record.counts:
             reason = next(iter(record.skipped.values()))
+            self._begin_epoch()
             raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")
         self.history.append(record)
-        self._epoch, self._batch, self._nbatches = self._epoch + 1, 0, 1
-        self._record = EpochRecord(self._epoch)
+        self._epoch += 1
+        self._begin_epoch()
 
     def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
         mean = sum(losses) / len(losses)

@@ -57,8 +57,8 @@ class XCModel(TrainingLoop):
         What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``,
         or ``"skip"`` it in this epoch and count it.
     solver : mapping, optional
-        Keywords of `planewave.scf` for all entries, such as ``convergence``; those of a system go
-        before.
+        Keywords of `planewave.scf` for all entries: convergence, gradient_tolerance, occupations,
+        nbands, spinpol, ecut_smoothing, device; those of a system go before.
     cache_dir : path, optional
         Keep densities and orbitals in files there; see `GroundStates`.
     seed : int, optional
@@ -163,7 +163,7 @@ class XCModel(TrainingLoop):
         deterministic: bool = False,
         restore: bool = False,
         variables: list[torch.nn.Parameter] | None = None,
-        loss: LossFunction | None = None,
+        loss: Loss | LossFunction | None = None,
         callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
         all_losses: list[float] | None = None,
     ) -> float:
@@ -184,7 +184,7 @@ class XCModel(TrainingLoop):
             and kept densities are those of a run without interruption.
         variables : list of Parameter, optional
             What to train; all parameters by default.
-        loss : callable, optional
+        loss : deepchem Loss or callable, optional
             Another loss; see `Objective`.
         callbacks : callable or list, optional
             Called as ``f(model, step)`` after every step.
@@ -215,6 +215,27 @@ class XCModel(TrainingLoop):
             callbacks,
             all_losses,
         )
+
+    def evaluate(self, dataset: Dataset, *arguments: Any, **keywords: Any) -> Any:
+        """Metrics of self-consistent values; parameters are those of DeepChem's `Model.evaluate`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries with labels.
+        *arguments, **keywords
+            ``metrics`` and so on.
+
+        Raises
+        ------
+        ValueError
+            For entries without a label.
+        EntryError
+            If a calculation fails.
+        """
+        for entry in dataset.X:
+            entry.get_true_val()
+        return super().evaluate(dataset, *arguments, **keywords)
 
     def predict_values(self, dataset: Dataset) -> list[np.ndarray]:
         """Self-consistent values of the entries, each of its label's shape and unit.

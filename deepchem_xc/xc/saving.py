@@ -27,9 +27,9 @@ from torch import Tensor
 from deepchem_xc import __version__
 from deepchem_xc._atomic import replacing
 
-from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .definition import build, definition_of
+from .fingerprint import sample_energies
 from .networks import check_weights
 
 __all__ = ["FunctionalFileError", "load_functional", "save_functional"]
@@ -233,38 +233,15 @@ def _check_definition(
         again = _rebuilt(definition, tensors, classes)
     except ValueError as error:
         raise ValueError(f"{name} could not be read from a file ({error}): {advice}") from error
-    anchor = next(iter(functional.state_dict().values()), None)
-    for density in _samples():
-        with torch.no_grad():
-            expected = _energies(functional, density, "cpu" if anchor is None else anchor.device)
-            found = _energies(again, density, "cpu")
-        if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12):
-            raise ValueError(
-                f"{name} read from a file would be another functional: the energy density at a "
-                f"point would be {float(found[0])} instead of {float(expected[0])}. Probably "
-                f"something was changed after it was made: {advice}"
-            )
-
-
-def _samples() -> list[list[Tensor]]:
-    """Densities, gradients and kinetic energy densities of one channel, and of two."""
-    n = torch.tensor([0.3, 1e-6, 1e-3, 0.05, 8.0], dtype=torch.float64)
-    slope = torch.tensor([2.0, 0.0, 0.5, 8.0, 1.0], dtype=torch.float64) * n ** (4.0 / 3.0)
-    gradient = torch.stack([slope, 0.0 * slope, -0.5 * slope])
-    tau = 2.0 * n ** (5.0 / 3.0) + gradient.square().sum(0) / (8.0 * n)
-    up = [n, gradient, tau]
-    return [up, [*up, 0.4 * n, 0.2 * gradient.roll(1, 0), 0.3 * tau]]
-
-
-def _energies(
-    functional: XCFunctional, density: list[Tensor], device: torch.device | str
-) -> Tensor:
-    channels = []
-    for i in range(0, len(density), 3):
-        value, gradient, tau = (tensor.to(device) for tensor in density[i : i + 3])
-        channels.append(ValGrad(value=value, grad=gradient, kin=tau))
-    densinfo = channels[0] if len(channels) == 1 else SpinParam(u=channels[0], d=channels[1])
-    return functional.get_edensityxc(densinfo).cpu()
+    with torch.no_grad():
+        expected, found = sample_energies(functional), sample_energies(again)
+    if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12):
+        worst = int((found - expected).abs().argmax())
+        raise ValueError(
+            f"{name} read from a file would be another functional: the energy density at a point "
+            f"would be {float(found[worst])} instead of {float(expected[worst])}. Probably "
+            f"something was changed after it was made: {advice}"
+        )
 
 
 def _fill(functional: XCFunctional, tensors: dict[str, Tensor]) -> None:

@@ -134,7 +134,32 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (structure_with(symbols=["Si", "Zz"]), r"structure\.symbols: there is no element 'Zz'"),
         (structure_with(positions=[[0, 0, 0]] * 2), "give either scaled_positions or positions"),
         (structure_with(cell=[[1, 0, 0], [0, 1, 0]]), r"structure\.cell\[2\]: missing"),
-        ({"true_val": 0.0}, "e_type: missing; give kind of entry"),
+        (system_with(kpts=4), r"systems\[0\]\.kpts: .*; give a mesh"),
+        (system_with(nbands=1), r"systems\[0\]\.nbands: 1 bands hold at most 2 electrons"),
+        (system_with(fft_size=[4, 4, 4]), r"systems\[0\]\.ecut, ecut_smoothing, fft_size: .*\(4"),
+        (system_with(ecut_smoothing=1e4), r"systems\[0\]\.ecut, ecut_smoothing, fft_size: "),
+        (
+            system_with(occupations={"name": "fixed", "fixmagmom": "no"}),
+            r"systems\[0\]\.occupations: fixmagmom must be true or false",
+        ),
+        (
+            system_with(occupations={"name": "fixed", "fixmagmom": True}, spinpol=False),
+            r"systems\[0\]\.spinpol, magmoms, occupations: fixmagmom needs two spin channels",
+        ),
+        (
+            system_with(pseudopotentials={"Si": "gth-pbe", "C": "gth-pbe"}),
+            r"systems\[0\]\.pseudopotentials: there is no C in structure",
+        ),
+        (changed(systems=[None]), r"systems\[0\]: .*; give a list of systems"),
+        (changed(systems=["al.cif"]), r"systems\[0\]: .*; give a list of systems"),
+        (changed(e_type="eos", scales=[1.0] * 5), "scales, dimension: "),
+        (changed(e_type="eos", dimension=2), "scales, dimension: "),
+        (changed(e_type="magnetic_moment"), r"magnetic_moment needs two spin channels; give"),
+        (
+            changed(e_type="density", true_val=[[[[1.0]]]], systems=[silicon(fft_size=[24] * 3)]),
+            r"true_val: the density has the grid \(1, 1, 1\), the system fft_size",
+        ),
+        ({"true_val": 0.0}, "e_type: must be one of energy, eos, .*, got 'nothing'"),
         ([1, 2], "must be a mapping with e_type"),
     ],
 )

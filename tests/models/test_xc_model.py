@@ -10,13 +10,13 @@ import deepchem as dc
 import numpy as np
 import pytest
 import torch
-from deepchem.models.optimizers import Adam, ExponentialDecay, PolynomialDecay
+from deepchem.models.optimizers import Adam, ExponentialDecay, GradientDescent, PolynomialDecay
 
 from deepchem_xc.data import DFTEntry, DFTYamlLoader
 from deepchem_xc.models import EntryError, XCModel
 from deepchem_xc.planewave import response
 from deepchem_xc.planewave.gmres import gmres
-from deepchem_xc.xc import PBE, get_xc
+from deepchem_xc.xc import NNLDA, PBE, ConstrainedGGA, HybridXC, get_xc
 from tests.models.systems import SCALES, Enhanced, aluminium, dataset, silicon
 
 LOOSE = {"energy": 1e-8, "density": 1e-7}
@@ -191,9 +191,51 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
         other.restore()
     with pytest.raises(ValueError, match=r"functional.terms.0.kappa is missing in it"):
         XCModel(functional=PBE(trainable=True), model_dir=str(tmp_path)).restore()
+    with pytest.raises(ValueError, match="written with the optimiser Adam, this model has SGD"):
+        make(tmp_path, optimizer=GradientDescent(1e-3)).restore()
     scheduled = make(tmp_path, learning_rate=ExponentialDecay(1e-3, 0.9, 1))
     with pytest.raises(ValueError, match="without a learning-rate schedule"):
         scheduled.restore()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: ConstrainedGGA(), lambda: ConstrainedGGA(lieb_oxford=False)),
+        (lambda: ConstrainedGGA(), lambda: ConstrainedGGA(uniform_limit=False)),
+        (lambda: HybridXC("lda_x", layers()), lambda: HybridXC("LDA", layers())),
+        (lambda: NNLDA(layers()), lambda: NNLDA(layers(torch.nn.SiLU()))),
+    ],
+)
+def test_a_checkpoint_of_a_functional_of_the_same_shapes(
+    one: Any, other: Any, tmp_path: Path
+) -> None:
+    XCModel(functional=one(), model_dir=str(tmp_path)).save_checkpoint()
+    XCModel(functional=one(), model_dir=str(tmp_path)).restore()
+    with pytest.raises(ValueError, match="same names and shapes as those of .* something else"):
+        XCModel(functional=other(), model_dir=str(tmp_path)).restore()
+
+
+def layers(activation: torch.nn.Module | None = None) -> torch.nn.Module:
+    middle = torch.nn.Tanh() if activation is None else activation
+    return torch.nn.Sequential(torch.nn.Linear(2, 3), middle, torch.nn.Linear(3, 1))
+
+
+def test_a_training_of_some_parameters_is_resumed(tmp_path: Path) -> None:
+    data = dataset(entries()[0])
+    model, straight = make(tmp_path), make()
+    for m in (model, straight):
+        m.fit(data, nb_epoch=1, variables=[m.functional.network[2].bias])
+    again = make(tmp_path, seed=1)
+    again.restore()
+    assert torch.equal(weights(again), weights(model))
+    with pytest.raises(
+        ValueError, match="while network.2.bias parameters were trained, now .* all"
+    ):
+        make(tmp_path).fit(data, nb_epoch=1, restore=True)
+    for m in (again, straight):
+        m.fit(data, 1, checkpoint_interval=0, variables=[m.functional.network[2].bias])
+    assert weights(again).numpy() == pytest.approx(weights(straight).numpy(), abs=1e-8)
 
 
 def test_callbacks_losses_variables_and_optimisers_work_as_in_deepchem() -> None:
@@ -232,6 +274,8 @@ def test_losses_weights_and_scales() -> None:
         return sum(((v - t) ** 4).sum() for v, t in zip(values, labels, strict=True))
 
     assert make(loss=own).fit(data, nb_epoch=1, checkpoint_interval=0) == pytest.approx(loss**2)
+    given = make().fit(data, nb_epoch=1, checkpoint_interval=0, loss=dc.models.losses.L1Loss())
+    assert given == pytest.approx(deviation)
     with pytest.raises(ValueError, match="unknown entry types .'eoss'.. Valid: energy, eos"):
         make(type_weights={"eoss": 2.0})
     with pytest.raises(ValueError, match="scales must be positive"):
@@ -258,6 +302,55 @@ def test_a_calculation_that_fails_raises_or_is_skipped_and_counted() -> None:
         make(on_failure="skip").fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
 
 
+def test_entries_of_one_name_are_counted_one_by_one() -> None:
+    hopeless = {**quick(), "convergence": {"maxiter": 1}}
+    same = [
+        DFTEntry.create("energy", -1.0, [hopeless]),
+        DFTEntry.create("eos", [0.0] * 7, [hopeless]),
+    ]
+    model = make(on_failure="skip")
+    model.fit(dataset(entries()[0], *same), nb_epoch=1, checkpoint_interval=0)
+    assert set(model.history[0].skipped) == {"Si2", "Si2 (2)"}
+
+
+def test_a_model_goes_on_after_a_failure() -> None:
+    good = entries()[0]
+    model = make(on_failure="skip")
+    with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
+        model.fit(dataset(failing(), failing()), nb_epoch=1, checkpoint_interval=0)
+    model.fit(dataset(good), nb_epoch=1, checkpoint_interval=0)
+    assert model.history[0].counts == {"energy": 1} and not model.history[0].skipped
+    model = make(batch_size=1)
+    with pytest.raises(EntryError, match="hopeless"):
+        model.fit(dataset(good, failing()), 1, checkpoint_interval=0, deterministic=True)
+    model.fit(dataset(good), nb_epoch=1, checkpoint_interval=0)
+    assert model.history[0].counts == {"energy": 1}
+
+
+def test_a_gap_of_zero_has_no_derivative() -> None:
+    metal = DFTEntry.create("band_gap", 1.0, [aluminium(ecut=100.0)])
+    with pytest.raises(EntryError, match="does not depend on the functional's parameters here"):
+        make().fit(dataset(metal), nb_epoch=1, checkpoint_interval=0)
+
+
+def test_options_of_the_solver_are_checked() -> None:
+    for solver, message in (
+        ({"ecutt": 3}, "solver: ecutt cannot be given for all systems.*Valid: convergence"),
+        (
+            {"kpts": [3, 3, 3]},
+            "k-points, grid, symmetry and pseudopotentials belong to the systems",
+        ),
+        ({"convergence": {"energi": 3}}, "solver: unknown convergence keys .'energi'"),
+        ({"gradient_tolerance": "1e-5"}, "gradient_tolerance must be a number .*, got '1e-5'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(solver=solver)
+    # What a system does not say itself holds, key by key.
+    model = make(solver={"convergence": {"maxiter": 1}})
+    with pytest.raises(EntryError, match="did not converge"):
+        model.fit(dataset(entries()[0]), nb_epoch=1, checkpoint_interval=0)
+
+
 def test_curves_without_a_minimum_are_failures_of_their_entry() -> None:
     small = [0.6, 0.65, 0.7, 0.75, 0.8]
     entry = DFTEntry.create("lattice_constant", 4.0, [aluminium(ecut=100.0)], scales=small)
@@ -280,8 +373,15 @@ def test_bad_input_is_refused_before_anything_is_computed() -> None:
     molecule = DFTEntry.create("ae", 0.1, [{"moldesc": "H 0 0 0", "basis": "6-31G"}])
     with pytest.raises(NotImplementedError, match="solver for molecules"):
         model.fit(dataset(molecule), **fit)
+    unlabelled = dataset(DFTEntry.create("energy", None, [quick()]))
+    with pytest.raises(ValueError, match="true_val: missing; it is needed for training and eval"):
+        model.evaluate(unlabelled, [dc.metrics.Metric(dc.metrics.mean_absolute_error)])
     with torch.no_grad():
         model.functional.network[2].bias.fill_(np.nan)
+    with pytest.raises(ValueError, match=r"'network.2.bias' .* contain NaN"):
+        model.predict(dataset(entry))
+    with pytest.raises(ValueError, match=r"'network.2.bias' .* contain NaN"):
+        XCModel(functional=model.functional)
     with pytest.raises(ValueError, match=r"'network.2.bias' holds NaN"):
         model.fit(dataset(entry), **fit)
     with pytest.raises(ValueError, match=r"'network.2.bias' holds NaN"):
