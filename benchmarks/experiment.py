@@ -16,6 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -50,6 +51,8 @@ from deepchem_xc.plotting import plot_lattice_errors, plot_training
 from deepchem_xc.xc import ConstrainedGGA, get_xc
 
 FOLDS = 5
+# Ranges of volumes that are tried for a minimum.
+_SHIFTS = 4
 #: How it is trained: Huber's loss, a rate that is halved three times.
 HOW: dict[str, Any] = {"base": "pbe", "seed": 0, "epochs": 120, "rate": 0.01, "loss": "huber"}
 #: Published mean absolute relative errors, for comparison.
@@ -79,13 +82,21 @@ def compute(name: str, xc: str, folder: Path, start: Path | None = None) -> dict
     if found is not None:
         return found
     began, cpu = time.perf_counter(), time.process_time()
-    entry = entry_of(name)
     states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
     if start is not None:
         states.load_state_dict(torch.load(start, weights_only=True))
-    with torch.no_grad():
-        # What was loaded is of epoch 0: out of date in epoch 1, and only a start.
-        energies = states.energies(entry.cells, epoch=0 if start is None else 1)
+    shift = 1.0
+    for _ in range(_SHIFTS):
+        entry = entry_of(name, shift)
+        with torch.no_grad():
+            # What was loaded is of epoch 0: out of date in epoch 1, and only a start.
+            energies = states.energies(entry.cells, epoch=0 if start is None else 1)
+        lowest = int(energies.argmin())
+        if 0 < lowest < len(energies) - 1:
+            break
+        # The minimum is beyond the lowest end: this becomes the middle.
+        scales = entry.series.scales
+        shift *= scales[lowest] / scales[len(scales) // 2]
     result = {
         "key": key,
         "a": float(lattice_constant(energies, entry.series)),
@@ -122,6 +133,7 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
         functional=ConstrainedGGA(base=HOW["base"], seed=HOW["seed"]),
         loss=HuberLoss(),
         scf_interval=HOW["epochs"],
+        on_failure="skip",  # a minimum may leave its range of volumes for some epochs
         batch_size=len(entries),
         learning_rate=ExponentialDecay(HOW["rate"], 0.5, HOW["epochs"] // 4),
         model_dir=str(output),
@@ -133,7 +145,11 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     model.fit(NumpyDataset(*entry_arrays(entries)), nb_epoch=HOW["epochs"], checkpoint_interval=0)
     plot_training(model.history, output / "training.png")
     model.functional.save(functional)
-    write_json(output / "training.json", {"key": key, "loss": model.history[-1].loss})
+    skipped = Counter(name for record in model.history for name in record.skipped)
+    last = model.history[-1]
+    if last.skipped:
+        raise SystemExit(f"training ended with no minimum for {', '.join(last.skipped)}")
+    write_json(output / "training.json", {"key": key, "loss": last.loss, "skipped": skipped})
 
 
 def _key(*parts: Any) -> str:

@@ -62,8 +62,11 @@ POTENTIALS = {"Au": "GTH-GGA-q19"}
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}
 # PBE's diamond tin is 2.7 % too large, 8 % in volume.
 SCALES = (0.92, 0.97, 1.02, 1.07, 1.13)
-# PBEsol's iron and barium have 8 % less volume than measured.
-RANGES = {"Fe": (0.87, 0.92, 0.97, 1.02, 1.07), "Ba": (0.86, 0.92, 0.98, 1.04, 1.10)}
+# PBEsol's iron and barium have 8 % less volume than measured, and rubidium is as soft as barium.
+RANGES = {
+    "Fe": (0.87, 0.92, 0.97, 1.02, 1.07),
+    **dict.fromkeys(("Ba", "Rb"), (0.86, 0.92, 0.98, 1.04, 1.10)),
+}
 # A relative error of this much counts as one in the loss.
 UNIT = 0.005
 _CONSTANT_SCALE = 0.01  # Angstrom, of `deepchem_xc.losses.SCALES`
@@ -110,9 +113,11 @@ def definition_of(name: str) -> dict[str, Any]:
     }
 
 
-def entry_of(name: str) -> DFTEntry:
-    """Measured lattice constant of a crystal, and its calculation."""
-    return DFTEntry.create(**definition_of(name))
+def entry_of(name: str, shift: float = 1.0) -> DFTEntry:
+    """Measured lattice constant of a crystal, and its calculation, at volumes times `shift`."""
+    definition = definition_of(name)
+    scales = [shift * scale for scale in definition.pop("scales")]
+    return DFTEntry.create(**definition, scales=scales)
 
 
 def all_electron(name: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ class EntryError(RuntimeError):
     ----------
     entries : list of DFTEntry
         The entry, or those of a batch of which it was one.
+    error : Exception
+        What went wrong.
 
     Examples
     --------
@@ -43,7 +46,11 @@ class EntryError(RuntimeError):
         names = ", ".join(map(repr, entries))
         which = names if len(entries) == 1 else f"one of {names}"
         super().__init__(f"{which} failed: {type(error).__name__}: {error}")
-        self.entries = entries
+        self.entries, self.error = entries, error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers hand it over to the process that asked.
+        return type(self), (self.entries, self.error)
 
 
 class DFTXC(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,9 +23,10 @@ class ResponseConvergenceError(RuntimeError):
     0.9
     """
 
-    def __init__(self, message: str, history: list[float]) -> None:
+    def __init__(self, message: str, history: Sequence[float] = ()) -> None:
+        # pickle makes it of the message alone, and then sets the history
         super().__init__(message)
-        self.history = history
+        self.history = list(history)
 
 
 def gmres(

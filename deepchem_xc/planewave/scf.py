@@ -102,9 +102,10 @@ class SCFConvergenceError(RuntimeError):
     [1.0, 2.0]
     """
 
-    def __init__(self, message: str, history: list[dict[str, float]]) -> None:
+    def __init__(self, message: str, history: Sequence[dict[str, float]] = ()) -> None:
+        # pickle makes it of the message alone, and then sets the history
         super().__init__(message)
-        self.history = history
+        self.history = list(history)
 
 
 def solve(

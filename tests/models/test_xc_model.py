@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from deepchem.models.optimizers import Adam, ExponentialDecay, GradientDescent, 
 
 from deepchem_xc.data import DFTEntry, DFTYamlLoader
 from deepchem_xc.models import EntryError, XCModel
-from deepchem_xc.planewave import response
-from deepchem_xc.planewave.gmres import gmres
+from deepchem_xc.planewave import SCFConvergenceError, response
+from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
 from deepchem_xc.xc import NNLDA, PBE, ConstrainedGGA, HybridXC, get_xc
 from tests.models.systems import SCALES, Enhanced, aluminium, dataset, silicon
 
@@ -300,6 +301,18 @@ def test_a_calculation_that_fails_raises_or_is_skipped_and_counted() -> None:
     assert "1 skipped: hopeless" in model.history[0].line()
     with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
         make(on_failure="skip").fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
+
+
+def test_errors_come_back_from_other_processes() -> None:
+    with pytest.raises(EntryError) as caught:
+        make().fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value)
+    assert [entry.name for entry in copied.entries] == ["hopeless"]
+    assert isinstance(copied.error, SCFConvergenceError)
+    assert copied.error.history == caught.value.error.history != []
+    response = pickle.loads(pickle.dumps(ResponseConvergenceError("no solution", [1.0, 0.9])))
+    assert (str(response), response.history) == ("no solution", [1.0, 0.9])
 
 
 def test_entries_of_one_name_are_counted_one_by_one() -> None:
