@@ -148,7 +148,7 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     skipped = Counter(name for record in model.history for name in record.skipped)
     last = model.history[-1]
     if last.skipped:
-        raise SystemExit(f"training ended with no minimum for {', '.join(last.skipped)}")
+        raise RuntimeError(f"training ended with no minimum for {', '.join(last.skipped)}")
     write_json(output / "training.json", {"key": key, "loss": last.loss, "skipped": skipped})
 
 

@@ -46,6 +46,13 @@ def test_entries_are_those_crystals(script: ModuleType, name: str) -> None:
     assert entry.get_weight() * (script.UNIT * known["a"] / 0.01) ** 2 == pytest.approx(1.0)
 
 
+def test_volumes_can_follow_the_minimum(script: ModuleType) -> None:
+    scales = script.definition_of("Fe")["scales"]
+    moved = script.entry_of("Fe", 0.9)
+    assert moved.scales == pytest.approx([0.9 * scale for scale in scales])
+    assert moved.series.size(1.0) == pytest.approx(script.entry_of("Fe").series.size(1.0))
+
+
 def test_folds_hold_every_crystal_once_and_all_structures(script: ModuleType) -> None:
     dealt = script.folds(5, seed=0)
     names = [name for fold in dealt for name in fold]
