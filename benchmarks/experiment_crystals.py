@@ -62,10 +62,12 @@ POTENTIALS = {"Au": "GTH-GGA-q19"}
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}
 # PBE's diamond tin is 2.7 % too large, 8 % in volume.
 SCALES = (0.92, 0.97, 1.02, 1.07, 1.13)
-# PBEsol's iron and barium have 8 % less volume than measured, and rubidium is as soft as barium.
+# PBEsol's iron and barium have 8 % less volume than measured. Rubidium, the softest, grows in the
+# first epochs of a training, which loses hold of it where its minimum leaves the range.
 RANGES = {
     "Fe": (0.87, 0.92, 0.97, 1.02, 1.07),
-    **dict.fromkeys(("Ba", "Rb"), (0.86, 0.92, 0.98, 1.04, 1.10)),
+    "Ba": (0.86, 0.92, 0.98, 1.04, 1.10),
+    "Rb": (0.90, 0.98, 1.06, 1.15, 1.25),
 }
 # A relative error of this much counts as one in the loss.
 UNIT = 0.005
