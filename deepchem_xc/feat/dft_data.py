@@ -262,11 +262,16 @@ class DFTEntry:
                 raise ValueError(f"systems[{i}]: type {name} is for {kind}")
             if system.is_crystal:
                 try:
-                    system.check()
+                    nspin = system.check()
                 except FileNotFoundError as error:
                     raise ValueError(f"systems[{i}].pseudopotentials: {error}") from error
                 except ValueError as error:
                     raise ValueError(f"systems[{i}].{error}") from error
+                if name == "magnetic_moment" and nspin == 1:
+                    raise ValueError(
+                        f"systems[{i}]: type {name} needs two spin channels; give the structure "
+                        "magmoms, or spinpol: true"
+                    )
         if self.kind.volumes:
             try:
                 _ = self.series
@@ -276,11 +281,6 @@ class DFTEntry:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
             self._check_balance()
-        if name == "magnetic_moment" and not self.systems[0].has_spin:
-            raise ValueError(
-                "systems[0]: type magnetic_moment needs two spin channels; give the structure "
-                "magmoms, or spinpol: true"
-            )
 
     def _check_balance(self) -> None:
         """A crystal and the atoms it is made of hold the same atoms."""

@@ -96,8 +96,13 @@ class DFTSystem:
         values = self._crystal_spec.model_dump(exclude_none=True)
         return {key: value for key, value in values.items() if key not in _NOT_KEYWORDS}
 
-    def check(self) -> None:
+    def check(self) -> int:
         """Build what needs no calculation, so that mistakes show before anything is computed.
+
+        Returns
+        -------
+        int
+            Number of spin channels.
 
         Raises
         ------
@@ -122,9 +127,9 @@ class DFTSystem:
             surplus = sorted(set(spec.pseudopotentials) - set(crystal.species))
             if surplus:
                 raise ValueError(f"pseudopotentials: there is no {', '.join(surplus)} in structure")
-        self._check_calculation(crystal)
+        return self._check_calculation(crystal)
 
-    def _check_calculation(self, crystal: Crystal) -> None:
+    def _check_calculation(self, crystal: Crystal) -> int:
         """Cutoff, grid, bands and spin go together; shown by what one k-point needs."""
         spec = self._crystal_spec
         basis = _naming(
@@ -159,14 +164,7 @@ class DFTSystem:
                     nbands, problem.nelectrons, problem.nspin, problem.smearing, problem.moment
                 ),
             )
-
-    @property
-    def has_spin(self) -> bool:
-        """Whether it is computed with two spin channels."""
-        spec = self._crystal_spec
-        fixed = bool((spec.occupations or {}).get("fixmagmom", False))
-        magnetic = any(spec.structure.magmoms or ())
-        return magnetic or fixed if spec.spinpol is None else spec.spinpol
+        return problem.nspin
 
     def cell(self) -> Cell:
         """The calculation of the structure itself."""

@@ -20,6 +20,7 @@ from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.xc import XCFunctional
+from deepchem_xc.xc.networks import check_weights
 
 Batch = tuple[list[Any], list[Any], list[Any]]
 
@@ -88,7 +89,7 @@ class TrainingLoop(TorchModel):
         optimizer, schedule = self._active
         if restore:
             self.restore()
-        self._check_functional()
+        check_weights(self.functional)
         self.model.train()
         recent: list[float] = []
         mean = math.nan
@@ -101,7 +102,7 @@ class TrainingLoop(TorchModel):
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
-                self._check_functional()
+                check_weights(self.functional)
                 recent.append(value)
             self.states.end_batch()
             self._global_step += 1
@@ -235,14 +236,6 @@ class TrainingLoop(TorchModel):
             self._optimizer_for_vars[key] = (optimizer, schedule)
         found: tuple[Any, Any] = self._optimizer_for_vars[key]
         return found
-
-    def _check_functional(self) -> None:
-        for name, tensor in self.functional.state_dict().items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise ValueError(
-                    f"the functional's {name!r} holds NaN or infinite numbers: go back to a "
-                    "checkpoint with model.restore(), and try a smaller learning rate."
-                )
 
     def _check_gradients(self) -> None:
         for name, parameter in self.functional.named_parameters():

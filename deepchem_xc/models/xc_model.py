@@ -18,6 +18,7 @@ from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.models.training_loop import Batch, TrainingLoop
 from deepchem_xc.xc import XCFunctional
+from deepchem_xc.xc.networks import check_weights
 
 
 class XCModel(TrainingLoop):
@@ -250,7 +251,7 @@ class XCModel(TrainingLoop):
         EntryError
             If a calculation fails.
         """
-        self._check_functional()
+        check_weights(self.functional)
         return [self.model.prediction(entry).cpu().numpy() for entry in dataset.X]
 
     def errors_by_type(self, dataset: Dataset) -> dict[str, tuple[float, str, int]]:
@@ -274,7 +275,7 @@ class XCModel(TrainingLoop):
         ValueError
             For entries without a label.
         """
-        self._check_functional()
+        check_weights(self.functional)
         deviations: dict[str, list[float]] = {}
         units: dict[str, str] = {}
         for entry in dataset.X:

@@ -61,6 +61,12 @@ _DECAY = 100.0
 _BASES = ("lda", "pbe")
 
 
+def _switch(condition: str, on: bool) -> bool:
+    if not isinstance(on, bool):
+        raise ValueError(f"{condition} must be True or False, not {on!r}")
+    return on
+
+
 class _NeuralGGA(XCFunctional):
     """The form above with every condition on or off; see :class:`ConstrainedGGA`."""
 
@@ -83,26 +89,16 @@ class _NeuralGGA(XCFunctional):
         name: str | None = None,
     ) -> None:
         super().__init__()
-        for condition, on in (
-            ("uniform_limit", uniform_limit),
-            ("spin_scaling", spin_scaling),
-            ("uniform_scaling", uniform_scaling),
-            ("lieb_oxford", lieb_oxford),
-            ("correlation_bounds", correlation_bounds),
-            ("high_gradient", high_gradient),
-        ):
-            if not isinstance(on, bool):
-                raise ValueError(f"{condition} must be True or False, not {on!r}")
         if base not in _BASES:
             raise ValueError(f"base must be one of {', '.join(_BASES)}, not {base!r}")
         self.width, self.depth, self.start, self.seed = width, depth, start, seed
         self.base = base
-        self.uniform_limit = uniform_limit
-        self.spin_scaling = spin_scaling
-        self.uniform_scaling = uniform_scaling
-        self.lieb_oxford = lieb_oxford
-        self.correlation_bounds = correlation_bounds
-        self.high_gradient = high_gradient
+        self.uniform_limit = _switch("uniform_limit", uniform_limit)
+        self.spin_scaling = _switch("spin_scaling", spin_scaling)
+        self.uniform_scaling = _switch("uniform_scaling", uniform_scaling)
+        self.lieb_oxford = _switch("lieb_oxford", lieb_oxford)
+        self.correlation_bounds = _switch("correlation_bounds", correlation_bounds)
+        self.high_gradient = _switch("high_gradient", high_gradient)
         self.name = name if name is not None else type(self).__name__
         semilocal = 2 if self.family == 4 else 1
         nexchange = semilocal + (not uniform_scaling) + (not spin_scaling)

@@ -187,7 +187,8 @@ def check_weights(module: torch.nn.Module) -> None:
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(
                 f"{where} contain NaN or infinity; a training step may have been too large: go "
-                "back to the last good weights"
+                "back to the last good weights, such as a checkpoint's (model.restore()), and try "
+                "a smaller learning rate"
             )
         if tensor.is_floating_point() and tensor.dtype != torch.float64:
             raise ValueError(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from deepchem.data import NumpyDataset
 
 from deepchem_xc.data import DFTEntry, entry_arrays
+from deepchem_xc.models import XCModel
 from deepchem_xc.xc import DensityVariables, XCFunctional, get_xc
 
 TIGHT = {"energy": 1e-11, "density": 1e-9}
+LOOSE = {"energy": 1e-8, "density": 1e-7}
 SCALES = [0.88, 0.94, 1.0, 1.06, 1.12]
 
 
@@ -70,3 +74,30 @@ class Enhanced(XCFunctional):
 def dataset(*entries: DFTEntry) -> NumpyDataset:
     """Entries as DeepChem takes them."""
     return NumpyDataset(*entry_arrays(entries))
+
+
+def quick(**more: Any) -> dict[str, Any]:
+    """Silicon at settings that take a tenth of a second."""
+    return silicon(ecut=80.0, convergence=LOOSE, **more)
+
+
+def three_entries() -> list[DFTEntry]:
+    """An energy, a stress and a gap of silicon."""
+    return [
+        DFTEntry.create("energy", -215.0, [quick()]),
+        DFTEntry.create("stress", np.zeros((3, 3)), [quick()]),
+        DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)], weight=0.5),
+    ]
+
+
+def make(folder: Path | None = None, seed: int = 0, **options: Any) -> XCModel:
+    """A model of an `Enhanced`."""
+    torch.manual_seed(seed)
+    options = {"learning_rate": 1e-3, "batch_size": 2, "scf_interval": 3, **options}
+    directory = None if folder is None else str(folder)
+    return XCModel(functional=Enhanced(), model_dir=directory, **options)
+
+
+def weights(model: XCModel) -> torch.Tensor:
+    """All parameters in one row."""
+    return torch.cat([p.detach().flatten() for p in model.functional.parameters()])

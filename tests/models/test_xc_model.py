@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +9,28 @@ import deepchem as dc
 import numpy as np
 import pytest
 import torch
-from deepchem.models.optimizers import Adam, ExponentialDecay, GradientDescent, PolynomialDecay
+from deepchem.models.optimizers import Adam
 
 from deepchem_xc.data import DFTEntry, DFTYamlLoader
 from deepchem_xc.models import EntryError, XCModel
-from deepchem_xc.planewave import SCFConvergenceError, response
-from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
-from deepchem_xc.xc import NNLDA, PBE, ConstrainedGGA, HybridXC, get_xc
-from tests.models.systems import SCALES, Enhanced, aluminium, dataset, silicon
-
-LOOSE = {"energy": 1e-8, "density": 1e-7}
-
-
-def quick(**more: Any) -> dict[str, Any]:
-    """Silicon at settings that take a tenth of a second."""
-    return silicon(ecut=80.0, convergence=LOOSE, **more)
-
-
-def entries() -> list[DFTEntry]:
-    return [
-        DFTEntry.create("energy", -215.0, [quick()]),
-        DFTEntry.create("stress", np.zeros((3, 3)), [quick()]),
-        DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)], weight=0.5),
-    ]
-
-
-def make(folder: Path | None = None, seed: int = 0, **options: Any) -> XCModel:
-    torch.manual_seed(seed)
-    options = {"learning_rate": 1e-3, "batch_size": 2, "scf_interval": 3, **options}
-    directory = None if folder is None else str(folder)
-    return XCModel(functional=Enhanced(), model_dir=directory, **options)
-
-
-def weights(model: XCModel) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.functional.parameters()])
+from deepchem_xc.xc import PBE, get_xc
+from tests.models.systems import (
+    LOOSE,
+    SCALES,
+    aluminium,
+    dataset,
+    make,
+    quick,
+    silicon,
+    three_entries,
+    weights,
+)
 
 
 def test_batches_of_all_sizes_train_and_reduce_the_loss() -> None:
     for size in (1, 2, 10):
         model = make(batch_size=size)
-        model.fit(dataset(*entries()), nb_epoch=4, checkpoint_interval=0)
+        model.fit(dataset(*three_entries()), nb_epoch=4, checkpoint_interval=0)
         assert [record.epoch for record in model.history] == [0, 1, 2, 3]
         assert model.history[-1].loss < model.history[0].loss
         assert model.history[0].counts == {"energy": 1, "stress": 1, "band_gap": 1}
@@ -71,7 +51,7 @@ def test_a_data_set_on_disk_trains_as_one_in_memory(tmp_path: Path) -> None:
 
 def test_metrics_compare_values_and_deviations_of_arrays() -> None:
     model = make()
-    data = dataset(*entries())
+    data = dataset(*three_entries())
     predictions = model.predict(data)
     values = model.predict_values(data)
     assert predictions.dtype == np.float64
@@ -87,8 +67,8 @@ def test_predicting_changes_nothing_and_needs_no_labels() -> None:
     unlabelled = [DFTEntry.create("energy", None, [quick()])]
     one, other = make(), make()
     for epoch in range(2):
-        one.fit(dataset(*entries()), nb_epoch=1, checkpoint_interval=0)
-        other.fit(dataset(*entries()), nb_epoch=1, checkpoint_interval=0)
+        one.fit(dataset(*three_entries()), nb_epoch=1, checkpoint_interval=0)
+        other.fit(dataset(*three_entries()), nb_epoch=1, checkpoint_interval=0)
         assert len(one.predict(dataset(*unlabelled))) == 1, epoch
     assert torch.equal(weights(one), weights(other))
 
@@ -129,116 +109,6 @@ def test_kept_densities_give_the_gradient_of_the_self_consistent_energy() -> Non
         assert gradients[0] == pytest.approx(gradients[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("rate", [2e-3, ExponentialDecay(2e-3, 0.5, 2), "polynomial"])
-def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, rate: Any
-) -> None:
-    if rate == "polynomial":
-        rate = PolynomialDecay(2e-3, 1e-4, 10)
-    data = dataset(*entries())
-    straight = make(learning_rate=rate, batch_size=2)
-    straight.fit(data, nb_epoch=5, checkpoint_interval=0)
-
-    class Interrupt(Exception):
-        pass
-
-    def interrupt(model: XCModel, step: int) -> None:
-        if step == 5:  # in the middle of the third epoch
-            raise Interrupt
-
-    broken = make(tmp_path, learning_rate=rate)
-    with pytest.raises(Interrupt):
-        broken.fit(data, nb_epoch=5, checkpoint_interval=1, callbacks=interrupt)
-    resumed = make(tmp_path, seed=1, learning_rate=rate)  # other weights at first
-    resumed.restore()
-    assert (resumed.epoch, resumed.get_global_step()) == (2, 5)
-    other = make(tmp_path, learning_rate=rate, batch_size=1)
-    with pytest.raises(ValueError, match="after 1 of 2 batches .* cannot go on with 3"):
-        other.fit(data, nb_epoch=1, checkpoint_interval=0, restore=True)
-    resumed.fit(data, nb_epoch=3, checkpoint_interval=0, restore=True)
-    assert [record.epoch for record in resumed.history] == [0, 1, 2, 3, 4]
-    assert resumed.history[2].counts == {"energy": 1, "stress": 1, "band_gap": 1}
-    assert weights(resumed).numpy() == pytest.approx(weights(straight).numpy(), abs=1e-7)
-    assert [r.loss for r in resumed.history] == pytest.approx(
-        [r.loss for r in straight.history], rel=1e-4
-    )
-
-
-def test_old_checkpoints_go_and_damaged_ones_are_refused(tmp_path: Path) -> None:
-    model = make(tmp_path)
-    model.fit(dataset(entries()[0]), nb_epoch=4, checkpoint_interval=1, max_checkpoints_to_keep=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint1.pt", "checkpoint2.pt"]
-    assert len(model.get_checkpoints()) == 2
-    model.restore(str(tmp_path / "checkpoint2.pt"))
-    assert model.epoch == 4  # written at the end once more
-    path = tmp_path / "checkpoint1.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    before = weights(model)
-    with pytest.raises(ValueError, match="not a complete checkpoint"):
-        model.restore()
-    for foreign in (torch.ones(2), [1], None, {"format": "deepchem_xc training 1"}):
-        torch.save(foreign, path)
-        with pytest.raises(ValueError, match="not a complete checkpoint"):
-            model.restore()
-    with pytest.raises(ValueError, match="there is no checkpoint"):
-        make(tmp_path / "empty").restore()
-    assert torch.equal(weights(model), before)
-
-
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    make(tmp_path).save_checkpoint()
-    other = XCModel(functional=Enhanced(width=5), model_dir=str(tmp_path))
-    with pytest.raises(ValueError, match=r"network.0.bias has shape \(4,\) there and \(5,\) here"):
-        other.restore()
-    with pytest.raises(ValueError, match=r"functional.terms.0.kappa is missing in it"):
-        XCModel(functional=PBE(trainable=True), model_dir=str(tmp_path)).restore()
-    with pytest.raises(ValueError, match="written with the optimiser Adam, this model has SGD"):
-        make(tmp_path, optimizer=GradientDescent(1e-3)).restore()
-    scheduled = make(tmp_path, learning_rate=ExponentialDecay(1e-3, 0.9, 1))
-    with pytest.raises(ValueError, match="without a learning-rate schedule"):
-        scheduled.restore()
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (lambda: ConstrainedGGA(), lambda: ConstrainedGGA(lieb_oxford=False)),
-        (lambda: ConstrainedGGA(), lambda: ConstrainedGGA(uniform_limit=False)),
-        (lambda: HybridXC("lda_x", layers()), lambda: HybridXC("LDA", layers())),
-        (lambda: NNLDA(layers()), lambda: NNLDA(layers(torch.nn.SiLU()))),
-    ],
-)
-def test_a_checkpoint_of_a_functional_of_the_same_shapes(
-    one: Any, other: Any, tmp_path: Path
-) -> None:
-    XCModel(functional=one(), model_dir=str(tmp_path)).save_checkpoint()
-    XCModel(functional=one(), model_dir=str(tmp_path)).restore()
-    with pytest.raises(ValueError, match="same names and shapes as those of .* something else"):
-        XCModel(functional=other(), model_dir=str(tmp_path)).restore()
-
-
-def layers(activation: torch.nn.Module | None = None) -> torch.nn.Module:
-    middle = torch.nn.Tanh() if activation is None else activation
-    return torch.nn.Sequential(torch.nn.Linear(2, 3), middle, torch.nn.Linear(3, 1))
-
-
-def test_a_training_of_some_parameters_is_resumed(tmp_path: Path) -> None:
-    data = dataset(entries()[0])
-    model, straight = make(tmp_path), make()
-    for m in (model, straight):
-        m.fit(data, nb_epoch=1, variables=[m.functional.network[2].bias])
-    again = make(tmp_path, seed=1)
-    again.restore()
-    assert torch.equal(weights(again), weights(model))
-    with pytest.raises(
-        ValueError, match="while network.2.bias parameters were trained, now .* all"
-    ):
-        make(tmp_path).fit(data, nb_epoch=1, restore=True)
-    for m in (again, straight):
-        m.fit(data, 1, checkpoint_interval=0, variables=[m.functional.network[2].bias])
-    assert weights(again).numpy() == pytest.approx(weights(straight).numpy(), abs=1e-8)
-
-
 def test_callbacks_losses_variables_and_optimisers_work_as_in_deepchem() -> None:
     steps: list[int] = []
     losses: list[float] = []
@@ -246,7 +116,7 @@ def test_callbacks_losses_variables_and_optimisers_work_as_in_deepchem() -> None
     only = [model.functional.network[2].bias]
     first = model.functional.network[0].weight.detach().clone()
     mean = model.fit(
-        dataset(*entries()[:2]),
+        dataset(*three_entries()[:2]),
         nb_epoch=2,
         checkpoint_interval=0,
         variables=only,
@@ -256,11 +126,11 @@ def test_callbacks_losses_variables_and_optimisers_work_as_in_deepchem() -> None
     assert steps == [1, 2, 3, 4] and len(losses) == 4
     assert mean == losses[-1]
     assert torch.equal(model.functional.network[0].weight, first)
-    assert model.fit_on_batch(np.array(entries()[:1]), np.zeros(1), np.ones(1)) > 0
+    assert model.fit_on_batch(np.array(three_entries()[:1]), np.zeros(1), np.ones(1)) > 0
 
 
 def test_losses_weights_and_scales() -> None:
-    entry = entries()[0]
+    entry = three_entries()[0]
     doubled = make(type_weights={"energy": 2.0}), make(scales={"energy": 0.05 / 2**0.5})
     plain = make()
     data = dataset(entry)
@@ -283,69 +153,6 @@ def test_losses_weights_and_scales() -> None:
         make(scales={"eos": 0.0})
 
 
-def failing(**more: Any) -> DFTEntry:
-    hopeless = {**quick(), "convergence": {"maxiter": 1}}
-    return DFTEntry.create("energy", -1.0, [hopeless], name="hopeless", **more)
-
-
-def test_a_calculation_that_fails_raises_or_is_skipped_and_counted() -> None:
-    good = entries()[0]
-    with pytest.raises(EntryError, match="hopeless.*did not converge"):
-        make().fit(dataset(good, failing()), nb_epoch=1, checkpoint_interval=0)
-    model, alone = make(on_failure="skip"), make()
-    model.fit(dataset(good, failing()), nb_epoch=2, checkpoint_interval=0)
-    alone.fit(dataset(good), nb_epoch=2, checkpoint_interval=0)
-    assert torch.equal(weights(model), weights(alone))
-    assert [set(record.skipped) for record in model.history] == [{"hopeless"}] * 2
-    assert "did not converge" in model.history[0].skipped["hopeless"]
-    assert "1 skipped: hopeless" in model.history[0].line()
-    with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
-        make(on_failure="skip").fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
-
-
-def test_errors_come_back_from_other_processes() -> None:
-    with pytest.raises(EntryError) as caught:
-        make().fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
-    copied = pickle.loads(pickle.dumps(caught.value))
-    assert str(copied) == str(caught.value)
-    assert [entry.name for entry in copied.entries] == ["hopeless"]
-    assert isinstance(copied.error, SCFConvergenceError)
-    assert copied.error.history == caught.value.error.history != []
-    response = pickle.loads(pickle.dumps(ResponseConvergenceError("no solution", [1.0, 0.9])))
-    assert (str(response), response.history) == ("no solution", [1.0, 0.9])
-
-
-def test_entries_of_one_name_are_counted_one_by_one() -> None:
-    hopeless = {**quick(), "convergence": {"maxiter": 1}}
-    same = [
-        DFTEntry.create("energy", -1.0, [hopeless]),
-        DFTEntry.create("eos", [0.0] * 7, [hopeless]),
-    ]
-    model = make(on_failure="skip")
-    model.fit(dataset(entries()[0], *same), nb_epoch=1, checkpoint_interval=0)
-    assert set(model.history[0].skipped) == {"Si2", "Si2 (2)"}
-
-
-def test_a_model_goes_on_after_a_failure() -> None:
-    good = entries()[0]
-    model = make(on_failure="skip")
-    with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
-        model.fit(dataset(failing(), failing()), nb_epoch=1, checkpoint_interval=0)
-    model.fit(dataset(good), nb_epoch=1, checkpoint_interval=0)
-    assert model.history[0].counts == {"energy": 1} and not model.history[0].skipped
-    model = make(batch_size=1)
-    with pytest.raises(EntryError, match="hopeless"):
-        model.fit(dataset(good, failing()), 1, checkpoint_interval=0, deterministic=True)
-    model.fit(dataset(good), nb_epoch=1, checkpoint_interval=0)
-    assert model.history[0].counts == {"energy": 1}
-
-
-def test_a_gap_of_zero_has_no_derivative() -> None:
-    metal = DFTEntry.create("band_gap", 1.0, [aluminium(ecut=100.0)])
-    with pytest.raises(EntryError, match="does not depend on the functional's parameters here"):
-        make().fit(dataset(metal), nb_epoch=1, checkpoint_interval=0)
-
-
 def test_options_of_the_solver_are_checked() -> None:
     for solver, message in (
         ({"ecutt": 3}, "solver: ecutt cannot be given for all systems.*Valid: convergence"),
@@ -361,14 +168,7 @@ def test_options_of_the_solver_are_checked() -> None:
     # What a system does not say itself holds, key by key.
     model = make(solver={"convergence": {"maxiter": 1}})
     with pytest.raises(EntryError, match="did not converge"):
-        model.fit(dataset(entries()[0]), nb_epoch=1, checkpoint_interval=0)
-
-
-def test_curves_without_a_minimum_are_failures_of_their_entry() -> None:
-    small = [0.6, 0.65, 0.7, 0.75, 0.8]
-    entry = DFTEntry.create("lattice_constant", 4.0, [aluminium(ecut=100.0)], scales=small)
-    with pytest.raises(EntryError, match="NoMinimumError: .* does not enclose a minimum"):
-        make().fit(dataset(entry), nb_epoch=1, checkpoint_interval=0)
+        model.fit(dataset(three_entries()[0]), nb_epoch=1, checkpoint_interval=0)
 
 
 def test_bad_input_is_refused_before_anything_is_computed() -> None:
@@ -378,7 +178,7 @@ def test_bad_input_is_refused_before_anything_is_computed() -> None:
         model.fit(dataset(DFTEntry.create("energy", None, [quick()])), **fit)
     with pytest.raises(ValueError, match="X must hold DFTEntry objects"):
         model.fit(dc.data.NumpyDataset(np.zeros((2, 1)), np.zeros(2)), **fit)
-    entry = entries()[0]
+    entry = three_entries()[0]
     for weight in (np.nan, -1.0):
         wrong = dc.data.NumpyDataset(np.array([entry]), np.zeros(1), np.array([weight]))
         with pytest.raises(ValueError, match="the weight of DFTEntry.energy, Si2. must be"):
@@ -395,9 +195,9 @@ def test_bad_input_is_refused_before_anything_is_computed() -> None:
         model.predict(dataset(entry))
     with pytest.raises(ValueError, match=r"'network.2.bias' .* contain NaN"):
         XCModel(functional=model.functional)
-    with pytest.raises(ValueError, match=r"'network.2.bias' holds NaN"):
+    with pytest.raises(ValueError, match=r"'network.2.bias' .* contain NaN"):
         model.fit(dataset(entry), **fit)
-    with pytest.raises(ValueError, match=r"'network.2.bias' holds NaN"):
+    with pytest.raises(ValueError, match=r"'network.2.bias' .* contain NaN"):
         model.predict_values(dataset(entry))
 
 
@@ -425,7 +225,7 @@ def test_deepchems_constructor_trains_its_network(xcstr: str) -> None:
     network = model.functional.nnxc
     before = [p.detach().clone() for p in network.parameters()]
     assert all(p.dtype == torch.float64 for p in model.functional.parameters())
-    model.fit(dataset(entries()[0]), nb_epoch=2, checkpoint_interval=0)
+    model.fit(dataset(three_entries()[0]), nb_epoch=2, checkpoint_interval=0)
     assert all(not torch.equal(p, q) for p, q in zip(network.parameters(), before, strict=True))
     assert model.history[1].loss < model.history[0].loss
 
@@ -433,17 +233,17 @@ def test_deepchems_constructor_trains_its_network(xcstr: str) -> None:
 def test_densities_can_be_kept_in_files(tmp_path: Path) -> None:
     models = make(), make(cache_dir=tmp_path / "cache")
     for model in models:
-        model.fit(dataset(*entries()), nb_epoch=4, checkpoint_interval=0)
+        model.fit(dataset(*three_entries()), nb_epoch=4, checkpoint_interval=0)
     assert weights(models[1]).numpy() == pytest.approx(weights(models[0]).numpy(), abs=1e-9)
     assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
     again = make(cache_dir=tmp_path / "cache")
-    again.fit(dataset(*entries()), nb_epoch=1, checkpoint_interval=0)
-    steps = [again.states.predicted(e.cells[0]).nsteps for e in entries()[:1]]
+    again.fit(dataset(*three_entries()), nb_epoch=1, checkpoint_interval=0)
+    steps = [again.states.predicted(e.cells[0]).nsteps for e in three_entries()[:1]]
     assert max(steps) <= 8  # from files, not from atoms
     for file in (tmp_path / "cache").glob("*.npz"):
         file.write_bytes(b"damaged")
     with pytest.raises(ValueError, match="belongs to the cache of a training run: delete it"):
-        make(cache_dir=tmp_path / "cache").fit(dataset(entries()[0]), nb_epoch=1)
+        make(cache_dir=tmp_path / "cache").fit(dataset(three_entries()[0]), nb_epoch=1)
 
 
 def test_one_curve_serves_several_entries() -> None:
@@ -460,7 +260,7 @@ def test_one_curve_serves_several_entries() -> None:
 
 def test_deepchems_validation_callback_sees_the_model() -> None:
     model = make()
-    data = dataset(*entries()[:2])
+    data = dataset(*three_entries()[:2])
     mae = dc.metrics.Metric(dc.metrics.mean_absolute_error)
     best = dc.models.ValidationCallback(data, 1, [mae], save_on_minimum=True)
     model.fit(data, nb_epoch=2, checkpoint_interval=0, callbacks=best)
@@ -471,16 +271,3 @@ def test_deepchems_validation_callback_sees_the_model() -> None:
     }
     scores = model.evaluate(data, [mae])["mean_absolute_error"]
     assert scores == pytest.approx(sum(error for error, _, _ in errors.values()) / 2)
-
-
-def test_an_adjoint_equation_that_fails_drops_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No part of a gradient is used."""
-    monkeypatch.setattr(response, "gmres", partial(gmres, maxiter=1))
-    cut = DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)])
-    model = make(on_failure="skip", batch_size=2)
-    before = weights(model)
-    with pytest.raises(RuntimeError, match="all entries of epoch 0 failed"):
-        model.fit(dataset(cut), nb_epoch=1, checkpoint_interval=0)
-    assert torch.equal(weights(model), before)
-    with pytest.raises(EntryError, match="in 1 iterations"):
-        make().fit(dataset(cut), nb_epoch=1, checkpoint_interval=0)
