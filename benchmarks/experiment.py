@@ -62,7 +62,7 @@ YARDSTICKS = {
 }
 
 
-def compute(name: str, xc: str, folder: Path, start: Path | None = None) -> dict[str, Any]:
+def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     """Self-consistent lattice constant of one crystal; kept densities go into ``folder``.
 
     Parameters
@@ -73,8 +73,6 @@ def compute(name: str, xc: str, folder: Path, start: Path | None = None) -> dict
         Functional, as for `get_xc`.
     folder : Path
         ``{name}.json`` and ``{name}.pt`` are written there, and read if they are there.
-    start : Path, optional
-        Densities of another functional to start from.
     """
     path = folder / f"{name}.json"
     key = _key(definition_of(name), functional_identity(xc))
@@ -83,14 +81,11 @@ def compute(name: str, xc: str, folder: Path, start: Path | None = None) -> dict
         return found
     began, cpu = time.perf_counter(), time.process_time()
     states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
-    if start is not None:
-        states.load_state_dict(torch.load(start, weights_only=True))
     shift = 1.0
     for _ in range(_SHIFTS):
         entry = entry_of(name, shift)
         with torch.no_grad():
-            # What was loaded is of epoch 0: out of date in epoch 1, and only a start.
-            energies = states.energies(entry.cells, epoch=0 if start is None else 1)
+            energies = states.energies(entry.cells, epoch=0)
         lowest = int(energies.argmin())
         if 0 < lowest < len(energies) - 1:
             break
@@ -199,11 +194,7 @@ def main() -> None:
     names = sorted(arguments.systems, key=cost_of, reverse=True)
 
     def constants(xc: str, among: Mapping[str, Path]) -> dict[str, tuple[Any, ...]]:
-        densities = output / "PBE"
-        return {
-            name: (compute, name, xc, folder, None if xc == "PBE" else densities / f"{name}.pt")
-            for name, folder in among.items()
-        }
+        return {name: (compute, name, xc, folder) for name, folder in among.items()}
 
     pbe = in_parallel(constants("PBE", dict.fromkeys(names, output / "PBE")), "PBE", jobs)
     pbesol = in_parallel(

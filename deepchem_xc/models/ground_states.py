@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,20 +227,17 @@ class GroundStates:
     def predicted_energies(self, cells: Sequence[Cell]) -> Tensor:
         """Self-consistent extrapolated energies at the present parameters, (n,), eV per cell."""
         found: dict[str, float] = {}
-        done: dict[float, Restart] = {}
+        done: dict[str, dict[float, Restart]] = {}
         for cell in _outwards(cells):
             record = self._records.get(cell.key)
             if record is not None and record.parameters == self._parameters():
                 assert record.frozen is not None
                 found[cell.key] = record.frozen.energy * Hartree
                 continue
-            start = self._start(cell)
-            if start is None and done and cell.group == cells[0].group:
-                start = done[min(done, key=lambda scale: abs(scale - cell.scale))]
-            result = self._solve(cell, start).detach()
+            neighbours = done.setdefault(cell.group, {})
+            result = self._solve(cell, self._start(cell, neighbours)).detach()
             found[cell.key] = float(result.extrapolated_energy) * Hartree
-            if cell.group == cells[0].group:
-                done[cell.scale] = Restart.of(result)
+            neighbours[cell.scale] = Restart.of(result)
         return torch.tensor([found[cell.key] for cell in cells], dtype=torch.float64)
 
     def end_batch(self) -> None:
@@ -299,14 +297,26 @@ class GroundStates:
             self._loaded[key] = load_pseudopotentials(given, species)
         return self._loaded[key]
 
-    def _start(self, cell: Cell) -> Restart | None:
-        """The cell's own last state or, the first time, that of the nearest volume."""
-        own = self._kept(cell.key)
-        if own is not None:
-            return own
-        others = {k: r for k, r in self._records.items() if r.group == cell.group}
-        nearest = min(others, key=lambda k: abs(others[k].scale - cell.scale), default=None)
-        return None if nearest is None else self._kept(nearest)
+    def _start(self, cell: Cell, done: Mapping[float, Restart] | None = None) -> Restart | None:
+        """The cell's own last state or, the first time, that of the nearest volume.
+
+        Orbitals, which no checkpoint holds, are those of the nearest volume that has them.
+        """
+
+        def distance(scale: float) -> float:
+            return abs(scale - cell.scale)
+
+        near = {k: distance(r.scale) for k, r in self._records.items() if r.group == cell.group}
+        kept = (self._kept(key) for key in (cell.key, *sorted(near, key=near.__getitem__)))
+        more = (done[scale] for scale in sorted(done, key=distance)) if done else ()
+        start = None
+        for state in itertools.chain(kept, more):
+            if state is None:
+                continue
+            start = start or state
+            if state.orbitals is not None:
+                return replace(start, orbitals=state.orbitals)
+        return start
 
     def _keep(self, cell: Cell, restart: Restart) -> Restart | None:
         if self.cache_dir is None:
