@@ -9,10 +9,16 @@ import pytest
 import torch
 from deepchem.models.optimizers import ExponentialDecay, GradientDescent, PolynomialDecay
 
-from deepchem_xc.models import XCModel
+from deepchem_xc.data import DFTEntry
+from deepchem_xc.models import XCModel, ground_states
+from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.planewave.restart import Restart
 from deepchem_xc.xc import NNLDA, PBE, ConstrainedGGA, HybridXC
 from tests.models.systems import (
+    SCALES,
     Enhanced,
+    aluminium,
     dataset,
     make,
     three_entries,
@@ -130,3 +136,30 @@ def test_a_training_of_some_parameters_is_resumed(tmp_path: Path) -> None:
     for m in (again, straight):
         m.fit(data, 1, checkpoint_interval=0, variables=[m.functional.network[2].bias])
     assert weights(again).numpy() == pytest.approx(weights(straight).numpy(), abs=1e-8)
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_restored_densities_start_with_orbitals_of_a_neighbouring_volume(
+    predicted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint holds densities and no orbitals."""
+    entry = DFTEntry.create("lattice_constant", 4.05, [aluminium(ecut=100.0)], scales=SCALES)
+    states = GroundStates(PBE())
+    energies = states.energies(entry.cells, epoch=0)
+    starts: list[Restart] = []
+
+    def spied(*arguments: Any, start: Restart, **options: Any) -> SCFResult:
+        starts.append(start)
+        return scf(*arguments, start=start, **options)
+
+    monkeypatch.setattr(ground_states, "scf", spied)
+    restored = GroundStates(PBE(), interval=1)
+    restored.load_state_dict(states.state_dict())
+    if predicted:
+        again = restored.predicted_energies(entry.cells)
+    else:
+        again = restored.energies(entry.cells, epoch=1)
+    assert again.numpy() == pytest.approx(energies.numpy(), abs=1e-7)
+    assert [start.orbitals is None for start in starts] == [True] + [False] * 4
+    volumes = [float(start.crystal.volume / starts[0].crystal.volume) for start in starts]
+    assert sorted(volumes) == pytest.approx(SCALES)  # the density is each volume's own
