@@ -216,7 +216,8 @@ def plot_lattice_errors(
     path : path
         Image file; its ending says which format.
     """
-    figure = _figure(1.6 * len(systems) + 2.5, 3.6)
+    n = len(systems)
+    figure = _figure(2.5 + min(1.6 * n, 5.0 + 0.3 * n), 3.6)
     ax = figure.subplots()
     width = 0.8 / max(len(errors), 1)
     for i, (name, values) in enumerate(errors.items()):
