@@ -306,7 +306,11 @@ class GroundStates:
         def distance(scale: float) -> float:
             return abs(scale - cell.scale)
 
-        near = {k: distance(r.scale) for k, r in self._records.items() if r.group == cell.group}
+        near = {
+            key: distance(record.scale)
+            for key, record in self._records.items()
+            if record.group == cell.group and key != cell.key
+        }
         kept = (self._kept(key) for key in (cell.key, *sorted(near, key=near.__getitem__)))
         more = (done[scale] for scale in sorted(done, key=distance)) if done else ()
         start = None
