@@ -246,7 +246,11 @@ def _orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor | None:
         return None
     index, found = _match(g, basis.orbital_g, old.mask.to(basis.device))
     index = index[None, :, None].expand(nspin, nk, nband, -1)
-    kept = coefficients.gather(3, index) * (found * basis.mask)[None, :, None]
+    # What comes close to the cutoff, as a smaller cell's plane waves do, is little where a smoothed
+    # cutoff raises its kinetic energy, and would otherwise be most of the residual.
+    bare, kinetic = 0.5 * basis.orbital_q.detach().square().sum(-1), basis.kinetic.detach()
+    damping = torch.where(kinetic > bare, bare / kinetic, 1.0)
+    kept = coefficients.gather(3, index) * (found * basis.mask * damping)[None, :, None]
     return orthonormalize(kept.flatten(0, 1)).view(kept.shape)
 
 

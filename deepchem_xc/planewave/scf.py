@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.electron_count import check_bands
 from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
@@ -21,6 +22,7 @@ from deepchem_xc.planewave.states import (
     fill,
     highest_occupation,
     importance_of,
+    is_rough,
     polish,
 )
 from deepchem_xc.planewave.terms.xc import split_fields
@@ -28,8 +30,8 @@ from deepchem_xc.planewave.terms.xc import split_fields
 # Residuals aimed at in units of the last density error: more effort than this is wasted on a
 # potential that is about to change.
 _EFFORT = 0.03
-# Residual, Hartree, that orbitals are brought to before they make a density where a density was
-# given, and in how many sweeps at most.
+# In the potential of a density that was given, orbitals are improved until the error that shows is
+# that density's, or until their residuals, Hartree, are this small; in so many sweeps at most.
 _GOOD = 1e-5
 _SETTLING_SWEEPS = 6
 # Steps are in single precision while residuals of this size, Hartree, are aimed at, the density's
@@ -181,32 +183,35 @@ def solve(
     history: list[dict[str, float]] = []
     error, previous = 0.1 * _EFFORT, torch.inf
     importance = None
-    single = rounded = not given
+    # Rough orbitals would spoil a density that was good already.
+    sweeps = _SETTLING_SWEEPS if given else 1
+    single = rounded = True
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
             hamiltonian = problem.hamiltonian(potential)
-            # Rough orbitals would spoil a density that was good already.
-            sweeps, target = (_SETTLING_SWEEPS, _GOOD) if given and not history else (1, error)
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
-            eigenvalues, orbitals, residuals, occupation = fill(
-                problem, hamiltonian, orbitals, importance, moment, target, sweeps, spare, single
-            )
-            numbers = occupation.numbers
-            importance = importance_of(problem, numbers)
-            weighted = numbers * basis.weights[:, None]
-            output, states = _new_density(problem, orbitals, occupation, eigenvalues, single)
+            elif not history:
+                single = rounded = is_rough(hamiltonian, orbitals)
+            target = error
+            for _ in range(sweeps):
+                eigenvalues, orbitals, residuals, occupation = fill(
+                    problem, hamiltonian, orbitals, importance, moment, target, spare, single
+                )
+                importance = importance_of(problem, occupation.numbers)
+                output, states = _new_density(problem, orbitals, occupation, eigenvalues, single)
+                density_error = _distance(basis, density, output) / problem.nelectrons
+                error = _EFFORT * min(density_error, 0.1)
+                orbital_error = float((residuals * importance).max())
+                target = max(error, _GOOD)
+                if orbital_error < target:
+                    break
+            sweeps = 1
+            weighted = occupation.numbers * basis.weights[:, None]
             energy = problem.constant_energy + float(
                 (weighted * eigenvalues).sum() + correction + occupation.entropy_energy
             )
-            change = split_fields(output - density)[0]
-            difference = basis.to_grid(to_total_and_moment(change)).abs().sum((1, 2, 3))
-            density_error = (
-                float(difference.max() * basis.volume / basis.ngrid) / problem.nelectrons
-            )
-            error = _EFFORT * min(density_error, 0.1)
-            orbital_error = float((residuals * importance).max())
             settled = (
                 moment == problem.moment
                 and not single
@@ -273,6 +278,12 @@ def _excess(
     own_potential, own_correction = problem.effective_potential(output)
     shift = ((own_potential - potential).conj() * output).real.sum() * problem.basis.volume
     return float(own_correction - correction + shift)
+
+
+def _distance(basis: PlaneWaveBasis, before: Tensor, after: Tensor) -> float:
+    """Integral of the absolute difference of two densities, or of their moments if that is more."""
+    change = to_total_and_moment(split_fields(after - before)[0])
+    return float(basis.to_grid(change).abs().mean((1, 2, 3)).max() * basis.volume)
 
 
 def _new_density(

@@ -158,7 +158,6 @@ def fill(
     importance: Tensor | None,
     moment: float | None,
     target: float,
-    sweeps: int,
     spare: float | None,
     single: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
@@ -174,13 +173,10 @@ def fill(
         Magnetic moment to hold, mu_B; None lets it relax.
     target : float
         Residual, times importance, to aim at, Hartree.
-    sweeps : int
-        How many runs of the eigensolver that may take.
     spare : float or None
         What the highest band may hold, electrons, before bands are added; None adds none.
     single : bool, optional
-        Whether single precision is enough for the result. If not, but with several sweeps, orbitals
-        that are far off are improved in single precision first.
+        Whether single precision is enough.
 
     Returns
     -------
@@ -191,34 +187,36 @@ def fill(
     """
     basis = problem.basis
     goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
-    left = sweeps
-    rough = single
-    if sweeps > 1 and not single:
-        # Orbitals that are good already would lose digits that the loop then has to find again.
-        _, orbitals, residuals = diagonalize(hamiltonian, orbitals, expansions=0)
-        rough = bool((residuals[:, :, :-1] > _ROUGH_START).any())
+    sweeps = 1
     while True:
         eigenvalues, orbitals, residuals = diagonalize(
-            hamiltonian, orbitals, tolerance=goal, single=rough
+            hamiltonian, orbitals, tolerance=goal, single=single
         )
         occupation = occupy(
             eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
         )
         importance = importance_of(problem, occupation.numbers)
-        left -= 1
+        sweeps -= 1
         nbands = orbitals.shape[2]
         highest = float(occupation.numbers[:, :, -1].abs().max())
         room = min(basis.npw_per_k) - nbands
         smeared = problem.smearing.width > 0
         if spare is not None and smeared and highest > spare and room > 0:
             orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
-            goal, target, left = _ROUGH, max(target, _ROUGH), max(left, _SETTLING_SWEEPS)
+            goal, target, sweeps = _ROUGH, max(target, _ROUGH), _SETTLING_SWEEPS
             continue
-        done = left <= 0 or float((residuals * importance).max()) < target
-        if done and rough == single:
+        if sweeps <= 0 or float((residuals * importance).max()) < target:
             return eigenvalues, orbitals, residuals, occupation
-        rough = single or (rough and not (done or left == 1))
         goal = target / importance.clamp_min(_EMPTY)
+
+
+def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor) -> bool:
+    """Whether orbitals are so far off that single precision improves them as well.
+
+    Others would lose digits that the loop then has to find again.
+    """
+    residuals = diagonalize(hamiltonian, orbitals, expansions=0, single=True)[2]
+    return bool((residuals[:, :, :-1] > _ROUGH_START).any())
 
 
 def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:

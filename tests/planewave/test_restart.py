@@ -15,6 +15,7 @@ from deepchem_xc.planewave.inputs import make_basis, make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.restart import DamagedFileError, Restart, starting_point
 from deepchem_xc.planewave.scf import Convergence, solve
+from deepchem_xc.planewave.states import diagonalize
 
 ECUT = 150.0
 
@@ -63,6 +64,29 @@ def test_other_plane_waves_keep_electrons_and_save_steps(silicon: SCFResult, cha
     warm = solve(new, steps, density=density, orbitals=orbitals)
     assert warm.nsteps < solve(new, steps).nsteps
     assert float(warm.free_energy) == pytest.approx(float(converged.free_energy), abs=1e-7)
+
+
+def test_orbitals_of_a_larger_cell_are_damped_where_smoothing_raises_energies() -> None:
+    def smoothed(a: float) -> KohnShamProblem:
+        basis = make_basis(bulk("Si", a=a), ECUT, (2, 2, 2), ecut_smoothing=20.0)
+        return make_problem(basis, "PBE")
+
+    large, small = (solve(smoothed(a)) for a in (5.5, 5.4))
+    _, orbitals = starting_point(small.problem, Restart.of(large))
+    assert orbitals is not None
+    potential, _ = small.problem.effective_potential(small.density_g)
+    hamiltonian = small.problem.hamiltonian(potential)
+    residuals = diagonalize(hamiltonian, orbitals, expansions=0)[2]
+    assert float(residuals.max()) < 0.1  # 1.05 without
+
+
+def test_orbitals_are_improved_as_far_as_a_given_density_is_good(silicon: SCFResult) -> None:
+    good = solve(problem(bulk("Si")), density=silicon.density_g).history[0]
+    assert good["density_error"] < 1e-5 and good["orbital_error"] < 1e-5
+    density, orbitals = starting_point(problem(bulk("Si", a=5.5)), Restart.of(silicon))
+    fair = solve(problem(bulk("Si", a=5.5)), density=density, orbitals=orbitals).history[0]
+    assert fair["density_error"] > 1e-3
+    assert 1e-5 < fair["orbital_error"] < 0.03 * fair["density_error"]
 
 
 def test_a_density_with_spin_starts_one_without_and_the_other_way_round(
