@@ -16,6 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -47,6 +48,7 @@ from deepchem_xc.data import entry_arrays
 from deepchem_xc.losses.observables import lattice_constant
 from deepchem_xc.models import XCModel
 from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.plotting import plot_lattice_errors, plot_training
 from deepchem_xc.xc import ConstrainedGGA, get_xc
 
@@ -165,7 +167,7 @@ def in_parallel(tasks: Mapping[str, tuple[Any, ...]], what: str, jobs: int) -> d
     """Results of ``{name: (function, arguments ...)}``, with a progress bar; the first go first."""
     found = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _one_thread) as pool:
+    with ProcessPoolExecutor(jobs, context, _start_worker) as pool:
         futures = {pool.submit(*task): name for name, task in tasks.items()}
         try:
             for future in tqdm(as_completed(futures), what, len(futures)):
@@ -177,8 +179,10 @@ def in_parallel(tasks: Mapping[str, tuple[Any, ...]], what: str, jobs: int) -> d
     return found
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     torch.set_num_threads(1)
+    # That all functionals use PBE's potentials is how the comparison is meant.
+    warnings.simplefilter("ignore", FunctionalMismatchWarning)
 
 
 def main() -> None:
@@ -192,6 +196,13 @@ def main() -> None:
     arguments = parser.parse_args()
     start, output, jobs = time.perf_counter(), arguments.output, arguments.jobs
     names = sorted(arguments.systems, key=cost_of, reverse=True)
+    dealt = [[n for n in fold if n in names] for fold in folds(FOLDS, HOW["seed"])]
+    dealt = [fold for fold in dealt if fold]
+    if len(dealt) < 2:
+        parser.error(
+            f"--systems {' '.join(names)}: one fold holds all of these, and nothing is left to "
+            f"learn from. The folds are {'; '.join(map(' '.join, folds(FOLDS, HOW['seed'])))}."
+        )
 
     def constants(xc: str, among: Mapping[str, Path]) -> dict[str, tuple[Any, ...]]:
         return {name: (compute, name, xc, folder) for name, folder in among.items()}
@@ -200,8 +211,6 @@ def main() -> None:
     pbesol = in_parallel(
         constants("PBEsol", dict.fromkeys(names, output / "PBEsol")), "PBEsol", jobs
     )
-    dealt = [[n for n in fold if n in names] for fold in folds(FOLDS, HOW["seed"])]
-    dealt = [fold for fold in dealt if fold]
     trainings: dict[str, tuple[Callable[..., None], list[str], Path, Path]] = {
         f"fold {i}": (train, [n for n in names if n not in fold], output / "PBE", output / f"{i}")
         for i, fold in enumerate(dealt)
