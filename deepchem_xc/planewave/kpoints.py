@@ -155,7 +155,8 @@ def _check_keys(spec: Mapping[str, Any], valid: Sequence[str], what: str) -> Non
 
 def _numeric(spec: Any) -> np.ndarray:
     try:
-        return np.asarray(spec, dtype=np.float64)
+        plain = spec.detach().cpu() if isinstance(spec, torch.Tensor) else spec
+        return np.asarray(plain, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"cannot read k-points from {spec!r}; give three divisions such as (4, 4, 4), a "

@@ -350,7 +350,8 @@ class SCFResult:
         """Smallest difference between empty and filled states, 0-d, Hartree; 0 for a metal.
 
         Both spins share one gap. A state counts as filled when it holds more than half of what it
-        can, and a band that is filled at some k-points only makes a metal.
+        can, and a band that is filled at some k-points only makes a metal. States of one energy
+        (to 1e-6 Ha), also at other k-points, share the derivative: that of their mean.
         """
         filled = self.converged.occupation.numbers > 1.0 / self.problem.nspin
         if bool(filled.all()):
@@ -360,5 +361,10 @@ class SCFResult:
         levels = self.multiplet_eigenvalues
         if bool((filled.any(1) & ~filled.all(1)).any()):
             return levels.new_zeros(())
-        gap = levels[~filled].min() - levels[filled].max()
-        return torch.clamp_min(gap, 0.0)
+        empty, full = levels[~filled], levels[filled]
+        return torch.clamp_min(_mean_near(empty, empty.min()) - _mean_near(full, full.max()), 0.0)
+
+
+def _mean_near(levels: Tensor, edge: Tensor) -> Tensor:
+    """Mean of the levels at an edge: which of equivalent ones is the last is up to rounding."""
+    return levels[(levels.detach() - edge.detach()).abs() < DEGENERATE].mean()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from ase.build import bulk
+from ase.io.cube import read_cube_data
 
-from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.planewave import (
+    SCFResult,
+    band_structure,
+    density_of_states,
+    equation_of_state,
+    scf,
+    write_density_cube,
+)
+from deepchem_xc.planewave.restart import Restart
 
 pytestmark = pytest.mark.gpu
 
@@ -53,15 +64,52 @@ def test_a_magnet() -> None:
     assert float(there.magnetic_moment) == pytest.approx(moment, abs=1e-5)
 
 
-def test_the_gradient_reaches_the_functional_there() -> None:
-    from deepchem_xc.xc import get_xc
+def test_a_meta_gga() -> None:
+    results = [
+        scf(bulk("Al"), "r2SCAN", device=device, pseudopotentials="gth-pbe", **OPTIONS)
+        for device in ("cpu", "cuda")
+    ]
+    assert_same(*results)
+    here, there = results
+    torch.testing.assert_close(
+        there.kinetic_energy_density.cpu(), here.kinetic_energy_density, rtol=0, atol=1e-6
+    )
 
-    functional = get_xc("PBE")
-    if not list(functional.parameters()):
-        functional = 1.0 * functional
-    parameters = list(functional.parameters())
-    if not parameters:
-        pytest.skip("PBE has no trainable parameter")
-    result = scf(bulk("Si"), functional, device="cuda", **OPTIONS)
-    result.free_energy.backward()
-    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in parameters)
+
+def test_bands_and_densities_of_states() -> None:
+    here, there = both(bulk("Al"))
+    path = bulk("Al").cell.bandpath("GX", npoints=4)
+    bands = [band_structure(result, path, nbands=4).energies for result in (here, there)]
+    assert bands[1] == pytest.approx(bands[0], abs=1e-5)  # eV
+    grid = [float(bands[0].min()) + step for step in range(20)]
+    curves = [density_of_states(r, grid, 0.5, kpts=(3, 3, 3)).values for r in (here, there)]
+    assert curves[0].max() > 0.1
+    assert curves[1] == pytest.approx(curves[0], abs=1e-5)
+
+
+def test_a_calculation_goes_on_on_the_other_device(tmp_path: Path) -> None:
+    here, there = both(bulk("Si"))
+    Restart.of(there).save(tmp_path / "there.npz")
+    on_cpu = scf(bulk("Si"), "PBE", start=Restart.load(tmp_path / "there.npz"), **OPTIONS)
+    on_gpu = scf(bulk("Si"), "PBE", start=here, device="cuda", **OPTIONS)
+    assert on_cpu.density.device.type == "cpu" and on_gpu.density.device.type == "cuda"
+    for again in (on_cpu, on_gpu):
+        assert again.nsteps <= 2
+        assert float(again.free_energy) == pytest.approx(float(here.free_energy), abs=1e-9)
+
+
+def test_the_calculator_and_an_equation_of_state(tmp_path: Path) -> None:
+    numbers = []
+    for device in ("cpu", "cuda"):
+        atoms = bulk("Al")
+        options = {"ecut": 150.0, "kpts": (2, 2, 2), "device": device}
+        log = tmp_path / f"{device}.txt"
+        atoms.calc = PlaneWaveDFT(xc="PBE", txt=log, **options)
+        energy, stress = atoms.get_potential_energy(), atoms.get_stress()
+        assert f"device           {device}" in log.read_text()
+        write_density_cube(tmp_path / f"{device}.cube", atoms.calc.scf_result)
+        curve = equation_of_state(bulk("Al"), "PBE", ecut_smoothing=30.0, **options)
+        numbers.append([energy, *stress, curve.a0, curve.fit.modulus])
+    assert numbers[1] == pytest.approx(numbers[0], rel=1e-5, abs=1e-6)
+    (one, _), (other, _) = (read_cube_data(tmp_path / f"{d}.cube") for d in ("cpu", "cuda"))
+    assert other == pytest.approx(one, abs=1e-5)

@@ -47,8 +47,8 @@ class NetworkExchange(GGAExchange):
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
         """F(s^2) of PBE times the network."""
-        first = self.first + self.along * self.directions[0]
-        last = self.last + self.along * self.directions[1]
+        first = self.first + self.along * self.directions[0].to(self.along)
+        last = self.last + self.along * self.directions[1].to(self.along)
         features = (s2 / (1.0 + s2)).unsqueeze(-1)
         network = torch.tanh(features * first[0] + first[1]) @ last
         pbe = 1.0 + self.kappa - self.kappa**2 / (self.kappa + self.mu * s2)
@@ -68,7 +68,7 @@ class NetworkLDA(XCFunctional):
 
     def energy_density(self, variables: Any) -> Tensor:
         """Energy per volume."""
-        w = self.weights + self.along * torch.tensor([0.4, 0.3, -0.5], dtype=torch.float64)
+        w = self.weights + self.along * torch.tensor([0.4, 0.3, -0.5]).to(self.along)
         network = torch.tanh(w[0] * variables.rs + w[1]) * w[2]
         return self.dirac.energy_density(variables) * (1.0 + network)
 
@@ -103,6 +103,7 @@ class Case:
     nlevels: int = 0
     # Convergence of the displaced calculations, where derivatives are small beside their terms.
     tight: dict[str, float] | None = None
+    device: str = "cpu"
 
     @property
     def crystal(self) -> Crystal:
@@ -110,7 +111,9 @@ class Case:
 
     @property
     def basis(self) -> PlaneWaveBasis:
-        return PlaneWaveBasis(self.crystal, self.ecut, self.kpoints, symmetry=self.symmetry)
+        return PlaneWaveBasis(
+            self.crystal, self.ecut, self.kpoints, symmetry=self.symmetry, device=self.device
+        )
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -135,13 +138,13 @@ def solved(
     gradient_tolerance: float = GRADIENT_TOLERANCE,
 ) -> SCFResult:
     """Ground state of a case at some values of the parameters."""
-    lattice, positions = case.lattice, case.positions
-    strain = _random((3, 3), 7)
+    lattice, positions = basis.crystal.lattice, basis.crystal.positions
+    strain = _random((3, 3), 7).to(lattice)
     strain = 0.5 * (strain + strain.T)
     if not case.symmetry:
         # Atoms move by vectors of about one bohr times the number, not along with each other.
-        moves = _random(tuple(positions.shape), 8) @ torch.linalg.inv(lattice)
-        lattice = lattice @ (torch.eye(3, dtype=torch.float64) + numbers["strain"] * strain)
+        moves = _random(tuple(positions.shape), 8).to(lattice) @ torch.linalg.inv(lattice)
+        lattice = lattice @ (torch.eye(3).to(lattice) + numbers["strain"] * strain)
         basis = basis.with_geometry(lattice, positions + numbers["positions"] * moves)
     return scf(
         basis,
@@ -161,7 +164,7 @@ def quantities(case: Case, result: SCFResult) -> dict[str, Tensor]:
     density = result.density
     weights = torch.rand(
         density.shape[1:], generator=torch.Generator().manual_seed(9), dtype=torch.float64
-    )
+    ).to(density)
     volume = float(case.crystal.volume)
     scale = volume / result.basis.ngrid
     nat = len(case.symbols)
@@ -175,10 +178,10 @@ def quantities(case: Case, result: SCFResult) -> dict[str, Tensor]:
         "hartree": terms["hartree"],
         "xc": terms["xc"],
         "density": (density.sum(0) * weights).sum() * scale,
-        "stress": (result.stress * _random((3, 3), 11)).sum() * volume,
+        "stress": (result.stress * _random((3, 3), 11).to(density)).sum() * volume,
     }
     if nat > 1:
-        found["force"] = (result.forces * _random((nat, 3), 10)).sum()
+        found["force"] = (result.forces * _random((nat, 3), 10).to(density)).sum()
     smeared = result.problem.smearing.width > 0.0
     if smeared:
         found["entropy"] = terms["entropy"]
@@ -234,9 +237,10 @@ def gradients(
     return found
 
 
-def zeros(grad: bool) -> dict[str, Tensor]:
+def zeros(grad: bool, device: str = "cpu") -> dict[str, Tensor]:
     """All parameters at rest."""
-    return {n: torch.zeros((), dtype=torch.float64, requires_grad=grad) for n in PARAMETERS}
+    options: Any = {"dtype": torch.float64, "device": device, "requires_grad": grad}
+    return {n: torch.zeros((), **options) for n in PARAMETERS}
 
 
 def ridders(

@@ -272,3 +272,25 @@ def test_one_backward_pass_of_a_sum_is_the_sum_of_many() -> None:
     torch.testing.assert_close(together, separate, rtol=1e-6, atol=1e-8)
     again = gradients(torch.stack(parts).sum(), functional)
     assert torch.equal(together, again)
+
+
+def test_the_gap_of_a_cubic_crystal_answers_to_strain_as_a_cubic_crystal() -> None:
+    """Its edges are threefold at one k-point, and at three equivalent k-points."""
+    crystal = Crystal.from_ase(bulk("Si"))
+    basis = PlaneWaveBasis(crystal, 6.0, {"size": (2, 2, 2), "gamma": True}, symmetry=False)
+
+    def gap(strain: Tensor) -> Tensor:
+        strained = basis.with_geometry(crystal.lattice @ (torch.eye(3).double() + strain))
+        tight = {"energy": 1e-12, "density": 1e-10}
+        return scf(strained, "PBE", occupations={"name": "fixed"}, convergence=tight).band_gap
+
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(gap(strain), strain)
+    step = 1e-3 * torch.eye(3).double()
+    coarse, fine = ((gap(n * step) - gap(-n * step)) / (2e-3 * n) for n in (2.0, 1.0))
+    expected = float(4.0 * fine - coarse) / 3.0
+    assert abs(expected) > 0.01
+    assert float(slope.trace()) == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(
+        slope, slope.trace() / 3.0 * torch.eye(3).double(), rtol=0, atol=1e-5 * abs(expected)
+    )
