@@ -40,7 +40,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
-def settings(system: dict[str, Any]) -> tuple[PlaneWaveBasis, dict[str, Any]]:
+def settings(system: dict[str, Any], device: str = "cpu") -> tuple[PlaneWaveBasis, dict[str, Any]]:
     """Basis and keywords of `scf` for a system of `scf_systems`."""
     symbols = tuple(symbol for symbol, _ in system["atoms"])
     crystal = Crystal(
@@ -49,7 +49,9 @@ def settings(system: dict[str, Any]) -> tuple[PlaneWaveBasis, dict[str, Any]]:
         torch.tensor([position for _, position in system["atoms"]], dtype=torch.float64),
         magnetic_moments=tuple(system["moments"]) if "moments" in system else None,
     )
-    basis = PlaneWaveBasis(crystal, system["ecut"], system["kmesh"], fft_size=system["fft_size"])
+    basis = PlaneWaveBasis(
+        crystal, system["ecut"], system["kmesh"], fft_size=system["fft_size"], device=device
+    )
     name, width = system.get("occupations", ("fixed", None))
     occupations = {"name": name} if width is None else {"name": name, "width": width}
     potential = system["pseudos"].split(".", 1)[1]
