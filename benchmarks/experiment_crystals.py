@@ -63,7 +63,7 @@ MESHES = {
     **dict.fromkeys(("Ca", "Ge", "Sn"), 8),
 }
 #: GTH-PBE of all others. Gold's has 11 electrons, with which PBE's lattice constant is 4.20
-#: Angstrom; with 19, the semi-core shell among them, it is 4.16.
+#: Angstrom; with 19, the semi-core shell among them, it is 4.15.
 POTENTIALS = {"Au": "GTH-GGA-q19"}
 #: Initial moments of the magnets, mu_B per atom.
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}

@@ -52,7 +52,7 @@ def run_training(
     Raises
     ------
     ValueError
-        For mistakes in the files, and if the folder holds a training of another file.
+        For mistakes in the files, and if the folder holds a training with other settings.
     """
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.models.config import read_training

@@ -22,7 +22,8 @@ from deepchem_xc.calculators.settings import (
 )
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
-from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.ground_state import convergence_of
+from deepchem_xc.planewave.inputs import make_basis, make_problem
 from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.scf import SCFConvergenceError, solve
 
@@ -60,24 +61,28 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     atoms : ase.Atoms, optional
         Atoms to attach the calculator to.
     xc : str or XCFunctional
-        A name (``"PBE"``), libxc identifiers, or a functional (a torch module). When the
-        parameters of a module change, so do the results: they are computed anew.
+        A name (``"PBE"``, the default), libxc identifiers, the path of a functional's file, or a
+        functional (a torch module). When the parameters of a module change, so do the results:
+        they are computed anew.
     ecut : float
         Plane-wave cutoff, eV. There is no default.
     kpts : optional
         ``(4, 4, 4)`` (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``, ``{"density": 3.5}``
         (points per 1/Angstrom) or a list of reduced coordinates. Gamma by default.
     pseudopotentials : str or dict
-        A family such as ``"gth-pbe"``, or ``{symbol: name or file}``.
+        A family such as ``"gth-pbe"``, or ``{symbol: name or file}``, in which ``"default"``
+        stands for all that are not named.
     occupations : dict
         ``{"name": "fermi-dirac", "width": 0.1}`` (eV); also fixed, gaussian, methfessel-paxton and
-        marzari-vanderbilt, and ``"fixmagmom": True`` to hold the total moment.
+        marzari-vanderbilt, ``"order"`` of Methfessel-Paxton, and ``"fixmagmom": True`` to hold the
+        total moment.
     spinpol : bool, optional
         Two spin channels; by default if the atoms have initial magnetic moments.
     convergence : dict
-        ``energy`` (change in a step, eV per valence electron), ``density`` (integrated error,
-        electrons per valence electron), ``orbitals`` (residuals of occupied bands, eV) and
-        ``maxiter``.
+        ``energy`` (change in a step, eV per valence electron; 1e-6 by default), ``density``
+        (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional has
+        parameters that require gradients), ``orbitals`` (residuals of occupied bands, eV; 10 times
+        ``density`` in Hartree) and ``maxiter`` (100).
     nbands : int, optional
         Number of bands; chosen, and raised where needed, by default.
     fft_size : (int, int, int), optional
@@ -121,7 +126,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         "pseudopotentials": "gth-pbe",
         "occupations": {"name": "fermi-dirac", "width": 0.1},
         "spinpol": None,
-        "convergence": {"energy": 1e-6, "density": 1e-6, "maxiter": 100},
+        "convergence": {"energy": 1e-6, "maxiter": 100},
         "nbands": None,
         "fft_size": None,
         "symmetry": True,
@@ -265,7 +270,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             settings["spinpol"],
             1.0 / Hartree,
         )
-        convergence = make_convergence(settings["convergence"], 1.0 / Hartree)
+        options = {**self.default_parameters["convergence"], **(settings["convergence"] or {})}
+        convergence = convergence_of(problem, options, 1.0 / Hartree)
         density, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
         weights = functional_state(settings["xc"])

@@ -161,8 +161,13 @@ class DFTEntry:
         """Whether there is a reference value."""
         return self._label is not None
 
+    @property
+    def unit(self) -> str:
+        """Unit of the reference value."""
+        return self.kind.unit_of(self)
+
     def get_true_val(self) -> NDArray[np.float64]:
-        """The reference value: (1,) for a number, else an array; `kind.unit` says its unit.
+        """The reference value: (1,) for a number, else an array; in `unit`.
 
         Energies of an equation of state are relative to their mean.
 
@@ -323,7 +328,7 @@ class DFTEntry:
         ):
             wanted = " x ".join("n" if n is None else str(n) for n in shape)
             raise ValueError(
-                f"true_val: type {self.entry_type} takes {wanted} numbers in {self.kind.unit}, got "
+                f"true_val: type {self.entry_type} takes {wanted} numbers in {self.unit}, got "
                 f"shape {label.shape}"
             )
         grid = self.systems[0].system.get("fft_size")

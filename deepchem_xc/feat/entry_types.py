@@ -32,7 +32,7 @@ class EntryType:
     name : str
         What users write after ``e_type:``.
     unit : str
-        Of the label.
+        Of the label, but see `unit_of`.
     from_energies : bool
         Whether the value follows from the energies of the cells, eV. If not, it is a property of
         the first system's ground state.
@@ -53,6 +53,11 @@ class EntryType:
     label_shape: Callable[[DFTEntry], tuple[int | None, ...]]
     volumes: bool = False
     systems: tuple[int, int | None] = (1, 1)
+
+    def unit_of(self, entry: DFTEntry) -> str:
+        """Unit of an entry's label: the modulus of a layer is a force per length."""
+        layer = self.name == "bulk_modulus" and entry.series.dimension == 2
+        return "N/m" if layer else self.unit
 
     def cells(self, entry: DFTEntry) -> list[Cell]:
         """The calculations of an entry."""

@@ -203,7 +203,9 @@ class XCModel(TrainingLoop):
             For entries without a label, of molecules, weights that are negative or NaN, and NaN in
             the functional's parameters.
         EntryError
-            If a calculation fails, unless ``on_failure="skip"``, or if all of an epoch fail.
+            If a calculation fails, unless ``on_failure="skip"``.
+        RuntimeError
+            If all entries of an epoch fail.
         """
         batches = self._epochs(dataset, nb_epoch, deterministic)
         return self.fit_generator(
@@ -288,7 +290,7 @@ class XCModel(TrainingLoop):
                 continue
             found = deviations.setdefault(entry.entry_type, [])
             found.append(abs(summary - entry.label_summary))
-            units[entry.entry_type] = entry.kind.unit
+            units[entry.entry_type] = entry.unit
         return {
             name: (sum(values) / len(values), units[name], len(values))
             for name, values in sorted(deviations.items())

@@ -14,10 +14,11 @@ from deepchem_xc.planewave.inputs import as_crystal, make_basis, make_convergenc
 from deepchem_xc.planewave.response import Geometry, functional_tensors
 from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
-from deepchem_xc.planewave.scf import solve
+from deepchem_xc.planewave.scf import Convergence, solve
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
+    from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.xc import XCFunctional
 
 _SMALLEST_TOLERANCE = 1e-12
@@ -60,22 +61,29 @@ def scf(
         in eV, as in `PlaneWaveDFT`. With a basis they are in Hartree, and `ecut`, `kpts`,
         `fft_size`, `symmetry`, `device` and `ecut_smoothing` are the basis's.
     functional : str or XCFunctional, optional
-        A name (``"PBE"``), libxc identifiers (``"gga_x_pbe+gga_c_pbe"``) or a functional.
+        A name (``"PBE"``), libxc identifiers (``"gga_x_pbe+gga_c_pbe"``), a functional, or the
+        path of a functional's file (``.safetensors``).
     ecut : float
         Plane-wave cutoff, eV.
     kpts : optional
         ``(4, 4, 4)`` (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``,
-        ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates.
+        ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates. Gamma by
+        default.
     pseudopotentials : optional
-        A family (``"gth-pbe"``), or a mapping from symbols to names or files.
+        A family (``"gth-pbe"``; the others are ``planewave.pseudo.loader.FAMILIES``), a name
+        (``"GTH-PBE-q4"``) or file, or a mapping from symbols to these, in which ``"default"``
+        stands for all that are not named.
     occupations : mapping, optional
         ``{"name": "fermi-dirac", "width": 0.1}``; also fixed, gaussian, methfessel-paxton and
-        marzari-vanderbilt, and ``"fixmagmom": True``. Fermi-Dirac of 0.1 eV by default.
+        marzari-vanderbilt, ``"order"`` of Methfessel-Paxton (1 by default), and
+        ``"fixmagmom": True``. Fermi-Dirac of 0.1 eV by default.
     spinpol : bool, optional
         Two spin channels; by default if there are initial magnetic moments.
     convergence : mapping, optional
-        ``{"energy": ..., "density": ..., "maxiter": ...}``: energy change and integrated density
-        error, both per valence electron, and the largest number of steps.
+        ``energy`` (change in a step per valence electron; 1e-8 Ha by default), ``density``
+        (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional and 1e-8
+        if positions or lattice require gradients), ``orbitals`` (residuals of occupied bands; 10
+        times ``density`` in Hartree) and ``maxiter`` (100).
     nbands : int, optional
         Number of bands; chosen, and raised where needed, by default.
     fft_size : (int, int, int), optional
@@ -164,19 +172,32 @@ def scf(
     if isinstance(start, SCFResult):
         start = Restart.of(start)
     density, orbitals = (None, None) if start is None else starting_point(problem, start)
-    options = dict(convergence or {})
-    if moves or functional_tensors(problem):
-        # A gradient's error is of first order in the density's, an energy's of second.
-        options.setdefault("density", _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY)
     result = solve(
         problem,
-        make_convergence(options, unit),
+        convergence_of(problem, convergence, unit, moves),
         nbands=nbands,
         density=density,
         orbitals=orbitals,
         callback=callback,
     )
     return replace(result, geometry=geometry, gradient_tolerance=gradient_tolerance)
+
+
+def convergence_of(
+    problem: KohnShamProblem,
+    options: Mapping[str, Any] | None,
+    energy_unit: float,
+    moves: bool = False,
+) -> Convergence:
+    """`make_convergence`, with a tighter density where derivatives may be asked for.
+
+    A gradient's error is of first order in the density's, an energy's of second. `moves` says that
+    positions or lattice require gradients.
+    """
+    options = dict(options or {})
+    if moves or functional_tensors(problem):
+        options.setdefault("density", _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY)
+    return make_convergence(options, energy_unit)
 
 
 def _symmetry(asked: bool | None, moves: bool) -> bool | SymmetryGroup:

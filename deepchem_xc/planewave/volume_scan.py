@@ -217,7 +217,7 @@ def equation_of_state(
     callback : callable, optional
         Called with every `VolumePoint` when it is done.
     **keywords
-        Anything else for `scf`.
+        Anything else for `scf`, but for `start`, which is chosen.
 
     Returns
     -------

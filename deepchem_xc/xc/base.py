@@ -158,13 +158,15 @@ class XCFunctional(BaseXC, torch.nn.Module):
         """
         variables = DensityVariables(densinfo)
         _ = variables.gradients if self.family > 1 else None  # complain if they are missing
+        _ = variables.raw_tau if self.family == 4 else None
+        channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
+        # Each channel has its own tensors: of one that is both, derivatives would be summed.
+        filled = [ValGrad(*(_alias(x) for x in (c.value, c.grad, c.lapl, c.kin))) for c in channels]
         if self.family == 4:
-            _ = variables.raw_tau
-            channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
             # DeepChem's method needs a Laplacian, though no functional here does.
-            filled = [ValGrad(c.value, c.grad, torch.zeros_like(c.value), c.kin) for c in channels]
-            densinfo = SpinParam(*filled) if variables.polarized else filled[0]
-        return super().get_vxc(densinfo)
+            for channel in filled:
+                channel.lapl = torch.zeros_like(channel.value)
+        return super().get_vxc(SpinParam(*filled) if variables.polarized else filled[0])
 
     def forward(self, densinfo: ValGrad | SpinParam) -> Tensor:
         """Same as :meth:`get_edensityxc`."""
@@ -337,3 +339,8 @@ class ScaledXC(XCFunctional):
         """Energy per volume, (..., nr)."""
         scaled: Tensor = self.factor * self.functional._energy_at(variables)
         return scaled
+
+
+def _alias(tensor: Tensor | None) -> Tensor | None:
+    """Another tensor of the same numbers, in the same graph."""
+    return None if tensor is None else tensor.view_as(tensor)

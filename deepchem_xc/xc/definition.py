@@ -70,6 +70,8 @@ _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Mish: (),
     networks.ExpM1Activation: (),
 }
+# A smaller threshold's floor would not be a normal number.
+_SMALLEST_THRESHOLD = 1e-300
 # what stands for an object among the options; other keys do not begin so
 _FUNCTIONAL, _NETWORK, _NUMBER = "$functional", "$network", "$number"
 
@@ -253,9 +255,12 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> XCF
     if not isinstance(functional, XCFunctional):
         raise ValueError(f"{name!r} is not a class of functionals")
     if "density_threshold" in definition:
-        threshold = float(definition["density_threshold"])
-        if not 0.0 < threshold < math.inf:
-            raise ValueError(f"the density threshold must be positive and finite, not {threshold}")
+        threshold = definition["density_threshold"]
+        if not isinstance(threshold, float) or not _SMALLEST_THRESHOLD < threshold < 1.0:
+            raise ValueError(
+                f"the density threshold must be between {_SMALLEST_THRESHOLD:g} and 1 bohr^-3, not "
+                f"{threshold!r}"
+            )
         functional.density_threshold = threshold
     return functional
 

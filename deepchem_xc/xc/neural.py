@@ -177,6 +177,13 @@ class HybridXC(XCFunctional):
         """Arguments of the constructor, for files; the weights are kept apart."""
         return {"xcstr": self.xc, "nnmodel": self.nnxc}
 
+    @classmethod
+    def from_options(cls, **options: Any) -> HybridXC:
+        """The inverse of `options`; a file holds its functionals whole, and opens no other one."""
+        if not isinstance(options.get("xcstr"), XCFunctional):
+            raise ValueError(f"xcstr has to be a functional, not {options.get('xcstr')!r}")
+        return cls(**options)
+
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr)."""
         network, known = self.nnxc._energy_at(variables), self.xc._energy_at(variables)

@@ -37,6 +37,8 @@ __all__ = ["FunctionalFileError", "load_functional", "save_functional"]
 FORMAT = 1
 _KEY = "deepchem_xc"
 _UNITS = {"density": "1/bohr^3", "energy": "Hartree", "length": "bohr"}
+# What a definition that was tampered with may lead to.
+_REFUSED = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 class FunctionalFileError(ValueError):
@@ -158,13 +160,25 @@ def load_functional(
             raise ValueError(f"its units are {header.get('units')}, not {_UNITS}")
         functional = _rebuilt(header["functional"], tensors, tuple(classes))
         check_weights(functional)
-        frozen = set(header.get("frozen", ()))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        _finish(functional, header)
+    except _REFUSED as error:
         raise FunctionalFileError(f"{path}: {error}") from error
-    for name, parameter in functional.named_parameters():
-        parameter.requires_grad_(name not in frozen)
-    functional.name = str(header["name"])
     return functional
+
+
+def _finish(functional: XCFunctional, header: dict[str, Any]) -> None:
+    """What a header says besides the definition."""
+    name, frozen = header["name"], header.get("frozen", [])
+    parameters = dict(functional.named_parameters())
+    if not isinstance(name, str):
+        raise ValueError(f"its name is {name!r}")
+    if not isinstance(frozen, list) or not set(frozen) <= set(parameters):
+        raise ValueError(f"its frozen parameters are {frozen!r}, which it does not have")
+    if header.get("family", functional.family) != functional.family:
+        raise ValueError(f"its family is {header['family']}, that of its definition another")
+    functional.name = name
+    for key, parameter in parameters.items():
+        parameter.requires_grad_(key not in frozen)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -184,10 +198,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise FunctionalFileError(f"{foreign}: its metadata have no entry {_KEY!r}")
     try:
         header = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise FunctionalFileError(f"{path} is damaged: its definition is no JSON") from error
     version = header.get("format") if isinstance(header, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise FunctionalFileError(f"{foreign}: its definition has no format version")
     if version > FORMAT:
         raise FunctionalFileError(
@@ -275,5 +289,5 @@ def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

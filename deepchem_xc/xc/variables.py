@@ -132,17 +132,10 @@ class DensityVariables:
     @cached_property
     def raw_density(self) -> Tensor:
         """Density as given: (..., nr), or (2, ..., nr) with two channels."""
-        density: Tensor = (
-            torch.stack((self.densinfo.u.value, self.densinfo.d.value))
-            if self.polarized
-            else self.densinfo.value
-        )
-        if density.dtype != torch.float64:
-            raise ValueError(
-                f"the density is {density.dtype}; functionals compute in torch.float64: convert "
-                "it with .double()"
-            )
-        return density
+        channels = (self.densinfo.u, self.densinfo.d) if self.polarized else (self.densinfo,)
+        for channel in channels:
+            _check_precision(channel.value, "the density")
+        return torch.stack([c.value for c in channels]) if self.polarized else channels[0].value
 
     @cached_property
     def channel_weight(self) -> Tensor | None:
@@ -266,6 +259,7 @@ class DensityVariables:
                 "a functional of your own says so by family = 2 (GGA) or 4 (meta-GGA)"
             )
         for channel in channels:
+            _check_precision(channel.grad, "densinfo.grad")
             expected = (*channel.value.shape[:-1], 3, channel.value.shape[-1])
             if tuple(channel.grad.shape) != expected:
                 raise ValueError(
@@ -332,6 +326,7 @@ class DensityVariables:
                 "family = 4"
             )
         for channel in channels:
+            _check_precision(channel.kin, "densinfo.kin")
             if channel.kin.shape != channel.value.shape:
                 raise ValueError(
                     f"densinfo.kin has the shape {tuple(channel.kin.shape)}; it must be that of "
@@ -355,3 +350,11 @@ class DensityVariables:
                 f"{what} exists only with two spin channels; test `polarized` first, or give "
                 "SpinParam(u=ValGrad(...), d=ValGrad(...))"
             )
+
+
+def _check_precision(tensor: Tensor, what: str) -> None:
+    if tensor.dtype != torch.float64:
+        raise ValueError(
+            f"{what} is {tensor.dtype}; functionals compute in torch.float64: convert it with "
+            ".double()"
+        )

@@ -534,3 +534,22 @@ def test_importing_the_calculator_does_not_import_deepchem() -> None:
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == "" and finished.stderr == ""
+
+
+def test_convergence_follows_what_is_asked_for() -> None:
+    """Keys that are left out keep their defaults; derivatives need a better density."""
+    from deepchem_xc.xc import PBE
+
+    loose, plain, trained = (
+        silicon(ecut=80.0, **more)
+        for more in ({"convergence": {"density": 1e-3}}, {}, {"xc": PBE(trainable=True)})
+    )
+    errors = []
+    for atoms in (loose, plain, trained):
+        atoms.get_potential_energy()
+        before, last = atoms.calc.scf_result.history[-2:]
+        errors.append(last["density_error"])
+        assert abs(last["energy"] - before["energy"]) / 8.0 < 1e-6 / Hartree
+    assert 1e-6 < errors[0] < 1e-3
+    assert 1e-7 < errors[1] < 1e-6
+    assert errors[2] < 1e-7

@@ -19,7 +19,9 @@ from deepchem_xc.xc import (
     PW92Correlation,
     RPBEExchange,
     SlaterExchange,
+    SpinParam,
     SumXC,
+    ValGrad,
     XCFunctional,
     get_xc,
 )
@@ -322,3 +324,17 @@ def test_exchange_constants_are_those_of_the_named_functionals(density):
         energy(get_xc("PBEsol"), density),
         energy(PBEExchange(mu=10 / 81) + PBECorrelation(beta=0.046), density),
     )
+
+
+@pytest.mark.parametrize("name", ["LDA", "PBE", "r2SCAN"])
+def test_get_vxc_of_a_channel_given_twice(name, tensor):
+    """A closed shell may be written with one object for both channels."""
+    n, *rest = tensor(1).unbind(0)
+    gradient, tau = torch.stack(rest[:3]), rest[3]
+    half = ValGrad(value=0.5 * n, grad=0.5 * gradient, kin=0.5 * tau)
+    functional = get_xc(name)
+    one = functional.get_vxc(ValGrad(value=n, grad=gradient, kin=tau))
+    both = functional.get_vxc(SpinParam(u=half, d=half))
+    torch.testing.assert_close(both.u.value, one.value)
+    torch.testing.assert_close(both.d.value, one.value)
+    assert not half.value.requires_grad

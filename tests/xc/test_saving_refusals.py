@@ -213,10 +213,28 @@ def test_weights_of_another_architecture(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frozen": 3}, "not iterable"),
+        ({"frozen": 3}, "its frozen parameters are 3"),
+        ({"frozen": "kappa"}, "its frozen parameters are"),
+        ({"frozen": ["nonsense"]}, "its frozen parameters are"),
+        ({"name": None}, "its name is None"),
+        ({"family": 4}, "its family is 4"),
         ({"units": {"energy": "eV"}}, "its units are"),
-        ({"functional": {"class": "PBE", "density_threshold": float("nan")}}, "positive and fin"),
-        ({"functional": {"class": "PBE", "density_threshold": []}}, "float"),
+        ({"functional": {"class": "PBE", "density_threshold": float("nan")}}, "must be between"),
+        ({"functional": {"class": "PBE", "density_threshold": []}}, "must be between"),
+        ({"functional": {"class": "PBE", "density_threshold": 1e-320}}, "must be between"),
+        ({"functional": {"class": "PBE", "density_threshold": 10**400}}, "must be between"),
+        (
+            {
+                "functional": {
+                    "class": "HybridXC",
+                    "options": {
+                        "xcstr": "other.safetensors",
+                        "nnmodel": {"$functional": {"class": "PBE"}},
+                    },
+                }
+            },
+            "xcstr has to be a functional",
+        ),
         ({"functional": {"class": "PBE", "options": {"mu": {"$number": [], "trainable": 1}}}}, ""),
         (
             {
@@ -279,4 +297,25 @@ def test_nan_in_a_file(path):
 def test_definitions_that_are_refused(definition, message, path):
     rewrite(path, PBE(), lambda header: header.update(functional=definition))
     with pytest.raises(FunctionalFileError, match=message):
+        load_functional(path)
+
+
+@pytest.mark.parametrize("version", [0, -7, True])
+def test_versions_that_never_were(version, path):
+    rewrite(path, PBE(), lambda header: header.update(format=version))
+    with pytest.raises(FunctionalFileError, match="no format version"):
+        load_functional(path)
+
+
+def test_a_tensor_of_a_kind_that_is_never_written(path):
+    rewrite(path, PBE(), lambda header: None, more=torch.ones(2, dtype=torch.bfloat16))
+    with pytest.raises(FunctionalFileError, match="more is not a part of it"):
+        load_functional(path)
+
+
+def test_a_number_longer_than_python_reads(path):
+    PBE().save(path)
+    text = json.dumps(header_of(path)).replace('"format": 1', '"format": ' + "1" * 5000)
+    save_file(PBE().state_dict(), path, metadata={"deepchem_xc": text})
+    with pytest.raises(FunctionalFileError, match="its definition is no JSON"):
         load_functional(path)
