@@ -46,7 +46,10 @@ Pseudopotentials = Annotated[
     ),
 ]
 Xc = Annotated[
-    str, typer.Option(help="Functional: PBE, LDA, ... or libxc identifiers joined with +.")
+    str,
+    typer.Option(
+        help="Functional: PBE, LDA, ..., libxc identifiers joined with +, or a .safetensors file."
+    ),
 ]
 Smearing = Annotated[
     str,

@@ -87,7 +87,11 @@ def eos(
     ] = 0.06,
     points: Annotated[int, typer.Option(help="How many of them; at least 5.")] = 7,
     layer: Annotated[
-        bool, typer.Option("--layer", help="Strain the first two lattice vectors only.")
+        bool,
+        typer.Option(
+            "--layer",
+            help="Strain the two vectors in the layer only: the periodic ones, or the first two.",
+        ),
     ] = False,
     output: option.Output = None,
     figure: option.Figure = None,

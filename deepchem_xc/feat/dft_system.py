@@ -124,7 +124,7 @@ class DFTSystem:
                 raise ValueError("occupations: fixmagmom must be true or false")
         _naming("convergence", lambda: make_convergence(spec.convergence))
         if isinstance(spec.pseudopotentials, dict):
-            surplus = sorted(set(spec.pseudopotentials) - set(crystal.species))
+            surplus = sorted(set(spec.pseudopotentials) - {*crystal.species, "default"})
             if surplus:
                 raise ValueError(f"pseudopotentials: there is no {', '.join(surplus)} in structure")
         return self._check_calculation(crystal)

@@ -180,7 +180,10 @@ class SCFResult:
 
     @property
     def potential_g(self) -> Tensor:
-        """Kohn-Sham potential, (nspin, nG), Hartree, without derivatives."""
+        """Kohn-Sham potential, shaped as the density, Hartree, without derivatives.
+
+        (nspin, nG); of meta-GGAs (2, nspin, nG), with that of the kinetic energy density.
+        """
         return self.converged.potential_g
 
     @property
