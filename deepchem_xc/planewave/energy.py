@@ -209,7 +209,9 @@ def forces_and_stress(
     def derivatives(energy: Tensor) -> tuple[Tensor, ...]:
         if not energy.requires_grad:
             return torch.zeros_like(positions), torch.zeros_like(lattice)
-        return torch.autograd.grad(energy, (displacement, strain), create_graph=keep)
+        # Potentials without projectors have an energy that nothing moves.
+        moved = (displacement, strain)
+        return torch.autograd.grad(energy, moved, create_graph=keep, materialize_grads=True)
 
     with torch.enable_grad():
         deformed = strained()

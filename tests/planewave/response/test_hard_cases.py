@@ -294,3 +294,12 @@ def test_the_gap_of_a_cubic_crystal_answers_to_strain_as_a_cubic_crystal() -> No
     torch.testing.assert_close(
         slope, slope.trace() / 3.0 * torch.eye(3).double(), rtol=0, atol=1e-5 * abs(expected)
     )
+
+
+def test_potentials_without_projectors() -> None:
+    """Of hydrogen and lithium: there is no nonlocal energy to differentiate."""
+    atoms = bulk("LiH", "rocksalt", a=4.0)
+    atoms.rattle(0.03, seed=0)
+    settings: dict[str, Any] = {"kpts": (1, 1, 1), "ecut": 150.0}
+    check(lambda r: r.stress.trace(), atoms, **settings)
+    check(lambda r: r.forces[0, 1], atoms, **settings)
