@@ -70,6 +70,11 @@ class PlaneWaveBasis:
     density_g : Tensor
         Integer G of the density sphere, (nG, 3); the first one is G = 0.
 
+    Raises
+    ------
+    ValueError
+        For a cutoff, grid or smoothing that makes no sense, or a grid too small for the cutoff.
+
     Examples
     --------
     >>> from ase.build import bulk

@@ -261,6 +261,11 @@ class Crystal:
     def read(cls, path: str | os.PathLike[str]) -> Crystal:
         """From any file ASE can read (CIF, POSCAR, extended XYZ, ...); the last image of several.
 
+        Raises
+        ------
+        ValueError
+            If the file holds no structure, or one that makes no sense.
+
         Examples
         --------
         >>> import tempfile, pathlib

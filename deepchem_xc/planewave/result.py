@@ -355,6 +355,11 @@ class SCFResult:
         Both spins share one gap. A state counts as filled when it holds more than half of what it
         can, and a band that is filled at some k-points only makes a metal. States of one energy
         (to 1e-6 Ha), also at other k-points, share the derivative: that of their mean.
+
+        Raises
+        ------
+        ValueError
+            If there is no empty band.
         """
         filled = self.converged.occupation.numbers > 1.0 / self.problem.nspin
         if bool(filled.all()):

@@ -257,6 +257,11 @@ class SumXC(XCFunctional):
     name : str, optional
         Default: the names of the terms joined by ``+``.
 
+    Raises
+    ------
+    ValueError
+        Without a term.
+
     Examples
     --------
     >>> from deepchem_xc.xc import get_xc

@@ -34,6 +34,14 @@ class PBECorrelation(XCFunctional):
         Makes it a parameter.
     name : str
         Name of the result.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import PBECorrelation, ValGrad
+    >>> one = torch.ones(3, 1, dtype=torch.float64)
+    >>> PBECorrelation().get_edensityxc(ValGrad(value=one[0], grad=one))  # Hartree / bohr^3
+    tensor([-0.0606], dtype=torch.float64)
     """
 
     family = 2
@@ -74,6 +82,14 @@ class LYPCorrelation(XCFunctional):
 
     In the form without Laplacian of Miehlich, Savin, Stoll and Preuss, Chem. Phys. Lett. 157, 200
     (1989).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import LYPCorrelation, ValGrad
+    >>> one = torch.ones(3, 1, dtype=torch.float64)
+    >>> LYPCorrelation().get_edensityxc(ValGrad(value=one[0], grad=one))  # Hartree / bohr^3
+    tensor([-0.0462], dtype=torch.float64)
     """
 
     family = 2

@@ -102,6 +102,14 @@ class RPBEExchange(PBEExchange):
     """Exchange of Hammer, Hansen and Norskov, Phys. Rev. B 59, 7413 (1999): ``gga_x_rpbe``.
 
     F = 1 + kappa (1 - exp(-mu s^2 / kappa)). Parameters as for :class:`PBEExchange`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import RPBEExchange, ValGrad
+    >>> one = torch.ones(3, 1, dtype=torch.float64)
+    >>> RPBEExchange().get_edensityxc(ValGrad(value=one[0], grad=one))  # Hartree / bohr^3
+    tensor([-0.7511], dtype=torch.float64)
     """
 
     def __init__(
@@ -130,6 +138,14 @@ class B88Exchange(GGAExchange):
         Becke's constant.
     trainable : bool
         Makes it a parameter.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import B88Exchange, ValGrad
+    >>> one = torch.ones(3, 1, dtype=torch.float64)
+    >>> B88Exchange().get_edensityxc(ValGrad(value=one[0], grad=one))  # Hartree / bohr^3
+    tensor([-0.7532], dtype=torch.float64)
     """
 
     name = "gga_x_b88"

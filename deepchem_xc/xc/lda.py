@@ -117,6 +117,14 @@ class PW92Correlation(XCFunctional):
     modified : bool
         False: the constants as published (libxc's ``lda_c_pw``). True: the same constants with
         more digits (``lda_c_pw_mod``), on which PBE correlation is built.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import PW92Correlation, ValGrad
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> PW92Correlation().get_edensityxc(ValGrad(value=one))  # Hartree / bohr^3
+    tensor([-0.0712], dtype=torch.float64)
     """
 
     family = 1
@@ -158,6 +166,14 @@ class VWNCorrelation(XCFunctional):
     """Correlation of the uniform gas, Vosko, Wilk and Nusair, Can. J. Phys. 58, 1200 (1980).
 
     Their form V, fitted to the quantum Monte Carlo energies; libxc's ``lda_c_vwn``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import VWNCorrelation, ValGrad
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> VWNCorrelation().get_edensityxc(ValGrad(value=one))  # Hartree / bohr^3
+    tensor([-0.0716], dtype=torch.float64)
     """
 
     family = 1
@@ -180,6 +196,14 @@ class Teter93(XCFunctional):
 
     Goedecker, Teter and Hutter, Phys. Rev. B 54, 1703 (1996), appendix: the functional that the
     GTH LDA ("pade") pseudopotentials were made with.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import Teter93, ValGrad
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> Teter93().get_edensityxc(ValGrad(value=one))  # Hartree / bohr^3
+    tensor([-0.8097], dtype=torch.float64)
     """
 
     family = 1
