@@ -123,6 +123,8 @@ def main() -> None:
         parser.error(f"unknown systems {sorted(unknown)}; there are {', '.join(names)}")
     if len(devices) != 2:
         parser.error(f"--devices takes two, separated by a comma, got {options.devices}")
+    if any(d.startswith("cuda") for d in devices) and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here; --devices names others")
     torch.set_num_threads(options.threads)
     for device in devices:
         scf(bulk("Si"), "PBE", ecut=100.0, device=device)  # warms up
