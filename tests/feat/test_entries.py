@@ -200,9 +200,12 @@ def test_the_modulus_of_a_layer_is_a_force_per_length() -> None:
         "symbols": ["C", "C"],
         "cell": [[2.46, 0, 0], [-1.23, 2.1304, 0], [0, 0, 8.0]],
         "scaled_positions": [[1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]],
-        "pbc": [True, True, False],
     }
-    layer = DFTEntry.create("bulk_modulus", 208, [{"structure": structure, "ecut": 300.0}])
+    layer = DFTEntry.create(
+        "bulk_modulus", 208, [{"structure": structure, "ecut": 300.0}], dimension=2
+    )
     assert (solid.unit, layer.unit) == ("GPa", "N/m")
     with pytest.raises(ValueError, match="numbers in N/m"):
-        DFTEntry.create("bulk_modulus", [1, 2], [{"structure": structure, "ecut": 300.0}])
+        DFTEntry.create(
+            "bulk_modulus", [1, 2], [{"structure": structure, "ecut": 300.0}], dimension=2
+        )
