@@ -103,6 +103,8 @@ class Case:
     nlevels: int = 0
     # Convergence of the displaced calculations, where derivatives are small beside their terms.
     tight: dict[str, float] | None = None
+    # First step of the strain, where rounding shows in the differences of the usual one.
+    strain_step: float = STEPS["strain"]
     device: str = "cpu"
 
     @property
@@ -283,6 +285,7 @@ def compare(
     start = result.detach()
     table = []
     for parameter in parameters or case.parameters:
+        step = case.strain_step if parameter == "strain" else STEPS[parameter]
 
         def values(step: float, parameter: str = parameter) -> dict[str, float]:
             numbers = zeros(grad=False)
@@ -291,7 +294,7 @@ def compare(
                 displaced = solved(case, basis, numbers, start, case.tight)
                 return {n: float(v) for n, v in quantities(case, displaced).items()}
 
-        for quantity, (value, uncertainty) in ridders(values, STEPS[parameter], halvings).items():
+        for quantity, (value, uncertainty) in ridders(values, step, halvings).items():
             if quantity not in implicit:
                 continue
             # Sets that are degenerate by symmetry split: their edges have a kink, sums do not.
