@@ -209,3 +209,11 @@ def test_the_modulus_of_a_layer_is_a_force_per_length() -> None:
         DFTEntry.create(
             "bulk_modulus", [1, 2], [{"structure": structure, "ecut": 300.0}], dimension=2
         )
+
+
+def test_a_default_potential_stands_for_all_that_are_not_named() -> None:
+    entry = DFTEntry.create(
+        "stress", np.zeros((3, 3)), [silicon(pseudopotentials={"default": "gth-pade"})]
+    )
+    (cell,) = entry.cells
+    assert cell.keywords["pseudopotentials"] == {"default": "gth-pade"}
