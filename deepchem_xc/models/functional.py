@@ -8,6 +8,7 @@ import torch
 
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
+from deepchem_xc.xc.trial import check_trainable
 
 
 def default_network(
@@ -67,7 +68,8 @@ def make_functional(
     ------
     ValueError
         If both or neither of `functional` and `xcstr` are given, nothing in it is trainable, or a
-        parameter is NaN or infinite.
+        parameter is NaN or infinite; for what `check_functional` refuses, and for tensors that
+        require gradients but are no parameters, which would not be trained.
 
     Examples
     --------
@@ -97,4 +99,5 @@ def make_functional(
         )
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
+    check_trainable(made)
     return made
