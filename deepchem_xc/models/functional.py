@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
+from deepchem_xc.xc.saving import check_savable
 from deepchem_xc.xc.trial import check_trainable
 
 
@@ -64,6 +66,8 @@ def make_functional(
 ) -> XCFunctional:
     """What an `XCModel` trains; parameters are those of its constructor.
 
+    A functional that no file could hold is trained all the same, with a warning.
+
     Raises
     ------
     ValueError
@@ -100,4 +104,12 @@ def make_functional(
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
     check_trainable(made)
+    try:
+        check_savable(made)
+    except ValueError as error:
+        warnings.warn(
+            f"{made.name} can be trained, and checkpoints hold its weights, but functional.save() "
+            f"could not write it: {error}",
+            stacklevel=3,
+        )
     return made

@@ -335,10 +335,11 @@ class ScaledXC(XCFunctional):
     ----------
     functional : BaseXC
         What is scaled.
-    factor : float or Tensor
+    factor : float, Tensor or TrainedFactor
         0-d. A :class:`torch.nn.Parameter` becomes a parameter of the result, and so do those that
         a tensor such as ``1 - t`` was computed from: it is computed again at every use. A tensor
-        that requires no gradient is a constant.
+        that requires no gradient is a constant. Or what
+        :func:`~deepchem_xc.xc.factor.factor_of` made of a tensor.
 
     Attributes
     ----------
@@ -369,11 +370,11 @@ class ScaledXC(XCFunctional):
     0.75
     """
 
-    def __init__(self, functional: BaseXC, factor: float | Tensor) -> None:
+    def __init__(self, functional: BaseXC, factor: float | Tensor | TrainedFactor) -> None:
         from .plain import as_functional  # knows multiples
 
         super().__init__()
-        if not isinstance(factor, Tensor) and not math.isfinite(factor):
+        if isinstance(factor, (int, float)) and not math.isfinite(factor):
             raise ValueError(f"a functional is scaled by a finite number, not by {factor}")
         if isinstance(factor, Tensor) and factor.ndim != 0:
             raise ValueError(
@@ -383,7 +384,9 @@ class ScaledXC(XCFunctional):
         self.functional = as_functional(functional)
         self.factor: Any
         self.trained_factor: Any = None
-        if not isinstance(factor, Tensor) or isinstance(factor, torch.nn.Parameter):
+        if isinstance(factor, TrainedFactor):
+            self.trained_factor = factor
+        elif not isinstance(factor, Tensor) or isinstance(factor, torch.nn.Parameter):
             self.factor = factor
         else:
             self.trained_factor = None if factor.is_leaf else factor_of(factor)
@@ -393,7 +396,8 @@ class ScaledXC(XCFunctional):
                 self.register_buffer("factor", constant)
         self.family = self.functional.family
         self.density_threshold = self.functional.density_threshold
-        label = "factor" if isinstance(factor, Tensor) else f"{factor:g}"
+        trained = isinstance(factor, (Tensor, TrainedFactor))
+        label = "factor" if trained else f"{factor:g}"
         summed = isinstance(self.functional, SumXC)
         inner = f"({self.functional.name})" if summed else self.functional.name
         self.name = f"{label}*{inner}"
@@ -410,16 +414,6 @@ class ScaledXC(XCFunctional):
             "functional": self.functional,
             "factor": self.factor if trained is None else trained,
         }
-
-    @classmethod
-    def from_options(cls, **options: Any) -> ScaledXC:
-        """The inverse of `options`."""
-        factor = options.get("factor")
-        if not isinstance(factor, TrainedFactor):
-            return cls(**options)
-        made = cls(options["functional"], factor())
-        made.trained_factor = factor
-        return made
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr)."""

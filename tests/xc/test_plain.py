@@ -154,6 +154,7 @@ def test_beside_a_network():
         assert torch.allclose(found, slater(points), rtol=1e-12, atol=0.0)
 
 
+@pytest.mark.filterwarnings("ignore:.*could not write it")
 @pytest.mark.parametrize("cls", [Module, Listed])
 def test_its_parameters_are_trained(cls):
     """Gradients through the loop are complete: differences of converged calculations."""
