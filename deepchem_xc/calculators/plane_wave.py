@@ -15,7 +15,7 @@ from deepchem_xc.calculators.settings import (
     OBJECTS,
     SavedCalculation,
     check_objects,
-    functional_identity,
+    identity_of,
     is_plain,
     is_unchanged,
     plain,
@@ -272,7 +272,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         convergence = convergence_of(problem, options, 1.0 / Hartree)
         density, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
-        functional = functional_identity(settings["xc"])
+        functional = identity_of(settings["xc"])
         try:
             result = solve(
                 problem, convergence, settings["nbands"], density, orbitals, self._log.step

@@ -76,7 +76,7 @@ def check_objects(settings: Mapping[str, Any]) -> None:
             )
 
 
-def functional_identity(xc: Any) -> Identity | None:
+def identity_of(xc: Any) -> Identity | None:
     """What a functional that was given as an object is now; None for names."""
     from deepchem_xc.xc import BaseXC, get_xc
     from deepchem_xc.xc.identity import Identity

@@ -96,14 +96,14 @@ def make_functional(
         if nnmodel is not None:
             raise ValueError("nnmodel belongs to xcstr; with functional=... leave it out.")
         chosen = get_xc(functional)
-    if not any(p.requires_grad for p in chosen.parameters()):
-        raise ValueError(
-            f"the functional {chosen.name} has no trainable parameters: give PBE(trainable=True), "
-            "a neural functional, or xcstr with a network."
-        )
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
     check_trainable(made)
+    if not any(p.requires_grad for p in made.parameters()):
+        raise ValueError(
+            f"the functional {made.name} has no trainable parameters: give PBE(trainable=True), "
+            "a neural functional, or xcstr with a network."
+        )
     try:
         check_savable(made)
     except ValueError as error:

@@ -9,7 +9,7 @@ points, in which everything else shows that matters, such as layers in a list or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,13 +65,14 @@ class Identity:
         functional : XCFunctional
             It is evaluated at a few points and left as it is.
         sampled : bool, optional
-            False leaves the energies out: cheaper, and blind to closures.
+            False takes parameters and buffers alone: cheaper, and blind to the rest.
         """
-        values = _values(functional)
         if not sampled:
-            return cls(values, None)
+            return cls(_digests(_registered(functional)), None)
+        # What evaluations themselves change, a counter or the last output, is no change.
+        sampled_energies(functional, npoints=2, seed=1)
+        values = _values(functional)
         energies = sampled_energies(functional)
-        # What the evaluation itself changes, a counter or a cache, is no change of the functional.
         after = _values(functional)
         return cls({k: v for k, v in values.items() if after.get(k) == v}, energies)
 
@@ -87,15 +88,17 @@ class Identity:
         functional : XCFunctional
             The functional as it is now.
         """
-        now = _values(functional)
+        alone = self.energies is None
+        now = _digests(_registered(functional)) if alone else _values(functional)
         for name, value in self.values.items():
             if now.get(name) != value:
                 return name
         if self.energies is None:
             return None
         energies = sampled_energies(functional)
-        scale = _ROUNDING * self.energies.abs()
-        same = ((energies - self.energies).abs() <= scale) | (energies == self.energies)
+        scale = torch.cat([_size(sample_points(spins)) for spins in (1, 2)])
+        error = _ROUNDING * (self.energies.abs() + scale)
+        same = ((energies - self.energies).abs() <= error) | (energies == self.energies)
         same |= energies.isnan() & self.energies.isnan()
         return None if bool(same.all()) else "its energy density"
 
@@ -230,20 +233,20 @@ def sample_points(
     return channels[0] if spins == 1 else SpinParam(u=channels[0], d=channels[1])
 
 
-def sampled_energies(functional: XCFunctional) -> Tensor:
-    """Energy densities at `sample_points` of one and of two channels, (32,), on the CPU.
+def sampled_energies(functional: XCFunctional, npoints: int = 16, seed: int = 0) -> Tensor:
+    """Energy densities at `sample_points` of one and of two channels, (2 npoints,), on the CPU.
 
     NaN where the functional has no answer, for two channels, say.
     """
     found = []
     with torch.no_grad():
         for spins in (1, 2):
-            points = sample_points(spins, device=device_of(functional))
+            points = sample_points(spins, npoints, seed, device_of(functional))
             try:
                 found.append(functional.get_edensityxc(points).cpu())
             except Exception:
                 # Whoever uses such channels meets the error then.
-                found.append(torch.full((16,), torch.nan, dtype=torch.float64))
+                found.append(torch.full((npoints,), torch.nan, dtype=torch.float64))
     return torch.cat(found)
 
 
@@ -254,7 +257,22 @@ def device_of(functional: torch.nn.Module) -> torch.device:
 
 
 def _values(functional: torch.nn.Module) -> dict[str, bytes]:
-    return {name: _digest(value) for name, value in named_parts(functional)}
+    return _digests(named_parts(functional))
+
+
+def _registered(functional: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from functional.named_parameters()
+    yield from functional.named_buffers()
+
+
+def _digests(parts: Iterable[tuple[str, Any]]) -> dict[str, bytes]:
+    return {name: _digest(value) for name, value in parts}
+
+
+def _size(points: ValGrad | SpinParam) -> Tensor:
+    """Size of an energy density, (npoints,), to judge rounding by, Hartree / bohr^3."""
+    n = points.value if isinstance(points, ValGrad) else points.u.value + points.d.value
+    return n ** (4.0 / 3.0)
 
 
 def _digest(value: Any) -> bytes:

@@ -128,7 +128,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     >>> checked_network(torch.nn.Linear(2, 1), ("n", "xi")).weight.dtype
     torch.float64
     """
-    from .trial import check_network_points, undisturbed  # knows functionals
+    from .pointwise import check_network_points, undisturbed  # knows functionals
 
     if not isinstance(network, torch.nn.Module):
         raise TypeError(

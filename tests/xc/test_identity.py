@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deepchem_xc.xc import PBE, BaseXC, ConstrainedGGA, XCFunctional, get_xc
-from deepchem_xc.xc.identity import Identity, Unchanged
+from deepchem_xc.xc.identity import Identity, Unchanged, sample_points
 from deepchem_xc.xc.plain import as_functional
 
 
@@ -132,3 +132,20 @@ def test_the_random_numbers_of_the_program_are_left_alone():
     state = torch.get_rng_state()
     assert Identity.of(functional).holds(functional)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_a_functional_keeps_of_its_last_evaluation_is_no_change():
+    """Whatever it was evaluated at before, and however often it was asked."""
+
+    class Keeps(XCFunctional):
+        name, family = "keeps", 1
+
+        def energy_density(self, variables):
+            self.last = -variables.density
+            return self.last
+
+    functional = Keeps()
+    for _ in range(3):
+        before = Identity.of(functional)
+        functional.get_edensityxc(sample_points(1, 5, seed=9))
+        assert before.holds(functional)
