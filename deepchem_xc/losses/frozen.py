@@ -91,12 +91,12 @@ class FrozenEnergy:
 
         Its derivatives raise `RuntimeError` if that functional is changed before they are taken.
         """
-        from deepchem_xc.xc.identity import Unchanged, guarded
+        from deepchem_xc.xc.identity import SameWeights, guarded
 
         energy = self.energy + (self._xc(functional) - self.xc_energy)
         if not energy.requires_grad:
             return energy
-        return guarded(energy, Unchanged(functional, sampled=False))
+        return guarded(energy, SameWeights(functional))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
         return (self.weights * functional.get_edensityxc(self._information())).sum()

@@ -227,10 +227,11 @@ class GroundStates:
     def predicted_energies(self, cells: Sequence[Cell]) -> Tensor:
         """Self-consistent extrapolated energies at the present parameters, (n,), eV per cell."""
         found: dict[str, float] = {}
+        now = self._identity()
         done: dict[str, dict[float, Restart]] = {}
         for cell in _outwards(cells):
             record = self._records.get(cell.key)
-            if record is not None and self._fresh(record):
+            if record is not None and record.functional and record.functional.equals(now):
                 assert record.frozen is not None
                 found[cell.key] = record.frozen.energy * Hartree
                 continue
@@ -277,7 +278,7 @@ class GroundStates:
 
     def _fresh(self, record: _Record) -> bool:
         """Whether a record was made with what the functional is now."""
-        return record.functional is not None and record.functional.holds(self.functional)
+        return record.functional is not None and record.functional.equals(self._identity())
 
     def _identity(self) -> Identity:
         """What the functional is now; the same object until it changes."""

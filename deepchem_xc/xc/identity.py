@@ -9,7 +9,7 @@ points, in which everything else shows that matters, such as layers in a list or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,15 @@ from torch import Tensor
 from ._deepchem import BaseXC, SpinParam, ValGrad
 from .base import XCFunctional
 
-__all__ = ["Identity", "Unchanged", "device_of", "guarded", "named_parts", "sample_points"]
+__all__ = [
+    "Identity",
+    "SameWeights",
+    "Unchanged",
+    "device_of",
+    "guarded",
+    "named_parts",
+    "sample_points",
+]
 
 # Between energy densities of the same functional there may be rounding: of other threads, say.
 _ROUNDING = 1e-11
@@ -37,7 +45,7 @@ class Identity:
     values : dict
         Digests of parameters, buffers and plain attributes, by name.
     energies : Tensor or None
-        Energy densities at `sample_points`, Hartree / bohr^3.
+        Energy densities at `sample_points`, Hartree / bohr^3; None if they do not count.
 
     Examples
     --------
@@ -57,18 +65,14 @@ class Identity:
     energies: Tensor | None = field(repr=False)
 
     @classmethod
-    def of(cls, functional: XCFunctional, sampled: bool = True) -> Identity:
+    def of(cls, functional: XCFunctional) -> Identity:
         """What a functional is now.
 
         Parameters
         ----------
         functional : XCFunctional
             It is evaluated at a few points and left as it is.
-        sampled : bool, optional
-            False takes parameters and buffers alone: cheaper, and blind to the rest.
         """
-        if not sampled:
-            return cls(_digests(_registered(functional)), None)
         # What evaluations themselves change, a counter or the last output, is no change.
         sampled_energies(functional, npoints=2, seed=1)
         values = _values(functional)
@@ -88,18 +92,31 @@ class Identity:
         functional : XCFunctional
             The functional as it is now.
         """
-        alone = self.energies is None
-        now = _digests(_registered(functional)) if alone else _values(functional)
+        values = _values(functional)
+        if (found := self._difference(Identity(values, None))) is not None:
+            return found
+        return self._difference(Identity(values, sampled_energies(functional)))
+
+    def equals(self, other: Identity) -> bool:
+        """Whether a functional was the same at two times.
+
+        Parameters
+        ----------
+        other : Identity
+            Of the other time.
+        """
+        return self is other or self._difference(other) is None
+
+    def _difference(self, now: Identity) -> str | None:
         for name, value in self.values.items():
-            if now.get(name) != value:
+            if now.values.get(name) != value:
                 return name
-        if self.energies is None:
+        if self.energies is None or now.energies is None:
             return None
-        energies = sampled_energies(functional)
         scale = torch.cat([_size(sample_points(spins)) for spins in (1, 2)])
         error = _ROUNDING * (self.energies.abs() + scale)
-        same = ((energies - self.energies).abs() <= error) | (energies == self.energies)
-        same |= energies.isnan() & self.energies.isnan()
+        same = ((now.energies - self.energies).abs() <= error) | (now.energies == self.energies)
+        same |= now.energies.isnan() & self.energies.isnan()
         return None if bool(same.all()) else "its energy density"
 
 
@@ -113,8 +130,6 @@ class Unchanged:
     tensors : sequence of Tensor, optional
         Parameters and buffers that are in the graph of a result: these very objects must still
         be the functional's, whatever the values.
-    sampled : bool, optional
-        As for `Identity.of`.
 
     Examples
     --------
@@ -128,12 +143,10 @@ class Unchanged:
     RuntimeError: the functional PBE was changed after this calculation (terms.0.kappa): ...
     """
 
-    def __init__(
-        self, functional: XCFunctional, tensors: tuple[Tensor, ...] = (), sampled: bool = True
-    ) -> None:
+    def __init__(self, functional: XCFunctional, tensors: tuple[Tensor, ...] = ()) -> None:
         self._functional = functional
         self._tensors = tensors
-        self._identity = Identity.of(functional, sampled)
+        self._identity = Identity.of(functional)
 
     def check(self) -> None:
         """Raise RuntimeError if a value was changed, or a tensor of a graph replaced."""
@@ -143,22 +156,57 @@ class Unchanged:
             if all(id(tensor) in now for tensor in self._tensors):
                 return
             change = "a parameter was replaced"
-        raise RuntimeError(
-            f"the functional {self._functional.name} was changed after this calculation "
-            f"({change}): what follows from it, derivatives included, would mix old and new "
-            "values. Ask for results and call backward() before the optimiser's step, or run scf "
-            "again (start=result makes it short)."
-        )
+        raise RuntimeError(_changed(self._functional, change))
 
 
-def guarded(value: Tensor, unchanged: Unchanged) -> Tensor:
+class SameWeights:
+    """As `Unchanged`, cheaper: of parameters and buffers only.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        What was used.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> memory = SameWeights(functional)
+    >>> memory.check()
+    """
+
+    def __init__(self, functional: XCFunctional) -> None:
+        self._functional = functional
+        self._before = [tensor.detach().clone() for tensor in _weights(functional)]
+
+    def check(self) -> None:
+        """Raise RuntimeError if a value was changed."""
+        now = _weights(self._functional)
+        if len(now) != len(self._before) or not all(map(torch.equal, now, self._before)):
+            raise RuntimeError(_changed(self._functional, "its weights"))
+
+
+def _weights(functional: XCFunctional) -> list[Tensor]:
+    return [*functional.parameters(), *functional.buffers()]
+
+
+def _changed(functional: XCFunctional, what: str) -> str:
+    return (
+        f"the functional {functional.name} was changed after this calculation ({what}): what "
+        "follows from it, derivatives included, would mix old and new values. Ask for results "
+        "and call backward() before the optimiser's step, or run scf again (start=result makes "
+        "it short)."
+    )
+
+
+def guarded(value: Tensor, unchanged: Unchanged | SameWeights) -> Tensor:
     """`value`, whose derivatives raise RuntimeError once the functional has changed.
 
     Parameters
     ----------
     value : Tensor
         In a graph or not.
-    unchanged : Unchanged
+    unchanged : Unchanged or SameWeights
         Of the functional in that graph.
 
     Examples
@@ -179,7 +227,7 @@ def guarded(value: Tensor, unchanged: Unchanged) -> Tensor:
 
 class _Guard(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, unchanged: Unchanged) -> Tensor:
+    def forward(ctx: Any, value: Tensor, unchanged: Unchanged | SameWeights) -> Tensor:
         ctx.unchanged = unchanged
         return value.view_as(value)
 
@@ -257,16 +305,7 @@ def device_of(functional: torch.nn.Module) -> torch.device:
 
 
 def _values(functional: torch.nn.Module) -> dict[str, bytes]:
-    return _digests(named_parts(functional))
-
-
-def _registered(functional: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from functional.named_parameters()
-    yield from functional.named_buffers()
-
-
-def _digests(parts: Iterable[tuple[str, Any]]) -> dict[str, bytes]:
-    return {name: _digest(value) for name, value in parts}
+    return {name: _digest(value) for name, value in named_parts(functional)}
 
 
 def _size(points: ValGrad | SpinParam) -> Tensor:
