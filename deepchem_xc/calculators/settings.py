@@ -105,4 +105,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (os.PathLike, torch.device)):
         return str(value)
     name = getattr(value, "name", None)
+    if not isinstance(name, str) and hasattr(value, "get_edensityxc"):
+        return type(value).__name__  # a functional of DeepChem's, without a name
     return name if isinstance(name, str) else value

@@ -152,7 +152,13 @@ def definition_of(
 def _options(module: torch.nn.Module) -> dict[str, Any]:
     own = getattr(module, "options", None)
     if callable(own):
-        return own()
+        try:
+            return own()
+        except _WRONG as error:
+            raise ValueError(
+                f"{type(module).__name__}.options() does not give the arguments of its "
+                f"constructor ({error}): was a part of it exchanged after it was made?"
+            ) from error
     found = {}
     for parameter in _arguments(type(module)):
         if hasattr(module, parameter.name):

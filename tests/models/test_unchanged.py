@@ -77,6 +77,7 @@ WRITES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*could not write it")
 @pytest.mark.parametrize("name", WRITES)
 def test_predictions_follow_every_change(name):
     model = XCModel(functional=PBE(trainable=True), batch_size=1)

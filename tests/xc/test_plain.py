@@ -116,6 +116,7 @@ def test_it_is_slaters_exchange():
         atoms.calc = PlaneWaveDFT(xc=xc, **SILICON)
         energies.append([atoms.get_potential_energy(), *atoms.get_stress()[:3]])
     assert energies[0] == pytest.approx(energies[1], abs=1e-6)
+    assert PlaneWaveDFT(xc=MyXC()).todict()["xc"] == "MyXC"
 
 
 MIXTURES = {

@@ -301,3 +301,10 @@ def test_a_mixture_of_a_damaged_file(path):
     path.write_bytes(content)
     with pytest.raises(FunctionalFileError, match="damaged"):
         load_functional(path)
+
+
+def test_a_part_that_was_exchanged(path):
+    functional = PBE(trainable=True)
+    functional.terms[0] = get_xc("gga_x_b88")
+    with pytest.raises(ValueError, match=r"PBE\.options\(\) does not give .* exchanged"):
+        functional.save(path)
