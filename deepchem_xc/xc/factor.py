@@ -100,7 +100,7 @@ def factor_of(value: Tensor) -> TrainedFactor | None:
     >>> import torch
     >>> t = torch.nn.Parameter(torch.tensor(0.25, dtype=torch.float64))
     >>> factor_of(2 * torch.sigmoid(t)).expression
-    ['affine', 0.0, [[2.0, ['Sigmoid', ['affine', 0.0, [[1.0, 0]]]]]]]
+    ['affine', 0.0, [[2.0, ['Sigmoid', 0]]]]
     >>> factor_of(torch.erf(t)) is None
     True
     """
@@ -110,7 +110,8 @@ def factor_of(value: Tensor) -> TrainedFactor | None:
             expression = reader.affine(value.grad_fn, value.detach())
             factor = TrainedFactor(expression, reader.leaves)
             again = factor()
-    except (_UnknownError, RuntimeError):  # RuntimeError: the graph was freed
+    except (_UnknownError, RuntimeError, TypeError, ValueError, AttributeError):
+        # RuntimeError: the graph was freed.
         return None
     scale = max(1.0, abs(float(value.detach())))
     return factor if abs(float(again - value.detach())) <= _TRIED * scale else None
@@ -199,6 +200,11 @@ class _Reader:
             return [name, self._input(children[0], _UNARY[name][1](node))]
         if name == "Pow" and len(children) == 1:
             return ["Pow", self._input(children[0], node._saved_self), node._saved_exponent]
+        if name == "Softmax":
+            axis = node._saved_dim
+            # Autograd shows negative axes as unsigned numbers.
+            axis = axis - 2**64 if axis >= 2**63 else axis
+            return [name, self._input(children[0], None), axis]
         if name == "Clamp":
             options = (node._saved_min, node._saved_max)
             return [name, self._input(children[0], node._saved_self), *options]
@@ -211,6 +217,8 @@ class _Reader:
         raise _UnknownError
 
     def _input(self, node: Any, value: Tensor | None) -> Expression:
+        if hasattr(node, "variable"):
+            return self._leaf(node)
         if value is None or value.ndim != 0:
             raise _UnknownError
         return ["affine", float(value), []] if node is None else self.affine(node, value)
@@ -250,6 +258,8 @@ def _evaluate(expression: Expression, leaves: Sequence[Tensor]) -> Tensor:
         return _UNARY[name][0](argument)
     if name == "Pow":
         return argument ** rest[1]
+    if name == "Softmax":
+        return torch.softmax(argument, rest[1])
     if name == "Clamp":
         return torch.clamp(argument, *rest[1:])
     if name == "Softplus":

@@ -47,6 +47,10 @@ FACTORS = {
     "component": lambda t, u, w: w[0],
     "rest of the components": lambda t, u, w: 1 - w[0] - w[1],
     "mean": lambda t, u, w: w.mean(),
+    "softmax": lambda t, u, w: torch.softmax(w, 0)[1],
+    "softmax, last axis": lambda t, u, w: w.softmax(-1)[-1],
+    "sum of squares": lambda t, u, w: 1 - (w**2).sum(),
+    "one of exponentials": lambda t, u, w: t * w.exp()[2],
 }
 
 

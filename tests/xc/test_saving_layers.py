@@ -181,7 +181,8 @@ def twice():
 def functions():
     t, w = number(0.3), number([0.2, 0.5])
     first = torch.sigmoid(2 * t - 1) * get_xc("PBE") + get_xc("lda_x") / t
-    return first + w[0] * get_xc("gga_x_b88") + (1 - w[1] * t**2) * get_xc("gga_c_lyp")
+    second = w[0] * get_xc("gga_x_b88") + (1 - w[1] * t**2) * get_xc("gga_c_lyp")
+    return first + second + torch.softmax(w, 0)[1] * get_xc("lda_c_vwn")
 
 
 SHARED = {"mixture": mixture, "tied": tied_network, "twice": twice, "functions": functions}
