@@ -52,10 +52,12 @@ def run_training(
     Raises
     ------
     ValueError
-        For mistakes in the files, and if the folder holds a training with other settings.
+        For mistakes in the files, if the folder holds a training with other settings, and if the
+        functional could not be written to a file in the end.
     """
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.models.config import read_training
+    from deepchem_xc.xc.saving import check_savable
 
     spec = read_training(config)
     if seed is not None:
@@ -70,6 +72,7 @@ def run_training(
             entry.get_true_val()  # complains now, and not after the first epochs
     _prepare(spec, output, fresh)
     model = spec.make_model(folder, output, device)
+    check_savable(model.functional, classes=())
     if (output / _LATEST).exists():
         model.restore()
         say(f"going on after {model.epoch} epochs, from {output}")

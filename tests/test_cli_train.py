@@ -13,8 +13,8 @@ import yaml
 from typer.testing import CliRunner
 
 from deepchem_xc.cli import app
-from deepchem_xc.models.config import read_training
-from deepchem_xc.xc import load_functional
+from deepchem_xc.models.config import FunctionalSpec, read_training
+from deepchem_xc.xc import XCFunctional, load_functional
 from tests.models.systems import silicon
 
 SYSTEM = silicon(ecut=80.0, convergence={"energy": 1e-8, "density": 1e-7})
@@ -129,3 +129,24 @@ def test_a_network_beside_a_known_functional_and_a_file(tmp_path: Path) -> None:
     copy = again.make_model(tmp_path, tmp_path / "other")
     assert copy.functional.name == model.functional.name == "a*NNLDA+b*lda_x"
     assert copy.states.cache_dir == tmp_path / "other" / "densities"
+
+
+def test_what_could_not_be_saved_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Own(XCFunctional):
+        name, family = "own", 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.c = torch.nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+
+        def energy_density(self, variables: Any) -> torch.Tensor:
+            return -self.c * variables.density * variables.inverse_rs
+
+    monkeypatch.setattr(FunctionalSpec, "make_functional", lambda self, folder: Own())
+    called = call(write(tmp_path), "-o", tmp_path / "out")
+    assert called.exit_code != 0
+    message = " ".join((called.output + str(called.exception)).split())
+    assert "Own is not a functional of deepchem_xc" in message
+    assert not list((tmp_path / "out").glob("**/*.pt"))

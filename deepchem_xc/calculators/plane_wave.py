@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from ase.calculators.calculator import Calculator, Parameters, PropertyNotPresent, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
@@ -16,8 +15,9 @@ from deepchem_xc.calculators.settings import (
     OBJECTS,
     SavedCalculation,
     check_objects,
-    functional_state,
+    identity_of,
     is_plain,
+    is_unchanged,
     plain,
 )
 from deepchem_xc.calculators.states import ElectronicStates
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.planewave.result import SCFResult
+    from deepchem_xc.xc.identity import Identity
 
 # A density is worth starting from while no atom has moved further than this (Angstrom) ...
 _FAR = 0.5
@@ -144,7 +145,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     ) -> None:
         self._result: SCFResult | None = None
         self._start: Restart | None = None
-        self._weights: dict[str, Tensor] = {}
+        self._functional: Identity | None = None
         self._log = TextLog(None)
         super().__init__(restart=restart, atoms=atoms, **keywords)
 
@@ -189,10 +190,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation: atoms, or parameters of the functional."""
         changes = list(super().check_state(atoms, tol))
-        weights = functional_state(self.parameters["xc"])
-        same = weights.keys() == self._weights.keys() and all(
-            torch.equal(value, self._weights[name]) for name, value in weights.items()
-        )
+        same = is_unchanged(self.parameters["xc"], self._functional)
         return changes if same else [*changes, "xc"]
 
     # -- results ------------------------------------------------------------------------------
@@ -274,7 +272,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         convergence = convergence_of(problem, options, 1.0 / Hartree)
         density, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
-        weights = functional_state(settings["xc"])
+        functional = identity_of(settings["xc"])
         try:
             result = solve(
                 problem, convergence, settings["nbands"], density, orbitals, self._log.step
@@ -284,7 +282,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             self._start = None
             self._log.failure(error)
             raise
-        self._result, self._start, self._weights = result, None, weights
+        self._result, self._start, self._functional = result, None, functional
         plain = result.detach()
         self._log.summary(plain)
         self.results = {

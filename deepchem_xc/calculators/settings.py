@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.io.jsonio import decode, encode
-from torch import Tensor
 
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from deepchem_xc.xc.identity import Identity
 
 #: Settings that may be Python objects, which no file holds.
 OBJECTS = ("xc", "pseudopotentials")
@@ -75,11 +76,19 @@ def check_objects(settings: Mapping[str, Any]) -> None:
             )
 
 
-def functional_state(xc: Any) -> dict[str, Tensor]:
-    """A copy of a functional's parameters and buffers."""
-    if not isinstance(xc, torch.nn.Module):
-        return {}
-    return {name: value.detach().clone() for name, value in xc.state_dict().items()}
+def identity_of(xc: Any) -> Identity | None:
+    """What a functional that was given as an object is now; None for names."""
+    from deepchem_xc.xc import BaseXC, get_xc
+    from deepchem_xc.xc.identity import Identity
+
+    return Identity.of(get_xc(xc)) if isinstance(xc, BaseXC) else None
+
+
+def is_unchanged(xc: Any, before: Identity | None) -> bool:
+    """Whether a functional is what it was; names do not change."""
+    from deepchem_xc.xc import BaseXC, get_xc
+
+    return not isinstance(xc, BaseXC) or (before is not None and before.holds(get_xc(xc)))
 
 
 def is_plain(value: Any) -> bool:
@@ -96,4 +105,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (os.PathLike, torch.device)):
         return str(value)
     name = getattr(value, "name", None)
+    if not isinstance(name, str) and hasattr(value, "get_edensityxc"):
+        return type(value).__name__  # a functional of DeepChem's, without a name
     return name if isinstance(name, str) else value

@@ -87,8 +87,16 @@ class FrozenEnergy:
             return cls(energy, float(frozen._xc(functional)), weights, channels)
 
     def at(self, functional: XCFunctional) -> Tensor:
-        """Energy with another functional at this density, in its graph, 0-d, Hartree per cell."""
-        return self.energy + (self._xc(functional) - self.xc_energy)
+        """Energy with another functional at this density, in its graph, 0-d, Hartree per cell.
+
+        Its derivatives raise `RuntimeError` if that functional is changed before they are taken.
+        """
+        from deepchem_xc.xc.identity import SameWeights, guarded
+
+        energy = self.energy + (self._xc(functional) - self.xc_energy)
+        if not energy.requires_grad:
+            return energy
+        return guarded(energy, SameWeights(functional))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
         return (self.weights * functional.get_edensityxc(self._information())).sum()

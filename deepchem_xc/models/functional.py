@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
+from deepchem_xc.xc.saving import check_savable
+from deepchem_xc.xc.trial import check_trainable
 
 
 def default_network(
@@ -63,11 +66,14 @@ def make_functional(
 ) -> XCFunctional:
     """What an `XCModel` trains; parameters are those of its constructor.
 
+    A functional that no file could hold is trained all the same, with a warning.
+
     Raises
     ------
     ValueError
         If both or neither of `functional` and `xcstr` are given, nothing in it is trainable, or a
-        parameter is NaN or infinite.
+        parameter is NaN or infinite; for what `check_functional` refuses, and for tensors that
+        require gradients but are no parameters, which would not be trained.
 
     Examples
     --------
@@ -90,11 +96,20 @@ def make_functional(
         if nnmodel is not None:
             raise ValueError("nnmodel belongs to xcstr; with functional=... leave it out.")
         chosen = get_xc(functional)
-    if not any(p.requires_grad for p in chosen.parameters()):
-        raise ValueError(
-            f"the functional {chosen.name} has no trainable parameters: give PBE(trainable=True), "
-            "a neural functional, or xcstr with a network."
-        )
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
+    check_trainable(made)
+    if not any(p.requires_grad for p in made.parameters()):
+        raise ValueError(
+            f"the functional {made.name} has no trainable parameters: give PBE(trainable=True), "
+            "a neural functional, or xcstr with a network."
+        )
+    try:
+        check_savable(made)
+    except ValueError as error:
+        warnings.warn(
+            f"{made.name} can be trained, and checkpoints hold its weights, but functional.save() "
+            f"could not write it: {error}",
+            stacklevel=3,
+        )
     return made

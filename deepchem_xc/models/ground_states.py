@@ -25,8 +25,7 @@ from deepchem_xc.planewave.volume_scan import extrapolated_energy
 if TYPE_CHECKING:
     from deepchem_xc.feat.cells import Cell
     from deepchem_xc.xc import XCFunctional
-
-Parameters = tuple[int, ...]
+    from deepchem_xc.xc.identity import Identity
 
 #: Keywords of `planewave.scf` that may be given for all cells at once.
 SOLVER_OPTIONS = (
@@ -49,8 +48,8 @@ class _Record:
     restart: Restart | None = None
     frozen: FrozenEnergy | None = None
     epoch: int = -1
-    # Versions of the functional's parameters that `frozen` was made with; None after a restore.
-    parameters: Parameters | None = None
+    # What the functional was when `frozen` was made; None after a restore.
+    functional: Identity | None = None
 
 
 @dataclass
@@ -151,7 +150,8 @@ class GroundStates:
         self._loaded: dict[tuple[str, tuple[str, ...]], dict[str, Pseudopotential]] = {}
         # Results of the present parameters, which entries of one batch share.
         self._results: dict[str, SCFResult] = {}
-        self._results_of: Parameters = ()
+        self._results_of: Identity | None = None
+        self._now: Identity | None = None
 
     def energy(self, cell: Cell, epoch: int) -> Tensor:
         """Extrapolated energy for training, 0-d, eV per cell, in the functional's graph.
@@ -171,8 +171,8 @@ class GroundStates:
         if self.entropy_response:
             return extrapolated_energy(self.result(cell, epoch), True) * Hartree
         record = self._records.get(cell.key)
-        fresh = record is not None and record.parameters == self._parameters()
-        if record is None or record.frozen is None or not (fresh or self._is_good(record, epoch)):
+        good = record is not None and record.frozen is not None
+        if record is None or not good or not (self._is_good(record, epoch) or self._fresh(record)):
             self._refresh(cell, epoch)
             record = self._records[cell.key]
         assert record.frozen is not None
@@ -186,8 +186,8 @@ class GroundStates:
         SCFConvergenceError
             What was kept stays as it was.
         """
-        now = self._parameters()
-        if self._results_of != now:
+        now = self._identity()
+        if self._results_of is not now:
             self._results.clear()
             self._results_of = now
         if cell.key in self._results:
@@ -198,7 +198,7 @@ class GroundStates:
 
     def _refresh(self, cell: Cell, epoch: int) -> SCFResult:
         """Calculate a cell anew, and keep its density and orbitals but not the result itself."""
-        now = self._parameters()
+        now = self._identity()
         record = self._records.get(cell.key)
         result = self._solve(cell, self._start(cell))
         self.report.calculations += 1
@@ -220,17 +220,18 @@ class GroundStates:
 
     def predicted(self, cell: Cell) -> SCFResult:
         """Ground state at the present parameters, in no graph; nothing is kept of it."""
-        if self._results_of == self._parameters() and cell.key in self._results:
+        if cell.key in self._results and self._results_of is self._identity():
             return self._results[cell.key].detach()
         return self._solve(cell, self._start(cell)).detach()
 
     def predicted_energies(self, cells: Sequence[Cell]) -> Tensor:
         """Self-consistent extrapolated energies at the present parameters, (n,), eV per cell."""
         found: dict[str, float] = {}
+        now = self._identity()
         done: dict[str, dict[float, Restart]] = {}
         for cell in _outwards(cells):
             record = self._records.get(cell.key)
-            if record is not None and record.parameters == self._parameters():
+            if record is not None and record.functional and record.functional.equals(now):
                 assert record.frozen is not None
                 found[cell.key] = record.frozen.energy * Hartree
                 continue
@@ -275,10 +276,17 @@ class GroundStates:
     def _is_good(self, record: _Record, epoch: int) -> bool:
         return 0 <= epoch - record.epoch < self.interval
 
-    def _parameters(self) -> Parameters:
-        """Changes whenever a parameter does, or a buffer."""
-        tensors = (*self.functional.parameters(), *self.functional.buffers())
-        return tuple(tensor._version for tensor in tensors)
+    def _fresh(self, record: _Record) -> bool:
+        """Whether a record was made with what the functional is now."""
+        return record.functional is not None and record.functional.equals(self._identity())
+
+    def _identity(self) -> Identity:
+        """What the functional is now; the same object until it changes."""
+        from deepchem_xc.xc.identity import Identity
+
+        if self._now is None or not self._now.holds(self.functional):
+            self._now = Identity.of(self.functional)
+        return self._now
 
     def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
         keywords = {**self.options, **cell.keywords}

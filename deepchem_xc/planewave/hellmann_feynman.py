@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,8 +10,11 @@ from torch import Tensor
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response import functional_tensors, once
+from deepchem_xc.planewave.response import functional_tensors, once, unchanged
 from deepchem_xc.planewave.terms.xc import xc_energy
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc.identity import Unchanged
 
 
 def stationary_energy(
@@ -36,7 +39,8 @@ def stationary_energy(
     Returns
     -------
     Tensor
-        `value`, with first derivatives; second ones raise `NotImplementedError`.
+        `value`, with first derivatives; second ones raise `NotImplementedError`, and all raise
+        `RuntimeError` once the functional is another one.
     """
     crystal = problem.basis.crystal
     inputs = [crystal.lattice, crystal.positions, *functional_tensors(problem)]
@@ -54,18 +58,23 @@ def stationary_energy(
             energy = xc_energy(basis, problem.functional, electrons / basis.volume, problem.core)
     wanted = [x for x in inputs if x.requires_grad]
     gradients = torch.autograd.grad(energy, wanted, allow_unused=True)
-    return _Stationary.apply(value, list(gradients), *wanted)
+    return _Stationary.apply(value, list(gradients), unchanged(problem), *wanted)
 
 
 class _Stationary(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor | None], *inputs: Tensor) -> Tensor:
-        ctx.gradients = gradients
-        ctx.save_for_backward(*inputs)
+    def forward(
+        ctx: Any,
+        value: Tensor,
+        gradients: list[Tensor | None],
+        unchanged: Unchanged,
+        *inputs: Tensor,
+    ) -> Tensor:
+        ctx.gradients, ctx.unchanged, ctx.sources = gradients, unchanged, inputs
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Any, ...]:
-        inputs = ctx.saved_tensors
+        ctx.unchanged.check()
         scaled = [None if g is None else g * cotangent.detach() for g in ctx.gradients]
-        return (None, None, *once(scaled, (cotangent, *inputs)))
+        return (None, None, None, *once(scaled, (cotangent, *ctx.sources)))

@@ -95,8 +95,10 @@ def make_problem(
         If a name is unknown (the message lists the valid ones), or the electrons cannot be placed.
     """
     from deepchem_xc.xc import get_xc
+    from deepchem_xc.xc.trial import check_functional as try_functional
 
     chosen = get_xc(functional)
+    try_functional(chosen)
     if basis.device.type != "cpu":
         chosen = chosen.to(basis.device)
     crystal = basis.crystal

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ from deepchem_xc.planewave.gmres import gmres
 from deepchem_xc.planewave.perturbation import PerturbedStates
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.terms.xc import split_fields
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc.identity import Unchanged
 
 # Eigenvalues closer than this are one multiplet, Hartree.
 DEGENERATE = 1e-6
@@ -87,6 +90,13 @@ def functional_tensors(problem: KohnShamProblem) -> list[Tensor]:
     return [tensor for tensor in tensors if tensor.requires_grad]
 
 
+def unchanged(problem: KohnShamProblem) -> Unchanged:
+    """Memory of the functional, whose tensors are put into a graph now."""
+    from deepchem_xc.xc.identity import Unchanged
+
+    return Unchanged(problem.functional, tuple(functional_tensors(problem)))
+
+
 def attach(
     problem: KohnShamProblem,
     geometry: Geometry,
@@ -136,7 +146,7 @@ class _Adjoint:
     ) -> None:
         self.problem, self.states, self.tolerance = problem, states, tolerance
         self.nband = nband  # the response may need more of them
-        self._unchanged = Unchanged(problem.functional)
+        self._unchanged = unchanged(problem)
         self.moves = geometry.lattice.requires_grad or geometry.positions.requires_grad
         self.electrons = density * problem.basis.volume
 
@@ -273,50 +283,18 @@ class _Adjoint:
             )
 
 
-class Unchanged:
-    """Notices when a functional is no longer what a calculation was done with.
-
-    Parameters
-    ----------
-    functional : torch.nn.Module
-        Its parameters, trained or not, and buffers are watched.
-    """
-
-    def __init__(self, functional: torch.nn.Module) -> None:
-        self._functional = functional
-        self._before = self._tensors()
-
-    def _tensors(self) -> list[tuple[Tensor, int]]:
-        """All tensors, and how often each was changed in place."""
-        tensors = (*self._functional.parameters(), *self._functional.buffers())
-        return [(tensor, tensor._version) for tensor in tensors]
-
-    def check(self) -> None:
-        """Raise RuntimeError if a tensor was changed or replaced."""
-        before, now = self._before, self._tensors()
-        if len(before) != len(now) or any(
-            a is not b or m != n for (a, m), (b, n) in zip(before, now, strict=True)
-        ):
-            raise RuntimeError(
-                "the functional was changed after this self-consistent calculation: what follows "
-                "from it, derivatives included, would mix old and new parameters. Ask for results "
-                "and call backward() before the optimiser's step, or run scf again (start=result "
-                "makes it short)."
-            )
-
-
 class _GroundStateFunction(torch.autograd.Function):
     """Values forward; backward, the adjoint equation."""
 
     @staticmethod
     def forward(ctx: Any, adjoint: _Adjoint, *inputs: Tensor) -> tuple[Tensor, ...]:
-        ctx.adjoint = adjoint
-        ctx.save_for_backward(*inputs)
+        # Not save_for_backward: whether one was changed is a matter of values, not of versions.
+        ctx.adjoint, ctx.sources = adjoint, inputs
         return adjoint.values()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-        inputs = ctx.saved_tensors  # complains if one was changed in place
+        inputs = ctx.sources
         with torch.no_grad():
             gradients = ctx.adjoint.gradients(GroundState(*cotangents), list(inputs))
         return (None, *once(gradients, (*cotangents, *inputs)))

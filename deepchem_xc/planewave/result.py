@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,11 +20,13 @@ from deepchem_xc.planewave.response import (
     DEGENERATE,
     Geometry,
     GroundState,
-    Unchanged,
     attach,
     functional_tensors,
 )
 from deepchem_xc.planewave.terms.xc import split_fields
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc.identity import Unchanged
 
 T = TypeVar("T")
 
@@ -97,6 +99,8 @@ class SCFResult:
 
     def __post_init__(self) -> None:
         """Remember what the functional is; copies of a result keep the first memory."""
+        from deepchem_xc.xc.identity import Unchanged
+
         if not self._memory:
             self._memory.append(Unchanged(self.problem.functional))
 

@@ -16,9 +16,10 @@ from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC
 from .neural import NNLDA, NNPBE, HybridXC
 from .pbe import PBE
+from .plain import PlainXC
 from .r2scan import R2SCANCorrelation, R2SCANExchange
 from .registry import get_xc
-from .saving import FunctionalFileError, load_functional, save_functional
+from .saving import FunctionalFileError, check_savable, load_functional, save_functional
 from .variables import DensityVariables
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PBECorrelation",
     "PBEExchange",
     "PW92Correlation",
+    "PlainXC",
     "R2SCANCorrelation",
     "R2SCANExchange",
     "RPBEExchange",
@@ -51,6 +53,7 @@ __all__ = [
     "VWNCorrelation",
     "ValGrad",
     "XCFunctional",
+    "check_savable",
     "get_xc",
     "load_functional",
     "save_functional",

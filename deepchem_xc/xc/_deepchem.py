@@ -13,7 +13,16 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["BaseXC", "SpinParam", "ValGrad"]
+__all__ = [
+    "AddBaseXC",
+    "BaseXC",
+    "MulBaseXC",
+    "SpinParam",
+    "ValGrad",
+    "del_attr",
+    "get_attr",
+    "set_attr",
+]
 
 
 @contextlib.contextmanager
@@ -36,4 +45,5 @@ def _quiet() -> Iterator[None]:
 
 
 with _quiet():
-    from deepchem.utils.dft_utils import BaseXC, SpinParam, ValGrad
+    from deepchem.utils.attribute_utils import del_attr, get_attr, set_attr
+    from deepchem.utils.dft_utils import AddBaseXC, BaseXC, MulBaseXC, SpinParam, ValGrad

@@ -22,6 +22,7 @@ itself. Either kind can be added and scaled; sums and multiples are switched off
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
+from .factor import TrainedFactor, factor_of
 from .networks import check_weights
 from .variables import DensityVariables, split_points
 
@@ -214,10 +216,32 @@ class XCFunctional(BaseXC, torch.nn.Module):
         """Name, for printing (part of torch's ``Module``)."""
         return self.name
 
+    def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
+        """As torch's; a parameter in several places stays one, with ``assign=True`` too."""
+        from .sharing import share, shared_names
+
+        shared = shared_names(self)
+        found = super().load_state_dict(*arguments, **keywords)
+        share(self, shared)
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> XCFunctional:
+        for name, buffer in self._buffers.items():
+            if buffer is not None and not buffer.is_leaf:
+                raise ValueError(
+                    f"{name!r} of {self.name or type(self).__name__} was computed from other "
+                    "tensors that require gradients, and a copy would not follow them: compute it "
+                    "in energy_density, or copy a functional made with its .detach()"
+                )
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
     # algebra ----------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> XCFunctional:
-        if isinstance(other, XCFunctional):
+        if isinstance(other, BaseXC):
             return SumXC(self, other)
         if isinstance(other, (int, float)) and other == 0:  # the start value of sum()
             return self
@@ -226,7 +250,10 @@ class XCFunctional(BaseXC, torch.nn.Module):
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> XCFunctional:
-        return self + (-other) if isinstance(other, XCFunctional) else NotImplemented
+        return self + ScaledXC(other, -1.0) if isinstance(other, BaseXC) else NotImplemented
+
+    def __rsub__(self, other: Any) -> XCFunctional:
+        return -self + other if isinstance(other, BaseXC) else NotImplemented
 
     def __mul__(self, factor: Any) -> XCFunctional:
         if isinstance(factor, (int, float, Tensor)):
@@ -252,7 +279,7 @@ class SumXC(XCFunctional):
 
     Parameters
     ----------
-    *terms : XCFunctional
+    *terms : BaseXC
         At least one; sums among them are taken apart.
     name : str, optional
         Default: the names of the terms joined by ``+``.
@@ -269,12 +296,14 @@ class SumXC(XCFunctional):
     'gga_x_pbe+lda_c_pw'
     """
 
-    def __init__(self, *terms: XCFunctional, name: str | None = None) -> None:
+    def __init__(self, *terms: BaseXC, name: str | None = None) -> None:
+        from .plain import as_functional  # knows sums
+
         super().__init__()
         if not terms:
             raise ValueError("a sum of functionals needs at least one term")
         flat: list[XCFunctional] = []
-        for term in terms:
+        for term in map(as_functional, terms):
             flat.extend(term.terms if type(term) is SumXC else [term])
         self.terms: Any = torch.nn.ModuleList(flat)
         self.family = max(term.family for term in flat)
@@ -304,41 +333,87 @@ class ScaledXC(XCFunctional):
 
     Parameters
     ----------
-    functional : XCFunctional
+    functional : BaseXC
         What is scaled.
+    factor : float, Tensor or TrainedFactor
+        0-d. A :class:`torch.nn.Parameter` becomes a parameter of the result, and so do those that
+        a tensor such as ``1 - t`` was computed from: it is computed again at every use. A tensor
+        that requires no gradient is a constant. Or what
+        :func:`~deepchem_xc.xc.factor.factor_of` made of a tensor.
+
+    Attributes
+    ----------
     factor : float or Tensor
-        A 0-d tensor keeps its graph; a :class:`torch.nn.Parameter` becomes a parameter of the
-        result.
+        At present.
+
+    Raises
+    ------
+    ValueError
+        For a factor that is not finite or not one number.
+
+    Notes
+    -----
+    Sums, products, quotients, powers and common functions of parameters are followed. The graph of
+    another function is kept as it is: good for one gradient, and refused by
+    :class:`~deepchem_xc.models.XCModel`.
 
     Examples
     --------
     >>> import torch
     >>> from deepchem_xc.xc import get_xc
-    >>> fraction = torch.nn.Parameter(torch.tensor(0.75, dtype=torch.float64))
-    >>> [name for name, _ in (get_xc("gga_x_pbe") * fraction).named_parameters()]
-    ['factor']
+    >>> t = torch.nn.Parameter(torch.tensor(0.75, dtype=torch.float64))
+    >>> mixture = t * get_xc("gga_x_pbe") + (1 - t) * get_xc("lda_x")
+    >>> [name for name, _ in mixture.named_parameters()]
+    ['terms.0.factor']
+    >>> _ = t.data.fill_(0.25)
+    >>> mixture.terms[1].factor.item()
+    0.75
     """
 
-    def __init__(self, functional: XCFunctional, factor: float | Tensor) -> None:
+    def __init__(self, functional: BaseXC, factor: float | Tensor | TrainedFactor) -> None:
+        from .plain import as_functional  # knows multiples
+
         super().__init__()
-        if not isinstance(factor, Tensor) and not math.isfinite(factor):
+        if isinstance(factor, (int, float)) and not math.isfinite(factor):
             raise ValueError(f"a functional is scaled by a finite number, not by {factor}")
         if isinstance(factor, Tensor) and factor.ndim != 0:
             raise ValueError(
                 f"a functional is scaled by a number or a 0-d tensor, not by a tensor of shape "
                 f"{tuple(factor.shape)}"
             )
-        self.functional = functional
+        self.functional = as_functional(functional)
         self.factor: Any
-        if isinstance(factor, Tensor) and not isinstance(factor, torch.nn.Parameter):
-            self.register_buffer("factor", factor)
-        else:
+        self.trained_factor: Any = None
+        if isinstance(factor, TrainedFactor):
+            self.trained_factor = factor
+        elif not isinstance(factor, Tensor) or isinstance(factor, torch.nn.Parameter):
             self.factor = factor
-        self.family = functional.family
-        self.density_threshold = functional.density_threshold
-        label = "factor" if isinstance(factor, Tensor) else f"{factor:g}"
-        inner = f"({functional.name})" if isinstance(functional, SumXC) else functional.name
+        else:
+            self.trained_factor = None if factor.is_leaf else factor_of(factor)
+            if self.trained_factor is None:
+                # Not the storage of t.detach(), which an optimiser changes.
+                constant = factor if factor.requires_grad else factor.detach().clone()
+                self.register_buffer("factor", constant)
+        self.family = self.functional.family
+        self.density_threshold = self.functional.density_threshold
+        trained = isinstance(factor, (Tensor, TrainedFactor))
+        label = "factor" if trained else f"{factor:g}"
+        summed = isinstance(self.functional, SumXC)
+        inner = f"({self.functional.name})" if summed else self.functional.name
         self.name = f"{label}*{inner}"
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what is no plain attribute; torch keeps parameters, buffers and modules so.
+        trained = self.__dict__.get("_modules", {}).get("trained_factor")
+        return trained() if name == "factor" and trained is not None else super().__getattr__(name)
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of the constructor, for files."""
+        trained = self.trained_factor
+        return {
+            "functional": self.functional,
+            "factor": self.factor if trained is None else trained,
+        }
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr)."""

@@ -2,7 +2,7 @@
 
 A definition is a dictionary of JSON values: {"class": name, "options": {...}}, the options being
 the arguments of the constructor. Among them may be other functionals and networks, as definitions,
-and trainable numbers. Weights are not a part of it.
+trainable numbers, and factors that are computed from such. Weights are not a part of it.
 
 Building looks classes up in a list of the package's own and of those the caller names, and calls
 their constructors: a definition can run nothing else.
@@ -12,17 +12,25 @@ from __future__ import annotations
 
 import inspect
 import math
+import reprlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import (
+    ParametrizationList,
+    is_parametrized,
+    type_before_parametrizations,
+)
 
 from . import constrained, gga_correlation, gga_exchange, lda, libxc, networks, neural, pbe, r2scan
 from .base import ScaledXC, SumXC, XCFunctional
+from .factor import TrainedFactor
+from .plain import PlainXC
 
-__all__ = ["build", "definition_of"]
+__all__ = ["build", "definition_of", "forgotten", "own_classes"]
 
 _FUNCTIONALS: tuple[type[XCFunctional], ...] = (
     SumXC,
@@ -55,6 +63,8 @@ _DERIVED = (SumXC, ScaledXC, neural.HybridXC)
 # layers and the attributes that are arguments of their constructors
 _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Linear: ("in_features", "out_features"),
+    torch.nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine"),
+    torch.nn.RMSNorm: ("normalized_shape", "eps", "elementwise_affine"),
     torch.nn.Identity: (),
     torch.nn.GELU: ("approximate",),
     torch.nn.SiLU: (),
@@ -68,12 +78,18 @@ _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.LeakyReLU: ("negative_slope",),
     torch.nn.Softsign: (),
     torch.nn.Mish: (),
+    torch.nn.PReLU: ("num_parameters",),
+    torch.nn.Softmax: ("dim",),
     networks.ExpM1Activation: (),
 }
 # A smaller threshold's floor would not be a normal number.
 _SMALLEST_THRESHOLD = 1e-300
 # what stands for an object among the options; other keys do not begin so
-_FUNCTIONAL, _NETWORK, _NUMBER = "$functional", "$network", "$number"
+_FUNCTIONAL, _NETWORK, _NUMBER, _FACTOR = "$functional", "$network", "$number", "$factor"
+# What is wrong with options that were tampered with.
+_WRONG = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
+# Layers whose constructor has a flag `bias`; the attribute is the bias itself.
+_BIASED = (torch.nn.Linear, torch.nn.LayerNorm)
 
 
 def definition_of(
@@ -109,29 +125,47 @@ def definition_of(
     """
     known = _by_name(classes)
     cls = type(functional)
+    if cls is PlainXC:
+        raise ValueError(
+            f"{type(functional.xc).__name__} is only DeepChem's BaseXC, which a file cannot "
+            "express: derive the class from deepchem_xc.xc.XCFunctional instead, with name, family "
+            "and energy_density(variables), and name it, functional.save(path, classes=[...])"
+        )
+    for part in functional.modules():
+        if isinstance(part, XCFunctional) and (found := _parametrizations(part)):
+            raise ValueError(_parametrized(type_before_parametrizations(part), found[0][0]))
     if known.get(cls.__name__) is not cls:
         raise ValueError(
             f"{cls.__name__} is not a functional of deepchem_xc, so that a file of it could not be "
             f"read: name the class, functional.save(path, classes=[{cls.__name__}])"
         )
-    found = {
+    definition = {
         "class": cls.__name__,
         "options": _encode(_options(functional), f"{cls.__name__}.options", tuple(classes)),
     }
     default = XCFunctional.density_threshold
     if cls in _DERIVED or functional.density_threshold != default:
-        found["density_threshold"] = functional.density_threshold
-    return found
+        definition["density_threshold"] = functional.density_threshold
+    return definition
 
 
 def _options(module: torch.nn.Module) -> dict[str, Any]:
     own = getattr(module, "options", None)
     if callable(own):
-        return own()
+        try:
+            return own()
+        except _WRONG as error:
+            raise ValueError(
+                f"{type(module).__name__}.options() does not give the arguments of its "
+                f"constructor ({error}): was a part of it exchanged after it was made?"
+            ) from error
     found = {}
     for parameter in _arguments(type(module)):
         if hasattr(module, parameter.name):
-            found[parameter.name] = getattr(module, parameter.name)
+            value = getattr(module, parameter.name)
+            # A flag such as bias=True, where the attribute is what it asks for.
+            flag = isinstance(parameter.default, bool) and not isinstance(value, (bool, int))
+            found[parameter.name] = value is not None if flag else value
         elif parameter.default is inspect.Parameter.empty:
             raise ValueError(
                 f"the constructor of {type(module).__name__} needs {parameter.name!r}, which is no "
@@ -139,6 +173,65 @@ def _options(module: torch.nn.Module) -> dict[str, Any]:
                 "that returns the constructor's arguments"
             )
     return found
+
+
+def forgotten(module: torch.nn.Module, classes: Iterable[type[torch.nn.Module]] = ()) -> list[str]:
+    """Arguments of constructors that are no attributes, so that their defaults are taken.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A functional or network; its parts are looked at too.
+    classes : iterable of types
+        Classes of one's own.
+
+    Returns
+    -------
+    list of str
+        One line for each class.
+
+    Examples
+    --------
+    >>> class Scaled(torch.nn.Module):
+    ...     def __init__(self, scale=1.0):
+    ...         super().__init__()
+    ...         self.by = scale
+    >>> forgotten(Scaled(2.0), [Scaled])
+    ["Scaled does not keep 'scale', and its default was taken: store it as self.scale"]
+    """
+    known, found = {*classes}, {}
+    for part in module.modules():
+        cls = type(part)
+        if cls not in known or callable(getattr(part, "options", None)):
+            continue
+        names = [a.name for a in _arguments(cls) if not hasattr(part, a.name)]
+        if names:
+            which, where = ", ".join(map(repr, names)), ", ".join(f"self.{n}" for n in names)
+            it, was = ("it", "its default was") if len(names) == 1 else ("them", "defaults were")
+            found[cls] = (
+                f"{cls.__name__} does not keep {which}, and {was} taken: store {it} as {where}"
+            )
+    return list(found.values())
+
+
+def own_classes(functional: XCFunctional) -> list[type[torch.nn.Module]]:
+    """Classes in a functional that are neither this package's nor layers that are known.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> own_classes(PBE())
+    []
+    """
+    containers = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict, TrainedFactor)
+    known = {*_FUNCTIONALS, *_LAYERS, *containers, PlainXC, ParametrizationList}
+    found = dict.fromkeys(type_before_parametrizations(part) for part in functional.modules())
+    return [c for c in found if c not in known and not c.__module__.startswith("torch.")]
 
 
 def _arguments(cls: type[torch.nn.Module]) -> list[inspect.Parameter]:
@@ -175,6 +268,12 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
             raise ValueError(f"{where} must be a finite 0-d tensor to be saved, not {value}")
         trainable = isinstance(value, torch.nn.Parameter)
         return {_NUMBER: float(value.detach()), "trainable": trainable}
+    if isinstance(value, TrainedFactor):
+        leaves = [
+            {"shape": list(leaf.shape), "trainable": isinstance(leaf, torch.nn.Parameter)}
+            for leaf in value.leaves
+        ]
+        return {_FACTOR: value.expression, "leaves": leaves}
     if isinstance(value, XCFunctional):
         return {_FUNCTIONAL: definition_of(value, classes)}
     if isinstance(value, torch.nn.Module):
@@ -192,7 +291,44 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
 def _network_definition(
     network: torch.nn.Module, classes: tuple[type[torch.nn.Module], ...]
 ) -> dict[str, Any]:
-    cls = type(network)
+    cls = type_before_parametrizations(network)
+    norms = _weight_norms(network)
+    found = _unparametrized_definition(network, cls, classes)
+    return {**found, "weight_norm": norms} if norms else found
+
+
+def _weight_norms(network: torch.nn.Module) -> dict[str, int]:
+    """Axes of the weights that are normalised, by name; other parametrizations are refused."""
+    cls, norms = type_before_parametrizations(network), {}
+    for hook in network._forward_pre_hooks.values():
+        if type(hook).__module__.startswith("torch.nn.utils"):
+            raise ValueError(
+                f"{cls.__name__} with the hook {type(hook).__name__} cannot be saved: use "
+                "torch.nn.utils.parametrizations.weight_norm instead of torch.nn.utils.weight_norm"
+            )
+    for name, parts in _parametrizations(network):
+        if len(parts) != 1 or type(parts[0]).__name__ != "_WeightNorm":
+            raise ValueError(_parametrized(cls, name))
+        norms[name] = parts[0].dim
+    return norms
+
+
+def _parametrizations(module: torch.nn.Module) -> list[tuple[str, Any]]:
+    found: Any = module.parametrizations if is_parametrized(module) else {}
+    return [*found.items()]
+
+
+def _parametrized(cls: type[torch.nn.Module], name: str) -> str:
+    return (
+        f"{cls.__name__} with a parametrization of {name!r} cannot be saved, except for "
+        "torch.nn.utils.parametrizations.weight_norm of a layer: make plain weights of it, "
+        f"torch.nn.utils.parametrize.remove_parametrizations(module, {name!r})"
+    )
+
+
+def _unparametrized_definition(
+    network: torch.nn.Module, cls: type, classes: tuple[type[torch.nn.Module], ...]
+) -> dict[str, Any]:
     if cls is torch.nn.Sequential:
         # Not .children(), which leaves out a layer that comes a second time.
         names = list(network._modules)
@@ -203,8 +339,9 @@ def _network_definition(
         return {"class": "Sequential", "layers": layers, "names": names}
     if cls in _LAYERS:
         options = {name: getattr(network, name) for name in _LAYERS[cls]}
-        if cls is torch.nn.Linear:
+        if cls in _BIASED:
             options["bias"] = network.bias is not None
+        options = _encode(options, cls.__name__, ())
         return {"class": cls.__name__, "options": options}
     if cls in classes:
         return {
@@ -277,7 +414,25 @@ def _decode(value: Any, classes: tuple[type[torch.nn.Module], ...]) -> Any:
     if set(value) == {_NUMBER, "trainable"}:
         number = torch.tensor(float(value[_NUMBER]), dtype=torch.float64)
         return torch.nn.Parameter(number) if value["trainable"] else number
+    if set(value) == {_FACTOR, "leaves"}:
+        return _build_factor(value[_FACTOR], value["leaves"])
     return {key: _decode(item, classes) for key, item in value.items()}
+
+
+def _build_factor(expression: Any, shapes: Any) -> TrainedFactor:
+    short = reprlib.repr(expression)
+    try:
+        leaves: list[Tensor] = []
+        for leaf in shapes:
+            ones = torch.ones(leaf["shape"], dtype=torch.float64)
+            leaves.append(torch.nn.Parameter(ones) if leaf["trainable"] else ones)
+        factor = TrainedFactor(expression, leaves)
+        shape = factor().shape
+    except _WRONG as error:
+        raise ValueError(f"a factor cannot be computed from {short}: {error}") from error
+    if shape != ():
+        raise ValueError(f"the factor {short} is not one number but of shape {tuple(shape)}")
+    return factor
 
 
 def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) -> torch.nn.Module:
@@ -289,7 +444,13 @@ def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) 
     known = {cls.__name__: cls for cls in (*_LAYERS, *classes)}
     if name not in known:
         raise ValueError(f"unknown layer {name!r}; known are Sequential, {', '.join(known)}")
-    return _call(known[name], options, classes).double()
+    layer = _call(known[name], options, classes).double()
+    try:
+        for weight, axis in definition.get("weight_norm", {}).items():
+            torch.nn.utils.parametrizations.weight_norm(layer, weight, axis)
+    except _WRONG as error:
+        raise ValueError(f"{name} has no weight norm {definition['weight_norm']!r}") from error
+    return layer
 
 
 def _by_name(classes: Iterable[type[torch.nn.Module]]) -> dict[str, type[torch.nn.Module]]:
@@ -320,5 +481,5 @@ def _call(
     try:
         rebuild = getattr(cls, "from_options", cls)
         return rebuild(**arguments)
-    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+    except _WRONG as error:
         raise ValueError(f"{cls.__name__} cannot be built from {options}: {error}") from error

@@ -118,7 +118,8 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
         If it is no module.
     ValueError
         If it does not take so many inputs, does not give one output, or has NaN or infinity among
-        its weights.
+        its weights; if the output at a point depends on other points, on the mode (``train()`` or
+        ``eval()``) or on chance, as with dropout and batch normalisation.
 
     Examples
     --------
@@ -127,6 +128,8 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     >>> checked_network(torch.nn.Linear(2, 1), ("n", "xi")).weight.dtype
     torch.float64
     """
+    from .pointwise import check_network_points, undisturbed  # knows functionals
+
     if not isinstance(network, torch.nn.Module):
         raise TypeError(
             f"the network must be a torch.nn.Module, not {type(network).__name__}: {network!r}"
@@ -141,7 +144,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     device = anchor.device if anchor is not None else None
     points = torch.full((2, len(inputs)), 0.5, dtype=torch.float64, device=device)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), undisturbed(network):
             output = network(points)
     except (RuntimeError, ValueError, IndexError) as error:
         raise ValueError(f"{misfit} ({error})") from None
@@ -150,6 +153,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
         raise ValueError(
             f"{misfit}, but for two points, (2, {len(inputs)}), it gives {got} instead of (2, 1)"
         )
+    check_network_points(network, len(inputs))
     return network
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._deepchem import BaseXC
 from .base import XCFunctional
 from .networks import checked_network, evaluate_network
+from .plain import as_functional
 from .smooth import smooth_root
 from .variables import DensityVariables
 
@@ -163,8 +165,8 @@ class HybridXC(XCFunctional):
                 f"HybridXC adds a network to an XCFunctional, not to a {type(known).__name__}"
             )
         self.xc = known
-        if isinstance(nnmodel, XCFunctional):
-            self.nnxc = nnmodel
+        if isinstance(nnmodel, BaseXC):
+            self.nnxc = as_functional(nnmodel)
         else:
             self.nnxc = NNLDA(nnmodel) if known.family == 1 else NNPBE(nnmodel)
         self.aweight = torch.nn.Parameter(torch.tensor(float(aweight0), dtype=torch.float64))

@@ -19,6 +19,7 @@ from .gga_exchange import (
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC, libxc_identifiers
 from .pbe import PBE
+from .plain import as_functional
 from .r2scan import R2SCANCorrelation, R2SCANExchange
 
 __all__ = ["get_xc"]
@@ -85,7 +86,8 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;
         - a file that ``functional.save(path)`` wrote, if the name ends in ".safetensors";
-        - a functional, which is returned as it is.
+        - a functional, which is returned as it is, or made one of this package if it is
+          DeepChem's ``BaseXC`` only.
 
         Upper and lower case are the same.
 
@@ -117,7 +119,7 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     '0.5*lda_x'
     """
     if isinstance(xc, BaseXC):
-        return xc
+        return as_functional(xc)
     if not isinstance(xc, str):
         raise TypeError(f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}")
     if xc.endswith(".safetensors"):

@@ -3,12 +3,13 @@
 The weights are the file's tensors, under the names of ``functional.state_dict()``. Its metadata
 hold one JSON text, under the key "deepchem_xc":
 
-    format        version of this layout, 1
+    format        version of this layout: 1, or 2 if weights are shared
     package       version of deepchem_xc that wrote it
     units         of density and energy density
     name, family  of the functional, for readers
     functional    its definition, see :mod:`deepchem_xc.xc.definition`
     frozen        names of weights that are not trained
+    shared        further names of weights that have several, with the first (format 2 only)
     sha256        of all these and the tensors
 """
 
@@ -28,13 +29,14 @@ from deepchem_xc import __version__
 from deepchem_xc._atomic import replacing
 
 from .base import XCFunctional
-from .definition import build, definition_of
+from .definition import build, definition_of, forgotten, own_classes
 from .fingerprint import sample_energies
 from .networks import check_weights
+from .sharing import share, shared_names
 
-__all__ = ["FunctionalFileError", "load_functional", "save_functional"]
+__all__ = ["FunctionalFileError", "check_savable", "load_functional", "save_functional"]
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "deepchem_xc"
 _UNITS = {"density": "1/bohr^3", "energy": "Hartree", "length": "bohr"}
 # What a definition that was tampered with may lead to.
@@ -73,8 +75,7 @@ def save_functional(
     ------
     ValueError
         For classes that could not be read, weights with NaN or infinity or not of double
-        precision, one parameter in two places, which files cannot express, and if what is built
-        from the definition computes something else.
+        precision, and if what is built from the definition computes something else.
     OSError
         If the file cannot be written.
 
@@ -89,32 +90,65 @@ def save_functional(
     """
     from safetensors.torch import save
 
-    check_weights(functional)
-    names = [name for name, _ in functional.named_parameters(remove_duplicate=False)]
-    once = {name for name, _ in functional.named_parameters()}
-    if shared := [name for name in names if name not in once]:
-        raise ValueError(
-            f"{', '.join(shared)} is one parameter in two places, which a file cannot express: "
-            "write the functional as a multiple, 2 * f instead of f + f"
-        )
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in functional.state_dict().items()
-    }
-    header: dict[str, Any] = {
-        "format": FORMAT,
-        "package": __version__,
-        "units": _UNITS,
-        "name": functional.name,
-        "family": functional.family,
-        "functional": definition_of(functional, tuple(classes)),
-        "frozen": [name for name, p in functional.named_parameters() if not p.requires_grad],
-    }
-    _check_definition(functional, header["functional"], tensors, tuple(classes))
+    header, tensors = _contents(functional, tuple(classes))
     header["sha256"] = _digest(header, tensors)
     content = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
     with replacing(path, "wb") as file:
         file.write(content)
+
+
+def check_savable(
+    functional: XCFunctional, classes: Iterable[type[torch.nn.Module]] | None = None
+) -> None:
+    """Raise ``ValueError`` if a functional could not be written to a file, before it is trained.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        It is left as it is.
+    classes : iterable of types, optional
+        As for :func:`save_functional`; by default all classes it is made of are taken as named.
+
+    Raises
+    ------
+    ValueError
+        As :func:`save_functional`.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> from deepchem_xc.xc.saving import check_savable
+    >>> check_savable(PBE(trainable=True))
+    """
+    _contents(functional, tuple(own_classes(functional) if classes is None else classes))
+
+
+def _contents(
+    functional: XCFunctional, classes: tuple[type[torch.nn.Module], ...]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header, without the checksum, and tensors of a functional."""
+    check_weights(functional)
+    shared = shared_names(functional)
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in functional.state_dict().items()
+        if name not in shared
+    }
+    header: dict[str, Any] = {
+        "format": 2 if shared else 1,
+        "package": __version__,
+        "units": _UNITS,
+        "name": functional.name,
+        "family": functional.family,
+        "functional": definition_of(functional, classes),
+        "frozen": [name for name, p in functional.named_parameters() if not p.requires_grad],
+    }
+    if shared:
+        header["shared"] = shared
+    # Building draws initial weights; the program's random numbers are left alone.
+    with torch.random.fork_rng(devices=[]):
+        _check_definition(functional, header, tensors, classes)
+    return header, tensors
 
 
 def load_functional(
@@ -158,7 +192,7 @@ def load_functional(
     try:
         if header.get("units") != _UNITS:
             raise ValueError(f"its units are {header.get('units')}, not {_UNITS}")
-        functional = _rebuilt(header["functional"], tensors, tuple(classes))
+        functional = _rebuilt(header, tensors, tuple(classes))
         check_weights(functional)
         _finish(functional, header)
     except _REFUSED as error:
@@ -219,17 +253,21 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _rebuilt(
-    definition: Any, tensors: dict[str, Tensor], classes: tuple[type[torch.nn.Module], ...]
+    header: dict[str, Any], tensors: dict[str, Tensor], classes: tuple[type[torch.nn.Module], ...]
 ) -> XCFunctional:
     """Functional of a definition, with these weights, in double precision."""
-    functional = build(definition, classes).double()
-    _fill(functional, tensors)
+    functional = build(header["functional"], classes).double()
+    shared = header.get("shared", {})
+    if not isinstance(shared, dict) or not all(isinstance(x, str) for x in shared.values()):
+        raise ValueError(f"its shared weights are {shared!r}, not names with names")
+    share(functional, shared)
+    _fill(functional, tensors, set(shared))
     return functional
 
 
 def _check_definition(
     functional: XCFunctional,
-    definition: dict[str, Any],
+    header: dict[str, Any],
     tensors: dict[str, Tensor],
     classes: tuple[type[torch.nn.Module], ...],
 ) -> None:
@@ -239,12 +277,13 @@ def _check_definition(
     file's first use only, or not at all.
     """
     name = type(functional).__name__
-    advice = (
+    lost = forgotten(functional, {*classes, type(functional)})
+    advice = "; ".join(lost) or (
         f"keep the arguments of the constructor of {name} as attributes of the same names, or "
         "return them from a method options(), and make its networks from them"
     )
     try:
-        again = _rebuilt(definition, tensors, classes)
+        again = _rebuilt(header, tensors, classes)
     except ValueError as error:
         raise ValueError(f"{name} could not be read from a file ({error}): {advice}") from error
     with torch.no_grad():
@@ -253,14 +292,14 @@ def _check_definition(
         worst = int((found - expected).abs().argmax())
         raise ValueError(
             f"{name} read from a file would be another functional: the energy density at a point "
-            f"would be {float(found[worst])} instead of {float(expected[worst])}. Probably "
-            f"something was changed after it was made: {advice}"
+            f"would be {float(found[worst])} instead of {float(expected[worst])}. "
+            + (advice if lost else f"Probably something was changed after it was made: {advice}")
         )
 
 
-def _fill(functional: XCFunctional, tensors: dict[str, Tensor]) -> None:
-    """Set all weights, which must be those of this architecture."""
-    expected = functional.state_dict()
+def _fill(functional: XCFunctional, tensors: dict[str, Tensor], shared: set[str]) -> None:
+    """Set all weights, which must be those of this architecture, but for further names."""
+    expected = {k: v for k, v in functional.state_dict().items() if k not in shared}
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
     other = [
@@ -280,7 +319,7 @@ def _fill(functional: XCFunctional, tensors: dict[str, Tensor]) -> None:
             f"the weights are of another architecture than the definition, {functional.name}: "
             + "; ".join(problems[:5])
         )
-    functional.load_state_dict(tensors)
+    functional.load_state_dict(tensors, strict=False)
 
 
 def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:

@@ -94,7 +94,10 @@ def test_what_would_come_back_as_something_else(path):
 
     Power().save(path, classes=[Power])
     path.unlink()
-    with pytest.raises(ValueError, match=r"Power read from a file would be another.*attributes"):
+    with pytest.raises(
+        ValueError,
+        match=r"Power read from a file would be another.*Power does not keep 'power'.*self\.power",
+    ):
         Power(1.3).save(path, classes=[Power])
     with pytest.raises(ValueError, match=r"Powers takes any number of arguments: write.*options"):
         Powers(1.0).save(path, classes=[Powers])
@@ -117,12 +120,6 @@ def test_a_class_with_the_name_of_another(path):
         load_functional(path, classes=[PBE])
     with pytest.raises(ValueError, match="class PBE has the name of another one"):
         PBE().save(path, classes=[PBE])
-
-
-def test_one_parameter_in_two_places(path):
-    functional = ConstrainedGGA()
-    with pytest.raises(ValueError, match="one parameter in two places.*2 \\* f"):
-        (functional + functional).save(path)
 
 
 def test_nan_is_not_written(path):
@@ -182,9 +179,9 @@ def test_foreign_files(path):
 
 
 def test_a_newer_version(path):
-    rewrite(path, PBE(), lambda header: header.update(format=2, package="9.0"))
+    rewrite(path, PBE(), lambda header: header.update(format=3, package="9.0"))
     with pytest.raises(
-        FunctionalFileError, match=r"format 2 .* deepchem_xc 9\.0.* install a newer"
+        FunctionalFileError, match=r"format 3 .* deepchem_xc 9\.0.* install a newer"
     ):
         load_functional(path)
 
