@@ -10,6 +10,7 @@ from .constrained import (
     UnconstrainedGGA,
     UnconstrainedMetaGGA,
 )
+from .finite import FunctionalValueError, check_finite
 from .gga_correlation import LYPCorrelation, PBECorrelation
 from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
@@ -28,6 +29,7 @@ __all__ = [
     "ConstrainedMetaGGA",
     "DensityVariables",
     "FunctionalFileError",
+    "FunctionalValueError",
     "GGAExchange",
     "HybridXC",
     "LYPCorrelation",
@@ -51,6 +53,7 @@ __all__ = [
     "VWNCorrelation",
     "ValGrad",
     "XCFunctional",
+    "check_finite",
     "get_xc",
     "load_functional",
     "save_functional",
