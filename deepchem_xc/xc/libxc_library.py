@@ -6,7 +6,7 @@ derivatives, which then are those of another energy; this rule is switched off, 
 potential belong together for any density and kinetic energy density. And the few
 functionals whose derivatives are infinite at zero gradient or in a vacuum are evaluated at a
 gradient that is never quite zero (a reduced one of 1e-5 is added in squares, which changes the
-energy by about 1e-10 of it), or down to a density of 1e-12 / bohr^3 only.
+energy by about 1e-10 of it), or down to a density of 1e-10 / bohr^3 only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINETIC = 3
 # Gradient, in units of the reduced one s, that a lifted gradient has at least.
 LIFT = 1e-5
 # Density, 1 / bohr^3, below which libxc gives zero where its own choice leads to infinities.
-_RAISED_THRESHOLD = 1e-12
+_RAISED_THRESHOLD = 1e-10
 
 
 @lru_cache(maxsize=1)
@@ -204,8 +204,9 @@ def _probes(family: int, spin: int, least: float) -> np.ndarray:
     n, s, alpha, ratio = (axis.ravel() for axis in axes)
     channels = []
     for density in (n, n * ratio) if spin else (0.5 * n,):
-        gradient = np.sqrt(s * s + least * least) * _two_kf(density) * density
-        tau = gradient**2 / (8.0 * density)
+        scale = _two_kf(density) * density
+        gradient = np.sqrt(s * s + least * least) * scale
+        tau = (s * scale) ** 2 / (8.0 * density)
         tau = np.where(alpha < 0.0, (1.0 + alpha) * tau, tau + alpha * uniform_tau(density))
         channels.append((density, gradient, tau))
     if not spin:
