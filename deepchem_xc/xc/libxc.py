@@ -91,11 +91,13 @@ class LibXC(XCFunctional):
                 f"is on {density.device}; use the CPU, or a functional written in torch"
             )
         needs = treatment(self.number)
-        rows = _independent_variables(variables, self.family, needs is not None and needs.lift)
+        lift = needs is not None and needs.lift
+        rows = _independent_variables(variables, self.family, lift)
         packed = torch.stack([row.reshape(-1) for row in rows])  # (nvariables, npoints)
         full = variables.gradient_weight if variables.polarized and self.family > 1 else None
         weight = None if full is None else full.detach().reshape(2, -1)
-        energy = _Energy.apply(packed, _Call(self.number, self.family, variables.polarized, weight))
+        call = _Call(self.number, self.family, variables.polarized, lift, weight)
+        energy = _Energy.apply(packed, call)
         return energy.reshape(density.shape)
 
 
@@ -127,6 +129,7 @@ class _Call(NamedTuple):
     number: int
     family: int
     polarized: bool
+    lift: bool
     weight: Tensor | None
 
     def __call__(self, packed: Tensor, order: int) -> Tensor:
@@ -138,7 +141,10 @@ class _Call(NamedTuple):
             return out
         (points,) = torch.nonzero((self.weight < 1.0).any(0), as_tuple=True)
         uniform = np.zeros((len(rows), len(points)))
-        uniform[:2] = rows[:2, points]
+        uniform[:2] = rows[:2, points.numpy()]
+        if self.lift:
+            powers = uniform[:2] ** (4.0 / 3.0)
+            uniform[2:5] = _LIFT_OF_SIGMA * powers[[0, 0, 1]] * powers[[0, 1, 1]]
         if self.family == 4:
             uniform[5:] = uniform_tau(uniform[:2])
         limit = torch.from_numpy(evaluate(self.number, uniform, *call))

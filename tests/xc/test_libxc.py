@@ -86,6 +86,24 @@ def test_finite_in_vacuum(name, nspin, densinfo):
         assert torch.all(values[..., :3] == 0.0)
 
 
+@pytest.mark.parametrize("name", ["lda_c_pz", "gga_x_chachiyo", "gga_c_pw91", "SCAN"])
+def test_one_point_with_an_empty_channel(name, densinfo):
+    """One point alone gives what it gives among others."""
+    rho = torch.zeros(2, 5, 2, dtype=torch.float64)
+    rho[0, 0], rho[0, 1], rho[0, 4] = 0.3, 0.2, 0.4
+    results = []
+    for given in (rho, rho[..., :1]):
+        given = given.clone().requires_grad_()
+        energy = get_xc(name).get_edensityxc(densinfo(given))
+        (potential,) = torch.autograd.grad(energy.sum(), given, create_graph=True)
+        (kernel,) = torch.autograd.grad(potential.sum(), given)
+        results.append(
+            torch.cat((energy[:1], potential[..., 0].flatten(), kernel[..., 0].flatten()))
+        )
+    assert torch.isfinite(results[0]).all()
+    assert torch.equal(*results)
+
+
 def test_third_derivative_is_refused(sample, densinfo):
     rho = torch.tensor(sample(1, npoints=3), requires_grad=True)
     energy = LibXC("lda_c_pz").get_edensityxc(densinfo(rho))

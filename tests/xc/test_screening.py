@@ -180,7 +180,7 @@ def test_potential_of_an_empty_channel_is_the_limit_in_the_lda(name, spin, densi
         assert torch.all(given < 0.0) or name == "NNLDA"
 
 
-@pytest.mark.parametrize("name", [*NAMES, "gga_x_pbe+gga_c_pw91", "TPSS", "gga_c_lyp", "SCAN"])
+@pytest.mark.parametrize("name", [*NAMES, "gga_x_pbe+gga_c_pw91", "TPSS", "SCAN", "gga_x_chachiyo"])
 def test_potential_of_an_empty_channel_is_bounded_and_ignores_round_off(name, densinfo):
     """Densities and gradients of any sign and direction that are round-off change nothing."""
     exact, *others = (beside_a_full_channel(0.0) for _ in range(4))
