@@ -36,6 +36,8 @@ __all__ = ["LibXC", "libxc_identifiers"]
 
 # sigma_ss / n_s^(8/3) at the reduced gradient LIFT
 _LIFT_OF_SIGMA = 4.0 * (6.0 * np.pi**2) ** (2.0 / 3.0) * LIFT**2
+# Density of a channel relative to the other one; libxc's threshold is 2e-16.
+_LEAST_CHANNEL = 1e-15
 
 
 class LibXC(XCFunctional):
@@ -109,14 +111,19 @@ def _independent_variables(variables: DensityVariables, family: int, lift: bool)
             least = 2.0 ** (-2.0 / 3.0) * _LIFT_OF_SIGMA * variables.density ** (8.0 / 3.0)
             rows.append(variables.sigma + least if lift else variables.sigma)
         return [*rows, variables.tau] if family == 4 else rows
-    rows = list(variables.spin_densities.unbind(0))
+    densities = variables.spin_densities
+    # Closer to full polarisation libxc has no derivatives by it.
+    least = _LEAST_CHANNEL * densities.detach().flip(0)
+    empty = densities.detach() < least
+    densities = torch.where(empty, least + (densities - densities.detach()), densities)
+    rows = list(densities.unbind(0))
     if family > 1:
         weight = variables.gradient_weight
         sigma, up_down = variables.spin_sigma, variables.sigma_up_down
         if weight is not None:
             sigma, up_down = sigma * weight.square(), up_down * weight.prod(0)
         if lift:  # as a component of both gradients that is parallel
-            powers = variables.spin_densities ** (4.0 / 3.0)
+            powers = densities ** (4.0 / 3.0)
             sigma = sigma + _LIFT_OF_SIGMA * powers.square()
             up_down = up_down + _LIFT_OF_SIGMA * powers.prod(0)
         rows += [sigma[0], up_down, sigma[1]]

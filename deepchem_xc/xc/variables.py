@@ -18,9 +18,9 @@ energy and potential of a vacuum are exactly zero, and a density above T is unto
 *In an empty channel beside a full one* the potential is the limit of that of a small density, as
 far as there is one:
 
-- Where a channel's density is below ``T / 10 + 1e-15 n`` the functional sees this density instead,
-  and the potential is the derivative there. In a local density approximation it deviates from the
-  limit by the exchange potential of this density, 1e-5 Hartree. The energy takes no notice.
+- Where a channel's density is below ``1e-4 T`` the functional sees this density instead, and the
+  potential is the derivative there. In a local density approximation it deviates from the limit by
+  the exchange potential of this density, 6e-7 Hartree. The energy takes no notice.
 - What diverges in a generalised gradient approximation is switched off, by a polynomial again,
   where a channel holds less than 1e-8 of the other one (or T): its own reduced gradient and
   kinetic energy density (of round-off, they are noise of any size), and its part of PBE's
@@ -55,8 +55,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 # Least density of a channel, relative to the other one, whose own gradient is taken into account.
 _EMPTY = 1e-8
-# Below it, relative to the other channel, the polarisation is complete to the last digits.
-_ROUNDING = 1e-15
+# Density of a channel, in thresholds, at which its potential is that of an empty one.
+_LEAST = 1e-4
 
 # Arrays of this many numbers a thread stay in the cache; below it torch does not use a second
 # thread. The potential of PBE on a million points is 1.4 times faster in such pieces.
@@ -193,7 +193,7 @@ class DensityVariables:
             return density
         # The floor's value with the derivative 1: it is the potential's limit that is wanted.
         given = density.detach()
-        floor = 0.1 * self.threshold + _ROUNDING * given.flip(0).clamp(min=0.0)
+        floor = _LEAST * self.threshold
         return torch.where(given < floor, floor + (density - given), density)
 
     @cached_property
