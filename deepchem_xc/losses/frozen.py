@@ -99,7 +99,12 @@ class FrozenEnergy:
         return guarded(energy, SameWeights(functional))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
-        return (self.weights * functional.get_edensityxc(self._information())).sum()
+        from deepchem_xc.xc import check_finite
+
+        information = self._information()
+        energy = (self.weights * functional.get_edensityxc(information)).sum()
+        check_finite(functional, information, energy)
+        return energy
 
     def _information(self) -> ValGrad | SpinParam:
         from deepchem_xc.xc import SpinParam, ValGrad

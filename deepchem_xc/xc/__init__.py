@@ -10,6 +10,7 @@ from .constrained import (
     UnconstrainedGGA,
     UnconstrainedMetaGGA,
 )
+from .finite import FunctionalValueError, check_finite
 from .gga_correlation import LYPCorrelation, PBECorrelation
 from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
@@ -29,6 +30,7 @@ __all__ = [
     "ConstrainedMetaGGA",
     "DensityVariables",
     "FunctionalFileError",
+    "FunctionalValueError",
     "GGAExchange",
     "HybridXC",
     "LYPCorrelation",
@@ -53,6 +55,7 @@ __all__ = [
     "VWNCorrelation",
     "ValGrad",
     "XCFunctional",
+    "check_finite",
     "check_savable",
     "get_xc",
     "load_functional",

@@ -78,7 +78,7 @@ def iso_orbital_indicator(variables: DensityVariables) -> Tensor:
         return scaled_iso_orbital_indicator(variables)
     uniform = _UNIFORM * variables.density * variables.inverse_rs.square()
     weizsaecker = _WEIZSAECKER_PER_S2 * variables.s2
-    return (variables.tau.sum(0) / uniform - weizsaecker) / (
+    return (variables.total_tau / uniform - weizsaecker) / (
         spin_factor(variables) + ETA * weizsaecker
     )
 

@@ -5,44 +5,39 @@ which autograd sees; a third differentiation raises an error. Functionals in tor
 these limits: prefer them where they exist.
 
 libxc applies its own screening, a step to zero below a density of 1e-10 to 1e-15 / bohr^3 that
-differs from functional to functional, in addition to this package's.
+differs from functional to functional, in addition to this package's. In an empty spin channel
+beside a full one the potential of a GGA or meta-GGA is that of the uniform gas: the limit of the
+derivative by the density without gradient, and no derivative by gradient and kinetic energy
+density.
 """
 
 from __future__ import annotations
 
-import ctypes
-from functools import lru_cache
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .base import XCFunctional
+from .libxc_library import (
+    FAMILIES,
+    LIFT,
+    evaluate,
+    library,
+    libxc_identifiers,
+    treatment,
+    uniform_tau,
+    why_not,
+)
 from .variables import DensityVariables
 
 __all__ = ["LibXC", "libxc_identifiers"]
 
-_FAMILIES = {"LDA": 1, "GGA": 2, "MGGA": 4}
-# xc.h of libxc: bits of the flags, and the kind "kinetic energy"
-_HAVE_EXC, _HAVE_FXC, _THREE_DIMENSIONAL = 1 << 0, 1 << 2, 1 << 7
-_KINETIC = 3
-
-
-@lru_cache(maxsize=1)
-def _library() -> ModuleType:
-    # imported when first needed: PySCF takes a while, and the functionals in torch do without
-    from pyscf.dft import libxc
-
-    return libxc
-
-
-@lru_cache(maxsize=1)
-def libxc_identifiers() -> dict[str, int]:
-    """Identifiers of all functionals of the bundled libxc, in lower case, and their numbers."""
-    known = _library().available_libxc_functionals()
-    return {name.lower(): int(number) for name, number in known.items()}
+# sigma_ss / n_s^(8/3) at the reduced gradient LIFT
+_LIFT_OF_SIGMA = 4.0 * (6.0 * np.pi**2) ** (2.0 / 3.0) * LIFT**2
+# Density of a channel relative to the other one; libxc's threshold is 2e-16.
+_LEAST_CHANNEL = 1e-15
 
 
 class LibXC(XCFunctional):
@@ -58,7 +53,8 @@ class LibXC(XCFunctional):
     ValueError
         For an unknown identifier, and for functionals that are not a function of density,
         gradient and kinetic energy density in three dimensions: hybrids, nonlocal correlation,
-        those that need the Laplacian, potentials without an energy, kinetic-energy functionals.
+        those that need the Laplacian, potentials without an energy, kinetic-energy functionals;
+        and for the few whose derivatives are not finite, or not those of the energy.
 
     Notes
     -----
@@ -83,11 +79,10 @@ class LibXC(XCFunctional):
                 "deepchem_xc.xc.libxc.libxc_identifiers() lists those it has"
             )
         self.number = libxc_identifiers()[self.name]
-        kind = _library().xc_type(self.number)
-        reason = _why_not(self.number, kind)
+        reason = why_not(self.number)
         if reason:
             raise ValueError(f"the libxc functional {identifier!r} cannot be used here: {reason}")
-        self.family = _FAMILIES[kind]
+        self.family = FAMILIES[library().xc_type(self.number)]
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr), differentiable twice."""
@@ -97,123 +92,127 @@ class LibXC(XCFunctional):
                 f"{self.name} is evaluated by libxc, which runs on the CPU only, but the density "
                 f"is on {density.device}; use the CPU, or a functional written in torch"
             )
-        rows = _independent_variables(variables, self.family)
+        needs = treatment(self.number)
+        lift = needs is not None and needs.lift
+        rows = _independent_variables(variables, self.family, lift)
         packed = torch.stack([row.reshape(-1) for row in rows])  # (nvariables, npoints)
-        arrays = _pyscf_arrays(variables, self.family)
-        energy = _Energy.apply(packed, arrays, self.number)
+        full = variables.gradient_weight if variables.polarized and self.family > 1 else None
+        weight = None if full is None else full.detach().reshape(2, -1)
+        call = _Call(self.number, self.family, variables.polarized, lift, weight)
+        energy = _Energy.apply(packed, call)
         return energy.reshape(density.shape)
 
 
-def _why_not(number: int, kind: str) -> str | None:
-    """Reason why a functional is refused, or None."""
-    library = _library()
-    functional = library._get_xc(number, 0)
-    interface = library._itrf
-    for function in (interface.xc_func_info_get_flags, interface.xc_func_info_get_kind):
-        function.argtypes, function.restype = (ctypes.c_void_p,), ctypes.c_int
-    info = interface.xc_func_get_info(functional.xc_objs[0])
-    flags = interface.xc_func_info_get_flags(info)
-    if interface.xc_func_info_get_kind(info) == _KINETIC:
-        return "it is a kinetic-energy functional, not exchange or correlation"
-    if functional.is_nlc:
-        return "it needs nonlocal (VV10) correlation, which is not a function of the local density"
-    if library.is_hybrid_xc(number):
-        return "it is a hybrid: it needs exact exchange, which this package does not compute"
-    if functional.needs_laplacian:
-        return "it needs the Laplacian of the density, which the solvers do not provide"
-    if kind not in _FAMILIES:
-        return f"its family {kind!r} is none of {', '.join(_FAMILIES)}"
-    if not flags & _HAVE_EXC:
-        return "it is a potential without an energy"
-    if not flags & _HAVE_FXC:
-        return "libxc has no second derivatives of it"
-    if not flags & _THREE_DIMENSIONAL:
-        return "it is meant for one- or two-dimensional systems"
-    return None
-
-
-def _independent_variables(variables: DensityVariables, family: int) -> list[Tensor]:
+def _independent_variables(variables: DensityVariables, family: int, lift: bool) -> list[Tensor]:
     """What libxc differentiates with respect to, in the order of PySCF's ``eval_xc1``."""
-    if variables.polarized:
-        rows = list(variables.spin_densities.unbind(0))
+    if not variables.polarized:
+        rows = [variables.density]
         if family > 1:
-            up, down = variables.spin_sigma.unbind(0)
-            rows += [up, variables.sigma_up_down, down]
-        if family == 4:
-            rows += list(variables.tau.unbind(0))
-        return rows
-    rows = [variables.density]
+            least = 2.0 ** (-2.0 / 3.0) * _LIFT_OF_SIGMA * variables.density ** (8.0 / 3.0)
+            rows.append(variables.sigma + least if lift else variables.sigma)
+        return [*rows, variables.tau] if family == 4 else rows
+    densities = variables.spin_densities
+    # Closer to full polarisation libxc has no derivatives by it.
+    least = _LEAST_CHANNEL * densities.detach().flip(0)
+    empty = densities.detach() < least
+    densities = torch.where(empty, least + (densities - densities.detach()), densities)
+    rows = list(densities.unbind(0))
     if family > 1:
-        rows.append(variables.sigma)
-    if family == 4:
-        rows.append(variables.tau)
-    return rows
+        weight = variables.gradient_weight
+        sigma, up_down = variables.spin_sigma, variables.sigma_up_down
+        if weight is not None:
+            sigma, up_down = sigma * weight.square(), up_down * weight.prod(0)
+        if lift:  # as a component of both gradients that is parallel
+            powers = densities ** (4.0 / 3.0)
+            sigma = sigma + _LIFT_OF_SIGMA * powers.square()
+            up_down = up_down + _LIFT_OF_SIGMA * powers.prod(0)
+        rows += [sigma[0], up_down, sigma[1]]
+    return rows + list(variables.tau.unbind(0)) if family == 4 else rows
 
 
-def _pyscf_arrays(variables: DensityVariables, family: int) -> np.ndarray:
-    """Density, gradient and kinetic energy density as PySCF takes them, (nspin, nrow, npoints)."""
-    with torch.no_grad():
-        polarized = variables.polarized
-        densities = variables.spin_densities if polarized else variables.density[None]
-        rows = [densities[:, None]]  # (nspin, 1, ..., nr)
-        if family > 1:
-            gradients = torch.stack([g.movedim(-2, 0) for g in variables.gradients])
-            if polarized and variables.channel_weight is not None:
-                gradients = gradients * variables.channel_weight[:, None]
-            rows.append(gradients)
-        if family == 4:
-            rows.append(variables.tau[:, None] if polarized else variables.tau[None, None])
-        return torch.cat([row.flatten(2) for row in rows], dim=1).numpy()
+class _Call(NamedTuple):
+    """What to evaluate, and the weights (2, npoints) of channels that are empty somewhere."""
+
+    number: int
+    family: int
+    polarized: bool
+    lift: bool
+    weight: Tensor | None
+
+    def __call__(self, packed: Tensor, order: int) -> Tensor:
+        """As :func:`~deepchem_xc.xc.libxc_library.evaluate`, with the limits of empty channels."""
+        rows = packed.detach().numpy()
+        call = self.family, int(self.polarized), order
+        out = torch.from_numpy(evaluate(self.number, rows, *call))
+        if self.weight is None:
+            return out
+        (points,) = torch.nonzero((self.weight < 1.0).any(0), as_tuple=True)
+        uniform = np.zeros((len(rows), len(points)))
+        uniform[:2] = rows[:2, points.numpy()]
+        if self.lift:
+            powers = uniform[:2] ** (4.0 / 3.0)
+            uniform[2:5] = _LIFT_OF_SIGMA * powers[[0, 0, 1]] * powers[[0, 1, 1]]
+        if self.family == 4:
+            uniform[5:] = uniform_tau(uniform[:2])
+        limit = torch.from_numpy(evaluate(self.number, uniform, *call))
+        weight = self.weight[:, points]
+        for i, derivative in enumerate(_derivatives_by_channel(len(rows), order)):
+            share = torch.ones_like(weight[0])
+            for channel in {0, 1}.intersection(derivative):
+                share = share * weight[channel]
+            # without gradient and kinetic energy density, which the channel does not have
+            rest = limit[1 + i] if max(derivative) < 2 else 0.0
+            out[1 + i, points] = share * out[1 + i, points] + (1.0 - share) * rest
+        return out
 
 
-def _evaluate(arrays: np.ndarray, number: int, order: int) -> Tensor:
-    """Energy per particle, then its derivatives per volume up to ``order``, (nout, npoints)."""
-    spin = arrays.shape[0] - 1
-    if arrays.shape[1] == 1:
-        arrays = arrays[:, 0]
-    rho = arrays if spin else arrays[0]
-    return torch.from_numpy(_library().eval_xc1(number, rho, spin, deriv=order))
+def _derivatives_by_channel(nvariables: int, order: int) -> list[tuple[int, ...]]:
+    """Variables that each row of derivatives is taken by, in the order of the rows."""
+    first: list[tuple[int, ...]] = [(i,) for i in range(nvariables)]
+    if order == 1:
+        return first
+    return first + list(zip(*(index.tolist() for index in np.triu_indices(nvariables))))
 
 
 class _Energy(torch.autograd.Function):
     """Energy per volume (npoints) of the independent variables (nvariables, npoints)."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, arrays: np.ndarray, number: int) -> Tensor:
-        out = _evaluate(arrays, number, order=1)
+    def forward(ctx: Any, packed: Tensor, call: _Call) -> Tensor:
+        out = call(packed, order=1)
         ctx.save_for_backward(packed)
-        ctx.call = (arrays, number, out[1:])
-        return out[0] * torch.from_numpy(arrays[:, 0].sum(0))
+        ctx.call = (call, out[1:])
+        return out[0] * packed[: 1 + call.polarized].sum(0)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (packed,) = ctx.saved_tensors
-        return gradients[0] * _FirstDerivative.apply(packed, *ctx.call), None, None
+        return gradients[0] * _FirstDerivative.apply(packed, *ctx.call), None
 
 
 class _FirstDerivative(torch.autograd.Function):
     """First derivatives (nvariables, npoints), computed with the energy already."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, arrays: np.ndarray, number: int, first: Tensor) -> Tensor:
+    def forward(ctx: Any, packed: Tensor, call: _Call, first: Tensor) -> Tensor:
         ctx.save_for_backward(packed)
-        ctx.call = (arrays, number)
+        ctx.call = call
         return first.clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (packed,) = ctx.saved_tensors
-        hessian = _SecondDerivative.apply(packed, *ctx.call)
-        return torch.einsum("ijr,jr->ir", hessian, gradients[0]), None, None, None
+        hessian = _SecondDerivative.apply(packed, ctx.call)
+        return torch.einsum("ijr,jr->ir", hessian, gradients[0]), None, None
 
 
 class _SecondDerivative(torch.autograd.Function):
     """Second derivatives (nvariables, nvariables, npoints)."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, arrays: np.ndarray, number: int) -> Tensor:
+    def forward(ctx: Any, packed: Tensor, call: _Call) -> Tensor:
         nvariables = packed.shape[0]
-        upper = _evaluate(arrays, number, order=2)[1 + nvariables :]
+        upper = call(packed, order=2)[1 + nvariables :]
         hessian = torch.empty((nvariables, *packed.shape), dtype=packed.dtype)
         i, j = np.triu_indices(nvariables)
         hessian[i, j] = upper
@@ -221,7 +220,7 @@ class _SecondDerivative(torch.autograd.Function):
         return hessian
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         raise NotImplementedError(
             "functionals of libxc can be differentiated twice, and this is the third time; use a "
             "functional written in torch (deepchem_xc.xc.get_xc names them)"

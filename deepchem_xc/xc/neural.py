@@ -1,9 +1,18 @@
 """DeepChem's neural functionals: any network of the density, alone or added to a known functional.
 
 Names, signatures and meaning are those of ``deepchem.models.dft.nnxc`` (M. F. Kasim and S. M.
-Vinko, Phys. Rev. Lett. 127, 126403 (2021)). They differ in this: leading axes of any number work
-(there the norm of the gradient was taken over the first axis, whatever it was), densities are
-screened, derivatives are finite at zero gradient, and networks are checked.
+Vinko, Phys. Rev. Lett. 127, 126403 (2021)). They differ in this:
+
+- The energy is the mean of the network's at xi and -xi. DeepChem takes that at xi alone, where xi =
+  (n_up - n_down) / n has a sign, so that there the energy of a magnet depends on which channel is
+  called up. For a closed shell both are the same.
+- The network sees the reduced gradient s as s (1 + (s / 10)^16)^(-1/16): s itself to 3e-10 for s <
+  3, to 1e-6 at 5, and never more than 10. In the tail of a density s grows as n^(-1/3), and a
+  network that grows with s, such as DeepChem's default, would have a potential without bound in
+  vacuum there; exp(s) would overflow.
+- Leading axes of any number work (there the norm of the gradient was taken over the first axis,
+  whatever it was), densities are screened, derivatives are finite at zero gradient, and networks
+  are checked.
 """
 
 from __future__ import annotations
@@ -17,18 +26,31 @@ from ._deepchem import BaseXC
 from .base import XCFunctional
 from .networks import checked_network, evaluate_network
 from .plain import as_functional
-from .smooth import smooth_root
+from .smooth import bounded, smooth_root
 from .variables import DensityVariables
 
 __all__ = ["NNLDA", "NNPBE", "HybridXC"]
 
 
-def _polarisation(variables: DensityVariables) -> Tensor:
-    return variables.zeta if variables.polarized else torch.zeros_like(variables.density)
+# Largest reduced gradient that a network sees.
+_LARGEST_S = 10.0
+
+
+def _energy_per_electron(
+    network: torch.nn.Module, variables: DensityVariables, *others: Tensor
+) -> Tensor:
+    """Output of the network, the mean of both signs of the polarisation, (..., nr)."""
+    n = variables.density
+    if not variables.polarized:
+        return evaluate_network(network, (n, torch.zeros_like(n), *others))
+    xi = torch.stack((variables.zeta, -variables.zeta))
+    rest = (n, *others)
+    n, *others_twice = (field.expand_as(xi) for field in rest)
+    return evaluate_network(network, (n, xi, *others_twice)).mean(0)
 
 
 class NNLDA(XCFunctional):
-    """Energy per electron from a network of the density: e = n network(n, xi).
+    """Energy per electron from a network of the density: e = n [net(n, xi) + net(n, -xi)] / 2.
 
     Parameters
     ----------
@@ -62,12 +84,13 @@ class NNLDA(XCFunctional):
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr)."""
-        inputs = (variables.density, _polarisation(variables))
-        return variables.density * evaluate_network(self.nnmodel, inputs)
+        return variables.density * _energy_per_electron(self.nnmodel, variables)
 
 
 class NNPBE(XCFunctional):
-    """Energy per electron from a network of density and gradient: e = n network(n, xi, s).
+    """Energy per electron from a network of density and gradient.
+
+    e = n [net(n, xi, s) + net(n, -xi, s)] / 2.
 
     Parameters
     ----------
@@ -86,7 +109,8 @@ class NNPBE(XCFunctional):
     Notes
     -----
     s has no derivative where the gradient is zero, and a potential none either if the network does
-    not make up for it; sqrt(s^2 + 1e-10) takes its place.
+    not make up for it; sqrt(s^2 + 1e-10) takes its place. Above s = 3 it is bent to stay below 10,
+    see the head of this module.
 
     Examples
     --------
@@ -107,8 +131,9 @@ class NNPBE(XCFunctional):
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr)."""
-        inputs = (variables.density, _polarisation(variables), smooth_root(variables.s2))
-        return variables.density * evaluate_network(self.nnmodel, inputs)
+        density = variables.density
+        s = smooth_root(bounded(variables.s2, _LARGEST_S))
+        return density * _energy_per_electron(self.nnmodel, variables, s)
 
 
 class HybridXC(XCFunctional):

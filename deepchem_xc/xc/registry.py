@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import operator
+import os
 import re
 from collections.abc import Callable
 
@@ -18,6 +20,7 @@ from .gga_exchange import (
 )
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC, libxc_identifiers
+from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_dispersion
 from .pbe import PBE
 from .plain import as_functional
 from .r2scan import R2SCANCorrelation, R2SCANExchange
@@ -69,23 +72,28 @@ _SUMS = {
 }
 
 _TERM = re.compile(
-    r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>[\d.]+(?:e[+-]?\d+)?)\s*\*\s*)?(?P<name>[a-z]\w*)\s*",
+    r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*\*\s*)?"
+    r"(?P<name>[a-z]\w*|\d+(?![\w.]))\s*",
     re.IGNORECASE,
 )
+_NAME_WITH_DASHES = re.compile(r"\s*[a-z]\w*(?:-\w+)+\s*", re.IGNORECASE)
 
 
-def get_xc(xc: str | BaseXC) -> BaseXC:
+def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     """Exchange-correlation functional by name.
 
     Parameters
     ----------
-    xc : str or BaseXC
+    xc : str, path-like, int or BaseXC
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
           "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
-        - a libxc identifier such as "lda_x" or "gga_c_pbe";
+        - a libxc identifier such as "lda_x" or "gga_c_pbe", or its number;
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;
-        - a file that ``functional.save(path)`` wrote, if the name ends in ".safetensors";
+        - PySCF's pairs of exchange and correlation, "pbe,pbe", "gga_x_pbe,gga_c_pbe" or ",lyp",
+          and its names of whole functionals, such as "PW91", "revTPSS" or "M06-L", also "AM05" and
+          "WC"; "vwn" in a pair and "SVWN" mean libxc's lda_c_vwn, form V;
+        - a file that ``functional.save(path)`` wrote, if a string's end is ".safetensors";
         - a functional, which is returned as it is, or made one of this package if it is
           DeepChem's ``BaseXC`` only.
 
@@ -100,8 +108,9 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     Raises
     ------
     ValueError
-        For a name that is neither common nor known to libxc, for a sum that cannot be read, and
-        for libxc functionals that need more than density, gradient and kinetic energy density;
+        For a name that is neither common nor known to libxc, for a sum that cannot be read, for
+        libxc functionals that need more than density, gradient and kinetic energy density, and for
+        hybrids and dispersion corrections by any name;
         a :class:`~deepchem_xc.xc.FunctionalFileError` for a file that cannot be used.
     FileNotFoundError
         For a file that is not there.
@@ -120,12 +129,22 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
     """
     if isinstance(xc, BaseXC):
         return as_functional(xc)
-    if not isinstance(xc, str):
-        raise TypeError(f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}")
-    if xc.endswith(".safetensors"):
+    if isinstance(xc, os.PathLike) or (isinstance(xc, str) and xc.lower().endswith(".safetensors")):
         from .saving import load_functional  # its definitions name functionals by their classes
 
         return load_functional(xc)
+    if not isinstance(xc, str):
+        try:
+            xc = str(operator.index(None if isinstance(xc, bool) else xc))  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(
+                f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}"
+            ) from None
+    refuse_dispersion(xc)
+    if "," in xc:
+        return _sum([_scaled(_by_name(name), c) for name, c in identifiers_of_pair(xc)])
+    if _NAME_WITH_DASHES.fullmatch(xc) and not all(map(_is_known, xc.split("-"))):
+        return _by_name(xc.strip())
     terms: list[XCFunctional] = []
     position = 0
     while position < len(xc) or not terms:
@@ -136,27 +155,54 @@ def get_xc(xc: str | BaseXC) -> BaseXC:
                 "'PBE', or a sum of names with optional factors: '0.75*gga_x_pbe + gga_c_pbe'"
             )
         factor = float(match["factor"] or 1.0) * (-1.0 if match["sign"] == "-" else 1.0)
-        functional = _by_name(match["name"])
-        terms.append(functional if factor == 1.0 else functional * factor)
+        terms.append(_scaled(_by_name(match["name"]), factor))
         position = match.end()
+    return _sum(terms)
+
+
+def _scaled(functional: XCFunctional, factor: float) -> XCFunctional:
+    return functional if factor == 1.0 else functional * factor
+
+
+def _sum(terms: list[XCFunctional]) -> XCFunctional:
     if len(terms) == 1:
         return terms[0]
     common = _SUMS.get(frozenset(term.name for term in terms))
     return _COMMON[common]() if common and len(terms) == 2 else SumXC(*terms)
 
 
+def _is_known(name: str) -> bool:
+    name = name.strip().lower()
+    return name in libxc_identifiers() or name in {common.lower() for common in _COMMON}
+
+
 def _by_name(name: str) -> XCFunctional:
     for common, make in _COMMON.items():
         if name.lower() == common.lower():
             return make()
+    if name.isdigit():
+        name = _by_number(int(name))
     if name.lower() in _NATIVE:
         return _NATIVE[name.lower()]()
     if name.lower() in libxc_identifiers():
         return LibXC(name)
+    whole = identifiers_of_whole(name)
+    if whole is not None:
+        return _sum([_scaled(_by_name(part), factor) for part, factor in whole])
     valid = {known.lower(): known for known in (*_COMMON, *_NATIVE, *libxc_identifiers())}
     close = difflib.get_close_matches(name.lower(), valid, n=5)
     hint = f" Did you mean {', '.join(valid[known] for known in close)}?" if close else ""
     raise ValueError(
         f"unknown functional {name!r}.{hint} Valid are {', '.join(_COMMON)}, and libxc identifiers "
         "such as lda_x, gga_c_pbe or mgga_x_scan, alone or in sums like '0.75*gga_x_pbe+gga_c_pbe'."
+    )
+
+
+def _by_number(number: int) -> str:
+    for identifier, known in libxc_identifiers().items():
+        if known == number:
+            return identifier
+    raise ValueError(
+        f"libxc has no functional of the number {number}; write a name such as 'PBE', or an "
+        "identifier such as gga_x_pbe (101)"
     )

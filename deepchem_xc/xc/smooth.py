@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["asinh_ratio", "fourth_root_decay", "one_minus_exp", "smooth_root"]
+__all__ = ["asinh_ratio", "bounded", "fourth_root_decay", "one_minus_exp", "smooth_root"]
 
 _SERIES_BELOW = 0.1
 _SERIES_TERMS = 18
@@ -152,3 +152,30 @@ def smooth_root(s2: Tensor, width: float = 1e-5) -> Tensor:
     tensor([1.0000e-05, 2.0000e+00], dtype=torch.float64)
     """
     return torch.sqrt(s2 + width * width)
+
+
+def bounded(x2: Tensor, bound: float) -> Tensor:
+    """Square of x (1 + (x / bound)^16)^(-1/16): x^2 below the bound, its square above.
+
+    Parameters
+    ----------
+    x2 : Tensor
+        Square of x, any shape, non-negative.
+    bound : float
+        Positive; x changes by 3e-10 of it at 0.3 bounds, by 1e-6 at half the bound.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc.smooth import bounded
+    >>> bounded(torch.tensor([0.0, 4.0, 1e100], dtype=torch.float64), bound=10.0)
+    tensor([  0.,   4., 100.], dtype=torch.float64)
+    """
+    # ten bounds away it is constant to the last digit, and powers could overflow
+    x2 = x2.clamp(max=(10.0 * bound) ** 2)
+    return x2 * (1.0 + (x2 / bound**2) ** 8) ** -0.125

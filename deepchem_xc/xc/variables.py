@@ -6,18 +6,28 @@ the powers of the density and the reduced gradients.
 
 Screening
 ---------
-Densities on a grid are zero, or slightly negative by round-off, in vacuum, where the derivatives
-of every functional diverge. With the threshold ``T`` (1e-15 / bohr^3, libxc's default) and the
-floor ``t = 1e-5 T``:
+Densities on a grid are zero, or slightly negative by round-off, in vacuum and in an empty spin
+channel, where derivatives of functionals diverge. The threshold ``T`` is 1e-15 / bohr^3, libxc's
+default. Energy density, first, second and third derivatives are finite everywhere.
 
-- a density ``n >= T`` is untouched, bit for bit;
-- a density ``n <= t`` is replaced by the constant ``t``, and its gradient by zero, so that nothing
-  depends on it;
-- between the two, a polynomial switch ``w(n)`` with three continuous derivatives joins them;
-- the energy density is multiplied by the switch, so that the energy of a vacuum is exactly zero.
+*In vacuum*, the energy density is multiplied by a switch ``w``, a polynomial with three continuous
+derivatives that is 1 for ``n >= T`` and 0 for ``n <= 1e-5 T``; below, the density is replaced by
+this floor. With two channels the switches combine to one that is 0 only where both are empty. So
+energy and potential of a vacuum are exactly zero, and a density above T is untouched, bit for bit.
 
-The switch acts on the total density if there is one channel, on each channel if there are two.
-Value, first, second and third derivatives are therefore finite and continuous everywhere.
+*In an empty channel beside a full one* the potential is the limit of that of a small density, as
+far as there is one:
+
+- Where a channel's density is below ``1e-4 T`` the functional sees this density instead, and the
+  potential is the derivative there. In a local density approximation it deviates from the limit by
+  the exchange potential of this density, 6e-7 Hartree. The energy takes no notice.
+- What diverges in a generalised gradient approximation is switched off, by a polynomial again,
+  where a channel holds less than 1e-8 of the other one (or T): its own reduced gradient and
+  kinetic energy density (of round-off, they are noise of any size), and its part of PBE's
+  ``phi(zeta)``, whose derivative grows as the channel's density to the power -1/3. This changes the
+  correlation energy of such points by less than 1e-5 of it, and none of an empty channel. The
+  gradient of the total density stays, so that the potential of the empty channel is a smooth
+  function of the density and gradient of the full one.
 """
 
 from __future__ import annotations
@@ -42,6 +52,11 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar product over the Cartesian axis of two (..., 3, nr) fields."""
     return (a * b).sum(-2)
 
+
+# Least density of a channel, relative to the other one, whose own gradient is taken into account.
+_EMPTY = 1e-8
+# Density of a channel, in thresholds, at which its potential is that of an empty one.
+_LEAST = 1e-4
 
 # Arrays of this many numbers a thread stay in the cache; below it torch does not use a second
 # thread. The potential of PBE on a million points is 1.4 times faster in such pieces.
@@ -144,9 +159,20 @@ class DensityVariables:
         if density.numel() == 0 or bool(density.detach().amin() >= self.threshold):
             return None  # most crystals: saves a sixth of the operations of PBE
         width = self.threshold - self._floor
-        x = (density * (1.0 / width) - self._floor / width).clamp(0.0, 1.0)
-        x2 = x * x
-        return x2 * x2 * ((35.0 - 84.0 * x) + x2 * (70.0 - 20.0 * x))
+        return _smooth_step(density * (1.0 / width) - self._floor / width)
+
+    @cached_property
+    def gradient_weight(self) -> Tensor | None:
+        """Switch of each channel's own gradient, 0 in one that is empty beside the other.
+
+        None if all 1; only with two channels.
+        """
+        self._need_two_channels("gradient_weight")
+        density = self.raw_density
+        enough = self.threshold + _EMPTY * density.flip(0).clamp(min=0.0)
+        if density.numel() == 0 or bool((density >= enough).all()):
+            return None
+        return _smooth_step(density / enough)
 
     def switch_off_in_vacuum(self, energy_density: Tensor) -> Tensor:
         """Energy density (..., nr) times a factor that is 0 only where all channels are empty."""
@@ -162,9 +188,13 @@ class DensityVariables:
     def spin_densities(self) -> Tensor:
         """Screened up and down densities, (2, ..., nr); only with two channels."""
         self._need_two_channels("spin_densities")
+        density = self.raw_density
         if self.channel_weight is None:
-            return self.raw_density
-        return self._floor + (self.raw_density - self._floor) * self.channel_weight
+            return density
+        # The floor's value with the derivative 1: it is the potential's limit that is wanted.
+        given = density.detach()
+        floor = _LEAST * self.threshold
+        return torch.where(given < floor, floor + (density - given), density)
 
     @cached_property
     def density(self) -> Tensor:
@@ -243,8 +273,15 @@ class DensityVariables:
 
     @cached_property
     def spin_scaling(self) -> Tensor:
-        """Function phi = [(1+zeta)^(2/3) + (1-zeta)^(2/3)] / 2 of PBE, (..., nr)."""
-        return self.cbrt_one_plus_minus_zeta.square().mean(0)
+        """Function phi = [(1+zeta)^(2/3) + (1-zeta)^(2/3)] / 2 of PBE, (..., nr).
+
+        Without the part of an empty channel (see the head of this module).
+        """
+        parts = self.cbrt_one_plus_minus_zeta.square()
+        weight = self.gradient_weight
+        if weight is not None:  # in a vacuum both channels are empty: keep both
+            parts = parts * (1.0 - (1.0 - weight) * weight.flip(0))
+        return parts.mean(0)
 
     # gradients --------------------------------------------------------------------------------
 
@@ -270,21 +307,19 @@ class DensityVariables:
 
     @cached_property
     def spin_sigma(self) -> Tensor:
-        """Screened |grad n_up|^2 and |grad n_down|^2, (2, ..., nr); only with two channels."""
+        """Given |grad n_up|^2 and |grad n_down|^2, (2, ..., nr); only with two channels.
+
+        In an empty channel this is round-off: :attr:`scaled_s2` is screened.
+        """
         self._need_two_channels("spin_sigma")
         up, down = self.gradients
-        sigma = torch.stack((_dot(up, up), _dot(down, down)))
-        return sigma if self.channel_weight is None else sigma * self.channel_weight.square()
+        return torch.stack((_dot(up, up), _dot(down, down)))
 
     @cached_property
     def sigma_up_down(self) -> Tensor:
-        """Screened grad n_up . grad n_down, (..., nr); only with two channels."""
+        """Given grad n_up . grad n_down, (..., nr); only with two channels."""
         self._need_two_channels("sigma_up_down")
-        sigma = _dot(*self.gradients)
-        if self.channel_weight is None:
-            return sigma
-        up, down = self.channel_weight.unbind(0)
-        return sigma * up * down
+        return _dot(*self.gradients)
 
     @cached_property
     def sigma(self) -> Tensor:
@@ -301,10 +336,13 @@ class DensityVariables:
 
     @cached_property
     def scaled_s2(self) -> Tensor:
-        """Squared reduced gradient of :attr:`scaled_density`."""
+        """Squared reduced gradient of :attr:`scaled_density`; 0 in an empty channel."""
         if self.polarized:
             log_scale = _LOG_S2_SCALE + math.log(4.0)  # grad (2 n_up) = 2 grad n_up
-            return self.spin_sigma * torch.exp(8.0 * self.scaled_log_rs + log_scale)
+            sigma, weight = self.spin_sigma, self.gradient_weight
+            if weight is not None:
+                sigma = sigma * weight.square()
+            return sigma * torch.exp(8.0 * self.scaled_log_rs + log_scale)
         return self.s2
 
     @cached_property
@@ -337,12 +375,17 @@ class DensityVariables:
 
     @cached_property
     def tau(self) -> Tensor:
-        """Screened kinetic energy density, (..., nr) or (2, ..., nr)."""
+        """Screened kinetic energy density, (..., nr), or of each channel, (2, ..., nr)."""
         # as the gradient: with one channel the switch multiplies the energy alone, so that tau and
         # |grad n|^2 / 8 n stay comparable
-        if self.channel_weight is None or not self.polarized:
+        if not self.polarized or self.gradient_weight is None:
             return self.raw_tau
-        return self.raw_tau * self.channel_weight
+        return self.raw_tau * self.gradient_weight.square()
+
+    @cached_property
+    def total_tau(self) -> Tensor:
+        """Kinetic energy density of both channels together, (..., nr)."""
+        return self.raw_tau.sum(0) if self.polarized else self.raw_tau
 
     def _need_two_channels(self, what: str) -> None:
         if not self.polarized:
@@ -350,6 +393,13 @@ class DensityVariables:
                 f"{what} exists only with two spin channels; test `polarized` first, or give "
                 "SpinParam(u=ValGrad(...), d=ValGrad(...))"
             )
+
+
+def _smooth_step(x: Tensor) -> Tensor:
+    """Polynomial from 0 at x = 0 to 1 at x = 1 with three continuous derivatives."""
+    x = x.clamp(0.0, 1.0)
+    x2 = x * x
+    return x2 * x2 * ((35.0 - 84.0 * x) + x2 * (70.0 - 20.0 * x))
 
 
 def _check_precision(tensor: Tensor, what: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -98,7 +101,11 @@ def test_a_functional_passes_through():
         ("blub", r"unknown functional 'blub'.* Valid are LDA"),
         ("gga_x_pbe+nonsense", r"unknown functional 'nonsense'"),
         ("lda_x lda_c_pw", r"cannot read the functional .* at 'lda_c_pw'"),
-        ("lda,vwn", r"cannot read the functional 'lda,vwn' at ',vwn'"),
+        ("1.2.3*PBE", r"cannot read the functional '1.2.3\*PBE' at '1.2.3\*PBE'"),
+        (".*PBE", r"cannot read the functional '.\*PBE'"),
+        ("pbe,nonsense", r"cannot read the functional 'pbe,nonsense' as PySCF's pair"),
+        ("PBE-nonsense", r"unknown functional 'PBE-nonsense'"),
+        ("9999", r"libxc has no functional of the number 9999"),
         ("lda_x+", r"cannot read the functional 'lda_x\+'"),
         ("0.5*", r"cannot read the functional '0.5\*'"),
         ("", r"cannot read the functional ''"),
@@ -109,9 +116,91 @@ def test_unreadable_or_unknown(name, message):
         get_xc(name)
 
 
-def test_neither_name_nor_functional():
-    with pytest.raises(TypeError, match="not int: 101"):
-        get_xc(101)
+@pytest.mark.parametrize("xc", [1.5, True, None, ["PBE"]])
+def test_neither_name_nor_functional(xc):
+    with pytest.raises(TypeError, match=f"not {type(xc).__name__}: "):
+        get_xc(xc)
+
+
+@pytest.mark.parametrize(
+    ("xc", "name"),
+    [
+        ("pbe,pbe", "PBE"),
+        ("gga_x_pbe,gga_c_pbe", "PBE"),
+        ("GGA_X_PBE , GGA_C_PBE", "PBE"),
+        ("b88,lyp", "BLYP"),
+        (",lyp", "gga_c_lyp"),
+        ("pbe,", "gga_x_pbe"),
+        ("lda,vwn", "lda_x+lda_c_vwn"),
+        ("slater,pz", "lda_x+lda_c_pz"),
+        ("101", "gga_x_pbe"),
+        (101, "gga_x_pbe"),
+        (np.int64(130), "gga_c_pbe"),
+        ("101,130", "PBE"),
+        ("101 + 130", "PBE"),
+        ("0.5*101", "0.5*gga_x_pbe"),
+        ("SVWN", "lda_x+lda_c_vwn"),
+        ("pw91", "gga_x_pw91+gga_c_pw91"),
+        ("AM05", "gga_x_am05+gga_c_am05"),
+        ("wc", "gga_x_wc+gga_c_pbe"),
+        ("BP86", "gga_x_b88+gga_c_p86"),
+        ("M06-L", "mgga_x_m06_l+mgga_c_m06_l"),
+        ("revTPSS", "mgga_x_revtpss+mgga_c_revtpss"),
+        ("gga_xc_beefvdw", "gga_xc_beefvdw"),
+        ("0.5*gga_xc_b97_d", "0.5*gga_xc_b97_d"),
+        ("lda_x-lda_c_pw", "lda_x+-1*lda_c_pw"),
+    ],
+)
+def test_names_of_other_programs(xc, name, capfd):
+    assert get_xc(xc).name == name
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("xc", ["pbe,pbe", "b88,p86", "lda,vwn", "pw91", "M06-L", "revtpss"])
+def test_other_names_mean_what_pyscf_means(xc, sample, densinfo):
+    from pyscf.dft import libxc
+
+    rho = sample(1, npoints=20, density=(1e-3, 1.0), s=(0.1, 2.0), alpha=(0.5, 5.0))
+    rows = rho[:1][0] if xc == "lda,vwn" else rho[: 4 + (libxc.xc_type(xc) == "MGGA")]
+    theirs = torch.tensor(libxc.eval_xc(xc, rows, deriv=0)[0] * rho[0])
+    assert torch.allclose(energy(xc, rho, densinfo), theirs, rtol=1e-9, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["PBE0", "HSE06", "hse", "B3LYP", "b3lyp,", "CAM-B3LYP", "M06-2X", "TPSSh", "0.5*PBE0"]
+)
+def test_hybrids_are_named_as_what_they_are(name):
+    bare = name.removeprefix("0.5*")
+    with pytest.raises(ValueError, match=f"'{bare}' is a hybrid: it needs exact exchange"):
+        get_xc(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rev-vdW-DF2", "vdW-DF", "PBE-D3", "PBE-D3(BJ)", "B97-D", "PBE+D4", "BEEF-vdW", "optB88-vdW"]
+    + ["SCAN+rVV10", "PBE-TS", "wB97X-V", "B97M-V", "PBE0-D3"],
+)
+def test_dispersion_is_named_as_what_it_is(name):
+    expected = re.escape(f"{name!r} means a functional with dispersion (van der Waals) corrections")
+    with pytest.raises(ValueError, match=expected):
+        get_xc(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [("PZ", "lda_c_pz"), ("VWN", "lda_c_vwn"), ("LYP", "gga_c_lyp"), ("slater", "lda_x")],
+)
+def test_exchange_or_correlation_alone(name, identifier):
+    with pytest.raises(ValueError, match=f"'{name}' names exchange or .* {identifier}"):
+        get_xc(name)
+
+
+@pytest.mark.parametrize("make", [Path, str, lambda path: path.upper().replace("/TMP", "/tmp")])
+def test_files_by_path(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PBE(kappa=0.9, trainable=True).save("PBE.SAFETENSORS")
+    (tmp_path / "pbe.safetensors").write_bytes((tmp_path / "PBE.SAFETENSORS").read_bytes())
+    assert get_xc(make("pbe.safetensors")).terms[0].kappa.item() == 0.9
 
 
 def test_import_prints_nothing_and_leaves_logging_alone():

@@ -86,6 +86,24 @@ def test_finite_in_vacuum(name, nspin, densinfo):
         assert torch.all(values[..., :3] == 0.0)
 
 
+@pytest.mark.parametrize("name", ["lda_c_pz", "gga_x_chachiyo", "gga_c_pw91", "SCAN"])
+def test_one_point_with_an_empty_channel(name, densinfo):
+    """One point alone gives what it gives among others."""
+    rho = torch.zeros(2, 5, 2, dtype=torch.float64)
+    rho[0, 0], rho[0, 1], rho[0, 4] = 0.3, 0.2, 0.4
+    results = []
+    for given in (rho, rho[..., :1]):
+        given = given.clone().requires_grad_()
+        energy = get_xc(name).get_edensityxc(densinfo(given))
+        (potential,) = torch.autograd.grad(energy.sum(), given, create_graph=True)
+        (kernel,) = torch.autograd.grad(potential.sum(), given)
+        results.append(
+            torch.cat((energy[:1], potential[..., 0].flatten(), kernel[..., 0].flatten()))
+        )
+    assert torch.isfinite(results[0]).all()
+    assert torch.equal(*results)
+
+
 def test_third_derivative_is_refused(sample, densinfo):
     rho = torch.tensor(sample(1, npoints=3), requires_grad=True)
     energy = LibXC("lda_c_pz").get_edensityxc(densinfo(rho))
@@ -129,6 +147,71 @@ def test_every_identifier_either_works_or_says_why(densinfo):
             usable += 1
             assert functional.family in (1, 2, 4)
     assert usable > 300
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("name", ["gga_x_chachiyo", "gga_x_wpbeh", "gga_x_sg4", "gga_x_lv_rpw86"])
+def test_finite_at_zero_gradient(name, nspin, densinfo):
+    """Energy, potential and kernel; the energy is that of a small gradient."""
+    rho = torch.zeros(5, 5, dtype=torch.float64)
+    rho[0] = torch.tensor([1e-11, 1e-5, 0.03, 0.3, 10.0])
+    rho[4] = 0.3 * (3.0 * torch.pi**2) ** (2 / 3) * rho[0] ** (5 / 3)
+    rho = rho if nspin == 1 else torch.stack((0.75 * rho, 0.25 * rho))
+    rho.requires_grad_()
+    functional = get_xc(name)
+    energy = functional.get_edensityxc(densinfo(rho))
+    (potential,) = torch.autograd.grad(energy.sum(), rho, create_graph=True)
+    (kernel,) = torch.autograd.grad(potential.sum(), rho)
+    for values in (energy, potential, kernel):
+        assert torch.isfinite(values).all()
+    near = rho.detach().clone()
+    near[..., 1, :] = 1e-3 * near[..., 0, :] ** (4 / 3)  # s = 2e-4
+    beside = functional.get_edensityxc(densinfo(near))
+    assert torch.allclose(energy[1:], beside[1:], rtol=1e-5, atol=0.0)
+
+
+def test_chachiyo_without_gradient_is_slaters_exchange(densinfo):
+    rho = torch.zeros(4, 3, dtype=torch.float64)
+    rho[0] = torch.tensor([1e-3, 0.03, 3.0])
+    slater = get_xc("lda_x").get_edensityxc(densinfo(rho))
+    chachiyo = LibXC("gga_x_chachiyo").get_edensityxc(densinfo(rho))
+    assert torch.allclose(chachiyo, slater, rtol=1e-4, atol=0.0)
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize("name", ["r2SCAN", "SCAN", "TPSS", "mgga_x_r2scan", "mgga_c_r2scan"])
+def test_potential_belongs_to_the_energy_below_one_orbitals_tau(name, nspin, sample, densinfo):
+    """libxc's limit of the gradient would leave another energy's derivative there."""
+    functionals = [get_xc(name)]
+    if "_r2scan" in name:
+        functionals.append(LibXC(name))
+    rho = torch.tensor(sample(nspin, npoints=6, density=(0.05, 2.0), s=(0.3, 1.5), zeta=0.5))
+    density, gradient = rho.narrow(-2, 0, 1), rho.narrow(-2, 1, 3)
+    tau = 0.7 * gradient.square().sum(-2, keepdim=True) / (8.0 * density)
+    rho = torch.cat((rho, tau), dim=-2).requires_grad_()
+    energies = []
+    for functional in functionals:
+        assert torch.autograd.gradcheck(
+            lambda values, f=functional: f.get_edensityxc(densinfo(values)),
+            rho,
+            atol=1e-7,
+            rtol=1e-5,
+        )
+        energies.append(functional.get_edensityxc(densinfo(rho.detach())))
+    for other in energies[1:]:  # and this package's is libxc's
+        assert torch.allclose(energies[0], other, rtol=1e-10, atol=0.0)
+
+
+@pytest.mark.parametrize("name", ["mgga_x_sa_tpss", "mgga_x_mvsb"])
+def test_what_is_not_finite_is_refused(name):
+    with pytest.raises(ValueError, match="its energy or derivatives are NaN or infinite"):
+        LibXC(name)
+
+
+@pytest.mark.parametrize("name", ["mgga_xc_hle17", "mgga_xc_tpsslyp1w"])
+def test_energy_without_its_potential_is_refused(name):
+    with pytest.raises(ValueError, match="its energy and its potential do not belong together"):
+        LibXC(name)
 
 
 def test_missing_kinetic_energy_density():

@@ -133,14 +133,96 @@ def test_a_higher_threshold_can_be_set(densinfo):
     assert 0.0 >= functional.get_edensityxc(densinfo(rho)) > -1e-30
 
 
+LOCAL = ("LDA", "lda_c_vwn", "Teter93", "lda_c_pz", "NNLDA")
+
+
+def beside_a_full_channel(fraction, noise=0.0):
+    """(2, 5, 4): densities from a core to a tail, and next to nothing in the other channel."""
+    full = torch.zeros(5, 4, dtype=torch.float64)
+    full[0] = torch.tensor([10.0, 0.3, 1e-3, 1e-7])
+    full[1], full[4] = 1.5 * full[0], 0.5 * full[0]
+    empty = fraction * full
+    empty[0] += noise
+    return torch.stack((full, empty))
+
+
 @pytest.mark.parametrize("name", ["LDA", "PBE", "BLYP", "r2SCAN", *LEARNED])
 def test_empty_channel_leaves_the_other_alone(name, densinfo):
     """An empty channel, exactly or by round-off, does not disturb the occupied one."""
     rho = torch.zeros(2, 5, 3, dtype=torch.float64)
     rho[0, 0], rho[0, 1], rho[0, 4] = 0.3, 0.2, 0.3
     rho[1, 0] = torch.tensor([0.0, -1e-13, 1e-30])
-    rho[1, 1] = torch.tensor([0.0, 1e-13, -1e-13])
+    # as small beside 0.2 as the digits: the total gradient is that of both channels
+    rho[1, 1] = torch.tensor([0.0, 1e-17, -1e-17])
     energy, potential = derivatives(make(name), rho, densinfo, 1)
     assert torch.allclose(energy, energy[0].expand(3), rtol=1e-14, atol=0.0)
     assert torch.allclose(potential[0, :2], potential[0, :2, :1].expand(2, 3), rtol=1e-13, atol=0)
-    assert torch.all(potential[1] == 0.0)
+
+
+@pytest.mark.parametrize("spin", [0, 1])
+@pytest.mark.parametrize("name", LOCAL)
+def test_potential_of_an_empty_channel_is_the_limit_in_the_lda(name, spin, densinfo):
+    """Exchange and the spin interpolation approach it as the cubic root of the density.
+
+    So a thousandth of a small density halves 9/10 of the distance from it.
+    """
+
+    def potential(fraction, noise=0.0):
+        rho = beside_a_full_channel(fraction, noise)
+        found = derivatives(make(name), rho if spin else rho.flip(0), densinfo, 1)[1]
+        return found[spin, 0]
+
+    some, less = potential(1e-6), potential(1e-9)
+    limit = less - (some - less) / 9.0
+    for noise in (0.0, 1e-30, -1e-30, 1e-18, -1e-14):
+        given = potential(0.0, noise)
+        assert torch.all((given - limit).abs() < 1e-3 * limit.abs() + 1e-4), noise
+        assert torch.all(given < 0.0) or name == "NNLDA"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gga_x_pbe+gga_c_pw91", "TPSS", "SCAN", "gga_x_chachiyo"])
+def test_potential_of_an_empty_channel_is_bounded_and_ignores_round_off(name, densinfo):
+    """Densities and gradients of any sign and direction that are round-off change nothing."""
+    exact, *others = (beside_a_full_channel(0.0) for _ in range(4))
+    generator = torch.Generator().manual_seed(0)
+    for rho in others:
+        rho[1] = 1e-18 * torch.randn(rho[1].shape, generator=generator, dtype=torch.float64)
+    functional = make(name)
+    _, expected = derivatives(functional, exact, densinfo, 1)
+    # gradient and tau as well, whose divergence would be the potential
+    assert expected[1].abs().max() < 20.0
+    for rho in others:
+        _, potential = derivatives(functional, rho, densinfo, 1)
+        # exchange of the noise itself: (6 n / pi)^(1/3) is 1.2e-6 at 1e-18, 2e-6 at 4e-18
+        assert torch.allclose(potential[:, 0], expected[:, 0], rtol=1e-9, atol=4e-6)
+        assert torch.allclose(potential[:, 1:], expected[:, 1:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["PBE", "r2SCAN", "BLYP", "ConstrainedGGA around PBE"])
+def test_potential_belongs_to_the_energy_as_a_channel_empties(name, densinfo):
+    """Through the switch of the empty channel's gradient: the energy's difference by its density.
+
+    Central differences in the logarithm, whose error is that of their fourth power.
+    """
+    fractions = torch.logspace(-11, -5, 61, dtype=torch.float64)
+    rho = torch.zeros(2, 5, 61, dtype=torch.float64)
+    rho[0, 0], rho[0, 1], rho[0, 4] = 0.3, 0.4, 0.2
+    rho[1] = fractions * rho[0]
+    functional = make(name)
+    variable = rho[1].clone().requires_grad_()
+
+    def energy(empty):
+        return functional.get_edensityxc(densinfo(torch.stack((rho[0], empty))))
+
+    (slope,) = torch.autograd.grad(energy(variable).sum(), variable)
+    slope = (slope * rho[1]).sum(0)  # along the channel's own size
+
+    def difference(h):
+        with torch.no_grad():
+            return (energy((1.0 + h) * rho[1]) - energy((1.0 - h) * rho[1])) / (2.0 * h)
+
+    h = 0.02
+    better = (4.0 * difference(h / 2.0) - difference(h)) / 3.0
+    # fourth differences of the switch, and the digits of the energy
+    error = (better - difference(h / 2.0)).abs() * 0.05 + 3e-16 / h
+    assert torch.all((slope - better).abs() <= error + 1e-3 * slope.abs())

@@ -101,7 +101,14 @@ def xc_energy(
     Returns
     -------
     Tensor
-        0-d, Hartree per cell.
+        0-d, Hartree per cell. Its derivatives by the density are looked at as well, when they are
+        computed.
+
+    Raises
+    ------
+    FunctionalValueError
+        If the energy, or a first or second derivative, is NaN or infinite; it names the functional
+        and the density at such a point.
 
     Examples
     --------
@@ -117,9 +124,35 @@ def xc_energy(
     >>> print(f"{energy:.6f} {-0.75 * (3 / torch.pi) ** (1 / 3) * 0.03 ** (4 / 3):.6f}")
     -0.006885 -0.006885
     """
+    from deepchem_xc.xc import check_finite
+
+    if density.requires_grad:
+        density = _watched(basis, functional, density, core)
     information = density_information(basis, functional, density, core)
     energy_density = functional.get_edensityxc(information)
-    return energy_density.sum() * (basis.volume / basis.ngrid)
+    energy = energy_density.sum() * (basis.volume / basis.ngrid)
+    check_finite(functional, information, energy)
+    return energy
+
+
+def _watched(
+    basis: PlaneWaveBasis, functional: XCFunctional, density: Tensor, core: Tensor | None
+) -> Tensor:
+    """The same density; whatever is differentiated through it has to be finite."""
+    from deepchem_xc.xc import check_finite
+
+    given = density.detach()
+    core = None if core is None else core.detach()
+
+    def check(derivative: Tensor) -> None:
+        if not bool(torch.isfinite(derivative).all()):
+            with torch.no_grad():
+                information = density_information(basis, functional, given, core)
+            check_finite(functional, information, derivative, order=2)
+
+    watched = density.view_as(density)
+    watched.register_hook(check)
+    return watched
 
 
 def xc_potential(

@@ -1,0 +1,239 @@
+"""The C library libxc as PySCF ships it: its list, what of it can be used, its numbers.
+
+Two things are changed in it. libxc limits the squared gradient of meta-GGAs to ``8 n tau`` (the
+Fermi hole's curvature is not negative in exact densities), in the energy but not in its
+derivatives, which then are those of another energy; this rule is switched off, so that energy and
+potential belong together for any density and kinetic energy density. And the few
+functionals whose derivatives are infinite at zero gradient or in a vacuum are evaluated at a
+gradient that is never quite zero (a reduced one of 1e-5 is added in squares, which changes the
+energy by about 1e-10 of it), or down to a density of 1e-10 / bohr^3 only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["FAMILIES", "evaluate", "libxc_identifiers", "treatment", "uniform_tau", "why_not"]
+
+FAMILIES = {"LDA": 1, "GGA": 2, "MGGA": 4}
+# xc.h of libxc: bits of the flags, and the kind "kinetic energy"
+_HAVE_EXC, _HAVE_FXC, _THREE_DIMENSIONAL = 1 << 0, 1 << 2, 1 << 7
+_KINETIC = 3
+# Gradient, in units of the reduced one s, that a lifted gradient has at least.
+LIFT = 1e-5
+# Density, 1 / bohr^3, below which libxc gives zero where its own choice leads to infinities.
+_RAISED_THRESHOLD = 1e-10
+
+
+@lru_cache(maxsize=1)
+def library() -> ModuleType:
+    """PySCF's interface; imported when first needed, as functionals in torch do without it."""
+    from pyscf.dft import libxc
+
+    return libxc
+
+
+@lru_cache(maxsize=1)
+def libxc_identifiers() -> dict[str, int]:
+    """Identifiers of all functionals of the bundled libxc, in lower case, and their numbers."""
+    known = library().available_libxc_functionals()
+    return {name.lower(): int(number) for name, number in known.items()}
+
+
+def evaluate(number: int, rows: np.ndarray, family: int, spin: int, order: int) -> np.ndarray:
+    """Energy per particle, then derivatives of the energy per volume up to ``order``.
+
+    Parameters
+    ----------
+    number : int
+        libxc's, see `libxc_identifiers`.
+    rows : ndarray
+        (nvariables, npoints): n, sigma, tau; or n_up, n_down, sigma_uu, sigma_ud, sigma_dd, tau_up,
+        tau_down, as far as the family needs them; atomic units.
+    family : int
+        1, 2 or 4.
+    spin : int
+        1 for two channels, else 0.
+    order : int
+        1 or 2; second derivatives follow as upper triangle, row by row.
+
+    Returns
+    -------
+    ndarray
+        (nout, npoints).
+    """
+    needs = treatment(number)
+    return _evaluate(number, rows, family, spin, order, needs is not None and needs.raised)
+
+
+def _evaluate(
+    number: int, rows: np.ndarray, family: int, spin: int, order: int, raised: bool
+) -> np.ndarray:
+    name = _own_name(number, raised)
+    out: np.ndarray = library().eval_xc1(name, _vectors(rows, family, spin), spin, deriv=order)
+    return out
+
+
+def _vectors(rows: np.ndarray, family: int, spin: int) -> np.ndarray:
+    """Densities, gradient vectors with the given products, tau, in PySCF's order."""
+    if family == 1:
+        return rows if spin else rows[0]
+    shape = (2, 5 if family == 4 else 4, rows.shape[1])
+    fields = np.zeros(shape) if spin else np.zeros(shape)[:1]
+    fields[:, 0] = rows[: 1 + spin]
+    if spin:
+        up_up, up_down, down_down = rows[2:5]
+        length = np.sqrt(up_up)
+        along = up_down / np.where(length > 0.0, length, 1.0)
+        fields[0, 1], fields[1, 1] = length, along
+        fields[1, 2] = np.sqrt(np.clip(down_down - along**2, 0.0, None))
+    else:
+        fields[0, 1] = np.sqrt(rows[1])
+    if family == 4:
+        fields[:, 4] = rows[5:] if spin else rows[2:]
+    return fields if spin else fields[0]
+
+
+def uniform_tau(density: Any) -> Any:
+    """Kinetic energy density of a fully polarised uniform gas, Hartree / bohr^3."""
+    return 0.3 * (6.0 * np.pi**2) ** (2.0 / 3.0) * density ** (5.0 / 3.0)
+
+
+@cache
+def _own_name(number: int, raised: bool) -> str:
+    """Name under which PySCF knows the functional without libxc's limit of sigma."""
+    name = f"DEEPCHEM_XC_{number}" + "_RAISED" * raised
+    interface = library()._itrf
+    # before libxc 7 it is not there; `_mismatch` refuses the functionals it would be needed for
+    limit = getattr(interface, "xc_func_set_fhc_enforcement", None)
+    threshold = interface.xc_func_set_dens_threshold
+    threshold.argtypes, threshold.restype = (ctypes.c_void_p, ctypes.c_double), None
+
+    def change(_: Any, objects: dict[int, ctypes.c_void_p], spin: int) -> None:
+        for pointer in objects.values():
+            if limit is not None:
+                limit.argtypes, limit.restype = (ctypes.c_void_p, ctypes.c_int), None
+                limit(pointer, 0)
+            if raised:
+                threshold(pointer, _RAISED_THRESHOLD)
+
+    library().register_custom_functional_(name, number, callback=change)
+    return name
+
+
+@cache
+def why_not(number: int) -> str | None:
+    """Reason why a functional cannot be used here, or None."""
+    pyscf = library()
+    functional = pyscf._get_xc(number, 0)
+    interface = pyscf._itrf
+    for function in (interface.xc_func_info_get_flags, interface.xc_func_info_get_kind):
+        function.argtypes, function.restype = (ctypes.c_void_p,), ctypes.c_int
+    info = interface.xc_func_get_info(functional.xc_objs[0])
+    flags = interface.xc_func_info_get_flags(info)
+    kind = pyscf.xc_type(number)
+    if interface.xc_func_info_get_kind(info) == _KINETIC:
+        return "it is a kinetic-energy functional, not exchange or correlation"
+    if functional.is_nlc:
+        return "it needs nonlocal (VV10) correlation, which is not a function of the local density"
+    if pyscf.is_hybrid_xc(number):
+        return "it is a hybrid: it needs exact exchange, which this package does not compute"
+    if functional.needs_laplacian:
+        return "it needs the Laplacian of the density, which the solvers do not provide"
+    if kind not in FAMILIES:
+        return f"its family {kind!r} is none of {', '.join(FAMILIES)}"
+    if not flags & _HAVE_EXC:
+        return "it is a potential without an energy"
+    if not flags & _HAVE_FXC:
+        return "libxc has no second derivatives of it"
+    if not flags & _THREE_DIMENSIONAL:
+        return "it is meant for one- or two-dimensional systems"
+    family = FAMILIES[kind]
+    if treatment(number) is None:
+        return (
+            "its energy or derivatives are NaN or infinite where densities on a grid get, such as "
+            "at zero gradient or a kinetic energy density below |grad n|^2 / 8 n"
+        )
+    return _mismatch(number) if family == 4 else None
+
+
+class Treatment(NamedTuple):
+    """What a functional needs to be finite."""
+
+    lift: bool
+    """A gradient that is never quite zero."""
+    raised: bool
+    """A higher density below which libxc gives zero."""
+
+
+@cache
+def treatment(number: int) -> Treatment | None:
+    """What a functional needs to be finite; None if nothing helps."""
+    family = FAMILIES[library().xc_type(number)]
+    for lift, raised in ((False, False), (True, False), (False, True), (True, True)):
+        if _finite(number, family, lift, raised):
+            return Treatment(lift, raised)
+    return None
+
+
+def _finite(number: int, family: int, lift: bool, raised: bool) -> bool:
+    with np.errstate(all="ignore"):
+        return all(
+            np.isfinite(
+                _evaluate(number, _probes(family, spin, LIFT * lift), family, spin, 2, raised)
+            ).all()
+            for spin in (0, 1)
+        )
+
+
+def _probes(family: int, spin: int, least: float) -> np.ndarray:
+    """Densities from vacuum to core, gradients from zero, tau from below one orbital's."""
+    axes = np.meshgrid(
+        np.geomspace(1e-14, 1e3, 35),
+        [0.0, 1e-8, 1e-2, 1.0, 5.0],  # s
+        # (tau - tau_W) / tau_unif; below 0: (tau - tau_W) / tau_W
+        [-0.3, 0.0, 1.0] if family == 4 else [0.0],
+        [1.0, 1.0 / 3.0, 1e-15] if spin else [1.0],  # n_down / n_up
+        indexing="ij",
+    )
+    n, s, alpha, ratio = (axis.ravel() for axis in axes)
+    channels = []
+    for density in (n, n * ratio) if spin else (0.5 * n,):
+        scale = _two_kf(density) * density
+        gradient = np.sqrt(s * s + least * least) * scale
+        tau = (s * scale) ** 2 / (8.0 * density)
+        tau = np.where(alpha < 0.0, (1.0 + alpha) * tau, tau + alpha * uniform_tau(density))
+        channels.append((density, gradient, tau))
+    if not spin:
+        density, gradient, tau = channels[0]
+        return np.stack((2.0 * density, 4.0 * gradient**2, 2.0 * tau))[: {1: 1, 2: 2, 4: 3}[family]]
+    (up, g_up, tau_up), (down, g_down, tau_down) = channels
+    rows = up, down, g_up**2, g_up * g_down, g_down**2, tau_up, tau_down
+    return np.stack(rows)[: {1: 2, 2: 5, 4: 7}[family]]
+
+
+def _two_kf(density: np.ndarray) -> np.ndarray:
+    return 2.0 * (6.0 * np.pi**2 * density) ** (1.0 / 3.0)
+
+
+def _mismatch(number: int) -> str | None:
+    """Reason if the first derivatives are not those of the energy below one orbital's tau."""
+    n = np.array([0.05, 0.4, 2.0])
+    sigma = (0.6 * _two_kf(0.5 * n) * n) ** 2
+    rows = np.stack((n, sigma, 0.4 * sigma / (8.0 * n)))
+    given = evaluate(number, rows, 4, 0, order=1)[2] * sigma
+    step = 1e-4
+    shifted = [rows * np.array([[1.0], [1.0 + h], [1.0]]) for h in (step, -step)]
+    above, below = (evaluate(number, values, 4, 0, order=1)[0] * n for values in shifted)
+    scale = np.abs(given) + 1e-4 * np.abs(above)
+    if np.all(np.abs((above - below) / (2.0 * step) - given) < 1e-3 * scale):
+        return None
+    return (
+        "its energy and its potential do not belong together where the kinetic energy density is "
+        "below |grad n|^2 / 8 n (this libxc limits the gradient there in parts of the energy only)"
+    )

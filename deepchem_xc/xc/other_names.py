@@ -1,0 +1,160 @@
+"""Functionals as other programs write them: PySCF's pairs, numbers, names of whole functionals.
+
+What is read becomes a sum of libxc identifiers. Hybrids, dispersion corrections and van der Waals
+functionals, which this package does not compute, are refused by their whole name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+from .libxc_library import library, libxc_identifiers
+
+__all__ = ["identifiers_of_pair", "identifiers_of_whole", "refuse_dispersion"]
+
+Terms = list[tuple[str, float]]
+
+# Whole functionals that PySCF has no name for.
+_WHOLE = {
+    "AM05": "GGA_X_AM05,GGA_C_AM05",
+    "WC": "GGA_X_WC,GGA_C_PBE",
+    "SVWN5": "LDA_X,LDA_C_VWN",
+}
+_HYBRIDS = {"HSE", "PBEH", "HF", "SCAN0", "R2SCAN0", "REVPBE0", "BHLYP", "BHANDHLYP", "RSHXLDA"}
+# "-D3(BJ)", "+D4", "-TS", "+rVV10", "-vdW", "vdW-DF2", "B97-D"
+_DISPERSION = re.compile(
+    r"[-+_ ]d[234]?(?:\(?(?:bj|bjm|zero|zerom|0|op)\)?)?(?=$|[\s+-])|[-+](?:ts|mbd\w*|xdm)$"
+    r"|[-+]?r?vv10|vdw|[xm]-v$|rev-?vdw",
+    re.IGNORECASE,
+)
+# Part of a name to the part's libxc identifiers.
+_PARTS = ("lda_x", "lda_c", "lda_xc", "gga_x", "gga_c", "mgga_x", "mgga_c")
+_ALIASES = {"slater": "x", "dirac": "x", "pw92": "pw", "vwn5": "vwn", "vwn3": "vwn_3"}
+
+
+def refuse_dispersion(text: str) -> None:
+    """Raise ``ValueError`` if a name means a dispersion correction or nonlocal correlation.
+
+    Examples
+    --------
+    >>> refuse_dispersion("PBE-D3")
+    Traceback (most recent call last):
+    ...
+    ValueError: 'PBE-D3' means a functional with dispersion (van der Waals) corrections, ...
+    """
+    name = text.strip()
+    if not _DISPERSION.search(name):
+        return
+
+    def without_identifiers(word: re.Match[str]) -> str:
+        return "" if word[0].lower() in libxc_identifiers() else word[0]
+
+    if not _DISPERSION.search(re.sub(r"[a-zA-Z]\w*", without_identifiers, name)):
+        return  # libxc's semilocal parts of such functionals
+    bare = re.split(r"[-+]", name)[0]
+    known = [
+        identifier
+        for identifier in (f"gga_xc_{bare}vdw".lower(), f"gga_x_{bare}_vdw".lower())
+        if identifier in libxc_identifiers()
+    ]
+    rest = f"; of this one libxc has the semilocal part, {known[0]}" if known else ""
+    raise ValueError(
+        f"{name!r} means a functional with dispersion (van der Waals) corrections, which this "
+        "package does not compute: take the functional alone, such as 'PBE' or 'r2SCAN', and add "
+        f"the energy of a correction (ASE's SumCalculator with dftd3 or dftd4){rest}"
+    )
+
+
+def identifiers_of_pair(text: str) -> Terms:
+    """Terms of what PySCF writes as "exchange,correlation".
+
+    Raises
+    ------
+    ValueError
+        For what PySCF's parser does not know or reads in several ways, and for hybrids.
+
+    Examples
+    --------
+    >>> identifiers_of_pair("pbe,pbe")
+    [('gga_x_pbe', 1.0), ('gga_c_pbe', 1.0)]
+    """
+    terms = _parsed(text)
+    if terms is None:
+        raise ValueError(
+            f"cannot read the functional {text!r} as PySCF's pair of exchange and correlation; "
+            "write both as libxc identifiers: 'gga_x_pbe,gga_c_pbe' or 'gga_x_pbe+gga_c_pbe'"
+        )
+    return terms
+
+
+def identifiers_of_whole(name: str) -> Terms | None:
+    """Terms of a name such as "PW91" or "M06-L", or None if it is unknown.
+
+    Raises
+    ------
+    ValueError
+        For hybrids, and for names of exchange or correlation alone.
+
+    Examples
+    --------
+    >>> identifiers_of_whole("M06-L")
+    [('mgga_x_m06_l', 1.0), ('mgga_c_m06_l', 1.0)]
+    """
+    upper = name.strip().upper()
+    if upper in _HYBRIDS:
+        raise ValueError(_is_hybrid(name))
+    terms = _parsed(_WHOLE.get(upper, upper), name)
+    if terms is not None and _is_whole(terms):
+        return terms
+    _refuse_part(name)
+    return None
+
+
+def _is_whole(terms: Terms) -> bool:
+    kinds = {identifier.split("_")[1] for identifier, _ in terms}
+    return "xc" in kinds or kinds >= {"x", "c"}
+
+
+def _parsed(text: str, name: str | None = None) -> Terms | None:
+    """libxc identifiers and factors by PySCF's parser; None if it does not know or has a choice."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            hybrid, parts = library().parse_xc(text)
+    except (KeyError, ValueError, NotImplementedError, AssertionError, IndexError):
+        return None
+    names = {number: identifier for identifier, number in libxc_identifiers().items()}
+    if said.getvalue() or any(int(number) not in names for number, _ in parts):
+        return None
+    terms = [(names[int(number)], float(factor)) for number, factor in parts]
+    if any(hybrid) or any(identifier.startswith("hyb_") for identifier, _ in terms):
+        raise ValueError(_is_hybrid(name or text))
+    return terms or None
+
+
+def _is_hybrid(name: str) -> str:
+    return (
+        f"{name.strip()!r} is a hybrid: it needs exact exchange, which this package does not "
+        "compute; take a GGA or meta-GGA, such as 'PBE' or 'r2SCAN'"
+    )
+
+
+def _refuse_part(name: str) -> None:
+    """Say which identifiers a name of exchange or correlation alone stands for."""
+    bare = _ALIASES.get(name.strip().lower(), name.strip().lower())
+    if bare == "x":
+        found = ["lda_x"]
+    else:
+        found = [f"{part}_{bare}" for part in _PARTS if f"{part}_{bare}" in libxc_identifiers()]
+    if not found:
+        return
+    correlation = [identifier for identifier in found if "_c_" in identifier]
+    whole = f"lda_x+{correlation[0]}" if correlation else f"{found[0]}+lda_c_pw"
+    note = ", form V of Vosko, Wilk and Nusair ('SVWN')" if bare == "vwn" else ""
+    raise ValueError(
+        f"{name!r} names exchange or correlation alone, and several programs mean different "
+        f"functionals by it: write the libxc identifier, {' or '.join(found)}, or a sum of both "
+        f"parts, such as '{whole}'{note}"
+    )
