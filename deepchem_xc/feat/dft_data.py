@@ -19,6 +19,7 @@ from deepchem_xc.feat.cells import Cell
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
+from deepchem_xc.planewave.eos import NoMinimumError
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.volume_scan import extrapolated_energy
 from deepchem_xc.planewave.volume_series import VolumeSeries
@@ -201,7 +202,15 @@ class DFTEntry:
 
     def value(self, source: Tensor | SCFResult) -> Tensor:
         """Value from the energies of `cells` (n,), eV, or from a ground state, by the kind."""
-        value = self.kind.value(self, source)
+        try:
+            value = self.kind.value(self, source)
+        except NoMinimumError as error:
+            assert self.scales is not None
+            scales = ", ".join(f"{scale:g}" for scale in sorted(self.scales))
+            raise NoMinimumError(
+                f"{error} The entry's key 'scales', volumes in units of the structure's, is now "
+                f"[{scales}]."
+            ) from error
         if self._label is not None and tuple(value.shape) != self._label.shape:
             raise self._error(
                 f"true_val: it has shape {self._label.shape}, but what is computed has shape "

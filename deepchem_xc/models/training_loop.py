@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.losses import Loss
 from deepchem.models.torch_models.torch_model import TorchModel
+from deepchem.trans import Transformer
 from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
+from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.labels import Floats, entries_of, labels_of
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 
 Batch = tuple[list[Any], list[Any], list[Any]]
+
+
+class LabelledBatch(NamedTuple):
+    """What a step is taken with."""
+
+    entries: list[DFTEntry]
+    labels: list[Floats]
+    """Of the shapes and units of the entries' values."""
+    weights: list[float]
+
+    def part(self, indices: Iterable[int]) -> LabelledBatch:
+        """Some of them."""
+        chosen = list(indices)
+        return LabelledBatch(
+            [self.entries[i] for i in chosen],
+            [self.labels[i] for i in chosen],
+            [self.weights[i] for i in chosen],
+        )
 
 
 class TrainingLoop(TorchModel):
@@ -36,6 +58,8 @@ class TrainingLoop(TorchModel):
         ``"raise"`` or ``"skip"``.
     seed : int
         Of the order of entries.
+    transformers : list of Transformer
+        Those that made y of the data sets.
     history : list of EpochRecord
         Epochs done.
     """
@@ -43,6 +67,7 @@ class TrainingLoop(TorchModel):
     objective: Objective
     on_failure: str
     seed: int
+    transformers: list[Transformer]
     history: list[EpochRecord]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -82,6 +107,30 @@ class TrainingLoop(TorchModel):
 
         Parameters, results and errors are those of `fit`.
         """
+        return self._train(
+            (self._labelled(batch) for batch in generator),
+            max_checkpoints_to_keep,
+            checkpoint_interval,
+            restore,
+            variables,
+            loss,
+            callbacks,
+            all_losses,
+        )
+
+    def _train(
+        self,
+        batches: Iterable[LabelledBatch],
+        max_checkpoints_to_keep: int,
+        checkpoint_interval: int,
+        restore: bool,
+        variables: Any,
+        loss: Loss | LossFunction | None,
+        callbacks: Callable[..., Any] | list[Callable[..., Any]] | None,
+        all_losses: list[float] | None,
+    ) -> float:
+        variables = None if variables is None else list(variables)
+        check_trainable(self.functional, variables)
         chosen = None if loss is None else elementwise(loss)
         hooks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
         self._ensure_built()
@@ -94,12 +143,11 @@ class TrainingLoop(TorchModel):
         recent: list[float] = []
         mean = math.nan
         watch = Stopwatch()
-        for batch in generator:
-            entries, _, weights = self._prepare_batch(batch)
-            optimizer.zero_grad()
-            value = self._step(entries, weights[0].tolist(), chosen)
+        for batch in batches:
+            # Callbacks may have frozen parameters.
+            check_trainable(self.functional, variables)
+            value = self._step(optimizer, batch, chosen)
             if value is not None:
-                optimizer.step()
                 if schedule is not None:
                     schedule.step()
                 check_weights(self.functional)
@@ -121,11 +169,21 @@ class TrainingLoop(TorchModel):
             self.save_checkpoint(max_checkpoints_to_keep)
         return mean
 
-    def _epochs(self, dataset: Dataset, nb_epoch: int, deterministic: bool) -> Iterator[Batch]:
+    def _labelled(self, batch: Batch) -> LabelledBatch:
+        """A batch as DeepChem hands it over."""
+        inputs, labels, weights = batch
+        entries = entries_of(inputs[0])
+        w = np.asarray(weights[0], dtype=np.float64).reshape(-1).tolist()
+        check_entries(entries, w)
+        return LabelledBatch(entries, labels_of(entries, labels[0], self.transformers, w), w)
+
+    def _epochs(
+        self, dataset: Dataset, nb_epoch: int, deterministic: bool
+    ) -> Iterator[LabelledBatch]:
         """Batches from where the model stands; it is read when the first one is asked for."""
-        entries, y = np.asarray(dataset.X, dtype=object).reshape(-1), np.asarray(dataset.y)
-        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
-        _check_entries(entries, weights)
+        every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
+        check_weighted(every.weights)
+        entries = every.entries
         last = self._epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)
         if self._batch > 0 and nbatches != self._nbatches:
@@ -139,46 +197,94 @@ class TrainingLoop(TorchModel):
                 order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
             self._nbatches = nbatches
             piece = order[self._batch * self.batch_size :][: self.batch_size]
-            yield [entries[piece]], [y[piece]], [weights[piece]]
+            yield every.part(piece)
 
-    def _step(self, entries: Any, weights: list[float], loss: LossFunction | None) -> float | None:
-        """Fill the gradients of a batch; its loss, or None if all of its entries failed."""
-        used: list[DFTEntry] = []
-        values: list[Tensor] = []
-        kept: list[float] = []
-        for entry, weight in zip(entries[0], weights, strict=True):
+    def _step(
+        self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
+    ) -> float | None:
+        """Take a step; the loss before it, or None if none was taken."""
+        good, values = [], []
+        for i, entry in enumerate(batch.entries):
             try:
-                value = self.model.training_value(entry, self._epoch)
+                values.append(self.model.training_value(entry, self._epoch))
+                good.append(i)
             except EntryError as error:
                 self._skip([entry], error)
-                continue
-            used.append(entry)
-            values.append(value)
-            kept.append(weight)
-        if not used:
+        if not good:
             return None
-        total = self.objective(used, values, kept, loss)
+        used = batch.part(good)
+        try:
+            total = self._gradients(optimizer, used, values, loss)
+            if _needs_closure(optimizer):
+                self._search(optimizer, used, total, loss)
+            else:
+                optimizer.step()
+        except EXPECTED_FAILURES as error:
+            # Which entry it was cannot be told apart any more: none of them is used.
+            self._skip(used.entries, EntryError(used.entries, error, self._epoch))
+            return None
+        except EntryError as error:
+            self._skip(used.entries, error)
+            return None
+        with torch.no_grad():
+            for i, value in enumerate(values):
+                one = used.part([i])
+                single = self.objective(one.entries, [value], one.labels, one.weights, loss)
+                self._record.add(one.entries[0].entry_type, float(single))
+        return float(total)
+
+    def _gradients(
+        self,
+        optimizer: Any,
+        batch: LabelledBatch,
+        values: list[Tensor],
+        loss: LossFunction | None,
+    ) -> Tensor:
+        """The loss, in no graph; its gradients are filled in."""
+        total = self.objective(batch.entries, values, batch.labels, batch.weights, loss)
         if not total.requires_grad:
-            constant = FloatingPointError(
+            raise FloatingPointError(
                 "it does not depend on the functional's parameters here: a gap of zero, for "
                 "example, has no derivative"
             )
-            self._skip(used, EntryError(used, constant))
-            return None
         if self.regularization_loss is not None:
             total = total + self.regularization_loss()
+        optimizer.zero_grad()
+        total.backward()
+        self._check_gradients()
+        return total.detach()
+
+    def _search(
+        self, optimizer: Any, batch: LabelledBatch, total: Tensor, loss: LossFunction | None
+    ) -> None:
+        """The step of an optimiser that asks for losses on its way, such as LBFGS.
+
+        What depends on energies only is taken at the densities of the step's start. If anything
+        fails, parameters and optimiser are as before.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        before = [p.detach().clone() for p in parameters]
+        state = copy.deepcopy(optimizer.state_dict())
+        known = [total]
+
+        def closure() -> Tensor:
+            if known:
+                return known.pop()
+            check_weights(self.functional)
+            values = [self.model.training_value(entry, self._epoch) for entry in batch.entries]
+            return self._gradients(optimizer, batch, values, loss)
+
         try:
-            total.backward()
-            self._check_gradients()
-        except EXPECTED_FAILURES as error:
-            # Which entry it was cannot be told apart any more: none of them is used.
-            self._skip(used, EntryError(used, error))
-            return None
-        with torch.no_grad():
-            for entry, value, weight in zip(used, values, kept, strict=True):
-                single = self.objective([entry], [value], [weight], loss)
-                self._record.add(entry.entry_type, float(single))
-        return float(total.detach())
+            optimizer.step(closure)
+            check_weights(self.functional)
+        except BaseException as error:
+            with torch.no_grad():
+                for parameter, value in zip(parameters, before, strict=True):
+                    parameter.copy_(value)
+            optimizer.load_state_dict(state)
+            if isinstance(error, ValueError) and not isinstance(error, EXPECTED_FAILURES):
+                raise FloatingPointError(f"a step went too far ({error})") from error
+            raise
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
         if self.on_failure == "raise":
@@ -243,17 +349,6 @@ class TrainingLoop(TorchModel):
                 raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
 
 
-def _check_entries(entries: np.ndarray, weights: np.ndarray) -> None:
-    """Everything that training needs is there."""
-    if len(entries) == 0:
-        raise ValueError("the data set is empty.")
-    for entry, weight in zip(entries, weights, strict=True):
-        if not isinstance(entry, DFTEntry):
-            raise ValueError(
-                f"X must hold DFTEntry objects, as DFTYamlLoader makes them; got {entry!r}."
-            )
-        if entry.entry_type in MOLECULAR_TYPES:
-            entry.kind.value(entry)
-        entry.get_true_val()
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
+def _needs_closure(optimizer: Any) -> bool:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
