@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -26,3 +27,24 @@ def outside_inference_mode() -> Iterator[None]:
         return
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def refuse_inference_tensors(what: str, tensors: Iterable[Tensor]) -> None:
+    """Raise `ValueError` if something was made inside `torch.inference_mode`.
+
+    Parameters
+    ----------
+    what : str
+        What to call it.
+    tensors : iterable of Tensor
+        Its tensors; torch differentiates nothing that was made in that mode.
+
+    Examples
+    --------
+    >>> refuse_inference_tensors("the functional", [torch.ones(1)])
+    """
+    if any(tensor.is_inference() for tensor in tensors):
+        raise ValueError(
+            f"{what} was made inside torch.inference_mode(), and nothing can be differentiated "
+            "that was: make it outside, or use torch.no_grad()."
+        )

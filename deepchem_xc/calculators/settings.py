@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Settings that may be Python objects, which no file holds.
 OBJECTS = ("xc", "pseudopotentials")
+# How files among them end.
+_FILES = (".psp8", ".upf", ".psp8.gz", ".upf.gz", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,23 @@ def plain(value: Any) -> Any:
         return str(value)
     name = getattr(value, "name", None)
     return name if isinstance(name, str) else value
+
+
+def with_absolute_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose files are found from any folder.
+
+    Examples
+    --------
+    >>> settings = with_absolute_files({"xc": "PBE", "pseudopotentials": {"Si": "si.psp8"}})
+    >>> settings["xc"], os.path.isabs(settings["pseudopotentials"]["Si"])
+    ('PBE', True)
+    """
+    return {key: _absolute(value) if key in OBJECTS else value for key, value in settings.items()}
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _absolute(item) for key, item in value.items()}
+    if isinstance(value, str) and value.lower().endswith(_FILES):
+        return os.path.abspath(value)
+    return value

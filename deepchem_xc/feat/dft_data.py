@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +50,7 @@ class DFTEntry:
     ...     "ecut": 150.0, "kpts": [2, 2, 2]}
     >>> entry = DFTEntry.create("lattice_constant", 4.04, [aluminium])
     >>> entry.entry_type, entry.get_true_val(), len(entry.cells), entry.kind.unit
-    ('lattice_constant', array([4.04]), 7, 'Angstrom')
+    ('lattice_constant', array([4.04]), 9, 'Angstrom')
     """
 
     def __init__(self, spec: EntrySpec, where: str = "the entry", folder: Path | None = None):
@@ -251,8 +252,24 @@ class DFTEntry:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """The calculations that `get_val` needs."""
+        """The calculations that `get_val` needs.
+
+        Raises
+        ------
+        ValueError
+            If a pseudopotential file is gone, or has changed since the entry was made.
+        """
+        for i, system in enumerate(self.systems):
+            try:
+                system.check_files()
+            except ValueError as error:
+                raise self._error(f"systems[{i}].{error}") from error
         return self.kind.cells(self)
+
+    def _scales_of_label(self) -> str:
+        if self.entry_type != "eos" or self.scales is None:
+            return ""
+        return f"; its scales are {', '.join(f'{scale:g}' for scale in self.scales)}"
 
     def _error(self, text: str) -> ValueError:
         return ValueError(f"{self._where} is not valid:\n  {text}.")
@@ -315,6 +332,8 @@ class DFTEntry:
     def _read_label(self, given: Any, folder: Path | None) -> NDArray[np.float64] | None:
         if given is None:
             return None
+        if isinstance(given, os.PathLike):
+            given = os.fspath(given)
         if isinstance(given, str) and given.endswith(".npy"):
             path = (folder or Path()) / given
             if not path.is_file():
@@ -338,7 +357,7 @@ class DFTEntry:
             wanted = " x ".join("n" if n is None else str(n) for n in shape)
             raise ValueError(
                 f"true_val: type {self.entry_type} takes {wanted} numbers in {self.unit}, got "
-                f"shape {label.shape}"
+                f"shape {label.shape}{self._scales_of_label()}"
             )
         grid = self.systems[0].system.get("fft_size")
         if self.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):

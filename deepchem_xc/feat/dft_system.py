@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ase.units import Hartree
 
 from deepchem_xc.feat.cells import Cell, series_cells, single_cell
+from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.electron_count import check_bands
@@ -30,8 +31,9 @@ class DFTSystem:
     Parameters
     ----------
     system : mapping
-        For a crystal ``structure`` (a mapping or a file's path) and keywords of `planewave.scf`
-        (eV); for a molecule ``moldesc``, ``basis``, ``spin`` and ``charge``. Both take ``number``.
+        For a crystal ``structure`` (a mapping, a file's path, a CIF's text or ASE Atoms) and
+        keywords of `planewave.scf` (eV); for a molecule ``moldesc``, ``basis``, ``spin`` and
+        ``charge``. Both take ``number``.
 
     Raises
     ------
@@ -46,6 +48,8 @@ class DFTSystem:
         How many times the system occurs in its entry.
     is_crystal : bool
         Whether it has a structure with a cell.
+    files : dict
+        ``{path: SHA-256}`` of the pseudopotential files, with absolute paths.
 
     Examples
     --------
@@ -67,6 +71,9 @@ class DFTSystem:
         self._spec = system
         self.system: dict[str, Any] = system.model_dump(mode="json", exclude_none=True)
         self.no = system.number
+        self.files: dict[str, str] = {}
+        if isinstance(system, CrystalSpec):
+            self.files = content_digests(system.pseudopotentials)
         if isinstance(system, MoleculeSpec):
             self.moldesc, self.basis = system.moldesc, system.basis
             self.spin, self.charge = system.spin, system.charge
@@ -128,6 +135,10 @@ class DFTSystem:
             if surplus:
                 raise ValueError(f"pseudopotentials: there is no {', '.join(surplus)} in structure")
         return self._check_calculation(crystal)
+
+    def check_files(self) -> None:
+        """Raise `ValueError` if a pseudopotential file is gone or has changed since."""
+        _naming("pseudopotentials", lambda: check_digests(self.files))
 
     def _check_calculation(self, crystal: Crystal) -> int:
         """Cutoff, grid, bands and spin go together; shown by what one k-point needs."""
@@ -192,7 +203,13 @@ class DFTSystem:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        return {key: value for key, value in self.system.items() if key != "number"}
+        """What names its calculations: a file counts by its content, wherever it is."""
+        values = {key: value for key, value in self.system.items() if key != "number"}
+        given = values.get("pseudopotentials")
+        if isinstance(given, dict):
+            named = {key: self.files.get(name, name) for key, name in given.items()}
+            return {**values, "pseudopotentials": named}
+        return {**values, "pseudopotentials": self.files.get(str(given), given)}
 
 
 def _naming(key: str, make: Any) -> Any:

@@ -13,6 +13,7 @@ from deepchem.data import Dataset, NumpyDataset
 from deepchem.models.losses import Loss
 from deepchem.trans import Transformer
 
+from deepchem_xc._modes import refuse_inference_tensors
 from deepchem_xc.losses.objective import LossFunction, Objective
 from deepchem_xc.models.checkpoint import load_checkpoint, save_checkpoint
 from deepchem_xc.models.checks import positive_integer
@@ -164,6 +165,8 @@ class XCModel(TrainingLoop):
             modeltype=modeltype,
             weights=(aweight0, bweight0),
         )
+        tensors = (*chosen.parameters(), *chosen.buffers())
+        refuse_inference_tensors("the functional", tensors)
         place = torch.device("cpu" if device is None else device)
         options = dict(solver or {})
         if place.type != "cpu":
