@@ -120,12 +120,24 @@ class _Run:
 
     def _validate(self) -> None:
         assert self.validation is not None
-        errors = self.model.errors_by_type(self.validation)
+        errors = self._errors_by_type(self.validation)
+        if not errors:
+            return
         for name, (error, unit, _) in errors.items():
             self._errors.setdefault(f"{name} ({unit})", []).append([self.model.epoch - 1, error])
         text = "  ".join(f"{name} {error:.4g} {unit}" for name, (error, unit, _) in errors.items())
         say(f"validation: mean absolute errors {text}")
         write_json(self.output / "validation.json", self._errors)
+
+    def _errors_by_type(self, data: Dataset) -> dict[str, tuple[float, str, int]]:
+        """Errors of entries, none where all of them are skipped: the training goes on."""
+        try:
+            return self.model.errors_by_type(data)
+        except RuntimeError as error:
+            if self.spec.on_failure == "raise":
+                raise
+            say(f"no errors: {error}")
+            return {}
 
     def finish(self, dataset: Dataset) -> None:
         """Write the functional and the figure, and print the errors of all entries."""
@@ -149,7 +161,7 @@ class _Run:
         for name, data in sets.items():
             if data is None:
                 continue
-            for e_type, (error, unit, count) in self.model.errors_by_type(data).items():
+            for e_type, (error, unit, count) in self._errors_by_type(data).items():
                 typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
 
 

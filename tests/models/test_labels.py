@@ -111,6 +111,27 @@ def test_y_labels_entries_that_have_none(columns: tuple[int, ...], tmp_path: Pat
         assert trained(changed, [scale])[1] == pytest.approx(loss, rel=1e-9)
 
 
+class Cells(dc.feat.Featurizer):
+    """Aluminium's lattice vector to the crystal."""
+
+    def _featurize(self, datapoint: Any, **keywords: Any) -> DFTEntry:
+        return metal(float(datapoint), None)
+
+
+def test_a_table_with_a_column_of_labels_trains(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("half,energy\n2.02,-57.2\n2.1,-57.0\n2.2,\n")
+    loader = dc.data.CSVLoader(["energy"], feature_field="half", featurizer=Cells())
+    data = loader.create_dataset(str(path))
+    assert data.w.tolist() == [[1.0], [1.0], [0.0]]  # the last one has no label
+    model = XCModel(functional=PBE(trainable=True), batch_size=3)
+    loss = model.fit(data, **FIT)
+    assert loss == pytest.approx(2 / 3 * trained(two_metals())[1], rel=1e-9)
+    score = model.evaluate(data, MAE, use_sample_weights=True)
+    errors = np.abs(model.predict(data)[:2] - [-57.2, -57.0])
+    assert score["mean_absolute_error"] == pytest.approx(errors.mean())
+
+
 def test_callbacks_and_searches_compare_with_y(capsys: pytest.CaptureFixture[str]) -> None:
     data = two_metals()
     scale = NormalizationTransformer(transform_y=True, dataset=data)
