@@ -101,14 +101,16 @@ def labels_of(
     [array([-57.2])]
     """
     n = len(entries)
-    given = _numbers(y, n)
+    if n == 0:
+        raise ValueError("the data set is empty.")
     own = np.array([entry.label_summary for entry in entries], dtype=np.float64)
     made_by = [transformer for transformer in transformers if transformer.transform_y]
-    values = given.reshape(-1)
     known = np.isfinite(own)
-    if not (known.any() and _same(values, own)[known].all()):
-        if made_by:
-            values = _undone(given, made_by)
+    given = _numbers(y)
+    values = _column(given, n, bool(made_by))
+    if values is None or not (known.any() and _same(values, own)[known].all()):
+        if values is None or made_by:
+            values = _undone(given, made_by, n)
         elif known.all() and _is_normalised(values, own):
             warnings.warn(
                 "y holds the entries' own labels, normalised; the labels count, in their units. "
@@ -140,27 +142,37 @@ def summaries_of(entries: Sequence[DFTEntry], labels: Sequence[Floats]) -> Float
     return np.array([float(x[0]) if e.is_scalar else 0.0 for e, x in pairs], dtype=np.float64)
 
 
-def _numbers(y: ArrayLike, n: int) -> Floats:
+def _numbers(y: ArrayLike) -> Floats:
     try:
-        given = np.asarray(y, dtype=np.float64)
+        return np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"y must hold one number for each entry, got {y!r}.") from None
-    if given.shape not in ((n,), (n, 1)):
-        raise ValueError(
-            f"y must hold one number for each entry, shape ({n},) or ({n}, 1); got {given.shape}."
-        )
-    return given
 
 
-def _undone(given: Floats, made_by: list[Transformer]) -> Floats:
+def _column(given: Floats, n: int, made: bool = False) -> Floats | None:
+    """y as (n,); None if transformers made something else of it."""
+    if given.shape in ((n,), (n, 1)):
+        return given.reshape(-1)
+    if made:
+        return None
+    raise ValueError(
+        f"y must hold one number for each entry, shape ({n},) or ({n}, 1); got {given.shape}."
+    )
+
+
+def _undone(given: Floats, made_by: list[Transformer], n: int) -> Floats:
     try:
-        return np.asarray(undo_transforms(given, made_by), dtype=np.float64).reshape(-1)
-    except (TypeError, IndexError, ValueError) as error:
+        values = np.asarray(undo_transforms(given, made_by), dtype=np.float64)
+    except (TypeError, IndexError, ValueError, NotImplementedError) as error:
         names = ", ".join(type(transformer).__name__ for transformer in made_by)
         raise ValueError(
             f"{names} cannot be undone for y of shape {given.shape} ({error}). Some of DeepChem's "
-            "transformers take columns only: make data sets with y[:, None]."
+            "transformers take columns only: make data sets with y[:, None]. Others, such as "
+            "ClippingTransformer, cannot be undone at all."
         ) from error
+    column = _column(values, n)
+    assert column is not None
+    return column
 
 
 def _same(values: Floats, own: Floats) -> NDArray[np.bool_]:

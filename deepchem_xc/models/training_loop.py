@@ -173,8 +173,12 @@ class TrainingLoop(TorchModel):
         """A batch as DeepChem hands it over."""
         inputs, labels, weights = batch
         entries = entries_of(inputs[0])
-        w = np.asarray(weights[0], dtype=np.float64).reshape(-1).tolist()
+        w = np.ones(len(entries)).tolist()
+        if weights:
+            w = np.asarray(weights[0], dtype=np.float64).reshape(-1).tolist()
         check_entries(entries, w)
+        if not labels:
+            raise ValueError("a batch is ([entries], [y], [weights]); y is missing.")
         return LabelledBatch(entries, labels_of(entries, labels[0], self.transformers, w), w)
 
     def _epochs(

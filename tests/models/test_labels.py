@@ -207,6 +207,22 @@ def test_transformers_that_take_columns_say_so() -> None:
         labels_of(list(data.X), scale.transform(data).y, [scale])
 
 
+def test_transformers_that_change_the_shape_or_cannot_be_undone() -> None:
+    data = two_metals()
+    column = with_y(data, -data.y[:, None])
+    powers = dc.trans.PowerTransformer(transform_y=True, dataset=column, powers=[1, 2])
+    changed = powers.transform(column)
+    assert changed.y.shape == (2, 2)
+    entries = [metal(2.02, None), metal(2.1, None)]
+    found = labels_of(entries, changed.y, [powers])
+    assert [float(x[0]) for x in found] == pytest.approx([57.2, 57.0])
+    clipped = dc.trans.ClippingTransformer(transform_y=True, y_max=1.0)
+    with pytest.raises(ValueError, match="ClippingTransformer cannot be undone"):
+        labels_of(entries, [1.0, 0.5], [clipped])
+    with pytest.raises(ValueError, match="the data set is empty"):
+        make().evaluate(NumpyDataset(data.X[:0], data.y[:0]), MAE)
+
+
 def test_single_precision_is_no_other_label() -> None:
     entries = [metal(2.02, -57.2), metal(2.1, -57.0)]
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import deepchem as dc
@@ -14,7 +15,7 @@ from deepchem.data import NumpyDataset
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import EntryError, SkippedWarning, XCModel
 from deepchem_xc.xc import PBE
-from tests.models.systems import SCALES, aluminium, dataset, make, quick, three_entries
+from tests.models.systems import SCALES, aluminium, dataset, make, quick, three_entries, weights
 
 MAE = dc.metrics.Metric(dc.metrics.mean_absolute_error)
 FIT: Any = {"nb_epoch": 1, "checkpoint_interval": 0}
@@ -196,6 +197,16 @@ def test_lbfgs_gets_its_losses_at_kept_densities() -> None:
     assert losses[1] < 1e-6 * losses[0]
     # What is left is that the density was kept, of second order in the change.
     assert model.predict(dataset(entry))[0] == pytest.approx(-215.0, abs=0.02)
+
+
+def test_lbfgs_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    data = dataset(DFTEntry.create("energy", -215.0, [quick()]))
+    models = [make(tmp_path / name, optimizer=SecondOrder(1e-2)) for name in ("a", "b")]
+    models[0].fit(data, nb_epoch=2, checkpoint_interval=0)
+    models[1].fit(data, nb_epoch=1)
+    again = make(tmp_path / "b", optimizer=SecondOrder(1e-2))
+    again.fit(data, nb_epoch=1, restore=True)
+    assert weights(again).numpy() == pytest.approx(weights(models[0]).numpy(), abs=1e-6)
 
 
 def test_a_search_that_fails_leaves_everything_as_it_was() -> None:
