@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # What may be changed between the parts of one training.
 _FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
 _FUNCTIONAL = "functional.safetensors"
+# Digest of the entries: names of files say little about what is in them.
+_ENTRIES = "entries.sha256"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
 
 
@@ -40,7 +43,8 @@ def run_training(
     config : Path
         YAML; see docs/training.md.
     output : Path
-        Gets ``config.yaml``, ``checkpoints/``, ``log.csv``, ``validation.json``, ``training.png``
+        Gets ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
+        ``validation.json``, ``training.png``
         and ``functional.safetensors``.
     fresh : bool, optional
         Delete the checkpoints of an earlier training there.
@@ -55,6 +59,7 @@ def run_training(
         For mistakes in the files, and if the folder holds a training with other settings.
     """
     from deepchem_xc.data import DFTYamlLoader
+    from deepchem_xc.feat.cells import digest
     from deepchem_xc.models.config import read_training
 
     spec = read_training(config)
@@ -68,7 +73,7 @@ def run_training(
         validation = loader.create_dataset([folder / name for name in spec.validation])
         for entry in validation.X:
             entry.get_true_val()  # complains now, and not after the first epochs
-    _prepare(spec, output, fresh)
+    _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
     model = spec.make_model(folder, output, device)
     if (output / _LATEST).exists():
         model.restore()
@@ -176,15 +181,24 @@ def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
     return {name: [p for p in points if p[0] < epoch] for name, points in errors.items()}
 
 
-def _prepare(spec: TrainingSpec, output: Path, fresh: bool) -> None:
-    """Keep the settings beside the training, and refuse to go on with others."""
-    settings = spec.model_dump(mode="json")
+def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entries: str) -> None:
+    """Keep the settings beside the training, and refuse to go on with others.
+
+    Files in the settings that are kept are absolute: they hold from any folder. Whether entries
+    are the same is told by what they say, and a functional by the checkpoint.
+    """
+    settings = _with_absolute_files(spec.model_dump(mode="json"), folder)
     path = output / "config.yaml"
     if fresh and (output / "checkpoints").exists():
         shutil.rmtree(output / "checkpoints")
     elif path.exists() and (output / _LATEST).exists():
-        before = yaml.safe_load(path.read_text()) or {}
-        changed = [k for k in settings if k not in _FREE and settings[k] != before.get(k)]
+        before = _with_absolute_files(yaml.safe_load(path.read_text()) or {}, folder)
+        was, now = _without_place(before), _without_place(settings)
+        changed = [k for k in now if k not in _FREE and now[k] != was.get(k)]
+        if (output / _ENTRIES).exists():
+            changed = [k for k in changed if k != "dataset"]
+            if (output / _ENTRIES).read_text().strip() != entries:
+                changed.append("entries of the dataset")
         if changed:
             raise ValueError(
                 f"{output} holds a training with other settings ({', '.join(changed)}): choose "
@@ -192,3 +206,26 @@ def _prepare(spec: TrainingSpec, output: Path, fresh: bool) -> None:
             )
     with replacing(path) as file:
         yaml.safe_dump(settings, file, sort_keys=False)
+    with replacing(output / _ENTRIES) as file:
+        file.write(f"{entries}\n")
+
+
+def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of which a functional's file is left out."""
+    functional = settings.get("functional")
+    if not isinstance(functional, dict):
+        return settings
+    return {**settings, "functional": {**functional, "file": bool(functional.get("file"))}}
+
+
+def _with_absolute_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(name: str) -> str:
+        return os.path.abspath(folder / name)
+
+    found = dict(settings)
+    for key in ("dataset", "validation"):
+        found[key] = [absolute(name) for name in settings.get(key) or []]
+    functional = settings.get("functional")
+    if isinstance(functional, dict) and functional.get("file"):
+        found["functional"] = {**functional, "file": absolute(functional["file"])}
+    return found

@@ -93,6 +93,27 @@ def test_other_settings_need_another_folder_or_a_fresh_start(tmp_path: Path) -> 
     assert "going on" not in again.stderr
 
 
+def test_entries_are_told_by_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same names in another folder are other files; a file that moved is the same."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, epochs=1, validation=[], final_errors=False)
+    output = tmp_path / "run"
+    monkeypatch.chdir(tmp_path / "a")
+    assert call("train.yaml", "-o", output).exit_code == 0
+    # What is kept beside the training can be trained with, from anywhere.
+    monkeypatch.chdir(tmp_path)
+    again = call(output / "config.yaml", "-o", output)
+    assert again.exit_code == 0 and "going on after 1 epochs" in again.stderr
+    moved = call("b/train.yaml", "-o", output)
+    assert moved.exit_code == 0 and "going on after 1 epochs" in moved.stderr
+    other = [{**ENTRIES[0], "true_val": -214.0}, ENTRIES[1]]
+    (tmp_path / "b" / "data.yaml").write_text(yaml.safe_dump(other))
+    run = call("b/train.yaml", "-o", output)
+    assert run.exit_code == 1
+    assert "other settings (entries of the dataset)" in run.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

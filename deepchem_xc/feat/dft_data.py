@@ -16,7 +16,7 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepchem_xc.feat.cells import Cell
+from deepchem_xc.feat.cells import Cell, digest
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
@@ -149,6 +149,14 @@ class DFTEntry:
     def kind(self) -> EntryType:
         """What is compared, and its unit."""
         return ENTRY_TYPES[self._e_type]
+
+    @property
+    def identity(self) -> str:
+        """The same for entries of the same calculations, label and weight, wherever files are."""
+        label = None if self._label is None else self._label.tolist()
+        systems = [[system.no, system.identity] for system in self.systems]
+        scales = [self.scales, self._dimension]
+        return digest([self._e_type, systems, scales, label, self._weight])
 
     def get_systems(self) -> list[DFTSystem]:
         """The structures."""

@@ -179,7 +179,7 @@ class DFTSystem:
 
     def cell(self) -> Cell:
         """The calculation of the structure itself."""
-        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self._identity)
+        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self.identity)
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
@@ -199,10 +199,10 @@ class DFTSystem:
         """The calculations of a series."""
         # The k-points of the series are reduced by the symmetry already.
         words = {k: v for k, v in self.keywords.items() if k != "symmetry"}
-        return series_cells(series, words, self._identity)
+        return series_cells(series, words, self.identity)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What names its calculations: a file counts by its content, wherever it is."""
         values = {key: value for key, value in self.system.items() if key != "number"}
         given = values.get("pseudopotentials")
