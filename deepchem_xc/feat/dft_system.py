@@ -78,6 +78,10 @@ class DFTSystem:
             self.moldesc, self.basis = system.moldesc, system.basis
             self.spin, self.charge = system.spin, system.charge
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Data sets of earlier versions hold no digests.
+        self.__dict__.update({"files": {}, **state})
+
     @property
     def is_crystal(self) -> bool:
         """Whether it is a crystal (or a layer, or an atom in a box) and not a molecule."""

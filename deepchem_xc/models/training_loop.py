@@ -2,72 +2,46 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.losses import Loss
-from deepchem.models.torch_models.torch_model import TorchModel
-from deepchem.trans import Transformer
-from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
 from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.evaluation import Batch, EvaluatedModel
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.models.labels import Floats, entries_of, labels_of
+from deepchem_xc.models.labels import entries_of, labels_of
+from deepchem_xc.models.step import LabelledBatch, Step
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 
-Batch = tuple[list[Any], list[Any], list[Any]]
+logger = logging.getLogger(__name__)
 
 
-class LabelledBatch(NamedTuple):
-    """What a step is taken with."""
-
-    entries: list[DFTEntry]
-    labels: list[Floats]
-    """Of the shapes and units of the entries' values."""
-    weights: list[float]
-
-    def part(self, indices: Iterable[int]) -> LabelledBatch:
-        """Some of them."""
-        chosen = list(indices)
-        return LabelledBatch(
-            [self.entries[i] for i in chosen],
-            [self.labels[i] for i in chosen],
-            [self.weights[i] for i in chosen],
-        )
-
-
-class TrainingLoop(TorchModel):
+class TrainingLoop(EvaluatedModel):
     """A DeepChem model whose training can be interrupted anywhere, the base of `XCModel`.
 
     Attributes
     ----------
     objective : Objective
         The loss.
-    on_failure : str
-        ``"raise"`` or ``"skip"``.
     seed : int
         Of the order of entries.
-    transformers : list of Transformer
-        Those that made y of the data sets.
     history : list of EpochRecord
         Epochs done.
     """
 
     objective: Objective
-    on_failure: str
     seed: int
-    transformers: list[Transformer]
     history: list[EpochRecord]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -218,11 +192,7 @@ class TrainingLoop(TorchModel):
             return None
         used = batch.part(good)
         try:
-            total = self._gradients(optimizer, used, values, loss)
-            if _needs_closure(optimizer):
-                self._search(optimizer, used, total, loss)
-            else:
-                optimizer.step()
+            total = Step(self, optimizer, used, loss).take(values)
         except EXPECTED_FAILURES as error:
             # Which entry it was cannot be told apart any more: none of them is used.
             self._skip(used.entries, EntryError(used.entries, error, self._epoch))
@@ -236,59 +206,6 @@ class TrainingLoop(TorchModel):
                 single = self.objective(one.entries, [value], one.labels, one.weights, loss)
                 self._record.add(one.entries[0].entry_type, float(single))
         return float(total)
-
-    def _gradients(
-        self,
-        optimizer: Any,
-        batch: LabelledBatch,
-        values: list[Tensor],
-        loss: LossFunction | None,
-    ) -> Tensor:
-        """The loss, in no graph; its gradients are filled in."""
-        total = self.objective(batch.entries, values, batch.labels, batch.weights, loss)
-        if not total.requires_grad:
-            raise FloatingPointError(
-                "it does not depend on the functional's parameters here: a gap of zero, for "
-                "example, has no derivative"
-            )
-        if self.regularization_loss is not None:
-            total = total + self.regularization_loss()
-        optimizer.zero_grad()
-        total.backward()
-        self._check_gradients()
-        return total.detach()
-
-    def _search(
-        self, optimizer: Any, batch: LabelledBatch, total: Tensor, loss: LossFunction | None
-    ) -> None:
-        """The step of an optimiser that asks for losses on its way, such as LBFGS.
-
-        What depends on energies only is taken at the densities of the step's start. If anything
-        fails, parameters and optimiser are as before.
-        """
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        before = [p.detach().clone() for p in parameters]
-        state = copy.deepcopy(optimizer.state_dict())
-        known = [total]
-
-        def closure() -> Tensor:
-            if known:
-                return known.pop()
-            check_weights(self.functional)
-            values = [self.model.training_value(entry, self._epoch) for entry in batch.entries]
-            return self._gradients(optimizer, batch, values, loss)
-
-        try:
-            optimizer.step(closure)
-            check_weights(self.functional)
-        except BaseException as error:
-            with torch.no_grad():
-                for parameter, value in zip(parameters, before, strict=True):
-                    parameter.copy_(value)
-            optimizer.load_state_dict(state)
-            if isinstance(error, ValueError) and not isinstance(error, EXPECTED_FAILURES):
-                raise FloatingPointError(f"a step went too far ({error})") from error
-            raise
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
         if self.on_failure == "raise":
@@ -324,6 +241,7 @@ class TrainingLoop(TorchModel):
         mean = sum(losses) / len(losses)
         if all_losses is not None:
             all_losses.append(mean)
+        logger.info("step %d: mean loss %g", self._global_step, mean)
         if self.tensorboard:
             self._log_scalar_to_tensorboard("loss", mean, self._global_step)
         if self.wandb_logger is not None:
@@ -346,13 +264,3 @@ class TrainingLoop(TorchModel):
             self._optimizer_for_vars[key] = (optimizer, schedule)
         found: tuple[Any, Any] = self._optimizer_for_vars[key]
         return found
-
-    def _check_gradients(self) -> None:
-        for name, parameter in self.functional.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-                raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
-
-
-def _needs_closure(optimizer: Any) -> bool:
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
