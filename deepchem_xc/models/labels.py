@@ -119,6 +119,11 @@ def labels_of(
                 stacklevel=2,
             )
             values = own
+    if not (known.any() or made_by) and _is_standard(values):
+        raise ValueError(
+            "y has mean 0 and standard deviation 1, as NormalizationTransformer makes it, and the "
+            f"entries hold no labels of their own. {_TELL}"
+        )
     free = np.zeros(n, bool) if weights is None else np.asarray(weights).reshape(-1) == 0
     values = np.where(free & ~np.isfinite(values), np.where(known, own, 0.0), values)
     _check_finite(entries, values, free)
@@ -186,6 +191,37 @@ def _is_normalised(values: Floats, own: Floats) -> bool:
         return False
     scores = (own - own.mean()) / own.std(), (own - own.min()) / spread
     return any(bool(np.allclose(values, score, rtol=0.0, atol=10 * _SAME)) for score in scores)
+
+
+def _is_standard(values: Floats) -> bool:
+    return bool(abs(values.mean()) < 10 * _SAME and abs(values.std() - 1.0) < 10 * _SAME)
+
+
+def warn_of_other_size(
+    entries: Sequence[DFTEntry], labels: Sequence[Floats], values: Sequence[Floats]
+) -> bool:
+    """Say that labels cannot be in the units of what was computed; whether it was said.
+
+    Lattice constants and energies of a single system are known well enough by any functional.
+
+    Parameters
+    ----------
+    entries, labels, values
+        Of a batch.
+    """
+    for entry, label, value in zip(entries, labels, values, strict=True):
+        absolute = entry.entry_type == "energy" and len(entry.systems) == 1
+        if not (absolute or entry.entry_type == "lattice_constant"):
+            continue
+        if label[0] == 0.0 or not _within(float(value[0] / label[0]), _RATIO):
+            warnings.warn(
+                f"{entry!r} has y = {label[0]:g} {entry.unit}, and {value[0]:g} was computed: is y "
+                f"in this unit? {_TELL}",
+                LabelWarning,
+                stacklevel=2,
+            )
+            return True
+    return False
 
 
 def _check_finite(entries: Sequence[DFTEntry], values: Floats, free: NDArray[np.bool_]) -> None:

@@ -18,7 +18,7 @@ from deepchem_xc.models.checks import check_entries, check_trainable, check_weig
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.evaluation import Batch, EvaluatedModel
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.models.labels import entries_of, labels_of
+from deepchem_xc.models.labels import entries_of, labels_of, warn_of_other_size
 from deepchem_xc.models.step import LabelledBatch, Step
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.xc import XCFunctional
@@ -49,6 +49,8 @@ class TrainingLoop(EvaluatedModel):
         self._record = EpochRecord(0)
         self._epoch, self._batch, self._nbatches = 0, 0, 1
         self._active: tuple[Any, Any] | None = None
+        # Whether this fit has warned of labels of another size.
+        self._said = False
         super().__init__(*arguments, **keywords)
 
     @property
@@ -116,6 +118,7 @@ class TrainingLoop(EvaluatedModel):
         self.model.train()
         recent: list[float] = []
         mean = math.nan
+        self._said = False
         watch = Stopwatch()
         for batch in batches:
             # Callbacks may have frozen parameters.
@@ -191,6 +194,11 @@ class TrainingLoop(EvaluatedModel):
         if not good:
             return None
         used = batch.part(good)
+        if not self._said:
+            counts = [i for i, weight in enumerate(used.weights) if weight > 0]
+            part = used.part(counts)
+            numbers = [values[i].detach().cpu().numpy() for i in counts]
+            self._said = warn_of_other_size(part.entries, part.labels, numbers)
         try:
             total = Step(self, optimizer, used, loss).take(values)
         except EXPECTED_FAILURES as error:

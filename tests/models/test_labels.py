@@ -223,6 +223,24 @@ def test_transformers_that_change_the_shape_or_cannot_be_undone() -> None:
         make().evaluate(NumpyDataset(data.X[:0], data.y[:0]), MAE)
 
 
+def test_transformed_y_of_entries_without_labels_does_not_pass_unnoticed() -> None:
+    entries = [metal(a, None) for a in (2.0, 2.1, 2.2)]
+    x, _, _ = entry_arrays(entries)
+    data = NumpyDataset(x, np.array([-57.2, -57.0, -56.7]))
+    scale = NormalizationTransformer(transform_y=True, dataset=data)
+    changed = scale.transform(data)
+    with pytest.raises(ValueError, match="mean 0 and standard deviation 1.*tell the model which"):
+        trained(changed)
+    part = changed.select([1, 2])
+    with pytest.warns(
+        LabelWarning, match=r"has y = .* eV, and -5\d\.\d* was computed: is y in this"
+    ):
+        trained(part)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LabelWarning)
+        trained(part, [scale])
+
+
 def test_single_precision_is_no_other_label() -> None:
     entries = [metal(2.02, -57.2), metal(2.1, -57.0)]
     with warnings.catch_warnings():
