@@ -93,6 +93,26 @@ def test_other_settings_need_another_folder_or_a_fresh_start(tmp_path: Path) -> 
     assert "going on" not in again.stderr
 
 
+def test_validation_that_fails_altogether_does_not_end_a_training(tmp_path: Path) -> None:
+    path = write(tmp_path, epochs=2, on_failure="skip", validation_interval=1)
+    hopeless = {**SYSTEM, "convergence": {"maxiter": 1}}
+    entry = {"e_type": "energy", "true_val": 0.0, "systems": [hopeless]}
+    (tmp_path / "valid.yaml").write_text(yaml.safe_dump([entry]))
+    run = call(path, "-o", tmp_path / "run")
+    assert run.exit_code == 0, run.stderr
+    assert "no errors: all 1 entries failed; the first: DFTEntry(energy, Si2)" in run.stderr
+    assert "epoch 1: loss" in run.stderr and "training    band_gap" in run.stdout
+    (tmp_path / "valid.yaml").write_text(yaml.safe_dump([ENTRIES[0], entry]))
+    run = call(write_only(path, epochs=3), "-o", tmp_path / "run")
+    assert run.exit_code == 0, run.stderr
+    assert "1 of 2 entries failed and are left out" in run.stderr
+
+
+def write_only(path: Path, **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+    return path
+
+
 def test_entries_are_told_by_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same names in another folder are other files; a file that moved is the same."""
     for name in ("a", "b"):

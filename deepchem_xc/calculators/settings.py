@@ -11,6 +11,7 @@ import torch
 from ase.io.jsonio import decode, encode
 from torch import Tensor
 
+from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: Settings that may be Python objects, which no file holds.
 OBJECTS = ("xc", "pseudopotentials")
 # How files among them end.
-_FILES = (".psp8", ".upf", ".psp8.gz", ".upf.gz", ".safetensors")
+_FILES = (*SUFFIXES, ".safetensors")
 
 
 @dataclass(frozen=True)

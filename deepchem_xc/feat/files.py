@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 from ase.units import Bohr
 
 from deepchem_xc.planewave.inputs import as_crystal
+from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_POTENTIALS = (".psp8", ".upf", ".psp8.gz", ".upf.gz")
 # More of a text than this is not repeated in a message.
 _SHOWN = 60
 
@@ -36,7 +36,7 @@ def absolute_potential(name: str, folder: Path | None = None) -> str:
     >>> absolute_potential("gth-pbe"), os.path.isabs(absolute_potential("al.psp8"))
     ('gth-pbe', True)
     """
-    if not name.lower().endswith(_POTENTIALS):
+    if not name.lower().endswith(SUFFIXES):
         return name
     return os.path.abspath((folder or Path()) / name)
 
@@ -154,7 +154,7 @@ def _read(name: str, folder: Path | None) -> Atoms:
 
 
 def _files(names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.lower().endswith(_POTENTIALS)]
+    return [name for name in names if name.lower().endswith(SUFFIXES)]
 
 
 def _digest(name: str) -> str:
