@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from deepchem_xc.planewave.volume_scan import EquationOfState
+    from deepchem_xc.planewave.volume_scan import EquationOfState, VolumePoint
 
 
 def compute_curve(
@@ -30,6 +31,11 @@ def compute_curve(
         Number of volumes.
     layer : bool
         Scale only the first two lattice vectors.
+
+    Raises
+    ------
+    Exception
+        Of one volume, after the points that are done were printed.
     """
     from tqdm import tqdm
 
@@ -37,15 +43,26 @@ def compute_curve(
 
     if not 0 < strain < 0.5:
         raise ValueError(f"strain must be between 0 and 0.5, got {strain}.")
+    done: list[VolumePoint] = []
     with tqdm(total=points, unit="volume", leave=False) as bar:
-        curve = equation_of_state(
-            atoms,
-            **keywords,
-            scales=np.linspace(1 - strain, 1 + strain, points).tolist(),
-            dimension=2 if layer else 3,
-            callback=lambda point: bar.update(),
-        )
-    return curve
+
+        def finished(point: VolumePoint) -> None:
+            done.append(point)
+            bar.update()
+
+        try:
+            return equation_of_state(
+                atoms,
+                **keywords,
+                scales=np.linspace(1 - strain, 1 + strain, points).tolist(),
+                dimension=2 if layer else 3,
+                callback=finished,
+            )
+        except (Exception, KeyboardInterrupt):
+            bar.close()
+            if done:
+                _print_points(sorted(done, key=lambda point: point.size), layer)
+            raise
 
 
 def as_json(curve: EquationOfState) -> dict[str, Any]:
@@ -63,16 +80,35 @@ def as_json(curve: EquationOfState) -> dict[str, Any]:
 
 
 def print_curve(curve: EquationOfState) -> None:
-    """Print points, fit and lattice constants."""
-    echo, fit = typer.echo, curve.fit
+    """Print points, fit and lattice constants.
+
+    Raises
+    ------
+    NoMinimumError
+        After the points, if they do not enclose a minimum.
+    """
+    from deepchem_xc.planewave.eos import NoMinimumError
+
+    echo = typer.echo
     layer = curve.dimension == 2
-    name, unit = ("area", "Angstrom^2") if layer else ("volume", "Angstrom^3")
-    echo(f"{f'{name} ({unit})':>20} {'energy (eV)':>16} {'moment (mu_B)':>14}")
-    for point in curve.points:
-        echo(f"{point.size:20.5f} {point.energy:16.6f} {point.magnetic_moment:14.4f}")
+    unit = "Angstrom^2" if layer else "Angstrom^3"
+    _print_points(curve.points, layer)
+    try:
+        fit = curve.fit
+    except NoMinimumError as error:
+        raise NoMinimumError(
+            f"{error} --strain sets how far it reaches, the structure where its middle is."
+        ) from error
     echo(f"\nMinimum       {fit.energy:.6f} eV at {fit.size:.5f} {unit}")
     constants = ", ".join(f"{key} = {value:.4f}" for key, value in curve.lattice_constants.items())
     echo(f"Lattice       {constants} (Angstrom, degrees)")
     modulus, unit = ("Layer modulus", "N/m") if layer else ("Bulk modulus", "GPa")
     echo(f"{modulus:<13} {fit.modulus:.2f} {unit}, its derivative {fit.derivative:.2f}")
     echo(f"Fit's error   {1e3 * fit.residual:.3f} meV (root mean square)")
+
+
+def _print_points(points: Sequence[VolumePoint], layer: bool) -> None:
+    size = "area (Angstrom^2)" if layer else "volume (Angstrom^3)"
+    typer.echo(f"{size:>20} {'energy (eV)':>16} {'moment (mu_B)':>14}")
+    for point in points:
+        typer.echo(f"{point.size:20.5f} {point.energy:16.6f} {point.magnetic_moment:14.4f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # What may be changed between the parts of one training.
 _FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
 _FUNCTIONAL = "functional.safetensors"
+# Digest of the entries: names of files say little about what is in them.
+_ENTRIES = "entries.sha256"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
 
 
@@ -40,7 +43,8 @@ def run_training(
     config : Path
         YAML; see docs/training.md.
     output : Path
-        Gets ``config.yaml``, ``checkpoints/``, ``log.csv``, ``validation.json``, ``training.png``
+        Gets ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
+        ``validation.json``, ``training.png``
         and ``functional.safetensors``.
     fresh : bool, optional
         Delete the checkpoints of an earlier training there.
@@ -56,6 +60,7 @@ def run_training(
         functional could not be written to a file in the end.
     """
     from deepchem_xc.data import DFTYamlLoader
+    from deepchem_xc.feat.cells import digest
     from deepchem_xc.models.config import read_training
     from deepchem_xc.xc.saving import check_savable
 
@@ -70,7 +75,7 @@ def run_training(
         validation = loader.create_dataset([folder / name for name in spec.validation])
         for entry in validation.X:
             entry.get_true_val()  # complains now, and not after the first epochs
-    _prepare(spec, output, fresh)
+    _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
     model = spec.make_model(folder, output, device)
     check_savable(model.functional, classes=())
     if (output / _LATEST).exists():
@@ -123,12 +128,24 @@ class _Run:
 
     def _validate(self) -> None:
         assert self.validation is not None
-        errors = self.model.errors_by_type(self.validation)
+        errors = self._errors_by_type(self.validation)
+        if not errors:
+            return
         for name, (error, unit, _) in errors.items():
             self._errors.setdefault(f"{name} ({unit})", []).append([self.model.epoch - 1, error])
         text = "  ".join(f"{name} {error:.4g} {unit}" for name, (error, unit, _) in errors.items())
         say(f"validation: mean absolute errors {text}")
         write_json(self.output / "validation.json", self._errors)
+
+    def _errors_by_type(self, data: Dataset) -> dict[str, tuple[float, str, int]]:
+        """Errors of entries, none where all of them are skipped: the training goes on."""
+        try:
+            return self.model.errors_by_type(data)
+        except RuntimeError as error:
+            if self.spec.on_failure == "raise":
+                raise
+            say(f"no errors: {error}")
+            return {}
 
     def finish(self, dataset: Dataset) -> None:
         """Write the functional and the figure, and print the errors of all entries."""
@@ -152,7 +169,7 @@ class _Run:
         for name, data in sets.items():
             if data is None:
                 continue
-            for e_type, (error, unit, count) in self.model.errors_by_type(data).items():
+            for e_type, (error, unit, count) in self._errors_by_type(data).items():
                 typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
 
 
@@ -167,15 +184,24 @@ def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
     return {name: [p for p in points if p[0] < epoch] for name, points in errors.items()}
 
 
-def _prepare(spec: TrainingSpec, output: Path, fresh: bool) -> None:
-    """Keep the settings beside the training, and refuse to go on with others."""
-    settings = spec.model_dump(mode="json")
+def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entries: str) -> None:
+    """Keep the settings beside the training, and refuse to go on with others.
+
+    Files in the settings that are kept are absolute: they hold from any folder. Whether entries
+    are the same is told by what they say, and a functional by the checkpoint.
+    """
+    settings = _with_absolute_files(spec.model_dump(mode="json"), folder)
     path = output / "config.yaml"
     if fresh and (output / "checkpoints").exists():
         shutil.rmtree(output / "checkpoints")
     elif path.exists() and (output / _LATEST).exists():
-        before = yaml.safe_load(path.read_text()) or {}
-        changed = [k for k in settings if k not in _FREE and settings[k] != before.get(k)]
+        before = _with_absolute_files(yaml.safe_load(path.read_text()) or {}, folder)
+        was, now = _without_place(before), _without_place(settings)
+        changed = [k for k in now if k not in _FREE and now[k] != was.get(k)]
+        if (output / _ENTRIES).exists():
+            changed = [k for k in changed if k != "dataset"]
+            if (output / _ENTRIES).read_text().strip() != entries:
+                changed.append("entries of the dataset")
         if changed:
             raise ValueError(
                 f"{output} holds a training with other settings ({', '.join(changed)}): choose "
@@ -183,3 +209,26 @@ def _prepare(spec: TrainingSpec, output: Path, fresh: bool) -> None:
             )
     with replacing(path) as file:
         yaml.safe_dump(settings, file, sort_keys=False)
+    with replacing(output / _ENTRIES) as file:
+        file.write(f"{entries}\n")
+
+
+def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of which a functional's file is left out."""
+    functional = settings.get("functional")
+    if not isinstance(functional, dict):
+        return settings
+    return {**settings, "functional": {**functional, "file": bool(functional.get("file"))}}
+
+
+def _with_absolute_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(name: str) -> str:
+        return os.path.abspath(folder / name)
+
+    found = dict(settings)
+    for key in ("dataset", "validation"):
+        found[key] = [absolute(name) for name in settings.get(key) or []]
+    functional = settings.get("functional")
+    if isinstance(functional, dict) and functional.get("file"):
+        found["functional"] = {**functional, "file": absolute(functional["file"])}
+    return found

@@ -103,8 +103,8 @@ def eos(
 
     atoms = read_structure(structure, magmom)
     curve = compute_curve(atoms, scf_keywords(keywords), strain, points, layer)
-    print_curve(curve)
     write(output, as_json(curve))
+    print_curve(curve)
     if figure is not None:
         from deepchem_xc.plotting import EosCurve, EosPanel, plot_equations_of_state
 

@@ -197,6 +197,38 @@ def test_eos_fits_what_it_prints(call: Call, aluminium: Path, tmp_path: Path) ->
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_eos_keeps_the_points_of_a_curve_without_a_minimum(call: Call, tmp_path: Path) -> None:
+    path, output = tmp_path / "al.xyz", tmp_path / "eos.json"
+    ase.io.write(path, bulk("Al", a=3.4), format="extxyz")
+    run = call("eos", path, *COARSE, "--strain", "0.1", "--points", "5", "--output", output)
+    assert run.exit_code == 1
+    assert re.search(r"upper end.; move the range to larger volumes.*--strain", run.output)
+    values = json.loads(output.read_text())
+    assert values["fit"] is None and len(values["points"]) == 5
+    for point in values["points"]:
+        assert f"{point['energy']:16.6f}" in run.output
+
+
+def test_eos_prints_what_is_done_when_a_volume_fails(
+    call: Call, aluminium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepchem_xc.planewave import SCFConvergenceError, volume_scan
+
+    solve, done = volume_scan.scf, []
+
+    def fails_third(*arguments: Any, **keywords: Any) -> Any:
+        if len(done) == 2:
+            raise SCFConvergenceError("not converged", [])
+        done.append(solve(*arguments, **keywords))
+        return done[-1]
+
+    monkeypatch.setattr(volume_scan, "scf", fails_third)
+    run = call("eos", aluminium, *COARSE)
+    assert run.exit_code == 1 and "not converged" in run.output
+    for result in done:
+        assert f"{float(result.extrapolated_energy) * Hartree:16.6f}" in run.output
+
+
 def test_eos_of_a_layer_strains_it_in_its_plane_only(call: Call, tmp_path: Path) -> None:
     path, output = tmp_path / "graphene.xyz", tmp_path / "eos.json"
     layer = graphene(a=2.46, vacuum=2.5)

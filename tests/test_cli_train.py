@@ -93,6 +93,47 @@ def test_other_settings_need_another_folder_or_a_fresh_start(tmp_path: Path) -> 
     assert "going on" not in again.stderr
 
 
+def test_validation_that_fails_altogether_does_not_end_a_training(tmp_path: Path) -> None:
+    path = write(tmp_path, epochs=2, on_failure="skip", validation_interval=1)
+    hopeless = {**SYSTEM, "convergence": {"maxiter": 1}}
+    entry = {"e_type": "energy", "true_val": 0.0, "systems": [hopeless]}
+    (tmp_path / "valid.yaml").write_text(yaml.safe_dump([entry]))
+    run = call(path, "-o", tmp_path / "run")
+    assert run.exit_code == 0, run.stderr
+    assert "no errors: all 1 entries failed; the first: DFTEntry(energy, Si2)" in run.stderr
+    assert "epoch 1: loss" in run.stderr and "training    band_gap" in run.stdout
+    (tmp_path / "valid.yaml").write_text(yaml.safe_dump([ENTRIES[0], entry]))
+    run = call(write_only(path, epochs=3), "-o", tmp_path / "run")
+    assert run.exit_code == 0, run.stderr
+    assert "1 of 2 entries failed and are left out" in run.stderr
+
+
+def write_only(path: Path, **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+    return path
+
+
+def test_entries_are_told_by_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same names in another folder are other files; a file that moved is the same."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, epochs=1, validation=[], final_errors=False)
+    output = tmp_path / "run"
+    monkeypatch.chdir(tmp_path / "a")
+    assert call("train.yaml", "-o", output).exit_code == 0
+    # What is kept beside the training can be trained with, from anywhere.
+    monkeypatch.chdir(tmp_path)
+    again = call(output / "config.yaml", "-o", output)
+    assert again.exit_code == 0 and "going on after 1 epochs" in again.stderr
+    moved = call("b/train.yaml", "-o", output)
+    assert moved.exit_code == 0 and "going on after 1 epochs" in moved.stderr
+    other = [{**ENTRIES[0], "true_val": -214.0}, ENTRIES[1]]
+    (tmp_path / "b" / "data.yaml").write_text(yaml.safe_dump(other))
+    run = call("b/train.yaml", "-o", output)
+    assert run.exit_code == 1
+    assert "other settings (entries of the dataset)" in run.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, Parameters, PropertyNotPresen
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
+from deepchem_xc._modes import outside_inference_mode
 from deepchem_xc.calculators.settings import (
     OBJECTS,
     SavedCalculation,
@@ -19,6 +20,7 @@ from deepchem_xc.calculators.settings import (
     is_plain,
     is_unchanged,
     plain,
+    with_absolute_files,
 )
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
@@ -227,6 +229,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         # ASE does not look for changes when no atoms are given; the functional may have changed.
         return super().get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
 
+    @outside_inference_mode()
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -324,6 +327,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         settings = self.todict(skip_default=False)
         objects = {name: settings[name] for name in OBJECTS if not is_plain(self.parameters[name])}
         kept = {k: v for k, v in settings.items() if k not in objects and k != "device"}
+        kept = with_absolute_files(kept)
         saved = SavedCalculation(self.get_atoms(), kept, objects, self.results)
         Restart.of(result, orbitals, saved.to_notes()).save(path)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.io.jsonio import decode, encode
 
+from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Settings that may be Python objects, which no file holds.
 OBJECTS = ("xc", "pseudopotentials")
+# How files among them end.
+_FILES = (*SUFFIXES, ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,23 @@ def plain(value: Any) -> Any:
     if not isinstance(name, str) and hasattr(value, "get_edensityxc"):
         return type(value).__name__  # a functional of DeepChem's, without a name
     return name if isinstance(name, str) else value
+
+
+def with_absolute_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose files are found from any folder.
+
+    Examples
+    --------
+    >>> settings = with_absolute_files({"xc": "PBE", "pseudopotentials": {"Si": "si.psp8"}})
+    >>> settings["xc"], os.path.isabs(settings["pseudopotentials"]["Si"])
+    ('PBE', True)
+    """
+    return {key: _absolute(value) if key in OBJECTS else value for key, value in settings.items()}
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _absolute(item) for key, item in value.items()}
+    if isinstance(value, str) and value.lower().endswith(_FILES):
+        return os.path.abspath(value)
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,11 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepchem_xc.feat.cells import Cell
+from deepchem_xc.feat.cells import Cell, digest
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
+from deepchem_xc.planewave.eos import NoMinimumError
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.volume_scan import extrapolated_energy
 from deepchem_xc.planewave.volume_series import VolumeSeries
@@ -48,7 +50,7 @@ class DFTEntry:
     ...     "ecut": 150.0, "kpts": [2, 2, 2]}
     >>> entry = DFTEntry.create("lattice_constant", 4.04, [aluminium])
     >>> entry.entry_type, entry.get_true_val(), len(entry.cells), entry.kind.unit
-    ('lattice_constant', array([4.04]), 7, 'Angstrom')
+    ('lattice_constant', array([4.04]), 9, 'Angstrom')
     """
 
     def __init__(self, spec: EntrySpec, where: str = "the entry", folder: Path | None = None):
@@ -148,6 +150,14 @@ class DFTEntry:
         """What is compared, and its unit."""
         return ENTRY_TYPES[self._e_type]
 
+    @property
+    def identity(self) -> str:
+        """The same for entries of the same calculations, label and weight, wherever files are."""
+        label = None if self._label is None else self._label.tolist()
+        systems = [[system.no, system.identity] for system in self.systems]
+        scales = [self.scales, self._dimension]
+        return digest([self._e_type, systems, scales, label, self._weight])
+
     def get_systems(self) -> list[DFTSystem]:
         """The structures."""
         return self.systems
@@ -201,7 +211,15 @@ class DFTEntry:
 
     def value(self, source: Tensor | SCFResult) -> Tensor:
         """Value from the energies of `cells` (n,), eV, or from a ground state, by the kind."""
-        value = self.kind.value(self, source)
+        try:
+            value = self.kind.value(self, source)
+        except NoMinimumError as error:
+            assert self.scales is not None
+            scales = ", ".join(f"{scale:g}" for scale in sorted(self.scales))
+            raise NoMinimumError(
+                f"{error} The entry's key 'scales', volumes in units of the structure's, is now "
+                f"[{scales}]."
+            ) from error
         if self._label is not None and tuple(value.shape) != self._label.shape:
             raise self._error(
                 f"true_val: it has shape {self._label.shape}, but what is computed has shape "
@@ -242,8 +260,24 @@ class DFTEntry:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """The calculations that `get_val` needs."""
+        """The calculations that `get_val` needs.
+
+        Raises
+        ------
+        ValueError
+            If a pseudopotential file is gone, or has changed since the entry was made.
+        """
+        for i, system in enumerate(self.systems):
+            try:
+                system.check_files()
+            except ValueError as error:
+                raise self._error(f"systems[{i}].{error}") from error
         return self.kind.cells(self)
+
+    def _scales_of_label(self) -> str:
+        if self.entry_type != "eos" or self.scales is None:
+            return ""
+        return f"; its scales are {', '.join(f'{scale:g}' for scale in self.scales)}"
 
     def _error(self, text: str) -> ValueError:
         return ValueError(f"{self._where} is not valid:\n  {text}.")
@@ -306,6 +340,8 @@ class DFTEntry:
     def _read_label(self, given: Any, folder: Path | None) -> NDArray[np.float64] | None:
         if given is None:
             return None
+        if isinstance(given, os.PathLike):
+            given = os.fspath(given)
         if isinstance(given, str) and given.endswith(".npy"):
             path = (folder or Path()) / given
             if not path.is_file():
@@ -329,7 +365,7 @@ class DFTEntry:
             wanted = " x ".join("n" if n is None else str(n) for n in shape)
             raise ValueError(
                 f"true_val: type {self.entry_type} takes {wanted} numbers in {self.unit}, got "
-                f"shape {label.shape}"
+                f"shape {label.shape}{self._scales_of_label()}"
             )
         grid = self.systems[0].system.get("fft_size")
         if self.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ase.units import Hartree
 
 from deepchem_xc.feat.cells import Cell, series_cells, single_cell
+from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.electron_count import check_bands
@@ -30,8 +31,9 @@ class DFTSystem:
     Parameters
     ----------
     system : mapping
-        For a crystal ``structure`` (a mapping or a file's path) and keywords of `planewave.scf`
-        (eV); for a molecule ``moldesc``, ``basis``, ``spin`` and ``charge``. Both take ``number``.
+        For a crystal ``structure`` (a mapping, a file's path, a CIF's text or ASE Atoms) and
+        keywords of `planewave.scf` (eV); for a molecule ``moldesc``, ``basis``, ``spin`` and
+        ``charge``. Both take ``number``.
 
     Raises
     ------
@@ -46,6 +48,8 @@ class DFTSystem:
         How many times the system occurs in its entry.
     is_crystal : bool
         Whether it has a structure with a cell.
+    files : dict
+        ``{path: SHA-256}`` of the pseudopotential files, with absolute paths.
 
     Examples
     --------
@@ -67,9 +71,16 @@ class DFTSystem:
         self._spec = system
         self.system: dict[str, Any] = system.model_dump(mode="json", exclude_none=True)
         self.no = system.number
+        self.files: dict[str, str] = {}
+        if isinstance(system, CrystalSpec):
+            self.files = content_digests(system.pseudopotentials)
         if isinstance(system, MoleculeSpec):
             self.moldesc, self.basis = system.moldesc, system.basis
             self.spin, self.charge = system.spin, system.charge
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Data sets of earlier versions hold no digests.
+        self.__dict__.update({"files": {}, **state})
 
     @property
     def is_crystal(self) -> bool:
@@ -129,6 +140,10 @@ class DFTSystem:
                 raise ValueError(f"pseudopotentials: there is no {', '.join(surplus)} in structure")
         return self._check_calculation(crystal)
 
+    def check_files(self) -> None:
+        """Raise `ValueError` if a pseudopotential file is gone or has changed since."""
+        _naming("pseudopotentials", lambda: check_digests(self.files))
+
     def _check_calculation(self, crystal: Crystal) -> int:
         """Cutoff, grid, bands and spin go together; shown by what one k-point needs."""
         spec = self._crystal_spec
@@ -168,7 +183,7 @@ class DFTSystem:
 
     def cell(self) -> Cell:
         """The calculation of the structure itself."""
-        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self._identity)
+        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self.identity)
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
@@ -188,11 +203,17 @@ class DFTSystem:
         """The calculations of a series."""
         # The k-points of the series are reduced by the symmetry already.
         words = {k: v for k, v in self.keywords.items() if k != "symmetry"}
-        return series_cells(series, words, self._identity)
+        return series_cells(series, words, self.identity)
 
     @property
-    def _identity(self) -> dict[str, Any]:
-        return {key: value for key, value in self.system.items() if key != "number"}
+    def identity(self) -> dict[str, Any]:
+        """What names its calculations: a file counts by its content, wherever it is."""
+        values = {key: value for key, value in self.system.items() if key != "number"}
+        given = values.get("pseudopotentials")
+        if isinstance(given, dict):
+            named = {key: self.files.get(name, name) for key, name in given.items()}
+            return {**values, "pseudopotentials": named}
+        return {**values, "pseudopotentials": self.files.get(str(given), given)}
 
 
 def _naming(key: str, make: Any) -> Any:

@@ -16,11 +16,15 @@ from torch import Tensor
 
 from deepchem_xc.feat.cells import Cell
 from deepchem_xc.losses import observables
-from deepchem_xc.planewave.volume_series import SCALES
 
 if TYPE_CHECKING:
     from deepchem_xc.feat.dft_data import DFTEntry
     from deepchem_xc.planewave.result import SCFResult
+
+
+#: Volumes in units of the structure's, wide enough for functionals that have not learned yet, and
+#: other in number than those of `equation_of_state`, so that labels at those are noticed.
+SCALES = (0.88, 0.91, 0.94, 0.97, 1.0, 1.03, 1.06, 1.09, 1.12)
 
 
 @dataclass(frozen=True)

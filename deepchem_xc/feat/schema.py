@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,11 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from deepchem_xc.feat.files import absolute_potential, plain, structure_values
+
 if TYPE_CHECKING:
     from ase import Atoms
 
 _Row = tuple[float, float, float]
-_FILES = (".psp8", ".upf")
 
 
 class _Spec(BaseModel):
@@ -101,7 +102,8 @@ class CrystalSpec(_Spec):
     """
 
     structure: StructureSpec = Field(
-        description="symbols, cell and positions, or the path of a CIF, POSCAR or extxyz file"
+        description="symbols, cell and positions, the path of a CIF, POSCAR or extxyz file, the "
+        "text of a CIF, or ASE Atoms"
     )
     ecut: float = Field(gt=0, description="plane-wave cutoff, a positive number in eV")
     kpts: dict[str, Any] | list[Any] | None = Field(
@@ -125,15 +127,26 @@ class CrystalSpec(_Spec):
 
     @field_validator("structure", mode="before")
     @classmethod
-    def _read_file(cls, value: Any, info: ValidationInfo) -> Any:
-        return _structure_file(value, info) if isinstance(value, str) else value
+    def _read_structure(cls, value: Any, info: ValidationInfo) -> Any:
+        return structure_values(value, _folder(info))
+
+    @field_validator("kpts", mode="before")
+    @classmethod
+    def _cube(cls, value: Any) -> Any:
+        return [value] * 3 if type(value) is int else value
+
+    @field_validator("occupations", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("pseudopotentials", mode="after")
     @classmethod
     def _find_files(cls, value: Any, info: ValidationInfo) -> Any:
+        folder = _folder(info)
         if isinstance(value, dict):
-            return {key: _beside(name, info) for key, name in value.items()}
-        return _beside(value, info)
+            return {key: absolute_potential(name, folder) for key, name in value.items()}
+        return absolute_potential(value, folder)
 
 
 class MoleculeSpec(_Spec):
@@ -227,6 +240,7 @@ def validate_entry(values: Any, where: str, folder: Path | None = None) -> Entry
             f"{where} is not valid: it must be a mapping with e_type, true_val and systems, got "
             f"{type(values).__name__} {values!r}."
         )
+    values = {key: x if key == "true_val" else plain(x) for key, x in values.items()}
     try:
         return EntrySpec.model_validate(values, context={"folder": folder})
     except ValidationError as error:
@@ -299,30 +313,7 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
     return f"{path}: {message}{given}" + (f"; give {valid}" if valid else "")
 
 
-def _beside(name: str, info: ValidationInfo) -> str:
-    """Path of a pseudopotential file, relative to the data set; other names are left alone."""
-    folder = (info.context or {}).get("folder")
-    if folder is None or Path(name).suffix.lower() not in _FILES:
-        return name
-    return str(Path(folder) / name)
-
-
-def _structure_file(name: str, info: ValidationInfo) -> dict[str, Any]:
-    """Content of a structure file, so that the entry no longer depends on it."""
-    import ase.io
-
-    path = Path((info.context or {}).get("folder") or ".") / name
-    if not path.is_file():
-        raise ValueError(f"there is no structure file {path}")
-    try:
-        atoms = cast("Atoms", ase.io.read(path))
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a structure ({error})") from error
-    moments = atoms.get_initial_magnetic_moments()
-    return {
-        "symbols": atoms.get_chemical_symbols(),
-        "cell": atoms.cell.tolist(),
-        "positions": atoms.positions.tolist(),
-        "magmoms": moments.tolist() if moments.any() else None,
-        "pbc": atoms.pbc.tolist(),
-    }
+def _folder(info: ValidationInfo) -> Path | None:
+    """What relative paths are relative to."""
+    folder: Path | None = (info.context or {}).get("folder")
+    return folder

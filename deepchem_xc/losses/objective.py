@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from deepchem.models.losses import L2Loss, Loss
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Objective:
         self,
         entries: Sequence[DFTEntry],
         values: Sequence[Tensor],
+        labels: Sequence[ArrayLike],
         weights: Sequence[float],
         function: LossFunction | None = None,
     ) -> Tensor:
@@ -88,9 +90,11 @@ class Objective:
         Parameters
         ----------
         entries : sequence of DFTEntry
-            They hold labels and types.
+            They have types.
         values : sequence of Tensor
             Of the shapes of the labels.
+        labels : sequence of array_like
+            What the values are compared with, in the same units.
         weights : sequence of float
             Of the entries.
         function : callable, optional
@@ -101,15 +105,15 @@ class Objective:
         Tensor
             0-d.
         """
-        scaled, labels, factors = [], [], []
-        for entry, value, weight in zip(entries, values, weights, strict=True):
+        scaled, targets, factors = [], [], []
+        for entry, value, label, weight in zip(entries, values, labels, weights, strict=True):
             scale = self.scales[entry.entry_type]
-            label = torch.as_tensor(entry.get_true_val(), dtype=torch.float64, device=value.device)
+            target = torch.as_tensor(label, dtype=torch.float64, device=value.device)
             scaled.append(value / scale)
-            labels.append(label / scale)
+            targets.append(target / scale)
             factors.append(weight * self.type_weights[entry.entry_type])
         weight_tensor = torch.tensor(factors, dtype=torch.float64, device=scaled[0].device)
-        return (function or self.function)(scaled, labels, weight_tensor)
+        return (function or self.function)(scaled, targets, weight_tensor)
 
 
 def elementwise(loss: Loss | LossFunction) -> LossFunction:

@@ -35,6 +35,8 @@ class EntryError(RuntimeError):
         The entry, or those of a batch of which it was one.
     error : Exception
         What went wrong.
+    epoch : int or None
+        Of the training, counted from 0; None of a prediction.
 
     Examples
     --------
@@ -42,15 +44,16 @@ class EntryError(RuntimeError):
     True
     """
 
-    def __init__(self, entries: list[DFTEntry], error: Exception) -> None:
+    def __init__(self, entries: list[DFTEntry], error: Exception, epoch: int | None = None) -> None:
         names = ", ".join(map(repr, entries))
         which = names if len(entries) == 1 else f"one of {names}"
-        super().__init__(f"{which} failed: {type(error).__name__}: {error}")
-        self.entries, self.error = entries, error
+        when = "" if epoch is None else f" in epoch {epoch}"
+        super().__init__(f"{which} failed{when}: {type(error).__name__}: {error}")
+        self.entries, self.error, self.epoch = entries, error, epoch
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers hand it over to the process that asked.
-        return type(self), (self.entries, self.error)
+        return type(self), (self.entries, self.error, self.epoch)
 
 
 class DFTXC(torch.nn.Module):
@@ -105,7 +108,7 @@ class DFTXC(torch.nn.Module):
                 value = entry.value(self.states.result(entry.cells[0], epoch))
             _check_finite(value)
         except EXPECTED_FAILURES as error:
-            raise EntryError([entry], error) from error
+            raise EntryError([entry], error, epoch) from error
         return value
 
     def prediction(self, entry: DFTEntry) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -10,30 +11,29 @@ import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.losses import Loss
-from deepchem.models.torch_models.torch_model import TorchModel
-from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
+from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.evaluation import Batch, EvaluatedModel
 from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.labels import entries_of, labels_of, warn_of_other_size
+from deepchem_xc.models.step import LabelledBatch, Step
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 
-Batch = tuple[list[Any], list[Any], list[Any]]
+logger = logging.getLogger(__name__)
 
 
-class TrainingLoop(TorchModel):
+class TrainingLoop(EvaluatedModel):
     """A DeepChem model whose training can be interrupted anywhere, the base of `XCModel`.
 
     Attributes
     ----------
     objective : Objective
         The loss.
-    on_failure : str
-        ``"raise"`` or ``"skip"``.
     seed : int
         Of the order of entries.
     history : list of EpochRecord
@@ -41,7 +41,6 @@ class TrainingLoop(TorchModel):
     """
 
     objective: Objective
-    on_failure: str
     seed: int
     history: list[EpochRecord]
 
@@ -50,6 +49,8 @@ class TrainingLoop(TorchModel):
         self._record = EpochRecord(0)
         self._epoch, self._batch, self._nbatches = 0, 0, 1
         self._active: tuple[Any, Any] | None = None
+        # Whether this fit has warned of labels of another size.
+        self._said = False
         super().__init__(*arguments, **keywords)
 
     @property
@@ -82,6 +83,30 @@ class TrainingLoop(TorchModel):
 
         Parameters, results and errors are those of `fit`.
         """
+        return self._train(
+            (self._labelled(batch) for batch in generator),
+            max_checkpoints_to_keep,
+            checkpoint_interval,
+            restore,
+            variables,
+            loss,
+            callbacks,
+            all_losses,
+        )
+
+    def _train(
+        self,
+        batches: Iterable[LabelledBatch],
+        max_checkpoints_to_keep: int,
+        checkpoint_interval: int,
+        restore: bool,
+        variables: Any,
+        loss: Loss | LossFunction | None,
+        callbacks: Callable[..., Any] | list[Callable[..., Any]] | None,
+        all_losses: list[float] | None,
+    ) -> float:
+        variables = None if variables is None else list(variables)
+        check_trainable(self.functional, variables)
         chosen = None if loss is None else elementwise(loss)
         hooks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
         self._ensure_built()
@@ -93,13 +118,13 @@ class TrainingLoop(TorchModel):
         self.model.train()
         recent: list[float] = []
         mean = math.nan
+        self._said = False
         watch = Stopwatch()
-        for batch in generator:
-            entries, _, weights = self._prepare_batch(batch)
-            optimizer.zero_grad()
-            value = self._step(entries, weights[0].tolist(), chosen)
+        for batch in batches:
+            # Callbacks may have frozen parameters.
+            check_trainable(self.functional, variables)
+            value = self._step(optimizer, batch, chosen)
             if value is not None:
-                optimizer.step()
                 if schedule is not None:
                     schedule.step()
                 check_weights(self.functional)
@@ -121,11 +146,25 @@ class TrainingLoop(TorchModel):
             self.save_checkpoint(max_checkpoints_to_keep)
         return mean
 
-    def _epochs(self, dataset: Dataset, nb_epoch: int, deterministic: bool) -> Iterator[Batch]:
+    def _labelled(self, batch: Batch) -> LabelledBatch:
+        """A batch as DeepChem hands it over."""
+        inputs, labels, weights = batch
+        entries = entries_of(inputs[0])
+        w = np.ones(len(entries)).tolist()
+        if weights:
+            w = np.asarray(weights[0], dtype=np.float64).reshape(-1).tolist()
+        check_entries(entries, w)
+        if not labels:
+            raise ValueError("a batch is ([entries], [y], [weights]); y is missing.")
+        return LabelledBatch(entries, labels_of(entries, labels[0], self.transformers, w), w)
+
+    def _epochs(
+        self, dataset: Dataset, nb_epoch: int, deterministic: bool
+    ) -> Iterator[LabelledBatch]:
         """Batches from where the model stands; it is read when the first one is asked for."""
-        entries, y = np.asarray(dataset.X, dtype=object).reshape(-1), np.asarray(dataset.y)
-        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
-        _check_entries(entries, weights)
+        every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
+        check_weighted(every.weights)
+        entries = every.entries
         last = self._epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)
         if self._batch > 0 and nbatches != self._nbatches:
@@ -139,46 +178,42 @@ class TrainingLoop(TorchModel):
                 order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
             self._nbatches = nbatches
             piece = order[self._batch * self.batch_size :][: self.batch_size]
-            yield [entries[piece]], [y[piece]], [weights[piece]]
+            yield every.part(piece)
 
-    def _step(self, entries: Any, weights: list[float], loss: LossFunction | None) -> float | None:
-        """Fill the gradients of a batch; its loss, or None if all of its entries failed."""
-        used: list[DFTEntry] = []
-        values: list[Tensor] = []
-        kept: list[float] = []
-        for entry, weight in zip(entries[0], weights, strict=True):
+    def _step(
+        self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
+    ) -> float | None:
+        """Take a step; the loss before it, or None if none was taken."""
+        good, values = [], []
+        for i, entry in enumerate(batch.entries):
             try:
-                value = self.model.training_value(entry, self._epoch)
+                values.append(self.model.training_value(entry, self._epoch))
+                good.append(i)
             except EntryError as error:
                 self._skip([entry], error)
-                continue
-            used.append(entry)
-            values.append(value)
-            kept.append(weight)
-        if not used:
+        if not good:
             return None
-        total = self.objective(used, values, kept, loss)
-        if not total.requires_grad:
-            constant = FloatingPointError(
-                "it does not depend on the functional's parameters here: a gap of zero, for "
-                "example, has no derivative"
-            )
-            self._skip(used, EntryError(used, constant))
-            return None
-        if self.regularization_loss is not None:
-            total = total + self.regularization_loss()
+        used = batch.part(good)
+        if not self._said:
+            counts = [i for i, weight in enumerate(used.weights) if weight > 0]
+            part = used.part(counts)
+            numbers = [values[i].detach().cpu().numpy() for i in counts]
+            self._said = warn_of_other_size(part.entries, part.labels, numbers)
         try:
-            total.backward()
-            self._check_gradients()
+            total = Step(self, optimizer, used, loss).take(values)
         except EXPECTED_FAILURES as error:
             # Which entry it was cannot be told apart any more: none of them is used.
-            self._skip(used, EntryError(used, error))
+            self._skip(used.entries, EntryError(used.entries, error, self._epoch))
+            return None
+        except EntryError as error:
+            self._skip(used.entries, error)
             return None
         with torch.no_grad():
-            for entry, value, weight in zip(used, values, kept, strict=True):
-                single = self.objective([entry], [value], [weight], loss)
-                self._record.add(entry.entry_type, float(single))
-        return float(total.detach())
+            for i, value in enumerate(values):
+                one = used.part([i])
+                single = self.objective(one.entries, [value], one.labels, one.weights, loss)
+                self._record.add(one.entries[0].entry_type, float(single))
+        return float(total)
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
         if self.on_failure == "raise":
@@ -214,6 +249,7 @@ class TrainingLoop(TorchModel):
         mean = sum(losses) / len(losses)
         if all_losses is not None:
             all_losses.append(mean)
+        logger.info("step %d: mean loss %g", self._global_step, mean)
         if self.tensorboard:
             self._log_scalar_to_tensorboard("loss", mean, self._global_step)
         if self.wandb_logger is not None:
@@ -236,24 +272,3 @@ class TrainingLoop(TorchModel):
             self._optimizer_for_vars[key] = (optimizer, schedule)
         found: tuple[Any, Any] = self._optimizer_for_vars[key]
         return found
-
-    def _check_gradients(self) -> None:
-        for name, parameter in self.functional.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-                raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
-
-
-def _check_entries(entries: np.ndarray, weights: np.ndarray) -> None:
-    """Everything that training needs is there."""
-    if len(entries) == 0:
-        raise ValueError("the data set is empty.")
-    for entry, weight in zip(entries, weights, strict=True):
-        if not isinstance(entry, DFTEntry):
-            raise ValueError(
-                f"X must hold DFTEntry objects, as DFTYamlLoader makes them; got {entry!r}."
-            )
-        if entry.entry_type in MOLECULAR_TYPES:
-            entry.kind.value(entry)
-        entry.get_true_val()
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")

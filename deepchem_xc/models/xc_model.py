@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.losses import Loss
+from deepchem.trans import Transformer
 
+from deepchem_xc._modes import refuse_inference_tensors
 from deepchem_xc.losses.objective import LossFunction, Objective
 from deepchem_xc.models.checkpoint import load_checkpoint, save_checkpoint
-from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.models.checks import positive_integer
+from deepchem_xc.models.dft_xc import DFTXC
 from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.models.training_loop import Batch, TrainingLoop
+from deepchem_xc.models.training_loop import TrainingLoop
 from deepchem_xc.xc import XCFunctional
-from deepchem_xc.xc.networks import check_weights
 
 
 class XCModel(TrainingLoop):
@@ -56,18 +58,30 @@ class XCModel(TrainingLoop):
         equation for every cell. It needs ``scf_interval=1``, where it is the default.
     on_failure : str, optional
         What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``,
-        or ``"skip"`` it in this epoch and count it.
+        or ``"skip"``: leave it out of this epoch, and of the metrics of a data set (its prediction
+        is NaN), and count it.
+    transformers : sequence of deepchem Transformer, optional
+        Those that made y of the data sets, such as `NormalizationTransformer`. They are undone
+        before y is compared with predictions, which are in the labels' units.
     solver : mapping, optional
         Keywords of `planewave.scf` for all entries: convergence, gradient_tolerance, occupations,
         nbands, spinpol, ecut_smoothing, device; those of a system go before.
     cache_dir : path, optional
-        Keep densities and orbitals in files there; see `GroundStates`.
+        Keep densities and orbitals in files there; see `GroundStates`. Here and in ``model_dir``,
+        a relative path belongs to the folder that the model is made in.
     seed : int, optional
         Of the order of entries, which is another one in every epoch.
     aweight0, bweight0 : float, optional
         Initial weights of `HybridXC`.
     **kwargs
-        Of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ...
+        Of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ... An
+        optimiser that asks for losses on its way (LBFGS) gets them; what depends on energies only
+        costs no further self-consistent calculations.
+
+    Attributes
+    ----------
+    skipped : dict
+        ``{entry name: reason}`` of the last prediction or evaluation.
 
     Raises
     ------
@@ -76,6 +90,10 @@ class XCModel(TrainingLoop):
 
     Notes
     -----
+    Labels are y of the data set: numbers in the entries' units, or what `transformers` made of
+    them. Where an entry holds another label of its own y counts, with a `LabelWarning`. Labels
+    that are arrays are the entries' own.
+
     `predict` returns one number for each entry, (n,), so that metrics of DeepChem compare it with
     y: the value in the label's unit, or, where the label is an array, the root mean square
     deviation from it. `predict_values` returns the arrays.
@@ -118,6 +136,7 @@ class XCModel(TrainingLoop):
         scf_interval: int = 10,
         entropy_response: bool | None = None,
         on_failure: str = "raise",
+        transformers: Sequence[Transformer] = (),
         solver: Mapping[str, Any] | None = None,
         cache_dir: str | Path | None = None,
         seed: int = 0,
@@ -127,6 +146,12 @@ class XCModel(TrainingLoop):
     ) -> None:
         if on_failure not in ("raise", "skip"):
             raise ValueError(f"on_failure must be 'raise' or 'skip', got {on_failure!r}.")
+        if "batch_size" in kwargs:
+            kwargs["batch_size"] = positive_integer("batch_size", kwargs["batch_size"])
+        if kwargs.get("model_dir") is not None:
+            kwargs["model_dir"] = os.path.abspath(kwargs["model_dir"])
+        if cache_dir is not None:
+            cache_dir = Path(cache_dir).absolute()
         chosen = make_functional(
             functional,
             xcstr,
@@ -137,6 +162,8 @@ class XCModel(TrainingLoop):
             modeltype=modeltype,
             weights=(aweight0, bweight0),
         )
+        tensors = (*chosen.parameters(), *chosen.buffers())
+        refuse_inference_tensors("the functional", tensors)
         place = torch.device("cpu" if device is None else device)
         options = dict(solver or {})
         if place.type != "cpu":
@@ -145,6 +172,8 @@ class XCModel(TrainingLoop):
         self.objective = Objective(loss, scales, type_weights)
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.on_failure, self.seed = on_failure, seed
+        self.transformers = list(transformers)
+        self.skipped: dict[str, str] = {}
         super().__init__(
             DFTXC(chosen, states),
             loss=self.objective.function,
@@ -173,7 +202,7 @@ class XCModel(TrainingLoop):
         Parameters
         ----------
         dataset : Dataset
-            X holds entries with labels.
+            X holds entries, (n,) or (n, 1), y their labels, w their weights.
         nb_epoch : int, optional
             Epochs to train for; with `restore`, the one that was interrupted is the first.
         max_checkpoints_to_keep, checkpoint_interval : int, optional
@@ -200,16 +229,17 @@ class XCModel(TrainingLoop):
         Raises
         ------
         ValueError
-            For entries without a label, of molecules, weights that are negative or NaN, and NaN in
-            the functional's parameters.
+            For entries without a label, of molecules, y of another scale than the entries' own
+            labels, weights that are negative, NaN or all zero, NaN in the functional's parameters,
+            and where none of these is trained.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError
-            If all entries of an epoch fail.
+            If all entries of an epoch fail, and inside `torch.no_grad` or `inference_mode`.
         """
-        batches = self._epochs(dataset, nb_epoch, deterministic)
-        return self.fit_generator(
-            batches,
+        nb_epoch = positive_integer("nb_epoch", nb_epoch)
+        return self._train(
+            self._epochs(dataset, nb_epoch, deterministic),
             max_checkpoints_to_keep,
             checkpoint_interval,
             restore,
@@ -218,83 +248,6 @@ class XCModel(TrainingLoop):
             callbacks,
             all_losses,
         )
-
-    def evaluate(self, dataset: Dataset, *arguments: Any, **keywords: Any) -> Any:
-        """Metrics of self-consistent values; parameters are those of DeepChem's `Model.evaluate`.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            X holds entries with labels.
-        *arguments, **keywords
-            ``metrics`` and so on.
-
-        Raises
-        ------
-        ValueError
-            For entries without a label.
-        EntryError
-            If a calculation fails.
-        """
-        for entry in dataset.X:
-            entry.get_true_val()
-        return super().evaluate(dataset, *arguments, **keywords)
-
-    def predict_values(self, dataset: Dataset) -> list[np.ndarray]:
-        """Self-consistent values of the entries, each of its label's shape and unit.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            X holds entries; labels are not needed.
-
-        Raises
-        ------
-        EntryError
-            If a calculation fails.
-        """
-        check_weights(self.functional)
-        return [self.model.prediction(entry).cpu().numpy() for entry in dataset.X]
-
-    def errors_by_type(self, dataset: Dataset) -> dict[str, tuple[float, str, int]]:
-        """Mean absolute error of self-consistent values, type by type.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            X holds entries with labels.
-
-        Returns
-        -------
-        dict
-            ``{type: (error, unit, number of entries)}``; of arrays, the mean of their root mean
-            square deviations. Entries that fail are left out where ``on_failure="skip"``.
-
-        Raises
-        ------
-        EntryError
-            If a calculation fails and is not to be skipped.
-        ValueError
-            For entries without a label.
-        """
-        check_weights(self.functional)
-        deviations: dict[str, list[float]] = {}
-        units: dict[str, str] = {}
-        for entry in dataset.X:
-            entry.get_true_val()
-            try:
-                summary = entry.summary(self.model.prediction(entry))
-            except EntryError:
-                if self.on_failure == "raise":
-                    raise
-                continue
-            found = deviations.setdefault(entry.entry_type, [])
-            found.append(abs(summary - entry.label_summary))
-            units[entry.entry_type] = entry.unit
-        return {
-            name: (sum(values) / len(values), units[name], len(values))
-            for name, values in sorted(deviations.items())
-        }
 
     def save_checkpoint(
         self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
@@ -335,24 +288,3 @@ class XCModel(TrainingLoop):
         """
         self._ensure_built()
         load_checkpoint(self, Path(model_dir or self.model_dir), checkpoint)
-
-    def default_generator(
-        self,
-        dataset: Dataset,
-        epochs: int = 1,
-        mode: str = "fit",
-        deterministic: bool = True,
-        pad_batches: bool = True,
-    ) -> Iterator[Batch]:
-        """Batches of a data set in its order; none is filled up by repeating entries."""
-        return super().default_generator(dataset, epochs, mode, deterministic, pad_batches=False)
-
-    def _prepare_batch(self, batch: Any) -> tuple[Any, Any, Any]:
-        """Entries as a list; labels and weights stay float64."""
-        inputs, labels, weights = batch
-        tensors = [
-            [torch.as_tensor(np.asarray(x, dtype=np.float64)).reshape(-1) for x in arrays or []]
-            for arrays in (labels, weights)
-        ]
-        # TorchModel unpacks a list of one input.
-        return [inputs[0]], tensors[0], tensors[1]

@@ -189,7 +189,6 @@ def fit_equation_of_state_tensors(
     0.000000
     """
     size, energies, weight = _checked(sizes, energies, dimension, weights)
-    what = "areas" if dimension == 2 else "volumes"
     power = _POWERS[dimension]
     middle = float(size.mean())
     # z = x - 1 is small, so that the polynomial's coefficients are well conditioned.
@@ -200,18 +199,22 @@ def fit_equation_of_state_tensors(
     coefficients = solve.to(energies.device) @ energies
     c0, c1, c2, c3 = coefficients
     discriminant = c2**2 - 3.0 * c1 * c3
+    plain = energies.detach().cpu().numpy()
+    lower = bool(plain[np.argmin(size)] < plain[np.argmax(size)])
     if not float(discriminant.detach()) > 0.0:
-        raise _outside(what, size, "the fit has no minimum")
+        raise _outside(dimension, size, "the fit has no minimum", lower)
     root = torch.sqrt(discriminant)
     # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
     lowest = -c1 / (c2 + root)
     x = 1.0 + lowest
     if not float(x.detach()) > 0.0:
-        raise _outside(what, size, "the fit has no minimum")
+        raise _outside(dimension, size, "the fit has no minimum", lower)
     minimum = middle * x ** (-1.0 / power)
     found = float(minimum.detach())
     if not float(size.min()) < found < float(size.max()):
-        raise _outside(what, size, f"the fit puts it at {found:.3f}")
+        raise _outside(
+            dimension, size, f"the fit puts it at {found:.3f}", found <= float(size.min())
+        )
     curvature = 2.0 * root  # d2E/dx2
     deviations = powers.to(energies.device) @ coefficients - energies
     return EquationOfStateTensors(
@@ -248,8 +251,10 @@ def _checked(
     order = np.argsort(size)
     if size.min() <= 0 or np.any(np.diff(size[order]) <= 1e-9 * size.max()):
         raise ValueError(f"the {what} must be positive and different; got {size[order].tolist()}.")
-    if np.argmin(plain[order]) in (0, len(size) - 1):
-        raise _outside(what, size, "the lowest energy is at its end")
+    lowest = int(np.argmin(plain[order]))
+    if lowest in (0, len(size) - 1):
+        end = "lower" if lowest == 0 else "upper"
+        raise _outside(dimension, size, f"the lowest energy is at its {end} end", lowest == 0)
     weight = np.ones_like(size) if weights is None else np.asarray(weights, dtype=np.float64)
     if weight.shape != size.shape or not (np.isfinite(weight).all() and (weight > 0).all()):
         raise ValueError(
@@ -259,10 +264,12 @@ def _checked(
     return size, energies, weight
 
 
-def _outside(what: str, size: NDArray[np.float64], why: str) -> NoMinimumError:
+def _outside(dimension: int, size: NDArray[np.float64], why: str, smaller: bool) -> NoMinimumError:
+    what, unit = ("areas", "Angstrom^2") if dimension == 2 else ("volumes", "Angstrom^3")
     return NoMinimumError(
-        f"the range of {what} {size.min():.3f}..{size.max():.3f} does not enclose a minimum of "
-        f"the energy ({why}); move the range so that it does."
+        f"the range of {what} {size.min():.3f}..{size.max():.3f} {unit} does not enclose a minimum "
+        f"of the energy ({why}); move the range to {'smaller' if smaller else 'larger'} {what}, "
+        "or widen it."
     )
 
 

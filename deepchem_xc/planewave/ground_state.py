@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.units import Hartree
 
+from deepchem_xc._modes import outside_inference_mode, refuse_inference_tensors
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import as_crystal, make_basis, make_convergence, make_problem
 from deepchem_xc.planewave.response import Geometry, functional_tensors
@@ -33,6 +34,7 @@ _SYMMETRIC = (
 )
 
 
+@outside_inference_mode()
 def scf(
     target: Any,
     functional: str | XCFunctional = "PBE",
@@ -132,7 +134,11 @@ def scf(
             f"between {_SMALLEST_TOLERANCE:g}, which rounding allows, and 1; "
             f"{GRADIENT_TOLERANCE:g} is the default."
         )
+    if isinstance(functional, torch.nn.Module):
+        tensors = (*functional.parameters(), *functional.buffers())
+        refuse_inference_tensors("the functional", tensors)
     if isinstance(target, PlaneWaveBasis):
+        refuse_inference_tensors("the basis", [target.crystal.lattice, target.weights])
         given = {
             name: value
             for name, value in {
@@ -153,6 +159,7 @@ def scf(
             raise ValueError(_SYMMETRIC)
     else:
         crystal = as_crystal(target)
+        refuse_inference_tensors("the crystal", [crystal.lattice, crystal.positions])
         moves = crystal.requires_grad
         if moves and symmetry:
             raise ValueError(_SYMMETRIC)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from deepchem_xc._modes import outside_inference_mode
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
@@ -104,6 +105,25 @@ class SCFResult:
         if not self._memory:
             self._memory.append(Unchanged(self.problem.functional))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickles and deep copies hold: all that results follow from, and no results.
+
+        These may be in graphs, which cannot be copied. The copy has its own functional, lattice
+        and positions, which are leaves.
+        """
+        self._memory[0].check()  # results follow from the functional as it was
+        state = {**self.__dict__, "_cache": {}, "_memory": []}
+        if self.geometry is not None:
+            state["geometry"] = Geometry(*(_leaf(x) for x in self.geometry))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __copy__(self) -> SCFResult:
+        return replace(self)
+
     @property
     def is_differentiable(self) -> bool:
         """Whether anything that went in requires gradients."""
@@ -120,7 +140,8 @@ class SCFResult:
         """Result of `make`, computed once with and once without a graph."""
         key = (name, torch.is_grad_enabled() and self.is_differentiable)
         if key not in self._cache:
-            self._cache[key] = make()
+            with outside_inference_mode():
+                self._cache[key] = make()
         value: T = self._cache[key]
         return value
 
@@ -375,6 +396,12 @@ class SCFResult:
             return levels.new_zeros(())
         empty, full = levels[~filled], levels[filled]
         return torch.clamp_min(_mean_near(empty, empty.min()) - _mean_near(full, full.max()), 0.0)
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    if tensor.is_leaf:
+        return tensor
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def _mean_near(levels: Tensor, edge: Tensor) -> Tensor:

@@ -15,9 +15,11 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
+from deepchem_xc._modes import outside_inference_mode
 from deepchem_xc.planewave.eos import (
     EquationOfStateFit,
     EquationOfStateTensors,
+    NoMinimumError,
     fit_equation_of_state,
     fit_equation_of_state_tensors,
 )
@@ -165,15 +167,23 @@ class EquationOfState:
         return self.lattice_constants["a"]
 
     def todict(self) -> dict[str, Any]:
-        """Points, fit and lattice constants as JSON can hold them."""
+        """Points, fit and lattice constants as JSON can hold them.
+
+        The last two are None where the points do not enclose a minimum.
+        """
+        try:
+            fit, constants = asdict(self.fit), self.lattice_constants
+        except NoMinimumError:
+            fit, constants = None, None
         return {
             "dimension": self.dimension,
             "points": [asdict(point) for point in self.points],
-            "fit": asdict(self.fit),
-            "lattice_constants": self.lattice_constants,
+            "fit": fit,
+            "lattice_constants": constants,
         }
 
 
+@outside_inference_mode()
 def equation_of_state(
     atoms: Atoms,
     functional: str | XCFunctional = "PBE",

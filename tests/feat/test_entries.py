@@ -13,15 +13,14 @@ from ase.build import bulk
 from ase.io import write
 
 from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
-from deepchem_xc.planewave.volume_series import SCALES
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES, SCALES
 from tests.models.systems import aluminium, silicon
 
 HF = {"moldesc": "H 0.86625 0 0; F -0.86625 0 0", "basis": "6-311++G(3df,3pd)"}
 
 
 def test_an_entry_survives_pickling_with_all_it_says() -> None:
-    for e_type, label in (("forces", np.zeros((2, 3))), ("eos", np.arange(7.0))):
+    for e_type, label in (("forces", np.zeros((2, 3))), ("eos", np.arange(9.0))):
         entry = DFTEntry.create(e_type, label, [silicon()], weight=2, name="silicon")
         keys = [cell.key for cell in entry.cells]
         again = pickle.loads(pickle.dumps(entry))
@@ -111,7 +110,10 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (changed(true_val=float("nan")), "true_val: it holds NaN"),
         (changed(true_val="none.npy"), "true_val: there is no file"),
         (changed(e_type="forces"), r"type forces takes 2 x 3 numbers in eV/Angstrom"),
-        (changed(e_type="eos", true_val=[0.0]), "type eos takes 7 numbers in eV"),
+        (
+            changed(e_type="eos", true_val=[0.0]),
+            r"type eos takes 9 numbers in eV, .*; its scales are 0\.88, 0\.91, .*, 1\.12",
+        ),
         (changed(e_type="density"), "type density takes n x n x n x n numbers"),
         (changed(e_type="eos", scales=[1.0, 1.1]), "scales: list should have at least 5"),
         (changed(scales=[0.9, 0.95, 1.0, 1.05, 1.1]), "scales: an entry of type energy has none"),
@@ -134,7 +136,7 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (structure_with(symbols=["Si", "Zz"]), r"structure\.symbols: there is no element 'Zz'"),
         (structure_with(positions=[[0, 0, 0]] * 2), "give either scaled_positions or positions"),
         (structure_with(cell=[[1, 0, 0], [0, 1, 0]]), r"structure\.cell\[2\]: missing"),
-        (system_with(kpts=4), r"systems\[0\]\.kpts: .*; give a mesh"),
+        (system_with(kpts="4"), r"systems\[0\]\.kpts: .*; give a mesh"),
         (system_with(nbands=1), r"systems\[0\]\.nbands: 1 bands hold at most 2 electrons"),
         (system_with(fft_size=[4, 4, 4]), r"systems\[0\]\.ecut, ecut_smoothing, fft_size: .*\(4"),
         (system_with(ecut_smoothing=1e4), r"systems\[0\]\.ecut, ecut_smoothing, fft_size: "),

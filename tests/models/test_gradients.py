@@ -73,7 +73,9 @@ ENTRIES: dict[str, Any] = {
 def loss_of(entry: DFTEntry, functional: Any, **options: Any) -> torch.Tensor:
     """Loss of one entry with everything computed anew."""
     model = XCModel(functional=functional, scf_interval=1, **options)
-    return model.objective([entry], [model.model.training_value(entry, 0)], [1.0])
+    return model.objective(
+        [entry], [model.model.training_value(entry, 0)], [entry.get_true_val()], [1.0]
+    )
 
 
 def finite_difference(entry: DFTEntry, functional: Any, parameter: torch.Tensor, step: float):

@@ -59,7 +59,7 @@ def test_entries_of_one_name_are_counted_one_by_one() -> None:
     hopeless = {**quick(), "convergence": {"maxiter": 1}}
     same = [
         DFTEntry.create("energy", -1.0, [hopeless]),
-        DFTEntry.create("eos", [0.0] * 7, [hopeless]),
+        DFTEntry.create("eos", [0.0] * 9, [hopeless]),
     ]
     model = make(on_failure="skip")
     model.fit(dataset(three_entries()[0], *same), nb_epoch=1, checkpoint_interval=0)

@@ -69,7 +69,12 @@ def test_residual_is_the_root_mean_square_deviation() -> None:
     ("sizes", "energies", "message"),
     [
         ([1, 2, 3, 4], [1, 0, 0, 1], "at least 5 points, 4 given"),
-        ([1, 2, 3, 4, 5], [5, 4, 3, 2, 1], r"1\.000\.\.5\.000 does not enclose a minimum"),
+        (
+            [1, 2, 3, 4, 5],
+            [5, 4, 3, 2, 1],
+            r"1\.000\.\.5\.000 Angstrom.* does not enclose a minimum .*upper end.; .* to larger",
+        ),
+        ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], r"at its lower end.; move the range to smaller"),
         ([1, 2, 3, 4, np.nan], [1, 0, 0, 1, 2], "NaN"),
         ([1, 2, 3, 4, 4], [1, 0, 0, 1, 2], "positive and different"),
         ([1, 2, 3, 4, 5], [1, 0, 0, 1], r"\(5,\) and \(4,\)"),

@@ -16,6 +16,8 @@ __all__ = ["load_pseudopotential", "load_pseudopotentials"]
 Source = str | os.PathLike | Pseudopotential
 
 _READERS = {".psp8": read_psp8, ".upf": read_upf}
+#: How the names of pseudopotential files end, in small letters.
+SUFFIXES = tuple(f"{suffix}{packed}" for suffix in _READERS for packed in ("", ".gz"))
 
 
 def load_pseudopotentials(

@@ -1,0 +1,50 @@
+"""Torch's modes around a calculation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+
+@contextlib.contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leave `torch.inference_mode` for `torch.no_grad`.
+
+    Potentials are derivatives of energies, which torch's inference mode rules out altogether;
+    inside `torch.no_grad` they are computed, and nothing keeps a graph either.
+
+    Examples
+    --------
+    >>> with torch.inference_mode(), outside_inference_mode():
+    ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    (False, False)
+    """
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def refuse_inference_tensors(what: str, tensors: Iterable[Tensor]) -> None:
+    """Raise `ValueError` if something was made inside `torch.inference_mode`.
+
+    Parameters
+    ----------
+    what : str
+        What to call it.
+    tensors : iterable of Tensor
+        Its tensors; torch differentiates nothing that was made in that mode.
+
+    Examples
+    --------
+    >>> refuse_inference_tensors("the functional", [torch.ones(1)])
+    """
+    if any(tensor.is_inference() for tensor in tensors):
+        raise ValueError(
+            f"{what} was made inside torch.inference_mode(), and nothing can be differentiated "
+            "that was: make it outside, or use torch.no_grad()."
+        )

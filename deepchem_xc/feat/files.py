@@ -1,0 +1,179 @@
+"""Files that entries name: structures are read in, pseudopotentials are watched."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ase.units import Bohr
+
+from deepchem_xc.planewave.inputs import as_crystal
+from deepchem_xc.planewave.pseudo.loader import SUFFIXES
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+# More of a text than this is not repeated in a message.
+_SHOWN = 60
+
+
+def absolute_potential(name: str, folder: Path | None = None) -> str:
+    """Path of a pseudopotential's file, which holds wherever it is read; other names as they are.
+
+    Parameters
+    ----------
+    name : str
+        A family, a name or a file.
+    folder : Path, optional
+        What the file's path is relative to; the working directory by default.
+
+    Examples
+    --------
+    >>> absolute_potential("gth-pbe"), os.path.isabs(absolute_potential("al.psp8"))
+    ('gth-pbe', True)
+    """
+    if not name.lower().endswith(SUFFIXES):
+        return name
+    return os.path.abspath((folder or Path()) / name)
+
+
+def content_digests(potentials: str | Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of the files among pseudopotentials; those that do not exist are left out.
+
+    Parameters
+    ----------
+    potentials : str or mapping
+        As in a system.
+
+    Returns
+    -------
+    dict
+        ``{path: digest}``.
+
+    Examples
+    --------
+    >>> content_digests({"Al": "gth-pbe"})
+    {}
+    """
+    names = [potentials] if isinstance(potentials, str) else list(potentials.values())
+    return {name: _digest(name) for name in _files(names) if Path(name).is_file()}
+
+
+def check_digests(digests: Mapping[str, str]) -> None:
+    """Raise `ValueError` if a file is gone, or holds something else.
+
+    Parameters
+    ----------
+    digests : mapping
+        From `content_digests`.
+    """
+    for name, digest in digests.items():
+        if not Path(name).is_file():
+            raise ValueError(
+                f"the file {name} is gone, which this entry was made with; put it back, or make "
+                "the data set again"
+            )
+        if _digest(name) != digest:
+            raise ValueError(
+                f"the file {name} holds something else now than when this entry was made; make "
+                "the data set again, so that it is known which one counts"
+            )
+
+
+def structure_values(given: Any, folder: Path | None = None) -> Any:
+    """What `StructureSpec` takes, so that the entry depends on no file.
+
+    Parameters
+    ----------
+    given : str, path, ase.Atoms, pymatgen Structure, Crystal or mapping
+        A file that ASE reads, a CIF's text, a structure; anything else is returned as it is.
+    folder : Path, optional
+        What paths are relative to.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it cannot be read, or is no structure of full sites.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> structure_values(bulk("Al"))["symbols"]
+    ['Al']
+    """
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, str | os.PathLike):
+        given = _read(os.fspath(given), folder)
+    try:
+        crystal = as_crystal(given)  # checks it, too
+    except TypeError:
+        return given  # the caller says what is valid
+    if not hasattr(given, "get_scaled_positions"):
+        return {
+            "symbols": list(crystal.symbols),
+            "cell": (crystal.lattice * Bohr).tolist(),
+            "scaled_positions": crystal.positions.tolist(),
+            "magmoms": crystal.magnetic_moments,
+            "pbc": crystal.pbc,
+        }
+    moments = given.get_initial_magnetic_moments()
+    return {
+        "symbols": given.get_chemical_symbols(),
+        "cell": given.cell.tolist(),
+        "positions": given.positions.tolist(),
+        "magmoms": moments.tolist() if moments.any() else None,
+        "pbc": given.pbc.tolist(),
+    }
+
+
+def _read(name: str, folder: Path | None) -> Atoms:
+    import ase.io
+
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+    if "\n" in name:
+        try:
+            return cast("Atoms", ase.io.read(io.StringIO(name), format="cif"))
+        except Exception as error:
+            raise ValueError(f"the text {shown!r} cannot be read as a CIF ({error})") from error
+    path = (folder or Path()) / name
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
+        raise ValueError(f"there is no structure file {shown if shown != name else path}")
+    try:
+        return cast("Atoms", ase.io.read(path))
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a structure ({error})") from error
+
+
+def _files(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.lower().endswith(SUFFIXES)]
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Numbers, lists and strings of Python for numpy's and torch's; paths become strings.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain({"kpts": np.array([2, 2, 2]), "nbands": np.int64(8), "structure": Path("al.cif")})
+    {'kpts': [2, 2, 2], 'nbands': 8, 'structure': 'al.cif'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,98 @@
+"""What is checked before a training computes anything."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """The value as an int.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number, or below 1.
+
+    Examples
+    --------
+    >>> positive_integer("nb_epoch", 1.5)
+    Traceback (most recent call last):
+    ValueError: nb_epoch must be a positive whole number, got 1.5.
+    """
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} must be a positive whole number, got {value!r}.")
+    return number
+
+
+def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None:
+    """Raise `ValueError` unless entries can be trained on with these weights."""
+    if len(entries) == 0:
+        raise ValueError("the data set is empty.")
+    if len(weights) != len(entries):
+        raise ValueError(f"{len(entries)} entries need as many weights, got {len(weights)}.")
+    for entry, weight in zip(entries, weights, strict=True):
+        if entry.entry_type in MOLECULAR_TYPES:
+            entry.kind.value(entry)
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
+
+
+def check_weighted(weights: Sequence[float]) -> None:
+    """Raise `ValueError` if no entry of a data set has any weight."""
+    if not any(weights):
+        raise ValueError(
+            "all weights are 0, so that there is nothing to train on: DeepChem's NumpyDataset(X) "
+            "without y sets them so. Make it with NumpyDataset(*entry_arrays(entries)), or give w."
+        )
+
+
+def check_trainable(functional: torch.nn.Module, variables: Iterable[Any] | None = None) -> None:
+    """Raise where nothing could be trained.
+
+    Parameters
+    ----------
+    functional : torch.nn.Module
+        What is trained.
+    variables : iterable of Parameter, optional
+        Those of its parameters that are trained; all by default.
+
+    Raises
+    ------
+    RuntimeError
+        Inside `torch.no_grad` or `torch.inference_mode`.
+    ValueError
+        If the parameters are frozen, or not the functional's.
+    """
+    if not torch.is_grad_enabled():
+        mode = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
+        raise RuntimeError(
+            f"training needs gradients, which torch.{mode}() switches off here: call fit outside "
+            "of it."
+        )
+    own = dict(functional.named_parameters())
+    chosen = list(own.values()) if variables is None else list(variables)
+    ids = {id(parameter) for parameter in own.values()}
+    foreign = [tuple(x.shape) for x in chosen if id(x) not in ids]
+    if foreign:
+        raise ValueError(
+            f"variables must be parameters of the functional; {len(foreign)} of {len(chosen)} are "
+            f"not (shapes {foreign}). It has {', '.join(own) or 'none'}."
+        )
+    if not any(parameter.requires_grad for parameter in chosen):
+        names = [name for name, parameter in own.items() if any(parameter is x for x in chosen)]
+        raise ValueError(
+            f"nothing to train: no parameter requires gradients ({', '.join(names) or 'none'}). "
+            "Set requires_grad_(True) on those to train."
+        )

@@ -1,0 +1,207 @@
+"""What a model says about data sets: predictions, metrics, errors by type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset, NumpyDataset
+from deepchem.models.torch_models.torch_model import TorchModel
+from deepchem.trans import Transformer
+
+from deepchem_xc.models.labels import entries_of, labels_of, summaries_of
+from deepchem_xc.models.predictions import Predictions, scores
+
+Batch = tuple[list[Any], list[Any], list[Any]]
+
+
+class EvaluatedModel(TorchModel):
+    """Predictions and metrics of a DeepChem model of a functional, the base of `TrainingLoop`.
+
+    Attributes
+    ----------
+    on_failure : str
+        ``"raise"`` or ``"skip"``.
+    transformers : list of Transformer
+        Those that made y of the data sets.
+    skipped : dict
+        ``{entry name: reason}`` of the last prediction or evaluation.
+    """
+
+    on_failure: str
+    transformers: list[Transformer]
+    skipped: dict[str, str]
+
+    def evaluate(
+        self,
+        dataset: Dataset,
+        metrics: Any,
+        transformers: Sequence[Transformer] = (),
+        per_task_metrics: bool = False,
+        use_sample_weights: bool = False,
+        n_classes: int = 2,
+    ) -> Any:
+        """Metrics of self-consistent values; parameters are those of DeepChem's `Model.evaluate`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries, y their labels.
+        metrics : Metric, function or list
+            Applied in the labels' units to entries that do not fail; the others are in `skipped`.
+        transformers : sequence of Transformer, optional
+            Those that made y, which are undone; the model's by default.
+        per_task_metrics, use_sample_weights, n_classes : optional
+            DeepChem's.
+
+        Raises
+        ------
+        ValueError
+            For entries without a label, and y of another scale than the entries' own labels.
+        EntryError
+            If a calculation fails, unless ``on_failure="skip"``.
+        RuntimeError
+            If all calculations fail.
+        """
+        entries = entries_of(dataset.X)
+        labels = labels_of(entries, dataset.y, transformers or self.transformers)
+        return scores(
+            entries,
+            summaries_of(entries, labels),
+            dataset.w,
+            self.predict(dataset),
+            metrics,
+            per_task_metrics=per_task_metrics,
+            use_sample_weights=use_sample_weights,
+            n_classes=n_classes,
+        )
+
+    def evaluate_generator(
+        self,
+        generator: Iterable[Batch],
+        metrics: Any,
+        transformers: Sequence[Transformer] = (),
+        per_task_metrics: bool = False,
+    ) -> Any:
+        """`evaluate` of batches ``([entries], [y], [weights])``."""
+        x: list[Any] = []
+        y: list[Any] = []
+        w: list[Any] = []
+        for inputs, labels, weights in generator:
+            x += entries_of(inputs[0])
+            y += np.asarray(labels[0]).reshape(-1).tolist()
+            w += np.asarray(weights[0]).reshape(-1).tolist()
+        column = np.empty(len(x), dtype=object)
+        column[:] = x
+        data = NumpyDataset(column, np.array(y), np.array(w))
+        return self.evaluate(data, metrics, transformers, per_task_metrics)
+
+    def predict_values(self, dataset: Dataset) -> list[np.ndarray]:
+        """Self-consistent values of the entries, each of its label's shape and unit.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries; labels are not needed.
+
+        Returns
+        -------
+        list of ndarray
+            Of entries that are skipped, NaN.
+
+        Raises
+        ------
+        EntryError
+            If a calculation fails, unless ``on_failure="skip"``.
+        RuntimeError
+            If all calculations fail.
+        """
+        return self._compute(entries_of(dataset.X)).values()
+
+    def errors_by_type(
+        self, dataset: Dataset, transformers: Sequence[Transformer] = ()
+    ) -> dict[str, tuple[float, str, int]]:
+        """Mean absolute error of self-consistent values, type by type.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds entries, y their labels.
+        transformers : sequence of Transformer, optional
+            Those that made y; the model's by default.
+
+        Returns
+        -------
+        dict
+            ``{type: (error, unit, number of entries)}``; of arrays, the mean of their root mean
+            square deviations. Entries that are skipped are left out.
+
+        Raises
+        ------
+        EntryError
+            If a calculation fails, unless ``on_failure="skip"``.
+        RuntimeError
+            If all calculations fail.
+        ValueError
+            As `evaluate`.
+        """
+        entries = entries_of(dataset.X)
+        labels = labels_of(entries, dataset.y, transformers or self.transformers)
+        deviations: dict[str, list[float]] = {}
+        units: dict[str, str] = {}
+        summaries = self._compute(entries).summaries()
+        for entry, label, found in zip(
+            entries, summaries_of(entries, labels), summaries, strict=True
+        ):
+            if np.isfinite(found):
+                deviations.setdefault(entry.entry_type, []).append(abs(float(found - label)))
+                units[entry.entry_type] = entry.unit
+        return {
+            name: (sum(values) / len(values), units[name], len(values))
+            for name, values in sorted(deviations.items())
+        }
+
+    def _predict(
+        self,
+        generator: Iterable[Batch],
+        transformers: Sequence[Transformer],
+        uncertainty: bool,
+        other_output_types: Any,
+    ) -> Any:
+        """One number for each entry.
+
+        Transformers are those of y: values of the model are in the labels' units as they are.
+        """
+        if uncertainty or other_output_types:
+            return super()._predict(generator, transformers, uncertainty, other_output_types)
+        self._ensure_built()
+        entries = [entry for inputs, _, _ in generator for entry in entries_of(inputs[0])]
+        return self._compute(entries).summaries()
+
+    def _compute(self, entries: list[Any]) -> Predictions:
+        predictions = Predictions(self.model, entries, skip=self.on_failure == "skip")
+        self.skipped = predictions.skipped
+        return predictions
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = True,
+    ) -> Iterator[Batch]:
+        """Batches of a data set in its order; none is filled up by repeating entries."""
+        return super().default_generator(dataset, epochs, mode, deterministic, pad_batches=False)
+
+    def _prepare_batch(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Entries as a list; labels and weights stay float64."""
+        inputs, labels, weights = batch
+        tensors = [
+            [torch.as_tensor(np.asarray(x, dtype=np.float64)).reshape(-1) for x in arrays or []]
+            for arrays in (labels, weights)
+        ]
+        # TorchModel unpacks a list of one input.
+        return [inputs[0]], tensors[0], tensors[1]

@@ -1,0 +1,180 @@
+"""Self-consistent values of entries, and metrics of them, where some calculations may fail."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset, NumpyDataset
+from deepchem.utils.evaluate import Evaluator
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.xc.networks import check_weights
+
+
+class SkippedWarning(UserWarning):
+    """Entries of a data set failed and are left out of predictions and metrics.
+
+    Examples
+    --------
+    >>> issubclass(SkippedWarning, UserWarning)
+    True
+    """
+
+
+class Predictions:
+    """Values of entries, computed with modules in evaluation mode and in no graph.
+
+    Parameters
+    ----------
+    module : DFTXC
+        The functional and its ground states.
+    entries : sequence of DFTEntry
+        What to compute.
+    skip : bool, optional
+        Leave out entries whose calculation fails, with a `SkippedWarning`.
+
+    Attributes
+    ----------
+    skipped : dict
+        ``{entry name: reason}``; a second entry of one name is "name (2)".
+
+    Raises
+    ------
+    EntryError
+        If a calculation fails and is not to be skipped.
+    RuntimeError
+        If all calculations fail.
+
+    Examples
+    --------
+    >>> from deepchem_xc.models.ground_states import GroundStates
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> Predictions(DFTXC(functional, GroundStates(functional)), []).summaries()
+    array([], dtype=float64)
+    """
+
+    def __init__(self, module: DFTXC, entries: Sequence[DFTEntry], skip: bool = False) -> None:
+        self.entries = list(entries)
+        self.skipped: dict[str, str] = {}
+        self._values: list[Tensor | None] = []
+        with evaluation(module):
+            check_weights(module.functional)
+            for entry in self.entries:
+                try:
+                    self._values.append(module.prediction(entry))
+                except EntryError as error:
+                    if not skip:
+                        raise
+                    self._values.append(None)
+                    self.skipped[self._unused(entry.name)] = str(error)
+        self._report()
+
+    def _unused(self, name: str) -> str:
+        count, unique = 2, name
+        while unique in self.skipped:
+            unique, count = f"{name} ({count})", count + 1
+        return unique
+
+    def _report(self) -> None:
+        if not self.skipped:
+            return
+        first = next(iter(self.skipped.values()))
+        if len(self.skipped) == len(self.entries):
+            raise RuntimeError(f"all {len(self.entries)} entries failed; the first: {first}")
+        warnings.warn(
+            f"{len(self.skipped)} of {len(self.entries)} entries failed and are left out "
+            f"({', '.join(self.skipped)}); the first: {first}",
+            SkippedWarning,
+            stacklevel=4,
+        )
+
+    def summaries(self) -> NDArray[np.float64]:
+        """One number for each entry (`DFTEntry.summary`), (n,); NaN where it failed."""
+        pairs = zip(self.entries, self._values, strict=True)
+        numbers = [np.nan if value is None else entry.summary(value) for entry, value in pairs]
+        return np.array(numbers, dtype=np.float64)
+
+    def values(self) -> list[NDArray[np.float64]]:
+        """Values, each of its label's shape; NaN where it failed."""
+        return [
+            _missing(entry) if value is None else value.cpu().numpy()
+            for entry, value in zip(self.entries, self._values, strict=True)
+        ]
+
+
+@contextlib.contextmanager
+def evaluation(module: torch.nn.Module) -> Iterator[None]:
+    """All parts of a module in evaluation mode, in no graph; afterwards each is as it was.
+
+    Examples
+    --------
+    >>> layer = torch.nn.Dropout()
+    >>> with evaluation(layer):
+    ...     print(layer.training)
+    False
+    >>> layer.training
+    True
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with outside_inference_mode(), torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def scores(
+    entries: Sequence[DFTEntry],
+    labels: NDArray[np.float64],
+    weights: ArrayLike,
+    predictions: NDArray[np.float64],
+    metrics: Any,
+    **options: Any,
+) -> Any:
+    """DeepChem's metrics of the entries that have a prediction.
+
+    Parameters
+    ----------
+    entries : sequence of DFTEntry
+        Of the data set.
+    labels, weights, predictions : (n,)
+        Of the entries; NaN is a prediction that failed.
+    metrics, **options
+        Of `deepchem.utils.evaluate.Evaluator.compute_model_performance`.
+    """
+    there = np.isfinite(predictions)
+    column = np.empty(int(there.sum()), dtype=object)
+    column[:] = [entry for entry, kept in zip(entries, there, strict=True) if kept]
+    w = np.asarray(weights, dtype=np.float64).reshape(-1)[there]
+    data = NumpyDataset(column, labels[there], w)
+    known = _Known(predictions[there])
+    return Evaluator(known, data, []).compute_model_performance(metrics, **options)
+
+
+class _Known:
+    """What DeepChem's evaluator asks a model for."""
+
+    def __init__(self, predictions: NDArray[np.float64]) -> None:
+        self._predictions = predictions
+
+    def predict(self, dataset: Dataset, transformers: Any) -> NDArray[np.float64]:
+        return self._predictions
+
+
+def _missing(entry: DFTEntry) -> NDArray[np.float64]:
+    if entry.has_label:
+        return np.full(entry.get_true_val().shape, np.nan)
+    shape = entry.kind.label_shape(entry)
+    return np.full(tuple(1 if size is None else size for size in shape), np.nan)
