@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from ase.spectrum.band_structure import BandStructure
+
     from deepchem_xc.planewave import SCFResult
 
 UNITS = {
@@ -57,7 +60,7 @@ def ground_state(result: SCFResult) -> dict[str, Any]:
         "bands": result.eigenvalues.shape[2],
         "fft_size": list(basis.fft_size),
         "energies": {name: float(term) * Hartree for name, term in result.energies.items()},
-        "fermi_level": (result.fermi_level * Hartree).tolist(),
+        "fermi_level": _fermi_level(result),
         "magnetic_moment": float(result.magnetic_moment),
         "forces": (result.forces * Hartree / Bohr).tolist(),
         "stress": (result.stress * Hartree / Bohr**3 / GPa).tolist(),
@@ -70,6 +73,15 @@ def ground_state(result: SCFResult) -> dict[str, Any]:
     has_empty = bool((result.occupations <= 1.0 / result.problem.nspin).any())
     values["band_gap"] = float(result.band_gap) * Hartree if has_empty else None
     return values
+
+
+def _fermi_level(result: SCFResult) -> float | None | list[float | None]:
+    """Fermi level or levels, eV; None for a channel without electrons, which has none."""
+    from ase.units import Hartree
+
+    levels = (result.fermi_level * Hartree).reshape(-1).tolist()
+    known = [level if math.isfinite(level) else None for level in levels]
+    return known if len(known) == 2 else known[0]
 
 
 def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
@@ -86,7 +98,9 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
         echo(f"  {name:<13}{energy:16.6f}")
     fermi = values["fermi_level"]
     levels = fermi if isinstance(fermi, list) else [fermi]
-    echo(f"\nFermi level   {', '.join(f'{level:.4f}' for level in levels)} eV")
+    shown = ["none" if level is None else f"{level:.4f} eV" for level in levels]
+    spins = [" (up)", " (down)"] if len(levels) == 2 else [""]
+    echo(f"\nFermi level   {', '.join(a + b for a, b in zip(shown, spins))}")
     if values["band_gap"] is not None:
         echo(f"Band gap      {values['band_gap']:.4f} eV (on these k-points)")
     echo(f"Moment        {values['magnetic_moment']:.4f} mu_B per cell")
@@ -98,3 +112,46 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
         echo("         " + " ".join(f"{s:11.4f}" for s in row))
     pressure = -sum(values["stress"][i][i] for i in range(3)) / 3
     echo(f"Pressure      {pressure:.4f} GPa")
+
+
+def band_values(bands: BandStructure) -> dict[str, Any]:
+    """Bands as they are written: energies in eV, points in reduced coordinates.
+
+    ``special_points`` holds name, index and distance of each named k-point, in the order of the
+    path; ``breaks`` the indices of k-points that are not connected to the next.
+    """
+    from deepchem_xc.planewave.band_path import path_axis
+
+    axis = path_axis(bands.path)
+    return {
+        "units": {
+            "energies": "eV",
+            "reference": "eV",
+            "kpoints": "reduced coordinates",
+            "distances": "1/Angstrom, 2 pi included",
+        },
+        "path": bands.path.path,
+        "special_points": [
+            {"label": name, "index": index, "distance": float(axis.distances[index])}
+            for index, name in axis.points
+        ],
+        "breaks": list(axis.breaks),
+        "distances": axis.distances.tolist(),
+        "kpoints": bands.path.kpts.tolist(),
+        "reference": float(bands.reference),
+        "energies": bands.energies.tolist(),
+    }
+
+
+def print_bands(values: dict[str, Any], title: str) -> None:
+    """Print what `band_values` returns at the special points."""
+    energies, reference = values["energies"], values["reference"]
+    typer.echo(f"{title}: Fermi level {reference:.4f} eV; path {values['path']}")
+    typer.echo("Eigenvalues at the special points, eV from the Fermi level")
+    for point in values["special_points"]:
+        for spin, channel in enumerate(energies):
+            name = f" spin {spin}" if len(energies) == 2 else ""
+            levels = " ".join(f"{level - reference:9.3f}" for level in channel[point["index"]])
+            typer.echo(f"  {point['label']:<4}{name} {levels}")
+        if point["index"] in values["breaks"]:
+            typer.echo("")

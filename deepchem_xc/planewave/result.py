@@ -219,8 +219,20 @@ class SCFResult:
 
     @property
     def fermi_level(self) -> Tensor:
-        """Fermi level, Hartree; with a fixed moment one for each spin, (2,)."""
+        """Fermi level, Hartree; with a fixed moment one for each spin, (2,).
+
+        That of a channel without electrons is minus infinity.
+        """
         return self.ground_state.fermi_level
+
+    @property
+    def reference_level(self) -> Tensor:
+        """Level that bands and densities of states are referred to, 0-d, Hartree.
+
+        The Fermi level; with a fixed moment the mean of those of the channels with electrons.
+        """
+        levels = self.fermi_level.reshape(-1)
+        return levels[torch.isfinite(levels.detach())].mean()
 
     @property
     def density_g(self) -> Tensor:

@@ -158,6 +158,17 @@ def test_fixed_moments_have_two_fermi_levels() -> None:
         atoms.calc.get_fermi_level()
 
 
+def test_one_spin_with_all_electrons_has_the_fermi_level(tmp_path: Path) -> None:
+    atom = Atoms("H", cell=[3.5, 3.6, 3.7], pbc=True, magmoms=[1.0])
+    occupations = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
+    log = tmp_path / "h.txt"
+    atom.calc = PlaneWaveDFT(ecut=150.0, occupations=occupations, txt=log)
+    atom.get_potential_energy()
+    up, down = atom.calc.get_fermi_levels()
+    assert atom.calc.get_fermi_level() == up and down == -np.inf
+    assert f"{up:.5f} eV (up), none (down)" in log.read_text()
+
+
 # -- what ASE and GPAW users ask ---------------------------------------------------------------
 
 
