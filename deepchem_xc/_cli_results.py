@@ -19,6 +19,8 @@ UNITS = {
     "fermi_level": "eV",
     "band_gap": "eV",
     "magnetic_moment": "mu_B per cell",
+    "hirshfeld_moments": "mu_B, one for each atom",
+    "dipole": "e Angstrom; null where electrons fill the cell",
     "forces": "eV/Angstrom",
     "stress": "GPa; positive under tension",
     "volume": "Angstrom^3",
@@ -62,6 +64,8 @@ def ground_state(result: SCFResult) -> dict[str, Any]:
         "energies": {name: float(term) * Hartree for name, term in result.energies.items()},
         "fermi_level": _fermi_level(result),
         "magnetic_moment": float(result.magnetic_moment),
+        "hirshfeld_moments": result.hirshfeld_moments.tolist(),
+        "dipole": _dipole(result),
         "forces": (result.forces * Hartree / Bohr).tolist(),
         "stress": (result.stress * Hartree / Bohr**3 / GPa).tolist(),
         "eigenvalues": (result.eigenvalues * Hartree).tolist(),
@@ -84,6 +88,19 @@ def _fermi_level(result: SCFResult) -> float | None | list[float | None]:
     return known if len(known) == 2 else known[0]
 
 
+def _dipole(result: SCFResult) -> list[float | None]:
+    """Dipole moment, e Angstrom; None for components without meaning."""
+    from ase.units import Bohr
+
+    from deepchem_xc.planewave.dipole import UndefinedDipoleError
+
+    try:
+        components = (result.dipole * Bohr).tolist()
+    except UndefinedDipoleError:
+        return [None, None, None]
+    return [x if math.isfinite(x) else None for x in components]
+
+
 def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
     """Print what `ground_state` returns."""
     echo = typer.echo
@@ -104,6 +121,14 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
     if values["band_gap"] is not None:
         echo(f"Band gap      {values['band_gap']:.4f} eV (on these k-points)")
     echo(f"Moment        {values['magnetic_moment']:.4f} mu_B per cell")
+    if any(x is not None for x in values["dipole"]):
+        shown = ["undefined" if x is None else f"{x:.4f}" for x in values["dipole"]]
+        echo(f"Dipole        {', '.join(shown)} e Angstrom")
+    moments = values["hirshfeld_moments"]
+    if any(abs(moment) > 5e-5 for moment in moments):
+        echo("\nMoments of the atoms (mu_B, Hirshfeld)")
+        for index, (symbol, moment) in enumerate(zip(symbols, moments)):
+            echo(f"  {index:3d} {symbol:<2} {moment:11.5f}")
     echo("\nForces (eV/Angstrom)")
     for index, (symbol, force) in enumerate(zip(symbols, values["forces"])):
         echo(f"  {index:3d} {symbol:<2} " + " ".join(f"{f:11.5f}" for f in force))

@@ -116,6 +116,14 @@ class ElectronicStates:
         part = "total" if spin is None else ("up", "down")[spin]
         return density_part(self._plain_result, part).cpu().numpy() / Bohr**3
 
+    def get_electrostatic_potential(self) -> NDArray[np.float64]:
+        """Potential energy of an electron on the grid, (n1, n2, n3), eV.
+
+        As in GPAW: low at atoms; its value in vacuum less the Fermi level is the work function.
+        See `SCFResult.electrostatic_potential`.
+        """
+        return np.asarray(self._plain_result.electrostatic_potential.cpu().numpy() * Hartree)
+
     def band_structure(
         self,
         path: BandPath | str | None = None,

@@ -167,8 +167,8 @@ def _energies(
     if equal and (step := abs(float(grid[1] - grid[0]))) > _LARGEST_STEP * width:
         warnings.warn(
             f"the energies are {step:.3g} eV apart and the levels {width:g} eV wide: sums over "
-            f"them count wrongly. Raise the width, or sample more finely: {_STEP * width:.3g} eV, which "
-            "is the default, is safe.",
+            "them count wrongly. Raise the width, or sample more finely: the default, "
+            f"{_STEP * width:.3g} eV, is safe.",
             CoarseEnergiesWarning,
             stacklevel=3,
         )
