@@ -146,28 +146,15 @@ def bands(
     """Band structure along a path through the Brillouin zone."""
     keywords = dict(locals())
     from deepchem_xc import planewave
+    from deepchem_xc._cli_results import band_values, print_bands
     from deepchem_xc.planewave.bands import band_structure
 
     atoms = read_structure(structure, magmom)
     shared = scf_keywords(keywords)
     result = planewave.scf(atoms, **{**shared, "nbands": None})
     bands = band_structure(result, path, npoints=npoints, nbands=nbands)
-    energies = bands.energies  # (nspin, nk, nband)
-    distances, positions, labels = bands.path.get_linear_kpoint_axis()
-    typer.echo(f"{atoms.symbols}: Fermi level {bands.reference:.4f} eV; path {bands.path.path}")
-    typer.echo("Eigenvalues at the special points, eV from the Fermi level")
-    for label, position in zip(labels, positions):
-        index = int(abs(distances - position).argmin())
-        for spin, levels in enumerate(energies[:, index] - bands.reference):
-            channel = f" spin {spin}" if len(energies) == 2 else ""
-            typer.echo(f"  {label:<4}{channel} " + " ".join(f"{level:9.3f}" for level in levels))
-    values = {
-        "units": {"energies": "eV", "reference": "eV", "kpoints": "reduced coordinates"},
-        "path": bands.path.path,
-        "kpoints": bands.path.kpts.tolist(),
-        "reference": float(bands.reference),
-        "energies": energies.tolist(),
-    }
+    values = band_values(bands)
+    print_bands(values, str(atoms.symbols))
     write(output, values)
     if figure is not None:
         from deepchem_xc.plotting import plot_bands

@@ -135,6 +135,8 @@ def plot_equations_of_state(
 def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None) -> None:
     """Draw a band structure, its reference energy at zero.
 
+    Lines end where the path jumps, and the mark there bears both names, as X|M.
+
     Parameters
     ----------
     bands : ase.spectrum.band_structure.BandStructure
@@ -144,19 +146,27 @@ def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None)
     title : str, optional
         Over the axes.
     """
+    from deepchem_xc.planewave.band_path import path_axis
+
+    axis = path_axis(bands.path)
     figure = _figure(6.0, 4.5)
     ax = figure.subplots()
-    distances, positions, labels = bands.path.get_linear_kpoint_axis()
     for spin, color in zip(range(len(bands.energies)), _COLORS):
         energies = bands.energies[spin] - bands.reference
-        lines = ax.plot(distances, energies, color=color, lw=1)
-        if len(bands.energies) == 2:
-            lines[0].set_label("spin down" if spin else "spin up")
-    ax.set_xticks(positions, ["Γ" if label == "G" else label for label in labels])
-    for position in positions:
+        for number, section in enumerate(axis.sections):
+            x, y = axis.distances[section], energies[section]
+            # A single k-point makes no line.
+            marker = "_" if len(x) == 1 else ""
+            lines = ax.plot(x, y, color=color, lw=1, marker=marker)
+            if len(bands.energies) == 2 and number == 0:
+                lines[0].set_label("spin down" if spin else "spin up")
+    labels = ["|".join(map(_point_name, label.split("|"))) for _, label in axis.ticks]
+    ax.set_xticks([position for position, _ in axis.ticks], labels)
+    for position, _ in axis.ticks:
         ax.axvline(position, color="0.8", lw=0.8, zorder=0)
     ax.axhline(0.0, color="0.5", ls=":", lw=1)
-    ax.set_xlim(distances[0], distances[-1])
+    if axis.distances[-1] > 0.0:
+        ax.set_xlim(0.0, axis.distances[-1])
     ax.set_ylabel("energy from the Fermi level (eV)")
     if len(bands.energies) == 2:
         ax.legend(fontsize="small", frameon=False)
@@ -271,6 +281,13 @@ def plot_training(
             ax.set_yscale("log")
         ax.legend(fontsize="small", frameon=False)
     _save(figure, path)
+
+
+def _point_name(name: str) -> str:
+    """Label of a special point: Γ, and digits as subscripts."""
+    letters = name.rstrip("0123456789")
+    digits = name[len(letters) :]
+    return ("Γ" if letters == "G" else letters) + (f"$_{{{digits}}}$" if digits else "")
 
 
 def _figure(width: float, height: float) -> Figure:

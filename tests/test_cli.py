@@ -13,6 +13,7 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, graphene
 from ase.units import Hartree
 from typer.testing import CliRunner, Result
@@ -272,6 +273,46 @@ def test_bands_at_special_points(call: Call, aluminium: Path, tmp_path: Path) ->
     lowest = values["energies"][0][0][0] - values["reference"]
     assert f"{lowest:9.3f}" in run.stdout
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bands_with_a_jump_list_each_point_with_its_own_levels(call: Call, tmp_path: Path) -> None:
+    path, output, figure = (tmp_path / f"li.{suffix}" for suffix in ("xyz", "json", "png"))
+    Atoms("Li", cell=[3.0] * 3, pbc=True).write(path)
+    run = call(
+        *("bands", path, "--ecut", "100", "--kpts", "2x2x2", "--magmom", "1", "--fix-moment"),
+        *("--path", "GXM,RX,MR", "--npoints", "12", "--nbands", "2", "-o", output),
+        *("--figure", figure),
+    )
+    assert run.exit_code == 0, run.stderr
+    values = json.loads(output.read_text())
+    points = values["special_points"]
+    assert [point["label"] for point in points] == list("GXMRXMR")
+    energies = np.array(values["energies"])
+    rows = [line.split() for line in run.stdout.splitlines() if " spin " in line]
+    assert [row[0] for row in rows] == [name for name in "GXMRXMR" for _ in range(2)]
+    printed = np.array([row[3:] for row in rows], dtype=float).reshape(7, 2, 2)
+    own = energies[:, [point["index"] for point in points]].swapaxes(0, 1) - values["reference"]
+    np.testing.assert_allclose(printed, own, atol=6e-4)
+    # The same point has the same levels wherever the path comes across it.
+    for name in "XMR":
+        first, second = (i for i, point in enumerate(points) if point["label"] == name)
+        np.testing.assert_allclose(own[first], own[second], atol=1e-4)
+    assert np.abs(own[2] - own[3]).max() > 0.1
+    assert len(values["breaks"]) == 2
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_empty_spin_channel_is_written_as_null(call: Call, tmp_path: Path) -> None:
+    path, output = tmp_path / "h.xyz", tmp_path / "h.json"
+    Atoms("H", cell=[3.5, 3.6, 3.7], pbc=True).write(path)
+    run = call(
+        *("scf", path, "--ecut", "150", "--kpts", "1x1x1", "--magmom", "1", "--fix-moment"),
+        *("--quiet", "-o", output),
+    )
+    assert run.exit_code == 0, run.stderr
+    up, down = json.loads(output.read_text())["fermi_level"]
+    assert down is None
+    assert f"{up:.4f} eV (up), none (down)" in run.stdout
 
 
 @pytest.fixture

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, Parameters, PropertyNotPresent, all_changes
+import torch
+from ase.calculators.calculator import (
+    Calculator,
+    Parameters,
+    PropertyNotImplementedError,
+    PropertyNotPresent,
+    all_changes,
+)
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
@@ -24,6 +31,7 @@ from deepchem_xc.calculators.settings import (
 )
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
+from deepchem_xc.planewave.dipole import UndefinedDipoleError
 from deepchem_xc.planewave.ground_state import convergence_of
 from deepchem_xc.planewave.inputs import make_basis, make_problem
 from deepchem_xc.planewave.restart import Restart, starting_point
@@ -31,6 +39,7 @@ from deepchem_xc.planewave.scf import SCFConvergenceError, solve
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from deepchem_xc.planewave.problem import KohnShamProblem
@@ -49,7 +58,10 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     Energies are in eV, lengths in Angstrom, moments in mu_B. ``get_potential_energy()`` is the
     energy extrapolated to zero smearing width and ``get_potential_energy(force_consistent=True)``
     the free energy, whose derivatives the forces and the stress are. The stress is that of a fixed
-    set of plane waves.
+    set of plane waves. ``get_magnetic_moments()`` gives Hirshfeld's moments of the atoms, which add
+    up to ``get_magnetic_moment()``. ``get_dipole_moment()`` (e Angstrom) is that of a molecule in a
+    box, or of a slab along its normal: components in directions that electrons fill are NaN, and
+    bulk crystals raise ``PropertyNotImplementedError``.
 
     After small changes of positions or cell the next calculation starts from the density, and
     where possible the orbitals, of the last one; after large ones, or with other initial magnetic
@@ -119,7 +131,9 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     ['core', 'entropy', 'ewald', 'free', 'hartree', 'kinetic', 'local', 'nonlocal', 'total', 'xc']
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress", "magmom"]
+    implemented_properties = [
+        *("energy", "free_energy", "forces", "stress", "magmom", "magmoms", "dipole")
+    ]
     # Charges of atoms are a guess that other codes start from; here atoms are neutral.
     ignored_changes = {"initial_charges"}
     default_parameters: dict[str, Any] = {
@@ -246,6 +260,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             self._converge()
         if "forces" in properties or "stress" in properties:
             self._add_forces(self.get_atoms(), self.scf_result.detach())
+        if "dipole" in properties:
+            self.results["dipole"] = self._dipole(self.scf_result.detach())
 
     def _converge(self) -> None:
         """Find the ground state of ``self.atoms``."""
@@ -292,6 +308,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             "energy": float(plain.extrapolated_energy) * Hartree,
             "free_energy": float(plain.free_energy) * Hartree,
             "magmom": float(plain.magnetic_moment),
+            "magmoms": plain.hirshfeld_moments.cpu().numpy(),
         }
 
     def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:
@@ -303,6 +320,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             return None, None, "superposed atoms"
         what = "density" if orbitals is None else "density and orbitals"
         return density, orbitals, f"{what} of an earlier calculation"
+
+    @staticmethod
+    def _dipole(result: SCFResult) -> NDArray[np.float64]:
+        try:
+            return np.asarray(result.dipole.cpu().numpy() * Bohr)
+        except UndefinedDipoleError as error:
+            # What ASE expects of a property that a calculation does not have.
+            raise PropertyNotImplementedError(str(error)) from error
 
     def _add_forces(self, atoms: Atoms, result: SCFResult) -> None:
         forces = result.forces.cpu().numpy() * (Hartree / Bohr)

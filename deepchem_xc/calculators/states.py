@@ -32,7 +32,7 @@ class ElectronicStates:
         return self.scf_result.detach()
 
     def get_fermi_level(self) -> float:
-        """Fermi level, eV.
+        """Fermi level, eV; where one spin holds all electrons, that of this spin.
 
         Raises
         ------
@@ -40,6 +40,7 @@ class ElectronicStates:
             If the moment is fixed and each spin has its own: see `get_fermi_levels`.
         """
         levels = self.get_fermi_levels()
+        levels = levels[np.isfinite(levels)]
         if len(levels) > 1:
             raise ValueError(
                 f"with a fixed moment each spin has its own Fermi level, here {levels.tolist()} "
@@ -48,7 +49,10 @@ class ElectronicStates:
         return float(levels[0])
 
     def get_fermi_levels(self) -> NDArray[np.float64]:
-        """One Fermi level, or one for each spin where the moment is fixed, eV."""
+        """One Fermi level, or one for each spin where the moment is fixed, eV.
+
+        That of a spin without electrons is minus infinity.
+        """
         return np.atleast_1d(self._plain_result.fermi_level.cpu().numpy()) * Hartree
 
     def get_eigenvalues(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
@@ -111,6 +115,14 @@ class ElectronicStates:
             raise ValueError(f"spin must be None (the sum), 0 or 1, got {spin!r}.")
         part = "total" if spin is None else ("up", "down")[spin]
         return density_part(self._plain_result, part).cpu().numpy() / Bohr**3
+
+    def get_electrostatic_potential(self) -> NDArray[np.float64]:
+        """Potential energy of an electron on the grid, (n1, n2, n3), eV.
+
+        As in GPAW: low at atoms; its value in vacuum less the Fermi level is the work function.
+        See `SCFResult.electrostatic_potential`.
+        """
+        return np.asarray(self._plain_result.electrostatic_potential.cpu().numpy() * Hartree)
 
     def band_structure(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -129,7 +130,6 @@ class TextLog:
         """Energies and levels of a converged calculation."""
         if self._txt is None:
             return
-        levels = np.atleast_1d(result.fermi_level.cpu().numpy()) * Hartree
         lines = ["", f"converged in {result.nsteps} steps", ""]
         lines += [f"{name:16s} {_ev(result.energies[name])}" for name in _TERMS]
         lines += [
@@ -137,12 +137,14 @@ class TextLog:
             f"total energy     {_ev(result.energy)}",
             f"extrapolated     {_ev(result.extrapolated_energy)}   (zero width)",
             "",
-            "Fermi level      " + ", ".join(f"{level:.5f} eV" for level in levels),
+            "Fermi level      " + ", ".join(_fermi_levels(result)),
         ]
         if bool((result.occupations < 1.0 / result.problem.nspin).any()):
             lines.append(f"band gap         {float(result.band_gap) * Hartree:.5f} eV")
         if result.problem.nspin == 2:
+            moments = ", ".join(f"{moment:.4f}" for moment in result.hirshfeld_moments.tolist())
             lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
+            lines.append(f"  of the atoms   {moments} mu_B (Hirshfeld)")
         lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]
         self._write(lines)
 
@@ -158,6 +160,13 @@ class TextLog:
         lines += ["stress (eV/Angstrom^3: xx yy zz yz xz xy)"]
         lines += ["                 " + " ".join(f"{s:12.8f}" for s in stress), ""]
         self._write(lines)
+
+
+def _fermi_levels(result: SCFResult) -> list[str]:
+    """One, or one for each spin; a channel without electrons has none."""
+    levels = (result.fermi_level.reshape(-1) * Hartree).tolist()
+    shown = [f"{level:.5f} eV" if math.isfinite(level) else "none" for level in levels]
+    return shown if len(shown) == 1 else [f"{shown[0]} (up)", f"{shown[1]} (down)"]
 
 
 def _ev(energy: Tensor) -> str:

@@ -13,11 +13,12 @@ from torch import Tensor
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.start import starting_orbitals
+from deepchem_xc.planewave.start import more_bands, starting_orbitals
 from deepchem_xc.planewave.states import diagonalize
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from ase.cell import Cell
     from ase.dft.kpoints import BandPath
     from ase.spectrum.band_structure import BandStructure
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 # So many k-points are diagonalised together; more gains nothing and hides the progress.
 _TOGETHER = 8
 _MAXIMUM_SWEEPS = 40
+# Spare bands are converged to so many times the tolerance; left as they start, they help little.
+_SPARE = 10.0
+# After so many sweeps without convergence there are more spare bands.
+_PATIENCE = 6
 # With more k-points than this a bar shows how far it is.
 _LONG = 4 * _TOGETHER
 # A path's cell is that of the calculation if lengths, in units of themselves, and cosines of angles
@@ -111,22 +116,27 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
             "Ha) or ask for fewer bands."
         )
     hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential_g)
-    # The wanted bands converge as fast as the highest of the spare ones is far.
-    total = min(room, nbands + max(3, nbands // 5))
+    # The larger the gap to the highest spare band, the faster the wanted bands converge. How many
+    # it takes to get across a multiplet, or a bundle of close bands, is not known beforehand.
+    total = min(room, nbands + max(4, nbands // 4))
     orbitals = starting_orbitals(hamiltonian, result.problem.pseudopotentials, total)
-    goal = torch.full((total,), torch.inf, dtype=torch.float64, device=basis.device)
-    goal[:nbands] = tolerance
-    for _ in range(_MAXIMUM_SWEEPS):
+    for sweep in range(1, _MAXIMUM_SWEEPS + 1):
+        goal = torch.full((total,), _SPARE * tolerance, dtype=torch.float64, device=basis.device)
+        goal[:nbands] = tolerance
         eigenvalues, orbitals, residuals = diagonalize(
             hamiltonian, orbitals, expansions=3, tolerance=goal
         )
         worst = float(residuals[:, :, :nbands].max())
         if worst < tolerance:
             return eigenvalues[:, :, :nbands]
+        if sweep % _PATIENCE == 0 and total < room:
+            extra = min(room - total, max(4, total // 2))
+            orbitals = more_bands(basis, orbitals, extra)
+            total += extra
     raise DiagonalizationError(
         f"the largest residual of the {nbands} bands is still {worst:.1e} Ha after "
-        f"{_MAXIMUM_SWEEPS} sweeps (wanted {tolerance:.1e}): ask for a few bands more or fewer, so "
-        "that the highest one is not degenerate with the next, or for less accuracy."
+        f"{_MAXIMUM_SWEEPS} sweeps (wanted {tolerance:.1e}): ask for less accuracy (tolerance=), "
+        "or for a few bands more or fewer, so that the highest one is not close to the next."
     )
 
 
@@ -156,13 +166,14 @@ def band_structure(
     Returns
     -------
     ase.spectrum.band_structure.BandStructure
-        In eV, its reference the Fermi level (the mean of two where the moment is fixed).
+        In eV, its reference `SCFResult.reference_level`. Where the path jumps, the points on both
+        sides stand next to each other: `band_path.path_axis` tells where.
 
     Raises
     ------
     ValueError
         If the path was made for another cell: other lengths or angles, or the vectors in another
-        order.
+        order; if it names a point that the lattice does not have, or one without a line to it.
 
     Examples
     --------
@@ -181,10 +192,33 @@ def band_structure(
         band_path: Any = path
         _check_cell(band_path, atoms.cell)
     else:
-        band_path = atoms.cell.bandpath(path, npoints=npoints, pbc=atoms.pbc)
+        band_path = _named_path(atoms, path, npoints)
     energies = eigenvalues_at(result, band_path.kpts, nbands, tolerance, progress)
-    reference = float(result.detach().fermi_level.mean()) * Hartree
+    reference = float(result.detach().reference_level) * Hartree
     return BandStructure(band_path, energies.cpu().numpy() * Hartree, reference=reference)
+
+
+def _named_path(atoms: Atoms, path: str | None, npoints: int) -> BandPath:
+    """Path through named points, ASE's choice by default."""
+    from ase.dft.kpoints import parse_path_string
+
+    # Its special points are those of the lattice that ASE recognises in the cell.
+    known = atoms.cell.bandpath(npoints=0, pbc=atoms.pbc)
+    text = known.path if path is None else path
+    sections = parse_path_string(text)
+    unknown = sorted({name for names in sections for name in names} - set(known.special_points))
+    if unknown or not text:
+        raise ValueError(
+            f"the path {text!r} names {unknown or 'no points'}; the special points of this lattice "
+            f"are {sorted(known.special_points)}, for example {known.path!r} (a comma is a jump)."
+        )
+    short = [names for names in sections if len(names) < 2]
+    if short and len(sections) > 1:
+        raise ValueError(
+            f"the path {text!r} has a part with fewer than two points, {short[0]}: lines lead from "
+            "point to point, and a comma ends one part and begins the next, as in 'GXMGRX,MR'."
+        )
+    return atoms.cell.bandpath(text, npoints=npoints, pbc=atoms.pbc)
 
 
 def _check_cell(path: BandPath, cell: Cell) -> None:

@@ -1,4 +1,4 @@
-"""The density as a Gaussian cube file, which most programs that draw densities read."""
+"""Densities and potentials as Gaussian cube files, which most programs that draw them read."""
 
 from __future__ import annotations
 
@@ -76,8 +76,42 @@ def write_density_cube(
     >>> print(f"{data.mean() * float(result.basis.volume):.4f} electrons")
     8.0000 electrons
     """
-    data = density_part(result.detach(), part).cpu().numpy()
+    data = density_part(result.detach(), part)
+    _write(path, result, data, f"{part} valence density of", "electrons per bohr^3")
+
+
+def write_potential_cube(path: str | os.PathLike[str], result: SCFResult) -> None:
+    """Write the electrostatic potential to a cube file, in Hartree on the FFT grid.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write; it is replaced only once the new one is complete.
+    result : SCFResult
+        Ground state. Written is the potential energy of an electron,
+        `SCFResult.electrostatic_potential`; the potential that a positive test charge sees is its
+        negative.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from ase.io.cube import read_cube_data
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
+    >>> path = tempfile.mkdtemp() + "/si.cube"
+    >>> write_potential_cube(path, result)
+    >>> bool(abs(read_cube_data(path)[0].mean()) < 1e-5)
+    True
+    """
+    data = result.detach().electrostatic_potential
+    _write(path, result, data, "potential energy of an electron in", "Hartree")
+
+
+def _write(
+    path: str | os.PathLike[str], result: SCFResult, data: Tensor, what: str, unit: str
+) -> None:
     atoms = result.basis.crystal.to_ase()
-    comment = f"{part} valence density of {atoms.get_chemical_formula()}, electrons per bohr^3"
+    comment = f"{what} {atoms.get_chemical_formula()}, {unit}"
     with replacing(path) as file:
-        write_cube(file, atoms, data, comment=comment)
+        write_cube(file, atoms, data.cpu().numpy(), comment=comment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,18 @@ from deepchem_xc.planewave.kpoints import make_kpoints
 from deepchem_xc.planewave.result import SCFResult
 
 # A Gaussian is zero to double precision this many widths from its centre.
-_REACH = 6.0
+_REACH = 8.6
+# Sums over a grid are exact to 1e-5 up to this step, in widths; by default the grid is finer, so
+# that lines between its points look like Gaussians.
+_LARGEST_STEP = 1.25
+_STEP = 0.25
+_FEWEST_POINTS = 1001
+# Energies that are evaluated at the same time: those of a piece see the same levels.
+_PIECE = 256
+
+
+class CoarseEnergiesWarning(UserWarning):
+    """A density of states is sampled so coarsely that sums over its energies count wrongly."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class DensityOfStates:
         (nspin, nenergy), states per eV and cell; a channel counts two electrons a state where
         there is only one.
     fermi_level : float
-        eV.
+        `SCFResult.reference_level`, eV.
     width : float
         Standard deviation of the broadening, eV.
 
@@ -63,7 +75,7 @@ def density_of_states(
     width: float = 0.1,
     kpts: Any = None,
     nbands: int | None = None,
-    npoints: int = 1001,
+    npoints: int | None = None,
     progress: bool | None = None,
 ) -> DensityOfStates:
     r"""Density of states per spin.
@@ -76,7 +88,7 @@ def density_of_states(
     result : SCFResult
         Converged ground state.
     energies : array_like, optional
-        Where to evaluate it, eV; by default `npoints` that enclose all bands.
+        Where to evaluate it, eV; by default `npoints` equal steps that enclose all bands.
     width : float, optional
         Standard deviation s, eV.
     kpts : optional
@@ -85,14 +97,22 @@ def density_of_states(
     nbands : int, optional
         Number of bands on that mesh.
     npoints : int, optional
-        Number of energies.
+        Number of energies, at least 2; by default 1001, or more to have steps of at most a quarter
+        of the width.
     progress : bool, optional
         Show a progress bar while the mesh is computed; by default if it is long.
 
     Raises
     ------
     ValueError
-        If the width is not positive, or `nbands` is given without `kpts`.
+        If the width is not positive, `nbands` is given without `kpts`, or `npoints` is below 2 or
+        given besides `energies`.
+
+    Warns
+    -----
+    CoarseEnergiesWarning
+        If equally spaced energies are more than 1.25 widths apart: values are right, but their sum
+        times the step is not the number of states.
 
     Examples
     --------
@@ -117,15 +137,56 @@ def density_of_states(
     elif nbands is not None:
         raise ValueError("nbands needs a mesh on which to compute them: give kpts as well.")
     epsilon = levels.cpu().numpy() * Hartree
-    if energies is None:
-        margin = _REACH * width
-        grid = np.linspace(epsilon.min() - margin, epsilon.max() + margin, npoints)
-    else:
+    grid = _energies(epsilon, energies, width, npoints)
+    nspin, _, nband = epsilon.shape
+    shares = np.repeat(weights.cpu().numpy() * (2.0 / nspin), nband)
+    values = np.stack([_broaden(channel.ravel(), shares, grid, width) for channel in epsilon])
+    return DensityOfStates(grid, values, float(result.reference_level) * Hartree, width)
+
+
+def _energies(
+    levels: NDArray[np.float64], energies: ArrayLike | None, width: float, npoints: int | None
+) -> NDArray[np.float64]:
+    """Energies asked for, or equal steps around all levels (eV)."""
+    if energies is not None:
+        if npoints is not None:
+            raise ValueError(
+                f"npoints={npoints} says how many energies are chosen, and energies= which: give "
+                "one of them."
+            )
         grid = np.asarray(energies, dtype=np.float64)
-    nspin = len(epsilon)
-    factors = weights.cpu().numpy() * (2.0 / nspin / (math.sqrt(2.0 * math.pi) * width))
-    values = np.zeros((nspin, len(grid)))
-    for k, factor in enumerate(factors):
-        x = (grid[None, None, :] - epsilon[:, k, :, None]) / width  # (nspin, nband, nenergy)
-        values += factor * np.exp(-0.5 * x**2).sum(1)
-    return DensityOfStates(grid, values, float(result.fermi_level.mean()) * Hartree, width)
+        steps = np.diff(grid)
+        equal = len(steps) > 1 and np.ptp(steps) < 1e-6 * abs(steps[0])
+    else:
+        low, high = levels.min() - _REACH * width, levels.max() + _REACH * width
+        if npoints is None:
+            npoints = max(_FEWEST_POINTS, math.ceil((high - low) / (_STEP * width)) + 1)
+        if npoints < 2:
+            raise ValueError(f"npoints must be at least 2, got {npoints}.")
+        grid, equal = np.linspace(low, high, npoints), True
+    if equal and (step := abs(float(grid[1] - grid[0]))) > _LARGEST_STEP * width:
+        warnings.warn(
+            f"the energies are {step:.3g} eV apart and the levels {width:g} eV wide: sums over "
+            "them count wrongly. Raise the width, or sample more finely: the default, "
+            f"{_STEP * width:.3g} eV, is safe.",
+            CoarseEnergiesWarning,
+            stacklevel=3,
+        )
+    return grid
+
+
+def _broaden(
+    levels: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    energies: NDArray[np.float64],
+    width: float,
+) -> NDArray[np.float64]:
+    """Sum of Gaussians at the levels, with integrals `shares`, (nenergy,), 1/eV."""
+    values = np.zeros(len(energies))
+    for first in range(0, len(energies), _PIECE):
+        piece = energies[first : first + _PIECE]
+        reach = _REACH * width
+        near = (levels > piece.min() - reach) & (levels < piece.max() + reach)
+        x = (piece[:, None] - levels[near]) / width
+        values[first : first + _PIECE] = np.exp(-0.5 * x**2) @ shares[near]
+    return values / (math.sqrt(2.0 * math.pi) * width)

@@ -12,8 +12,11 @@ from torch import Tensor
 from deepchem_xc._modes import outside_inference_mode
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
+from deepchem_xc.planewave.dipole import dipole_moment
+from deepchem_xc.planewave.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.hellmann_feynman import stationary_energy
+from deepchem_xc.planewave.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.kpoints import KPoints
 from deepchem_xc.planewave.occupations import Occupations
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -244,8 +247,20 @@ class SCFResult:
 
     @property
     def fermi_level(self) -> Tensor:
-        """Fermi level, Hartree; with a fixed moment one for each spin, (2,)."""
+        """Fermi level, Hartree; with a fixed moment one for each spin, (2,).
+
+        That of a channel without electrons is minus infinity.
+        """
         return self.ground_state.fermi_level
+
+    @property
+    def reference_level(self) -> Tensor:
+        """Level that bands and densities of states are referred to, 0-d, Hartree.
+
+        The Fermi level; with a fixed moment the mean of those of the channels with electrons.
+        """
+        levels = self.fermi_level.reshape(-1)
+        return levels[torch.isfinite(levels.detach())].mean()
 
     @property
     def density_g(self) -> Tensor:
@@ -372,6 +387,51 @@ class SCFResult:
         if self.problem.nspin == 1:
             return 0.0 * electrons[0, 0].real
         return (electrons[0, 0] - electrons[1, 0]).real
+
+    @property
+    def hirshfeld_moments(self) -> Tensor:
+        """Magnetic moments of the atoms, (natom,), mu_B; they add up to `magnetic_moment`.
+
+        By Hirshfeld's partition: see `deepchem_xc.planewave.hirshfeld`.
+        """
+        return self._once("moments", self._hirshfeld_moments)
+
+    def _hirshfeld_moments(self) -> Tensor:
+        problem = self._attached_problem
+        symmetry = self.kpoints.symmetry
+        return hirshfeld_moments(problem.basis, problem.pseudopotentials, self.density_g, symmetry)
+
+    @property
+    def electrostatic_potential(self) -> Tensor:
+        """Potential energy of an electron on the grid, (n1, n2, n3), Hartree.
+
+        Hartree potential and local pseudopotentials, on the scale of the eigenvalues: a work
+        function is its value in vacuum less `fermi_level`. See
+        `deepchem_xc.planewave.electrostatics`.
+        """
+        return self._once("electrostatic", self._electrostatic_potential)
+
+    def _electrostatic_potential(self) -> Tensor:
+        problem = self._attached_problem
+        return electrostatic_potential(problem.basis, problem.pseudopotentials, self.density_g)
+
+    @property
+    def dipole(self) -> Tensor:
+        """Dipole moment, Cartesian, (3,), e bohr, from negative to positive charge.
+
+        Of molecules in a box, and of slabs along their normal; components in directions that
+        electrons fill are NaN. See `deepchem_xc.planewave.dipole`.
+
+        Raises
+        ------
+        UndefinedDipoleError
+            If no component is defined, as in bulk crystals.
+        """
+        return self._once("dipole", self._dipole)
+
+    def _dipole(self) -> Tensor:
+        problem = self._attached_problem
+        return dipole_moment(problem.basis, problem.charges, self.density_g)
 
     @property
     def band_gap(self) -> Tensor:

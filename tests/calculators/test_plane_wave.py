@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import PropertyNotImplementedError, PropertyNotPresent
+from ase.calculators.calculator import PropertyNotPresent
 from ase.db import connect
 from ase.dft.dos import DOS
 from ase.filters import FrechetCellFilter
@@ -142,8 +142,7 @@ def test_an_atom_in_a_box_keeps_its_moment_and_its_box_is_noticed() -> None:
     density = atom.calc.get_pseudo_density()
     assert density.sum() * voxel == pytest.approx(1.0, abs=1e-8)
     assert atom.calc.get_pseudo_density(spin=0).sum() * voxel == pytest.approx(1.0, abs=1e-3)
-    with pytest.raises(PropertyNotImplementedError):
-        atom.get_magnetic_moments()
+    assert atom.get_magnetic_moments() == pytest.approx([atom.get_magnetic_moment()], abs=1e-9)
 
 
 def test_fixed_moments_have_two_fermi_levels() -> None:
@@ -156,6 +155,17 @@ def test_fixed_moments_have_two_fermi_levels() -> None:
     assert up > down
     with pytest.raises(ValueError, match="get_fermi_levels"):
         atoms.calc.get_fermi_level()
+
+
+def test_one_spin_with_all_electrons_has_the_fermi_level(tmp_path: Path) -> None:
+    atom = Atoms("H", cell=[3.5, 3.6, 3.7], pbc=True, magmoms=[1.0])
+    occupations = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
+    log = tmp_path / "h.txt"
+    atom.calc = PlaneWaveDFT(ecut=150.0, occupations=occupations, txt=log)
+    atom.get_potential_energy()
+    up, down = atom.calc.get_fermi_levels()
+    assert atom.calc.get_fermi_level() == up and down == -np.inf
+    assert f"{up:.5f} eV (up), none (down)" in log.read_text()
 
 
 # -- what ASE and GPAW users ask ---------------------------------------------------------------

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from ase.units import Bohr, Hartree
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
+from deepchem_xc._cli_results import ground_state
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave import bands as bands_module
 from deepchem_xc.planewave.bands import DiagonalizationError, band_structure, eigenvalues_at
 from deepchem_xc.planewave.crystal import NonPeriodicWarning
 from deepchem_xc.planewave.cube import density_part, write_density_cube
-from deepchem_xc.planewave.dos import density_of_states
+from deepchem_xc.planewave.dos import CoarseEnergiesWarning, density_of_states
+from deepchem_xc.xc import PBE
 
 TIGHT = {"energy": 1e-9, "density": 1e-9}
 
@@ -170,6 +174,58 @@ def test_density_of_states_counts_states_and_electrons(silicon: SCFResult) -> No
     below = dos.energies < dos.fermi_level
     electrons = trapezoid(dos.total[below], dos.energies[below])
     assert electrons == pytest.approx(8.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("width", [0.01, 0.003, 0.1, 1.0])
+def test_states_add_up_whatever_the_width(silicon: SCFResult, width: float) -> None:
+    dos = density_of_states(silicon, width=width)
+    nband = silicon.eigenvalues.shape[2]
+    step = dos.energies[1] - dos.energies[0]
+    assert step <= width / 4 and len(dos.energies) >= 1001
+    assert dos.total.sum() * step == pytest.approx(2 * nband, abs=1e-8)
+    below = silicon.eigenvalues[0, :, :4].numpy() * Hartree
+    edge = 0.5 * (below.max() + silicon.eigenvalues[0, :, 4].min().item() * Hartree)
+    if width < 0.1:
+        assert dos.total[dos.energies < edge].sum() * step == pytest.approx(8.0, abs=1e-8)
+        # The mean of the occupied levels, weighted: the first moment.
+        valence = dos.energies < edge
+        mean = (dos.total * dos.energies)[valence].sum() * step / 8.0
+        expected = float(silicon.weights.numpy() @ below.mean(1))
+        assert mean == pytest.approx(expected, abs=1e-7)
+
+
+def test_energies_too_far_apart_to_be_summed_are_noticed(silicon: SCFResult) -> None:
+    with pytest.warns(CoarseEnergiesWarning, match=r"0\.\d+ eV apart and the levels 0\.01 eV wide"):
+        density_of_states(silicon, width=0.01, npoints=200)
+    with pytest.warns(CoarseEnergiesWarning):
+        density_of_states(silicon, np.linspace(-10.0, 10.0, 500), width=0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        density_of_states(silicon, [-1.0, 0.3, 7.0], width=0.01)  # no grid
+        density_of_states(silicon, np.linspace(-10.0, 10.0, 500), width=0.04)
+    with pytest.raises(ValueError, match="give one of them"):
+        density_of_states(silicon, [-1.0, 0.3], npoints=7)
+    with pytest.raises(ValueError, match="at least 2"):
+        density_of_states(silicon, npoints=1)
+
+
+@pytest.mark.parametrize("name", ["fermi-dirac", "fixed"])
+def test_without_electrons_of_one_spin_the_others_level_is_the_reference(name: str) -> None:
+    atom = Atoms("H", cell=[3.5, 3.6, 3.7], pbc=True, magmoms=[1.0])
+    occupations = {"name": name, "fixmagmom": True} | ({"width": 0.1} if name != "fixed" else {})
+    functional = PBE(trainable=True)
+    result = scf(atom, functional, ecut=150.0, occupations=occupations)
+    up, down = (result.fermi_level.detach() * Hartree).tolist()
+    assert down == -math.inf
+    assert float(result.reference_level.detach()) * Hartree == pytest.approx(up)
+    assert density_of_states(result).fermi_level == pytest.approx(up)
+    assert band_structure(result, "GX", npoints=2, nbands=1).reference == pytest.approx(up)
+    values = ground_state(result)
+    assert values["fermi_level"] == [pytest.approx(up), None]
+    json.dumps(values, allow_nan=False)
+    # Infinity in one channel leaves derivatives of the other alone.
+    (slope,) = torch.autograd.grad(result.reference_level, list(functional.parameters())[:1])
+    assert bool(torch.isfinite(slope).all())
 
 
 def test_density_of_states_of_one_level_is_a_gaussian_per_spin(hydrogen: SCFResult) -> None:
