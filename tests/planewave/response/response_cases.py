@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from finite_differences import Case
 from torch import Tensor
+
+from tests.planewave.response.finite_differences import Case
 
 FIXED = {"name": "fixed"}
 
