@@ -1,4 +1,4 @@
-# make venv | test | test-slow | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
+# make venv | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
 # Everything happens in .venv/, made by the first target that needs it and re-used afterwards.
 
 VENV := .venv
@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-slow benchmark benchmark-scf experiment lint format gpaw gpaw-data clean
+.PHONY: help venv test test-slow test-machines benchmark benchmark-scf experiment lint format gpaw gpaw-data clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -42,6 +42,10 @@ test: venv
 
 test-slow: venv
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The quick tests, or ARGS, with the arithmetic of other machines.
+test-machines: venv
+	.ci/test-machines $(BIN)/python $(ARGS)
 
 benchmark: venv
 	$(BIN)/deepchem-xc benchmark $(ARGS)

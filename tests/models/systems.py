@@ -15,6 +15,9 @@ from deepchem_xc.xc import DensityVariables, XCFunctional, get_xc
 
 TIGHT = {"energy": 1e-11, "density": 1e-9}
 LOOSE = {"energy": 1e-8, "density": 1e-7}
+# What two trainings of the same may differ by: rounding, which follows how arrays lie in memory.
+# One step changes a weight by 1e-3.
+ROUNDING = 1e-8
 SCALES = [0.88, 0.94, 1.0, 1.06, 1.12]
 
 

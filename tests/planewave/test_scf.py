@@ -15,6 +15,7 @@ from ase.units import Hartree
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.scf import Convergence
 from deepchem_xc.xc import PBE
+from tests.differences import assert_derivative
 
 MESH = {"size": (2, 2, 2), "gamma": True}
 
@@ -167,7 +168,8 @@ def test_a_start_from_the_result_takes_hardly_a_step(silicon: SCFResult) -> None
 
 def test_two_runs_give_the_same_number(silicon: SCFResult) -> None:
     again = scf(bulk("Si"), "PBE", ecut=150.0, kpts=MESH, occupations={"name": "fixed"})
-    assert float(again.free_energy) == float(silicon.free_energy)
+    # The same to rounding, which follows how arrays lie in memory.
+    assert float(again.free_energy) == pytest.approx(float(silicon.free_energy), abs=1e-10)
 
 
 def test_the_gap_of_silicon_is_between_its_bands(silicon: SCFResult) -> None:
@@ -271,22 +273,21 @@ def test_nickel_keeps_its_moment_where_a_saddle_has_none() -> None:
 
 @pytest.mark.parametrize("name", ["Si", "Al"])
 def test_derivative_of_the_free_energy_needs_no_response(name: str) -> None:
-    """Hellmann-Feynman against central differences of converged energies, kappa and mu of PBE."""
-    tight = {"energy": 1e-11, "density": 1e-8}
+    """Hellmann-Feynman against differences of converged energies, kappa and mu of PBE."""
+    tight = {"energy": 1e-12, "density": 1e-9}
     options: dict[str, Any] = {"ecut": 120.0, "kpts": MESH, "convergence": tight}
     functional = PBE(trainable=True)
     result = scf(bulk(name), functional, **options)
     gradients = torch.autograd.grad(result.free_energy, list(functional.parameters()))
-    for parameter, gradient in zip(functional.parameters(), gradients, strict=True):
-        step = 1e-3 * parameter.item()
-        energies = []
-        for sign in (1.0, -1.0):
+    for index, gradient in enumerate(gradients):
+
+        def energy(step: float, index: int = index) -> float:
             moved = copy.deepcopy(functional).requires_grad_(False)
-            index = [p is parameter for p in functional.parameters()].index(True)
-            list(moved.parameters())[index].add_(sign * step)
-            energies.append(float(scf(bulk(name), moved, **options).free_energy))
-        difference = (energies[0] - energies[1]) / (2.0 * step)
-        assert float(gradient) == pytest.approx(difference, rel=1e-5)
+            list(moved.parameters())[index].mul_(1.0 + step)
+            return float(scf(bulk(name), moved, start=result, **options).free_energy)
+
+        value = list(functional.parameters())[index].item()
+        assert_derivative(float(gradient) * value, energy, 0.02, rel=1e-5)
 
 
 def test_integer_occupations_take_any_initial_moment() -> None:

