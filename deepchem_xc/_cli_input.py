@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -24,6 +24,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Errors whose message says all a user needs; of others the kind is shown too.
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
+
+
+def parse_nbands(text: str) -> int | str:
+    """Number of bands; with a minus or a % relative to the occupied ones.
+
+    Examples
+    --------
+    >>> parse_nbands("12"), parse_nbands("-4"), parse_nbands("120%")
+    (12, -4, '120%')
+    """
+    try:
+        return int(text)
+    except ValueError:
+        return text  # a percentage, or refused with what is valid
+
 
 Structure = Annotated[
     Path, typer.Argument(help="Structure file; anything that ASE reads.", show_default=False)
@@ -75,7 +90,16 @@ FixMoment = Annotated[
     bool, typer.Option("--fix-moment", help="Keep the total of the initial moments.")
 ]
 Nbands = Annotated[
-    int | None, typer.Option(help="Number of bands.", show_default="enough for the electrons")
+    Any,
+    typer.Option(
+        parser=parse_nbands,
+        metavar="NUMBER",
+        help="Number of bands; -4 and 120% count from the occupied ones.",
+        show_default="enough for the electrons",
+    ),
+]
+Symmetry = Annotated[
+    bool, typer.Option("--symmetry/--no-symmetry", help="Reduce the mesh of k-points by symmetry.")
 ]
 Maxiter = Annotated[int, typer.Option(help="Largest number of self-consistency steps.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, ...")]
@@ -200,13 +224,14 @@ def parse_by_element(text: str, what: str) -> str | dict[str, str]:
 
 def read_structure(path: Path, magmom: str = "") -> Atoms:
     """Read a structure and, if `magmom` is not empty, set its initial moments (mu_B)."""
-    import ase.io
     from ase.io.formats import UnknownFileTypeError
+
+    from deepchem_xc.planewave.structure_input import read_atoms
 
     if not path.exists():
         raise ValueError(f"there is no structure file {path}.")
     try:
-        atoms = cast("Atoms", ase.io.read(path))
+        atoms = read_atoms(path, moments=not magmom)
     except UnknownFileTypeError as error:
         raise ValueError(f"ASE does not know the format of {path} ({error}).") from error
     except Exception as error:
@@ -232,6 +257,7 @@ def read_structure(path: Path, magmom: str = "") -> Atoms:
             if absent:
                 raise ValueError(f"magmom names {sorted(absent)}, which are not in {path}.")
         atoms.set_initial_magnetic_moments(values)
+        atoms.calc = None  # moments of an earlier calculation do not count beside these
     return atoms
 
 
@@ -239,12 +265,13 @@ def torch_device(device: str, threads: int | None) -> str:
     """Check a device, and set the number of threads, if one is given."""
     import torch
 
+    from deepchem_xc.planewave import settings
+
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}.")
         torch.set_num_threads(threads)
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"there is no CUDA device for {device!r}; use --device cpu.")
+    settings.torch_device(device)
     return device
 
 
@@ -265,6 +292,7 @@ def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
         "occupations": occupations,
         "spinpol": options["spinpol"],
         "nbands": options["nbands"],
+        "symmetry": options["symmetry"],
         "convergence": {"maxiter": options["maxiter"]},
         "device": device,
     }

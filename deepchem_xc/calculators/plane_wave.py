@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from ase.calculators.calculator import (
     Calculator,
     Parameters,
@@ -23,6 +22,7 @@ from deepchem_xc.calculators.settings import (
     OBJECTS,
     SavedCalculation,
     check_objects,
+    explain_unknown,
     identity_of,
     is_plain,
     is_unchanged,
@@ -32,8 +32,8 @@ from deepchem_xc.calculators.settings import (
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.planewave.dipole import UndefinedDipoleError
-from deepchem_xc.planewave.ground_state import convergence_of
-from deepchem_xc.planewave.inputs import make_basis, make_problem
+from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
+from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
 from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.scf import SCFConvergenceError, solve
 
@@ -67,6 +67,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     where possible the orbitals, of the last one; after large ones, or with other initial magnetic
     moments, from atoms.
 
+    None is the default of every keyword but ``ecut``.
+
     Parameters
     ----------
     restart : str or path, optional
@@ -82,15 +84,16 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     ecut : float
         Plane-wave cutoff, eV. There is no default.
     kpts : optional
-        ``(4, 4, 4)`` (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``, ``{"density": 3.5}``
-        (points per 1/Angstrom) or a list of reduced coordinates. Gamma by default.
+        ``(4, 4, 4)`` or 4 (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``,
+        ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates. Gamma by
+        default.
     pseudopotentials : str or dict
         A family such as ``"gth-pbe"``, or ``{symbol: name or file}``, in which ``"default"``
         stands for all that are not named.
-    occupations : dict
+    occupations : dict or str
         ``{"name": "fermi-dirac", "width": 0.1}`` (eV); also fixed, gaussian, methfessel-paxton and
         marzari-vanderbilt, ``"order"`` of Methfessel-Paxton, and ``"fixmagmom": True`` to hold the
-        total moment.
+        total moment. A width that is not given is 0.1 eV.
     spinpol : bool, optional
         Two spin channels; by default if the atoms have initial magnetic moments.
     convergence : dict
@@ -98,12 +101,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional has
         parameters that require gradients), ``orbitals`` (residuals of occupied bands, eV; 10 times
         ``density`` in Hartree) and ``maxiter`` (100).
-    nbands : int, optional
-        Number of bands; chosen, and raised where needed, by default.
-    fft_size : (int, int, int), optional
+    nbands : int or str, optional
+        Number of bands; -10 are ten more than the occupied ones, ``"120%"`` a fifth more. Chosen,
+        and raised where needed, by default.
+    fft_size : (int, int, int) or int, optional
         Real-space grid.
-    symmetry : bool
-        Use the symmetry of the atoms.
+    symmetry : bool, str or dict
+        Use the symmetry of the atoms (default) or none (False, ``"off"``);
+        ``{"point_group": False}`` leaves k and -k the same.
     ecut_smoothing : float
         Width below the cutoff within which kinetic energies rise without bound, eV. Energies then
         change smoothly with the cell, at lower cutoffs: useful for equations of state and cell
@@ -162,6 +167,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self._result: SCFResult | None = None
         self._start: Restart | None = None
         self._functional: Identity | None = None
+        # Objects that the file that was read does not hold.
+        self._missing: frozenset[str] = frozenset()
         self._log = TextLog(None)
         super().__init__(restart=restart, atoms=atoms, **keywords)
 
@@ -177,10 +184,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         """
         unknown = sorted(set(keywords) - set(self.default_parameters))
         if unknown:
-            raise TypeError(
-                f"unknown keyword(s) {', '.join(unknown)} of PlaneWaveDFT; the valid ones are "
-                f"{', '.join(self.default_parameters)} (besides restart and atoms)."
-            )
+            raise TypeError(explain_unknown(unknown, self.default_parameters))
         log = TextLog(keywords["txt"]) if "txt" in keywords else self._log
         changed: dict[str, Any] = super().set(**keywords)
         if "txt" in changed:
@@ -269,7 +273,11 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         if atoms is None:
             raise PropertyNotPresent("no atoms are known to compute anything for: give them.")
         self.results = {}
-        check_objects(settings)
+        check_objects(settings, self._missing)
+        settings = {
+            name: self.default_parameters[name] if value is None else value
+            for name, value in settings.items()
+        }
         basis = make_basis(
             atoms,
             settings["ecut"],
@@ -287,14 +295,19 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             settings["spinpol"],
             1.0 / Hartree,
         )
-        options = {**self.default_parameters["convergence"], **(settings["convergence"] or {})}
+        options = with_defaults(settings["convergence"], self.default_parameters["convergence"])
         convergence = convergence_of(problem, options, 1.0 / Hartree)
         density, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
         functional = identity_of(settings["xc"])
         try:
             result = solve(
-                problem, convergence, settings["nbands"], density, orbitals, self._log.step
+                problem,
+                convergence,
+                number_of_bands(settings["nbands"], problem),
+                density,
+                orbitals,
+                self._log.step,
             )
         except SCFConvergenceError as error:
             # What did not lead anywhere is not started from again.
@@ -374,6 +387,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self._result, self._start = None, start
         self.parameters = Parameters({**self.get_default_parameters(), **saved.settings})
         self.parameters.update(dict.fromkeys(saved.objects))
+        self._missing = frozenset(saved.objects)
         self.atoms = saved.atoms
         self.results = {} if saved.objects else saved.results
 

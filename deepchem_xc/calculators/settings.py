@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 OBJECTS = ("xc", "pseudopotentials")
 # How files among them end.
 _FILES = (*SUFFIXES, ".safetensors")
+# Keywords of GPAW, and what they are here.
+_ELSEWHERE = {
+    "charge": "only neutral cells can be computed",
+    "mode": "plane waves only, with ecut in eV: PW(400) is ecut=400",
+    "h": "the grid follows from ecut, or is fft_size",
+    "gpts": "fft_size",
+    "basis": "plane waves only, with ecut",
+    "setups": "pseudopotentials",
+    "maxiter": "convergence={'maxiter': ...}",
+    "width": "occupations={'name': 'fermi-dirac', 'width': ...}",
+    "smearing": "occupations={'name': 'fermi-dirac', 'width': ...}",
+    "fixmom": "occupations={'fixmagmom': True}",
+    "hund": "atoms.set_initial_magnetic_moments([...])",
+    "magmoms": "atoms.set_initial_magnetic_moments([...])",
+    "kpoints": "kpts",
+    "functional": "xc",
+    "pseudos": "pseudopotentials",
+    "usesymm": "symmetry",
+}
 
 
 @dataclass(frozen=True)
@@ -69,9 +88,9 @@ class SavedCalculation:
             ) from error
 
 
-def check_objects(settings: Mapping[str, Any]) -> None:
+def check_objects(settings: Mapping[str, Any], missing: Collection[str]) -> None:
     """Raise where an object that a file could not hold was not given again."""
-    for name in OBJECTS:
+    for name in missing:
         if settings[name] is None:
             raise ValueError(
                 f"{name} is missing: the file this calculator was read from does not hold the "
@@ -92,6 +111,21 @@ def is_unchanged(xc: Any, before: Identity | None) -> bool:
     from deepchem_xc.xc import BaseXC, get_xc
 
     return not isinstance(xc, BaseXC) or (before is not None and before.holds(get_xc(xc)))
+
+
+def explain_unknown(unknown: Collection[str], valid: Collection[str]) -> str:
+    """Message for keywords that there are not, with what to write in place of GPAW's.
+
+    Examples
+    --------
+    >>> explain_unknown(["charge"], ["xc", "ecut"])
+    'unknown keyword(s) charge of PlaneWaveDFT (charge: only neutral cells can be computed); ...'
+    """
+    hints = "; ".join(f"{name}: {_ELSEWHERE[name]}" for name in unknown if name in _ELSEWHERE)
+    return (
+        f"unknown keyword(s) {', '.join(unknown)} of PlaneWaveDFT{f' ({hints})' if hints else ''}; "
+        f"the valid ones are {', '.join(valid)} (besides restart and atoms)."
+    )
 
 
 def is_plain(value: Any) -> bool:

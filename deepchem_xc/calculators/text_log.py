@@ -69,8 +69,10 @@ class TextLog:
             return
         self._started = time.perf_counter()
         basis, smearing = problem.basis, problem.smearing
-        moments = atoms.get_initial_magnetic_moments()
+        moments = np.asarray(basis.crystal.magnetic_moments or np.zeros(len(atoms)))
         mesh = "explicit list" if basis.kpoints.size is None else f"mesh {basis.kpoints.size}"
+        dropped = basis.kpoints.dropped
+        avoided = f" ({dropped} more but for the mesh, which avoids Gamma)" if dropped else ""
         smoothing = ""
         if basis.ecut_smoothing:
             smoothing = f" (smoothed over {basis.ecut_smoothing * Hartree:.2f} eV)"
@@ -100,7 +102,7 @@ class TextLog:
             f"plane waves      {basis.ecut * Hartree:.2f} eV{smoothing}, "
             f"{min(basis.npw_per_k)} to {max(basis.npw_per_k)}; grid {grid}",
             f"k-points         {mesh}, {basis.nk} irreducible, "
-            f"{len(basis.kpoints.symmetry)} symmetry operations",
+            f"{len(basis.kpoints.symmetry)} symmetry operations{avoided}",
             f"electrons        {problem.nelectrons:g}, {problem.nspin} spin channel(s)",
             f"occupations      {smearing.name}{width}{fixed}",
             f"device           {basis.device}",

@@ -13,9 +13,14 @@ from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.electron_count import check_bands
-from deepchem_xc.planewave.inputs import make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.inputs import (
+    make_basis,
+    make_convergence,
+    make_occupations,
+    make_problem,
+    number_of_bands,
+)
 from deepchem_xc.planewave.kpoints import make_kpoints
-from deepchem_xc.planewave.occupations import make_smearing
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
 from deepchem_xc.planewave.volume_series import VolumeSeries, volume_series
 
@@ -129,10 +134,7 @@ class DFTSystem:
         if spec.kpts is not None:
             _naming("kpts", lambda: make_kpoints(spec.kpts, crystal, symmetry=False))
         if spec.occupations is not None:
-            names = {k: v for k, v in spec.occupations.items() if k != "fixmagmom"}
-            _naming("occupations", lambda: make_smearing(names))
-            if not isinstance(spec.occupations.get("fixmagmom", False), bool):
-                raise ValueError("occupations: fixmagmom must be true or false")
+            _naming("occupations", lambda: make_occupations(spec.occupations, 1.0 / Hartree))
         _naming("convergence", lambda: make_convergence(spec.convergence))
         if isinstance(spec.pseudopotentials, dict):
             surplus = sorted(set(spec.pseudopotentials) - {*crystal.species, "default"})
@@ -154,7 +156,7 @@ class DFTSystem:
                 spec.ecut,
                 fft_size=spec.fft_size,
                 symmetry=False,
-                ecut_smoothing=spec.ecut_smoothing or 0.0,
+                ecut_smoothing=spec.ecut_smoothing,
             ),
         )
         with warnings.catch_warnings():
@@ -171,8 +173,8 @@ class DFTSystem:
                     1.0 / Hartree,
                 ),
             )
-        if spec.nbands is not None:
-            nbands = spec.nbands
+        nbands = number_of_bands(spec.nbands, problem)
+        if nbands is not None:
             _naming(
                 "nbands",
                 lambda: check_bands(
@@ -188,7 +190,6 @@ class DFTSystem:
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
         words = self.keywords
-        symmetry = words.get("symmetry", True)
         return volume_series(
             self.atoms,
             words["ecut"],
@@ -196,7 +197,7 @@ class DFTSystem:
             scales,
             dimension=dimension,
             fft_size=words.get("fft_size"),
-            symmetry=symmetry,
+            symmetry=words.get("symmetry"),
         )
 
     def series_cells(self, series: VolumeSeries) -> list[Cell]:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from deepchem_xc.feat.files import absolute_potential, plain, structure_values
+from deepchem_xc.planewave.settings import band_count, symmetry_choice
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -119,9 +120,13 @@ class CrystalSpec(_Spec):
     convergence: dict[str, int | float] | None = Field(
         None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
     )
-    nbands: int | None = Field(None, gt=0, description="number of bands")
+    nbands: int | str | None = Field(
+        None, description="number of bands; -4 or '120%' count from the occupied ones"
+    )
     fft_size: tuple[int, int, int] | None = Field(None, description="three numbers of points")
-    symmetry: bool | None = Field(None, description="true or false")
+    symmetry: bool | dict[str, bool] | None = Field(
+        None, description="true, false or {point_group: false}"
+    )
     ecut_smoothing: float | None = Field(None, ge=0, description="width in eV")
     number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
 
@@ -139,6 +144,18 @@ class CrystalSpec(_Spec):
     @classmethod
     def _named(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("symmetry", mode="after")
+    @classmethod
+    def _known_symmetry(cls, value: Any) -> Any:
+        symmetry_choice(value)
+        return value
+
+    @field_validator("nbands", mode="after")
+    @classmethod
+    def _known_nbands(cls, value: Any) -> Any:
+        band_count(value, 1.0)
+        return value
 
     @field_validator("pseudopotentials", mode="after")
     @classmethod

@@ -11,6 +11,7 @@ from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.inputs import number_of_bands
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.start import more_bands, starting_orbitals
@@ -45,7 +46,7 @@ class DiagonalizationError(RuntimeError):
 def eigenvalues_at(
     result: SCFResult,
     kpoints: KPoints | Any,
-    nbands: int | None = None,
+    nbands: int | str | None = None,
     tolerance: float = 1e-5,
     progress: bool | None = None,
 ) -> Tensor:
@@ -91,9 +92,7 @@ def eigenvalues_at(
     old = result.basis
     crystal = old.crystal
     points = make_kpoints(kpoints, crystal, symmetry=False).coordinates
-    nbands = result.orbitals.shape[2] if nbands is None else int(nbands)
-    if nbands < 1:
-        raise ValueError(f"nbands must be at least 1, got {nbands}.")
+    nbands = number_of_bands(nbands, result.problem) or result.orbitals.shape[2]
     parts = []
     hidden = not (len(points) > _LONG if progress is None else progress)
     with torch.no_grad(), tqdm(total=len(points), unit="k", disable=hidden) as bar:
@@ -144,7 +143,7 @@ def band_structure(
     result: SCFResult,
     path: BandPath | str | None = None,
     npoints: int = 60,
-    nbands: int | None = None,
+    nbands: int | str | None = None,
     tolerance: float = 1e-5,
     progress: bool | None = None,
 ) -> BandStructure:
@@ -188,6 +187,12 @@ def band_structure(
     from ase.spectrum.band_structure import BandStructure
 
     atoms = result.basis.crystal.to_ase()
+    if not isinstance(path, BandPath) and not any(atoms.pbc):
+        raise ValueError(
+            "atoms that are periodic in no direction (pbc=False) have no path through a Brillouin "
+            "zone: their levels are calc.get_eigenvalues(), or result.eigenvalues. If they "
+            "are a crystal, set atoms.pbc = True."
+        )
     if isinstance(path, BandPath):
         band_path: Any = path
         _check_cell(band_path, atoms.cell)

@@ -20,7 +20,8 @@ from torch import Tensor
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.cutoff import smooth_kinetic
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.symmetry import DensitySymmetrizer, SymmetryGroup
+from deepchem_xc.planewave.settings import grid_size
+from deepchem_xc.planewave.symmetry import DensitySymmetrizer
 
 _MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
@@ -48,11 +49,12 @@ class PlaneWaveBasis:
         Kinetic-energy cutoff of the orbitals, Hartree.
     kpoints : KPoints or any specification `make_kpoints` takes
         For example ``(4, 4, 4)`` (Monkhorst-Pack) or ``{"size": (4, 4, 4), "gamma": True}``.
-    fft_size : (int, int, int), optional
+    fft_size : (int, int, int) or int, optional
         Real-space grid. By default the smallest grid with prime factors 2, 3 and 5 that holds the
         density sphere without aliasing.
     symmetry : bool, optional
-        Reduce the k-points by the crystal's symmetry (ignored where `kpoints` is a `KPoints`).
+        Reduce the k-points by the crystal's symmetry, as `make_kpoints` does (ignored where
+        `kpoints` is a `KPoints`).
     device : torch.device or str, optional
         Where the tensors live; the crystal's device by default.
     ecut_smoothing : float, optional
@@ -89,8 +91,8 @@ class PlaneWaveBasis:
         crystal: Crystal,
         ecut: float,
         kpoints: KPoints | Any,
-        fft_size: Sequence[int] | None = None,
-        symmetry: bool | SymmetryGroup = True,
+        fft_size: Sequence[int] | int | None = None,
+        symmetry: Any = None,
         device: torch.device | str | None = None,
         ecut_smoothing: float = 0.0,
     ) -> None:
@@ -319,22 +321,22 @@ def _box_index(g: np.ndarray, fft_size: Sequence[int]) -> np.ndarray:
 
 
 def _fft_size(
-    lattice: np.ndarray, radius: float, largest: np.ndarray, asked: Sequence[int] | None
+    lattice: np.ndarray, radius: float, largest: np.ndarray, asked: Sequence[int] | int | None
 ) -> tuple[int, int, int]:
     """Check the grid asked for, or choose the smallest fast one that holds the density sphere."""
     if asked is None:
         reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
         first, second, third = (_next_smooth(2 * int(np.ceil(x))) for x in reach)
         return first, second, third
-    size = tuple(int(n) for n in asked)
+    size = grid_size(asked)
     minimum = 2 * largest + 1
-    if len(size) != 3 or any(n < m for n, m in zip(size, minimum, strict=True)):
+    if any(n < m for n, m in zip(size, minimum, strict=True)):
         raise ValueError(
-            f"fft_size = {tuple(asked)} cannot hold this cutoff's density sphere: three numbers of "
+            f"fft_size = {size} cannot hold this cutoff's density sphere: three numbers of "
             f"at least {tuple(int(n) for n in minimum)} are needed. Leave fft_size out to have one "
             "chosen, or lower ecut."
         )
-    return size[0], size[1], size[2]
+    return size
 
 
 def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:

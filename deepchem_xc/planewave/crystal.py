@@ -7,12 +7,21 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from deepchem_xc.planewave.structure_input import (
+    check_full_sites,
+    check_neutral,
+    check_neutral_structure,
+    collinear_moments,
+    notice_unused_moments,
+    read_atoms,
+    site_moments,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -171,14 +180,21 @@ class Crystal:
     def from_ase(cls, atoms: Atoms) -> Crystal:
         """From ASE atoms; Angstrom become bohr with ``ase.units`` (CODATA 2014).
 
-        Initial magnetic moments are taken over; all zero counts as none given. Directions that
-        are not periodic are treated as a box (the cell as it is), with a `NonPeriodicWarning`.
+        Initial magnetic moments are taken over, vectors if they stand along one axis; all zero
+        counts as none given. Directions that are not periodic are treated as a box (the cell as it
+        is), with a `NonPeriodicWarning`.
 
         Raises
         ------
         ValueError
-            As the class, and for a non-periodic direction without a cell vector or for
-            non-collinear moments.
+            As the class, and for a non-periodic direction without a cell vector, non-collinear
+            moments, partially occupied sites (``info["occupancy"]``, which ASE's CIF reader sets)
+            and a charge (``info["charge"]``).
+
+        Warns
+        -----
+        IgnoredInputWarning
+            For initial charges that do not add up to zero, and moments that are results only.
 
         Examples
         --------
@@ -206,28 +222,33 @@ class Crystal:
                 "atoms.center(vacuum=6.0, axis=2)) and check that energies do not change with it."
             )
         _check_lattice(torch.from_numpy(cell))  # before reduced coordinates are formed with it
+        check_full_sites(atoms)
+        check_neutral(atoms)
+        notice_unused_moments(atoms)
         _notice_box(pbc, cell)
-        moments = np.asarray(atoms.get_initial_magnetic_moments(), dtype=np.float64)
+        moments = collinear_moments(atoms.get_initial_magnetic_moments())
         positions = np.linalg.solve(cell.T, np.asarray(atoms.positions, dtype=np.float64).T).T
         return cls(
             lattice=torch.from_numpy(cell / Bohr),
             symbols=tuple(atoms.get_chemical_symbols()),
             positions=torch.from_numpy(np.ascontiguousarray(positions)),
-            magnetic_moments=moments if np.any(moments) else None,  # type: ignore[arg-type]
+            magnetic_moments=tuple(moments) if any(moments) else None,
             pbc=pbc,
         )
 
     @classmethod
     def from_pymatgen(cls, structure: Any) -> Crystal:
-        """From a pymatgen ``Structure``; the site property ``magmom`` gives initial moments.
+        """From a pymatgen ``Structure``.
 
-        Oxidation states are dropped. A lattice that is not periodic in all directions gives a
-        `NonPeriodicWarning`. pymatgen itself is not imported.
+        Initial moments are the site property ``magmom`` or the spins of the species, vectors if
+        they stand along one axis. Oxidation states are not used. A lattice that is not periodic in
+        all directions gives a `NonPeriodicWarning`. pymatgen itself is not imported.
 
         Raises
         ------
         ValueError
-            As the class, and for partially occupied (disordered) sites.
+            As the class, and for partially occupied (disordered) sites, a charge and non-collinear
+            moments.
 
         Examples
         --------
@@ -244,8 +265,8 @@ class Crystal:
                 f"the structure {structure.composition.formula!r} has partially occupied sites; "
                 "order it first, e.g. with pymatgen's OrderDisorderedStructureTransformation."
             )
-        magmoms = structure.site_properties.get("magmom")
-        moments = [0.0 if moment is None else float(moment) for moment in magmoms or ()]
+        check_neutral_structure(structure)
+        moments = site_moments(structure) or ()
         cell = np.asarray(structure.lattice.matrix, dtype=np.float64)
         pbc = _three_flags(getattr(structure.lattice, "pbc", (True, True, True)))
         _notice_box(pbc, cell)
@@ -261,6 +282,9 @@ class Crystal:
     def read(cls, path: str | os.PathLike[str]) -> Crystal:
         """From any file ASE can read (CIF, POSCAR, extended XYZ, ...); the last image of several.
 
+        Moments that the file holds as results of an earlier calculation become initial ones, with
+        an `IgnoredInputWarning`.
+
         Raises
         ------
         ValueError
@@ -275,15 +299,7 @@ class Crystal:
         >>> Crystal.read(path).natom
         4
         """
-        from ase import Atoms
-        from ase.io import read
-
-        atoms = read(Path(path))
-        if not isinstance(atoms, Atoms):
-            raise ValueError(
-                f"{os.fspath(path)!r} holds {type(atoms).__name__}, not one structure."
-            )
-        return cls.from_ase(atoms)
+        return cls.from_ase(read_atoms(path))
 
     def to_ase(self) -> Atoms:
         """ASE atoms in Angstrom, with the initial moments and the original ``pbc``."""

@@ -11,11 +11,18 @@ from ase.units import Hartree
 
 from deepchem_xc._modes import outside_inference_mode, refuse_inference_tensors
 from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.inputs import as_crystal, make_basis, make_convergence, make_problem
+from deepchem_xc.planewave.inputs import (
+    as_crystal,
+    make_basis,
+    make_convergence,
+    make_problem,
+    number_of_bands,
+)
 from deepchem_xc.planewave.response import Geometry, functional_tensors
 from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
 from deepchem_xc.planewave.scf import Convergence, solve
+from deepchem_xc.planewave.settings import real_number, symmetry_choice
 from deepchem_xc.planewave.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
@@ -37,24 +44,26 @@ _SYMMETRIC = (
 @outside_inference_mode()
 def scf(
     target: Any,
-    functional: str | XCFunctional = "PBE",
+    functional: str | XCFunctional | None = "PBE",
     *,
     ecut: float | None = None,
     kpts: Any = None,
     pseudopotentials: Any = "gth-pbe",
-    occupations: Mapping[str, Any] | None = None,
+    occupations: Mapping[str, Any] | str | None = None,
     spinpol: bool | None = None,
     convergence: Mapping[str, Any] | None = None,
-    nbands: int | None = None,
-    fft_size: Sequence[int] | None = None,
-    symmetry: bool | None = None,
+    nbands: int | str | None = None,
+    fft_size: Sequence[int] | int | None = None,
+    symmetry: bool | str | Mapping[str, bool] | None = None,
     device: torch.device | str | None = None,
     ecut_smoothing: float | None = None,
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
-    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    gradient_tolerance: float | None = GRADIENT_TOLERANCE,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
+
+    None is the default of every keyword.
 
     Parameters
     ----------
@@ -68,17 +77,17 @@ def scf(
     ecut : float
         Plane-wave cutoff, eV.
     kpts : optional
-        ``(4, 4, 4)`` (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``,
+        ``(4, 4, 4)`` or 4 (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``,
         ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates. Gamma by
         default.
     pseudopotentials : optional
         A family (``"gth-pbe"``; the others are ``planewave.pseudo.loader.FAMILIES``), a name
         (``"GTH-PBE-q4"``) or file, or a mapping from symbols to these, in which ``"default"``
         stands for all that are not named.
-    occupations : mapping, optional
+    occupations : mapping or str, optional
         ``{"name": "fermi-dirac", "width": 0.1}``; also fixed, gaussian, methfessel-paxton and
         marzari-vanderbilt, ``"order"`` of Methfessel-Paxton (1 by default), and
-        ``"fixmagmom": True``. Fermi-Dirac of 0.1 eV by default.
+        ``"fixmagmom": True``. Fermi-Dirac by default, of 0.1 eV as all where no width is given.
     spinpol : bool, optional
         Two spin channels; by default if there are initial magnetic moments.
     convergence : mapping, optional
@@ -86,12 +95,14 @@ def scf(
         (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional and 1e-8
         if positions or lattice require gradients), ``orbitals`` (residuals of occupied bands; 10
         times ``density`` in Hartree) and ``maxiter`` (100).
-    nbands : int, optional
-        Number of bands; chosen, and raised where needed, by default.
-    fft_size : (int, int, int), optional
+    nbands : int or str, optional
+        Number of bands; -10 are ten more than the occupied ones, ``"120%"`` a fifth more. Chosen,
+        and raised where needed, by default.
+    fft_size : (int, int, int) or int, optional
         Real-space grid.
-    symmetry : bool, optional
-        Use the crystal's symmetry (default) or none.
+    symmetry : bool, str or mapping, optional
+        Use the crystal's symmetry (default) or none (False, ``"off"``);
+        ``{"point_group": False}`` leaves time reversal (`settings.symmetry_choice`).
     device : optional
         ``"cuda"`` runs everything there.
     ecut_smoothing : float, optional
@@ -128,6 +139,9 @@ def scf(
     >>> bool(result.free_energy < -7.5)
     True
     """
+    if gradient_tolerance is None:
+        gradient_tolerance = GRADIENT_TOLERANCE
+    gradient_tolerance = real_number(gradient_tolerance, "gradient_tolerance")
     if not _SMALLEST_TOLERANCE <= gradient_tolerance < 1.0:
         raise ValueError(
             f"gradient_tolerance = {gradient_tolerance} cannot be met: give a relative residual "
@@ -161,16 +175,14 @@ def scf(
         crystal = as_crystal(target)
         refuse_inference_tensors("the crystal", [crystal.lattice, crystal.positions])
         moves = crystal.requires_grad
-        if moves and symmetry:
-            raise ValueError(_SYMMETRIC)
         basis = make_basis(
             crystal,
             ecut,
-            (1, 1, 1) if kpts is None else kpts,
+            kpts,
             fft_size=fft_size,
             symmetry=_symmetry(symmetry, moves),
             device=device,
-            ecut_smoothing=ecut_smoothing or 0.0,
+            ecut_smoothing=ecut_smoothing,
         )
         unit = 1.0 / Hartree
     geometry = Geometry(basis.crystal.lattice, basis.crystal.positions) if moves else None
@@ -182,7 +194,7 @@ def scf(
     result = solve(
         problem,
         convergence_of(problem, convergence, unit, moves),
-        nbands=nbands,
+        nbands=number_of_bands(nbands, problem),
         density=density,
         orbitals=orbitals,
         callback=callback,
@@ -201,14 +213,42 @@ def convergence_of(
     A gradient's error is of first order in the density's, an energy's of second. `moves` says that
     positions or lattice require gradients.
     """
-    options = dict(options or {})
     if moves or functional_tensors(problem):
-        options.setdefault("density", _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY)
+        density = _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY
+        options = with_defaults(options, {"density": density})
     return make_convergence(options, energy_unit)
 
 
-def _symmetry(asked: bool | None, moves: bool) -> bool | SymmetryGroup:
-    """Symmetry to use; displacements may break all but time reversal."""
-    if asked is not None:
+def with_defaults(options: Any, defaults: Mapping[str, Any]) -> Any:
+    """A mapping with `defaults` for the keys that it lacks, or that are None in it.
+
+    Anything else is returned as it is, for `make_convergence` to refuse.
+
+    Examples
+    --------
+    >>> with_defaults({"energy": 1e-5, "maxiter": None}, {"energy": 1e-6, "maxiter": 100})
+    {'energy': 1e-05, 'maxiter': 100}
+    """
+    if options is not None and not isinstance(options, Mapping):
+        return options
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    return {**defaults, **given}
+
+
+def _symmetry(asked: Any, moves: bool) -> Any:
+    """Symmetry to use; displacements may break all but time reversal.
+
+    Raises
+    ------
+    ValueError
+        If a symmetry is asked for that displacements may break.
+    """
+    if not moves or isinstance(asked, SymmetryGroup):
+        if moves and len(asked) > 1:
+            raise ValueError(_SYMMETRIC)
         return asked
-    return SymmetryGroup.trivial(time_reversal=True) if moves else True
+    by_default = asked is None or (isinstance(asked, Mapping) and not asked)
+    choice = symmetry_choice(asked)
+    if choice.point_group and not by_default:
+        raise ValueError(_SYMMETRIC)
+    return SymmetryGroup.trivial(time_reversal=choice.time_reversal)

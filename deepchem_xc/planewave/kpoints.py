@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +12,17 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.settings import symmetry_choice
 from deepchem_xc.planewave.symmetry import SymmetryGroup, find_symmetry
 
 _MESH_KEYS = ("size", "density", "gamma", "even")
 _LIST_KEYS = ("kpts", "weights")
+# Translation of an operation, reduced, that counts as none.
+_NO_SHIFT = 1e-6
+
+
+class MeshSymmetryWarning(UserWarning):
+    """A k-point mesh that avoids Gamma has less symmetry than the crystal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,8 @@ class KPoints:
         and no other.
     size : tuple of int, optional
         Divisions of the full mesh; None for an explicit list.
+    dropped : int, optional
+        Operations of the crystal that the mesh lacks because it avoids Gamma.
 
     Examples
     --------
@@ -45,6 +55,7 @@ class KPoints:
     weights: Tensor
     symmetry: SymmetryGroup
     size: tuple[int, int, int] | None = None
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         coordinates = torch.as_tensor(self.coordinates).to(torch.float64)
@@ -77,14 +88,14 @@ class KPoints:
         )
 
 
-def make_kpoints(spec: Any, crystal: Crystal, symmetry: bool | SymmetryGroup = True) -> KPoints:
+def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
     """k-points from what GPAW and ASE users write.
 
     Parameters
     ----------
     spec : sequence, mapping, KPoints or None
         - ``None``: the Gamma point;
-        - ``(4, 4, 4)``: a Monkhorst-Pack mesh (even divisions avoid Gamma);
+        - ``(4, 4, 4)``, or 4: a Monkhorst-Pack mesh (even divisions avoid Gamma);
         - ``{"size": (4, 4, 4), "gamma": True}``: a mesh that contains Gamma (False: avoids it);
         - ``{"density": 3.5}``: at least that many points per 1/Angstrom along each reciprocal
           vector, with ``"gamma"`` and ``"even": True | False`` (even or odd divisions); one point
@@ -94,10 +105,10 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: bool | SymmetryGroup = T
         - `KPoints`: returned unchanged.
     crystal : Crystal
         Gives symmetry and, for a density, the size of the zone.
-    symmetry : bool or SymmetryGroup, optional
-        True: meshes are reduced by the space group of the crystal and time reversal, less the
-        operations that do not map the mesh onto itself. False: no reduction at all. A group:
-        reduced by that one, for example ``SymmetryGroup.trivial(time_reversal=True)``.
+    symmetry : bool, str, mapping, SymmetryGroup or None, optional
+        True, None: meshes are reduced by the space group of the crystal and time reversal, less the
+        operations that do not map the mesh onto itself. False, ``"off"``: no reduction at all. More
+        in `settings.symmetry_choice`. A group: reduced by that one.
 
     Returns
     -------
@@ -107,7 +118,13 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: bool | SymmetryGroup = T
     Raises
     ------
     ValueError
-        For divisions that are not positive integers, NaN, wrong shapes, or unknown keys.
+        For divisions that are not positive integers, NaN, wrong shapes, unknown keys, or a symmetry
+        that is not known.
+
+    Warns
+    -----
+    MeshSymmetryWarning
+        Where operations of the crystal are dropped because the mesh avoids Gamma.
 
     References
     ----------
@@ -124,6 +141,7 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: bool | SymmetryGroup = T
     """
     if isinstance(spec, KPoints):
         return spec if spec.coordinates.device == crystal.device else spec.to(crystal.device)
+    choice = None if isinstance(symmetry, SymmetryGroup) else symmetry_choice(symmetry)
     if spec is None:
         spec = (1, 1, 1)
     if isinstance(spec, Mapping):
@@ -134,13 +152,17 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: bool | SymmetryGroup = T
         size, offsets = _mesh_from_mapping(spec, crystal)
     else:
         array = _numeric(spec)
-        if array.ndim != 1:
+        if array.ndim > 1:
             return _explicit(array, None, crystal)
         size, offsets = _check_size(spec), np.zeros(3)
-    if isinstance(symmetry, SymmetryGroup):
+    if choice is None:
         group = symmetry
     else:
-        group = find_symmetry(crystal) if symmetry else SymmetryGroup.trivial()
+        group = find_symmetry(crystal) if choice.point_group else SymmetryGroup.trivial()
+        group = replace(group, time_reversal=choice.time_reversal)
+    if choice is not None and choice.symmorphic:
+        shifts = group.translations - np.rint(group.translations)
+        group = group.subset(np.abs(shifts).max(axis=1) < _NO_SHIFT)
     return _reduce(size, offsets, group).to(crystal.device)
 
 
@@ -167,10 +189,12 @@ def _numeric(spec: Any) -> np.ndarray:
 
 def _check_size(size: Any) -> tuple[int, int, int]:
     array = _numeric(size)
+    if array.ndim == 0 and not isinstance(size, (bool, np.bool_)):
+        array = np.full(3, array)
     if array.shape != (3,) or not np.all(array == np.rint(array)) or np.any(array < 1):
         raise ValueError(
-            f"a k-point mesh needs three positive integers, got {size!r}; an explicit k-point is "
-            "given as [[k1, k2, k3]]."
+            f"a k-point mesh needs three positive integers, or one for all three, got {size!r}; an "
+            "explicit k-point is given as [[k1, k2, k3]], a density as {'density': 3.5}."
         )
     return int(array[0]), int(array[1]), int(array[2])
 
@@ -234,7 +258,19 @@ def _reduce(size: tuple[int, int, int], offsets: np.ndarray, group: SymmetryGrou
     transposed = group.rotations.transpose(0, 2, 1)
     steps_kept = (transposed * step[None, None, :]) % step[None, :, None] == 0
     origin_kept = (transposed @ origin - origin) % step == 0
-    group = group.subset(steps_kept.all(axis=(1, 2)) & origin_kept.all(axis=1))
+    lattice_kept = steps_kept.all(axis=(1, 2))
+    kept = lattice_kept & origin_kept.all(axis=1)
+    dropped = int(lattice_kept.sum() - kept.sum())
+    if dropped > 0:
+        warnings.warn(
+            f"the {' x '.join(map(str, size))} mesh of k-points avoids Gamma and lacks {dropped} "
+            f"of the crystal's {len(group)} symmetry operations: they are not used, which costs "
+            "more k-points and may split degenerate states. "
+            f"{{'size': {size}, 'gamma': True}} has them.",
+            MeshSymmetryWarning,
+            stacklevel=3,
+        )
+    group = group.subset(kept)
 
     mesh = np.indices(size).reshape(3, -1).T * step + origin  # (nk, 3), in units of 1 / common
     representative = np.arange(len(mesh))
@@ -253,4 +289,5 @@ def _reduce(size: tuple[int, int, int], offsets: np.ndarray, group: SymmetryGrou
         torch.from_numpy(counts / len(mesh)),
         group,
         size,
+        dropped,
     )

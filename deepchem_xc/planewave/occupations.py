@@ -24,6 +24,7 @@ from deepchem_xc.planewave.smearing import (
     MethfesselPaxton,
     Smearing,
     make_smearing,
+    smearing_kind,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "check_enough_bands",
     "make_smearing",
     "occupy",
+    "smearing_kind",
 ]
 
 

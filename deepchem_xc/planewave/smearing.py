@@ -319,6 +319,25 @@ SMEARINGS: dict[str, type[Smearing]] = {
 }
 
 
+def smearing_kind(name: object) -> str:
+    """Name of a smearing as `SMEARINGS` has it, from other spellings of it.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the valid ones.
+
+    Examples
+    --------
+    >>> smearing_kind("Fermi_Dirac")
+    'fermi-dirac'
+    """
+    kind = str(name).strip().lower().replace("_", "-").replace(" ", "-")
+    if kind not in SMEARINGS:
+        raise ValueError(f"unknown occupations {name!r}; valid names: {', '.join(SMEARINGS)}.")
+    return kind
+
+
 def make_smearing(spec: str | Mapping[str, Any] | Smearing | None) -> Smearing:
     """A smearing from its description.
 
@@ -353,11 +372,7 @@ def make_smearing(spec: str | Mapping[str, Any] | Smearing | None) -> Smearing:
             f"'width': ...}}; got {spec!r}. Valid names: {', '.join(SMEARINGS)}."
         )
     arguments = dict(spec)
-    name = str(arguments.pop("name")).lower().replace("_", "-")
-    if name not in SMEARINGS:
-        raise ValueError(
-            f"unknown occupations {spec['name']!r}; valid names: {', '.join(SMEARINGS)}."
-        )
+    name = smearing_kind(arguments.pop("name"))
     valid = {"fixed": (), "methfessel-paxton": ("width", "order")}.get(name, ("width",))
     unknown = sorted(set(map(str, arguments)) - set(valid))
     if unknown:

@@ -14,6 +14,7 @@ from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.eos import MINIMUM_POINTS
 from deepchem_xc.planewave.inputs import make_basis
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
+from deepchem_xc.planewave.settings import grid_size
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -74,8 +75,8 @@ def volume_series(
     scales: Sequence[float] = SCALES,
     *,
     dimension: int | None = None,
-    fft_size: Sequence[int] | None = None,
-    symmetry: bool = True,
+    fft_size: Sequence[int] | int | None = None,
+    symmetry: Any = None,
 ) -> VolumeSeries:
     """Cells, k-points and grid of an equation of state; parameters as of `equation_of_state`.
 
@@ -103,8 +104,7 @@ def volume_series(
     if fft_size is None:
         # The largest volume has the most G-vectors below a cutoff in every direction.
         fft_size = make_basis(series.crystal(ordered[-1]), ecut, symmetry=False).fft_size
-    n1, n2, n3 = fft_size
-    return replace(series, fft_size=(int(n1), int(n2), int(n3)))
+    return replace(series, fft_size=grid_size(fft_size))
 
 
 def _layer_axis(atoms: Atoms, dimension: int | None) -> int | None:

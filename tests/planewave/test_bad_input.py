@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.crystal import NonPeriodicWarning
-from deepchem_xc.planewave.inputs import make_problem
+from deepchem_xc.planewave.inputs import make_problem, number_of_bands
 from deepchem_xc.planewave.occupations import TooFewBandsError
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.scf import SCFConvergenceError
+from deepchem_xc.planewave.settings import band_count
 
 SILICON = bulk("Si")
 
@@ -151,9 +153,9 @@ def test_more_bands_than_plane_waves() -> None:
         run(nbands=500)
 
 
-@pytest.mark.parametrize("nbands", [0, -3, 4.5])
-def test_a_number_of_bands_that_is_no_number_of_bands(nbands: float) -> None:
-    with pytest.raises(ValueError, match="nbands"):
+@pytest.mark.parametrize("nbands", [0, 4.5, "8", "x%", "-5%", True, [8]])
+def test_a_number_of_bands_that_is_no_number_of_bands(nbands: Any) -> None:
+    with pytest.raises(ValueError, match="nbands = .* is no number of bands: give .*120%"):
         run(nbands=nbands)
 
 
@@ -171,6 +173,110 @@ def test_an_unknown_key_of_convergence() -> None:
 def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         run(convergence=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ecut": "300"}, r"ecut must be a number \(eV\), got '300' \(a str\)"),
+        ({"ecut": (300,)}, r"ecut must be a number \(eV\), got \(300,\) \(a tuple\)"),
+        ({"ecut": True}, "ecut must be a number"),
+        ({"ecut_smoothing": "10"}, "ecut_smoothing must be a number"),
+        ({"occupations": 0.1}, "occupations = 0.1 is neither .* {'name': 'fermi-dirac', 'width'"),
+        ({"occupations": {"name": "gaussian", "width": "0.1"}}, "'width'.* must be a number"),
+        ({"occupations": {"fixmagmom": "yes"}}, "'fixmagmom'.* must be True or False, got 'yes'"),
+        ({"occupations": "fermi"}, "unknown occupations 'fermi'; valid names: fixed, fermi-dirac"),
+        ({"convergence": 1e-6}, r"convergence = 1e-06 is no dictionary.*\{'energy': 1e-6\}"),
+        ({"convergence": {"energy": "tight"}}, "convergence.'energy'.* must be a number"),
+        ({"convergence": {"maxiter": 50.5}}, "convergence.'maxiter'.* whole number .* got 50.5"),
+        ({"spinpol": "no"}, "spinpol must be True or False, got 'no'"),
+        ({"fft_size": (24, 24)}, r"fft_size must be one or three whole numbers, got \(24, 24\)"),
+        ({"fft_size": (24.5, 24, 24)}, "fft_size must be a whole number of at least 1, got 24.5"),
+        ({"fft_size": "24"}, "fft_size must be a whole number"),
+        ({"symmetry": "none"}, "symmetry = 'none' is not known. Valid: True, None or 'on'"),
+        ({"device": "gpu"}, "device = 'gpu' is not known"),
+        ({"device": "mps"}, "device = 'mps' is not supported: give one of 'cpu', 'cuda'"),
+        ({"gradient_tolerance": "small"}, "gradient_tolerance must be a number"),
+    ],
+)
+def test_values_that_are_no_values_of_a_keyword(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(**options)
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="there is no CUDA device for 'cuda'.*Use 'cpu'"):
+        run(device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"functional": None, "pseudopotentials": None}, {}),
+        ({"kpts": None, "ecut_smoothing": None, "gradient_tolerance": None}, {}),
+        ({"convergence": {"energy": None, "maxiter": np.int64(50)}}, {}),
+        ({"occupations": "fermi-dirac", "symmetry": None, "device": None}, {}),
+        ({"occupations": {"width": np.float32(0.1), "fixmagmom": np.bool_(False)}}, {}),
+        ({"occupations": {"name": "Fermi_Dirac", "width": None}}, {}),
+        ({"ecut": np.int64(100), "spinpol": np.bool_(False)}, {}),
+        ({"ecut": torch.tensor(100.0), "spinpol": 0}, {}),
+        ({"nbands": np.int64(9)}, {"nbands": 9}),
+        ({"nbands": -5}, {"nbands": 9}),
+        ({"nbands": "225%"}, {"nbands": 9}),
+        ({"nbands": "120%"}, {"nbands": 5}),
+        ({"fft_size": np.int64(15)}, {"fft_size": (15, 15, 15)}),
+        ({"kpts": 2, "symmetry": "off"}, {"kpts": (2, 2, 2), "symmetry": False}),
+        ({"occupations": "fixed"}, {"occupations": {"name": "fixed"}}),
+    ],
+    ids=str,
+)
+def test_spellings_that_mean_the_same(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    first, second = run(**given), run(**meant)
+    # The last digits of a calculation depend on where its numbers lie in memory.
+    torch.testing.assert_close(first.eigenvalues, second.eigenvalues, rtol=0, atol=1e-5)
+    assert first.basis.fft_size == second.basis.fft_size
+    assert len(first.kpoints) == len(second.kpoints)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "moment", "asked", "number"),
+    [
+        # GPAW's numbers for the same valence electrons
+        ("Si", 0.0, -4, 8),
+        ("Si", 0.0, "120%", 5),
+        ("Al", 0.0, -4, 5),
+        ("Al", 0.0, "200%", 3),
+    ],
+)
+def test_bands_are_counted_from_the_occupied_ones(
+    atoms: str, moment: float, asked: Any, number: int
+) -> None:
+    basis = PlaneWaveBasis(Crystal.from_ase(bulk(atoms)), 4.0, (1, 1, 1))
+    assert number_of_bands(asked, make_problem(basis)) == number
+
+
+def test_a_moment_needs_more_bands() -> None:
+    """8 electrons with 2.3 unpaired: 5.15 bands hold electrons of one spin."""
+    assert [band_count(asked, 5.15) for asked in (-4, "120%", 12, None)] == [9, 7, 12, None]
+
+
+def test_symmetry_that_displacements_may_break_is_refused_and_time_reversal_is_not() -> None:
+    crystal = Crystal.from_ase(SILICON)
+    crystal.positions.requires_grad_()
+    mesh = (3, 1, 1)
+    numbers = {}
+    for name, symmetry in (
+        ("default", None),
+        ("GPAW's default", {}),
+        ("time reversal", {"point_group": False}),
+        ("none", "off"),
+    ):
+        numbers[name] = len(scf(crystal, ecut=60.0, kpts=mesh, symmetry=symmetry).kpoints)
+    assert numbers == {"default": 2, "GPAW's default": 2, "time reversal": 2, "none": 3}
+    for symmetry in (True, "on", {"time_reversal": False}):
+        with pytest.raises(ValueError, match="may break the symmetry"):
+            scf(crystal, ecut=60.0, kpts=mesh, symmetry=symmetry)
 
 
 def test_kpoints_that_are_none() -> None:

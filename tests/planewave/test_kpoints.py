@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import torch
 from ase.build import bulk, graphene
 
 from deepchem_xc.planewave.crystal import Crystal, NonPeriodicWarning
-from deepchem_xc.planewave.kpoints import make_kpoints
+from deepchem_xc.planewave.kpoints import MeshSymmetryWarning, make_kpoints
 from deepchem_xc.planewave.symmetry import SymmetryGroup, find_symmetry
 
 SILICON = Crystal.from_ase(bulk("Si", a=5.43))
 ALUMINIUM = Crystal.from_ase(bulk("Al", a=4.05))
+GALLIUM_ARSENIDE = Crystal.from_ase(bulk("GaAs", "zincblende", a=5.65))
 
 
 def layer() -> Crystal:
@@ -233,7 +235,9 @@ def test_default_is_gamma():
         ({"size": (2, 2, 2), "gamma": "yes"}, "'gamma' must be True, False or None"),
         ([[0, 0]], r"shape \(nk, 3\)"),
         (np.zeros((0, 3)), r"shape \(nk, 3\)"),
-        (4, r"shape \(nk, 3\)"),
+        (True, "three positive integers"),
+        (0, "three positive integers"),
+        (3.5, r"three positive integers.*\{'density': 3.5\}"),
         ([[0, 0, math.nan]], "NaN"),
         ({"kpts": [[0, 0, 0]], "weights": [0.5]}, "sum to 1"),
         ({"kpts": [[0, 0, 0]] * 2, "weights": [1.5, -0.5]}, "non-negative"),
@@ -244,6 +248,79 @@ def test_default_is_gamma():
 def test_bad_input_is_refused_by_name(spec, message):
     with pytest.raises(ValueError, match=message):
         make_kpoints(spec, SILICON)
+
+
+@pytest.mark.parametrize("spec", [4, np.int64(4), {"size": 4}, np.array([4, 4, 4])])
+def test_one_number_stands_for_three(spec):
+    kpoints = make_kpoints(spec, SILICON)
+    assert kpoints.size == (4, 4, 4)
+    assert torch.equal(kpoints.coordinates, make_kpoints((4, 4, 4), SILICON).coordinates)
+
+
+# k-points of silicon's 2 x 2 x 2 mesh: all, half with time reversal alone.
+@pytest.mark.parametrize(
+    ("symmetry", "number"),
+    [
+        *((value, 2) for value in (True, None, "on", {}, 1, np.bool_(True))),
+        *((value, 8) for value in (False, "off", "OFF", 0, np.bool_(False))),
+        ({"point_group": False}, 4),
+        ({"point_group": np.bool_(False), "time_reversal": None}, 4),
+        ({"point_group": False, "time_reversal": False}, 8),
+        ({"time_reversal": False}, 2),  # the inversion of silicon does the same
+        ({"symmorphic": True}, 2),
+    ],
+)
+def test_symmetry_means_what_users_of_gpaw_write(symmetry, number):
+    assert len(make_kpoints((2, 2, 2), SILICON, symmetry)) == number
+
+
+@pytest.mark.parametrize(
+    "symmetry", ["of", "none", 2, 0.5, [False], {"pointgroup": False}, {"point_group": "no"}]
+)
+@pytest.mark.parametrize("spec", [(2, 2, 2), [[0, 0, 0]]])
+def test_an_unknown_symmetry_is_refused_with_the_valid_ones(symmetry, spec):
+    with pytest.raises(ValueError, match=r"symmetry.*(point_group, time_reversal|True or False)"):
+        make_kpoints(spec, SILICON, symmetry)
+
+
+def test_time_reversal_is_what_makes_k_and_minus_k_one():
+    """In zincblende, which has no inversion."""
+    mesh = {"size": (3, 3, 3), "gamma": True}
+    with_it, without = (
+        make_kpoints(mesh, GALLIUM_ARSENIDE, {"time_reversal": value}) for value in (True, False)
+    )
+    assert len(without) > len(with_it)
+    assert not without.symmetry.time_reversal
+    assert len(without.symmetry) == len(with_it.symmetry) == 24
+
+
+def test_operations_with_a_translation_can_be_left_out():
+    group = make_kpoints({"size": (2, 2, 2), "gamma": True}, SILICON, {"symmorphic": True}).symmetry
+    assert len(group) == 24
+    assert np.abs(group.translations - np.rint(group.translations)).max() < 1e-9
+
+
+def test_a_mesh_that_avoids_gamma_says_which_symmetry_it_lacks():
+    with pytest.warns(MeshSymmetryWarning, match=r"4 x 4 x 4 mesh .* lacks 36 of .* 48 .*'gamma'"):
+        shifted = make_kpoints((4, 4, 4), ALUMINIUM)
+    assert (shifted.dropped, len(shifted.symmetry)) == (36, 12)
+
+
+@pytest.mark.parametrize(
+    ("spec", "crystal", "symmetry"),
+    [
+        ({"size": (4, 4, 4), "gamma": True}, "fcc", True),
+        ((3, 3, 3), "fcc", True),
+        ((2, 3, 3), "cubic", True),  # unequal divisions are chosen, not shifted
+        ((4, 4, 4), "cubic", True),
+        ((4, 4, 4), "fcc", False),
+    ],
+)
+def test_no_notice_where_the_mesh_has_all_operations(spec, crystal, symmetry):
+    atoms = {"fcc": bulk("Al"), "cubic": bulk("Al", cubic=True)}[crystal]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MeshSymmetryWarning)
+        assert make_kpoints(spec, Crystal.from_ase(atoms), symmetry).dropped == 0
 
 
 @pytest.mark.gpu

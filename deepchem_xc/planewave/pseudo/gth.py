@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Channel, Pseudopotential
+from .files import read_count, read_number
 from .gaussians import gaussian_coefficients, polynomial
 from .pseudo_atom import PseudoAtom, solve_pseudo_atom
 
@@ -73,17 +74,23 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
     rows = [line.split("#", 1)[0].split() for line in lines]
     rows = [row for row in rows if row]
     try:
-        electrons = tuple(int(x) for x in rows[0])
+        electrons = tuple(read_count(x, "electrons") for x in rows[0])
         numbers = iter([x for row in rows[1:] for x in row])
-        local_radius = float(next(numbers))
-        coefficients = [float(next(numbers)) for _ in range(int(next(numbers)))]
+        local_radius = read_number(next(numbers), "r_loc")
+        coefficients = [
+            read_number(next(numbers), "a coefficient of the local potential")
+            for _ in range(read_count(next(numbers), "number of coefficients"))
+        ]
         projectors = []
-        for l in range(int(next(numbers))):
-            radius, n = float(next(numbers)), int(next(numbers))
+        for l in range(read_count(next(numbers), "number of channels")):
+            radius = read_number(next(numbers), f"r_{l}")
+            n = read_count(next(numbers), f"number of projectors of l={l}")
+            if n > 0 and radius <= 0:
+                raise ValueError(f"r_{l} is {radius}, not positive")
             matrix = [[0.0] * n for _ in range(n)]
             for i in range(n):
                 for j in range(i, n):
-                    matrix[i][j] = matrix[j][i] = float(next(numbers))
+                    matrix[i][j] = matrix[j][i] = read_number(next(numbers), f"h_ij of l={l}")
             if n > 0:
                 projectors.append((l, radius, tuple(tuple(row) for row in matrix)))
     except (StopIteration, ValueError, IndexError) as error:

@@ -120,7 +120,7 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
         known = ["none, the element is in no family"]
     raise ValueError(
         f"no pseudopotential {name!r} for {symbol}. Families: {', '.join(FAMILIES)}; "
-        f"names for {symbol}: {', '.join(known)}; or the path of a .psp8 or .upf file"
+        f"names for {symbol}: {', '.join(known)}; or the path of a .psp8 or .upf (version 2) file"
     )
 
 

@@ -18,6 +18,23 @@ Source = str | os.PathLike | Pseudopotential
 _READERS = {".psp8": read_psp8, ".upf": read_upf}
 #: How the names of pseudopotential files end, in small letters.
 SUFFIXES = tuple(f"{suffix}{packed}" for suffix in _READERS for packed in ("", ".gz"))
+# Endings of other codes' files, which a user may try, and what they are.
+_FOREIGN = {
+    ".psml": "PSML",
+    ".psf": "SIESTA",
+    ".xml": "XML (PSML, PAW-XML or QSO)",
+    ".hgh": "HGH",
+    ".fhi": "FHI98PP",
+    ".cpi": "FHI98PP",
+    ".pspnc": "ABINIT's Troullier-Martins",
+    ".rrkj3": "Quantum ESPRESSO's older",
+    ".vdb": "Vanderbilt's ultrasoft",
+    ".potcar": "VASP's PAW",
+    ".usp": "CASTEP",
+    ".recpot": "CASTEP",
+    ".ncpp": "PWmat's",
+    ".oncvpsp": "ONCVPSP's output",
+}
 
 
 def load_pseudopotentials(
@@ -29,10 +46,10 @@ def load_pseudopotentials(
     ----------
     spec : str, path, Pseudopotential or mapping
         Either one source for all of `symbols`: a family ("gth-pbe"), a name ("GTH-PBE-q4"), a file
-        or an object. Or a mapping from chemical symbols to sources, each element its own. In a
-        mapping the key "default" is not an element: its source, as a rule a family, is for all
-        elements that the mapping does not name. Without that key every element has to be named;
-        no family is assumed.
+        (.psp8 or .upf, which .gz may follow) or an object. Or a mapping from chemical symbols to
+        sources, each element its own. In a mapping the key "default" is not an element: its
+        source, as a rule a family, is for all elements that the mapping does not name. Without
+        that key every element has to be named; no family is assumed.
     symbols : iterable of str
         Chemical symbols; repetitions are allowed.
 
@@ -119,12 +136,21 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
             f"Pseudopotential. Families: {', '.join(FAMILIES)}"
         )
     name = os.fspath(source)
-    reader = _READERS.get(Path(name).suffix.lower())
+    lower = Path(name.lower().removesuffix(".gz"))
+    reader = _READERS.get(lower.suffix)
     if reader is not None:
         return reader(name, symbol)
-    if isinstance(source, os.PathLike) or os.sep in name:
+    foreign = _FOREIGN.get(lower.suffix) or _FOREIGN.get(f".{lower.name}")
+    if foreign is not None:
         raise ValueError(
-            f"{name}: pseudopotential files end in one of {', '.join(_READERS)}"
+            f"{name}: {foreign} files are not read. Give a norm-conserving potential as "
+            f"{' or '.join(_READERS)} (version 2 of UPF; .gz may follow), for example of "
+            "PseudoDojo or SG15, or a family such as 'gth-pbe'"
+        )
+    if isinstance(source, os.PathLike) or os.sep in name or Path(name).is_file():
+        raise ValueError(
+            f"{name}: the name of a pseudopotential file must end in one of "
+            f"{', '.join(SUFFIXES)}"
             + ("" if Path(name).exists() else "; and this one does not exist")
         )
     return load_gth(symbol, name)

@@ -15,6 +15,7 @@ from torch import Tensor
 from .base import Channel, Pseudopotential
 from .pseudo_atom import PseudoAtom, aufbau, solve_pseudo_atom
 from .radial import RadialTransform, quadrature_weights
+from .tables import check_angular_momentum, check_smooth
 
 __all__ = ["NumericPseudopotential", "RadialProjectors"]
 
@@ -70,8 +71,8 @@ class NumericPseudopotential(Pseudopotential):
     Raises
     ------
     ValueError
-        If the mesh or the functions are damaged: wrong lengths, not finite, a local potential
-        without its Coulomb tail.
+        If the mesh, the functions or the couplings are damaged: wrong lengths, not finite, a local
+        potential without its Coulomb tail; and for a number of electrons that is not positive.
 
     Notes
     -----
@@ -104,6 +105,8 @@ class NumericPseudopotential(Pseudopotential):
     ) -> None:
         from scipy.special import erf
 
+        if not (math.isfinite(valence) and valence > 0):
+            raise ValueError(f"the number of valence electrons is {valence}: it must be positive")
         self.symbol = symbol
         self.name = name
         self.valence = valence
@@ -119,6 +122,23 @@ class NumericPseudopotential(Pseudopotential):
                 raise ValueError(
                     f"the {what} has {np.count_nonzero(np.isfinite(values))} finite values for "
                     f"{len(r)} mesh points"
+                )
+            if values is not None and what != "valence density":
+                check_smooth(values, what)
+        for p in projectors:
+            n = len(p.functions)
+            for i, f in enumerate(p.functions):
+                check_angular_momentum(r, f, p.l, f"projector {i} of l={p.l}")
+            if p.coupling.shape != (n, n) or not np.all(np.isfinite(p.coupling)):
+                raise ValueError(
+                    f"the coupling of the {n} projectors of l={p.l} must be {n} x {n} finite "
+                    f"numbers, got {p.coupling.tolist()}"
+                )
+            idle = np.nonzero(~p.coupling.any(axis=1))[0]
+            if len(idle) > 0:
+                raise ValueError(
+                    f"projector {idle[0]} of l={p.l} has no energy (zeros only in the coupling): "
+                    "it would be lost"
                 )
 
         end = int(np.searchsorted(r, _LOCAL_CUTOFF, side="right"))

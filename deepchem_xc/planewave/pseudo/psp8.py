@@ -7,11 +7,13 @@ Phys. Rev. B 88, 085117 (2013).
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import read_number, read_numbers, read_text
 from .functionals import functional_label
 from .numeric import NumericPseudopotential, RadialProjectors
 
@@ -65,41 +67,46 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     >>> read_psp8("Si.psp8", "Si").valence  # doctest: +SKIP
     4.0
     """
-    lines = _Lines(Path(path))
+    lines = _Lines(path)
     lines.next("title")
     charge, valence = lines.numbers("zatom, zion, pspdat", 2)[:2]
-    code, ixc, l_max, l_local, size = (
-        int(x) for x in lines.numbers("pspcod, pspxc, lmax, lloc, mmax", 5)[:5]
-    )
+    code, ixc, l_max, l_local, size = lines.integers("pspcod, pspxc, lmax, lloc, mmax", 5)
     if code != 8:
         raise ValueError(f"{path}: pspcod is {code}, only 8 (psp8) is supported")
     _check_element(path, charge, symbol)
     core_fraction = lines.numbers("rchrg, fchrg, qchrg", 2)[1]
-    counts = [int(x) for x in lines.numbers("nproj", l_max + 1)[: l_max + 1]]
-    extension = int(lines.numbers("extension_switch", 1)[0])
+    counts = _projector_counts(lines, l_max, l_local)
+    (extension,) = lines.integers("extension_switch", 1)
     if extension in (2, 3):
         raise ValueError(
             f"{path}: spin-orbit projectors (extension_switch {extension}) are not supported; use "
             "the scalar-relativistic file"
         )
-    if min(size, valence) <= 0 or l_max < 0:
-        raise ValueError(f"{path}: mmax {size}, zion {valence:g}, lmax {l_max} make no sense")
+    if extension not in (0, 1):
+        raise ValueError(
+            f"{path}: extension_switch is {extension}; supported are 0 and 1 (with the valence "
+            "density)"
+        )
+    if min(size, valence) <= 0 or core_fraction < 0:
+        raise ValueError(
+            f"{path}: mmax {size}, zion {valence:g}, fchrg {core_fraction:g} make no sense"
+        )
 
     local: NDArray | None = None
-    r = np.empty(0)
     projectors = []
     missing = {l for l, n in enumerate(counts) if n > 0}
     while missing or local is None:
         head = lines.numbers("l, ekb", 1)
-        l = int(head[0])
+        l = round(head[0])
+        if l != head[0]:
+            raise ValueError(f"{path}: expected l and energies in {lines.place}, found {head}")
         if l == l_local and local is None:
-            r, columns = lines.table("local potential", size, 1)
-            local = columns[0]
+            local = lines.table("local potential", size, 1)[0]
         elif 0 <= l <= l_max and (l in missing or counts[l] == 0):
             n = counts[l]
-            if len(head) < 1 + n:
+            if len(head) != 1 + n:
                 raise ValueError(f"{path}: {len(head) - 1} energies for {n} projectors of l={l}")
-            r, columns = lines.table(f"projectors of l={l}", size, n)
+            columns = lines.table(f"projectors of l={l}", size, n)
             if n > 0:
                 projectors.append(RadialProjectors(l, columns, np.diag(head[1 : 1 + n])))
             missing.discard(l)
@@ -108,16 +115,17 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     # densities are stored as 4 pi n(r)
     core = valence_density = None
     if core_fraction > 0:
-        core = lines.table("core density", size, 1)[1][0] / (4.0 * np.pi)
+        core = lines.table("core density", size, 1, more=True)[0] / (4.0 * np.pi)
     if extension == 1:
-        valence_density = lines.table("valence density", size, 1)[1][0] / (4.0 * np.pi)
+        valence_density = lines.table("valence density", size, 1, more=True)[0] / (4.0 * np.pi)
+    lines.check_end()
     try:
         return NumericPseudopotential(
             symbol,
             Path(path).name,
             valence,
             _functional(ixc),
-            r,
+            lines.mesh,
             local,
             sorted(projectors, key=lambda p: p.l),
             core,
@@ -134,10 +142,22 @@ def _functional(ixc: int) -> str | None:
     return _LIBXC.get((parts[0], parts[1]))
 
 
+def _projector_counts(lines: _Lines, l_max: int, l_local: int) -> list[int]:
+    """Number of projectors of l = 0 ... l_max; the line has one for l = 0 ... 4 as a rule."""
+    given = lines.integers("nproj", max(l_max, 0) + 1, more=True)
+    counts, beyond = given[: l_max + 1], given[l_max + 1 :]
+    if l_max < 0 or min(given) < 0 or any(beyond) or (0 <= l_local <= l_max and counts[l_local]):
+        raise ValueError(
+            f"{lines.path}: lmax {l_max}, lloc {l_local} and nproj {given} contradict each other: "
+            "there are projectors for l up to lmax, and none for lloc"
+        )
+    return counts
+
+
 def _check_element(path: str | os.PathLike, charge: float, symbol: str) -> None:
     from ase.data import chemical_symbols
 
-    number = int(round(charge))
+    number = round(charge) if charge == round(charge) else 0
     found = chemical_symbols[number] if 0 < number < len(chemical_symbols) else f"Z={charge:g}"
     if found != symbol:
         raise ValueError(f"{path}: a pseudopotential of {found} was given for {symbol}")
@@ -146,9 +166,10 @@ def _check_element(path: str | os.PathLike, charge: float, symbol: str) -> None:
 class _Lines:
     """The lines of a file, with errors that say where it broke."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines = path.read_text(errors="replace").splitlines()
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.mesh: NDArray = np.empty(0)
+        self._lines = read_text(path).splitlines()
         self._at = 0
 
     @property
@@ -158,38 +179,78 @@ class _Lines:
     def next(self, what: str) -> str:
         if self._at >= len(self._lines):
             raise ValueError(
-                f"{self._path}: the file ends after line {len(self._lines)}, where {what} should "
+                f"{self.path}: the file ends after line {len(self._lines)}, where {what} should "
                 "follow: not a psp8 file, or cut short"
             )
         self._at += 1
         return self._lines[self._at - 1]
 
     def numbers(self, what: str, at_least: int) -> list[float]:
-        """Numbers at the beginning of the next line."""
+        """Numbers at the beginning of the next line, which may go on with a comment."""
         line = self.next(what)
         values: list[float] = []
-        for token in line.replace("D", "E").replace("d", "e").split():
+        for word in line.split():
             try:
-                values.append(float(token))
+                values.append(read_number(word))
             except ValueError:
+                if _NOT_FINITE.fullmatch(word):
+                    raise ValueError(
+                        f"{self.path}, line {self._at}: {what}: {word!r} is not a finite number"
+                    ) from None
                 break
         if len(values) < at_least:
             raise ValueError(
-                f"{self._path}, line {self._at}: expected {what}, found {line.strip()[:60]!r}: not "
+                f"{self.path}, line {self._at}: expected {what}, found {line.strip()[:60]!r}: not "
                 "a psp8 file, or damaged"
             )
         return values
 
-    def table(self, what: str, size: int, columns: int) -> tuple[NDArray, NDArray]:
-        """Mesh (size,) and the first columns (columns, size) of a block i, r, f_1, f_2, ..."""
+    def integers(self, what: str, count: int, more: bool = False) -> list[int]:
+        """The first `count` numbers of the next line, or with `more` all, which must be whole."""
+        values = self.numbers(what, count)
+        values = values if more else values[:count]
+        if any(value != round(value) for value in values):
+            raise ValueError(
+                f"{self.path}, line {self._at}: {what} must be whole numbers, found {values}"
+            )
+        return [round(value) for value in values]
+
+    def table(self, what: str, size: int, columns: int, more: bool = False) -> NDArray:
+        """The columns f_1, f_2, ... of a block i, r, f_1, f_2, ..., shape (columns, size).
+
+        With `more`, further columns are left out. All blocks must have the same mesh.
+        """
+        width = 2 + columns
         rows = []
         for i in range(size):
-            row = self.numbers(f"point {i + 1} of {size} of the {what}", 2 + columns)
-            if int(row[0]) != i + 1:
+            words = self.next(f"point {i + 1} of {size} of the {what}").split()
+            where = f"{self.path}, line {self._at}: point {i + 1} of {size} of the {what}"
+            if len(words) < width or (len(words) > width and not more):
                 raise ValueError(
-                    f"{self._path}, line {self._at}: point {i + 1} of the {what} is numbered "
-                    f"{row[0]:g}: the file is damaged"
+                    f"{where} has {len(words)} columns, expected {'at least ' if more else ''}"
+                    f"{width} (i, r, {columns} values): the file is damaged or cut short"
                 )
-            rows.append(row[1 : 2 + columns])
-        block = np.array(rows)
-        return block[:, 0], np.ascontiguousarray(block[:, 1:].T)
+            row = read_numbers(words[:width], where)
+            if row[0] != i + 1:
+                raise ValueError(f"{where} is numbered {row[0]:g}: the file is damaged")
+            rows.append(row)
+        block = np.array(rows).reshape(size, width)
+        if self.mesh.size == 0:
+            self.mesh = block[:, 1]
+        elif not np.array_equal(self.mesh, block[:, 1]):
+            raise ValueError(f"{self.path}: the {what} have another radial mesh than what precedes")
+        return np.ascontiguousarray(block[:, 2:].T)
+
+    def check_end(self) -> None:
+        """Raise if another block follows: then the header does not describe the file."""
+        while self._at < len(self._lines) and not self._lines[self._at].strip():
+            self._at += 1
+        if self._at < len(self._lines) and _TABLE_ROW.match(self._lines[self._at]):
+            raise ValueError(
+                f"{self.path}: a block of numbers follows in line {self._at + 1} that lmax, nproj, "
+                "fchrg and extension_switch do not announce"
+            )
+
+
+_NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
+_TABLE_ROW = re.compile(r"\s*\d+\s+[+-]?\d*\.\d+\S*\s+[+-]?\d*\.\d+")

@@ -57,7 +57,7 @@ def quadrature_weights(r: NDArray, rab: NDArray | None = None) -> NDArray:
     >>> bool(abs(value - np.sqrt(np.pi) / 4) < 1e-14)
     True
     """
-    if r.ndim != 1 or len(r) < 8 or r[0] < 0 or not np.all(np.diff(r) > 0):
+    if r.ndim != 1 or len(r) < 8 or not r[0] >= 0 or not np.all(np.diff(r) > 0):
         raise ValueError(
             "a radial mesh needs at least 8 increasing points from r >= 0 on, got "
             f"{len(r)} points {r[:3]} ..."
@@ -67,8 +67,10 @@ def quadrature_weights(r: NDArray, rab: NDArray | None = None) -> NDArray:
         if np.abs(np.diff(r) - spacing).max() > 1e-6 * spacing:
             raise ValueError("the radial mesh is not equidistant: dr/di is needed as well")
         rab = np.full_like(r, spacing)
-    elif rab.shape != r.shape or not np.allclose(
-        0.5 * (rab[1:] + rab[:-1]), np.diff(r), rtol=0.02, atol=1e-12
+    elif (
+        rab.shape != r.shape
+        or not np.all(np.isfinite(rab))
+        or not np.allclose(0.5 * (rab[1:] + rab[:-1]), np.diff(r), rtol=0.02, atol=1e-12)
     ):
         raise ValueError("dr/di does not belong to the radial mesh r")
     weights = rab.copy()

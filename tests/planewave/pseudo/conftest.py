@@ -123,7 +123,7 @@ def psp8_text(analytic: Analytic) -> Callable[..., str]:
 def upf_text(analytic: Analytic) -> Callable[..., str]:
     """Builder of a UPF file on a linear or a logarithmic mesh."""
 
-    def build(mesh: str = "linear", **header: str) -> str:
+    def build(mesh: str = "linear", core: bool = True, **header: str) -> str:
         if mesh == "linear":
             r = 0.01 * np.arange(1201)
             rab = np.full_like(r, 0.01)
@@ -167,7 +167,7 @@ def upf_text(analytic: Analytic) -> Callable[..., str]:
             tag("PP_RAB", rab),
             "</PP_MESH>",
             tag("PP_LOCAL", 2 * analytic.local(r)),
-            tag("PP_NLCC", analytic.core(r)),
+            *([tag("PP_NLCC", analytic.core(r))] if core else []),
             "<PP_NONLOCAL>",
             *betas,
             tag("PP_DIJ", d),

@@ -72,7 +72,7 @@ def test_readers_know_name_valence_and_functional(numeric) -> None:
 
 
 def test_missing_densities(psp8_text, upf_text, write) -> None:
-    upf = read_upf(write("Si.upf", upf_text(core_correction="F")), "Si")
+    upf = read_upf(write("Si.upf", upf_text(core=False, core_correction="F")), "Si")
     assert not upf.has_core_density
     with pytest.raises(ValueError, match="no core density"):
         upf.core_density(Q2)
@@ -218,8 +218,16 @@ def test_psp8_without_a_coulomb_tail_is_refused(psp8_text, write) -> None:
         ({"is_paw": ".true."}, "PAW"),
         ({"has_so": "true"}, "spin-orbit"),
         ({"is_coulomb": "T"}, "Coulomb"),
-        ({"number_of_proj": "4"}, r"no PP_NONLOCAL/PP_BETA\.4"),
-        ({"number_of_proj": "2"}, "PP_DIJ holds 9 numbers instead of 4"),
+        ({"number_of_proj": "4"}, r"number_of_proj is 4, .* PP_BETA\.1, PP_BETA\.2, PP_BETA\.3"),
+        ({"number_of_proj": "2"}, r"number_of_proj is 2, .* PP_BETA\.1, PP_BETA\.2, PP_BETA\.3"),
+        ({"number_of_proj": "0"}, "number_of_proj is 0"),
+        ({"number_of_proj": "many"}, "PP_HEADER: number_of_proj is 'many'"),
+        ({"core_correction": "F"}, "core_correction is F"),
+        ({"core_correction": "yes"}, "core_correction is 'yes', expected T or F"),
+        ({"mesh_size": "1129"}, "mesh_size is 1129, but PP_R holds 1130"),
+        ({"l_max": "0"}, "l_max is 0, but there are projectors of l=1"),
+        ({"relativistic": "full"}, "spin-orbit"),
+        ({"z_valence": "inf"}, "PP_HEADER: z_valence is 'inf', not a finite number"),
         ({"z_valence": "5"}, "not the -5/r"),
     ],
 )
@@ -242,7 +250,11 @@ def test_upf_with_lost_or_spoilt_numbers_is_refused(upf_text, write) -> None:
     start = text.index("<PP_LOCAL")
     number = re.search(r"-\d\.\d+E\S+", text[start:])
     assert number is not None
-    for new, message in (("", "instead of 1130"), ("nan", "finite values"), ("?", "could not")):
+    for new, message in (
+        ("", "instead of 1130"),
+        ("nan", "PP_LOCAL: number 1 is .nan."),
+        ("?", "number 1 is .\\?."),
+    ):
         spoilt = text[:start] + text[start:].replace(number.group(), new, 1)
         with pytest.raises(ValueError, match=message):
             load_pseudopotential(write("Si.upf", spoilt), "Si")
