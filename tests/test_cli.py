@@ -74,6 +74,83 @@ print("loaded:", sorted(heavy & set(sys.modules)))
     assert run.stderr == ""
 
 
+ALLOY = """data_x
+_cell_length_a 4.05
+_cell_length_b 4.05
+_cell_length_c 4.05
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_space_group_name_H-M_alt 'F m -3 m'
+_space_group_IT_number 225
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Al1 Al 0 0 0 0.6
+Mg1 Mg 0 0 0 0.4
+"""
+
+
+@pytest.mark.parametrize("name", ["scf", "eos", "bands"])
+def test_partially_occupied_sites_are_refused(call: Call, tmp_path: Path, name: str) -> None:
+    (tmp_path / "alloy.cif").write_text(ALLOY)
+    run = call(name, tmp_path / "alloy.cif", *COARSE)
+    assert run.exit_code == 1
+    assert re.search(r"error: .*partially occupied sites \(Al 0\.6, Mg 0\.4\)", run.stderr)
+    assert run.stdout == ""
+
+
+def test_moments_of_an_earlier_calculation_are_used_and_said(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "h.xyz"
+    path.write_text(
+        '1\nLattice="3 0 0 0 3.1 0 0 0 3.2" pbc="T T T" '
+        "Properties=species:S:1:pos:R:3:magmoms:R:1\nH 0 0 0 1.0\n"
+    )
+    options = ("--ecut", "80", "--kpts", "1x1x1")
+    run = call("scf", path, *options, "-o", tmp_path / "h.json")
+    assert run.exit_code == 0, run.stderr
+    assert re.search(r"warning: .*results of an earlier .*initial moments", run.stderr)
+    assert json.loads((tmp_path / "h.json").read_text())["magnetic_moment"] == pytest.approx(1.0)
+    run = call("scf", path, *options, "--magmom", "0", "-o", tmp_path / "h.json")
+    assert run.exit_code == 0, run.stderr
+    assert "warning" not in run.stderr
+    values = json.loads((tmp_path / "h.json").read_text())
+    assert values["magnetic_moment"] == 0.0
+    assert values["band_gap"] == 0.0  # one electron in a level for two: a metal
+
+
+@pytest.mark.parametrize(
+    ("options", "bands", "k_points"),
+    [
+        (("--nbands", "120%"), 5, 2),
+        (("--nbands", "-6"), 10, 2),
+        (("--nbands", "9", "--no-symmetry"), 9, 8),
+    ],
+)
+def test_bands_and_symmetry_as_the_solver_understands_them(
+    call: Call, tmp_path: Path, options: tuple[str, ...], bands: int, k_points: int
+) -> None:
+    write_structure = tmp_path / "si.cif"
+    ase.io.write(write_structure, bulk("Si"))
+    run = call(
+        *("scf", write_structure, "--ecut", "80", "--kpts", "2x2x2", "--no-gamma", *options),
+        *("--smearing", "fixed", "-o", tmp_path / "si.json"),
+    )
+    assert run.exit_code == 0, run.stderr
+    eigenvalues = np.array(json.loads((tmp_path / "si.json").read_text())["eigenvalues"])
+    assert eigenvalues.shape == (1, k_points, bands)
+
+
+def test_nbands_that_is_no_number(call: Call, aluminium: Path) -> None:
+    run = call("scf", aluminium, *COARSE, "--nbands", "many")
+    assert run.exit_code == 1
+    assert "nbands = 'many' is no number of bands" in run.stderr
+
+
 def test_scf_prints_and_writes_what_the_solver_gives(
     call: Call, aluminium: Path, tmp_path: Path
 ) -> None:

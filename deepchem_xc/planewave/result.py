@@ -452,7 +452,8 @@ class SCFResult:
                 "the band gap needs at least one empty band: ask for more with nbands="
             )
         levels = self.multiplet_eigenvalues
-        if bool((filled.any(1) & ~filled.all(1)).any()):
+        half_filled = not bool(filled.any())  # the lowest level holds one electron of two
+        if half_filled or bool((filled.any(1) & ~filled.all(1)).any()):
             return levels.new_zeros(())
         empty, full = levels[~filled], levels[filled]
         return torch.clamp_min(_mean_near(empty, empty.min()) - _mean_near(full, full.max()), 0.0)

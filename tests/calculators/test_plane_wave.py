@@ -24,6 +24,7 @@ from scipy.integrate import trapezoid
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import SCFConvergenceError, scf
 from deepchem_xc.planewave.crystal import NonPeriodicWarning
+from deepchem_xc.planewave.kpoints import MeshSymmetryWarning
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 from deepchem_xc.xc import get_xc
 from tests.differences import assert_derivative
@@ -406,6 +407,12 @@ def test_an_unknown_keyword_is_refused_with_the_valid_ones() -> None:
         ({"convergence": {"forces": 1e-3}}, "unknown convergence keys"),
         ({"nbands": 3}, "3 bands hold at most 6 electrons"),
         ({"kpts": (0, 1, 1)}, "three positive integers"),
+        ({"occupations": 0.1}, "occupations = 0.1 is neither a name nor a dictionary"),
+        ({"convergence": 1e-6}, "convergence = 1e-06 is no dictionary"),
+        ({"ecut": "300"}, r"ecut must be a number \(eV\), got '300'"),
+        ({"symmetry": "none"}, "symmetry = 'none' is not known"),
+        ({"device": "gpu"}, "device = 'gpu' is not known"),
+        ({"nbands": "many"}, "nbands = 'many' is no number of bands"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(keywords: dict[str, Any], message: str) -> None:
@@ -413,6 +420,69 @@ def test_settings_that_make_no_sense_are_refused(keywords: dict[str, Any], messa
     with pytest.raises(ValueError, match=message):
         atoms.get_potential_energy()
     assert atoms.calc.results == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("charge", "only neutral cells"),
+        ("mode", r"PW\(400\) is ecut=400"),
+        ("setups", "pseudopotentials"),
+        ("width", "occupations="),
+    ],
+)
+def test_keywords_of_gpaw_that_are_others_here_say_which(name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=rf"{name} of PlaneWaveDFT \({name}: .*{hint}"):
+        PlaneWaveDFT(ecut=100.0, **{name: 1})
+
+
+def test_none_is_the_default_of_every_keyword(computed: Atoms) -> None:
+    defaults = PlaneWaveDFT.default_parameters
+    nothing = dict.fromkeys(
+        name for name in defaults if name not in ("ecut", "kpts", "convergence")
+    )
+    atoms = distorted(**TIGHT, **nothing)
+    assert atoms.get_potential_energy() == pytest.approx(computed.get_potential_energy(), abs=1e-7)
+    quick = silicon(ecut=80.0, kpts=None, convergence=None, symmetry=None)
+    quick.get_potential_energy()
+    assert len(quick.calc.get_ibz_k_points()) == 1
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "number"),
+    [
+        *((value, 2) for value in (True, None, {}, "on")),
+        *((value, 8) for value in (False, "off")),
+        ({"point_group": False}, 4),
+        ({"point_group": False, "time_reversal": False}, 8),
+    ],
+)
+def test_symmetry_changes_the_k_points_and_not_the_energy(symmetry: Any, number: int) -> None:
+    """The mesh avoids Gamma: all of its eight points are different."""
+    atoms = silicon(ecut=80.0, kpts=2, symmetry=symmetry)
+    energy = atoms.get_potential_energy()
+    assert len(atoms.calc.get_ibz_k_points()) == number
+    assert energy == pytest.approx(
+        silicon(ecut=80.0, kpts=(2, 2, 2)).get_potential_energy(), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(("asked", "number"), [(np.int64(9), 9), (-5, 9), ("225%", 9)])
+def test_bands_are_counted_as_in_gpaw(asked: Any, number: int) -> None:
+    atoms = silicon(ecut=80.0, nbands=asked)
+    atoms.get_potential_energy()
+    assert atoms.calc.get_number_of_bands() == number
+
+
+def test_a_molecule_has_no_band_path() -> None:
+    atoms = Atoms("H2", positions=[(0, 0, 0), (0, 0, 0.75)])
+    atoms.center(vacuum=1.5)
+    atoms.calc = PlaneWaveDFT(ecut=60.0)
+    with pytest.warns(NonPeriodicWarning):
+        atoms.get_potential_energy()
+    for path in ("GX", None):
+        with pytest.raises(ValueError, match=r"periodic in no direction .*get_eigenvalues\(\)"):
+            atoms.calc.band_structure(path)
 
 
 def test_txt_must_be_something_to_write_to() -> None:
@@ -509,6 +579,27 @@ def test_a_functional_given_as_an_object_must_be_given_again(tmp_path: Path) -> 
         without.get_potential_energy()
     again = PlaneWaveDFT(restart=path, xc=functional).get_atoms()
     assert again.get_potential_energy() == pytest.approx(energy, abs=1e-5)
+
+
+def test_an_object_that_is_missing_is_not_replaced_by_the_default(tmp_path: Path) -> None:
+    atoms = silicon(ecut=80.0, xc=get_xc("gga_x_pbe") * 0.9 + get_xc("gga_c_pbe"))
+    atoms.get_potential_energy()
+    atoms.calc.write(tmp_path / "si.npz")
+    without = PlaneWaveDFT(restart=tmp_path / "si.npz", xc=None)
+    with pytest.raises(ValueError, match="xc is missing: the file"):
+        without.get_potential_energy()
+    without.set(xc="PBE")
+    assert without.get_potential_energy() == pytest.approx(
+        silicon(ecut=80.0).get_potential_energy(), abs=1e-4
+    )
+
+
+def test_the_text_says_which_symmetry_a_mesh_lacks(tmp_path: Path) -> None:
+    atoms = silicon(ecut=80.0, kpts=(2, 2, 2), txt=tmp_path / "si.txt")
+    with pytest.warns(MeshSymmetryWarning):
+        atoms.get_potential_energy()
+    (line,) = [x for x in (tmp_path / "si.txt").read_text().splitlines() if "k-points" in x]
+    assert "12 symmetry operations (36 more but for the mesh, which avoids Gamma)" in line
 
 
 def test_pseudopotentials_by_name_are_in_the_file_and_objects_are_not(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ase.io import write
 
 from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES, SCALES
+from deepchem_xc.planewave.kpoints import make_kpoints
 from tests.models.systems import aluminium, silicon
 
 HF = {"moldesc": "H 0.86625 0 0; F -0.86625 0 0", "basis": "6-311++G(3df,3pd)"}
@@ -27,6 +28,24 @@ def test_an_entry_survives_pickling_with_all_it_says() -> None:
         assert (again.name, again.get_weight(), again.entry_type) == ("silicon", 2.0, e_type)
         assert [cell.key for cell in again.cells] == keys
         assert np.array_equal(again.get_true_val(), entry.get_true_val())
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "number"),
+    [(None, 2), (True, 2), ({}, 2), ("off", 8), (False, 8), ({"point_group": False}, 4)],
+)
+def test_symmetry_means_what_it_means_to_the_solver(symmetry: Any, number: int) -> None:
+    entry = DFTEntry.create("energy", -214, [silicon(kpts=[2, 2, 2], symmetry=symmetry)])
+    (cell,) = entry.cells
+    words = cell.keywords
+    assert len(make_kpoints(words["kpts"], cell.crystal, words.get("symmetry"))) == number
+    curve = DFTEntry.create("eos", np.arange(7.0), [silicon(kpts=[2, 2, 2], symmetry=symmetry)])
+    assert {len(cell.keywords["kpts"]) for cell in curve.cells} == {number}
+
+
+def test_bands_may_be_counted_from_the_occupied_ones() -> None:
+    DFTEntry.create("energy", -214, [silicon(nbands="120%")])
+    DFTEntry.create("energy", -214, [silicon(nbands=-4)])
 
 
 def test_volumes_share_mesh_and_grid_and_have_names_of_their_own() -> None:
@@ -137,12 +156,16 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (structure_with(positions=[[0, 0, 0]] * 2), "give either scaled_positions or positions"),
         (structure_with(cell=[[1, 0, 0], [0, 1, 0]]), r"structure\.cell\[2\]: missing"),
         (system_with(kpts="4"), r"systems\[0\]\.kpts: .*; give a mesh"),
+        (system_with(nbands=0), r"systems\[0\]\.nbands: nbands = 0 is no number of bands"),
+        (system_with(nbands="many"), r"systems\[0\]\.nbands: nbands = 'many' is no number"),
+        (system_with(symmetry="none"), r"systems\[0\]\.symmetry: .*got 'none'; give true, false"),
+        (system_with(symmetry={"pointgroup": False}), r"systems\[0\]\.symmetry: .*point_group"),
         (system_with(nbands=1), r"systems\[0\]\.nbands: 1 bands hold at most 2 electrons"),
         (system_with(fft_size=[4, 4, 4]), r"systems\[0\]\.ecut, ecut_smoothing, fft_size: .*\(4"),
         (system_with(ecut_smoothing=1e4), r"systems\[0\]\.ecut, ecut_smoothing, fft_size: "),
         (
             system_with(occupations={"name": "fixed", "fixmagmom": "no"}),
-            r"systems\[0\]\.occupations: fixmagmom must be true or false",
+            r"systems\[0\]\.occupations: .*fixmagmom.* must be True or False, got 'no'",
         ),
         (
             system_with(occupations={"name": "fixed", "fixmagmom": True}, spinpol=False),
