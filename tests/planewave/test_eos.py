@@ -152,8 +152,9 @@ def test_a_layer_is_scaled_in_its_plane_only() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one notice at most, and none for pbc=True
         layer.pbc = True
+        mesh = {"size": (2, 2, 1), "gamma": True}
         curve = equation_of_state(
-            layer, ecut=200.0, kpts=(2, 2, 1), dimension=2, scales=(0.9, 0.95, 1.0, 1.05, 1.1)
+            layer, ecut=200.0, kpts=mesh, dimension=2, scales=(0.9, 0.95, 1.0, 1.05, 1.1)
         )
     area = 2.46**2 * np.sqrt(3) / 2
     assert [p.size for p in curve.points] == pytest.approx(
