@@ -34,6 +34,7 @@ from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.planewave.dipole import UndefinedDipoleError
 from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
+from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.scf import SCFConvergenceError, solve
 
@@ -101,6 +102,9 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional has
         parameters that require gradients), ``orbitals`` (residuals of occupied bands, eV; 10 times
         ``density`` in Hartree) and ``maxiter`` (100).
+    mixing : dict or Mixing, optional
+        How densities are mixed, for example ``{"beta": 0.3, "preconditioner": None}``; see
+        `planewave.mixing.Mixing`.
     nbands : int or str, optional
         Number of bands; -10 are ten more than the occupied ones, ``"120%"`` a fifth more. Chosen,
         and raised where needed, by default.
@@ -149,6 +153,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         "occupations": {"name": "fermi-dirac", "width": 0.1},
         "spinpol": None,
         "convergence": {"energy": 1e-6, "maxiter": 100},
+        "mixing": None,
         "nbands": None,
         "fft_size": None,
         "symmetry": True,
@@ -297,6 +302,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         )
         options = with_defaults(settings["convergence"], self.default_parameters["convergence"])
         convergence = convergence_of(problem, options, 1.0 / Hartree)
+        mixing = Mixing.of(settings["mixing"])
         density, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
         functional = identity_of(settings["xc"])
@@ -308,6 +314,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
                 density,
                 orbitals,
                 self._log.step,
+                mixing,
             )
         except SCFConvergenceError as error:
             # What did not lead anywhere is not started from again.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.io.jsonio import decode, encode
 
+from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 
@@ -137,8 +139,12 @@ def is_plain(value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """Settings with objects replaced by their names."""
+    if isinstance(value, Mixing):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, FunctionType):
+        return value.__name__  # a preconditioner: refused by its name when it is read
     if isinstance(value, (os.PathLike, torch.device)):
         return str(value)
     name = getattr(value, "name", None)

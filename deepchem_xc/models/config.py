@@ -104,13 +104,16 @@ class SolverSpec(_Spec):
     convergence: dict[str, int | float] | None = Field(
         None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
     )
+    mixing: dict[str, Any] | None = Field(None, description="{beta: 0.3, history: 8}")
     gradient_tolerance: float | None = Field(
         None, gt=0, lt=1, description="relative residual of the adjoint equation, below 1"
     )
-    occupations: dict[str, Any] | None = Field(
+    occupations: str | dict[str, Any] | None = Field(
         None, description="{name: fermi-dirac, width: 0.1}, the width in eV"
     )
-    nbands: int | None = Field(None, gt=0, description="number of bands")
+    nbands: int | str | None = Field(
+        None, description="number of bands; -4 or '120%' count from the occupied ones"
+    )
     spinpol: bool | None = Field(None, description="true or false")
     ecut_smoothing: float | None = Field(None, ge=0, description="width in eV")
 

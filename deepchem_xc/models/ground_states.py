@@ -17,6 +17,7 @@ from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.inputs import make_convergence
+from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 #: Keywords of `planewave.scf` that may be given for all cells at once.
 SOLVER_OPTIONS = (
     "convergence",
+    "mixing",
     "gradient_tolerance",
     "occupations",
     "nbands",
@@ -366,6 +368,7 @@ def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         )
     try:
         make_convergence(options.get("convergence"))
+        Mixing.of(options.get("mixing"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
     tolerance = options.get("gradient_tolerance", GRADIENT_TOLERANCE)

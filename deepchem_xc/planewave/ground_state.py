@@ -18,6 +18,7 @@ from deepchem_xc.planewave.inputs import (
     make_problem,
     number_of_bands,
 )
+from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.response import Geometry, functional_tensors
 from deepchem_xc.planewave.restart import Restart, starting_point
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
@@ -59,6 +60,7 @@ def scf(
     ecut_smoothing: float | None = None,
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
+    mixing: Mixing | Mapping[str, Any] | None = None,
     gradient_tolerance: float | None = GRADIENT_TOLERANCE,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
@@ -112,6 +114,9 @@ def scf(
         Start from this result's density and orbitals; its cell, positions and cutoff may differ.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
+    mixing : Mixing or mapping, optional
+        How densities are mixed, for example ``{"beta": 0.3, "preconditioner": None}``; see
+        `Mixing`.
     gradient_tolerance : float, optional
         Relative residual to which the adjoint equation is solved when gradients are asked for. The
         default keeps errors of derivatives below 1e-5; 1e-6 does so for most, in two thirds of the
@@ -198,6 +203,7 @@ def scf(
         density=density,
         orbitals=orbitals,
         callback=callback,
+        mixing=Mixing.of(mixing),
     )
     return replace(result, geometry=geometry, gradient_tolerance=gradient_tolerance)
 

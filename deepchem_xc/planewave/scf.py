@@ -11,7 +11,7 @@ from torch import Tensor
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.electron_count import check_bands
-from deepchem_xc.planewave.mixing import AndersonMixer, to_total_and_moment
+from deepchem_xc.planewave.mixing import AndersonMixer, Mixing, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import Converged, SCFResult
@@ -44,6 +44,12 @@ _APART = 0.1
 # A start's magnetic moment is let go at this density error, or else at this step.
 _RELEASE_ERROR = 1e-2
 _RELEASE_STEP = 8
+# Gap, Hartree, below which integer occupations that do not converge are taken to keep changing
+# places if the density's error is still above the second; and the steps before the end in which
+# that is looked for.
+_CROSSING = 0.01
+_WANDERING = 1e-3
+_RECENT = 20
 # Broadening of the density of states that the mixing's preconditioner is made from, Hartree; states
 # far from the Fermi level are not worth an FFT there.
 _SCREENING_WIDTH = 0.01
@@ -91,7 +97,8 @@ class SCFConvergenceError(RuntimeError):
     ----------
     history : list of dict
         One record a step: ``step``, ``energy``, ``energy_change``, ``orbital_error`` (Hartree),
-        ``density_error`` (electrons per valence electron) and, with two spins, ``moment`` (mu_B).
+        ``density_error`` (electrons per valence electron); with two spins ``moment`` (mu_B), with
+        integer occupations ``gap`` (Hartree).
 
     Examples
     --------
@@ -117,6 +124,7 @@ def solve(
     density: Tensor | None = None,
     orbitals: Tensor | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
+    mixing: Mixing | None = None,
 ) -> SCFResult:
     """Find the self-consistent ground state of a Kohn-Sham problem.
 
@@ -135,6 +143,8 @@ def solve(
         Start, orthonormal, (nspin, nk, nband, npw).
     callback : callable, optional
         Called after every step with its record.
+    mixing : Mixing, optional
+        How densities are mixed.
 
     Returns
     -------
@@ -179,7 +189,8 @@ def solve(
     if orbitals is not None and orbitals.shape[2] != nbands:
         orbitals = change_bands(basis, orbitals, nbands)
     density = problem.starting_density() if density is None else density
-    mixer = AndersonMixer(basis, problem.nelectrons)
+    first = density
+    mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
     history: list[dict[str, float]] = []
     error, previous = 0.1 * _EFFORT, torch.inf
     importance = None
@@ -203,7 +214,7 @@ def solve(
                 output, states = _new_density(problem, orbitals, occupation, eigenvalues, single)
                 density_error = _distance(basis, density, output) / problem.nelectrons
                 error = _EFFORT * min(density_error, 0.1)
-                orbital_error = float((residuals * importance).max())
+                orbital_error = _orbital_error(residuals, importance)
                 target = max(error, _GOOD)
                 if orbital_error < target:
                     break
@@ -233,6 +244,8 @@ def solve(
             if problem.nspin == 2:
                 up, down = split_fields(output)[0][:, 0].real
                 record["moment"] = float((up - down) * basis.volume)
+            if problem.smearing.width == 0.0:
+                record["gap"] = _gap(occupation, eigenvalues, moment)
             history.append(record)
             if callback is not None:
                 callback(record)
@@ -263,8 +276,8 @@ def solve(
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
             ):
                 moment = problem.moment
-                mixer = AndersonMixer(basis, problem.nelectrons)
-    raise SCFConvergenceError(_advice(convergence, history), history)
+                mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
+    raise SCFConvergenceError(_advice(convergence, history, problem), history)
 
 
 def _excess(
@@ -278,6 +291,18 @@ def _excess(
     own_potential, own_correction = problem.effective_potential(output)
     shift = ((own_potential - potential).conj() * output).real.sum() * problem.basis.volume
     return float(own_correction - correction + shift)
+
+
+def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
+    """Largest residual of a band times its importance, Hartree.
+
+    The highest band may be cut out of a multiplet, and its residual then stays as large as the
+    multiplet is wide. It holds next to nothing, and counts by its occupation, which is what its
+    error does to the density, instead of by the root of that.
+    """
+    highest = residuals[:, :, -1] * importance[:, :, -1].square()
+    others = residuals[:, :, :-1] * importance[:, :, :-1]
+    return float(torch.cat([others.flatten(), highest.flatten()]).max())
 
 
 def _distance(basis: PlaneWaveBasis, before: Tensor, after: Tensor) -> float:
@@ -314,14 +339,39 @@ def _new_density(
     return fields[0], split_fields(fields[1])[0].sum(0)
 
 
-def _advice(convergence: Convergence, history: list[dict[str, float]]) -> str:
+def _advice(
+    convergence: Convergence, history: list[dict[str, float]], problem: KohnShamProblem
+) -> str:
     last = history[-1]
-    return (
-        f"the self-consistency loop did not converge in {convergence.maxiter} steps: the energy "
-        f"last changed by {last['energy_change']:.1e} Ha, the density error is "
-        f"{last['density_error']:.1e} (wanted {convergence.density:.1e}) and the largest residual "
-        f"of an occupied band {last['orbital_error']:.1e} Ha (wanted "
-        f"{convergence.orbital_tolerance:.1e}). If the errors were still falling, raise maxiter; "
-        "otherwise smear the occupations more, check the structure and the initial magnetic "
-        "moments, or start from a converged density. `history` of this error holds every step."
+    reached = (
+        f"the self-consistency loop did not converge in {convergence.maxiter} steps with "
+        f"{problem.functional.name}: the energy last changed by {last['energy_change']:.1e} Ha, "
+        f"the density error is {last['density_error']:.1e} (wanted {convergence.density:.1e}) and "
+        f"the largest residual of an occupied band {last['orbital_error']:.1e} Ha (wanted "
+        f"{convergence.orbital_tolerance:.1e}). "
     )
+    gaps = [record["gap"] for record in history[-_RECENT:] if "gap" in record]
+    if gaps and min(gaps) < _CROSSING and last["density_error"] > _WANDERING:
+        return (
+            f"{reached}The gap between the highest occupied and the lowest empty level was between "
+            f"{min(gaps):.1e} and {max(gaps):.1e} Ha in the last {len(gaps)} steps: these levels "
+            "keep changing places, and integer occupations have no self-consistent solution here. "
+            "Smear the occupations, for example occupations={'name': 'fermi-dirac', 'width': 0.1} "
+            "(eV), or use more k-points. `history` of this error holds every step."
+        )
+    return (
+        f"{reached}If the errors were still falling, raise maxiter; otherwise smear the "
+        "occupations more, try smaller steps (mixing={'beta': 0.3}), check the structure and the "
+        "initial magnetic moments, or start from a converged density. `history` of this error "
+        "holds every step."
+    )
+
+
+def _gap(occupation: Occupations, eigenvalues: Tensor, moment: float | None) -> float:
+    """Smallest gap at a k-point between filled and empty levels that may change places, Hartree."""
+    filled = occupation.numbers > 0.0
+    # Without a fixed moment both channels share their electrons.
+    channels = (0, 2) if moment is None else (2,)
+    lowest = torch.where(filled, torch.inf, eigenvalues).amin(channels)
+    highest = torch.where(filled, eigenvalues, -torch.inf).amax(channels)
+    return float((lowest - highest).min())

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from ase.build import bulk
 
-from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.mixing import (
     AndersonMixer,
+    Mixing,
     from_total_and_moment,
+    participation_ratio,
     screen,
     to_total_and_moment,
 )
@@ -115,3 +122,81 @@ def test_a_self_consistent_density_is_not_moved() -> None:
     mixer = AndersonMixer(basis, 3.0)
     for _ in range(3):
         torch.testing.assert_close(mixer.next_density(density, density, None), density)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"betta": 0.3}, r"unknown mixing keys \['betta'\]; the valid ones are \['beta', 'hist"),
+        ({"beta": 0.0}, "'beta'.* above 0 and at most 1, got 0.0"),
+        ({"beta": "small"}, "'beta'.* must be a number, got 'small'"),
+        ({"history": -1}, "'history'.* at least 0, got -1"),
+        ({"preconditioner": "kerker"}, "'auto', 'ldos', None or a function, got 'kerker'"),
+        ({"keep_moment": "yes"}, "True or False, got 'yes'"),
+        (0.3, "mixing = 0.3 is no dictionary: give some of beta"),
+    ],
+)
+def test_mixing_that_makes_no_sense(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        scf(bulk("Si"), ecut=60.0, mixing=given)
+
+
+def test_all_ways_to_mix_end_in_the_same_state() -> None:
+    """The fixed point does not depend on the way to it; the number of steps does."""
+    seen: list[float] = []
+
+    def scaled(basis: PlaneWaveBasis, residual: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        seen.append(float(residual.abs().max()))
+        return 0.9 * residual
+
+    ways: list[Any] = [
+        None,
+        {"beta": 0.5, "history": 4},
+        Mixing(preconditioner=None),
+        {"preconditioner": "ldos"},
+        {"preconditioner": scaled},
+    ]
+    energies = [
+        float(scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2), mixing=way).free_energy) for way in ways
+    ]
+    assert seen
+    assert energies == pytest.approx([energies[0]] * len(ways), abs=1e-7)
+
+
+def test_the_mixing_of_a_calculator_is_kept_in_its_file(tmp_path: Path) -> None:
+    atoms = bulk("Al")
+    keywords = {"ecut": 100.0, "kpts": (2, 2, 2)}
+    atoms.calc = PlaneWaveDFT(mixing=Mixing(beta=0.5), **keywords)
+    energy = atoms.get_potential_energy()
+    atoms.calc.write(tmp_path / "al.json")
+    again = PlaneWaveDFT(restart=tmp_path / "al.json")
+    assert Mixing.of(again.parameters["mixing"]) == Mixing(beta=0.5)
+    assert again.get_potential_energy() == energy
+
+
+def test_states_of_an_atom_in_a_box_are_localised_and_those_of_a_metal_are_not() -> None:
+    basis = chain(40.0)
+    near = basis.to_grid(torch.zeros(1, len(basis.density_g), dtype=torch.complex128))[0]
+    near[0, 0, :3] = 1.0
+    assert participation_ratio(basis, basis.to_sphere(near)) < 0.06
+    wave = 1.0 + 0.5 * torch.cos(torch.linspace(0.0, 6.28, near.shape[2]).double())
+    assert participation_ratio(basis, basis.to_sphere(wave.expand_as(near))) > 0.5
+
+
+def test_a_moment_along_the_start_is_not_given_up_and_others_are_free() -> None:
+    """Residuals that grow along the start's magnetisation forbid steps that shrink it."""
+    basis = chain(9.0)
+    up, down = real_function(basis, 1)[0], real_function(basis, 1)[0]
+    staggered = torch.stack([up, down])
+    for growth, kept in ((0.5, True), (-0.5, False)):
+        mixer = AndersonMixer(basis, 3.0, start=staggered)
+        pattern = (up - down) / torch.linalg.vector_norm(up - down)
+        # What Anderson makes of two steps on a line with the slope `growth`: a step to its zero.
+        density = staggered.clone()
+        for size in (1.0, 1.1):
+            moment = size * pattern
+            density = 0.5 * torch.stack([up + down + moment, up + down - moment])
+            change = 0.5 * growth * torch.stack([moment, -moment])
+            new = mixer.next_density(density, density + change, None)
+        found = float(torch.vdot(pattern, new[0] - new[1]).real)
+        assert (found > 1.1) == kept
