@@ -32,6 +32,9 @@ _NEGLIGIBLE_STATES = 1e-3
 # Fe 0.017, Ni 0.015, Na and Cl far apart 0.028.
 _LOCALISED = 0.06
 
+# Fraction of the largest magnetisation so far below which it is about to be lost.
+_LOST = 0.5
+
 #: Preconditioner: (basis, residual of the total density (nG,), local density of states (nG,)) ->
 #: residual to step along, (nG,).
 Preconditioner = Callable[[PlaneWaveBasis, Tensor, Tensor], Tensor]
@@ -292,6 +295,7 @@ class AndersonMixer:
         # The magnetisation has a G = 0 part; give it the weight of the shortest other G.
         self._metric = torch.where(kernel > 0, kernel, kernel[1:].max())
         self._pattern = None if start is None else to_total_and_moment(start)[..., -1, :]
+        self._largest = 0.0
         self._inputs: list[Tensor] = []
         self._residuals: list[Tensor] = []
 
@@ -372,6 +376,8 @@ class AndersonMixer:
             float(torch.vdot(self._pattern.flatten(), part.flatten()).real)
             for part in (last, residual, magnetisation - last)
         )
-        if present * grows > 0.0 and present * step < 0.0:
+        self._largest = max(self._largest, abs(present))
+        lost = abs(present + step) < _LOST * self._largest or present * (present + step) < 0.0
+        if present * grows > 0.0 and present * step < 0.0 and lost:
             return last + self.mixing.beta * residual
         return magnetisation
