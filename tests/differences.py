@@ -5,11 +5,12 @@ which differs between machines. Divided by the step it becomes an error of the d
 the truncation of the series. Both are estimated from the values themselves, so that a comparison
 fails for a wrong derivative alone, or because the differences are too poor to tell.
 
-The function is evaluated at 0 and at plus and minus h, h/2 and h/4. From the odd parts come three
-central differences and Ridders' extrapolation in h^2 (Adv. Eng. Software 4, 75 (1982)); how much
-its last stage changes the result measures truncation and noise together. The even parts, with the
-value at 0, have to lie on a parabola in h^2: their distance from it measures the noise once more,
-independently of the first measure, which can be small by chance.
+The function is evaluated at 0 and at plus and minus h, h/2 and h/4 (and h/8, where three halvings
+are asked for). From the odd parts come central differences and Ridders' extrapolation in h^2 (Adv.
+Eng. Software 4, 75 (1982)); how much its last stage changes the result measures truncation and
+noise together. The even parts, with the value at 0, have to lie on a polynomial in h^2: their
+distance from it measures the noise once more, independently of the first measure, which can be
+small by chance.
 """
 
 from __future__ import annotations
@@ -21,18 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 
-# Steps in units of the largest one, from coarse to fine.
-_STEPS = np.array([1.0, 0.5, 0.25])
-# Weights of the central differences at these steps in the extrapolated one: error of order h^6.
-_BEST = np.array([1.0, -20.0, 64.0]) / 45.0
-# The same for the two coarser steps alone: error of order h^4.
-_COARSE = np.array([-1.0, 4.0, 0.0]) / 3.0
-# Third divided difference, over h^2, of the even parts f(h) + f(-h) at 0 and the three steps.
-_NODES = np.array([0.0, *_STEPS**2])
-_EVEN = 1.0 / np.array([np.prod([x - y for y in _NODES if y != x]) for x in _NODES])
-# Standard deviation of that for independent noise of one, and what this noise does to `_BEST`.
-_EVEN_NOISE = float(np.sqrt((_EVEN**2 * [4.0, 2.0, 2.0, 2.0]).sum()))
-_AMPLIFICATION = float(np.sqrt(0.5 * ((_BEST / _STEPS) ** 2).sum()))
 # The assertion allows so many uncertainties: an error of the loop that always has one sign is up
 # to two of them.
 ALLOWED = 3.0
@@ -55,24 +44,44 @@ def _as_array(value: Any) -> np.ndarray:
     return np.asarray(value, dtype=np.float64)
 
 
-def differences(function: Callable[[float], Any], step: float | np.ndarray) -> Difference:
-    """Derivative at zero of a number or an array; `step` is the largest one, or one per element."""
+def _extrapolation(steps: np.ndarray) -> np.ndarray:
+    """Weights of central differences at these steps in the one extrapolated to h = 0."""
+    powers = steps ** (2.0 * np.arange(len(steps))[:, None])
+    return np.linalg.solve(powers, np.eye(len(steps))[0])
+
+
+def differences(
+    function: Callable[[float], Any], step: float | np.ndarray, halvings: int = 2
+) -> Difference:
+    """Derivative at zero of a number or an array; `step` is the largest one, or one per element.
+
+    More halvings serve where truncation is large at a step at which the noise is small enough.
+    """
     step = _as_array(step)
+    steps = 0.5 ** np.arange(halvings + 1)
     middle = _as_array(function(0.0 * step))
-    ahead = np.stack([_as_array(function(s * step)) for s in _STEPS])
-    behind = np.stack([_as_array(function(-s * step)) for s in _STEPS])
-    central = np.stack([a - b for a, b in zip(ahead, behind)])
-    central /= (2.0 * _STEPS).reshape(-1, *[1] * middle.ndim)
-    best, coarse = np.tensordot(_BEST, central, 1), np.tensordot(_COARSE, central, 1)
+    ahead = np.stack([_as_array(function(s * step)) for s in steps])
+    behind = np.stack([_as_array(function(-s * step)) for s in steps])
+    central = (ahead - behind) / (2.0 * steps).reshape(-1, *[1] * middle.ndim)
+    weights = _extrapolation(steps)
+    best = np.tensordot(weights, central, 1)
+    coarse = np.tensordot(_extrapolation(steps[:-1]), central[:-1], 1)
+    # The highest divided difference of the even parts over h^2: zero but for truncation and noise.
+    nodes = np.array([0.0, *steps**2])
+    divided = 1.0 / np.array([np.prod([x - y for y in nodes if y != x]) for x in nodes])
     even = np.concatenate([2.0 * middle[None], ahead + behind])
-    noise = np.abs(np.tensordot(_EVEN, even, 1)) / _EVEN_NOISE
+    # Of independent noise of one in each value: its standard deviation.
+    expected = np.sqrt(4.0 * divided[0] ** 2 + 2.0 * (divided[1:] ** 2).sum())
+    noise = np.abs(np.tensordot(divided, even, 1)) / expected
     rounding = np.finfo(np.float64).eps * np.abs(even).max(0)
-    uncertainty = np.abs(best - coarse) + _AMPLIFICATION * np.maximum(noise, rounding)
+    # What the same noise does to the derivative.
+    amplification = np.sqrt(0.5 * ((weights / steps) ** 2).sum())
+    uncertainty = np.abs(best - coarse) + amplification * np.maximum(noise, rounding)
     return Difference((best / step)[()], (uncertainty / np.abs(step))[()])
 
 
 def named_differences(
-    function: Callable[[float], Mapping[str, Any]], step: float
+    function: Callable[[float], Mapping[str, Any]], step: float, halvings: int = 2
 ) -> dict[str, Difference]:
     """The same for several numbers that one calculation gives, by their names."""
     names: list[str] = []
@@ -82,12 +91,17 @@ def named_differences(
         names[:] = found
         return [float(value) for value in found.values()]
 
-    found = differences(values, step)
+    found = differences(values, step, halvings)
     return {name: found[i] for i, name in enumerate(names)}
 
 
 def assert_agreement(
-    implicit: Any, found: Difference, rel: float = 1e-5, scale: Any = 0.0, name: str = ""
+    implicit: Any,
+    found: Difference,
+    rel: float = 1e-5,
+    scale: Any = 0.0,
+    name: str = "",
+    limit: float | None = None,
 ) -> None:
     """A derivative is that of the differences, to `rel` and three times their uncertainty.
 
@@ -98,12 +112,14 @@ def assert_agreement(
     found : Difference
         What it is held against.
     rel : float
-        Largest relative deviation. The uncertainty may not be more than that either, so that
-        deviations of four times `rel` fail in any case.
+        Largest relative deviation.
     scale : number or array
         Smallest size that `rel` refers to, for derivatives that are zero or nearly so.
     name : str
         Of the quantity, for the message.
+    limit : float, optional
+        Largest relative uncertainty; `rel` by default, so that deviations of four times `rel` fail
+        in any case.
 
     Raises
     ------
@@ -113,12 +129,13 @@ def assert_agreement(
     implicit, value, uncertainty = np.broadcast_arrays(
         _as_array(implicit), _as_array(found.value), _as_array(found.uncertainty)
     )
-    tolerance = rel * np.maximum(np.abs(value), _as_array(scale))
+    size = np.maximum(np.abs(value), _as_array(scale))
+    tolerance = rel * size
     text = (
         f"{name or 'derivative'}: {implicit}, by differences {value} +- {uncertainty}; "
         f"rel = {rel:.0e}, tolerance {tolerance}"
     )
-    if not (uncertainty <= tolerance).all():
+    if not (uncertainty <= (rel if limit is None else limit) * size).all():
         raise AssertionError(
             "the differences are too uncertain to tell: converge further, or change the step\n"
             + text
