@@ -33,7 +33,7 @@ _NEGLIGIBLE_STATES = 1e-3
 _LOCALISED = 0.06
 
 # Fraction of the largest magnetisation so far below which it is about to be lost.
-_LOST = 0.5
+_LOST = 0.8
 
 #: Preconditioner: (basis, residual of the total density (nG,), local density of states (nG,)) ->
 #: residual to step along, (nG,).
@@ -344,7 +344,9 @@ class AndersonMixer:
             density_part = split_fields(step)[0]
             density_part[0] = precondition(self.basis, density_part[0], local_states)
         new = x + self.mixing.beta * step
-        if new.shape[-2] == 2 and self.mixing.keep_moment:
+        # The moment of an isolated atom follows from its shells; plain steps upset them.
+        localised = local_states is not None and self._is_localised(local_states)
+        if new.shape[-2] == 2 and self.mixing.keep_moment and not localised:
             new[..., 1, :] = self._moment_kept(new[..., 1, :])
         return from_total_and_moment(new)
 
@@ -354,13 +356,21 @@ class AndersonMixer:
             return None
         if not isinstance(chosen, str):
             return chosen
-        states = float(local_states[0].real * self.basis.volume)
-        if states <= _NEGLIGIBLE_STATES * self.nelectrons:
+        if self._has_no_states(local_states):
             return None
         # A partly filled shell of an isolated atom is no metal, however many states it has.
-        if chosen == "auto" and participation_ratio(self.basis, local_states) < _LOCALISED:
+        if chosen == "auto" and self._is_localised(local_states):
             return None
         return screen
+
+    def _has_no_states(self, local_states: Tensor) -> bool:
+        states = float(local_states[0].real * self.basis.volume)
+        return states <= _NEGLIGIBLE_STATES * self.nelectrons
+
+    def _is_localised(self, local_states: Tensor) -> bool:
+        if self._has_no_states(local_states):
+            return False
+        return participation_ratio(self.basis, local_states) < _LOCALISED
 
     def _moment_kept(self, magnetisation: Tensor) -> Tensor:
         """The magnetisation to try next, unless it gives up a moment that is growing.

@@ -180,8 +180,10 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     >>> evaluate_network(multilayer_perceptron(2), [x, x]).shape
     torch.Size([4, 7])
     """
-    output: Tensor = network(torch.stack(tuple(inputs), dim=-1))
-    return output.squeeze(-1)
+    points = torch.stack(tuple(inputs), dim=-1)
+    # One leading axis: layers such as PReLU take the second axis for the features.
+    output: Tensor = network(points.flatten(0, -2))
+    return output.reshape(points.shape[:-1])
 
 
 def check_weights(module: torch.nn.Module) -> None:

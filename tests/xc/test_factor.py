@@ -14,8 +14,8 @@ from deepchem_xc.planewave import scf
 from deepchem_xc.xc import get_xc
 from deepchem_xc.xc.factor import factor_of
 from deepchem_xc.xc.trial import check_functional, check_trainable
+from tests.differences import assert_agreement, named_differences
 from tests.models.systems import dataset
-from tests.planewave.response.finite_differences import ridders
 
 softplus = torch.nn.functional.softplus
 
@@ -114,9 +114,9 @@ def test_the_mixture_is_kept_in_training():
         return {name: float(getattr(result, name)) for name in ("free_energy", "band_gap")}
 
     result = converged(mixture)
-    for name, (difference, error) in ridders(values, 0.04).items():
+    for name, difference in named_differences(values, 0.04).items():
         (slope,) = torch.autograd.grad(getattr(result, name), t, retain_graph=True)
-        assert abs(float(slope) - difference) <= 1e-6 * abs(difference) + 3.0 * error
+        assert_agreement(slope, difference, rel=2e-6, name=name)
 
 
 def test_copies_and_loaded_weights_stay_mixtures():

@@ -59,8 +59,10 @@ def test_inputs_of_the_networks(rho, densinfo):
         energies = energy(cls(recorder), densinfo(rho))
         both = torch.stack([torch.stack(expected, dim=-1)] * 2)
         both[1, :, 1] *= -1.0
-        assert torch.allclose(recorder.seen, both, rtol=1e-7, atol=1e-9)
-        assert torch.allclose(energies, n * recorder.seen.sum(-1).mean(0), rtol=1e-13, atol=0.0)
+        assert torch.allclose(recorder.seen, both.flatten(0, -2), rtol=1e-7, atol=1e-9)
+        assert torch.allclose(
+            energies, n * recorder.seen.sum(-1).view(2, -1).mean(0), rtol=1e-13, atol=0.0
+        )
 
 
 @pytest.mark.parametrize(("cls", "ninput"), [(NNLDA, 2), (NNPBE, 3)])
