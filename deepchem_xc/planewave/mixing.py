@@ -57,6 +57,7 @@ class Mixing:
     keep_moment : bool, optional
         Refuse steps that take away the magnetisation that the start has, while the residual says
         that it grows: without it the loop may settle in a non-magnetic state that is unstable.
+        It rests where the levels at the Fermi energy are localised, as in isolated atoms.
 
     Raises
     ------
@@ -339,18 +340,20 @@ class AndersonMixer:
             x = x - torch.tensordot(gamma.to(dx.dtype), dx, dims=1)
             f = f - torch.tensordot(gamma.to(df.dtype), df, dims=1)
         step = f.clone()
-        precondition = self._preconditioner(local_states)
+        localised = local_states is not None and self._is_localised(local_states)
+        precondition = self._preconditioner(local_states, localised)
         if precondition is not None and local_states is not None:
             density_part = split_fields(step)[0]
             density_part[0] = precondition(self.basis, density_part[0], local_states)
         new = x + self.mixing.beta * step
         # The moment of an isolated atom follows from its shells; plain steps upset them.
-        localised = local_states is not None and self._is_localised(local_states)
         if new.shape[-2] == 2 and self.mixing.keep_moment and not localised:
             new[..., 1, :] = self._moment_kept(new[..., 1, :])
         return from_total_and_moment(new)
 
-    def _preconditioner(self, local_states: Tensor | None) -> Preconditioner | None:
+    def _preconditioner(
+        self, local_states: Tensor | None, localised: bool
+    ) -> Preconditioner | None:
         chosen = self.mixing.preconditioner
         if local_states is None or chosen is None:
             return None
@@ -359,9 +362,7 @@ class AndersonMixer:
         if self._has_no_states(local_states):
             return None
         # A partly filled shell of an isolated atom is no metal, however many states it has.
-        if chosen == "auto" and self._is_localised(local_states):
-            return None
-        return screen
+        return None if chosen == "auto" and localised else screen
 
     def _has_no_states(self, local_states: Tensor) -> bool:
         states = float(local_states[0].real * self.basis.volume)
