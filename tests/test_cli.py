@@ -27,6 +27,7 @@ from deepchem_xc.planewave import scf
 from deepchem_xc.planewave.eos import fit_equation_of_state
 from deepchem_xc.plotting import fitted_energy
 from deepchem_xc.xc import ConstrainedGGA
+from tests.planewave.test_structure_input import CIF, SITES
 
 Call = Callable[..., Result]
 PBE_OF_AL = ("benchmark", "--pbe-only", "--systems", "al", "--jobs", "1")
@@ -74,30 +75,9 @@ print("loaded:", sorted(heavy & set(sys.modules)))
     assert run.stderr == ""
 
 
-ALLOY = """data_x
-_cell_length_a 4.05
-_cell_length_b 4.05
-_cell_length_c 4.05
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_space_group_name_H-M_alt 'F m -3 m'
-_space_group_IT_number 225
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Al1 Al 0 0 0 0.6
-Mg1 Mg 0 0 0 0.4
-"""
-
-
 @pytest.mark.parametrize("name", ["scf", "eos", "bands"])
 def test_partially_occupied_sites_are_refused(call: Call, tmp_path: Path, name: str) -> None:
-    (tmp_path / "alloy.cif").write_text(ALLOY)
+    (tmp_path / "alloy.cif").write_text(CIF.format(sites=SITES["alloy"]))
     run = call(name, tmp_path / "alloy.cif", *COARSE)
     assert run.exit_code == 1
     assert re.search(r"error: .*partially occupied sites \(Al 0\.6, Mg 0\.4\)", run.stderr)
