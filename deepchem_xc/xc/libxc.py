@@ -22,10 +22,10 @@ from torch import Tensor
 from .base import XCFunctional
 from .libxc_library import (
     FAMILIES,
-    LIFT,
     evaluate,
     library,
     libxc_identifiers,
+    lifted,
     treatment,
     uniform_tau,
     why_not,
@@ -34,8 +34,6 @@ from .variables import DensityVariables
 
 __all__ = ["LibXC", "libxc_identifiers"]
 
-# sigma_ss / n_s^(8/3) at the reduced gradient LIFT
-_LIFT_OF_SIGMA = 4.0 * (6.0 * np.pi**2) ** (2.0 / 3.0) * LIFT**2
 # Density of a channel relative to the other one; libxc's threshold is 2e-16.
 _LEAST_CHANNEL = 1e-15
 
@@ -108,8 +106,8 @@ def _independent_variables(variables: DensityVariables, family: int, lift: bool)
     if not variables.polarized:
         rows = [variables.density]
         if family > 1:
-            least = 2.0 ** (-2.0 / 3.0) * _LIFT_OF_SIGMA * variables.density ** (8.0 / 3.0)
-            rows.append(variables.sigma + least if lift else variables.sigma)
+            sigma = variables.sigma
+            rows.append(lifted(rows[0][None], sigma[None])[0] if lift else sigma)
         return [*rows, variables.tau] if family == 4 else rows
     densities = variables.spin_densities
     # Closer to full polarisation libxc has no derivatives by it.
@@ -122,11 +120,8 @@ def _independent_variables(variables: DensityVariables, family: int, lift: bool)
         sigma, up_down = variables.spin_sigma, variables.sigma_up_down
         if weight is not None:
             sigma, up_down = sigma * weight.square(), up_down * weight.prod(0)
-        if lift:  # as a component of both gradients that is parallel
-            powers = densities ** (4.0 / 3.0)
-            sigma = sigma + _LIFT_OF_SIGMA * powers.square()
-            up_down = up_down + _LIFT_OF_SIGMA * powers.prod(0)
-        rows += [sigma[0], up_down, sigma[1]]
+        sigmas = torch.stack((sigma[0], up_down, sigma[1]))
+        rows += list(lifted(densities, sigmas) if lift else sigmas)
     return rows + list(variables.tau.unbind(0)) if family == 4 else rows
 
 
@@ -150,8 +145,7 @@ class _Call(NamedTuple):
         uniform = np.zeros((len(rows), len(points)))
         uniform[:2] = rows[:2, points.numpy()]
         if self.lift:
-            powers = uniform[:2] ** (4.0 / 3.0)
-            uniform[2:5] = _LIFT_OF_SIGMA * powers[[0, 0, 1]] * powers[[0, 1, 1]]
+            uniform[2:5] = lifted(uniform[:2], uniform[2:5])
         if self.family == 4:
             uniform[5:] = uniform_tau(uniform[:2])
         limit = torch.from_numpy(evaluate(self.number, uniform, *call))

@@ -4,9 +4,10 @@ Two things are changed in it. libxc limits the squared gradient of meta-GGAs to 
 Fermi hole's curvature is not negative in exact densities), in the energy but not in its
 derivatives, which then are those of another energy; this rule is switched off, so that energy and
 potential belong together for any density and kinetic energy density. And the few
-functionals whose derivatives are infinite at zero gradient or in a vacuum are evaluated at a
-gradient that is never quite zero (a reduced one of 1e-5 is added in squares, which changes the
-energy by about 1e-10 of it), or down to a density of 1e-10 / bohr^3 only.
+functionals whose derivatives are infinite at zero gradient (of the density, or of the total one
+where those of two channels cancel) or in a vacuum are evaluated at a gradient that is never quite
+zero (a reduced one of 1e-5 is added in squares, which changes the energy by about 1e-10 of it), or
+down to a density of 1e-10 / bohr^3 only.
 """
 
 from __future__ import annotations
@@ -17,15 +18,28 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-__all__ = ["FAMILIES", "evaluate", "libxc_identifiers", "treatment", "uniform_tau", "why_not"]
+__all__ = [
+    "FAMILIES",
+    "evaluate",
+    "libxc_identifiers",
+    "lifted",
+    "treatment",
+    "uniform_tau",
+    "why_not",
+]
 
 FAMILIES = {"LDA": 1, "GGA": 2, "MGGA": 4}
 # xc.h of libxc: bits of the flags, and the kind "kinetic energy"
 _HAVE_EXC, _HAVE_FXC, _THREE_DIMENSIONAL = 1 << 0, 1 << 2, 1 << 7
 _KINETIC = 3
 # Gradient, in units of the reduced one s, that a lifted gradient has at least.
-LIFT = 1e-5
+_LIFT = 1e-5
+# Square of such a gradient of one channel, in units of its density to the power 8/3.
+_LIFT_OF_SIGMA = 4.0 * (6.0 * np.pi**2) ** (2.0 / 3.0) * _LIFT**2
+# Part of the squared gradients that may be lost where those of two channels cancel.
+_ROUNDING = 1e-14
 # Density, 1 / bohr^3, below which libxc gives zero where its own choice leads to infinities.
 _RAISED_THRESHOLD = 1e-10
 
@@ -185,36 +199,70 @@ def _finite(number: int, family: int, lift: bool, raised: bool) -> bool:
     with np.errstate(all="ignore"):
         return all(
             np.isfinite(
-                _evaluate(number, _probes(family, spin, LIFT * lift), family, spin, 2, raised)
+                _evaluate(number, _probes(family, spin, lift), family, spin, 2, raised)
             ).all()
             for spin in (0, 1)
         )
 
 
-def _probes(family: int, spin: int, least: float) -> np.ndarray:
-    """Densities from vacuum to core, gradients from zero, tau from below one orbital's."""
+def _probes(family: int, spin: int, lift: bool) -> np.ndarray:
+    """Densities from vacuum to core, gradients from zero, tau from nothing to a uniform gas's.
+
+    Gradients of the two channels are parallel, or cancel each other but for rounding, as between
+    the atoms of an antiferromagnet. Some functionals are singular at a uniform gas's tau, which
+    rounding hits or misses: its neighbours are tried as well.
+    """
     axes = np.meshgrid(
         np.geomspace(1e-14, 1e3, 35),
         [0.0, 1e-8, 1e-2, 1.0, 5.0],  # s
         # (tau - tau_W) / tau_unif; below 0: (tau - tau_W) / tau_W
-        [-0.3, 0.0, 1.0] if family == 4 else [0.0],
-        [1.0, 1.0 / 3.0, 1e-15] if spin else [1.0],  # n_down / n_up
+        [-1.0, -0.3, 0.0, *(1.0 + np.arange(-4, 5) * 2.0**-52)] if family == 4 else [0.0],
+        np.arange(5 if spin and family > 1 else 3) if spin else [0],
         indexing="ij",
     )
-    n, s, alpha, ratio = (axis.ravel() for axis in axes)
+    n, s, alpha, kind = (axis.ravel() for axis in axes)
+    ratio = np.array([1.0, 1.0 / 3.0, 1e-15, 1.0, 1.0])[kind.astype(int)]  # n_down / n_up
+    cosine = np.array([1.0, 1.0, 1.0, -1.0, -1.0 - 1e-15])[kind.astype(int)]
     channels = []
     for density in (n, n * ratio) if spin else (0.5 * n,):
         scale = _two_kf(density) * density
-        gradient = np.sqrt(s * s + least * least) * scale
         tau = (s * scale) ** 2 / (8.0 * density)
         tau = np.where(alpha < 0.0, (1.0 + alpha) * tau, tau + alpha * uniform_tau(density))
-        channels.append((density, gradient, tau))
+        channels.append((density, s * scale, tau))
     if not spin:
-        density, gradient, tau = channels[0]
-        return np.stack((2.0 * density, 4.0 * gradient**2, 2.0 * tau))[: {1: 1, 2: 2, 4: 3}[family]]
+        ((density, gradient, tau),) = channels
+        densities, sigmas = (2.0 * density)[None], (4.0 * gradient**2)[None]
+        rows = densities, lifted(densities, sigmas) if lift else sigmas, (2.0 * tau)[None]
+        return np.concatenate(rows)[: {1: 1, 2: 2, 4: 3}[family]]
     (up, g_up, tau_up), (down, g_down, tau_down) = channels
-    rows = up, down, g_up**2, g_up * g_down, g_down**2, tau_up, tau_down
-    return np.stack(rows)[: {1: 2, 2: 5, 4: 7}[family]]
+    densities, sigmas = np.stack((up, down)), np.stack((g_up**2, cosine * g_up * g_down, g_down**2))
+    rows = densities, lifted(densities, sigmas) if lift else sigmas, np.stack((tau_up, tau_down))
+    return np.concatenate(rows)[: {1: 2, 2: 5, 4: 7}[family]]
+
+
+def lifted(densities: Any, sigmas: Any) -> Any:
+    """Squared gradients that are never quite zero, as if a small one stood across the given ones.
+
+    Parameters
+    ----------
+    densities : ndarray or Tensor
+        (1, npoints) total density, or (2, npoints) of up and down.
+    sigmas : ndarray or Tensor
+        (1, npoints), or (3, npoints): up up, up down, down down.
+
+    Returns
+    -------
+    ndarray or Tensor
+        As `sigmas`. The added gradients are parallel, so that the total one is lifted also where
+        those of the channels cancel, by more than their rounding.
+    """
+    if len(densities) == 1:
+        return sigmas + 2.0 ** (-2.0 / 3.0) * _LIFT_OF_SIGMA * densities ** (8.0 / 3.0)
+    powers = densities ** (4.0 / 3.0)
+    own = (1.0 + _ROUNDING) * sigmas[::2] + _LIFT_OF_SIGMA * powers**2
+    both = sigmas[1] + _LIFT_OF_SIGMA * powers[0] * powers[1]
+    stack = np.stack if isinstance(sigmas, np.ndarray) else torch.stack
+    return stack((own[0], both, own[1]))
 
 
 def _two_kf(density: np.ndarray) -> np.ndarray:
@@ -222,14 +270,25 @@ def _two_kf(density: np.ndarray) -> np.ndarray:
 
 
 def _mismatch(number: int) -> str | None:
-    """Reason if the first derivatives are not those of the energy below one orbital's tau."""
+    """Reason if a meta-GGA's energy jumps, or its first derivatives are not those of the energy."""
     n = np.array([0.05, 0.4, 2.0])
     sigma = (0.6 * _two_kf(0.5 * n) * n) ** 2
+
+    def energy(values: np.ndarray) -> np.ndarray:
+        return evaluate(number, values, 4, 0, order=1)[0] * n
+
+    # Parts for tau above and below the uniform gas's may both count at it, in double precision.
+    uniform = sigma / (8.0 * n), 2.0 * uniform_tau(0.5 * n)
+    near, *at = (
+        energy(np.stack((n, sigma, uniform[0] + alpha * uniform[1])))
+        for alpha in (1.0 - 1e-6, *(1.0 + np.arange(-4, 5) * 2.0**-52))
+    )
+    if np.any(np.abs(np.stack(at) - near) > 1e-3 * np.abs(near)):
+        return "its energy jumps where the kinetic energy density is that of the uniform gas"
     rows = np.stack((n, sigma, 0.4 * sigma / (8.0 * n)))
     given = evaluate(number, rows, 4, 0, order=1)[2] * sigma
     step = 1e-4
-    shifted = [rows * np.array([[1.0], [1.0 + h], [1.0]]) for h in (step, -step)]
-    above, below = (evaluate(number, values, 4, 0, order=1)[0] * n for values in shifted)
+    above, below = (energy(rows * np.array([[1.0], [1.0 + h], [1.0]])) for h in (step, -step))
     scale = np.abs(given) + 1e-4 * np.abs(above)
     if np.all(np.abs((above - below) / (2.0 * step) - given) < 1e-3 * scale):
         return None

@@ -20,7 +20,12 @@ far as there is one:
 
 - Where a channel's density is below ``1e-4 T`` the functional sees this density instead, and the
   potential is the derivative there. In a local density approximation it deviates from the limit by
-  the exchange potential of this density, 6e-7 Hartree. The energy takes no notice.
+  the exchange potential of this density, 6e-7 Hartree. The energy takes no notice, so that where
+  the density is negative by more than round-off (superposed atoms, core densities at a low cutoff)
+  the potential is not the energy's derivative. A linear continuation of the energy would make it
+  so, but its mixed second derivative is unbounded where the other channel is nearly empty too, and
+  it would need third derivatives, which libxc does not have. What depends on it is small: see
+  docs/functionals.md.
 - What diverges in a generalised gradient approximation is switched off, by a polynomial again,
   where a channel holds less than 1e-8 of the other one (or T): its own reduced gradient and
   kinetic energy density (of round-off, they are noise of any size), and its part of PBE's

@@ -170,6 +170,36 @@ def test_finite_at_zero_gradient(name, nspin, densinfo):
     assert torch.allclose(energy[1:], beside[1:], rtol=1e-5, atol=0.0)
 
 
+CANCELLING = ["gga_c_p86", "gga_c_q2d", "gga_c_tca", "gga_c_wl", "gga_c_sg4", "gga_c_acgga"]
+
+
+@pytest.mark.parametrize("name", [*CANCELLING, "PBE", "BLYP", "r2SCAN", "SCAN"])
+def test_finite_where_the_gradients_of_the_channels_cancel(name, densinfo):
+    """As between the atoms of an antiferromagnet, up to rounding; the energy is the limit."""
+    rho = torch.zeros(2, 5, 8, dtype=torch.float64)
+    rho[:, 0] = torch.tensor([1e-9, 1e-4, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
+    direction = torch.nn.functional.normalize(torch.rand(3, 8, dtype=torch.float64), dim=0)
+    rho[0, 1:4] = 4.0 * rho[0, 0] ** (4 / 3) * direction
+    rho[1, 1:4] = -rho[0, 1:4]
+    rho[:, 4] = 0.3 * (6.0 * torch.pi**2) ** (2 / 3) * rho[:, 0] ** (5 / 3)
+    rho[:, 4] += rho[:, 1:4].square().sum(1) / (8.0 * rho[:, 0])
+    functional = get_xc(name)
+    for noise in (0.0, 1e-16, -1e-16):
+        given = rho.clone()
+        given[0, 1:4] *= 1.0 + noise * torch.arange(8)
+        given.requires_grad_()
+        energy = functional.get_edensityxc(densinfo(given))
+        (potential,) = torch.autograd.grad(energy.sum(), given, create_graph=True)
+        (kernel,) = torch.autograd.grad(potential.sum(), given)
+        for values in (energy, potential, kernel):
+            assert torch.isfinite(values).all()
+        beside = rho.clone()
+        beside[0, 1:4] *= 1.001
+        expected = functional.get_edensityxc(densinfo(beside))
+        # to first order in the difference, which exchange feels
+        assert torch.allclose(energy, expected, rtol=2e-3, atol=1e-15)
+
+
 def test_chachiyo_without_gradient_is_slaters_exchange(densinfo):
     rho = torch.zeros(4, 3, dtype=torch.float64)
     rho[0] = torch.tensor([1e-3, 0.03, 3.0])
@@ -202,7 +232,7 @@ def test_potential_belongs_to_the_energy_below_one_orbitals_tau(name, nspin, sam
         assert torch.allclose(energies[0], other, rtol=1e-10, atol=0.0)
 
 
-@pytest.mark.parametrize("name", ["mgga_x_sa_tpss", "mgga_x_mvsb"])
+@pytest.mark.parametrize("name", ["mgga_x_sa_tpss", "mgga_x_mvsb", "mgga_x_mvsbs", "mgga_x_regtm"])
 def test_what_is_not_finite_is_refused(name):
     with pytest.raises(ValueError, match="its energy or derivatives are NaN or infinite"):
         LibXC(name)
@@ -212,6 +242,31 @@ def test_what_is_not_finite_is_refused(name):
 def test_energy_without_its_potential_is_refused(name):
     with pytest.raises(ValueError, match="its energy and its potential do not belong together"):
         LibXC(name)
+
+
+@pytest.mark.parametrize("name", ["mgga_x_gx", "mgga_x_pbe_gx"])
+def test_energy_that_jumps_at_the_uniform_gas_is_refused(name):
+    """Both parts count where the step function's argument is zero by rounding: twice the energy."""
+    with pytest.raises(ValueError, match="its energy jumps where the kinetic energy density is"):
+        LibXC(name)
+
+
+@pytest.mark.parametrize("s", [0.0, 1e-3, 0.3, 2.0, 8.0])
+def test_second_derivatives_of_wpbeh(s, densinfo):
+    """Away from the jump of its energy at s = 1 they are those of the energy."""
+    functional = get_xc("gga_x_wpbeh")
+    n = torch.tensor([1e-3, 0.03, 0.3, 2.0], dtype=torch.float64)
+    rho = torch.zeros(4, 4, dtype=torch.float64)
+    rho[0] = n
+    rho[1] = s * 2.0 * (3.0 * torch.pi**2) ** (1 / 3) * n ** (4 / 3)
+    weights = torch.stack((n, *3 * [n ** (4 / 3)]))
+
+    def energy(scaled):
+        return functional.get_edensityxc(densinfo(scaled * weights)) / n ** (4 / 3)
+
+    scaled = (rho / weights).requires_grad_()
+    assert torch.autograd.gradcheck(energy, scaled, eps=1e-4, atol=1e-6, rtol=1e-4)
+    assert torch.autograd.gradgradcheck(energy, scaled, eps=1e-4, atol=1e-5, rtol=1e-4)
 
 
 def test_missing_kinetic_energy_density():
