@@ -13,6 +13,7 @@ from ase.units import Bohr
 
 from deepchem_xc.planewave.inputs import as_crystal
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
+from deepchem_xc.planewave.structure_input import read_atoms
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -148,7 +149,7 @@ def _read(name: str, folder: Path | None) -> Atoms:
     if not there:
         raise ValueError(f"there is no structure file {shown if shown != name else path}")
     try:
-        return cast("Atoms", ase.io.read(path))
+        return read_atoms(path)
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a structure ({error})") from error
 

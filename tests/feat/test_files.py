@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -20,11 +21,13 @@ from deepchem.data import DiskDataset
 from deepchem_xc.data import DFTEntry, DFTYamlLoader
 from deepchem_xc.feat import DFTSystem
 from deepchem_xc.models import XCModel
+from deepchem_xc.planewave.structure_input import IgnoredInputWarning
 from deepchem_xc.xc import PBE
 from tests.models.systems import dataset, make, quick, silicon
 
 # The fixtures write files of an analytic pseudopotential.
 from tests.planewave.pseudo.conftest import analytic, psp8_text  # noqa: F401
+from tests.planewave.test_structure_input import CIF, SITES
 
 
 @pytest.fixture
@@ -182,6 +185,43 @@ def test_structures_come_as_paths_texts_and_objects(tmp_path: Path) -> None:
 def test_structures_that_cannot_be_read(structure: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DFTSystem({"structure": structure, "ecut": 100.0})
+
+
+@pytest.mark.parametrize("form", ["alloy.cif", "alloy.traj", "alloy.xyz", "text", "atoms"])
+def test_partially_occupied_sites_are_refused(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the structure gets into an entry."""
+    monkeypatch.chdir(tmp_path)
+    text = CIF.format(sites=SITES["alloy"])
+    Path("alloy.cif").write_text(text)
+    atoms = ase.io.read("alloy.cif")
+    write("alloy.traj", atoms)
+    column = atoms.copy()
+    column.set_array("occupancy", np.where(atoms.numbers == 8, 1.0, 0.6))
+    write("alloy.xyz", column, format="extxyz")
+    given = {"text": text, "atoms": atoms}.get(form, form)
+    message = r"structure: .*partially occupied sites \(Al.? 0\.6.*ordered cell"
+    with pytest.raises(ValueError, match=message):
+        DFTSystem({"structure": given, "ecut": 100.0})
+    with pytest.raises(ValueError, match=message):
+        DFTEntry.create("energy", 0.0, [quick(structure=given)])
+    if isinstance(given, str):
+        entry = {"e_type": "energy", "true_val": 0.0, "systems": [quick(structure=given)]}
+        Path("d.yaml").write_text(yaml.safe_dump([entry]))
+        with pytest.raises(ValueError, match=r"d\.yaml, entry 1 \(energy\).*\n.*" + message):
+            DFTYamlLoader().create_dataset("d.yaml")
+
+
+def test_moments_that_a_file_holds_as_results_are_initial_ones(tmp_path: Path) -> None:
+    path = tmp_path / "h.xyz"
+    path.write_text(
+        '1\nLattice="3 0 0 0 3.1 0 0 0 3.2" pbc="T T T" '
+        "Properties=species:S:1:pos:R:3:magmoms:R:1\nH 0 0 0 1.0\n"
+    )
+    with pytest.warns(IgnoredInputWarning, match="taken as initial moments"):
+        system = DFTSystem({"structure": path, "ecut": 100.0})
+    assert system.atoms.get_initial_magnetic_moments().tolist() == [1.0]
 
 
 def test_labels_come_from_paths(tmp_path: Path) -> None:
