@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 OBJECTS = ("xc", "pseudopotentials")
 # How files among them end.
 _FILES = (*SUFFIXES, ".safetensors")
-# Keywords of GPAW, and what they are here.
+# Keywords of GPAW, PySCF and others, and what they are here.
 _ELSEWHERE = {
     "charge": "only neutral cells can be computed",
     "mode": "plane waves only, with ecut in eV: PW(400) is ecut=400",
@@ -35,7 +36,15 @@ _ELSEWHERE = {
     "maxiter": "convergence={'maxiter': ...}",
     "width": "occupations={'name': 'fermi-dirac', 'width': ...}",
     "smearing": "occupations={'name': 'fermi-dirac', 'width': ...}",
+    "max_cycle": "convergence={'maxiter': ...}",
+    "conv_tol": "convergence={'energy': ...}, eV per valence electron",
+    "eigensolver": "there is one, block Davidson",
+    "mixer": "mixing",
+    "parallel": "threads are torch's: torch.set_num_threads",
+    "verbose": "txt='-' prints every step",
     "fixmom": "occupations={'fixmagmom': True}",
+    "spin": "spinpol=True and atoms.set_initial_magnetic_moments([...])",
+    "nspins": "spinpol",
     "hund": "atoms.set_initial_magnetic_moments([...])",
     "magmoms": "atoms.set_initial_magnetic_moments([...])",
     "kpoints": "kpts",
@@ -123,7 +132,10 @@ def explain_unknown(unknown: Collection[str], valid: Collection[str]) -> str:
     >>> explain_unknown(["charge"], ["xc", "ecut"])
     'unknown keyword(s) charge of PlaneWaveDFT (charge: only neutral cells can be computed); ...'
     """
-    hints = "; ".join(f"{name}: {_ELSEWHERE[name]}" for name in unknown if name in _ELSEWHERE)
+    known = {name: _ELSEWHERE[name] for name in unknown if name in _ELSEWHERE}
+    near = {name: get_close_matches(name, valid, n=1) for name in unknown if name not in known}
+    known |= {name: f"did you mean {found[0]}?" for name, found in near.items() if found}
+    hints = "; ".join(f"{name}: {known[name]}" for name in unknown if name in known)
     return (
         f"unknown keyword(s) {', '.join(unknown)} of PlaneWaveDFT{f' ({hints})' if hints else ''}; "
         f"the valid ones are {', '.join(valid)} (besides restart and atoms)."

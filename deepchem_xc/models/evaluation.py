@@ -65,11 +65,10 @@ class EvaluatedModel(TorchModel):
         RuntimeError
             If all calculations fail.
         """
-        entries = entries_of(dataset.X)
-        labels = labels_of(entries, dataset.y, transformers or self.transformers)
+        entries, labels = self._labelled(dataset, transformers)
         return scores(
             entries,
-            summaries_of(entries, labels),
+            labels,
             dataset.w,
             self.predict(dataset),
             metrics,
@@ -147,14 +146,11 @@ class EvaluatedModel(TorchModel):
         ValueError
             As `evaluate`.
         """
-        entries = entries_of(dataset.X)
-        labels = labels_of(entries, dataset.y, transformers or self.transformers)
+        entries, labels = self._labelled(dataset, transformers)
         deviations: dict[str, list[float]] = {}
         units: dict[str, str] = {}
         summaries = self._compute(entries).summaries()
-        for entry, label, found in zip(
-            entries, summaries_of(entries, labels), summaries, strict=True
-        ):
+        for entry, label, found in zip(entries, labels, summaries, strict=True):
             if np.isfinite(found):
                 deviations.setdefault(entry.entry_type, []).append(abs(float(found - label)))
                 units[entry.entry_type] = entry.unit
@@ -179,6 +175,14 @@ class EvaluatedModel(TorchModel):
         self._ensure_built()
         entries = [entry for inputs, _, _ in generator for entry in entries_of(inputs[0])]
         return self._compute(entries).summaries()
+
+    def _labelled(
+        self, dataset: Dataset, transformers: Sequence[Transformer]
+    ) -> tuple[list[Any], np.ndarray]:
+        """Entries, and one number for the label of each, in the label's unit."""
+        entries = entries_of(dataset.X)
+        labels = labels_of(entries, dataset.y, transformers or self.transformers)
+        return entries, summaries_of(entries, labels)
 
     def _compute(self, entries: list[Any]) -> Predictions:
         predictions = Predictions(self.model, entries, skip=self.on_failure == "skip")

@@ -429,10 +429,23 @@ def test_settings_that_make_no_sense_are_refused(keywords: dict[str, Any], messa
         ("mode", r"PW\(400\) is ecut=400"),
         ("setups", "pseudopotentials"),
         ("width", "occupations="),
+        ("hund", "set_initial_magnetic_moments"),
+        ("spin", "spinpol=True"),
+        ("nspins", "spinpol"),
+        ("maxiter", "convergence="),
+        ("conv_tol", "convergence="),
+        ("eigensolver", "block Davidson"),
+        ("basis", "plane waves only"),
+        ("h", "fft_size"),
+        ("gpts", "fft_size"),
+        ("verbose", "txt="),
+        ("encut", r"did you mean ecut\?"),
+        ("smearings", "valid ones are"),
     ],
 )
-def test_keywords_of_gpaw_that_are_others_here_say_which(name: str, hint: str) -> None:
-    with pytest.raises(TypeError, match=rf"{name} of PlaneWaveDFT \({name}: .*{hint}"):
+def test_keywords_of_other_codes_that_are_others_here_say_which(name: str, hint: str) -> None:
+    shown = "" if hint.startswith("valid") else rf" \({name}: "
+    with pytest.raises(TypeError, match=rf"{name} of PlaneWaveDFT{shown}.*{hint}"):
         PlaneWaveDFT(ecut=100.0, **{name: 1})
 
 
