@@ -65,7 +65,7 @@ class EvaluatedModel(TorchModel):
         RuntimeError
             If all calculations fail.
         """
-        entries, labels = self._labelled(dataset, transformers)
+        entries, labels = self._with_label_summaries(dataset, transformers)
         return scores(
             entries,
             labels,
@@ -146,7 +146,7 @@ class EvaluatedModel(TorchModel):
         ValueError
             As `evaluate`.
         """
-        entries, labels = self._labelled(dataset, transformers)
+        entries, labels = self._with_label_summaries(dataset, transformers)
         deviations: dict[str, list[float]] = {}
         units: dict[str, str] = {}
         summaries = self._compute(entries).summaries()
@@ -176,7 +176,7 @@ class EvaluatedModel(TorchModel):
         entries = [entry for inputs, _, _ in generator for entry in entries_of(inputs[0])]
         return self._compute(entries).summaries()
 
-    def _labelled(
+    def _with_label_summaries(
         self, dataset: Dataset, transformers: Sequence[Transformer]
     ) -> tuple[list[Any], np.ndarray]:
         """Entries, and one number for the label of each, in the label's unit."""
