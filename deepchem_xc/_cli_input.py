@@ -224,19 +224,11 @@ def parse_by_element(text: str, what: str) -> str | dict[str, str]:
 
 def read_structure(path: Path, magmom: str = "") -> Atoms:
     """Read a structure and, if `magmom` is not empty, set its initial moments (mu_B)."""
-    from ase.io.formats import UnknownFileTypeError
-
-    from deepchem_xc.planewave.structure_input import read_atoms
+    from deepchem_xc.planewave.structure_files import read_atoms
 
     if not path.exists():
         raise ValueError(f"there is no structure file {path}.")
-    try:
-        atoms = read_atoms(path, moments=not magmom)
-    except UnknownFileTypeError as error:
-        raise ValueError(f"ASE does not know the format of {path} ({error}).") from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise ValueError(f"{path} cannot be read as a structure ({reason}).") from error
+    atoms = read_atoms(path, moments=not magmom)
     if magmom:
         moments = parse_by_element(magmom, "magmom")
         try:

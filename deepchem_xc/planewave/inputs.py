@@ -68,7 +68,8 @@ def as_crystal(structure: Any) -> Crystal:
         return Crystal.from_pymatgen(structure)
     raise TypeError(
         f"{type(structure).__name__} is not a structure: give ASE Atoms, a pymatgen Structure, a "
-        "Crystal or a PlaneWaveBasis."
+        "Crystal or a PlaneWaveBasis. Crystal.read(path) reads a file; "
+        "molecule.get_boxed_structure(a, b, c) puts a pymatgen Molecule into a box."
     )
 
 
