@@ -253,6 +253,29 @@ def read_structure(path: Path, magmom: str = "") -> Atoms:
     return atoms
 
 
+def check_files(output: Path | None, figure: Path | None = None) -> None:
+    """Raise, before anything is computed, where results could not be written afterwards.
+
+    Examples
+    --------
+    >>> check_files(Path("al.json"), Path("al.gif.txt"))
+    Traceback (most recent call last):
+    ValueError: a figure cannot be written to al.gif.txt: its name must end in one of ...
+    """
+    for path in (output, figure):
+        if path is not None and path.is_dir():
+            raise ValueError(f"{path} is a folder: name a file in it, such as {path / 'al.json'}.")
+    if figure is not None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        valid = sorted(FigureCanvasAgg.get_supported_filetypes())
+        if figure.suffix.lower().removeprefix(".") not in valid:
+            raise ValueError(
+                f"a figure cannot be written to {figure}: its name must end in one of "
+                f"{', '.join('.' + ending for ending in valid)}."
+            )
+
+
 def torch_device(device: str, threads: int | None) -> str:
     """Check a device, and set the number of threads, if one is given."""
     import torch

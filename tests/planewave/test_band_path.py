@@ -99,6 +99,13 @@ def test_paths_that_name_nothing_useful_are_refused(lithium: SCFResult) -> None:
         band_structure(lithium, "GX,M", npoints=5)
     with pytest.raises(ValueError, match="names no points"):
         band_structure(lithium, "", npoints=5)
+    for path in (["G", "X"], [[0, 0, 0], [0, 0, 0.5]], 5):
+        with pytest.raises(
+            ValueError, match="is neither text, such as 'GXMGRX,MR'.*eigenvalues_at"
+        ):
+            band_structure(lithium, path, npoints=5)
+    with pytest.raises(ValueError, match="npoints must be a whole number of at least 1, got -4"):
+        band_structure(lithium, "GX", npoints=-4)
 
 
 def test_lines_of_the_figure_end_at_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
