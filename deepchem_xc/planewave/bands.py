@@ -14,7 +14,7 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import number_of_bands
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.start import more_bands, starting_orbitals
 from deepchem_xc.planewave.states import diagonalize
 from deepchem_xc.planewave.symmetry import SymmetryGroup
@@ -57,7 +57,7 @@ def eigenvalues_at(
     ----------
     result : SCFResult
         Converged ground state.
-    kpoints : KPoints or list
+    kpoints : KPoints, BandPath or list
         Reduced coordinates, (nk, 3).
     nbands : int, optional
         Number of bands; as many as `result` has by default.
@@ -77,7 +77,8 @@ def eigenvalues_at(
     DiagonalizationError
         If the tolerance is not reached.
     ValueError
-        If there are more bands than plane waves, or the k-points make no sense.
+        If there are more bands than plane waves, the k-points make no sense, or the tolerance is
+        not positive.
 
     Examples
     --------
@@ -88,10 +89,19 @@ def eigenvalues_at(
     >>> bool(gamma[3] > x[3])
     True
     """
+    from ase.dft.kpoints import BandPath
     from tqdm import tqdm
 
     old = result.basis
     crystal = old.crystal
+    tolerance = real_number(tolerance, "tolerance", "Ha")
+    if not tolerance > 0:
+        raise ValueError(
+            f"tolerance must be positive (Ha), got {tolerance:g}; 1e-5 is the default."
+        )
+    if isinstance(kpoints, BandPath):
+        _check_cell(kpoints, crystal.to_ase().cell)
+        kpoints = kpoints.kpts
     points = make_kpoints(kpoints, crystal, symmetry=False).coordinates
     nbands = number_of_bands(nbands, result.problem) or result.orbitals.shape[2]
     parts = []
