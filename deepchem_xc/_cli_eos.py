@@ -40,9 +40,12 @@ def compute_curve(
     from tqdm import tqdm
 
     from deepchem_xc.planewave import equation_of_state
+    from deepchem_xc.planewave.eos import MINIMUM_POINTS
 
     if not 0 < strain < 0.5:
         raise ValueError(f"strain must be between 0 and 0.5, got {strain}.")
+    if points < MINIMUM_POINTS:
+        raise ValueError(f"points must be at least {MINIMUM_POINTS}, got {points}.")
     done: list[VolumePoint] = []
     with tqdm(total=points, unit="volume", leave=False) as bar:
 

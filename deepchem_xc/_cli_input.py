@@ -224,19 +224,11 @@ def parse_by_element(text: str, what: str) -> str | dict[str, str]:
 
 def read_structure(path: Path, magmom: str = "") -> Atoms:
     """Read a structure and, if `magmom` is not empty, set its initial moments (mu_B)."""
-    from ase.io.formats import UnknownFileTypeError
-
-    from deepchem_xc.planewave.structure_input import read_atoms
+    from deepchem_xc.planewave.structure_files import read_atoms
 
     if not path.exists():
         raise ValueError(f"there is no structure file {path}.")
-    try:
-        atoms = read_atoms(path, moments=not magmom)
-    except UnknownFileTypeError as error:
-        raise ValueError(f"ASE does not know the format of {path} ({error}).") from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise ValueError(f"{path} cannot be read as a structure ({reason}).") from error
+    atoms = read_atoms(path, moments=not magmom)
     if magmom:
         moments = parse_by_element(magmom, "magmom")
         try:
@@ -259,6 +251,29 @@ def read_structure(path: Path, magmom: str = "") -> Atoms:
         atoms.set_initial_magnetic_moments(values)
         atoms.calc = None  # moments of an earlier calculation do not count beside these
     return atoms
+
+
+def check_files(output: Path | None, figure: Path | None = None) -> None:
+    """Raise, before anything is computed, where results could not be written afterwards.
+
+    Examples
+    --------
+    >>> check_files(Path("al.json"), Path("al.gif.txt"))
+    Traceback (most recent call last):
+    ValueError: a figure cannot be written to al.gif.txt: its name must end in one of ...
+    """
+    for path in (output, figure):
+        if path is not None and path.is_dir():
+            raise ValueError(f"{path} is a folder: name a file in it, such as {path / 'al.json'}.")
+    if figure is not None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        valid = sorted(FigureCanvasAgg.get_supported_filetypes())
+        if figure.suffix.lower().removeprefix(".") not in valid:
+            raise ValueError(
+                f"a figure cannot be written to {figure}: its name must end in one of "
+                f"{', '.join('.' + ending for ending in valid)}."
+            )
 
 
 def torch_device(device: str, threads: int | None) -> str:

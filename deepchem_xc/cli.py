@@ -57,6 +57,7 @@ def scf(
     from deepchem_xc import planewave
     from deepchem_xc._cli_results import UNITS, ground_state, print_ground_state, print_steps
 
+    option.check_files(output)
     atoms = read_structure(structure, magmom)
     result = planewave.scf(atoms, **scf_keywords(keywords), callback=print_steps(quiet))
     values = ground_state(result)
@@ -103,6 +104,7 @@ def eos(
     keywords = dict(locals())
     from deepchem_xc._cli_eos import as_json, compute_curve, print_curve
 
+    option.check_files(output, figure)
     atoms = read_structure(structure, magmom)
     curve = compute_curve(atoms, scf_keywords(keywords), strain, points, layer)
     write(output, as_json(curve))
@@ -152,6 +154,7 @@ def bands(
     from deepchem_xc._cli_results import band_values, print_bands
     from deepchem_xc.planewave.bands import band_structure
 
+    option.check_files(output, figure)
     atoms = read_structure(structure, magmom)
     shared = scf_keywords(keywords)
     result = planewave.scf(atoms, **{**shared, "nbands": None})

@@ -305,7 +305,14 @@ def test_eos_of_a_layer_strains_it_in_its_plane_only(call: Call, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(["--points", "4"], "at least 5"), (["--strain", "0"], "strain")]
+    ("options", "message"),
+    [
+        (["--points", "4"], "points must be at least 5, got 4"),
+        (["--points", "-3"], "points must be at least 5, got -3"),
+        (["--strain", "0"], "strain"),
+        (["--figure", "al.foo"], "al.foo: its name must end in one of"),
+        (["--output", "."], "is a folder"),
+    ],
 )
 def test_eos_refuses_ranges_that_cannot_be_fitted(
     call: Call, aluminium: Path, options: list[str], message: str

@@ -63,3 +63,9 @@ def test_data_of_an_installed_package_is_found_through_its_list_of_files(
 def test_unknown_data_file_is_named_in_the_error() -> None:
     with pytest.raises(FileNotFoundError, match=r"'no_such\.json'.*complete checkout"):
         data_file("no_such.json")
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="this is a folder, name a file in it"):
+        write_json(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []

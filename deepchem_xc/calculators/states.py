@@ -14,6 +14,7 @@ from deepchem_xc.planewave.kpoints import KPoints
 if TYPE_CHECKING:
     from ase.dft.kpoints import BandPath
     from ase.spectrum.band_structure import BandStructure
+    from torch import Tensor
 
     from deepchem_xc.planewave.result import SCFResult
 
@@ -57,7 +58,7 @@ class ElectronicStates:
 
     def get_eigenvalues(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
         """Eigenvalues at the irreducible k-point `kpt`, (nband,), eV."""
-        values = self._plain_result.eigenvalues[spin, kpt].cpu().numpy()
+        values = self._at(self._plain_result.eigenvalues, kpt, spin)
         return np.asarray(values * Hartree)
 
     def get_occupation_numbers(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
@@ -65,7 +66,17 @@ class ElectronicStates:
 
         At most 2 without spin polarisation and 1 with; not multiplied by the k-point's weight.
         """
-        return self._plain_result.occupations[spin, kpt].cpu().numpy()
+        return self._at(self._plain_result.occupations, kpt, spin)
+
+    @staticmethod
+    def _at(values: Tensor, kpt: int, spin: int) -> NDArray[np.float64]:
+        """Values (nspin, nk, nband) of one spin and k-point."""
+        for name, index, count in (("spin", spin, len(values)), ("kpt", kpt, values.shape[1])):
+            if not -count <= index < count:
+                raise IndexError(
+                    f"{name} = {index} is not there: the calculation has {count}, counted from 0."
+                )
+        return np.asarray(values[spin, kpt].cpu().numpy())
 
     def get_number_of_bands(self) -> int:
         """Number of bands at every k-point."""

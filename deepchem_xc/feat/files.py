@@ -13,7 +13,7 @@ from ase.units import Bohr
 
 from deepchem_xc.planewave.inputs import as_crystal
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
-from deepchem_xc.planewave.structure_input import read_atoms
+from deepchem_xc.planewave.structure_files import read_atoms, refuse_magnetic_cif
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -137,6 +137,7 @@ def _read(name: str, folder: Path | None) -> Atoms:
 
     shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
     if "\n" in name:
+        refuse_magnetic_cif(name, f"the text {shown!r}")
         try:
             return cast("Atoms", ase.io.read(io.StringIO(name), format="cif"))
         except Exception as error:
@@ -148,10 +149,7 @@ def _read(name: str, folder: Path | None) -> Atoms:
         there = False
     if not there:
         raise ValueError(f"there is no structure file {shown if shown != name else path}")
-    try:
-        return read_atoms(path)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a structure ({error})") from error
+    return read_atoms(path)
 
 
 def _files(names: Iterable[str]) -> list[str]:

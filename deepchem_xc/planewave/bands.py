@@ -14,6 +14,7 @@ from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import number_of_bands
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.start import more_bands, starting_orbitals
 from deepchem_xc.planewave.states import diagonalize
 from deepchem_xc.planewave.symmetry import SymmetryGroup
@@ -56,7 +57,7 @@ def eigenvalues_at(
     ----------
     result : SCFResult
         Converged ground state.
-    kpoints : KPoints or list
+    kpoints : KPoints, BandPath or list
         Reduced coordinates, (nk, 3).
     nbands : int, optional
         Number of bands; as many as `result` has by default.
@@ -76,7 +77,8 @@ def eigenvalues_at(
     DiagonalizationError
         If the tolerance is not reached.
     ValueError
-        If there are more bands than plane waves, or the k-points make no sense.
+        If there are more bands than plane waves, the k-points make no sense, or the tolerance is
+        not positive.
 
     Examples
     --------
@@ -87,10 +89,19 @@ def eigenvalues_at(
     >>> bool(gamma[3] > x[3])
     True
     """
+    from ase.dft.kpoints import BandPath
     from tqdm import tqdm
 
     old = result.basis
     crystal = old.crystal
+    tolerance = real_number(tolerance, "tolerance", "Ha")
+    if not tolerance > 0:
+        raise ValueError(
+            f"tolerance must be positive (Ha), got {tolerance:g}; 1e-5 is the default."
+        )
+    if isinstance(kpoints, BandPath):
+        _check_cell(kpoints, crystal.to_ase().cell)
+        kpoints = kpoints.kpts
     points = make_kpoints(kpoints, crystal, symmetry=False).coordinates
     nbands = number_of_bands(nbands, result.problem) or result.orbitals.shape[2]
     parts = []
@@ -172,7 +183,8 @@ def band_structure(
     ------
     ValueError
         If the path was made for another cell: other lengths or angles, or the vectors in another
-        order; if it names a point that the lattice does not have, or one without a line to it.
+        order; if it is neither text nor a `BandPath`; if it names a point that the lattice does
+        not have, or one without a line to it.
 
     Examples
     --------
@@ -207,6 +219,12 @@ def _named_path(atoms: Atoms, path: str | None, npoints: int) -> BandPath:
     """Path through named points, ASE's choice by default."""
     from ase.dft.kpoints import parse_path_string
 
+    if path is not None and not isinstance(path, str):
+        raise ValueError(
+            f"the path {path!r} is neither text, such as 'GXMGRX,MR' (a comma is a jump), nor a "
+            "BandPath of atoms.cell.bandpath(...). Levels at k-points of your own: eigenvalues_at."
+        )
+    npoints = whole_number(npoints, "npoints")
     # Its special points are those of the lattice that ASE recognises in the cell.
     known = atoms.cell.bandpath(npoints=0, pbc=atoms.pbc)
     text = known.path if path is None else path

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.planewave.crystal import Crystal
@@ -98,13 +99,15 @@ class PlaneWaveBasis:
     ) -> None:
         if not np.isfinite(ecut) or ecut < _MINIMUM_ECUT:
             raise ValueError(
-                f"ecut = {ecut} Ha is not usable: the plane-wave cutoff must be a finite number of "
-                f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * 27.2114:.0f} eV); 15 to 50 Ha is "
+                f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
+                "must be a finite number of "
+                f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
                 "usual for norm-conserving pseudopotentials."
             )
         if not 0.0 <= ecut_smoothing < ecut:
             raise ValueError(
-                f"ecut_smoothing = {ecut_smoothing} Ha is not usable with ecut = {ecut} Ha: it "
+                f"ecut_smoothing = {ecut_smoothing:g} Ha ({ecut_smoothing * Hartree:g} eV) is not "
+                f"usable with ecut = {ecut:g} Ha ({ecut * Hartree:g} eV): it "
                 "must lie between 0 (none) and the cutoff; a tenth of the cutoff is usual."
             )
         self.crystal = crystal if device is None else crystal.to(device)

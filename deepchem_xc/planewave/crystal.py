@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.full_sites import check_full_sites, check_full_structure
+from deepchem_xc.planewave.structure_files import read_atoms
 from deepchem_xc.planewave.structure_input import (
-    check_full_sites,
     check_neutral,
     check_neutral_structure,
     collinear_moments,
     notice_unused_moments,
-    read_atoms,
+    notice_unused_spin,
     site_moments,
 )
 
@@ -188,13 +189,14 @@ class Crystal:
         ------
         ValueError
             As the class, and for a non-periodic direction without a cell vector, non-collinear
-            moments, partially occupied sites (``info["occupancy"]``, which ASE's CIF reader sets)
-            and a charge (``info["charge"]``).
+            moments, partially occupied sites (``info["occupancy"]``, which ASE's CIF reader sets,
+            and whatever else is named after occupancies) and a charge (``info["charge"]``).
 
         Warns
         -----
         IgnoredInputWarning
-            For initial charges that do not add up to zero, and moments that are results only.
+            For initial charges that do not add up to zero, moments that are results only, and a
+            spin or multiplicity in ``info``.
 
         Examples
         --------
@@ -225,6 +227,7 @@ class Crystal:
         check_full_sites(atoms)
         check_neutral(atoms)
         notice_unused_moments(atoms)
+        notice_unused_spin(atoms)
         _notice_box(pbc, cell)
         moments = collinear_moments(atoms.get_initial_magnetic_moments())
         positions = np.linalg.solve(cell.T, np.asarray(atoms.positions, dtype=np.float64).T).T
@@ -249,6 +252,8 @@ class Crystal:
         ValueError
             As the class, and for partially occupied (disordered) sites, a charge and non-collinear
             moments.
+        TypeError
+            For a Molecule, which has no cell.
 
         Examples
         --------
@@ -260,11 +265,12 @@ class Crystal:
         """
         from ase.units import Bohr
 
-        if not structure.is_ordered:
-            raise ValueError(
-                f"the structure {structure.composition.formula!r} has partially occupied sites; "
-                "order it first, e.g. with pymatgen's OrderDisorderedStructureTransformation."
+        if not hasattr(structure, "lattice"):
+            raise TypeError(
+                f"{type(structure).__name__} is no periodic structure: put a pymatgen Molecule "
+                "into a box with molecule.get_boxed_structure(a, b, c) (Angstrom)."
             )
+        check_full_structure(structure)
         check_neutral_structure(structure)
         moments = site_moments(structure) or ()
         cell = np.asarray(structure.lattice.matrix, dtype=np.float64)

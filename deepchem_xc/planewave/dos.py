@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepchem_xc.planewave.bands import eigenvalues_at
 from deepchem_xc.planewave.kpoints import make_kpoints
 from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.settings import real_number, whole_number
 
 # A Gaussian is zero to double precision this many widths from its centre.
 _REACH = 8.6
@@ -74,7 +75,7 @@ def density_of_states(
     energies: ArrayLike | None = None,
     width: float = 0.1,
     kpts: Any = None,
-    nbands: int | None = None,
+    nbands: int | str | None = None,
     npoints: int | None = None,
     progress: bool | None = None,
 ) -> DensityOfStates:
@@ -105,8 +106,8 @@ def density_of_states(
     Raises
     ------
     ValueError
-        If the width is not positive, `nbands` is given without `kpts`, or `npoints` is below 2 or
-        given besides `energies`.
+        If the width is not positive, `nbands` is given without `kpts`, `npoints` is below 2 or
+        given besides `energies`, or these are not a list of finite numbers.
 
     Warns
     -----
@@ -124,6 +125,7 @@ def density_of_states(
     >>> print(f"{dos.total.sum() * step:.3f}")  # two electrons in each of 7 bands
     14.000
     """
+    width = real_number(width, "width", "eV")
     if not (math.isfinite(width) and width > 0):
         raise ValueError(f"the width of the broadening must be positive (eV), got {width}.")
     result = result.detach()
@@ -154,16 +156,14 @@ def _energies(
                 f"npoints={npoints} says how many energies are chosen, and energies= which: give "
                 "one of them."
             )
-        grid = np.asarray(energies, dtype=np.float64)
+        grid = _one_axis(energies)
         steps = np.diff(grid)
         equal = len(steps) > 1 and np.ptp(steps) < 1e-6 * abs(steps[0])
     else:
         low, high = levels.min() - _REACH * width, levels.max() + _REACH * width
         if npoints is None:
             npoints = max(_FEWEST_POINTS, math.ceil((high - low) / (_STEP * width)) + 1)
-        if npoints < 2:
-            raise ValueError(f"npoints must be at least 2, got {npoints}.")
-        grid, equal = np.linspace(low, high, npoints), True
+        grid, equal = np.linspace(low, high, whole_number(npoints, "npoints", minimum=2)), True
     if equal and (step := abs(float(grid[1] - grid[0]))) > _LARGEST_STEP * width:
         warnings.warn(
             f"the energies are {step:.3g} eV apart and the levels {width:g} eV wide: sums over "
@@ -171,6 +171,19 @@ def _energies(
             f"{_STEP * width:.3g} eV, is safe.",
             CoarseEnergiesWarning,
             stacklevel=3,
+        )
+    return grid
+
+
+def _one_axis(energies: ArrayLike) -> NDArray[np.float64]:
+    try:
+        grid = np.asarray(energies, dtype=np.float64)
+    except (TypeError, ValueError):
+        grid = np.empty(0)
+    if grid.ndim != 1 or len(grid) == 0 or not np.isfinite(grid).all():
+        raise ValueError(
+            f"energies must be a list of finite numbers (eV), got {energies!r}; leave it out for "
+            "steps around all levels."
         )
     return grid
 

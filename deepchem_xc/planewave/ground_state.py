@@ -195,6 +195,13 @@ def scf(
     problem = make_problem(basis, functional, pseudopotentials, occupations, spinpol, unit)
     if isinstance(start, SCFResult):
         start = Restart.of(start)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback = {callback!r} is no function of the dict of a step.")
+    if start is not None and not isinstance(start, Restart):
+        raise ValueError(
+            f"start = {start!r} is no earlier result: give an SCFResult, or Restart.load(path) of "
+            "a file."
+        )
     density, orbitals = (None, None) if start is None else starting_point(problem, start)
     result = solve(
         problem,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ def as_crystal(structure: Any) -> Crystal:
         return Crystal.from_pymatgen(structure)
     raise TypeError(
         f"{type(structure).__name__} is not a structure: give ASE Atoms, a pymatgen Structure, a "
-        "Crystal or a PlaneWaveBasis."
+        "Crystal or a PlaneWaveBasis. Crystal.read(path) reads a file; "
+        "molecule.get_boxed_structure(a, b, c) puts a pymatgen Molecule into a box."
     )
 
 
@@ -184,7 +186,13 @@ def make_occupations(
     fixed_moment = flag(options.pop("fixmagmom", False), "occupations['fixmagmom']")
     options.setdefault("name", DEFAULT_OCCUPATIONS["name"])
     if "width" in options:
-        options["width"] = real_number(options["width"], "occupations['width']") * energy_unit
+        width = real_number(options["width"], "occupations['width']")
+        if not (math.isfinite(width) and width > 0):
+            raise ValueError(
+                f"occupations['width'] must be a positive number, got {width:g}; for integer "
+                "occupations use {'name': 'fixed'}."
+            )
+        options["width"] = width * energy_unit
     elif smearing_kind(options["name"]) != "fixed":
         options["width"] = real_number(DEFAULT_OCCUPATIONS["width"], "width") / Hartree
     return make_smearing(options), fixed_moment

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.settings import symmetry_choice
+from deepchem_xc.planewave.settings import flag, symmetry_choice
 from deepchem_xc.planewave.symmetry import SymmetryGroup, find_symmetry
 
 _MESH_KEYS = ("size", "density", "gamma", "even")
@@ -168,6 +168,12 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
 
 def _check_keys(spec: Mapping[str, Any], valid: Sequence[str], what: str) -> None:
     unknown = sorted(set(map(str, spec)) - set(valid))
+    if "path" in unknown:
+        raise ValueError(
+            f"k-points: {dict(spec)!r} is a path, along which no density can be summed: give a "
+            "mesh such as {'size': (4, 4, 4), 'gamma': True}, and the path to "
+            "calc.band_structure(path) or band_structure(result, path)."
+        )
     if unknown:
         raise ValueError(
             f"unknown key(s) {', '.join(map(repr, unknown))} for {what}; valid keys: "
@@ -177,8 +183,11 @@ def _check_keys(spec: Mapping[str, Any], valid: Sequence[str], what: str) -> Non
 
 def _numeric(spec: Any) -> np.ndarray:
     try:
-        plain = spec.detach().cpu() if isinstance(spec, torch.Tensor) else spec
-        return np.asarray(plain, dtype=np.float64)
+        plain = np.asarray(spec.detach().cpu() if isinstance(spec, torch.Tensor) else spec)
+        # numpy makes numbers of text and booleans: "444" is no mesh of 444 divisions.
+        if plain.dtype.kind not in "iuf" and plain.size > 0:
+            raise TypeError("not numbers")
+        return plain.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"cannot read k-points from {spec!r}; give three divisions such as (4, 4, 4), a "
@@ -209,9 +218,7 @@ def _mesh_from_mapping(
     keywords: dict[str, Any] = {}
     for name in ("gamma", "even"):
         value = spec.get(name)
-        if value is not None and not isinstance(value, (bool, np.bool_)):
-            raise ValueError(f"k-points: {name!r} must be True, False or None, got {value!r}.")
-        keywords[name] = value
+        keywords[name] = None if value is None else flag(value, f"k-points: {name!r}")
     if "density" in spec:
         density = _numeric(spec["density"])
         if density.shape != () or not np.isfinite(density) or density <= 0:

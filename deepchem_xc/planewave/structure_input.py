@@ -1,14 +1,12 @@
-"""What structures of ASE and pymatgen say besides cell and positions: occupancies, charge, moments.
+"""What structures of ASE and pymatgen say besides cell and positions: charge and moments.
 
 What a plane-wave calculation cannot represent is refused, what it does not use is noticed.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,87 +15,19 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Deviation from 1 at which a site counts as full: files round.
-_FULL = 1e-3
 # Charge, in elementary charges, and moment, mu_B, that count as none.
 _NEUTRAL, _NONMAGNETIC = 1e-6, 1e-2
 # Part of a moment, in units of the largest, that may stand across the common axis.
 _ACROSS = 1e-2
-_OCCUPANCY_ARRAYS = ("occupancy", "occupancies")
 _CHARGE_KEYS = ("charge", "total_charge")
+# Where programs keep a multiplicity or a spin; 0 and 1 are those of a closed shell.
+_SPIN_KEYS = ("spin", "multiplicity", "spin_multiplicity")
+# Properties of pymatgen's sites that hold moments which are not used.
+_OTHER_MOMENTS = ("magmoms", "final_magmom", "magnetic_moment", "magnetic_moments")
 
 
 class IgnoredInputWarning(UserWarning):
     """Something that the input says is not used, or is used for something else."""
-
-
-def check_full_sites(atoms: Atoms) -> None:
-    """Raise where ASE atoms say that a site is occupied in part, or by several elements.
-
-    ASE reads such a site of a CIF as one full atom of its first element and keeps the occupancies
-    in ``atoms.info["occupancy"]``; other formats give an array of that name.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        Structure. Occupancies of sites that are no longer there (after slicing) do not count.
-
-    Raises
-    ------
-    ValueError
-        The message names the occupancies, and what to do.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> alloy = bulk("Al")
-    >>> alloy.info["occupancy"] = {"0": {"Al": 0.6, "Mg": 0.4}}
-    >>> check_full_sites(alloy)
-    Traceback (most recent call last):
-    ValueError: the structure has partially occupied sites (Al 0.6, Mg 0.4): ...
-    """
-    partial = [
-        ", ".join(f"{species} {part:g}" for species, part in site.items())
-        for site in _mixed_sites(atoms)
-    ]
-    where = 'atoms.info["occupancy"]'
-    for name in _OCCUPANCY_ARRAYS:
-        if name in atoms.arrays:
-            values = np.asarray(atoms.arrays[name], dtype=np.float64).reshape(len(atoms), -1)
-            rows = np.nonzero((np.abs(values - 1.0) > _FULL).any(axis=1))[0]
-            if len(rows) > 0:
-                where = f'atoms.arrays["{name}"]'
-                partial += [f"{atoms.symbols[i]}{i} {values[i, 0]:g}" for i in rows]
-    if partial:
-        some = "; ".join(dict.fromkeys(partial[:4])) + ("; ..." if len(partial) > 4 else "")
-        raise ValueError(
-            f"the structure has partially occupied sites ({some}): a calculation needs every site "
-            "full or empty. Make an ordered cell of that composition, for example with pymatgen's "
-            "OrderDisorderedStructureTransformation. If these atoms are one already, remove "
-            f"{where}."
-        )
-
-
-def _mixed_sites(atoms: Atoms) -> list[dict[str, float]]:
-    """Occupancies of the sites of `atoms` that are not those of one element, fully there."""
-    occupancy = atoms.info.get("occupancy")
-    if not isinstance(occupancy, Mapping):
-        return []
-    kinds = atoms.arrays.get("spacegroup_kinds")
-    symbols = atoms.get_chemical_symbols()
-    mixed = []
-    for kind, site in occupancy.items():
-        if not isinstance(site, Mapping):
-            continue
-        own = symbols
-        if kinds is not None:
-            own = [s for s, k in zip(symbols, kinds, strict=True) if str(k) == str(kind)]
-        parts = {str(species): float(part) for species, part in site.items() if float(part) != 0.0}
-        full = len(parts) == 1 and abs(sum(parts.values()) - 1.0) <= _FULL
-        # The kinds of atoms that were added later mean nothing: their elements are others.
-        if not full and set(own) & set(parts):
-            mixed.append(parts)
-    return mixed
 
 
 def check_neutral(atoms: Atoms) -> None:
@@ -128,18 +58,59 @@ def check_neutral(atoms: Atoms) -> None:
     Traceback (most recent call last):
     ValueError: the cell is said to have a charge of +1 (atoms.info['charge']): only neutral ...
     """
-    for key in _CHARGE_KEYS:
-        value = atoms.info.get(key)
-        if isinstance(value, (int, float, np.number)):
-            _check_charge(float(value), f"atoms.info[{key!r}]", f"delete atoms.info[{key!r}]")
-    total = float(np.sum(atoms.get_initial_charges()))
+    _check_charges(atoms.info, "atoms.info", "delete")
+    charges = atoms.get_initial_charges()
+    states = atoms.arrays.get("oxi_states")  # from pymatgen, which leaves the charge behind
+    if not charges.any() and states is not None:
+        charges = np.array([0.0 if state is None else float(state) for state in states])
+    _notice_charges(float(np.sum(charges)))
+
+
+def _notice_charges(total: float) -> None:
     if abs(total) > _NEUTRAL:
         warnings.warn(
             f"the initial charges of the atoms add up to {total:+g}: they are not used, the cell "
             "is computed neutral.",
             IgnoredInputWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
+
+
+def _check_charges(said: Mapping[str, Any], where: str, remedy: str) -> None:
+    """Raise where entries of `said` are a charge of the cell, numbers in text included."""
+    for key in _CHARGE_KEYS:
+        if said.get(key) is None:
+            continue
+        name = f"{where}[{key!r}]"
+        try:
+            charge = float(np.sum(np.asarray(said[key], dtype=np.float64)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} is {said[key]!r}, which is no charge: only neutral cells can be "
+                f"computed. If it is neutral, {remedy} {name}."
+            ) from error
+        _check_charge(charge, name, f"{remedy} {name}")
+
+
+def notice_unused_spin(atoms: Atoms) -> None:
+    """Notice a spin or multiplicity in ``atoms.info`` where there are no initial moments.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> notice_unused_spin(bulk("Al"))
+    """
+    if np.any(atoms.get_initial_magnetic_moments()):
+        return
+    for key in _SPIN_KEYS:
+        if atoms.info.get(key) not in (None, 0, 1):
+            warnings.warn(
+                f"atoms.info[{key!r}] = {atoms.info[key]!r} is not used: the calculation is not "
+                "magnetic. Set atoms.set_initial_magnetic_moments([...]); occupations="
+                "{'fixmagmom': True} holds their sum.",
+                IgnoredInputWarning,
+                stacklevel=3,
+            )
 
 
 def _check_charge(charge: float, where: str, remedy: str) -> None:
@@ -172,6 +143,9 @@ def check_neutral_structure(structure: Any) -> None:
         "structure.charge, which without a value of its own is the sum of the oxidation states",
         "call structure.set_charge(0)",
     )
+    _check_charges(getattr(structure, "properties", None) or {}, "structure.properties", "delete")
+    charges = structure.site_properties.get("charge") or ()
+    _notice_charges(float(sum(charge for charge in charges if charge is not None)))
 
 
 def site_moments(structure: Any) -> list[float] | None:
@@ -200,6 +174,8 @@ def site_moments(structure: Any) -> list[float] | None:
     spins = [getattr(site.specie, "spin", None) for site in structure]
     from_sites = collinear_moments(given) if any(m is not None for m in given) else None
     from_species = collinear_moments(spins) if any(m is not None for m in spins) else None
+    if from_sites is None and from_species is None:
+        _notice_other_moments(structure)
     if from_sites is None or from_species is None:
         return from_sites if from_species is None else from_species
     if not np.allclose(from_sites, from_species, atol=_NONMAGNETIC, equal_nan=True):
@@ -209,6 +185,20 @@ def site_moments(structure: Any) -> list[float] | None:
             "structure.remove_spin())."
         )
     return from_sites
+
+
+def _notice_other_moments(structure: Any) -> None:
+    """Notice site properties that look like moments under another name."""
+    for name in _OTHER_MOMENTS:
+        given = structure.site_properties.get(name)
+        if given is not None and any(np.any(getattr(m, "moment", m)) for m in given):
+            warnings.warn(
+                f"the site property {name!r} is not used: the calculation is not magnetic. To "
+                "start from these moments: structure.add_site_property('magmom', "
+                f"structure.site_properties[{name!r}]).",
+                IgnoredInputWarning,
+                stacklevel=4,
+            )
 
 
 def collinear_moments(moments: Sequence[Any] | NDArray) -> list[float]:
@@ -272,54 +262,6 @@ def _vector(moment: Any) -> NDArray[np.float64]:
     )
 
 
-def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
-    """The structure in a file that ASE reads, the last one of several.
-
-    Parameters
-    ----------
-    path : str or path
-        CIF, POSCAR, extended XYZ, ...
-    moments : bool, optional
-        Take moments that the file holds as results of an earlier calculation (the column
-        ``magmoms`` of an extended XYZ file) for initial ones, if it has no initial ones.
-
-    Raises
-    ------
-    ValueError
-        If the file holds no structure.
-
-    Warns
-    -----
-    IgnoredInputWarning
-        When results are taken for initial moments.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> from ase.build import bulk
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "al.cif"
-    >>> bulk("Al", cubic=True).write(path)
-    >>> len(read_atoms(path))
-    4
-    """
-    from ase import Atoms
-    from ase.io import read
-
-    atoms = read(Path(path))
-    if not isinstance(atoms, Atoms):
-        raise ValueError(f"{os.fspath(path)!r} holds {type(atoms).__name__}, not one structure.")
-    found = result_moments(atoms) if moments else None
-    if found is not None:
-        atoms.set_initial_magnetic_moments(found)
-        warnings.warn(
-            f"the magnetic moments in {os.fspath(path)!r} are results of an earlier calculation "
-            f"({_few(found)} mu_B): they are taken as initial moments, for two spin channels.",
-            IgnoredInputWarning,
-            stacklevel=2,
-        )
-    return atoms
-
-
 def result_moments(atoms: Atoms) -> NDArray[np.float64] | None:
     """Moments of atoms that a file brought along as results, where there are no initial ones.
 
@@ -346,14 +288,21 @@ def notice_unused_moments(atoms: Atoms) -> None:
     found = result_moments(atoms)
     if found is not None:
         warnings.warn(
-            f"the atoms hold magnetic moments as results of an earlier calculation ({_few(found)} "
-            "mu_B), but no initial ones: the calculation is not magnetic. To start from them: "
-            "atoms.set_initial_magnetic_moments(atoms.get_magnetic_moments()).",
+            "the atoms hold magnetic moments as results of an earlier calculation "
+            f"({few_moments(found)} mu_B), but no initial ones: the calculation is not magnetic. "
+            "To start from them: atoms.set_initial_magnetic_moments(atoms.get_magnetic_moments()).",
             IgnoredInputWarning,
             stacklevel=3,
         )
 
 
-def _few(moments: NDArray) -> str:
+def few_moments(moments: NDArray) -> str:
+    """The first few of the moments, as text for a message.
+
+    Examples
+    --------
+    >>> few_moments(np.array([2.0, -2.0]))
+    '2.0, -2.0'
+    """
     shown = ", ".join(str(np.round(moment, 2).tolist()) for moment in moments[:4])
     return shown + (", ..." if len(moments) > 4 else "")

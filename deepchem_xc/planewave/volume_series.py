@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.eos import MINIMUM_POINTS
 from deepchem_xc.planewave.inputs import make_basis
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.settings import grid_size
+from deepchem_xc.planewave.settings import grid_size, real_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -92,11 +93,15 @@ def volume_series(
     >>> series.dimension, len(series.scales), series.size(1.0)
     (3, 7, 16.0)
     """
-    ordered = tuple(sorted(float(scale) for scale in scales))
-    if len(set(ordered)) < MINIMUM_POINTS or ordered[0] <= 0:
+    try:
+        ordered = tuple(sorted(real_number(scale, "scales") for scale in scales))
+    except TypeError:  # not iterable
+        ordered = ()
+    usable = all(math.isfinite(scale) and scale > 0 for scale in ordered)
+    if len(set(ordered)) < MINIMUM_POINTS or not usable:
         raise ValueError(
-            f"an equation of state needs at least {MINIMUM_POINTS} different positive scales, "
-            f"got {list(ordered)}."
+            f"an equation of state needs at least {MINIMUM_POINTS} different positive scales of "
+            f"the volume, such as 0.94, 0.96, ..., 1.06, got {scales!r}."
         )
     axis = _layer_axis(atoms, dimension)
     kpoints = make_kpoints(kpts, Crystal.from_ase(atoms), symmetry=symmetry)

@@ -203,6 +203,16 @@ def test_all_k_points_are_the_whole_mesh(spec: Any) -> None:
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-7)
 
 
+def test_levels_that_are_not_there_are_refused(computed: Atoms) -> None:
+    count = len(computed.calc.get_ibz_k_points())
+    for ask in (computed.calc.get_eigenvalues, computed.calc.get_occupation_numbers):
+        with pytest.raises(IndexError, match="spin = 1 is not there: the calculation has 1"):
+            ask(spin=1)
+        with pytest.raises(IndexError, match=f"kpt = 99 is not there: the calculation has {count}"):
+            ask(kpt=99)
+        np.testing.assert_array_equal(ask(kpt=-1), ask(kpt=count - 1))
+
+
 def test_ase_makes_a_density_of_states_and_bands(computed: Atoms) -> None:
     dos = DOS(computed.calc, width=0.2, npts=801)
     states = trapezoid(dos.get_dos(), dos.get_energies())

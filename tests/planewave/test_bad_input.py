@@ -197,6 +197,14 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
         ({"device": "gpu"}, "device = 'gpu' is not known"),
         ({"device": "mps"}, "device = 'mps' is not supported: give one of 'cpu', 'cuda'"),
         ({"gradient_tolerance": "small"}, "gradient_tolerance must be a number"),
+        ({"callback": 5}, "callback = 5 is no function"),
+        ({"ecut": -5.0}, r"ecut = -0.183747 Ha \(-5 eV\) is not usable"),
+        ({"ecut_smoothing": -1.0}, r"ecut_smoothing = -0.036\d+ Ha \(-1 eV\) is not usable"),
+        (
+            {"occupations": {"width": -0.1}},
+            "'width'.* must be a positive number, got -0.1; .*fixed",
+        ),
+        ({"start": "si.npz"}, r"start = 'si.npz' is no earlier result.*Restart.load\(path\)"),
     ],
 )
 def test_values_that_are_no_values_of_a_keyword(options: dict[str, Any], message: str) -> None:

@@ -99,6 +99,16 @@ def test_paths_that_name_nothing_useful_are_refused(lithium: SCFResult) -> None:
         band_structure(lithium, "GX,M", npoints=5)
     with pytest.raises(ValueError, match="names no points"):
         band_structure(lithium, "", npoints=5)
+    for path in (["G", "X"], [[0, 0, 0], [0, 0, 0.5]], 5):
+        with pytest.raises(
+            ValueError, match="is neither text, such as 'GXMGRX,MR'.*eigenvalues_at"
+        ):
+            band_structure(lithium, path, npoints=5)
+    for tolerance in (0.0, -1.0, "fine"):
+        with pytest.raises(ValueError, match="tolerance must be"):
+            eigenvalues_at(lithium, [[0, 0, 0]], tolerance=tolerance)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="npoints must be a whole number of at least 1, got -4"):
+        band_structure(lithium, "GX", npoints=-4)
 
 
 def test_lines_of_the_figure_end_at_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +137,11 @@ def test_bands_that_share_a_multiplet_with_the_next_one_converge() -> None:
     few = eigenvalues_at(result, [[0, 0, 0], [0.1, 0, 0]], nbands=8)
     many = eigenvalues_at(result, [[0, 0, 0], [0.1, 0, 0]], nbands=24)
     assert torch.allclose(few, many[:, :, :8], rtol=0.0, atol=1e-7)
+
+
+def test_levels_along_a_path_belong_to_its_cell(lithium: SCFResult) -> None:
+    path = CUBE.cell.bandpath("GX", npoints=2)
+    levels = eigenvalues_at(lithium, path, nbands=2)
+    assert torch.equal(levels, eigenvalues_at(lithium, path.kpts, nbands=2))
+    with pytest.raises(ValueError, match="the path belongs to a cell with lengths"):
+        eigenvalues_at(lithium, bulk("Al").cell.bandpath("GX", npoints=2), nbands=2)

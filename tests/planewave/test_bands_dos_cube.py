@@ -5,6 +5,7 @@ import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +166,26 @@ def test_more_bands_than_plane_waves_or_none_are_refused(silicon: SCFResult) -> 
         eigenvalues_at(silicon, [[0, 0, 0]], nbands=10_000)
     with pytest.raises(ValueError, match="nbands = 0 is no number of bands"):
         eigenvalues_at(silicon, [[0, 0, 0]], nbands=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": "0.1"}, r"width must be a number \(eV\), got '0.1'"),
+        ({"width": math.nan}, "width of the broadening must be positive"),
+        ({"npoints": 2.5}, "npoints must be a whole number of at least 2, got 2.5"),
+        ({"energies": []}, r"energies must be a list of finite numbers \(eV\), got \[\]"),
+        ({"energies": 5.0}, "must be a list of finite numbers"),
+        ({"energies": [0.0, math.nan]}, "must be a list of finite numbers"),
+        ({"energies": [[0.0, 1.0], [2.0, 3.0]]}, "must be a list of finite numbers"),
+        ({"energies": "all"}, "must be a list of finite numbers .*got 'all'; leave it out"),
+    ],
+)
+def test_a_density_of_states_that_makes_no_sense(
+    silicon: SCFResult, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        density_of_states(silicon, **options)
 
 
 def test_density_of_states_counts_states_and_electrons(silicon: SCFResult) -> None:

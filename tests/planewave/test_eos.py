@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -14,7 +15,7 @@ from ase.units import GPa, Hartree, J, m
 from deepchem_xc.planewave import scf
 from deepchem_xc.planewave.eos import fit_equation_of_state, fit_equation_of_state_tensors
 from deepchem_xc.planewave.volume_scan import EquationOfState, VolumePoint, equation_of_state
-from deepchem_xc.planewave.volume_series import scaled
+from deepchem_xc.planewave.volume_series import scaled, volume_series
 from deepchem_xc.xc import PBE
 from tests.differences import assert_agreement, differences
 
@@ -255,3 +256,9 @@ def test_lattice_constant_and_modulus_follow_the_functional(name: str) -> None:
     found = differences(fitted, 0.02)
     for i, gradient in enumerate(gradients):
         assert_agreement(gradient, found[i], rel=1e-5)
+
+
+@pytest.mark.parametrize("scales", ["wide", 5, [0.9, 0.95, 1.0, 1.05, math.nan], [1.0, 1.1]])
+def test_scales_that_are_none_are_refused_by_their_value(scales: Any) -> None:
+    with pytest.raises(ValueError, match="scales"):
+        volume_series(bulk("Al"), 100.0, scales=scales)

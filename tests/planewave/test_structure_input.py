@@ -12,10 +12,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from pymatgen.core import Lattice, Species, Structure
+from pymatgen.core import Lattice, Molecule, Species, Structure
 from pymatgen.electronic_structure.core import Magmom
 
 from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.feat import DFTSystem
 from deepchem_xc.planewave import Crystal, equation_of_state, scf
 from deepchem_xc.planewave.structure_input import IgnoredInputWarning
 
@@ -46,6 +47,28 @@ SITES = {
     "one of two": "Mg1 Mg 0 0 0 1.0\nO1 O 0.5 0.5 0.5 0.5\nS1 S 0.5 0.5 0.5 0.5",
 }
 PARTIAL = [name for name in SITES if name not in ("ordered", "rounded")]
+
+
+# Ways to say that the first of two atoms is there in part.
+HALF = {
+    "a number for each atom": {"occupancy": [0.5, 1.0]},
+    "an array": {"occupancies": np.array([0.5, 1.0])},
+    "one number": {"occupancy": 0.5},
+    "by label": {"occupancy": {"Mg1": 0.5, "O1": 1.0}},
+    "JSON": {"occupancy": '{"0": {"Mg": 0.5}, "1": {"O": 1.0}}'},
+    "a database's row": {"data": {"occupancy": {"0": {"Mg": 0.5}}}},
+    "another name": {"_atom_site_occupancy": ["0.5", "1"]},
+    "not there at all": {"occupancy": {"0": {"Mg": 0.0}, "1": {"O": 1.0}}},
+}
+MAGNETIC_CIF = """
+loop_
+_atom_site_moment{dot}label
+_atom_site_moment{dot}crystalaxis_x
+_atom_site_moment{dot}crystalaxis_y
+_atom_site_moment{dot}crystalaxis_z
+Mg1 0 0 2.2
+O1 0 0 -2.2
+"""
 
 
 @pytest.fixture
@@ -268,3 +291,95 @@ def test_vanishing_moments_of_an_earlier_calculation_are_none() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", IgnoredInputWarning)
         assert Crystal.from_ase(atoms).magnetic_moments is None
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_occupancies_in_any_form_are_refused(name: str) -> None:
+    atoms = bulk("MgO", "rocksalt", a=4.2)
+    Crystal.from_ase(atoms)
+    atoms.info.update(HALF[name])
+    with pytest.raises(ValueError, match="partially occupied sites .*Make an ordered cell"):
+        Crystal.from_ase(atoms)
+
+
+def test_occupancies_that_are_no_numbers_are_refused_with_what_to_do() -> None:
+    atoms = bulk("MgO", "rocksalt", a=4.2)
+    atoms.info["occupancy"] = ["half", 1.0]
+    with pytest.raises(ValueError, match=r"holds 'half', which is no occupancy.*Remove atoms.info"):
+        Crystal.from_ase(atoms)
+    del atoms.info["occupancy"]
+    atoms.set_array("occupancy", np.array([np.nan, 1.0]))
+    with pytest.raises(ValueError, match="Mg0 nan"):
+        Crystal.from_ase(atoms)
+    structure = Structure(
+        Lattice.cubic(4.2),
+        ["Fe", "O"],
+        [[0, 0, 0], [0.5] * 3],
+        site_properties={"occupancy": [1, 0.9]},
+    )
+    with pytest.raises(ValueError, match="O1 0.9"):
+        Crystal.from_pymatgen(structure)
+
+
+def test_sites_of_which_a_cif_does_not_say_how_full_they_are_are_full(tmp_path: Path) -> None:
+    path = tmp_path / "x.cif"
+    path.write_text(CIF.format(sites="Mg1 Mg 0 0 0 ?\nO1 O 0.5 0.5 0.5 ."))
+    assert Crystal.read(path).natom == 8
+
+
+@pytest.mark.parametrize("dot", [".", "_"])
+@pytest.mark.parametrize("suffix", [".cif", ".mcif"])
+def test_a_magnetic_cif_is_not_read_without_its_moments(
+    cif, tmp_path: Path, dot: str, suffix: str
+) -> None:
+    text = cif("ordered").read_text() + MAGNETIC_CIF.format(dot=dot)
+    path = tmp_path / f"magnet{suffix}"
+    path.write_text(text)
+    for target in (path, text):
+        with pytest.raises(ValueError, match="magnetic CIF.*pymatgen"):
+            DFTSystem({"structure": target, "ecut": 100.0})
+    with pytest.raises(ValueError, match=r"magnetic CIF.*Structure\.from_file"):
+        Crystal.read(path)
+    path.write_text(cif("ordered").read_text())
+    assert Crystal.read(path).natom == 8
+
+
+@pytest.mark.parametrize("charge", ["1", np.array(-1.0), np.array([1.0]), "plus one"])
+def test_a_charge_is_refused_whatever_it_is_written_as(charge: Any) -> None:
+    atoms = bulk("Al")
+    atoms.info["charge"] = charge
+    with pytest.raises(ValueError, match=r"only neutral cells.*delete atoms\.info\['charge'\]"):
+        Crystal.from_ase(atoms)
+    structure = Structure(Lattice.cubic(3.0), ["Fe"], [[0, 0, 0]], properties={"charge": charge})
+    with pytest.raises(ValueError, match=r"structure\.properties\['charge'\]"):
+        Crystal.from_pymatgen(structure)
+
+
+def test_what_is_not_used_is_noticed() -> None:
+    atoms = bulk("Al")
+    atoms.info["spin"] = 3
+    with pytest.warns(IgnoredInputWarning, match=r"atoms.info\['spin'\] = 3 is not used"):
+        assert Crystal.from_ase(atoms).magnetic_moments is None
+    atoms.set_initial_magnetic_moments([2.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Crystal.from_ase(atoms).magnetic_moments == (2.0,)
+    atoms.set_array("oxi_states", np.array([1.0]))
+    with pytest.warns(IgnoredInputWarning, match=r"add up to \+1"):
+        Crystal.from_ase(atoms)
+    for name in ("final_magmom", "magmoms"):
+        structure = Structure(
+            Lattice.cubic(3.0), ["Fe"], [[0, 0, 0]], site_properties={name: [2.0], "charge": [0.5]}
+        )
+        with (
+            pytest.warns(IgnoredInputWarning, match=f"{name}.*add_site_property"),
+            pytest.warns(IgnoredInputWarning, match="add up to"),
+        ):
+            assert Crystal.from_pymatgen(structure).magnetic_moments is None
+
+
+def test_a_molecule_of_pymatgen_has_no_cell() -> None:
+    molecule = Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.75]])
+    for make in (Crystal.from_pymatgen, lambda given: scf(given, ecut=100.0)):
+        with pytest.raises(TypeError, match="get_boxed_structure"):
+            make(molecule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,8 +63,8 @@ def load_pseudopotentials(
     ------
     ValueError
         If a family, name or element is unknown, a file is damaged, of a kind that is not
-        supported or for another element, or the mapping has no entry for an element. The
-        message lists what is valid.
+        supported or for another element, or the mapping has no entry for an element or one for
+        something else. The message lists what is valid.
     FileNotFoundError
         If a file does not exist.
 
@@ -89,6 +90,7 @@ def load_pseudopotentials(
     wanted = list(dict.fromkeys(symbols))
     if not isinstance(spec, Mapping):
         return {symbol: load_pseudopotential(spec, symbol) for symbol in wanted}
+    _check_keys(spec)
     default = spec.get("default")
     loaded: dict[str, Pseudopotential] = {}
     for symbol in wanted:
@@ -100,6 +102,18 @@ def load_pseudopotentials(
             )
         loaded[symbol] = load_pseudopotential(source, symbol)
     return loaded
+
+
+def _check_keys(spec: Mapping[str, Source]) -> None:
+    """Raise for keys that are no elements: their sources would not be used, without a word."""
+    from ase.data import atomic_numbers
+
+    unknown = [key for key in spec if key != "default" and not atomic_numbers.get(key)]
+    if unknown:
+        raise ValueError(
+            f"pseudopotentials {dict(spec)!r} name {', '.join(map(repr, unknown))}, which is no "
+            "element: the keys are chemical symbols such as 'Ni', and 'default' for all others"
+        )
 
 
 def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
@@ -139,6 +153,12 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
     lower = Path(name.lower().removesuffix(".gz"))
     reader = _READERS.get(lower.suffix)
     if reader is not None:
+        if not Path(name).exists():
+            raise FileNotFoundError(
+                errno.ENOENT, f"there is no pseudopotential file of {symbol}", name
+            )
+        if Path(name).is_dir():
+            raise ValueError(f"{name}: a folder was given for the pseudopotential of {symbol}")
         return reader(name, symbol)
     foreign = _FOREIGN.get(lower.suffix) or _FOREIGN.get(f".{lower.name}")
     if foreign is not None:
@@ -149,7 +169,8 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
         )
     if isinstance(source, os.PathLike) or os.sep in name or Path(name).is_file():
         raise ValueError(
-            f"{name}: the name of a pseudopotential file must end in one of "
+            f"{name}: {'a folder was given, but ' if Path(name).is_dir() else ''}the name of a "
+            "pseudopotential file must end in one of "
             f"{', '.join(SUFFIXES)}"
             + ("" if Path(name).exists() else "; and this one does not exist")
         )

@@ -134,6 +134,11 @@ class NumericPseudopotential(Pseudopotential):
                     f"the coupling of the {n} projectors of l={p.l} must be {n} x {n} finite "
                     f"numbers, got {p.coupling.tolist()}"
                 )
+            empty = [i for i, f in enumerate(p.functions) if not np.any(f)]
+            if empty:
+                raise ValueError(
+                    f"projector {empty[0]} of l={p.l} holds zeros only: it would be lost"
+                )
             idle = np.nonzero(~p.coupling.any(axis=1))[0]
             if len(idle) > 0:
                 raise ValueError(

@@ -312,3 +312,13 @@ def test_kinks_and_steps_are_not_taken_for_damage() -> None:
     x = np.linspace(-1.0, 1.0, 101)
     for values in (np.abs(x), np.where(x < 0.1, 1.0, 0.0), np.round(np.exp(-(x**2)), 4), x * 0.0):
         check_smooth(values, "function")
+
+
+def test_a_projector_of_zeros_is_not_lost_in_silence(upf_text, write) -> None:
+    text = re.sub(
+        r"(<PP_BETA\.2\b[^>]*>)([^<]*)",
+        lambda node: node[1] + NUMBER.sub("0.0", node[2]),
+        upf_text(),
+    )
+    with pytest.raises(ValueError, match="projector 1 of l=0 holds zeros only: it would be lost"):
+        read_upf(write("zeros.upf", text), "Si")

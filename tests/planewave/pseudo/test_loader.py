@@ -59,6 +59,9 @@ def test_default_is_for_the_elements_that_are_not_named_and_for_no_others() -> N
         (None, "neither a name nor a path"),
         ({"Si": Path("Si.pot")}, r"end in one of \.psp8, .*\.upf.*and this one does not exist"),
         ("Fe.GTH-PBE-q16", "one of Fe"),
+        ({"si": "gth-pade", "default": "gth-pbe"}, "name 'si', which is no element.*'default'"),
+        ({"Si": "gth-pbe", "silicon": "gth-pade"}, "name 'silicon', which is no element"),
+        ({"Si": Path(__file__).parent}, "a folder was given"),
     ],
 )
 def test_mistakes_are_explained(spec, message: str) -> None:
@@ -73,7 +76,7 @@ def test_an_object_of_another_element_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["absent.psp8", "absent.UPF"])
 def test_an_absent_file_is_named(name: str) -> None:
-    with pytest.raises(FileNotFoundError, match=name):
+    with pytest.raises(FileNotFoundError, match=f"no pseudopotential file of Si: '{name}'"):
         load_pseudopotentials(name, ["Si"])
 
 
