@@ -20,6 +20,7 @@ from .base import XCFunctional
 from .consistency import check_derivatives, check_memory
 from .factor import leaves_of
 from .identity import device_of, named_parts, sample_points
+from .networks import refuse_lazy
 from .plain import PlainXC
 from .pointwise import PIECE, check_points, undisturbed
 
@@ -61,6 +62,7 @@ def check_functional(functional: XCFunctional) -> None:
     ...
     ValueError: the functional mine depends on 'c', a tensor that requires gradients and that ...
     """
+    refuse_lazy(functional)
     trained = tuple(parameter.requires_grad for parameter in functional.parameters())
     plain = tuple((name, part) for name, part in named_parts(functional) if _is_plain(part))
     made_of = (trained, plain)
@@ -182,8 +184,8 @@ def _stale(functional: XCFunctional, name: str, source: str) -> str:
     return (
         f"{name!r} of {functional.name} was computed from {source} when it was made, and does not "
         "follow: compute it in energy_density. In multiples of functionals sums, products, "
-        "quotients, powers, exp, sigmoid, tanh, softplus and the like of torch.nn.Parameters "
-        "are followed, as in t * f + (1 - t) * g"
+        "quotients, powers, softmax, exp, sigmoid, tanh, softplus and the like of "
+        "torch.nn.Parameters are followed, as in t * f + (1 - t) * g"
     )
 
 
