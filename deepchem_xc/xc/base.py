@@ -388,7 +388,7 @@ class ScaledXC(XCFunctional):
             )
         if isinstance(factor, (Real, Tensor)) and not _is_finite(factor):
             raise ValueError(f"a functional is scaled by a finite real number, not by {factor}")
-        if isinstance(factor, Real) and not isinstance(factor, (int, float)):
+        if type(factor) is not int and isinstance(factor, Real):
             factor = float(factor)  # of numpy, a fraction
         self.functional = as_functional(functional)
         self.factor: Any

@@ -278,6 +278,9 @@ def _check_definition(
     """
     name = type(functional).__name__
     lost = forgotten(functional, {*classes, type(functional)})
+    for where, part in functional.named_modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            lost.append(f"files hold no hooks, as the one of {where!r}: make it a layer")
     advice = "; ".join(lost) or (
         f"keep the arguments of the constructor of {name} as attributes of the same names, or "
         "return them from a method options(), and make its networks from them"
