@@ -58,8 +58,9 @@ def constant(name: str, value: Any, trainable: Any) -> Any:
     """A functional's constant: a plain number, or a float64 parameter if it is to be trained."""
     if not isinstance(trainable, bool):
         raise ValueError(f"trainable must be True or False, not {trainable!r}")
-    one = isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex()
-    if not (one or isinstance(value, Real)) or not math.isfinite(value):
+    number = value.detach() if isinstance(value, Tensor) else value
+    one = isinstance(number, Tensor) and number.ndim == 0 and not number.is_complex()
+    if not (one or isinstance(number, Real)) or not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number or a 0-d tensor, not {value!r}")
     if trainable and not isinstance(value, torch.nn.Parameter):
         return torch.nn.Parameter(torch.as_tensor(value, dtype=torch.float64).clone().detach())
