@@ -60,6 +60,7 @@ class TrainingLoop(EvaluatedModel):
         self._active: tuple[Any, Any] | None = None
         # Whether this fit has warned of labels of another size.
         self._said = False
+        self._whole_batches_may_fail = False
         # Parameters that the optimiser was made of.
         self._optimised: list[torch.nn.Parameter] | None = None
         super().__init__(*arguments, **keywords)
@@ -97,18 +98,29 @@ class TrainingLoop(EvaluatedModel):
     ) -> float:
         """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
 
-        Parameters, results and errors are those of `fit`.
+        Parameters, results and errors are those of `fit`, except that with ``on_failure="skip"``
+        a batch may fail as a whole: `RuntimeError` is raised if all of them do.
         """
-        return self._train(
-            (self._labelled(batch) for batch in generator),
-            max_checkpoints_to_keep,
-            checkpoint_interval,
-            restore,
-            variables,
-            loss,
-            callbacks,
-            all_losses,
-        )
+        first = len(self.history)
+        self._whole_batches_may_fail = True
+        try:
+            mean = self._train(
+                (self._labelled(batch) for batch in generator),
+                max_checkpoints_to_keep,
+                checkpoint_interval,
+                restore,
+                variables,
+                loss,
+                callbacks,
+                all_losses,
+            )
+        finally:
+            self._whole_batches_may_fail = False
+        done = self.history[first:]
+        if done and not any(record.counts for record in done):
+            reason = next(iter(done[0].skipped.values()))
+            raise RuntimeError(f"all {len(done)} batches failed; the first: {reason}")
+        return mean
 
     def _train(
         self,
@@ -255,7 +267,7 @@ class TrainingLoop(EvaluatedModel):
         self._batch += 1
         if self._batch < self._nbatches:
             return
-        if record.skipped and not record.counts:
+        if record.skipped and not record.counts and not self._whole_batches_may_fail:
             reason = next(iter(record.skipped.values()))
             self._begin_epoch()
             raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")

@@ -291,7 +291,7 @@ def _check_definition(
         raise ValueError(f"{name} could not be read from a file ({error}): {advice}") from error
     with torch.no_grad():
         expected, found = sample_energies(functional), sample_energies(again)
-    if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12):
+    if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12, equal_nan=True):
         worst = int((found - expected).abs().argmax())
         raise ValueError(
             f"{name} read from a file would be another functional: the energy density at a point "

@@ -119,6 +119,13 @@ def test_what_would_come_back_as_something_else(path):
     assert not path.exists()
 
 
+def test_energies_that_are_not_finite_are_no_other_functional(path):
+    """PBE with a negative beta is NaN in places, before and after."""
+    functional = PBE(beta=-0.6, trainable=True)
+    functional.save(path)
+    assert float(load_functional(path).terms[1].beta.detach()) == -0.6
+
+
 def test_a_class_with_the_name_of_another(path):
     class PBE(XCFunctional):
         name, family = "PBE", 1
