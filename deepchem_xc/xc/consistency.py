@@ -16,6 +16,7 @@ from torch import Tensor
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .identity import device_of, sample_points
+from .substitution import called_with
 
 __all__ = ["check_derivatives", "check_memory"]
 
@@ -88,7 +89,7 @@ def check_memory(functional: XCFunctional) -> None:
     try:
         used, fresh = copy.deepcopy(functional), copy.deepcopy(functional)
         with torch.no_grad():
-            torch.func.functional_call(used, others, (points,))
+            called_with(used, others, points)
             found, expected = used.get_edensityxc(points), fresh.get_edensityxc(points)
     except Exception:
         return  # what cannot be copied or evaluated says so where it matters
@@ -135,7 +136,7 @@ def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> No
 
         def at(step: Any) -> Tensor:
             moved = {name: _moved(trained[name], directions[name], step) for name in names}
-            found = torch.func.functional_call(functional, {**trained, **moved}, (points,))
+            found = called_with(functional, {**trained, **moved}, points)
             return (scale * found).mean()[None]
 
         with torch.enable_grad():

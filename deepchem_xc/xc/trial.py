@@ -23,6 +23,7 @@ from .identity import device_of, named_parts, sample_points
 from .networks import refuse_lazy
 from .plain import PlainXC
 from .pointwise import PIECE, check_points, undisturbed
+from .substitution import called_with
 
 __all__ = ["check_functional", "check_trainable"]
 
@@ -137,7 +138,7 @@ def _check_hidden(functional: XCFunctional) -> None:
         points = sample_points(spins, 4, device=device_of(functional))
         try:
             with torch.enable_grad(), undisturbed(functional):
-                energy = torch.func.functional_call(functional, fixed, (points,))
+                energy = called_with(functional, fixed, points)
         except Exception:
             continue  # whoever has such channels meets the error
         if energy.requires_grad:
