@@ -43,7 +43,8 @@ def refuse_inference_tensors(what: str, tensors: Iterable[Tensor]) -> None:
     --------
     >>> refuse_inference_tensors("the functional", [torch.ones(1)])
     """
-    if any(tensor.is_inference() for tensor in tensors):
+    made = (tensor for tensor in tensors if not torch.nn.parameter.is_lazy(tensor))
+    if any(tensor.is_inference() for tensor in made):
         raise ValueError(
             f"{what} was made inside torch.inference_mode(), and nothing can be differentiated "
             "that was: make it outside, or use torch.no_grad()."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +73,9 @@ class Objective:
     ) -> None:
         self.scales = {**SCALES, **_by_type("scales", scales)}
         self.type_weights = {**dict.fromkeys(SCALES, 1.0), **_by_type("type_weights", type_weights)}
-        if not all(scale > 0 for scale in self.scales.values()):
+        if not all(0 < scale < math.inf for scale in self.scales.values()):
             raise ValueError(f"scales must be positive, got {dict(scales or {})}.")
-        if not all(weight >= 0 for weight in self.type_weights.values()):
+        if not all(0 <= weight < math.inf for weight in self.type_weights.values()):
             raise ValueError(f"type_weights must be at least 0, got {dict(type_weights or {})}.")
         self.function = elementwise(L2Loss() if loss is None else loss)
 
@@ -113,7 +115,14 @@ class Objective:
             targets.append(target / scale)
             factors.append(weight * self.type_weights[entry.entry_type])
         weight_tensor = torch.tensor(factors, dtype=torch.float64, device=scaled[0].device)
-        return (function or self.function)(scaled, targets, weight_tensor)
+        found = (function or self.function)(scaled, targets, weight_tensor)
+        if not isinstance(found, Tensor) or found.ndim != 0:
+            got = tuple(found.shape) if isinstance(found, Tensor) else repr(found)
+            raise ValueError(
+                f"the loss must be one number, a 0-d tensor that keeps its graph, got {got}: take "
+                "the mean of what it returns."
+            )
+        return found
 
 
 def elementwise(loss: Loss | LossFunction) -> LossFunction:
@@ -137,17 +146,49 @@ def elementwise(loss: Loss | LossFunction) -> LossFunction:
     """
     if isinstance(loss, Loss):
         return _Elementwise(loss)
-    if callable(loss):
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        raise ValueError(f"loss must be a deepchem Loss, got its class: {loss.__name__}().")
+    if callable(loss) and _takes_three(loss):
         return loss
     raise ValueError(
-        f"loss must be a deepchem.models.losses.Loss or a function of values, labels and weights, "
-        f"got {loss!r}."
+        "loss must be a deepchem.models.losses.Loss, such as L1Loss(), or a function of values, "
+        f"labels (lists of tensors) and weights that returns a 0-d tensor, got {loss!r}."
     )
 
 
+def _takes_three(function: Any) -> bool:
+    called = function.forward if isinstance(function, torch.nn.Module) else function
+    try:
+        inspect.signature(called).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # of a built-in function nothing is known
+        return True
+    return True
+
+
 class _Elementwise:
+    """A loss of DeepChem's, which cannot be pickled, but made again."""
+
     def __init__(self, loss: Loss) -> None:
+        self.loss = loss
         self.criterion: Any = loss._create_pytorch_loss()
+        ones = torch.ones(3, dtype=torch.float64)
+        try:
+            shape = self.criterion(ones, ones).shape
+        except Exception as error:
+            raise ValueError(
+                f"{type(loss).__name__} does not compare numbers with numbers ({error}): take "
+                "L1Loss, L2Loss or HuberLoss of deepchem.models.losses."
+            ) from error
+        if shape not in ((), (3,)):
+            raise ValueError(
+                f"{type(loss).__name__} gives {tuple(shape)} for three numbers: take L1Loss, "
+                "L2Loss or HuberLoss of deepchem.models.losses."
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.loss,)
 
     def __call__(self, values: list[Tensor], labels: list[Tensor], weights: Tensor) -> Tensor:
         pairs = zip(values, labels, strict=True)
@@ -156,8 +197,15 @@ class _Elementwise:
 
 
 def _by_type(what: str, values: Mapping[str, float] | None) -> dict[str, float]:
+    if not isinstance(values or {}, Mapping):
+        raise ValueError(
+            f"{what} must be a dictionary of entry types with numbers, got {values!r}."
+        )
     values = dict(values or {})
     unknown = sorted(set(values) - set(SCALES))
     if unknown:
         raise ValueError(f"{what}: unknown entry types {unknown}. Valid: {', '.join(SCALES)}.")
-    return {name: float(value) for name, value in values.items()}
+    try:
+        return {name: float(value) for name, value in values.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} must be numbers, got {values}.") from None

@@ -82,13 +82,22 @@ def check_trainable(functional: torch.nn.Module, variables: Iterable[Any] | None
             "of it."
         )
     own = dict(functional.named_parameters())
+    if isinstance(variables, (str, torch.Tensor)):
+        variables = [variables]
     chosen = list(own.values()) if variables is None else list(variables)
+    if not chosen:
+        raise ValueError(f"variables is empty: give some of {', '.join(own)}, or None for all.")
     ids = {id(parameter) for parameter in own.values()}
-    foreign = [tuple(x.shape) for x in chosen if id(x) not in ids]
+    foreign = [
+        f"shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else repr(x)
+        for x in chosen
+        if id(x) not in ids
+    ]
     if foreign:
         raise ValueError(
-            f"variables must be parameters of the functional; {len(foreign)} of {len(chosen)} are "
-            f"not (shapes {foreign}). It has {', '.join(own) or 'none'}."
+            f"variables must be parameters of the functional, the tensors themselves; "
+            f"{len(foreign)} of {len(chosen)} are not ({', '.join(foreign)}). It has "
+            f"{', '.join(own) or 'none'}: dict(functional.named_parameters())[name]."
         )
     if not any(parameter.requires_grad for parameter in chosen):
         names = [name for name, parameter in own.items() if any(parameter is x for x in chosen)]

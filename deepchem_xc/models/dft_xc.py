@@ -77,8 +77,13 @@ class DFTXC(torch.nn.Module):
 
     def __init__(self, functional: XCFunctional, states: GroundStates) -> None:
         super().__init__()
-        self.functional = functional
         self.states = states
+        self.functional = functional
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "functional":  # calculations are done with the same one
+            self.states.functional = value
 
     def forward(self, entries: Iterable[DFTEntry]) -> Tensor:
         """One number for each entry (`DFTEntry.summary`), (n,), self-consistent, in no graph."""

@@ -10,8 +10,10 @@ import torch
 from deepchem.data import Dataset, NumpyDataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from deepchem.trans import Transformer
+from numpy.typing import NDArray
 
 from deepchem_xc.models.labels import entries_of, labels_of, summaries_of
+from deepchem_xc.models.options import checked_dataset, checked_transformers
 from deepchem_xc.models.predictions import Predictions, scores
 
 Batch = tuple[list[Any], list[Any], list[Any]]
@@ -65,10 +67,11 @@ class EvaluatedModel(TorchModel):
         RuntimeError
             If all calculations fail.
         """
-        entries, labels = self._with_label_summaries(dataset, transformers)
+        entries = entries_of(checked_dataset(dataset).X)
+        expected = self._expected(dataset, entries, transformers)
         return scores(
             entries,
-            labels,
+            expected,
             dataset.w,
             self.predict(dataset),
             metrics,
@@ -97,6 +100,20 @@ class EvaluatedModel(TorchModel):
         data = NumpyDataset(column, np.array(y), np.array(w))
         return self.evaluate(data, metrics, transformers, per_task_metrics)
 
+    def predict(self, dataset: Dataset, *arguments: Any, **keywords: Any) -> Any:
+        """One self-consistent number for each entry, (n,); parameters are those of `TorchModel`.
+
+        Raises
+        ------
+        ValueError
+            For what is no data set of entries.
+        EntryError
+            If a calculation fails, unless ``on_failure="skip"``.
+        RuntimeError
+            If all calculations fail.
+        """
+        return super().predict(checked_dataset(dataset), *arguments, **keywords)
+
     def predict_values(self, dataset: Dataset) -> list[np.ndarray]:
         """Self-consistent values of the entries, each of its label's shape and unit.
 
@@ -117,7 +134,7 @@ class EvaluatedModel(TorchModel):
         RuntimeError
             If all calculations fail.
         """
-        return self._compute(entries_of(dataset.X)).values()
+        return self._compute(entries_of(checked_dataset(dataset).X)).values()
 
     def errors_by_type(
         self, dataset: Dataset, transformers: Sequence[Transformer] = ()
@@ -146,18 +163,37 @@ class EvaluatedModel(TorchModel):
         ValueError
             As `evaluate`.
         """
-        entries, labels = self._with_label_summaries(dataset, transformers)
+        entries = entries_of(checked_dataset(dataset).X)
+        expected = self._expected(dataset, entries, transformers)
         deviations: dict[str, list[float]] = {}
         units: dict[str, str] = {}
         summaries = self._compute(entries).summaries()
-        for entry, label, found in zip(entries, labels, summaries, strict=True):
-            if np.isfinite(found):
+        for entry, label, found in zip(entries, expected, summaries, strict=True):
+            if np.isfinite(found) and np.isfinite(label):
                 deviations.setdefault(entry.entry_type, []).append(abs(float(found - label)))
                 units[entry.entry_type] = entry.unit
         return {
             name: (sum(values) / len(values), units[name], len(values))
             for name, values in sorted(deviations.items())
         }
+
+    def _expected(
+        self, dataset: Dataset, entries: Sequence[Any], transformers: Sequence[Transformer]
+    ) -> NDArray[np.float64]:
+        """What predictions are compared with, (n,); NaN for entries without weight and label."""
+        made_by = checked_transformers(transformers) or self.transformers
+        free = np.asarray(dataset.w).reshape(-1) == 0
+        unlabelled = np.array([not entry.has_label for entry in entries], dtype=bool)
+        y = np.asarray(dataset.y)
+        if unlabelled.all() and free.all() and not y.any():
+            raise ValueError(
+                "the data set holds no labels to compare with: y and w are 0, as DeepChem's "
+                "NumpyDataset(X) sets them. Give y, or entries with true_val."
+            )
+        expected = summaries_of(entries, labels_of(entries, y, made_by, ~free))
+        missing = ~np.isfinite(y.astype(np.float64).reshape(len(entries), -1)).all(1)
+        expected[free & unlabelled & missing] = np.nan
+        return expected
 
     def _predict(
         self,
@@ -175,14 +211,6 @@ class EvaluatedModel(TorchModel):
         self._ensure_built()
         entries = [entry for inputs, _, _ in generator for entry in entries_of(inputs[0])]
         return self._compute(entries).summaries()
-
-    def _with_label_summaries(
-        self, dataset: Dataset, transformers: Sequence[Transformer]
-    ) -> tuple[list[Any], np.ndarray]:
-        """Entries, and one number for the label of each, in the label's unit."""
-        entries = entries_of(dataset.X)
-        labels = labels_of(entries, dataset.y, transformers or self.transformers)
-        return entries, summaries_of(entries, labels)
 
     def _compute(self, entries: list[Any]) -> Predictions:
         predictions = Predictions(self.model, entries, skip=self.on_failure == "skip")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from deepchem_xc.models.checks import positive_integer
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable
@@ -39,11 +40,9 @@ def default_network(
     """
     if modeltype not in (1, 2):
         raise ValueError(f"modeltype must be 1 or 2, got {modeltype!r}.")
-    if min(input_size, hidden_size, n_layers) < 1:
-        raise ValueError(
-            f"input_size, hidden_size and n_layers must be at least 1, got {input_size}, "
-            f"{hidden_size} and {n_layers}."
-        )
+    input_size = positive_integer("input_size", input_size)
+    hidden_size = positive_integer("hidden_size", hidden_size)
+    n_layers = positive_integer("n_layers", n_layers)
     layers: list[torch.nn.Module] = []
     for i in range(n_layers):
         layers.append(torch.nn.Linear(hidden_size if i else input_size, hidden_size))

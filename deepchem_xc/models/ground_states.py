@@ -16,11 +16,12 @@ from torch import Tensor
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.inputs import make_convergence
+from deepchem_xc.planewave.inputs import make_convergence, make_occupations
 from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
 from deepchem_xc.planewave.restart import DamagedFileError, Restart
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
+from deepchem_xc.planewave.settings import band_count, flag, real_number, torch_device
 from deepchem_xc.planewave.volume_scan import extrapolated_energy
 
 if TYPE_CHECKING:
@@ -369,14 +370,24 @@ def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         make_convergence(options.get("convergence"))
         Mixing.of(options.get("mixing"))
+        make_occupations(options.get("occupations"), 1.0 / Hartree)
+        band_count(options.get("nbands"), 1.0)
+        torch_device(options.get("device"))
+        if options.get("spinpol") is not None:
+            flag(options["spinpol"], "spinpol")
+        if (width := options.get("ecut_smoothing")) is not None:
+            width = real_number(width, "ecut_smoothing", "eV")
+            if not 0.0 <= width < math.inf:
+                raise ValueError(f"ecut_smoothing must be at least 0 (eV), got {width}.")
+        tolerance = options.get("gradient_tolerance")
+        tolerance = real_number(
+            GRADIENT_TOLERANCE if tolerance is None else tolerance, "gradient_tolerance"
+        )
+        if not 0.0 < tolerance < 1.0:
+            raise ValueError(f"gradient_tolerance must be between 0 and 1, got {tolerance}.")
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
-    tolerance = options.get("gradient_tolerance", GRADIENT_TOLERANCE)
-    if not isinstance(tolerance, int | float) or not 0.0 < tolerance < 1.0:
-        raise ValueError(
-            f"solver: gradient_tolerance must be a number between 0 and 1, got {tolerance!r}."
-        )
-    return dict(options)
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _outwards(cells: Sequence[Cell]) -> list[Cell]:

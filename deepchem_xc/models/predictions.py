@@ -150,11 +150,15 @@ def scores(
     entries : sequence of DFTEntry
         Of the data set.
     labels, weights, predictions : (n,)
-        Of the entries; NaN is a prediction that failed.
+        Of the entries; NaN is a prediction that failed, or a label that is missing.
     metrics, **options
         Of `deepchem.utils.evaluate.Evaluator.compute_model_performance`.
     """
-    there = np.isfinite(predictions)
+    there = np.isfinite(predictions) & np.isfinite(labels)
+    if not there.any():
+        raise RuntimeError(
+            "no entry has both a prediction and a label: there is nothing to compare"
+        )
     column = np.empty(int(there.sum()), dtype=object)
     column[:] = [entry for entry, kept in zip(entries, there, strict=True) if kept]
     w = np.asarray(weights, dtype=np.float64).reshape(-1)[there]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,14 @@ from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
 from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.evaluation import Batch, EvaluatedModel
+from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.models.labels import entries_of, labels_of, warn_of_other_size
+from deepchem_xc.models.options import (
+    checked_callbacks,
+    checked_checkpoints,
+    checked_dataset,
+)
 from deepchem_xc.models.step import LabelledBatch, Step
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.xc import XCFunctional
@@ -43,6 +49,9 @@ class TrainingLoop(EvaluatedModel):
     objective: Objective
     seed: int
     history: list[EpochRecord]
+    # Of TorchModel.
+    _pytorch_optimizer: Any
+    _lr_schedule: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self.history = []
@@ -51,12 +60,20 @@ class TrainingLoop(EvaluatedModel):
         self._active: tuple[Any, Any] | None = None
         # Whether this fit has warned of labels of another size.
         self._said = False
+        self._whole_batches_may_fail = False
+        # Parameters that the optimiser was made of.
+        self._optimised: list[torch.nn.Parameter] | None = None
         super().__init__(*arguments, **keywords)
 
     @property
     def functional(self) -> XCFunctional:
-        """What is trained."""
+        """What is trained; another one may be set."""
         return self.model.functional
+
+    @functional.setter
+    def functional(self, functional: XCFunctional) -> None:
+        made = make_functional(functional, None, None)
+        self.model.functional = made.to(self.device)
 
     @property
     def states(self) -> GroundStates:
@@ -81,18 +98,29 @@ class TrainingLoop(EvaluatedModel):
     ) -> float:
         """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
 
-        Parameters, results and errors are those of `fit`.
+        Parameters, results and errors are those of `fit`, except that with ``on_failure="skip"``
+        a batch may fail as a whole: `RuntimeError` is raised if all of them do.
         """
-        return self._train(
-            (self._labelled(batch) for batch in generator),
-            max_checkpoints_to_keep,
-            checkpoint_interval,
-            restore,
-            variables,
-            loss,
-            callbacks,
-            all_losses,
-        )
+        first = len(self.history)
+        self._whole_batches_may_fail = True
+        try:
+            mean = self._train(
+                (self._labelled(batch) for batch in generator),
+                max_checkpoints_to_keep,
+                checkpoint_interval,
+                restore,
+                variables,
+                loss,
+                callbacks,
+                all_losses,
+            )
+        finally:
+            self._whole_batches_may_fail = False
+        done = self.history[first:]
+        if done and not any(record.counts for record in done):
+            reason = next(iter(done[0].skipped.values()))
+            raise RuntimeError(f"all {len(done)} batches failed; the first: {reason}")
+        return mean
 
     def _train(
         self,
@@ -105,13 +133,14 @@ class TrainingLoop(EvaluatedModel):
         callbacks: Callable[..., Any] | list[Callable[..., Any]] | None,
         all_losses: list[float] | None,
     ) -> float:
-        variables = None if variables is None else list(variables)
+        if isinstance(variables, torch.Tensor):
+            variables = [variables]
+        variables = variables if variables is None or isinstance(variables, str) else [*variables]
+        keep, interval = checked_checkpoints(max_checkpoints_to_keep, checkpoint_interval)
+        hooks = checked_callbacks(callbacks)
         check_trainable(self.functional, variables)
         chosen = None if loss is None else elementwise(loss)
-        hooks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
-        self._ensure_built()
         self._active = self._optimizer(variables)
-        optimizer, schedule = self._active
         if restore:
             self.restore()
         check_weights(self.functional)
@@ -121,8 +150,9 @@ class TrainingLoop(EvaluatedModel):
         self._said = False
         watch = Stopwatch()
         for batch in batches:
-            # Callbacks may have frozen parameters.
+            # Callbacks may have frozen or replaced parameters.
             check_trainable(self.functional, variables)
+            self._active = optimizer, schedule = self._optimizer(variables)
             value = self._step(optimizer, batch, chosen)
             if value is not None:
                 if schedule is not None:
@@ -135,26 +165,25 @@ class TrainingLoop(EvaluatedModel):
             if self._global_step % self.log_frequency == 0 and recent:
                 mean = self._log(recent, all_losses)
                 recent = []
-            if checkpoint_interval > 0 and self._global_step % checkpoint_interval == 0:
-                self.save_checkpoint(max_checkpoints_to_keep)
+            if interval > 0 and self._global_step % interval == 0:
+                self.save_checkpoint(keep)
             for hook in hooks:
-                if hook is not None:
-                    hook(self, self._global_step)
+                hook(self, self._global_step)
         if recent:
             mean = self._log(recent, all_losses)
-        if checkpoint_interval > 0:
-            self.save_checkpoint(max_checkpoints_to_keep)
+        if interval > 0:
+            self.save_checkpoint(keep)
         return mean
 
     def _labelled(self, batch: Batch) -> LabelledBatch:
         """A batch as DeepChem hands it over."""
-        inputs, labels, weights = batch
+        inputs, labels, weights = _parts(batch)
         entries = entries_of(inputs[0])
         w = np.ones(len(entries)).tolist()
-        if weights:
+        if len(weights):
             w = np.asarray(weights[0], dtype=np.float64).reshape(-1).tolist()
         check_entries(entries, w)
-        if not labels:
+        if not len(labels):
             raise ValueError("a batch is ([entries], [y], [weights]); y is missing.")
         return LabelledBatch(entries, labels_of(entries, labels[0], self.transformers, w), w)
 
@@ -162,6 +191,7 @@ class TrainingLoop(EvaluatedModel):
         self, dataset: Dataset, nb_epoch: int, deterministic: bool
     ) -> Iterator[LabelledBatch]:
         """Batches from where the model stands; it is read when the first one is asked for."""
+        dataset = checked_dataset(dataset)
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
         check_weighted(every.weights)
         entries = every.entries
@@ -237,7 +267,7 @@ class TrainingLoop(EvaluatedModel):
         self._batch += 1
         if self._batch < self._nbatches:
             return
-        if record.skipped and not record.counts:
+        if record.skipped and not record.counts and not self._whole_batches_may_fail:
             reason = next(iter(record.skipped.values()))
             self._begin_epoch()
             raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")
@@ -258,6 +288,7 @@ class TrainingLoop(EvaluatedModel):
 
     def _optimizer(self, variables: Any) -> tuple[Any, Any]:
         """Optimiser and schedule of all parameters, or of some; kept from fit to fit."""
+        self._ensure_built()
         if variables is None:
             return self._pytorch_optimizer, self._lr_schedule
         key = tuple(variables)
@@ -272,3 +303,40 @@ class TrainingLoop(EvaluatedModel):
             self._optimizer_for_vars[key] = (optimizer, schedule)
         found: tuple[Any, Any] = self._optimizer_for_vars[key]
         return found
+
+    def _ensure_built(self) -> None:
+        """The optimiser is one of the parameters that the functional has now."""
+        super()._ensure_built()
+        before, now = self._optimised, list(self.model.parameters())
+        self._optimised = now
+        same = before is None or [id(p) for p in before] == [id(p) for p in now]
+        if not same:
+            self._renew_optimizer()
+
+    def _renew_optimizer(self) -> None:
+        """After layers or parameters were replaced; what stayed keeps its state."""
+        old, schedule = self._pytorch_optimizer, self._lr_schedule
+        new = self.optimizer._create_pytorch_optimizer(self.model.parameters())
+        groups = new.param_groups
+        here = {id(parameter) for group in groups for parameter in group["params"]}
+        new.state.update({p: state for p, state in old.state.items() if id(p) in here})
+        if schedule is not None:
+            self._lr_schedule = self.optimizer.learning_rate._create_pytorch_schedule(new)
+            self._lr_schedule.load_state_dict(schedule.state_dict())
+        if len(groups) == len(old.param_groups):
+            for group, former in zip(groups, old.param_groups, strict=True):
+                group["lr"] = former["lr"]
+        self._pytorch_optimizer = new
+        logger.info("the functional has other parameters than before: its optimiser is a new one")
+
+
+def _parts(batch: Any) -> tuple[Any, Any, Any]:
+    """Entries, y and weights of a batch, each in a list."""
+    given = isinstance(batch, (tuple, list)) and len(batch) == 3
+    if not given or not all(isinstance(part, (list, tuple)) for part in batch):
+        raise ValueError(
+            "a batch is ([entries], [y], [weights]), as model.default_generator(dataset) makes "
+            f"them; got {[type(part).__name__ for part in batch] if given else batch!r}."
+        )
+    inputs, labels, weights = batch
+    return inputs, labels, weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,12 @@ from deepchem_xc.models.checks import positive_integer
 from deepchem_xc.models.dft_xc import DFTXC
 from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.options import (
+    checked_transformers,
+    deepchem_options,
+)
 from deepchem_xc.models.training_loop import TrainingLoop
+from deepchem_xc.planewave.settings import torch_device, whole_number
 from deepchem_xc.xc import XCFunctional
 
 
@@ -136,7 +142,7 @@ class XCModel(TrainingLoop):
         scf_interval: int = 10,
         entropy_response: bool | None = None,
         on_failure: str = "raise",
-        transformers: Sequence[Transformer] = (),
+        transformers: Transformer | Sequence[Transformer] | None = (),
         solver: Mapping[str, Any] | None = None,
         cache_dir: str | Path | None = None,
         seed: int = 0,
@@ -146,8 +152,14 @@ class XCModel(TrainingLoop):
     ) -> None:
         if on_failure not in ("raise", "skip"):
             raise ValueError(f"on_failure must be 'raise' or 'skip', got {on_failure!r}.")
-        if "batch_size" in kwargs:
-            kwargs["batch_size"] = positive_integer("batch_size", kwargs["batch_size"])
+        if entropy_response is not None and not isinstance(entropy_response, bool):
+            raise ValueError(
+                f"entropy_response must be True, False or None, got {entropy_response!r}."
+            )
+        kwargs = deepchem_options(kwargs, inspect.signature(XCModel).parameters.keys() - {"kwargs"})
+        log_frequency = whole_number(log_frequency, "log_frequency", 0)
+        scf_interval = positive_integer("scf_interval", scf_interval)
+        place = torch_device(device) or torch.device("cpu")
         if kwargs.get("model_dir") is not None:
             kwargs["model_dir"] = os.path.abspath(kwargs["model_dir"])
         if cache_dir is not None:
@@ -164,15 +176,16 @@ class XCModel(TrainingLoop):
         )
         tensors = (*chosen.parameters(), *chosen.buffers())
         refuse_inference_tensors("the functional", tensors)
-        place = torch.device("cpu" if device is None else device)
+        if not isinstance(solver or {}, Mapping):
+            raise ValueError(f"solver must be a dictionary of keywords, got {solver!r}.")
         options = dict(solver or {})
         if place.type != "cpu":
             options.setdefault("device", str(place))
         states = GroundStates(chosen, scf_interval, options, entropy_response, cache_dir)
         self.objective = Objective(loss, scales, type_weights)
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
-        self.on_failure, self.seed = on_failure, seed
-        self.transformers = list(transformers)
+        self.on_failure, self.seed = on_failure, whole_number(seed, "seed", 0)
+        self.transformers = checked_transformers(transformers)
         self.skipped: dict[str, str] = {}
         super().__init__(
             DFTXC(chosen, states),
@@ -288,3 +301,22 @@ class XCModel(TrainingLoop):
         """
         self._ensure_built()
         load_checkpoint(self, Path(model_dir or self.model_dir), checkpoint)
+
+    def save(self) -> None:
+        """Write a checkpoint to the model's folder, as DeepChem's models do.
+
+        The functional itself, for use elsewhere, is written by ``model.functional.save(path)``.
+        """
+        self.save_checkpoint()
+
+    def reload(self) -> None:
+        """Read the latest checkpoint of the model's folder; as `restore`."""
+        self.restore()
+
+    def get_task_type(self) -> str:
+        """What is predicted: numbers, ``"regression"``."""
+        return "regression"
+
+    def get_num_tasks(self) -> int:
+        """Columns of y: one."""
+        return 1

@@ -26,6 +26,7 @@ import copy
 import math
 import os
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -69,6 +70,8 @@ class XCFunctional(BaseXC, torch.nn.Module):
     # plain attributes that hide DeepChem's abstract property; every functional sets its own
     family: int = 0
     name: str = ""
+    # numpy's numbers leave products to __rmul__, and its arrays are refused there.
+    __array_ufunc__ = None
     density_threshold: float = 1e-15
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
@@ -256,14 +259,18 @@ class XCFunctional(BaseXC, torch.nn.Module):
         return -self + other if isinstance(other, BaseXC) else NotImplemented
 
     def __mul__(self, factor: Any) -> XCFunctional:
-        if isinstance(factor, (int, float, Tensor)):
+        if not isinstance(factor, Tensor) and getattr(factor, "ndim", None) == 0:
+            factor = factor.item()  # of numpy
+        if isinstance(factor, (Real, Tensor)):
             return ScaledXC(self, factor)
         return NotImplemented
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: Any) -> XCFunctional:
-        if isinstance(divisor, (int, float, Tensor)):
+        if isinstance(divisor, (Real, Tensor)):
+            if not isinstance(divisor, Tensor) and divisor == 0:
+                raise ValueError(f"a functional is divided by a number other than 0, not {divisor}")
             return ScaledXC(self, 1.0 / divisor)
         return NotImplemented
 
@@ -335,7 +342,7 @@ class ScaledXC(XCFunctional):
     ----------
     functional : BaseXC
         What is scaled.
-    factor : float, Tensor or TrainedFactor
+    factor : number, Tensor or TrainedFactor
         0-d. A :class:`torch.nn.Parameter` becomes a parameter of the result, and so do those that
         a tensor such as ``1 - t`` was computed from: it is computed again at every use. A tensor
         that requires no gradient is a constant. Or what
@@ -353,8 +360,8 @@ class ScaledXC(XCFunctional):
 
     Notes
     -----
-    Sums, products, quotients, powers and common functions of parameters are followed. The graph of
-    another function is kept as it is: good for one gradient, and refused by
+    Sums, products, quotients, powers and common functions of parameters, numbers and vectors, are
+    followed. The graph of another function is kept as it is: good for one gradient, and refused by
     :class:`~deepchem_xc.models.XCModel`.
 
     Examples
@@ -370,17 +377,19 @@ class ScaledXC(XCFunctional):
     0.75
     """
 
-    def __init__(self, functional: BaseXC, factor: float | Tensor | TrainedFactor) -> None:
+    def __init__(self, functional: BaseXC, factor: Any) -> None:
         from .plain import as_functional  # knows multiples
 
         super().__init__()
-        if isinstance(factor, (int, float)) and not math.isfinite(factor):
-            raise ValueError(f"a functional is scaled by a finite number, not by {factor}")
         if isinstance(factor, Tensor) and factor.ndim != 0:
             raise ValueError(
                 f"a functional is scaled by a number or a 0-d tensor, not by a tensor of shape "
                 f"{tuple(factor.shape)}"
             )
+        if isinstance(factor, (Real, Tensor)) and not _is_finite(factor):
+            raise ValueError(f"a functional is scaled by a finite real number, not by {factor}")
+        if type(factor) is not int and isinstance(factor, Real):
+            factor = float(factor)  # of numpy, a fraction
         self.functional = as_functional(functional)
         self.factor: Any
         self.trained_factor: Any = None
@@ -392,7 +401,8 @@ class ScaledXC(XCFunctional):
             self.trained_factor = None if factor.is_leaf else factor_of(factor)
             if self.trained_factor is None:
                 # Not the storage of t.detach(), which an optimiser changes.
-                constant = factor if factor.requires_grad else factor.detach().clone()
+                fixed = factor.detach().to(torch.float64, copy=True)
+                constant = factor if factor.requires_grad else fixed
                 self.register_buffer("factor", constant)
         self.family = self.functional.family
         self.density_threshold = self.functional.density_threshold
@@ -419,6 +429,12 @@ class ScaledXC(XCFunctional):
         """Energy per volume, (..., nr)."""
         scaled: Tensor = self.factor * self.functional._energy_at(variables)
         return scaled
+
+
+def _is_finite(factor: Any) -> bool:
+    if isinstance(factor, Tensor):
+        return not factor.is_complex() and bool(torch.isfinite(factor))
+    return math.isfinite(factor)
 
 
 def _alias(tensor: Tensor | None) -> Tensor | None:

@@ -99,6 +99,8 @@ class _NeuralGGA(XCFunctional):
         self.lieb_oxford = _switch("lieb_oxford", lieb_oxford)
         self.correlation_bounds = _switch("correlation_bounds", correlation_bounds)
         self.high_gradient = _switch("high_gradient", high_gradient)
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"name must be a string, not {name!r}")
         self.name = name if name is not None else type(self).__name__
         semilocal = 2 if self.family == 4 else 1
         nexchange = semilocal + (not uniform_scaling) + (not spin_scaling)

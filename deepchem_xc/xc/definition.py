@@ -15,6 +15,7 @@ import math
 import reprlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch.nn.utils.parametrize import (
     is_parametrized,
     type_before_parametrizations,
 )
+from torch.nn.utils.prune import BasePruningMethod
 
 from . import constrained, gga_correlation, gga_exchange, lda, libxc, networks, neural, pbe, r2scan
 from .base import ScaledXC, SumXC, XCFunctional
@@ -65,6 +67,7 @@ _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Linear: ("in_features", "out_features"),
     torch.nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine"),
     torch.nn.RMSNorm: ("normalized_shape", "eps", "elementwise_affine"),
+    torch.nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
     torch.nn.Identity: (),
     torch.nn.GELU: ("approximate",),
     torch.nn.SiLU: (),
@@ -75,19 +78,41 @@ _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.CELU: ("alpha",),
     torch.nn.SELU: (),
     torch.nn.ReLU: (),
+    torch.nn.ReLU6: (),
     torch.nn.LeakyReLU: ("negative_slope",),
+    torch.nn.Hardtanh: ("min_val", "max_val"),
+    torch.nn.Hardsigmoid: (),
+    torch.nn.Hardswish: (),
+    torch.nn.LogSigmoid: (),
+    torch.nn.Tanhshrink: (),
+    torch.nn.Softshrink: ("lambd",),
+    torch.nn.Hardshrink: ("lambd",),
+    torch.nn.Threshold: ("threshold", "value"),
+    torch.nn.GLU: ("dim",),
     torch.nn.Softsign: (),
     torch.nn.Mish: (),
     torch.nn.PReLU: ("num_parameters",),
     torch.nn.Softmax: ("dim",),
+    torch.nn.Softmin: ("dim",),
+    torch.nn.Embedding: ("num_embeddings", "embedding_dim"),
+    torch.nn.Flatten: ("start_dim", "end_dim"),
+    torch.nn.Unflatten: ("dim", "unflattened_size"),
     networks.ExpM1Activation: (),
 }
 # A smaller threshold's floor would not be a normal number.
 _SMALLEST_THRESHOLD = 1e-300
 # what stands for an object among the options; other keys do not begin so
 _FUNCTIONAL, _NETWORK, _NUMBER, _FACTOR = "$functional", "$network", "$number", "$factor"
+_TENSOR, _DTYPE = "$tensor", "$dtype"
+# Largest array among the options: weights are kept apart.
+_MOST_ELEMENTS = 10_000
+_DTYPES: dict[str, torch.dtype] = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float64, torch.float32, torch.int64, torch.bool)
+}
 # What is wrong with options that were tampered with.
 _WRONG = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
+_CONTAINERS: tuple[Any, ...] = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
 # Layers whose constructor has a flag `bias`; the attribute is the bias itself.
 _BIASED = (torch.nn.Linear, torch.nn.LayerNorm)
 
@@ -202,7 +227,7 @@ def forgotten(module: torch.nn.Module, classes: Iterable[type[torch.nn.Module]] 
     known, found = {*classes}, {}
     for part in module.modules():
         cls = type(part)
-        if cls not in known or callable(getattr(part, "options", None)):
+        if cls not in known or callable(getattr(part, "options", None)) or _is_sequential(cls):
             continue
         names = [a.name for a in _arguments(cls) if not hasattr(part, a.name)]
         if names:
@@ -228,8 +253,7 @@ def own_classes(functional: XCFunctional) -> list[type[torch.nn.Module]]:
     >>> own_classes(PBE())
     []
     """
-    containers = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict, TrainedFactor)
-    known = {*_FUNCTIONALS, *_LAYERS, *containers, PlainXC, ParametrizationList}
+    known = {*_FUNCTIONALS, *_LAYERS, *_CONTAINERS, TrainedFactor, PlainXC, ParametrizationList}
     found = dict.fromkeys(type_before_parametrizations(part) for part in functional.modules())
     return [c for c in found if c not in known and not c.__module__.startswith("torch.")]
 
@@ -263,11 +287,12 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
         if not math.isfinite(value):
             raise ValueError(f"{where} is {value}, which no functional can be built from")
         return value
+    if isinstance(value, Integral):
+        return int(value)  # of numpy
     if isinstance(value, Tensor):
-        if value.ndim != 0 or not torch.isfinite(value):
-            raise ValueError(f"{where} must be a finite 0-d tensor to be saved, not {value}")
-        trainable = isinstance(value, torch.nn.Parameter)
-        return {_NUMBER: float(value.detach()), "trainable": trainable}
+        return _encode_tensor(value, where)
+    if isinstance(value, torch.dtype) and value in _DTYPES.values():
+        return {_DTYPE: str(value).removeprefix("torch.")}
     if isinstance(value, TrainedFactor):
         leaves = [
             {"shape": list(leaf.shape), "trainable": isinstance(leaf, torch.nn.Parameter)}
@@ -282,10 +307,26 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
         return [_encode(item, f"{where}[{i}]", classes) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and not any(str(key).startswith("$") for key in value):
         return {str(k): _encode(item, f"{where}[{k!r}]", classes) for k, item in value.items()}
+    hint = "; instead of a function give a layer, torch.nn.Tanh() or one of your own"
     raise ValueError(
         f"{where} is a {type(value).__name__}, which cannot be saved; numbers, strings, lists, "
-        "functionals and networks can"
+        f"tensors, functionals and networks can{hint if callable(value) else ''}"
     )
+
+
+def _encode_tensor(value: Tensor, where: str) -> dict[str, Any]:
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{where} must be finite to be saved, not {value}")
+    trainable = isinstance(value, torch.nn.Parameter)
+    if value.ndim == 0 and value.is_floating_point():
+        return {_NUMBER: float(value.detach()), "trainable": trainable}
+    if value.dtype not in _DTYPES.values() or value.numel() > _MOST_ELEMENTS:
+        raise ValueError(
+            f"{where} is a tensor of {value.numel()} elements of {value.dtype}: saved are up to "
+            f"{_MOST_ELEMENTS}, of {', '.join(_DTYPES)}"
+        )
+    numbers, dtype = value.detach().cpu().tolist(), str(value.dtype).removeprefix("torch.")
+    return {_TENSOR: numbers, "shape": list(value.shape), "dtype": dtype, "trainable": trainable}
 
 
 def _network_definition(
@@ -301,6 +342,12 @@ def _weight_norms(network: torch.nn.Module) -> dict[str, int]:
     """Axes of the weights that are normalised, by name; other parametrizations are refused."""
     cls, norms = type_before_parametrizations(network), {}
     for hook in network._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod):
+            raise ValueError(
+                f"{cls.__name__} with pruned weights cannot be saved: make them plain weights, "
+                f"torch.nn.utils.prune.remove(layer, {hook._tensor_name!r}), or for several rounds "
+                "of pruning call it for each name"
+            )
         if type(hook).__module__.startswith("torch.nn.utils"):
             raise ValueError(
                 f"{cls.__name__} with the hook {type(hook).__name__} cannot be saved: use "
@@ -329,14 +376,14 @@ def _parametrized(cls: type[torch.nn.Module], name: str) -> str:
 def _unparametrized_definition(
     network: torch.nn.Module, cls: type, classes: tuple[type[torch.nn.Module], ...]
 ) -> dict[str, Any]:
-    if cls is torch.nn.Sequential:
+    if cls in _CONTAINERS or (cls in classes and _is_sequential(cls)):
         # Not .children(), which leaves out a layer that comes a second time.
         names = list(network._modules)
         found = [network.get_submodule(name) for name in names]
         layers = [_network_definition(layer, classes) for layer in found]
         if names == [str(i) for i in range(len(layers))]:
-            return {"class": "Sequential", "layers": layers}
-        return {"class": "Sequential", "layers": layers, "names": names}
+            return {"class": cls.__name__, "layers": layers}
+        return {"class": cls.__name__, "layers": layers, "names": names}
     if cls in _LAYERS:
         options = {name: getattr(network, name) for name in _LAYERS[cls]}
         if cls in _BIASED:
@@ -349,9 +396,9 @@ def _unparametrized_definition(
             "options": _encode(_options(network), f"{cls.__name__}.options", classes),
         }
     raise ValueError(
-        f"a network with the layer {cls.__name__} cannot be saved: known are Sequential, "
-        f"{', '.join(known.__name__ for known in _LAYERS)}, and classes named when saving and "
-        f"loading, functional.save(path, classes=[{cls.__name__}])"
+        f"a network with the layer {cls.__name__} cannot be saved: known are "
+        f"{', '.join(known.__name__ for known in (*_CONTAINERS, *_LAYERS))}, and classes named "
+        f"when saving and loading, functional.save(path, classes=[{cls.__name__}])"
     )
 
 
@@ -414,9 +461,27 @@ def _decode(value: Any, classes: tuple[type[torch.nn.Module], ...]) -> Any:
     if set(value) == {_NUMBER, "trainable"}:
         number = torch.tensor(float(value[_NUMBER]), dtype=torch.float64)
         return torch.nn.Parameter(number) if value["trainable"] else number
+    if set(value) == {_TENSOR, "shape", "dtype", "trainable"}:
+        return _build_tensor(value)
+    if set(value) == {_DTYPE}:
+        return _dtype(value[_DTYPE])
     if set(value) == {_FACTOR, "leaves"}:
         return _build_factor(value[_FACTOR], value["leaves"])
     return {key: _decode(item, classes) for key, item in value.items()}
+
+
+def _dtype(name: Any) -> torch.dtype:
+    if not isinstance(name, str) or name not in _DTYPES:
+        raise ValueError(f"unknown type of numbers {name!r}; known are {', '.join(_DTYPES)}")
+    return _DTYPES[name]
+
+
+def _build_tensor(value: dict[str, Any]) -> Tensor:
+    try:
+        tensor = torch.tensor(value[_TENSOR], dtype=_dtype(value["dtype"])).reshape(value["shape"])
+    except _WRONG as error:
+        raise ValueError(f"no tensor can be made of {reprlib.repr(value)}: {error}") from error
+    return torch.nn.Parameter(tensor) if value["trainable"] else tensor
 
 
 def _build_factor(expression: Any, shapes: Any) -> TrainedFactor:
@@ -437,13 +502,17 @@ def _build_factor(expression: Any, shapes: Any) -> TrainedFactor:
 
 def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) -> torch.nn.Module:
     name, options = _read(definition)
-    if name == "Sequential":
-        layers = [_build_network(layer, classes) for layer in definition.get("layers", [])]
+    containers = {cls.__name__: cls for cls in (*_CONTAINERS, *filter(_is_sequential, classes))}
+    if name in containers and "layers" in definition:
+        layers = [_build_network(layer, classes) for layer in definition["layers"]]
         names = definition.get("names", range(len(layers)))
-        return torch.nn.Sequential(OrderedDict(zip(map(str, names), layers, strict=True)))
+        named = OrderedDict(zip(map(str, names), layers, strict=True))
+        make = containers[name]
+        return make(layers if make is torch.nn.ModuleList else named)
     known = {cls.__name__: cls for cls in (*_LAYERS, *classes)}
     if name not in known:
-        raise ValueError(f"unknown layer {name!r}; known are Sequential, {', '.join(known)}")
+        valid = ", ".join((*containers, *known))
+        raise ValueError(f"unknown layer {name!r}; known are {valid}")
     layer = _call(known[name], options, classes).double()
     try:
         for weight, axis in definition.get("weight_norm", {}).items():
@@ -451,6 +520,13 @@ def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) 
     except _WRONG as error:
         raise ValueError(f"{name} has no weight norm {definition['weight_norm']!r}") from error
     return layer
+
+
+def _is_sequential(cls: type) -> bool:
+    """Whether a class is a Sequential that takes the layers as torch's does."""
+    if not issubclass(cls, torch.nn.Sequential):
+        return False
+    return cls.__init__ is torch.nn.Sequential.__init__
 
 
 def _by_name(classes: Iterable[type[torch.nn.Module]]) -> dict[str, type[torch.nn.Module]]:

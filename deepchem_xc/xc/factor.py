@@ -13,32 +13,72 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["TrainedFactor", "factor_of", "leaves_of"]
 
-# What autograd calls operations that are linear in their input.
+# What autograd calls operations that are linear in their inputs.
 _LINEAR = {
     "Add", "Sub", "Rsub", "Neg", "Clone", "Alias", "View", "UnsafeView", "Reshape", "Squeeze",
-    "Unsqueeze", "Select", "ToCopy", "Sum", "Mean", "Expand", "Identity",
+    "Unsqueeze", "Select", "ToCopy", "Sum", "Mean", "Expand", "Identity", "Unbind", "Split",
+    "SplitWithSizes", "Slice", "Stack", "Cat", "Permute", "Transpose", "T", "Flip", "Cumsum",
+    "Index", "Repeat",
 }  # fmt: skip
-# Others of one number: the operation, and its input from what the graph keeps.
+# Those that are linear where only one of their inputs is in the graph.
+_BILINEAR = {"Mul", "Mv", "Mm", "Bmm", "Dot"}
+# Others of one tensor: the operation, and its input from what the graph keeps.
 _UNARY: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Tensor]]] = {
     "Sigmoid": (torch.sigmoid, lambda node: torch.logit(node._saved_result)),
     "Exp": (torch.exp, lambda node: torch.log(node._saved_result)),
+    "Expm1": (torch.expm1, lambda node: torch.log1p(node._saved_result)),
     "Tanh": (torch.tanh, lambda node: torch.atanh(node._saved_result)),
     "Sqrt": (torch.sqrt, lambda node: node._saved_result.square()),
+    "Rsqrt": (torch.rsqrt, lambda node: node._saved_result.pow(-2)),
     "Reciprocal": (torch.reciprocal, lambda node: node._saved_result.reciprocal()),
     "Log": (torch.log, lambda node: node._saved_self),
+    "Log1P": (torch.log1p, lambda node: node._saved_self),
     "Abs": (torch.abs, lambda node: node._saved_self),
     "Sin": (torch.sin, lambda node: node._saved_self),
     "Cos": (torch.cos, lambda node: node._saved_self),
+    "Atan": (torch.atan, lambda node: node._saved_self),
+    "Erf": (torch.erf, lambda node: node._saved_self),
     "Relu": (torch.relu, lambda node: node._saved_result),
+    "Silu": (F.silu, lambda node: node._saved_self),
+    "LogSigmoid": (F.logsigmoid, lambda node: node._saved_self),
+    "Hardsigmoid": (F.hardsigmoid, lambda node: node._saved_self),
+    "Prod": (torch.prod, lambda node: node._saved_self),
+}
+# Of two tensors, which the graph keeps under these names.
+_BINARY: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str, str]] = {
+    "Mul": (torch.mul, "self", "other"),
+    "Div": (torch.div, "self", "other"),
+    "Dot": (torch.dot, "self", "tensor"),
+    "Power": (torch.pow, "self", "exponent"),
+    "Maximum": (torch.maximum, "self", "other"),
+    "Minimum": (torch.minimum, "self", "other"),
+}
+# Of one tensor with numbers, which the graph keeps under these names.
+_WITH_OPTIONS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "Pow": (torch.pow, ("exponent",)),
+    "Clamp": (torch.clamp, ("min", "max")),
+    "ClampMin": (torch.clamp_min, ("min",)),
+    "ClampMax": (torch.clamp_max, ("max",)),
+    "Hardtanh": (torch.clamp, ("min_val", "max_val")),
+    "Softplus": (F.softplus, ("beta", "threshold")),
+    "LeakyRelu": (F.leaky_relu, ("negative_slope",)),
+    "Softmax": (torch.softmax, ("dim",)),
+    "LogSoftmax": (torch.log_softmax, ("dim",)),
+    "Logsumexp": (torch.logsumexp, ("dim", "keepdim")),
+    "LinalgVectorNorm": (torch.linalg.vector_norm, ("ord", "dim", "keepdim")),
 }
 _TRIED = 1e-12
+# Elements of a vector that is no leaf.
+_MOST_ELEMENTS = 256
 
 # An expression is JSON: the number of a leaf; ["affine", constant, [[coefficients, expression],
-# ...]]; or [operation, expression, ...], with plain numbers behind them where it has options.
+# ...]], a number; ["stack", shape, [numbers]]; or [operation, expression, ...], with plain numbers
+# behind them where it has options.
 Expression = Any
 
 
@@ -101,16 +141,17 @@ def factor_of(value: Tensor) -> TrainedFactor | None:
     >>> t = torch.nn.Parameter(torch.tensor(0.25, dtype=torch.float64))
     >>> factor_of(2 * torch.sigmoid(t)).expression
     ['affine', 0.0, [[2.0, ['Sigmoid', 0]]]]
-    >>> factor_of(torch.erf(t)) is None
+    >>> factor_of(torch.lgamma(t)) is None
     True
     """
     reader = _Reader()
     try:
         with torch.no_grad():
-            expression = reader.affine(value.grad_fn, value.detach())
+            here = (value.grad_fn, value.output_nr)
+            expression = reader.affine(here, value.detach(), torch.ones_like(value))
             factor = TrainedFactor(expression, reader.leaves)
             again = factor()
-    except (_UnknownError, RuntimeError, TypeError, ValueError, AttributeError):
+    except (_UnknownError, RuntimeError, TypeError, ValueError, AttributeError, IndexError):
         # RuntimeError: the graph was freed.
         return None
     scale = max(1.0, abs(float(value.detach())))
@@ -150,38 +191,45 @@ class _UnknownError(Exception):
     """An operation that cannot be read."""
 
 
+# A node of a graph, and which of its outputs.
+_Place = tuple[Any, int]
+
+
 class _Reader:
     """Reads graphs; equal leaves get one number."""
 
     def __init__(self) -> None:
         self.leaves: list[Tensor] = []
 
-    def affine(self, node: Any, value: Tensor) -> Expression:
-        """A node of this value as a constant and multiples of what is not linear below it.
+    def affine(self, place: _Place, value: Tensor, coefficient: Tensor) -> Expression:
+        """The sum of coefficients times a tensor, as a constant and multiples of what is below it.
 
-        Constants that were added are in no graph: they follow from the value.
+        Constants that were added are in no graph: they follow from the value, 0-d.
         """
         parts: dict[Any, Tensor] = {}
-        todo = [(node, torch.ones_like(value))]
+        todo = [(*place, coefficient)]
         while todo:
-            here, coefficient = todo.pop()
-            children = [(child, i) for child, i in here.next_functions if child is not None]
-            if hasattr(here, "variable") or not _is_linear(here, children):
-                parts[here] = parts[here] + coefficient if here in parts else coefficient
+            here, index, factor = todo.pop()
+            if hasattr(here, "variable") or not _is_linear(here):
+                if index != 0:
+                    raise _UnknownError
+                parts[here] = parts[here] + factor if here in parts else factor
                 continue
-            found = here(coefficient)
+            outputs = [None] * len(here._input_metadata)
+            found = here(*outputs[:index], factor, *outputs[index + 1 :])
             found = found if isinstance(found, tuple) else (found,)
             for (child, i), part in zip(here.next_functions, found, strict=True):
                 if child is not None:
-                    if i != 0 or part is None:
+                    if part is None:
                         raise _UnknownError
-                    todo.append((child, part))
+                    todo.append((child, i, part))
         terms, known = [], 0.0
-        for part, coefficient in parts.items():
+        for part, factor in parts.items():
+            if not factor.any():
+                continue
             expression = self._leaf(part) if hasattr(part, "variable") else self._nonlinear(part)
-            now = _evaluate(expression, self.leaves)
-            known += float((coefficient * now).sum())
-            terms.append([coefficient.tolist(), expression])
+            known += float((factor * _evaluate(expression, self.leaves)).sum())
+            terms.append([factor.tolist(), expression])
         constant = float(value) - known
         if not math.isfinite(constant):
             raise _UnknownError
@@ -195,46 +243,87 @@ class _Reader:
         return len(self.leaves) - 1
 
     def _nonlinear(self, node: Any) -> Expression:
-        name, children = _operation(node), [child for child, _ in node.next_functions]
-        if name in _UNARY:
-            return [name, self._input(children[0], _UNARY[name][1](node))]
-        if name == "Pow" and len(children) == 1:
-            return ["Pow", self._input(children[0], node._saved_self), node._saved_exponent]
+        name, places = _operation(node), node.next_functions
+        if name in _UNARY and len(places) == 1:
+            return [name, self._input(places[0], _UNARY[name][1](node))]
         if name == "Softmax":
-            axis = node._saved_dim
-            # Autograd shows negative axes as unsigned numbers.
-            axis = axis - 2**64 if axis >= 2**63 else axis
-            return [name, self._input(children[0], None), axis]
-        if name == "Clamp":
-            options = (node._saved_min, node._saved_max)
-            return [name, self._input(children[0], node._saved_self), *options]
-        if name == "Softplus":
-            options = (float(node._saved_beta), float(node._saved_threshold))
-            return [name, self._input(children[0], node._saved_self), *options]
-        if name in ("Mul", "Div"):
-            values = (node._saved_self, node._saved_other)
-            return [name, *map(self._input, children, values)]
+            # Known but for a constant, which makes no difference.
+            value = torch.log(node._saved_result)
+            return [name, self._shifted(self._input(places[0], value)), _axis(node._saved_dim)]
+        if name == "LogSoftmax":
+            given = self._shifted(self._input(places[0], node._saved_result))
+            return [name, given, _axis(node._saved_dim)]
+        if name in _WITH_OPTIONS:
+            options = [_option(getattr(node, f"_saved_{o}")) for o in _WITH_OPTIONS[name][1]]
+            return [name, self._input(places[0], node._saved_self), *options]
+        if name in _BINARY:
+            values = [getattr(node, f"_saved_{key}") for key in _BINARY[name][1:]]
+            if len(places) == 1:  # a plain number to the power of a tensor
+                number = torch.as_tensor(values[0], dtype=values[1].dtype)
+                return [name, self._input((None, 0), number), self._input(places[0], values[1])]
+            return [name, *map(self._input, places, values)]
         raise _UnknownError
 
-    def _input(self, node: Any, value: Tensor | None) -> Expression:
-        if hasattr(node, "variable"):
+    def _input(self, place: _Place, value: Tensor) -> Expression:
+        node, index = place
+        if node is not None and hasattr(node, "variable"):
             return self._leaf(node)
-        if value is None or value.ndim != 0:
+        if node is not None and index == 0 and not _is_linear(node):
+            return self._nonlinear(node)
+        if value.numel() > _MOST_ELEMENTS:
             raise _UnknownError
-        return ["affine", float(value), []] if node is None else self.affine(node, value)
+        if value.ndim == 0:
+            return self._number(place, value, torch.ones_like(value))
+        numbers = [
+            self._number(place, element, one.view_as(value))
+            for element, one in zip(
+                value.flatten(), torch.eye(value.numel()).to(value), strict=True
+            )
+        ]
+        return ["stack", list(value.shape), numbers]
+
+    def _number(self, place: _Place, value: Tensor, coefficient: Tensor) -> Expression:
+        constant = place[0] is None
+        return ["affine", float(value), []] if constant else self.affine(place, value, coefficient)
+
+    def _shifted(self, expression: Expression) -> Expression:
+        """Without the constant of its first number, in all of them."""
+        if isinstance(expression, int) or expression[0] != "stack":
+            return expression
+        first = expression[2][0][1]
+        numbers = [["affine", constant - first, terms] for _, constant, terms in expression[2]]
+        return ["stack", expression[1], numbers]
 
 
 def _operation(node: Any) -> str:
-    return re.sub(r"Backward\d*$", "", type(node).__name__)
+    name = type(node).__name__
+    # A number to the power of a tensor, or both are tensors.
+    return (
+        "Power" if name in ("PowBackward1", "PowBackward2") else re.sub(r"Backward\d*$", "", name)
+    )
 
 
-def _is_linear(node: Any, children: list[Any]) -> bool:
+def _is_linear(node: Any) -> bool:
     name = _operation(node)
-    if name == "Mul":
-        return len(children) == 1
+    inside = [child is not None for child, _ in node.next_functions]
+    if name in _BILINEAR:
+        return sum(inside) == 1
     if name == "Div":  # by something that depends on nothing
-        return len(children) == 1 and node.next_functions[0][0] is not None
-    return name in _LINEAR
+        return inside == [True] or inside == [True, False]
+    return name in _LINEAR or type(node).__name__ == "LerpBackward0"
+
+
+def _axis(axis: int) -> int:
+    # Autograd shows negative axes as unsigned numbers.
+    return axis - 2**64 if axis >= 2**63 else axis
+
+
+def _option(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_axis(axis) for axis in value]
+    if value is not None and not isinstance(value, (bool, int, float)):
+        raise _UnknownError  # a tensor, for example
+    return value
 
 
 def _evaluate(expression: Expression, leaves: Sequence[Tensor]) -> Tensor:
@@ -251,21 +340,17 @@ def _evaluate(expression: Expression, leaves: Sequence[Tensor]) -> Tensor:
             term = term.sum() if term.ndim else term
             total = term if total is None else total + term
         if total is None:
-            return torch.tensor(constant, dtype=torch.float64)
+            device = leaves[0].device if leaves else None
+            return torch.tensor(constant, dtype=torch.float64, device=device)
         return total + constant
+    if name == "stack":
+        shape, numbers = rest
+        return torch.stack([_evaluate(number, leaves) for number in numbers]).reshape(shape)
     argument = _evaluate(rest[0], leaves)
     if name in _UNARY:
         return _UNARY[name][0](argument)
-    if name == "Pow":
-        return argument ** rest[1]
-    if name == "Softmax":
-        return torch.softmax(argument, rest[1])
-    if name == "Clamp":
-        return torch.clamp(argument, *rest[1:])
-    if name == "Softplus":
-        return torch.nn.functional.softplus(argument, *rest[1:])
-    if name == "Mul":
-        return argument * _evaluate(rest[1], leaves)
-    if name == "Div":
-        return argument / _evaluate(rest[1], leaves)
+    if name in _WITH_OPTIONS:
+        return _WITH_OPTIONS[name][0](argument, *rest[1:])
+    if name in _BINARY:
+        return _BINARY[name][0](argument, _evaluate(rest[1], leaves))
     raise ValueError(f"unknown operation {name!r} in a factor")

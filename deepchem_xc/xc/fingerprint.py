@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
+from .substitution import substituted
 
 __all__ = ["fingerprint", "sample_energies"]
 
@@ -67,19 +68,5 @@ def fingerprint(functional: XCFunctional) -> Tensor:
         name: 0.5 * torch.cos(1.0 + torch.arange(p.numel(), device=p.device)).to(p).view_as(p)
         for name, p in functional.named_parameters()
     }
-    with torch.no_grad():
-        wrapped = _Samples(functional)
-        named = {f"functional.{name}": value for name, value in fixed.items()}
-        found: Tensor = torch.func.functional_call(wrapped, named, ())
-    return found
-
-
-class _Samples(torch.nn.Module):
-    """`functional_call` calls modules."""
-
-    def __init__(self, functional: XCFunctional) -> None:
-        super().__init__()
-        self.functional = functional
-
-    def forward(self) -> Tensor:
-        return sample_energies(self.functional)
+    with torch.no_grad(), substituted(functional, fixed):
+        return sample_energies(functional)

@@ -53,7 +53,7 @@ class PBECorrelation(XCFunctional):
         name: str = "gga_c_pbe",
     ) -> None:
         super().__init__()
-        self.beta = constant(beta, trainable)
+        self.beta = constant("beta", beta, trainable)
         self.name = name
 
     def energy_density(self, variables: DensityVariables) -> Tensor:

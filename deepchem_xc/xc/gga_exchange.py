@@ -8,6 +8,8 @@ is smooth in it at zero gradient.
 from __future__ import annotations
 
 import math
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,8 +54,14 @@ class GGAExchange(XCFunctional):
         return SLATER * spin_scaled_mean(variables, energy)
 
 
-def constant(value: float | Tensor, trainable: bool) -> float | Tensor:
+def constant(name: str, value: Any, trainable: Any) -> Any:
     """A functional's constant: a plain number, or a float64 parameter if it is to be trained."""
+    if not isinstance(trainable, bool):
+        raise ValueError(f"trainable must be True or False, not {trainable!r}")
+    number = value.detach() if isinstance(value, Tensor) else value
+    one = isinstance(number, Tensor) and number.ndim == 0 and not number.is_complex()
+    if not (one or isinstance(number, Real)) or not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number or a 0-d tensor, not {value!r}")
     if trainable and not isinstance(value, torch.nn.Parameter):
         return torch.nn.Parameter(torch.as_tensor(value, dtype=torch.float64).clone().detach())
     return value
@@ -89,8 +97,8 @@ class PBEExchange(GGAExchange):
         name: str = "gga_x_pbe",
     ) -> None:
         super().__init__()
-        self.kappa = constant(kappa, trainable)
-        self.mu = constant(mu, trainable)
+        self.kappa = constant("kappa", kappa, trainable)
+        self.mu = constant("mu", mu, trainable)
         self.name = name
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
@@ -155,7 +163,7 @@ class B88Exchange(GGAExchange):
 
     def __init__(self, beta: float | Tensor = 0.0042, trainable: bool = False) -> None:
         super().__init__()
-        self.beta = constant(beta, trainable)
+        self.beta = constant("beta", beta, trainable)
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
         """F(s^2), of the same shape as ``s2``."""

@@ -135,7 +135,6 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
             f"the network must be a torch.nn.Module, not {type(network).__name__}: {network!r}"
         )
     network.double()
-    check_weights(network)
     misfit = (
         f"the network does not fit this functional: it must map {len(inputs)} inputs "
         f"({', '.join(inputs)}) to one output"
@@ -144,6 +143,9 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     device = anchor.device if anchor is not None else None
     points = torch.full((2, len(inputs)), 0.5, dtype=torch.float64, device=device)
     try:
+        if _is_lazy(network):
+            with torch.no_grad():
+                network(points)  # sizes and first weights follow from the inputs
         with torch.no_grad(), undisturbed(network):
             output = network(points)
     except (RuntimeError, ValueError, IndexError) as error:
@@ -152,6 +154,12 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
             f"{misfit}, but for two points, (2, {len(inputs)}), it gives {got} instead of (2, 1)"
+        )
+    check_weights(network)
+    if output.dtype != torch.float64:
+        raise ValueError(
+            f"the network gives {output.dtype} for inputs of torch.float64: functionals compute in "
+            "double precision, so leave out .float() and the like"
         )
     check_network_points(network, len(inputs))
     return network
@@ -186,8 +194,14 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     return output.reshape(points.shape[:-1])
 
 
+def _is_lazy(module: torch.nn.Module) -> bool:
+    tensors = (*module.parameters(), *module.buffers())
+    return any(map(torch.nn.parameter.is_lazy, tensors))
+
+
 def check_weights(module: torch.nn.Module) -> None:
     """Raise ``ValueError`` if a parameter or buffer is NaN, infinite or not of double precision."""
+    refuse_lazy(module)
     for name, tensor in module.state_dict().items():
         where = f"the weights {name!r} ({type(module).__name__})"
         if not bool(torch.isfinite(tensor).all()):
@@ -201,3 +215,12 @@ def check_weights(module: torch.nn.Module) -> None:
                 f"{where} are {tensor.dtype}; functionals compute in torch.float64: convert with "
                 "functional.double()"
             )
+
+
+def refuse_lazy(module: torch.nn.Module) -> None:
+    """Raise ``ValueError`` for layers that have no weights yet, as torch's LazyLinear."""
+    if _is_lazy(module):
+        raise ValueError(
+            f"{type(module).__name__} has layers without weights, such as LazyLinear, which get "
+            "them when they are used first: call the network once, with a tensor of its inputs"
+        )

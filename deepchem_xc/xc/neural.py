@@ -17,6 +17,7 @@ Vinko, Phys. Rev. Lett. 127, 126403 (2021)). They differ in this:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -194,8 +195,8 @@ class HybridXC(XCFunctional):
             self.nnxc = as_functional(nnmodel)
         else:
             self.nnxc = NNLDA(nnmodel) if known.family == 1 else NNPBE(nnmodel)
-        self.aweight = torch.nn.Parameter(torch.tensor(float(aweight0), dtype=torch.float64))
-        self.bweight = torch.nn.Parameter(torch.tensor(float(bweight0), dtype=torch.float64))
+        self.aweight = _weight("aweight0", aweight0)
+        self.bweight = _weight("bweight0", bweight0)
         self.family = max(self.xc.family, self.nnxc.family)
         self.density_threshold = min(self.xc.density_threshold, self.nnxc.density_threshold)
         self.name = f"a*{self.nnxc.name}+b*{self.xc.name}"
@@ -215,3 +216,14 @@ class HybridXC(XCFunctional):
         """Energy per volume, (..., nr)."""
         network, known = self.nnxc._energy_at(variables), self.xc._energy_at(variables)
         return self.aweight * network + self.bweight * known
+
+
+def _weight(name: str, value: Any) -> torch.nn.Parameter:
+    number = value.detach() if isinstance(value, Tensor) else value
+    try:
+        found = float(number)
+    except (TypeError, ValueError, RuntimeError):
+        found = math.nan
+    if isinstance(number, str) or not math.isfinite(found):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
+    return torch.nn.Parameter(torch.tensor(found, dtype=torch.float64))

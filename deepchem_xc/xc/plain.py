@@ -125,7 +125,16 @@ class PlainXC(XCFunctional):
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr)."""
         with self._own_tensors():
-            energy = self.xc.get_edensityxc(self._screened(variables))
+            try:
+                energy = self.xc.get_edensityxc(self._screened(variables))
+            except AttributeError as error:
+                if not variables.polarized or "SpinParam" not in str(error):
+                    raise
+                raise ValueError(
+                    f"get_edensityxc of {self.name} does not take two spin channels ({error}): "
+                    "where densinfo is a SpinParam, use densinfo.u and densinfo.d, or compute "
+                    "without spin polarisation"
+                ) from error
         wanted = torch.is_grad_enabled() and variables.density.requires_grad
         if wanted and isinstance(energy, Tensor) and not energy.requires_grad:
             raise ValueError(

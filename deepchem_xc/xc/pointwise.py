@@ -184,6 +184,8 @@ def _recording(module: torch.nn.Module, record: Record) -> Iterator[None]:
     names = {id(layer): name for name, layer in module.named_modules()}
     handles = []
     for layer in module.modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            continue  # it takes no hooks; its outer layer is named
         handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     try:
         yield

@@ -7,6 +7,9 @@ import operator
 import os
 import re
 from collections.abc import Callable
+from typing import Any
+
+import torch
 
 from ._deepchem import BaseXC
 from .base import SumXC, XCFunctional
@@ -138,7 +141,7 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
             xc = str(operator.index(None if isinstance(xc, bool) else xc))  # type: ignore[arg-type]
         except TypeError:
             raise TypeError(
-                f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}"
+                f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}{_hint(xc)}"
             ) from None
     refuse_dispersion(xc)
     if "," in xc:
@@ -158,6 +161,14 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
         terms.append(_scaled(_by_name(match["name"]), factor))
         position = match.end()
     return _sum(terms)
+
+
+def _hint(given: Any) -> str:
+    if isinstance(given, type) and issubclass(given, BaseXC):
+        return f"; call the class, {given.__name__}()"
+    if isinstance(given, torch.nn.Module):
+        return "; a network becomes one in NNLDA, NNPBE or HybridXC"
+    return ""
 
 
 def _scaled(functional: XCFunctional, factor: float) -> XCFunctional:

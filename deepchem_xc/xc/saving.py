@@ -278,6 +278,9 @@ def _check_definition(
     """
     name = type(functional).__name__
     lost = forgotten(functional, {*classes, type(functional)})
+    for where, part in functional.named_modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            lost.append(f"files hold no hooks, as the one of {where!r}: make it a layer")
     advice = "; ".join(lost) or (
         f"keep the arguments of the constructor of {name} as attributes of the same names, or "
         "return them from a method options(), and make its networks from them"
@@ -288,7 +291,7 @@ def _check_definition(
         raise ValueError(f"{name} could not be read from a file ({error}): {advice}") from error
     with torch.no_grad():
         expected, found = sample_energies(functional), sample_energies(again)
-    if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12):
+    if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12, equal_nan=True):
         worst = int((found - expected).abs().argmax())
         raise ValueError(
             f"{name} read from a file would be another functional: the energy density at a point "

@@ -1,8 +1,9 @@
 """Trying out functionals before anything is computed with them.
 
 What solvers and trainings take for granted: a functional maps each point alone, gives the same
-number every time and in either mode of torch, and depends on no trainable tensor that torch does
-not know as the functional's. What is not so would be found in wrong numbers only.
+number every time and in either mode of torch, depends on no trainable tensor that torch does
+not know as the functional's, and has the derivatives that its energies show. What is not so would
+be found in wrong numbers only.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
+from .consistency import check_derivatives, check_memory
 from .factor import leaves_of
 from .identity import device_of, named_parts, sample_points
+from .networks import refuse_lazy
+from .plain import PlainXC
 from .pointwise import PIECE, check_points, undisturbed
+from .substitution import called_with
 
 __all__ = ["check_functional", "check_trainable"]
 
@@ -39,7 +44,8 @@ def check_functional(functional: XCFunctional) -> None:
     ValueError
         If it depends on tensors that require gradients and are neither parameters nor buffers, or
         on a number that does not follow its parameter; if the energy density at a point depends
-        on other points, on the mode (``train()`` or ``eval()``), or on chance.
+        on other points, on the mode (``train()`` or ``eval()``), or on chance; if autograd gives
+        other derivatives, by density or parameters, than differences of energies.
 
     Examples
     --------
@@ -57,10 +63,17 @@ def check_functional(functional: XCFunctional) -> None:
     ...
     ValueError: the functional mine depends on 'c', a tensor that requires gradients and that ...
     """
+    refuse_lazy(functional)
+    trained = tuple(parameter.requires_grad for parameter in functional.parameters())
+    plain = tuple((name, part) for name, part in named_parts(functional) if _is_plain(part))
+    made_of = (trained, plain)
+    again = _tried.get(functional) == made_of
+    own = not all(map(_is_known, functional.modules()))
+    if own and not again:
+        check_memory(functional)  # before anything is evaluated, and could be remembered
     _check_hidden(functional)
     _check_buffers(functional)
-    made_of = tuple((name, part) for name, part in named_parts(functional) if _is_plain(part))
-    if _tried.get(functional) == made_of:
+    if again:
         return
     for spins in (1, 2):
         pieces = _density_pieces(functional, spins)
@@ -74,6 +87,8 @@ def check_functional(functional: XCFunctional) -> None:
         except Exception:
             continue  # whoever has such channels meets the error
         check_points(functional, evaluate, scales, f"the functional {functional.name}")
+    if own:
+        check_derivatives(functional)
     _tried[functional] = made_of
 
 
@@ -123,7 +138,7 @@ def _check_hidden(functional: XCFunctional) -> None:
         points = sample_points(spins, 4, device=device_of(functional))
         try:
             with torch.enable_grad(), undisturbed(functional):
-                energy = torch.func.functional_call(functional, fixed, (points,))
+                energy = called_with(functional, fixed, points)
         except Exception:
             continue  # whoever has such channels meets the error
         if energy.requires_grad:
@@ -170,9 +185,15 @@ def _stale(functional: XCFunctional, name: str, source: str) -> str:
     return (
         f"{name!r} of {functional.name} was computed from {source} when it was made, and does not "
         "follow: compute it in energy_density. In multiples of functionals sums, products, "
-        "quotients, powers, exp, sigmoid, tanh, softplus and the like of torch.nn.Parameters "
-        "are followed, as in t * f + (1 - t) * g"
+        "quotients, powers, softmax, exp, sigmoid, tanh, softplus and the like of "
+        "torch.nn.Parameters are followed, as in t * f + (1 - t) * g"
     )
+
+
+def _is_known(part: torch.nn.Module) -> bool:
+    """Whether a part is of this package or torch, whose derivatives need no trial."""
+    package = type(part).__module__.partition(".")[0]
+    return package in ("deepchem_xc", "torch") and not isinstance(part, PlainXC)
 
 
 def _is_plain(part: Any) -> bool:

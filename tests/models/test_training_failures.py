@@ -44,6 +44,21 @@ def test_a_calculation_that_fails_raises_or_is_skipped_and_counted() -> None:
         make(on_failure="skip").fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)
 
 
+def test_batches_of_a_generator_may_fail_as_a_whole() -> None:
+    """The others are trained on; all of them may not."""
+    good = three_entries()[0]
+    model, alone = make(on_failure="skip", batch_size=1), make(batch_size=1)
+    data = dataset(failing(), good)
+    model.fit_generator(model.default_generator(data), checkpoint_interval=0)
+    alone.fit(dataset(good), nb_epoch=1, checkpoint_interval=0)
+    torch.testing.assert_close(weights(model), weights(alone), rtol=0, atol=ROUNDING)
+    assert [len(record.skipped) for record in model.history] == [1, 0]
+    assert "loss nan" in model.history[0].line()
+    only = model.default_generator(dataset(failing(), failing()))
+    with pytest.raises(RuntimeError, match="all 2 batches failed; the first: .*hopeless"):
+        model.fit_generator(only, checkpoint_interval=0)
+
+
 def test_errors_come_back_from_other_processes() -> None:
     with pytest.raises(EntryError) as caught:
         make().fit(dataset(failing()), nb_epoch=1, checkpoint_interval=0)

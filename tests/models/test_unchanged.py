@@ -14,7 +14,7 @@ from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.models import XCModel
 from deepchem_xc.planewave import scf
 from deepchem_xc.planewave.volume_scan import equation_of_state
-from deepchem_xc.xc import PBE, get_xc
+from deepchem_xc.xc import PBE, HybridXC, get_xc
 
 from .systems import dataset, quick
 
@@ -200,3 +200,60 @@ def test_the_calculator_computes_anew():
     exact.calc = PlaneWaveDFT(xc="PBE", **SILICON)
     assert energies[1] == pytest.approx(exact.get_potential_energy(), abs=1e-5)
     assert abs(np.diff(energies)[0]) > 1.0
+
+
+def replaced_layer(model):
+    model.functional.nnxc.nnmodel[2] = torch.nn.Linear(4, 1).double()
+
+
+def assigned_weights(model):
+    state = {name: 1.1 * value for name, value in model.functional.state_dict().items()}
+    model.functional.load_state_dict(state, assign=True)
+
+
+def other_functional(model):
+    model.functional = PBE(trainable=True)
+
+
+def other_functional_inside(model):
+    model.model.functional = PBE(trainable=True)
+
+
+REPLACED = [
+    replaced_layer,
+    assigned_weights,
+    other_functional,
+    other_functional_inside,
+]
+
+
+@pytest.mark.parametrize("change", REPLACED)
+def test_parameters_that_were_replaced_are_trained(change):
+    """All that the functional has now; predictions are its own."""
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+    functional = HybridXC("PBE", torch.nn.Sequential(*layers), aweight0=0.1)
+    model = XCModel(functional=functional, batch_size=1, learning_rate=1e-4, scf_interval=3)
+    data = dataset(DFTEntry.create("energy", -215.0, [quick(kpts=[1, 1, 1])]))
+    model.fit(data, nb_epoch=1, checkpoint_interval=0)
+    change(model)
+    fresh = XCModel(functional=model.functional, batch_size=1)
+    assert model.predict(data) == pytest.approx(fresh.predict(data), abs=1e-6)
+    before = [p.detach().clone() for p in model.functional.parameters()]
+    model.fit(data, nb_epoch=1, checkpoint_interval=0)
+    assert not any(map(torch.equal, before, model.functional.parameters()))
+    assert model.predict(data) == pytest.approx(fresh.predict(data), abs=1e-6)
+
+
+def test_a_schedule_goes_on_after_a_replacement():
+    rate = deepchem.models.optimizers.ExponentialDecay(1e-3, 0.5, 1)
+    model = XCModel(functional=PBE(trainable=True), batch_size=1, learning_rate=rate)
+    data = dataset(DFTEntry.create("energy", -215.0, [quick(kpts=[1, 1, 1])]))
+    model.fit(data, nb_epoch=2, checkpoint_interval=0)
+    assert model._pytorch_optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-4)
+    mu = model.functional.terms[0].mu
+    model.functional.terms[0].kappa = torch.nn.Parameter(torch.tensor(0.8).double())
+    steps = float(model._pytorch_optimizer.state[mu]["step"])
+    model.fit(data, nb_epoch=1, checkpoint_interval=0)
+    assert model._pytorch_optimizer.param_groups[0]["lr"] == pytest.approx(1.25e-4)
+    assert float(model._pytorch_optimizer.state[mu]["step"]) == steps + 1

@@ -163,7 +163,7 @@ def test_options_of_the_solver_are_checked() -> None:
             "k-points, grid, symmetry and pseudopotentials belong to the systems",
         ),
         ({"convergence": {"energi": 3}}, "solver: unknown convergence keys .'energi'"),
-        ({"gradient_tolerance": "1e-5"}, "gradient_tolerance must be a number .*, got '1e-5'"),
+        ({"gradient_tolerance": "1e-5"}, "solver: gradient_tolerance must be a number, got '1e-5'"),
     ):
         with pytest.raises(ValueError, match=message):
             make(solver=solver)

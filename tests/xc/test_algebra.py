@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,10 +81,45 @@ def test_only_numbers_scale():
         get_xc("lda_x") * get_xc("lda_x")
     with pytest.raises(ValueError, match=r"0-d tensor, not by a tensor of shape \(3,\)"):
         get_xc("lda_x") * torch.ones(3)
-    with pytest.raises(ValueError, match="scaled by a finite number, not by inf"):
+    with pytest.raises(ValueError, match="scaled by a finite real number, not by inf"):
         get_xc("lda_x") * float("inf")
     with pytest.raises(ValueError, match="at least one term"):
         SumXC()
+
+
+def test_numbers_of_numpy_and_of_single_precision_scale(density):
+    expected = 0.5 * energy(get_xc("PBE"), density)
+    half = (np.float64(0.5), np.float32(0.5), np.array(0.5), Fraction(1, 2), torch.tensor(0.5))
+    for factor in (*half, torch.nn.Parameter(torch.tensor(0.5).double())):
+        for functional in (factor * get_xc("PBE"), get_xc("PBE") * factor):
+            assert torch.equal(energy(functional, density), expected), repr(factor)
+    doubled = np.int64(2) * get_xc("PBE") / np.float64(4)
+    assert torch.equal(energy(doubled, density), expected)
+
+
+@pytest.mark.parametrize("factor", [torch.tensor(torch.nan), torch.tensor(1j), np.float64(np.inf)])
+def test_other_numbers_are_refused(factor):
+    with pytest.raises(ValueError, match="scaled by a finite real number, not by"):
+        factor * get_xc("PBE")
+
+
+@pytest.mark.parametrize("factor", [np.array([0.5, 0.5]), 1j, "0.5", [0.5]])
+def test_what_is_no_number_is_refused(factor):
+    """An array would make an array of functionals."""
+    with pytest.raises((TypeError, ValueError)):
+        factor * get_xc("PBE")
+    with pytest.raises(ValueError, match="divided by a number other than 0"):
+        get_xc("PBE") / 0
+
+
+@pytest.mark.parametrize("value", ["0.8", None, torch.ones(3), float("nan"), 1j, [0.8]])
+def test_constants_are_numbers(value):
+    with pytest.raises(ValueError, match="kappa must be a finite number or a 0-d tensor, not"):
+        PBE(kappa=value)
+    with pytest.raises(ValueError, match="beta must be a finite number or a 0-d tensor, not"):
+        PBECorrelation(beta=value, trainable=True)
+    with pytest.raises(ValueError, match="trainable must be True or False, not 'kappa'"):
+        PBE(trainable="kappa")
 
 
 def test_a_factor_is_trained(density):

@@ -51,6 +51,28 @@ FACTORS = {
     "softmax, last axis": lambda t, u, w: w.softmax(-1)[-1],
     "sum of squares": lambda t, u, w: 1 - (w**2).sum(),
     "one of exponentials": lambda t, u, w: t * w.exp()[2],
+    "one of all softmax weights": lambda t, u, w: list(torch.softmax(w, 0))[2],
+    "softmax at a temperature": lambda t, u, w: torch.softmax(w / t + 1, 0).unbind()[1],
+    "softmax of stacked numbers": lambda t, u, w: torch.softmax(torch.stack([t, u]), 0)[1],
+    "softmax beside zero": lambda t, u, w: torch.softmax(torch.cat([w[:2], 0 * w[:1]]), 0)[2],
+    "softmax of softplus": lambda t, u, w: torch.softmax(softplus(w), -1)[0],
+    "exp of log_softmax": lambda t, u, w: torch.log_softmax(w, 0).chunk(3)[1].exp().squeeze(),
+    "one of normalised": lambda t, u, w: (w / w.sum())[1],
+    "one of normalised squares": lambda t, u, w: (w**2 / (w**2).sum()).split(1)[2].squeeze(),
+    "component of a unit vector": lambda t, u, w: torch.nn.functional.normalize(w, dim=0)[0] ** 2,
+    "softplus, normalised": lambda t, u, w: (softplus(w) / softplus(w).sum())[0],
+    "broken stick": lambda t, u, w: (1 - torch.sigmoid(w[0])) * torch.sigmoid(w[1]),
+    "product": lambda t, u, w: w.prod(),
+    "dot product": lambda t, u, w: torch.dot(w, t * w) + torch.dot(w, torch.ones(3).to(w)),
+    "matrix": lambda t, u, w: (torch.arange(9.0).to(w).reshape(3, 3) @ w)[1],
+    "permuted": lambda t, u, w: w.flip(0).cumsum(0)[torch.tensor([1])][0],
+    "t^u": lambda t, u, w: t**u + 2**t,
+    "between": lambda t, u, w: torch.lerp(t, u, 0.3),
+    "larger and smaller": lambda t, u, w: torch.maximum(t, u) - 0.1 * torch.minimum(t, u),
+    "clamped below": lambda t, u, w: torch.clamp_min(1 - t.clamp(max=1.0), 0.0),
+    "arcus tangens": lambda t, u, w: 0.5 + torch.atan(t) / torch.pi,
+    "log1p of expm1": lambda t, u, w: torch.log1p(torch.expm1(t)) + torch.erf(u),
+    "logsumexp": lambda t, u, w: w.logsumexp(0) + torch.rsqrt(t),
 }
 
 
@@ -69,6 +91,14 @@ def test_a_factor_is_computed_again(name):
     found = torch.autograd.grad(multiple.factor, of)
     for one, other in zip(found, torch.autograd.grad(expected, of), strict=True):
         assert torch.allclose(one, other, rtol=1e-13, atol=1e-15)
+
+
+def test_a_number_that_does_not_matter_is_no_obstacle():
+    """t^0 is a constant, whatever its graph says."""
+    t, u = number(0.3), number(0.7)
+    multiple = (0 * t + u) * get_xc("lda_x")
+    assert [*multiple.parameters()] == [u]
+    check_trainable(multiple)
 
 
 def test_one_parameter_in_all_terms():
@@ -146,10 +176,10 @@ def test_constants_stay_constants():
 def test_a_function_that_is_not_known():
     """Good for one gradient; refused where it would be left behind, or copied."""
     t = number(0.5)
-    assert factor_of(torch.erf(t)) is None
-    functional = torch.erf(t) * get_xc("PBE")
+    assert factor_of(torch.lgamma(t)) is None
+    functional = torch.lgamma(t) * get_xc("PBE")
     check_functional(functional)
-    assert float(functional.factor.detach()) == float(torch.erf(t).detach())
+    assert float(functional.factor.detach()) == float(torch.lgamma(t).detach())
     with pytest.raises(ValueError, match=r"computed from tensors .* t \* f \+ \(1 - t\) \* g"):
         check_trainable(functional)
     with pytest.raises(ValueError, match="was computed from other tensors .* copy"):

@@ -245,3 +245,18 @@ def test_saving_says_what_is_missing(cls, tmp_path):
     for classes in ((), (cls,)):
         with pytest.raises(ValueError, match=f"{cls.__name__} is only DeepChem's BaseXC.*XCFunct"):
             functional.save(tmp_path / "mine.safetensors", classes=classes)
+
+
+def test_a_class_of_one_channel_says_so():
+    class OneChannel(BaseXC):
+        family = 1
+
+        def get_edensityxc(self, densinfo):
+            return -0.7 * densinfo.value.abs() ** (4 / 3)
+
+    functional = get_xc(OneChannel())
+    assert functional.get_edensityxc(sample_points(1)).shape == (16,)
+    with pytest.raises(
+        ValueError, match=r"OneChannel does not take two spin channels.*densinfo\.u"
+    ):
+        functional.get_edensityxc(sample_points(2))

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.utils.prune
 from ase.build import bulk
-from torch.nn import GELU, LayerNorm, Linear, PReLU, RMSNorm, Sequential, Softmax, Tanh
+from torch.nn import (
+    GELU,
+    Flatten,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    PReLU,
+    RMSNorm,
+    Sequential,
+    Softmax,
+    Tanh,
+    Unflatten,
+)
 
 from deepchem_xc.models import XCModel
 from deepchem_xc.planewave import scf
@@ -68,6 +82,13 @@ LAYERS = {
     "RMSNorm": lambda: RMSNorm(8),
     "PReLU": lambda: PReLU(8),
     "Softmax": lambda: Softmax(dim=-1),
+    "GroupNorm": lambda: GroupNorm(2, 8),
+    "GroupNorm without weights": lambda: GroupNorm(4, 8, eps=1e-3, affine=False),
+    "Hardtanh": lambda: torch.nn.Hardtanh(-0.5, 0.3),
+    "LogSigmoid": lambda: torch.nn.LogSigmoid(),
+    "Softshrink": lambda: torch.nn.Softshrink(0.1),
+    "Threshold": lambda: torch.nn.Threshold(0.1, 20.0),
+    "two axes": lambda: Sequential(Unflatten(-1, (2, 4)), Softmax(dim=-2), Flatten(-2, -1)),
     "weight_norm": lambda: weight_norm(Linear(8, 8)),
     "weight_norm, other axis": lambda: weight_norm(Linear(8, 8, bias=False), dim=1),
     "weight_norm of LayerNorm": lambda: weight_norm(LayerNorm(8), "bias"),
@@ -103,6 +124,72 @@ def test_flags_of_a_layer_of_ones_own(options, path):
     assert_comes_back(moved(NNPBE(net(Residual(8, **options)))), path, classes=[Residual])
 
 
+class Chain(torch.nn.Module):
+    """Layers in a row, given as a list, a ModuleList or a dictionary of modules."""
+
+    def __init__(self, layers):
+        super().__init__()
+        given = isinstance(layers, (dict, torch.nn.ModuleDict))
+        self.layers = torch.nn.ModuleDict(layers) if given else torch.nn.ModuleList(layers)
+
+    def forward(self, x):
+        layers = (
+            self.layers.values() if isinstance(self.layers, torch.nn.ModuleDict) else self.layers
+        )
+        for layer in layers:
+            x = layer(x)
+        return x
+
+
+class Standardised(torch.nn.Module):
+    """Scores of inputs, with arrays among the constructor's arguments."""
+
+    def __init__(self, mean, width, order=None, dtype=torch.float64):
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean).to(dtype))
+        self.width = torch.nn.Parameter(torch.as_tensor(width).to(dtype))
+        self.order, self.dtype = order, dtype
+
+    def forward(self, x):
+        x = (x - self.mean) / self.width
+        return x if self.order is None else x[..., self.order]
+
+
+class Embedded(torch.nn.Module):
+    """A level for each range of an input."""
+
+    def __init__(self, nlevel=3):
+        super().__init__()
+        self.nlevel = nlevel
+        self.levels = torch.nn.Embedding(nlevel, 8)
+
+    def forward(self, x):
+        return x + self.levels((x[..., 0] > 0).long())
+
+
+class Row(Sequential):
+    """A Sequential by another name."""
+
+
+OWN = {
+    "a list of layers": lambda: Chain([Linear(8, 5), Tanh(), Linear(5, 8)]),
+    "a dictionary of layers": lambda: Chain({"in": Linear(8, 5), "out": Linear(5, 8)}),
+    "nested": lambda: Chain([Sequential(Linear(8, 8), Chain([LayerNorm(8)])), Row(Tanh())]),
+    "arrays": lambda: Standardised(torch.arange(8.0), torch.linspace(0.5, 1.0, 8)),
+    "arrays of integers": lambda: Standardised(0.5, 2.0, order=torch.arange(8).flip(0)),
+    "a type": lambda: Standardised(0.5, 2.0, dtype=torch.float32),
+    "embedding": lambda: Embedded(4),
+    "a Sequential by another name": lambda: Row(Linear(8, 4), Tanh(), Row(Linear(4, 8))),
+    "sizes of numpy": lambda: Residual(np.int64(8)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_layers_of_ones_own(name, path):
+    functional = moved(NNPBE(net(OWN[name]())))
+    assert_comes_back(functional, path, classes=[Chain, Standardised, Embedded, Row, Residual])
+
+
 class Scaled(torch.nn.Module):
     """Its constructor's argument is not kept."""
 
@@ -124,6 +211,11 @@ def test_the_class_that_forgets_an_argument_is_named(path):
     assert not path.exists()
 
 
+def hooked(layer):
+    layer.register_forward_hook(lambda layer, inputs, output: 1.1 * output)
+    return layer
+
+
 WRONG = {
     "orthogonal": (
         lambda: orthogonal(Linear(8, 8)),
@@ -133,6 +225,11 @@ WRONG = {
         lambda: torch.nn.utils.weight_norm(Linear(8, 8)),
         r"Linear with the hook WeightNorm .*torch\.nn\.utils\.parametrizations\.weight_norm",
     ),
+    "pruned": (
+        lambda: torch.nn.utils.prune.l1_unstructured(Linear(8, 8), "weight", 4),
+        r"pruned weights .*torch\.nn\.utils\.prune\.remove\(layer, 'weight'\)",
+    ),
+    "hooked": (lambda: hooked(Tanh()), r"files hold no hooks, as the one of 'nnmodel\.1'"),
     "not named": (lambda: Residual(8), r"Residual cannot be saved.*classes=\[Residual\]"),
 }
 

@@ -70,7 +70,15 @@ def test_options_that_cannot_be_written(path):
 
     with pytest.raises(ValueError, match="needs 'strength', which is no attribute"):
         NoAttribute(1.0).save(path, classes=[NoAttribute])
-    for strength, message in ((object(), "is a object"), (float("nan"), "is nan")):
+    for strength, message in (
+        (object(), "is a object"),
+        (float("nan"), "is nan"),
+        (torch.tanh, r"cannot be saved.*instead of a function give a layer"),
+        (torch.zeros(10_001), "10001 elements of torch.float32: saved are up to 10000"),
+        (torch.zeros(2, dtype=torch.complex64), "of torch.complex64: saved are"),
+        (torch.full((2,), torch.inf), "must be finite"),
+        (torch.float16, "is a dtype"),
+    ):
         with pytest.raises(ValueError, match=rf"Odd\.options.*{message}"):
             Odd(strength).save(path, classes=[Odd])
 
@@ -109,6 +117,13 @@ def test_what_would_come_back_as_something_else(path):
     with pytest.raises(ValueError, match="ConstrainedGGA could not be read .*another architecture"):
         exchanged.save(path)
     assert not path.exists()
+
+
+def test_energies_that_are_not_finite_are_no_other_functional(path):
+    """PBE with a negative beta is NaN in places, before and after."""
+    functional = PBE(beta=-0.6, trainable=True)
+    functional.save(path)
+    assert float(load_functional(path).terms[1].beta.detach()) == -0.6
 
 
 def test_a_class_with_the_name_of_another(path):
@@ -267,6 +282,9 @@ def test_nan_in_a_file(path):
         load_functional(path)
 
 
+TENSOR = {"$tensor": [1.0, 2.0], "shape": [2], "dtype": "float64", "trainable": False}
+
+
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
@@ -288,6 +306,16 @@ def test_nan_in_a_file(path):
             "layer 'LSTM'",
         ),
         ({"class": "NNLDA", "options": {"nnmodel": {"$network": 1}}}, "a definition is"),
+        (
+            {"class": "NNLDA", "options": {"nnmodel": {"$network": {"class": "ModuleList"}}}},
+            "unknown layer 'ModuleList'",
+        ),
+        ({"class": "PBE", "options": {"mu": {"$dtype": "system"}}}, "unknown type of numbers"),
+        (
+            {"class": "PBE", "options": {"mu": {**TENSOR, "shape": [3]}}},
+            "no tensor can be made",
+        ),
+        ({"class": "PBE", "options": {"mu": TENSOR}}, "mu must be a finite number"),
         ({"class": "LibXC", "options": {"identifier": "nothing"}}, "no functional 'nothing'"),
     ],
 )

@@ -10,6 +10,7 @@ from torch.nn import Linear, Sequential, Tanh
 from deepchem_xc.models import XCModel
 from deepchem_xc.planewave import scf
 from deepchem_xc.xc import NNLDA, NNPBE, PBE, HybridXC, XCFunctional, get_xc
+from deepchem_xc.xc.identity import sample_points
 from deepchem_xc.xc.networks import multilayer_perceptron
 from deepchem_xc.xc.trial import check_functional, check_trainable
 
@@ -201,6 +202,45 @@ def test_networks_that_are_no_function_of_a_point_are_refused(name, training):
         assert torch.equal(torch.get_rng_state(), random)
         for key, value in layers.state_dict().items():
             assert torch.equal(value, state[key].to(value.dtype))
+
+
+def test_lazy_layers_get_their_weights():
+    layers = Sequential(torch.nn.LazyLinear(4), Tanh(), torch.nn.LazyLinear(1))
+    functional = NNPBE(layers)
+    assert type(layers[0]) is Linear and layers[0].weight.shape == (4, 3)
+    assert layers[0].weight.dtype == torch.float64
+    check_functional(functional)
+
+
+def test_layers_without_weights_in_a_functional_of_ones_own_are_named():
+    class Own(XCFunctional):
+        name, family = "own", 2
+
+        def __init__(self):
+            super().__init__()
+            self.network = torch.nn.LazyLinear(1, dtype=torch.float64)
+
+        def energy_density(self, variables):
+            return self.network(variables.s2[..., None]).squeeze(-1)
+
+    with pytest.raises(ValueError, match="LazyLinear, .* call the network once"):
+        scf(bulk("Si"), Own(), ecut=100.0)
+
+
+def test_a_network_of_torchscript():
+    plain = network(Tanh).double()
+    scripted = torch.jit.script(plain)
+    density = sample_points(2)
+    one, other = NNPBE(plain), NNPBE(scripted)
+    check_functional(other)
+    assert torch.equal(one.get_edensityxc(density), other.get_edensityxc(density))
+    with pytest.raises(ValueError, match="on chance or on earlier calls|on the mode"):
+        NNPBE(torch.jit.script(network(lambda: torch.nn.Dropout(0.2))))
+
+
+def test_a_network_that_answers_in_single_precision():
+    with pytest.raises(ValueError, match="gives torch.float32 for inputs of torch.float64"):
+        NNPBE(Sequential(Linear(3, 1), Layer(lambda _, x: x.float())))
 
 
 @pytest.mark.parametrize("name", ["Dropout", "BatchNorm", "attention", "mode"])
