@@ -25,6 +25,7 @@ from deepchem_xc.planewave.states import (
     is_rough,
     polish,
 )
+from deepchem_xc.planewave.subspace import Relaxed, relax_in_subspace
 from deepchem_xc.planewave.terms.xc import split_fields
 
 # Residuals aimed at in units of the last density error: more effort than this is wasted on a
@@ -41,6 +42,16 @@ _SINGLE_ERRORS = 5.0
 _SINGLE_STEPS = 20
 # Energy, Hartree, by which states are taken to differ where their residuals become an energy.
 _APART = 0.1
+# Where localised levels are partly filled, orbitals are made self-consistent among each other if
+# the density's error is still this large after so many steps.
+_STILL_LARGE = 3e-2
+_TRIAL_STEPS = 3
+# That goes on until the error is this small, or the free energy gained, Hartree, is rounding.
+_RELAXED = 1e-5
+_GAIN = 1e-9
+# While the free energy falls and the error is larger than this, the next density is theirs: a
+# mixture with earlier ones may belong to another filling, and keeps the loop at a saddle.
+_UNMIXED = 1e-3
 # A start's magnetic moment is let go at this density error, or else at this step.
 _RELEASE_ERROR = 1e-2
 _RELEASE_STEP = 8
@@ -197,6 +208,8 @@ def solve(
     # Rough orbitals would spoil a density that was good already.
     sweeps = _SETTLING_SWEEPS if given else 1
     single = rounded = True
+    relaxed: Relaxed | None = None
+    falls = True  # the free energy of relaxed orbitals, so far
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
@@ -271,7 +284,17 @@ def solve(
                 and density_error > _SINGLE_ERRORS * convergence.density
                 and len(history) < _SINGLE_STEPS
             )
-            density = mixer.next_density(density, output, states)
+            before, relaxed = relaxed, None
+            if _needs_relaxation(problem, mixer, states, history, before):
+                relaxed = relax_in_subspace(
+                    problem, potential, eigenvalues, orbitals, moment, before
+                )
+                output, orbitals = relaxed.density, relaxed.orbitals
+                falls = falls and (before is None or relaxed.free_energy < before.free_energy)
+            unmixed = relaxed is not None and falls and density_error > _UNMIXED
+            if unmixed or (relaxed is None) != (before is None):
+                mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
+            density = output if unmixed else mixer.next_density(density, output, states)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
             ):
@@ -291,6 +314,27 @@ def _excess(
     own_potential, own_correction = problem.effective_potential(output)
     shift = ((own_potential - potential).conj() * output).real.sum() * problem.basis.volume
     return float(own_correction - correction + shift)
+
+
+def _needs_relaxation(
+    problem: KohnShamProblem,
+    mixer: AndersonMixer,
+    states: Tensor | None,
+    history: list[dict[str, float]],
+    before: Relaxed | None,
+) -> bool:
+    """Whether to make the present orbitals self-consistent among each other first."""
+    density_error = history[-1]["density_error"]
+    if before is not None:
+        return density_error > _RELAXED and before.gain > _GAIN
+    return (
+        mixer.mixing.subspace
+        # Where occupations are not, the solution is no minimum.
+        and problem.smearing.monotonic
+        and len(history) >= _TRIAL_STEPS
+        and density_error > _STILL_LARGE
+        and mixer.is_localised(states)
+    )
 
 
 def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
