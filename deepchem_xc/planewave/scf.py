@@ -49,9 +49,11 @@ _TRIAL_STEPS = 3
 # That goes on until the error is this small, or the free energy gained, Hartree, is rounding.
 _RELAXED = 1e-5
 _GAIN = 1e-9
-# While the free energy falls and the error is larger than this, the next density is theirs: a
-# mixture with earlier ones may belong to another filling, and keeps the loop at a saddle.
-_UNMIXED = 1e-3
+# While it is larger than this, steps go straight to their density, half as far after each one that
+# raised the free energy: mixtures with earlier ones may belong to another filling, and converge to
+# saddles, too.
+_DOWNHILL = 1e-3
+_SHORTEST = 0.25
 # A start's magnetic moment is let go at this density error, or else at this step.
 _RELEASE_ERROR = 1e-2
 _RELEASE_STEP = 8
@@ -209,7 +211,7 @@ def solve(
     sweeps = _SETTLING_SWEEPS if given else 1
     single = rounded = True
     relaxed: Relaxed | None = None
-    falls = True  # the free energy of relaxed orbitals, so far
+    step = 1.0  # towards the density of relaxed orbitals
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
@@ -290,11 +292,15 @@ def solve(
                     problem, potential, eigenvalues, orbitals, moment, before
                 )
                 output, orbitals = relaxed.density, relaxed.orbitals
-                falls = falls and (before is None or relaxed.free_energy < before.free_energy)
-            unmixed = relaxed is not None and falls and density_error > _UNMIXED
-            if unmixed or (relaxed is None) != (before is None):
+                if before is not None and relaxed.free_energy > before.free_energy:
+                    step = max(0.5 * step, _SHORTEST)
+            if relaxed is not None and density_error > _DOWNHILL:
                 mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
-            density = output if unmixed else mixer.next_density(density, output, states)
+                density = density + step * (output - density)
+            else:
+                if (relaxed is None) != (before is None):
+                    mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
+                density = mixer.next_density(density, output, states)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
             ):
