@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.descent import Descent
 from deepchem_xc.planewave.electron_count import check_bands
 from deepchem_xc.planewave.mixing import AndersonMixer, Mixing, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
@@ -25,7 +26,6 @@ from deepchem_xc.planewave.states import (
     is_rough,
     polish,
 )
-from deepchem_xc.planewave.subspace import Relaxed, relax_in_subspace
 from deepchem_xc.planewave.terms.xc import split_fields
 
 # Residuals aimed at in units of the last density error: more effort than this is wasted on a
@@ -42,18 +42,6 @@ _SINGLE_ERRORS = 5.0
 _SINGLE_STEPS = 20
 # Energy, Hartree, by which states are taken to differ where their residuals become an energy.
 _APART = 0.1
-# Where localised levels are partly filled, orbitals are made self-consistent among each other if
-# the density's error is still this large after so many steps.
-_STILL_LARGE = 3e-2
-_TRIAL_STEPS = 3
-# That goes on until the error is this small, or the free energy gained, Hartree, is rounding.
-_RELAXED = 1e-5
-_GAIN = 1e-9
-# While it is larger than this, steps go straight to their density, half as far after each one that
-# raised the free energy: mixtures with earlier ones may belong to another filling, and converge to
-# saddles, too.
-_DOWNHILL = 1e-3
-_SHORTEST = 0.25
 # A start's magnetic moment is let go at this density error, or else at this step.
 _RELEASE_ERROR = 1e-2
 _RELEASE_STEP = 8
@@ -210,8 +198,7 @@ def solve(
     # Rough orbitals would spoil a density that was good already.
     sweeps = _SETTLING_SWEEPS if given else 1
     single = rounded = True
-    relaxed: Relaxed | None = None
-    step = 1.0  # towards the density of relaxed orbitals
+    descent = Descent(problem)
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
@@ -286,20 +273,16 @@ def solve(
                 and density_error > _SINGLE_ERRORS * convergence.density
                 and len(history) < _SINGLE_STEPS
             )
-            before, relaxed = relaxed, None
-            if _needs_relaxation(problem, mixer, states, history, before):
-                relaxed = relax_in_subspace(
-                    problem, potential, eigenvalues, orbitals, moment, before
-                )
+            mode = descent.mode
+            descent.choose(len(history), density_error, mixer, states)
+            if descent.mode != "plain":
+                relaxed = descent.relax(potential, eigenvalues, orbitals, moment)
                 output, orbitals = relaxed.density, relaxed.orbitals
-                if before is not None and relaxed.free_energy > before.free_energy:
-                    step = max(0.5 * step, _SHORTEST)
-            if relaxed is not None and density_error > _DOWNHILL:
+            if descent.mode != mode:
                 mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
-                density = density + step * (output - density)
+            if descent.mode == "downhill":
+                density = descent.next_density(density, output)
             else:
-                if (relaxed is None) != (before is None):
-                    mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
                 density = mixer.next_density(density, output, states)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
@@ -320,27 +303,6 @@ def _excess(
     own_potential, own_correction = problem.effective_potential(output)
     shift = ((own_potential - potential).conj() * output).real.sum() * problem.basis.volume
     return float(own_correction - correction + shift)
-
-
-def _needs_relaxation(
-    problem: KohnShamProblem,
-    mixer: AndersonMixer,
-    states: Tensor | None,
-    history: list[dict[str, float]],
-    before: Relaxed | None,
-) -> bool:
-    """Whether to make the present orbitals self-consistent among each other first."""
-    density_error = history[-1]["density_error"]
-    if before is not None:
-        return density_error > _RELAXED and before.gain > _GAIN
-    return (
-        mixer.mixing.subspace
-        # Where occupations are not, the solution is no minimum.
-        and problem.smearing.monotonic
-        and len(history) >= _TRIAL_STEPS
-        and density_error > _STILL_LARGE
-        and mixer.is_localised(states)
-    )
 
 
 def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
