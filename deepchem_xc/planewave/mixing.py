@@ -58,6 +58,10 @@ class Mixing:
         Refuse steps that take away the magnetisation that the start has, while the residual says
         that it grows: without it the loop may settle in a non-magnetic state that is unstable.
         It rests where the levels at the Fermi energy are localised, as in isolated atoms.
+    subspace : bool, optional
+        Where levels at the Fermi energy are localised and the error stays large, make the present
+        orbitals self-consistent among each other first: what an isolated atom's partly filled
+        shell needs. Not with Methfessel-Paxton and Marzari-Vanderbilt occupations.
 
     Raises
     ------
@@ -67,13 +71,14 @@ class Mixing:
     Examples
     --------
     >>> Mixing(beta=0.3, preconditioner=None)
-    Mixing(beta=0.3, history=8, preconditioner=None, keep_moment=True)
+    Mixing(beta=0.3, history=8, preconditioner=None, keep_moment=True, subspace=True)
     """
 
     beta: float = 0.8
     history: int = 8
     preconditioner: str | Preconditioner | None = "auto"
     keep_moment: bool = True
+    subspace: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", real_number(self.beta, "mixing['beta']"))
@@ -90,10 +95,11 @@ class Mixing:
                 f"mixing['preconditioner'] must be 'auto', 'ldos', None or a function, got "
                 f"{self.preconditioner!r}."
             )
-        if not isinstance(self.keep_moment, bool):
-            raise ValueError(
-                f"mixing['keep_moment'] must be True or False, got {self.keep_moment!r}."
-            )
+        for name in ("keep_moment", "subspace"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(
+                    f"mixing[{name!r}] must be True or False, got {getattr(self, name)!r}."
+                )
 
     @classmethod
     def of(cls, given: Mixing | Mapping[str, Any] | None) -> Mixing:
@@ -340,7 +346,7 @@ class AndersonMixer:
             x = x - torch.tensordot(gamma.to(dx.dtype), dx, dims=1)
             f = f - torch.tensordot(gamma.to(df.dtype), df, dims=1)
         step = f.clone()
-        localised = local_states is not None and self._is_localised(local_states)
+        localised = self.is_localised(local_states)
         precondition = self._preconditioner(local_states, localised)
         if precondition is not None and local_states is not None:
             density_part = split_fields(step)[0]
@@ -368,8 +374,9 @@ class AndersonMixer:
         states = float(local_states[0].real * self.basis.volume)
         return states <= _NEGLIGIBLE_STATES * self.nelectrons
 
-    def _is_localised(self, local_states: Tensor) -> bool:
-        if self._has_no_states(local_states):
+    def is_localised(self, local_states: Tensor | None) -> bool:
+        """Whether there are states at the Fermi level, and they fill a small part of the cell."""
+        if local_states is None or self._has_no_states(local_states):
             return False
         return participation_ratio(self.basis, local_states) < _LOCALISED
 

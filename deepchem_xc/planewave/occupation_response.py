@@ -24,6 +24,8 @@ class OccupationResponse:
         Electrons, smearing and weights of the k-points.
     eigenvalues : Tensor
         (nspin, nk, nband), Hartree.
+    moment : float, optional
+        Magnetic moment to hold, mu_B; the problem's by default.
 
     Attributes
     ----------
@@ -49,7 +51,9 @@ class OccupationResponse:
     (True, True)
     """
 
-    def __init__(self, problem: KohnShamProblem, eigenvalues: Tensor) -> None:
+    def __init__(
+        self, problem: KohnShamProblem, eigenvalues: Tensor, moment: float | None = None
+    ) -> None:
         self._leaf = eigenvalues.detach().clone().requires_grad_()
         self.eigenvalues = self._leaf.detach()
         self.weights = problem.basis.weights
@@ -57,7 +61,11 @@ class OccupationResponse:
         with torch.enable_grad():
             # Its graph holds the derivatives of occupations with respect to eigenvalues.
             self._occupation = occupy(
-                self._leaf, self.weights, problem.nelectrons, self.smearing, problem.moment
+                self._leaf,
+                self.weights,
+                problem.nelectrons,
+                self.smearing,
+                problem.moment if moment is None else moment,
             )
         self.numbers = self._occupation.numbers.detach()
         self.fermi_level = self._occupation.fermi_level

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.descent import Descent
 from deepchem_xc.planewave.electron_count import check_bands
 from deepchem_xc.planewave.mixing import AndersonMixer, Mixing, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
@@ -197,6 +198,7 @@ def solve(
     # Rough orbitals would spoil a density that was good already.
     sweeps = _SETTLING_SWEEPS if given else 1
     single = rounded = True
+    descent = Descent(problem)
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
@@ -271,7 +273,17 @@ def solve(
                 and density_error > _SINGLE_ERRORS * convergence.density
                 and len(history) < _SINGLE_STEPS
             )
-            density = mixer.next_density(density, output, states)
+            mode = descent.mode
+            descent.choose(len(history), density_error, mixer, states)
+            if descent.mode != "plain":
+                relaxed = descent.relax(potential, eigenvalues, orbitals, moment)
+                output, orbitals = relaxed.density, relaxed.orbitals
+            if descent.mode != mode:
+                mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
+            if descent.mode == "downhill":
+                density = descent.next_density(density, output)
+            else:
+                density = mixer.next_density(density, output, states)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
             ):

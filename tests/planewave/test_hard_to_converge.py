@@ -44,15 +44,55 @@ def test_an_antiferromagnetic_start_of_iron_stays_one(
 
 
 @pytest.mark.slow
-def test_a_nickel_atom_converges_with_default_settings(
+@pytest.mark.parametrize(("symbol", "moment", "gpaw"), [("Ni", 2.0, 30), ("Fe", 4.0, 135)])
+def test_atoms_with_a_partly_filled_d_shell_converge_with_default_settings(
+    reference_path: Callable[[str], Path], symbol: str, moment: float, gpaw: int
+) -> None:
+    """Unpaired electrons as in GPAW, and at most 1.5 times its steps."""
+    atoms = Atoms(symbol, cell=(6.0, 6.3, 6.6), pbc=True, magmoms=[moment])
+    atoms.center()
+    file = reference_path(f"pseudos/{symbol}-sp.psp8")
+    result = scf(atoms, ecut=600.0, pseudopotentials={symbol: file})
+    assert result.nsteps <= min(1.5 * gpaw, 60)
+    assert moments(result)[0] == pytest.approx(moment, abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_nickel_atom_leaves_the_saddles_on_its_way(
     reference_path: Callable[[str], Path],
 ) -> None:
-    """Two of its ten electrons are unpaired, as in GPAW, which takes 30 steps."""
-    atoms = Atoms("Ni", cell=(6.0, 6.3, 6.6), pbc=True, magmoms=[2])
+    """In a small box its levels split; loops that mix hang at fillings 0.03 to 0.25 eV higher."""
+    atoms = Atoms("Ni", cell=(5.0, 5.3, 5.6), pbc=True, magmoms=[2])
     atoms.center()
-    result = scf(atoms, ecut=600.0, pseudopotentials={"Ni": reference_path("pseudos/Ni-sp.psp8")})
-    assert result.nsteps <= 45
-    assert moments(result)[0] == pytest.approx(2.0, abs=0.01)
+    file = reference_path("pseudos/Ni-sp.psp8")
+    result = scf(atoms, ecut=500.0, pseudopotentials={"Ni": file})
+    assert result.nsteps <= 60
+    assert float(result.free_energy) * Hartree < -4468.45
+
+
+def salt(distance: float, height: float, **keywords: Any) -> SCFResult:
+    """Sodium and chlorine, one electron of which no level wants to hold a part."""
+    positions = [[0.0, 0.0, 0.0], [0.0, 0.0, distance]]
+    atoms = Atoms("NaCl", positions, cell=(height / 2, height / 2 + 0.2, height), pbc=True)
+    potentials = {"Na": "GTH-PBE-q1", "default": "gth-pbe"}
+    cold = {"name": "fermi-dirac", "width": 0.05}
+    return scf(atoms, pseudopotentials=potentials, occupations=cold, **keywords)
+
+
+def test_separated_ions_converge_with_default_settings() -> None:
+    """Each atom neutral: the sodium level and the chlorine shell end at one Fermi level."""
+    result = salt(6.0, 12.0, ecut=150.0)
+    assert result.nsteps <= 49
+    level = float(result.fermi_level)
+    assert ((result.eigenvalues - level).abs() * Hartree < 0.5).sum() >= 2  # both are at it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("spinpol", "gpaw"), [(False, 33), (True, 41)])
+def test_separated_ions_take_at_most_one_and_a_half_times_the_steps_of_gpaw(
+    spinpol: bool, gpaw: int
+) -> None:
+    assert salt(7.0, 14.0, ecut=250.0, spinpol=spinpol).nsteps <= 1.5 * gpaw
 
 
 def test_the_residual_of_a_multiplet_that_is_cut_stops_no_loop() -> None:

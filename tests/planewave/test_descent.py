@@ -1,0 +1,64 @@
+"""When the loop relaxes orbitals among each other, and when it mixes their densities."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deepchem_xc.planewave.descent import Descent
+from deepchem_xc.planewave.smearing import FermiDirac, MethfesselPaxton, Smearing
+
+
+def descent(smearing: Smearing) -> Descent:
+    return Descent(SimpleNamespace(smearing=smearing))  # type: ignore[arg-type]
+
+
+def modes(errors: list[float], localised: bool = True, subspace: bool = True, **more: Any) -> str:
+    """First letters of the modes that these errors lead to."""
+    chosen = descent(more.get("smearing", FermiDirac(0.01)))
+    mixing = SimpleNamespace(subspace=subspace)
+    mixer: Any = SimpleNamespace(mixing=mixing, is_localised=lambda states: localised)
+    letters = ""
+    for step, error in enumerate(errors, start=1):
+        chosen.choose(step, error, mixer, None)
+        if chosen.mode != "plain":
+            chosen._relaxed = SimpleNamespace(gain=more.get("gain", 1e-3))  # type: ignore[assignment]
+        letters += chosen.mode[0]
+    return letters
+
+
+def test_it_begins_after_three_steps_and_ends_at_a_small_error() -> None:
+    assert modes([0.3, 0.2, 0.1, 0.1, 0.2, 5e-4, 2e-5, 9e-6, 1e-5]) == "ppdddmmpp"
+    assert modes([0.3, 0.2, 0.02, 0.01, 1e-3]) == "ppppp"  # nothing to do
+    assert modes([0.3, 0.2, 0.1, 0.1], gain=1e-10) == "ppdp"  # nothing to gain
+
+
+@pytest.mark.parametrize(
+    "case", [{"localised": False}, {"subspace": False}, {"smearing": MethfesselPaxton(0.01)}]
+)
+def test_it_rests_where_it_would_not_help(case: dict[str, Any]) -> None:
+    assert modes([0.3] * 6, **case) == "pppppp"
+
+
+def test_a_steady_fall_is_followed_by_mixing_as_long_as_that_helps() -> None:
+    falling = [0.3, 0.2, 0.1, 0.04, 0.02, 0.018, 0.016]
+    assert modes(falling) == "ppddddm"
+    assert modes([*falling, 8e-3, 6e-3, 3e-3, 2e-3, 1.5e-3]) == "ppddddmmmmmm"
+    assert modes([*falling, 0.02, 0.01, 0.02, 0.015, 0.014]) == "ppddddmmmmdd"
+
+
+def test_steps_are_halved_when_the_free_energy_rises(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    energies = iter([-1.0, -2.0, -1.5, -1.4, -1.3, -1.2])
+    module = "deepchem_xc.planewave.descent.relax_in_subspace"
+    monkeypatch.setattr(module, lambda *_: SimpleNamespace(free_energy=next(energies), gain=1.0))
+    chosen = descent(FermiDirac(0.01))
+    zero, one = torch.zeros(1), torch.ones(1)
+    lengths = []
+    for _ in range(6):
+        chosen.relax(zero, zero, zero, None)
+        lengths.append(float(chosen.next_density(zero, one)))
+    assert lengths == [1.0, 1.0, 0.5, 0.25, 0.25, 0.25]
