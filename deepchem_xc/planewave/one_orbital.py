@@ -128,7 +128,7 @@ def _slope(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> Tenso
 
 
 def _described(channel: ValGrad, point: int) -> str:
-    n, tau = (float(x.flatten()[point]) for x in (channel.value, channel.kin))
+    n, tau = (float(x.detach().flatten()[point]) for x in (channel.value, channel.kin))
     weizsaecker = float(channel.grad[:, point].square().sum()) / (8.0 * n) if n > 0.0 else 0.0
     ratio = f", tau / tau_W = {tau / weizsaecker:.3g}" if weizsaecker > 0.0 else ""
     return f"n = {n:.1e} bohr^-3 and tau = {tau:.1e} Ha bohr^-3{ratio}"

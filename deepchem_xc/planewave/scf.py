@@ -391,6 +391,12 @@ def _advice(
             "Smear the occupations, for example occupations={'name': 'fermi-dirac', 'width': 0.1} "
             "(eV), or use more k-points. `history` of this error holds every step."
         )
+    name = problem.functional.name
+    if problem.needs_kinetic_density and "r2scan" not in name.lower():
+        reached += (
+            f"{name} may change too fast where one orbital dominates the density, in atoms and "
+            "tails: r2SCAN is smooth there. "
+        )
     return (
         f"{reached}If the errors were still falling, raise maxiter; otherwise smear the "
         "occupations more, try smaller steps (mixing={'beta': 0.3}), check the structure and the "

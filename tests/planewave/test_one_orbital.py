@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from torch import Tensor
 
 from deepchem_xc.losses.frozen import FrozenEnergy
@@ -127,3 +128,8 @@ def test_what_cannot_converge_is_refused_by_name() -> None:
     atoms = Atoms("LiH", positions=[[0, 0, 0], [0, 0, 1.6]], cell=[4.0] * 3, pbc=True)
     with pytest.raises(SCFConvergenceError, match=r"m06_l has de/dtau = .* where n = .*use r2SCAN"):
         scf(atoms, "M06-L", ecut=120.0)
+
+
+def test_a_meta_gga_that_does_not_converge_is_named_with_advice() -> None:
+    with pytest.raises(SCFConvergenceError, match="SCAN may change too fast .* r2SCAN"):
+        scf(bulk("Si"), "SCAN", ecut=60.0, convergence={"maxiter": 2})
