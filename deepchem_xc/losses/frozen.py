@@ -9,7 +9,7 @@ to orbitals and occupations: value and gradient cost one evaluation of the funct
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +39,8 @@ class FrozenEnergy:
         Volumes that the points stand for, (nr,), bohr^3.
     channels : tuple of dict
         For each spin ``value`` (nr,), for GGAs ``grad`` (3, nr), for meta-GGAs ``kin`` (nr,).
+    one_orbital : bool
+        Whether it was made with an `OneOrbital`, which other functionals become then, too.
 
     Examples
     --------
@@ -59,10 +61,13 @@ class FrozenEnergy:
     xc_energy: float
     weights: Tensor = field(repr=False)
     channels: tuple[dict[str, Tensor], ...] = field(repr=False)
+    one_orbital: bool = False
 
     @classmethod
     def of(cls, result: SCFResult) -> FrozenEnergy:
         """Freeze a converged calculation."""
+        from deepchem_xc.xc import OneOrbital
+
         basis, functional = result.basis, result.problem.functional
         index, count = (
             x.to(basis.device) for x in irreducible_points(result.kpoints.symmetry, basis.fft_size)
@@ -83,8 +88,9 @@ class FrozenEnergy:
             )
             energy = float(result.detach().extrapolated_energy)
             weights = count * (float(basis.volume) / basis.ngrid)
-            frozen = cls(energy, 0.0, weights, channels)
-            return cls(energy, float(frozen._xc(functional)), weights, channels)
+            one_orbital = isinstance(functional, OneOrbital)
+            frozen = cls(energy, 0.0, weights, channels, one_orbital)
+            return replace(frozen, xc_energy=float(frozen._xc(functional)))
 
     def at(self, functional: XCFunctional) -> Tensor:
         """Energy with another functional at this density, in its graph, 0-d, Hartree per cell.
@@ -99,8 +105,10 @@ class FrozenEnergy:
         return guarded(energy, SameWeights(functional))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
-        from deepchem_xc.xc import check_finite
+        from deepchem_xc.xc import OneOrbital, check_finite
 
+        if self.one_orbital:
+            functional = OneOrbital(functional)
         information = self._information()
         energy = (self.weights * functional.get_edensityxc(information)).sum()
         check_finite(functional, information, energy)
@@ -119,10 +127,12 @@ class FrozenEnergy:
             "xc_energy": self.xc_energy,
             "weights": self.weights,
             "channels": [dict(channel) for channel in self.channels],
+            "one_orbital": self.one_orbital,
         }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> FrozenEnergy:
         """The inverse of `state_dict`."""
         channels = tuple(dict(channel) for channel in state["channels"])
-        return cls(state["energy"], state["xc_energy"], state["weights"], channels)
+        numbers = state["energy"], state["xc_energy"], state["weights"]
+        return cls(*numbers, channels, state.get("one_orbital", False))

@@ -12,6 +12,7 @@ from ase.units import Hartree
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.occupations import Smearing, make_smearing, smearing_kind
+from deepchem_xc.planewave.one_orbital import as_one_orbital
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
 from deepchem_xc.planewave.scf import Convergence
@@ -136,7 +137,7 @@ def make_problem(
             "the atoms have initial magnetic moments, but spinpol=False was given: leave spinpol "
             "out, or remove the moments with atoms.set_initial_magnetic_moments()."
         )
-    return KohnShamProblem(
+    problem = KohnShamProblem(
         basis=basis,
         functional=chosen,
         pseudopotentials=pseudos,
@@ -144,6 +145,7 @@ def make_problem(
         nspin=2 if spinpol else 1,
         moment=float(sum(moments or ())) if fixed_moment else None,
     )
+    return as_one_orbital(problem)
 
 
 def make_occupations(

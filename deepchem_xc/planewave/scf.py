@@ -14,6 +14,7 @@ from deepchem_xc.planewave.descent import Descent
 from deepchem_xc.planewave.electron_count import check_bands
 from deepchem_xc.planewave.mixing import AndersonMixer, Mixing, to_total_and_moment
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
+from deepchem_xc.planewave.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import Converged, SCFResult
 from deepchem_xc.planewave.start import starting_orbitals
@@ -51,6 +52,8 @@ _RELEASE_STEP = 8
 _CROSSING = 0.01
 _WANDERING = 1e-3
 _RECENT = 20
+# A channel with fewer electrons than this part of the error that ends the loop is empty.
+_EMPTY_CHANNEL = 0.1
 # Broadening of the density of states that the mixing's preconditioner is made from, Hartree; states
 # far from the Fermi level are not worth an FFT there.
 _SCREENING_WIDTH = 0.01
@@ -199,9 +202,12 @@ def solve(
     sweeps = _SETTLING_SWEEPS if given else 1
     single = rounded = True
     descent = Descent(problem)
+    nothing = _EMPTY_CHANNEL * convergence.density * problem.nelectrons
     with torch.no_grad():
         for _ in range(convergence.maxiter):
             potential, correction = problem.effective_potential(density)
+            if is_lost(problem, density, potential):
+                break
             hamiltonian = problem.hamiltonian(potential)
             if orbitals is None:
                 orbitals = starting_orbitals(hamiltonian, problem.pseudopotentials, nbands)
@@ -253,6 +259,10 @@ def solve(
                 callback(record)
             if settled and abs(energy - previous) < convergence.energy * problem.nelectrons:
                 check_enough_bands(occupation)
+                other = with_several_orbitals(problem, occupation)
+                if other is not None:
+                    asked = None if spare is not None else nbands
+                    return solve(other, convergence, asked, None, orbitals, callback, mixing)
                 if nbands > 1 and bool((residuals[:, :, :-1] > EMPTY_RESIDUAL).any()):
                     # The empty bands came along at less effort; now they are wanted.
                     eigenvalues, orbitals = polish(hamiltonian, orbitals)
@@ -284,12 +294,26 @@ def solve(
                 density = descent.next_density(density, output)
             else:
                 density = mixer.next_density(density, output, states)
+            density = _without_remains(density, output, basis, nothing)
             if moment != problem.moment and (
                 density_error < _RELEASE_ERROR or len(history) == _RELEASE_STEP
             ):
                 moment = problem.moment
                 mixer = AndersonMixer(basis, problem.nelectrons, mixing, first)
-    raise SCFConvergenceError(_advice(convergence, history, problem), history)
+    unbounded = why_unbounded(problem, density, potential)
+    raise SCFConvergenceError(_advice(convergence, history, problem, unbounded), history)
+
+
+def _without_remains(
+    mixed: Tensor, output: Tensor, basis: PlaneWaveBasis, nothing: float
+) -> Tensor:
+    """The mixed density, zero in channels that came out with fewer electrons than `nothing`.
+
+    What is left of earlier steps there is no orbital's density: it has nodes and negative values,
+    at which the channel's potential has spikes that hold spurious levels.
+    """
+    electrons = split_fields(output)[0][:, 0].real * basis.volume
+    return torch.where((electrons.abs() < nothing).unsqueeze(-1), 0.0, mixed)
 
 
 def _excess(
@@ -352,8 +376,16 @@ def _new_density(
 
 
 def _advice(
-    convergence: Convergence, history: list[dict[str, float]], problem: KohnShamProblem
+    convergence: Convergence,
+    history: list[dict[str, float]],
+    problem: KohnShamProblem,
+    unbounded: str | None,
 ) -> str:
+    if unbounded is not None:
+        return (
+            f"the self-consistency loop did not converge in {len(history) or 'any'} steps: "
+            f"{unbounded}`history` of this error holds every step."
+        )
     last = history[-1]
     reached = (
         f"the self-consistency loop did not converge in {convergence.maxiter} steps with "
@@ -370,6 +402,12 @@ def _advice(
             "keep changing places, and integer occupations have no self-consistent solution here. "
             "Smear the occupations, for example occupations={'name': 'fermi-dirac', 'width': 0.1} "
             "(eV), or use more k-points. `history` of this error holds every step."
+        )
+    name = problem.functional.name
+    if problem.needs_kinetic_density and "r2scan" not in name.lower():
+        reached += (
+            f"{name} may change too fast where one orbital dominates the density, in atoms and "
+            "tails: r2SCAN is smooth there. "
         )
     return (
         f"{reached}If the errors were still falling, raise maxiter; otherwise smear the "

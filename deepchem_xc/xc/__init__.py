@@ -16,6 +16,7 @@ from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC
 from .neural import NNLDA, NNPBE, HybridXC
+from .one_orbital import OneOrbital
 from .pbe import PBE
 from .plain import PlainXC
 from .r2scan import R2SCANCorrelation, R2SCANExchange
@@ -37,6 +38,7 @@ __all__ = [
     "LibXC",
     "NNLDA",
     "NNPBE",
+    "OneOrbital",
     "PBE",
     "PBECorrelation",
     "PBEExchange",

@@ -27,7 +27,18 @@ from torch.nn.utils.parametrize import (
 )
 from torch.nn.utils.prune import BasePruningMethod
 
-from . import constrained, gga_correlation, gga_exchange, lda, libxc, networks, neural, pbe, r2scan
+from . import (
+    constrained,
+    gga_correlation,
+    gga_exchange,
+    lda,
+    libxc,
+    networks,
+    neural,
+    one_orbital,
+    pbe,
+    r2scan,
+)
 from .base import ScaledXC, SumXC, XCFunctional
 from .factor import TrainedFactor
 from .plain import PlainXC
@@ -37,6 +48,7 @@ __all__ = ["build", "definition_of", "forgotten", "own_classes"]
 _FUNCTIONALS: tuple[type[XCFunctional], ...] = (
     SumXC,
     ScaledXC,
+    one_orbital.OneOrbital,
     pbe.PBE,
     lda.SlaterExchange,
     lda.PW92Correlation,
@@ -60,7 +72,7 @@ _FUNCTIONALS: tuple[type[XCFunctional], ...] = (
 )
 
 # their thresholds follow from those of their parts, unless they are set
-_DERIVED = (SumXC, ScaledXC, neural.HybridXC)
+_DERIVED = (SumXC, ScaledXC, one_orbital.OneOrbital, neural.HybridXC)
 
 # layers and the attributes that are arguments of their constructors
 _LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {

@@ -19,8 +19,7 @@ from tests.differences import assert_agreement, assert_derivative, named_differe
 
 pytestmark = pytest.mark.filterwarnings("ignore:the functional is")
 
-# Residuals of orbitals end at rounding, which here is up to 4e-9 Ha on some machines.
-TIGHT = {"energy": 1e-12, "density": 1e-10, "orbitals": 1e-7}
+TIGHT = {"energy": 1e-12, "density": 1e-10}
 SMEARED = {"name": "fermi-dirac", "width": 0.01}
 
 
