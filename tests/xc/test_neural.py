@@ -225,8 +225,11 @@ def test_nan_in_weights(rho, densinfo):
 
 def test_nan_beside_the_network(rho, densinfo):
     """Weights of sums and multiples and PBE's constants are looked at as well."""
+    mixed = HybridXC("PBE", network(3), aweight0=0.1)
+    with torch.no_grad():
+        mixed.aweight.fill_(torch.nan)
     with pytest.raises(ValueError, match="'aweight' .* contain NaN"):
-        energy(HybridXC("PBE", network(3), aweight0=float("nan")), densinfo(rho))
+        energy(mixed, densinfo(rho))
     constants = PBE(trainable=True)
     with torch.no_grad():
         constants.terms[0].kappa.fill_(torch.nan)
