@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,45 +13,18 @@ from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.losses.frozen import FrozenEnergy
-from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.models.kept_states import KeptStates, Record
+from deepchem_xc.models.solver_options import checked_solver_options
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.inputs import make_convergence, make_occupations
-from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
-from deepchem_xc.planewave.restart import DamagedFileError, Restart
-from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
-from deepchem_xc.planewave.settings import band_count, flag, real_number, torch_device
+from deepchem_xc.planewave.restart import Restart
+from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.volume_scan import extrapolated_energy
 
 if TYPE_CHECKING:
     from deepchem_xc.feat.cells import Cell
     from deepchem_xc.xc import XCFunctional
     from deepchem_xc.xc.identity import Identity
-
-#: Keywords of `planewave.scf` that may be given for all cells at once.
-SOLVER_OPTIONS = (
-    "convergence",
-    "mixing",
-    "gradient_tolerance",
-    "occupations",
-    "nbands",
-    "spinpol",
-    "ecut_smoothing",
-    "device",
-)
-
-
-@dataclass
-class _Record:
-    """What is known of one cell."""
-
-    scale: float
-    group: str
-    restart: Restart | None = None
-    frozen: FrozenEnergy | None = None
-    epoch: int = -1
-    # What the functional was when `frozen` was made; None after a restore.
-    functional: Identity | None = None
 
 
 @dataclass
@@ -87,8 +59,8 @@ class GroundStates:
         Epochs from one self-consistent calculation of a cell to the next; between them energies
         come from the density that is kept. 1 does without kept densities.
     options : mapping, optional
-        Keywords of `planewave.scf` for all cells, of `SOLVER_OPTIONS`; what a cell says itself goes
-        before, in ``convergence`` key by key.
+        Keywords of `planewave.scf` for all cells, those of `solver_options.SOLVER_OPTIONS`; a
+        cell's own keywords take precedence, in ``convergence`` key by key.
     entropy_response : bool, optional
         Exact gradients of smeared energies, one adjoint equation a cell; needs an interval of 1,
         where it is the default.
@@ -144,17 +116,21 @@ class GroundStates:
             )
         self.functional = functional
         self.interval = interval
-        self.options = _checked_options(options or {})
+        self.options = checked_solver_options(options or {})
         self.entropy_response = interval == 1 if entropy_response is None else entropy_response
-        self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.report = RefreshReport()
         self.on_calculation: Callable[[Cell], None] | None = None
-        self._records: dict[str, _Record] = {}
+        self._kept = KeptStates(cache_dir)
         self._loaded: dict[tuple[str, tuple[str, ...]], dict[str, Pseudopotential]] = {}
         # Results of the present parameters, which entries of one batch share.
         self._results: dict[str, SCFResult] = {}
         self._results_of: Identity | None = None
         self._now: Identity | None = None
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """Folder of the kept densities and orbitals; None if they are in memory."""
+        return self._kept.cache_dir
 
     def energy(self, cell: Cell, epoch: int) -> Tensor:
         """Extrapolated energy for training, 0-d, eV per cell, in the functional's graph.
@@ -173,12 +149,11 @@ class GroundStates:
         """
         if self.entropy_response:
             return extrapolated_energy(self.result(cell, epoch), True) * Hartree
-        record = self._records.get(cell.key)
-        good = record is not None and record.frozen is not None
-        if record is None or not good or not (self._is_good(record, epoch) or self._fresh(record)):
+        record = self._kept.record(cell)
+        if record is None or not (self._is_good(record, epoch) or self._fresh(record)):
             self._refresh(cell, epoch)
-            record = self._records[cell.key]
-        assert record.frozen is not None
+            record = self._kept.record(cell)
+            assert record is not None
         return record.frozen.at(self.functional) * Hartree
 
     def result(self, cell: Cell, epoch: int) -> SCFResult:
@@ -202,18 +177,17 @@ class GroundStates:
     def _refresh(self, cell: Cell, epoch: int) -> SCFResult:
         """Calculate a cell anew, and keep its density and orbitals but not the result itself."""
         now = self._identity()
-        record = self._records.get(cell.key)
-        result = self._solve(cell, self._start(cell))
+        record = self._kept.record(cell)
+        result = self._solve(cell, self._kept.start(cell))
         self.report.calculations += 1
         if self.on_calculation is not None:
             self.on_calculation(cell)
         frozen = FrozenEnergy.of(result)
-        if record is not None and record.frozen is not None:
+        if record is not None:
             with torch.no_grad():
                 error = frozen.energy - float(record.frozen.at(self.functional))
             self.report.differences.append(error * Hartree / cell.crystal.natom)
-        restart = self._keep(cell, Restart.of(result))
-        self._records[cell.key] = _Record(cell.scale, cell.group, restart, frozen, epoch, now)
+        self._kept.keep(cell, Restart.of(result), frozen, epoch, now)
         return result
 
     def energies(self, cells: Sequence[Cell], epoch: int) -> Tensor:
@@ -225,7 +199,7 @@ class GroundStates:
         """Ground state at the present parameters, in no graph; nothing is kept of it."""
         if cell.key in self._results and self._results_of is self._identity():
             return self._results[cell.key].detach()
-        return self._solve(cell, self._start(cell)).detach()
+        return self._solve(cell, self._kept.start(cell)).detach()
 
     def predicted_energies(self, cells: Sequence[Cell]) -> Tensor:
         """Self-consistent extrapolated energies at the present parameters, (n,), eV per cell."""
@@ -233,13 +207,12 @@ class GroundStates:
         now = self._identity()
         done: dict[str, dict[float, Restart]] = {}
         for cell in _outwards(cells):
-            record = self._records.get(cell.key)
+            record = self._kept.record(cell)
             if record is not None and record.functional and record.functional.equals(now):
-                assert record.frozen is not None
                 found[cell.key] = record.frozen.energy * Hartree
                 continue
             neighbours = done.setdefault(cell.group, {})
-            result = self._solve(cell, self._start(cell, neighbours)).detach()
+            result = self._solve(cell, self._kept.start(cell, neighbours)).detach()
             found[cell.key] = float(result.extrapolated_energy) * Hartree
             neighbours[cell.scale] = Restart.of(result)
         return torch.tensor([found[cell.key] for cell in cells], dtype=torch.float64)
@@ -250,36 +223,17 @@ class GroundStates:
 
     def state_dict(self) -> dict[str, Any]:
         """Kept densities, without orbitals, for a checkpoint."""
-        states = {}
-        for key, record in self._records.items():
-            assert record.frozen is not None
-            states[key] = {
-                "scale": record.scale,
-                "group": record.group,
-                "epoch": record.epoch,
-                "frozen": record.frozen.state_dict(),
-                "restart": None if record.restart is None else _restart_state(record.restart),
-            }
-        return states
+        return self._kept.state_dict()
 
     def load_state_dict(self, states: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self._results.clear()
-        self._records = {
-            key: _Record(
-                scale=state["scale"],
-                group=state["group"],
-                restart=None if state["restart"] is None else _restart(state["restart"]),
-                frozen=FrozenEnergy.from_state_dict(state["frozen"]),
-                epoch=state["epoch"],
-            )
-            for key, state in states.items()
-        }
+        self._kept.load_state_dict(states)
 
-    def _is_good(self, record: _Record, epoch: int) -> bool:
+    def _is_good(self, record: Record, epoch: int) -> bool:
         return 0 <= epoch - record.epoch < self.interval
 
-    def _fresh(self, record: _Record) -> bool:
+    def _fresh(self, record: Record) -> bool:
         """Whether a record was made with what the functional is now."""
         return record.functional is not None and record.functional.equals(self._identity())
 
@@ -308,112 +262,7 @@ class GroundStates:
             self._loaded[key] = load_pseudopotentials(given, species)
         return self._loaded[key]
 
-    def _start(self, cell: Cell, done: Mapping[float, Restart] | None = None) -> Restart | None:
-        """The cell's own last state or, the first time, that of the nearest volume.
-
-        Orbitals, which no checkpoint holds, are those of the nearest volume that has them.
-        """
-
-        def distance(scale: float) -> float:
-            return abs(scale - cell.scale)
-
-        near = {
-            key: distance(record.scale)
-            for key, record in self._records.items()
-            if record.group == cell.group and key != cell.key
-        }
-        kept = (self._kept(key) for key in (cell.key, *sorted(near, key=near.__getitem__)))
-        more = (done[scale] for scale in sorted(done, key=distance)) if done else ()
-        start = None
-        for state in itertools.chain(kept, more):
-            if state is None:
-                continue
-            start = start or state
-            if state.orbitals is not None:
-                return replace(start, orbitals=state.orbitals)
-        return start
-
-    def _keep(self, cell: Cell, restart: Restart) -> Restart | None:
-        if self.cache_dir is None:
-            return restart
-        restart.save(self._file(cell.key))
-        return None
-
-    def _kept(self, key: str) -> Restart | None:
-        record = self._records.get(key)
-        if record is not None and record.restart is not None:
-            return record.restart
-        if self.cache_dir is None or not self._file(key).exists():
-            return None
-        try:
-            return Restart.load(self._file(key))
-        except DamagedFileError as error:
-            raise DamagedFileError(
-                f"{error} It belongs to the cache of a training run: delete it, and the "
-                "calculation starts from atoms."
-            ) from error
-
-    def _file(self, key: str) -> Path:
-        assert self.cache_dir is not None
-        return self.cache_dir / f"{key}.npz"
-
-
-def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What every calculation can take, so that mistakes show before the first one."""
-    unknown = sorted(set(options) - set(SOLVER_OPTIONS))
-    if unknown:
-        raise ValueError(
-            f"solver: {', '.join(unknown)} cannot be given for all systems at once. Valid: "
-            f"{', '.join(SOLVER_OPTIONS)}; structure, cutoff, k-points, grid, symmetry and "
-            "pseudopotentials belong to the systems."
-        )
-    try:
-        make_convergence(options.get("convergence"))
-        Mixing.of(options.get("mixing"))
-        make_occupations(options.get("occupations"), 1.0 / Hartree)
-        band_count(options.get("nbands"), 1.0)
-        torch_device(options.get("device"))
-        if options.get("spinpol") is not None:
-            flag(options["spinpol"], "spinpol")
-        if (width := options.get("ecut_smoothing")) is not None:
-            width = real_number(width, "ecut_smoothing", "eV")
-            if not 0.0 <= width < math.inf:
-                raise ValueError(f"ecut_smoothing must be at least 0 (eV), got {width}.")
-        tolerance = options.get("gradient_tolerance")
-        tolerance = real_number(
-            GRADIENT_TOLERANCE if tolerance is None else tolerance, "gradient_tolerance"
-        )
-        if not 0.0 < tolerance < 1.0:
-            raise ValueError(f"gradient_tolerance must be between 0 and 1, got {tolerance}.")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"solver: {error}") from error
-    return {key: value for key, value in options.items() if value is not None}
-
 
 def _outwards(cells: Sequence[Cell]) -> list[Cell]:
     """From the middle volume outwards: there the initial moments are most likely to be right."""
     return sorted(cells, key=lambda cell: abs(math.log(cell.scale)))
-
-
-def _restart_state(restart: Restart) -> dict[str, Any]:
-    crystal = restart.crystal
-    return {
-        "lattice": crystal.lattice,
-        "symbols": list(crystal.symbols),
-        "positions": crystal.positions,
-        "moments": crystal.magnetic_moments,
-        "pbc": crystal.pbc,
-        "density_g": restart.density_g,
-        "density": restart.density,
-    }
-
-
-def _restart(state: Mapping[str, Any]) -> Restart:
-    crystal = Crystal(
-        state["lattice"],
-        tuple(state["symbols"]),
-        state["positions"],
-        state["moments"],
-        state["pbc"],
-    )
-    return Restart(crystal, state["density_g"], state["density"])

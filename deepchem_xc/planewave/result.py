@@ -18,15 +18,10 @@ from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.kpoints import KPoints
+from deepchem_xc.planewave.levels import band_gap, multiplet_means
 from deepchem_xc.planewave.occupations import Occupations
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response import (
-    DEGENERATE,
-    Geometry,
-    GroundState,
-    attach,
-    functional_tensors,
-)
+from deepchem_xc.planewave.response import Geometry, GroundState, attach, functional_tensors
 from deepchem_xc.planewave.terms.xc import split_fields
 
 if TYPE_CHECKING:
@@ -233,12 +228,7 @@ class SCFResult:
 
         Same numbers to within 1e-6 Ha, and each of them has derivatives.
         """
-        energies = self.eigenvalues
-        steps = (energies.detach().diff(dim=-1) >= DEGENERATE).to(torch.int64)
-        sets = torch.cat([steps.new_zeros((*steps.shape[:-1], 1)), steps.cumsum(-1)], dim=-1)
-        sums = torch.zeros_like(energies).scatter_add(-1, sets, energies)
-        sizes = torch.zeros_like(energies).scatter_add(-1, sets, torch.ones_like(energies))
-        return (sums / sizes.clamp_min(1.0)).gather(-1, sets)
+        return multiplet_means(self.eigenvalues)
 
     @property
     def occupations(self) -> Tensor:
@@ -446,25 +436,10 @@ class SCFResult:
         ValueError
             If there is no empty band.
         """
-        filled = self.converged.occupation.numbers > 1.0 / self.problem.nspin
-        if bool(filled.all()):
-            raise ValueError(
-                "the band gap needs at least one empty band: ask for more with nbands="
-            )
-        levels = self.multiplet_eigenvalues
-        half_filled = not bool(filled.any())  # the lowest level holds one electron of two
-        if half_filled or bool((filled.any(1) & ~filled.all(1)).any()):
-            return levels.new_zeros(())
-        empty, full = levels[~filled], levels[filled]
-        return torch.clamp_min(_mean_near(empty, empty.min()) - _mean_near(full, full.max()), 0.0)
+        return band_gap(self.multiplet_eigenvalues, self.converged.occupation.numbers)
 
 
 def _leaf(tensor: Tensor) -> Tensor:
     if tensor.is_leaf:
         return tensor
     return tensor.detach().clone().requires_grad_(tensor.requires_grad)
-
-
-def _mean_near(levels: Tensor, edge: Tensor) -> Tensor:
-    """Mean of the levels at an edge: which of equivalent ones is the last is up to rounding."""
-    return levels[(levels.detach() - edge.detach()).abs() < DEGENERATE].mean()

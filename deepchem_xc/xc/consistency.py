@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
-from .identity import device_of, sample_points
+from .sampling import device_of, energy_scale, sample_points
 from .substitution import called_with
 
 __all__ = ["check_derivatives", "check_memory"]
@@ -63,7 +63,7 @@ def check_derivatives(functional: XCFunctional) -> None:
                 energy = functional.get_edensityxc(points)
         except Exception:
             continue  # whoever has such channels meets the error
-        size = energy.abs() + _total(points) ** (4.0 / 3.0)
+        size = energy.abs() + energy_scale(points)
         _check_density(functional, points, size)
         _check_parameters(functional, points, size)
 
@@ -93,7 +93,7 @@ def check_memory(functional: XCFunctional) -> None:
             found, expected = used.get_edensityxc(points), fresh.get_edensityxc(points)
     except Exception:
         return  # what cannot be copied or evaluated says so where it matters
-    size = expected.abs() + points.value ** (4.0 / 3.0)
+    size = expected.abs() + energy_scale(points)
     if bool(((found - expected).abs() > 1e-9 * size).any()):
         raise ValueError(
             f"the functional {functional.name} keeps something that it computed with other values "
@@ -202,7 +202,3 @@ def _directions(like: Tensor, seed: int = 0) -> Tensor:
 def _random(shape: Any, seed: int, device: torch.device) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (2.0 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1.0).to(device)
-
-
-def _total(points: Any) -> Tensor:
-    return points.value if isinstance(points, ValGrad) else points.u.value + points.d.value

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
+from .sampling import device_of
 from .substitution import substituted
 
 __all__ = ["fingerprint", "sample_energies"]
@@ -31,8 +32,7 @@ def sample_energies(functional: XCFunctional) -> Tensor:
     >>> sample_energies(PBE()).shape
     torch.Size([10])
     """
-    anchor = next(iter(functional.state_dict().values()), None)
-    device = torch.device("cpu") if anchor is None else anchor.device
+    device = device_of(functional)
     n = torch.tensor([0.3, 1e-6, 1e-3, 0.05, 8.0], dtype=torch.float64, device=device)
     slope = torch.tensor([2.0, 0.0, 0.5, 8.0, 1.0], dtype=torch.float64, device=device)
     slope = slope * n ** (4.0 / 3.0)

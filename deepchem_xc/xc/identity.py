@@ -16,18 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._deepchem import BaseXC, SpinParam, ValGrad
+from ._deepchem import BaseXC
 from .base import XCFunctional
+from .sampling import energy_scale, sample_points, sampled_energies
 
-__all__ = [
-    "Identity",
-    "SameWeights",
-    "Unchanged",
-    "device_of",
-    "guarded",
-    "named_parts",
-    "sample_points",
-]
+__all__ = ["Identity", "SameWeights", "Unchanged", "guarded", "named_parts"]
 
 # Between energy densities of the same functional there may be rounding: of other threads, say.
 _ROUNDING = 1e-11
@@ -113,7 +106,7 @@ class Identity:
                 return name
         if self.energies is None or now.energies is None:
             return None
-        scale = torch.cat([_size(sample_points(spins)) for spins in (1, 2)])
+        scale = torch.cat([energy_scale(sample_points(spins)) for spins in (1, 2)])
         error = _ROUNDING * (self.energies.abs() + scale)
         same = ((now.energies - self.energies).abs() <= error) | (now.energies == self.energies)
         same |= now.energies.isnan() & self.energies.isnan()
@@ -237,81 +230,8 @@ class _Guard(torch.autograd.Function):
         return cotangents[0], None
 
 
-def sample_points(
-    spins: int, npoints: int = 16, seed: int = 0, device: torch.device | None = None
-) -> ValGrad | SpinParam:
-    """Random densities, the same ones every time.
-
-    Parameters
-    ----------
-    spins : int
-        1 or 2 channels.
-    npoints : int, optional
-        Points.
-    seed : int, optional
-        Another seed gives other points.
-    device : optional
-        Of the tensors.
-
-    Returns
-    -------
-    ValGrad or SpinParam[ValGrad]
-        Densities from 1e-8 to 10 bohr^-3, reduced gradients up to about 10, and kinetic energy
-        densities above von Weizsaecker's.
-
-    Examples
-    --------
-    >>> sample_points(1).value.shape
-    torch.Size([16])
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, dtype=torch.float64)
-
-    channels = []
-    for _ in range(spins):
-        n = 10.0 ** (9.0 * random(npoints) - 8.0)
-        s = 10.0 ** (3.0 * random(npoints) - 2.0)
-        direction = torch.nn.functional.normalize(2.0 * random(3, npoints) - 1.0, dim=0)
-        gradient = direction * (6.0 * s * n ** (4.0 / 3.0))
-        tau = gradient.square().sum(0) / (8.0 * n) + 6.0 * random(npoints) * n ** (5.0 / 3.0)
-        fields = (x.to(device) for x in (n, gradient, tau))
-        channels.append(ValGrad(**dict(zip(("value", "grad", "kin"), fields, strict=True))))
-    return channels[0] if spins == 1 else SpinParam(u=channels[0], d=channels[1])
-
-
-def sampled_energies(functional: XCFunctional, npoints: int = 16, seed: int = 0) -> Tensor:
-    """Energy densities at `sample_points` of one and of two channels, (2 npoints,), on the CPU.
-
-    NaN where the functional has no answer, for two channels, say.
-    """
-    found = []
-    with torch.no_grad():
-        for spins in (1, 2):
-            points = sample_points(spins, npoints, seed, device_of(functional))
-            try:
-                found.append(functional.get_edensityxc(points).cpu())
-            except Exception:
-                # Whoever uses such channels meets the error then.
-                found.append(torch.full((npoints,), torch.nan, dtype=torch.float64))
-    return torch.cat(found)
-
-
-def device_of(functional: torch.nn.Module) -> torch.device:
-    """Where the weights are; the CPU if there are none."""
-    anchor = next(iter(functional.state_dict().values()), None)
-    return torch.device("cpu") if anchor is None else anchor.device
-
-
 def _values(functional: torch.nn.Module) -> dict[str, bytes]:
     return {name: _digest(value) for name, value in named_parts(functional)}
-
-
-def _size(points: ValGrad | SpinParam) -> Tensor:
-    """Size of an energy density, (npoints,), to judge rounding by, Hartree / bohr^3."""
-    n = points.value if isinstance(points, ValGrad) else points.u.value + points.d.value
-    return n ** (4.0 / 3.0)
 
 
 def _digest(value: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .identity import device_of
+from .sampling import device_of
 
 __all__ = ["PIECE", "check_network_points", "check_points", "undisturbed"]
 

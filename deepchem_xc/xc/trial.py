@@ -19,10 +19,11 @@ from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .consistency import check_derivatives, check_memory
 from .factor import leaves_of
-from .identity import device_of, named_parts, sample_points
+from .identity import named_parts
 from .networks import refuse_lazy
 from .plain import PlainXC
 from .pointwise import PIECE, check_points, undisturbed
+from .sampling import device_of, energy_scale, sample_points
 from .substitution import called_with
 
 __all__ = ["check_functional", "check_trainable"]
@@ -81,7 +82,7 @@ def check_functional(functional: XCFunctional) -> None:
         def evaluate(names: Sequence[str], pieces: dict[str, Any] = pieces) -> Tensor:
             return functional.get_edensityxc(_joined([pieces[name] for name in names]))
 
-        scales = {name: _total(piece) ** (4.0 / 3.0) for name, piece in pieces.items()}
+        scales = {name: energy_scale(piece) for name, piece in pieces.items()}
         try:
             evaluate("AB")
         except Exception:
@@ -210,7 +211,3 @@ def _joined(pieces: list[Any]) -> Any:
         return SpinParam(u=_joined([p.u for p in pieces]), d=_joined([p.d for p in pieces]))
     fields = ("value", "grad", "kin")
     return ValGrad(**{name: torch.cat([getattr(p, name) for p in pieces], -1) for name in fields})
-
-
-def _total(piece: Any) -> Tensor:
-    return piece.value if isinstance(piece, ValGrad) else piece.u.value + piece.d.value

@@ -21,8 +21,8 @@ from deepchem_xc.xc import (
     XCFunctional,
     get_xc,
 )
-from deepchem_xc.xc.identity import sample_points
 from deepchem_xc.xc.networks import multilayer_perceptron
+from deepchem_xc.xc.sampling import sample_points
 from tests.differences import assert_agreement, named_differences
 from tests.models.systems import dataset, quick
 

@@ -35,7 +35,7 @@ from deepchem_xc.xc import (
     get_xc,
     load_functional,
 )
-from deepchem_xc.xc.identity import sample_points
+from deepchem_xc.xc.sampling import sample_points
 from deepchem_xc.xc.saving import check_savable
 
 weight_norm = torch.nn.utils.parametrizations.weight_norm

@@ -10,8 +10,8 @@ from torch.nn import Linear, Sequential, Tanh
 from deepchem_xc.models import XCModel
 from deepchem_xc.planewave import scf
 from deepchem_xc.xc import NNLDA, NNPBE, PBE, HybridXC, XCFunctional, get_xc
-from deepchem_xc.xc.identity import sample_points
 from deepchem_xc.xc.networks import multilayer_perceptron
+from deepchem_xc.xc.sampling import sample_points
 from deepchem_xc.xc.trial import check_functional, check_trainable
 
 

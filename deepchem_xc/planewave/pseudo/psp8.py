@@ -39,7 +39,7 @@ _LIBXC = {
 
 
 def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
-    """Read a psp8 pseudopotential.
+    r"""Read a psp8 pseudopotential.
 
     Parameters
     ----------
@@ -64,8 +64,18 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
 
     Examples
     --------
-    >>> read_psp8("Si.psp8", "Si").valence  # doctest: +SKIP
-    4.0
+    A soft proton without projectors, written as such a file:
+
+    >>> import tempfile
+    >>> from scipy.special import erf
+    >>> r = np.maximum(0.01 * np.arange(601), 1e-9)
+    >>> local = -erf(2.0 * r) / r
+    >>> head = ["H", "1 1 200101", f"8 11 0 4 {len(r)} 0", "6 0 0", "0 0 0 0 0", "0", "4"]
+    >>> rows = [f"{i + 1} {x:.9e} {v:.9e}" for i, (x, v) in enumerate(zip(r, local))]
+    >>> path = Path(tempfile.mkdtemp()) / "H.psp8"
+    >>> _ = path.write_text("\n".join([*head, *rows]))
+    >>> read_psp8(path, "H").valence
+    1.0
     """
     lines = _Lines(path)
     lines.next("title")

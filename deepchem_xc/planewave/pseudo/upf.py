@@ -51,8 +51,20 @@ def read_upf(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
 
     Examples
     --------
-    >>> read_upf("Si_ONCV_PBE_sr.upf", "Si").valence  # doctest: +SKIP
-    4.0
+    A soft proton without projectors, written as such a file (energies in Rydberg):
+
+    >>> import tempfile
+    >>> from scipy.special import erf
+    >>> r = np.maximum(0.01 * np.arange(601), 1e-9)
+    >>> local = -2.0 * erf(2.0 * r) / r
+    >>> nodes = {"R": r, "RAB": np.full(601, 0.01), "LOCAL": local}
+    >>> tags = {k: f"<PP_{k}>{' '.join(map(str, v))}</PP_{k}>" for k, v in nodes.items()}
+    >>> header = '<PP_HEADER element="H" pseudo_type="NC" z_valence="1.0" number_of_proj="0"/>'
+    >>> text = f"{header}<PP_MESH>{tags['R']}{tags['RAB']}</PP_MESH>{tags['LOCAL']}"
+    >>> path = Path(tempfile.mkdtemp()) / "H.upf"
+    >>> _ = path.write_text(f'<UPF version="2.0.1">{text}</UPF>')
+    >>> read_upf(path, "H").valence
+    1.0
     """
     try:
         root = _parse(read_text(path))

@@ -1,0 +1,133 @@
+"""Arguments of constructors, as objects keep them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from .known import WRONG, is_sequential
+
+
+def options_of(module: torch.nn.Module) -> dict[str, Any]:
+    """Arguments that build an object like this one again.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A functional or network. Its method ``options`` gives them; without one they are the
+        attributes named like the constructor's arguments.
+
+    Raises
+    ------
+    ValueError
+        If an argument without a default is no attribute, or ``options`` fails.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PW92Correlation
+    >>> options_of(PW92Correlation(modified=True))
+    {'modified': True}
+    """
+    own = getattr(module, "options", None)
+    if callable(own):
+        try:
+            return own()
+        except WRONG as error:
+            raise ValueError(
+                f"{type(module).__name__}.options() does not give the arguments of its "
+                f"constructor ({error}): was a part of it exchanged after it was made?"
+            ) from error
+    found = {}
+    for parameter in arguments_of(type(module)):
+        if hasattr(module, parameter.name):
+            value = getattr(module, parameter.name)
+            # A flag such as bias=True, where the attribute is what it asks for.
+            flag = isinstance(parameter.default, bool) and not isinstance(value, (bool, int))
+            found[parameter.name] = value is not None if flag else value
+        elif parameter.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"the constructor of {type(module).__name__} needs {parameter.name!r}, which is no "
+                f"attribute of it: store it as self.{parameter.name}, or write a method options() "
+                "that returns the constructor's arguments"
+            )
+    return found
+
+
+def forgotten(module: torch.nn.Module, classes: Iterable[type[torch.nn.Module]] = ()) -> list[str]:
+    """Arguments of constructors that are no attributes, so that their defaults are taken.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A functional or network; its parts are looked at too.
+    classes : iterable of types
+        Classes of one's own.
+
+    Returns
+    -------
+    list of str
+        One line for each class.
+
+    Examples
+    --------
+    >>> class Scaled(torch.nn.Module):
+    ...     def __init__(self, scale=1.0):
+    ...         super().__init__()
+    ...         self.by = scale
+    >>> forgotten(Scaled(2.0), [Scaled])
+    ["Scaled does not keep 'scale', and its default was taken: store it as self.scale"]
+    """
+    known, found = {*classes}, {}
+    for part in module.modules():
+        cls = type(part)
+        if cls not in known or callable(getattr(part, "options", None)) or is_sequential(cls):
+            continue
+        names = [a.name for a in arguments_of(cls) if not hasattr(part, a.name)]
+        if names:
+            which, where = ", ".join(map(repr, names)), ", ".join(f"self.{n}" for n in names)
+            it, was = ("it", "its default was") if len(names) == 1 else ("them", "defaults were")
+            found[cls] = (
+                f"{cls.__name__} does not keep {which}, and {was} taken: store {it} as {where}"
+            )
+    return list(found.values())
+
+
+def arguments_of(cls: type[torch.nn.Module]) -> list[inspect.Parameter]:
+    """Arguments of a constructor; those of its base classes, too, where it takes any keywords.
+
+    Parameters
+    ----------
+    cls : type
+        A functional's or network's class.
+
+    Raises
+    ------
+    ValueError
+        If it takes any number of positional arguments.
+
+    Examples
+    --------
+    >>> [argument.name for argument in arguments_of(torch.nn.Softplus)]
+    ['beta', 'threshold']
+    """
+    found: list[inspect.Parameter] = []
+    for base in cls.__mro__:
+        if base is torch.nn.Module:
+            break
+        if "__init__" not in vars(base):
+            continue
+        arguments = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        kinds = {argument.kind for argument in arguments}
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            raise ValueError(
+                f"the constructor of {base.__name__} takes any number of arguments: write a method "
+                "options() that returns a dictionary of them, and a class method "
+                "from_options(**options) that builds it again"
+            )
+        found += [argument for argument in arguments if argument.kind is not argument.VAR_KEYWORD]
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return found

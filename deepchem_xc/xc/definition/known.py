@@ -1,0 +1,164 @@
+"""Classes and values that a definition can hold, and the keys that mark them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
+
+from .. import (
+    constrained,
+    gga_correlation,
+    gga_exchange,
+    lda,
+    libxc,
+    networks,
+    neural,
+    one_orbital,
+    pbe,
+    r2scan,
+)
+from ..base import ScaledXC, SumXC, XCFunctional
+from ..factor import TrainedFactor
+from ..plain import PlainXC
+
+# Functionals that can be built without being named by the caller.
+FUNCTIONALS: tuple[type[XCFunctional], ...] = (
+    SumXC,
+    ScaledXC,
+    one_orbital.OneOrbital,
+    pbe.PBE,
+    lda.SlaterExchange,
+    lda.PW92Correlation,
+    lda.VWNCorrelation,
+    lda.Teter93,
+    gga_exchange.PBEExchange,
+    gga_exchange.RPBEExchange,
+    gga_exchange.B88Exchange,
+    gga_correlation.PBECorrelation,
+    gga_correlation.LYPCorrelation,
+    r2scan.R2SCANExchange,
+    r2scan.R2SCANCorrelation,
+    libxc.LibXC,
+    neural.NNLDA,
+    neural.NNPBE,
+    neural.HybridXC,
+    constrained.ConstrainedGGA,
+    constrained.ConstrainedMetaGGA,
+    constrained.UnconstrainedGGA,
+    constrained.UnconstrainedMetaGGA,
+)
+
+# Layers, each with the attributes that are arguments of its constructor.
+LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
+    torch.nn.Linear: ("in_features", "out_features"),
+    torch.nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine"),
+    torch.nn.RMSNorm: ("normalized_shape", "eps", "elementwise_affine"),
+    torch.nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
+    torch.nn.Identity: (),
+    torch.nn.GELU: ("approximate",),
+    torch.nn.SiLU: (),
+    torch.nn.Tanh: (),
+    torch.nn.Sigmoid: (),
+    torch.nn.Softplus: ("beta", "threshold"),
+    torch.nn.ELU: ("alpha",),
+    torch.nn.CELU: ("alpha",),
+    torch.nn.SELU: (),
+    torch.nn.ReLU: (),
+    torch.nn.ReLU6: (),
+    torch.nn.LeakyReLU: ("negative_slope",),
+    torch.nn.Hardtanh: ("min_val", "max_val"),
+    torch.nn.Hardsigmoid: (),
+    torch.nn.Hardswish: (),
+    torch.nn.LogSigmoid: (),
+    torch.nn.Tanhshrink: (),
+    torch.nn.Softshrink: ("lambd",),
+    torch.nn.Hardshrink: ("lambd",),
+    torch.nn.Threshold: ("threshold", "value"),
+    torch.nn.GLU: ("dim",),
+    torch.nn.Softsign: (),
+    torch.nn.Mish: (),
+    torch.nn.PReLU: ("num_parameters",),
+    torch.nn.Softmax: ("dim",),
+    torch.nn.Softmin: ("dim",),
+    torch.nn.Embedding: ("num_embeddings", "embedding_dim"),
+    torch.nn.Flatten: ("start_dim", "end_dim"),
+    torch.nn.Unflatten: ("dim", "unflattened_size"),
+    networks.ExpM1Activation: (),
+}
+# Modules that are a sequence of others.
+CONTAINERS: tuple[Any, ...] = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
+# Keys that mark an object among the options; no other key begins with a dollar sign.
+FUNCTIONAL, NETWORK, NUMBER, FACTOR = "$functional", "$network", "$number", "$factor"
+TENSOR, DTYPE = "$tensor", "$dtype"
+# Types of numbers that tensors among the options may have.
+DTYPES: dict[str, torch.dtype] = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float64, torch.float32, torch.int64, torch.bool)
+}
+# Errors that constructors raise for options that were tampered with.
+WRONG = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
+
+
+def is_sequential(cls: type) -> bool:
+    """Whether a class is a Sequential that takes the layers as torch's does.
+
+    Examples
+    --------
+    >>> is_sequential(torch.nn.Sequential), is_sequential(torch.nn.Linear)
+    (True, False)
+    """
+    if not issubclass(cls, torch.nn.Sequential):
+        return False
+    return cls.__init__ is torch.nn.Sequential.__init__
+
+
+def functionals_by_name(
+    classes: Iterable[type[torch.nn.Module]],
+) -> dict[str, type[torch.nn.Module]]:
+    """Functionals of this package, and the caller's classes, by the names that files know.
+
+    Parameters
+    ----------
+    classes : iterable of types
+        Classes of the caller.
+
+    Raises
+    ------
+    ValueError
+        If two classes share a name.
+
+    Examples
+    --------
+    >>> functionals_by_name([])["PBE"]
+    <class 'deepchem_xc.xc.pbe.PBE'>
+    """
+    own = {cls.__name__: cls for cls in (*FUNCTIONALS, *LAYERS)}
+    for cls in classes:
+        if own.setdefault(cls.__name__, cls) is not cls:
+            raise ValueError(
+                f"the class {cls.__name__} has the name of another one, by which files know it: "
+                "give it a name of its own"
+            )
+    return {name: cls for name, cls in own.items() if cls not in LAYERS}
+
+
+def own_classes(functional: XCFunctional) -> list[type[torch.nn.Module]]:
+    """Classes in a functional that are neither this package's nor layers that are known.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> own_classes(PBE())
+    []
+    """
+    known = {*FUNCTIONALS, *LAYERS, *CONTAINERS, TrainedFactor, PlainXC, ParametrizationList}
+    found = dict.fromkeys(type_before_parametrizations(part) for part in functional.modules())
+    return [c for c in found if c not in known and not c.__module__.startswith("torch.")]

@@ -1,0 +1,128 @@
+"""Random densities at which functionals are tried, and what they give there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._deepchem import SpinParam, ValGrad
+from .base import XCFunctional
+
+__all__ = ["device_of", "energy_scale", "sample_points", "sampled_energies"]
+
+
+def sample_points(
+    spins: int, npoints: int = 16, seed: int = 0, device: torch.device | None = None
+) -> ValGrad | SpinParam:
+    """Random densities, the same ones every time.
+
+    Parameters
+    ----------
+    spins : int
+        1 or 2 channels.
+    npoints : int, optional
+        Points.
+    seed : int, optional
+        Another seed gives other points.
+    device : optional
+        Of the tensors.
+
+    Returns
+    -------
+    ValGrad or SpinParam[ValGrad]
+        Densities from 1e-8 to 10 bohr^-3, reduced gradients up to about 10, and kinetic energy
+        densities above von Weizsaecker's.
+
+    Examples
+    --------
+    >>> sample_points(1).value.shape
+    torch.Size([16])
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    channels = []
+    for _ in range(spins):
+        n = 10.0 ** (9.0 * random(npoints) - 8.0)
+        s = 10.0 ** (3.0 * random(npoints) - 2.0)
+        direction = torch.nn.functional.normalize(2.0 * random(3, npoints) - 1.0, dim=0)
+        gradient = direction * (6.0 * s * n ** (4.0 / 3.0))
+        tau = gradient.square().sum(0) / (8.0 * n) + 6.0 * random(npoints) * n ** (5.0 / 3.0)
+        fields = (x.to(device) for x in (n, gradient, tau))
+        channels.append(ValGrad(**dict(zip(("value", "grad", "kin"), fields, strict=True))))
+    return channels[0] if spins == 1 else SpinParam(u=channels[0], d=channels[1])
+
+
+def sampled_energies(functional: XCFunctional, npoints: int = 16, seed: int = 0) -> Tensor:
+    """Energy densities at `sample_points` of one and of two channels, Hartree / bohr^3.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Of any family.
+    npoints, seed : int, optional
+        As of `sample_points`.
+
+    Returns
+    -------
+    Tensor
+        (2 npoints,), on the CPU; NaN where the functional has no answer, for two channels, say.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> sampled_energies(PBE()).shape
+    torch.Size([32])
+    """
+    found = []
+    with torch.no_grad():
+        for spins in (1, 2):
+            points = sample_points(spins, npoints, seed, device_of(functional))
+            try:
+                found.append(functional.get_edensityxc(points).cpu())
+            except Exception:
+                # Whoever uses such channels meets the error then.
+                found.append(torch.full((npoints,), torch.nan, dtype=torch.float64))
+    return torch.cat(found)
+
+
+def energy_scale(points: ValGrad | SpinParam) -> Tensor:
+    """Size of an energy density, to judge rounding by, Hartree / bohr^3.
+
+    Parameters
+    ----------
+    points : ValGrad or SpinParam[ValGrad]
+        Densities.
+
+    Returns
+    -------
+    Tensor
+        The total density to the power 4/3, (npoints,).
+
+    Examples
+    --------
+    >>> points = sample_points(1)
+    >>> torch.equal(energy_scale(points), points.value ** (4.0 / 3.0))
+    True
+    """
+    n = points.value if isinstance(points, ValGrad) else points.u.value + points.d.value
+    return n ** (4.0 / 3.0)
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Where the weights are; the CPU if there are none.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A functional or network.
+
+    Examples
+    --------
+    >>> device_of(torch.nn.Linear(1, 1))
+    device(type='cpu')
+    """
+    anchor = next(iter(module.state_dict().values()), None)
+    return torch.device("cpu") if anchor is None else anchor.device

@@ -1,0 +1,103 @@
+"""`deepchem-xc eos`: energies at several volumes, and their fit."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, graphene
+from ase.units import Hartree
+
+from deepchem_xc.planewave.eos import fit_equation_of_state
+from tests.cli.options import COARSE, Call
+
+
+def test_eos_fits_what_it_prints(call: Call, aluminium: Path, tmp_path: Path) -> None:
+    output, figure = tmp_path / "eos.json", tmp_path / "eos.png"
+    run = call(
+        *("eos", aluminium, "--ecut", "200", "--kpts", "3x3x3", "--strain", "0.2"),
+        *("--points", "5", "-o", output, "--figure", figure),
+    )
+    assert run.exit_code == 0, run.stderr
+    values = json.loads(output.read_text())
+    volumes = [point["size"] for point in values["points"]]
+    middle = bulk("Al", a=4.04).get_volume()
+    assert volumes == pytest.approx(middle * np.linspace(0.8, 1.2, 5))
+    fit = fit_equation_of_state(volumes, [point["energy"] for point in values["points"]])
+    assert values["fit"]["size"] == fit.size
+    assert values["fit"]["modulus"] == fit.modulus
+    assert values["lattice_constants"]["a"] == pytest.approx((4 * fit.size) ** (1 / 3))
+    assert f"{fit.modulus:.2f} GPa" in run.stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_eos_keeps_the_points_of_a_curve_without_a_minimum(call: Call, tmp_path: Path) -> None:
+    path, output = tmp_path / "al.xyz", tmp_path / "eos.json"
+    ase.io.write(path, bulk("Al", a=3.4), format="extxyz")
+    run = call("eos", path, *COARSE, "--strain", "0.1", "--points", "5", "--output", output)
+    assert run.exit_code == 1
+    assert re.search(r"upper end.; move the range to larger volumes.*--strain", run.output)
+    values = json.loads(output.read_text())
+    assert values["fit"] is None and len(values["points"]) == 5
+    for point in values["points"]:
+        assert f"{point['energy']:16.6f}" in run.output
+
+
+def test_eos_prints_what_is_done_when_a_volume_fails(
+    call: Call, aluminium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepchem_xc.planewave import SCFConvergenceError, volume_scan
+
+    solve, done = volume_scan.scf, []
+
+    def fails_third(*arguments: Any, **keywords: Any) -> Any:
+        if len(done) == 2:
+            raise SCFConvergenceError("not converged", [])
+        done.append(solve(*arguments, **keywords))
+        return done[-1]
+
+    monkeypatch.setattr(volume_scan, "scf", fails_third)
+    run = call("eos", aluminium, *COARSE)
+    assert run.exit_code == 1 and "not converged" in run.output
+    for result in done:
+        assert f"{float(result.extrapolated_energy) * Hartree:16.6f}" in run.output
+
+
+def test_eos_of_a_layer_strains_it_in_its_plane_only(call: Call, tmp_path: Path) -> None:
+    path, output = tmp_path / "graphene.xyz", tmp_path / "eos.json"
+    layer = graphene(a=2.46, vacuum=2.5)
+    layer.pbc = True
+    ase.io.write(path, layer, format="extxyz")
+    run = call(
+        *("eos", path, "--ecut", "350", "--kpts", "2x2x1", "--strain", "0.2", "--layer"),
+        *("--points", "5", "-o", output),
+    )
+    assert run.exit_code == 0, run.stderr
+    values = json.loads(output.read_text())
+    a = values["lattice_constants"]["a"]
+    assert values["fit"]["size"] == pytest.approx(a**2 * 3**0.5 / 2)
+    assert values["points"][2]["size"] == pytest.approx(2.46**2 * 3**0.5 / 2)
+    assert "N/m" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--points", "4"], "points must be at least 5, got 4"),
+        (["--points", "-3"], "points must be at least 5, got -3"),
+        (["--strain", "0"], "strain"),
+        (["--figure", "al.foo"], "al.foo: its name must end in one of"),
+        (["--output", "."], "is a folder"),
+    ],
+)
+def test_eos_refuses_ranges_that_cannot_be_fitted(
+    call: Call, aluminium: Path, options: list[str], message: str
+) -> None:
+    run = call("eos", aluminium, *COARSE, *options)
+    assert run.exit_code == 1
+    assert message in run.stderr
