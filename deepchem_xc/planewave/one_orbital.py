@@ -106,9 +106,9 @@ def why_unbounded(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -
     return (
         f"{problem.functional.name} has de/dtau = {float(slopes.min()):.1e} where "
         f"{_described(channels[spin], point)}: 1 + de/dtau is negative at {float(negative):.1%} "
-        "of the grid points, and electrons find no lowest state there. That is so where a single "
-        "orbital makes the density (tau = tau_W), and no matter of convergence: use r2SCAN, which "
-        "is bounded there. "
+        "of the grid points, and electrons find no lowest state there. That happens where a single "
+        "orbital makes the density (tau = tau_W): use r2SCAN, which is bounded there. If the "
+        "operator is negative on the way only, starting from a result of r2SCAN (start=) helps. "
     )
 
 
