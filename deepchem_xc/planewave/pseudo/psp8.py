@@ -64,6 +64,7 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import read_psp8
     >>> read_psp8("Si.psp8", "Si").valence  # doctest: +SKIP
     4.0
     """

@@ -51,6 +51,7 @@ def read_upf(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import read_upf
     >>> read_upf("Si_ONCV_PBE_sr.upf", "Si").valence  # doctest: +SKIP
     4.0
     """
