@@ -48,7 +48,11 @@ EcutSmoothing = Annotated[
     float, typer.Option(help="Kinetic energies rise within this below the cutoff, eV.")
 ]
 Kpts = Annotated[
-    str, typer.Option(help="k-points: a mesh (8x8x8) or a density in points per 1/Angstrom (5.0).")
+    str,
+    typer.Option(
+        help="k-points: a mesh (8x8x8), or one number: a density in points per 1/Angstrom, "
+        "so that 4 is not 4x4x4."
+    ),
 ]
 Gamma = Annotated[
     bool, typer.Option("--gamma/--no-gamma", help="Mesh that contains Gamma, or avoids it.")

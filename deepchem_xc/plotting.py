@@ -67,6 +67,7 @@ def fitted_energy(fit: EquationOfStateFit, sizes: ArrayLike) -> NDArray[np.float
     Examples
     --------
     >>> from deepchem_xc.planewave.eos import fit_equation_of_state
+    >>> from deepchem_xc.plotting import fitted_energy
     >>> volumes = [15.0, 15.5, 16.0, 16.5, 17.0]
     >>> fit = fit_equation_of_state(volumes, [0.09, 0.025, 0.0, 0.02, 0.08])
     >>> bool(abs(fitted_energy(fit, fit.size) - fit.energy) < 1e-12)

@@ -70,6 +70,7 @@ class Case:
 
         Examples
         --------
+        >>> from deepchem_xc.benchmark import CASES
         >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
         4.0400
         """
@@ -96,6 +97,7 @@ class Case:
         Examples
         --------
         >>> from dataclasses import replace
+        >>> from deepchem_xc.benchmark import CASES
         >>> len(CASES["Al"].key())
         12
         >>> replace(CASES["Al"], ecut=1.0).key() == CASES["Al"].key()
@@ -185,6 +187,7 @@ def select_cases(names: str | Iterable[str] | None = None, quick: bool = False) 
 
     Examples
     --------
+    >>> from deepchem_xc.benchmark import select_cases
     >>> list(select_cases("ni,al"))
     ['Ni', 'Al']
     """

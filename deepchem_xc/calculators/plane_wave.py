@@ -132,6 +132,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     Examples
     --------
     >>> from ase.build import bulk
+    >>> from deepchem_xc.calculators import PlaneWaveDFT
     >>> atoms = bulk("Si")
     >>> atoms.calc = PlaneWaveDFT(ecut=200.0, kpts=(2, 2, 2))
     >>> print(f"{atoms.get_potential_energy():.1f} eV")
@@ -175,6 +176,11 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         # Objects that the file that was read does not hold.
         self._missing: frozenset[str] = frozenset()
         self._log = TextLog(None)
+        if restart is not None and not isinstance(restart, (str, os.PathLike)):
+            raise TypeError(
+                f"restart, the first argument, is a file that write() made, got {restart!r}; name "
+                "all settings: PlaneWaveDFT(ecut=400.0, xc='PBE')."
+            )
         super().__init__(restart=restart, atoms=atoms, **keywords)
 
     # -- settings -----------------------------------------------------------------------------

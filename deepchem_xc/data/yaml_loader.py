@@ -28,7 +28,9 @@ class DFTYamlLoader(DataLoader):
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> import tempfile
+    >>> from deepchem_xc.data import DFTYamlLoader
     >>> text = '''
     ... - e_type: lattice_constant
     ...   true_val: 4.04
@@ -106,6 +108,7 @@ def entry_arrays(entries: Sequence[DFTEntry]) -> tuple[NDArray[Any], NDArray[Any
     Examples
     --------
     >>> from deepchem.data import NumpyDataset
+    >>> from deepchem_xc.data import entry_arrays
     >>> len(NumpyDataset(*entry_arrays([])))
     0
     """

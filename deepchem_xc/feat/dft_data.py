@@ -44,6 +44,7 @@ class DFTEntry:
 
     Examples
     --------
+    >>> from deepchem_xc.data import DFTEntry
     >>> aluminium = {
     ...     "structure": {"symbols": ["Al"], "cell": [[0, 2, 2], [2, 0, 2], [2, 2, 0]],
     ...                   "scaled_positions": [[0, 0, 0]]},

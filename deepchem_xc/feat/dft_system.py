@@ -58,6 +58,7 @@ class DFTSystem:
 
     Examples
     --------
+    >>> from deepchem_xc.data import DFTSystem
     >>> silicon = DFTSystem({
     ...     "structure": {"symbols": ["Si", "Si"],
     ...                   "cell": [[0, 2.715, 2.715], [2.715, 0, 2.715], [2.715, 2.715, 0]],

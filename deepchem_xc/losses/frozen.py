@@ -49,6 +49,7 @@ class FrozenEnergy:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> from deepchem_xc.xc import get_xc
+    >>> from deepchem_xc.losses import FrozenEnergy
     >>> result = scf(bulk("Al"), "PBE", ecut=100.0)
     >>> frozen = FrozenEnergy.of(result)
     >>> near = get_xc("PBE") + 0.01 * get_xc("lda_x")

@@ -60,6 +60,7 @@ class Objective:
 
     Examples
     --------
+    >>> from deepchem_xc.losses import Objective
     >>> objective = Objective(type_weights={"eos": 2.0})
     >>> objective.scales["eos"], objective.type_weights["eos"], objective.type_weights["forces"]
     (0.01, 2.0, 1.0)

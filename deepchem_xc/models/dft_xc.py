@@ -40,6 +40,7 @@ class EntryError(RuntimeError):
 
     Examples
     --------
+    >>> from deepchem_xc.models import EntryError
     >>> issubclass(EntryError, RuntimeError)
     True
     """
@@ -69,6 +70,8 @@ class DFTXC(torch.nn.Module):
     Examples
     --------
     >>> from deepchem_xc.xc import PBE
+    >>> from deepchem_xc.models import DFTXC
+    >>> from deepchem_xc.models.ground_states import GroundStates
     >>> functional = PBE(trainable=True)
     >>> module = DFTXC(functional, GroundStates(functional))
     >>> [name for name, _ in module.named_parameters()][0]

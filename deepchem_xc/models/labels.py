@@ -30,6 +30,7 @@ class LabelWarning(UserWarning):
 
     Examples
     --------
+    >>> from deepchem_xc.models import LabelWarning
     >>> issubclass(LabelWarning, UserWarning)
     True
     """

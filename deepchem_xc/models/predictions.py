@@ -25,6 +25,7 @@ class SkippedWarning(UserWarning):
 
     Examples
     --------
+    >>> from deepchem_xc.models import SkippedWarning
     >>> issubclass(SkippedWarning, UserWarning)
     True
     """

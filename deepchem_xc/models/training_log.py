@@ -38,6 +38,7 @@ class EpochRecord:
 
     Examples
     --------
+    >>> from deepchem_xc.models import EpochRecord
     >>> record = EpochRecord(0, losses={"eos": 4.0, "forces": 1.0}, counts={"eos": 2, "forces": 1})
     >>> record.loss_by_type["eos"], round(record.loss, 3)
     (2.0, 1.667)
@@ -104,7 +105,9 @@ def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> import tempfile
+    >>> from deepchem_xc.models import EpochRecord, write_log
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
     >>> write_log([EpochRecord(0, losses={"eos": 4.0}, counts={"eos": 2})], path)
     >>> print(path.read_text().splitlines()[1])

@@ -70,8 +70,8 @@ class XCModel(TrainingLoop):
         Those that made y of the data sets, such as `NormalizationTransformer`. They are undone
         before y is compared with predictions, which are in the labels' units.
     solver : mapping, optional
-        Keywords of `planewave.scf` for all entries: convergence, gradient_tolerance, occupations,
-        nbands, spinpol, ecut_smoothing, device; those of a system go before.
+        Keywords of `planewave.scf` for all entries: convergence, mixing, gradient_tolerance,
+        occupations, nbands, spinpol, ecut_smoothing, device; those of a system take precedence.
     cache_dir : path, optional
         Keep densities and orbitals in files there; see `GroundStates`. Here and in ``model_dir``,
         a relative path belongs to the folder that the model is made in.
@@ -109,6 +109,7 @@ class XCModel(TrainingLoop):
     >>> from deepchem.data import NumpyDataset
     >>> from deepchem_xc.data import DFTEntry, entry_arrays
     >>> from deepchem_xc.xc import PBE
+    >>> from deepchem_xc.models import XCModel
     >>> silicon = {
     ...     "structure": {"symbols": ["Si", "Si"],
     ...                   "cell": [[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]],

@@ -122,8 +122,8 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
     room = min(basis.npw_per_k)
     if nbands > room:
         raise ValueError(
-            f"{nbands} bands do not fit into {room} plane waves: raise ecut (now {basis.ecut:g} "
-            "Ha) or ask for fewer bands."
+            f"{nbands} bands do not fit into {room} plane waves: raise ecut "
+            f"(now {basis.ecut:g} Ha, {basis.ecut * Hartree:g} eV) or ask for fewer bands."
         )
     hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential_g)
     # The larger the gap to the highest spare band, the faster the wanted bands converge. How many
@@ -189,7 +189,7 @@ def band_structure(
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.planewave import band_structure, scf
     >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
     >>> bands = band_structure(result, "GX", npoints=5)
     >>> bands.energies.shape

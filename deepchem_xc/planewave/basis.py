@@ -284,6 +284,7 @@ class PlaneWaveBasis:
         --------
         Parseval's theorem:
 
+        >>> import torch
         >>> from ase.build import bulk
         >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
         >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))

@@ -69,6 +69,7 @@ class Crystal:
     Examples
     --------
     >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal
     >>> silicon = Crystal.from_ase(bulk("Si", a=5.43))
     >>> silicon.symbols, silicon.species, silicon.natom
     (('Si', 'Si'), ('Si',), 2)
@@ -160,6 +161,8 @@ class Crystal:
         --------
         The volume's derivative with respect to an isotropic strain is three volumes:
 
+        >>> from deepchem_xc.planewave import Crystal
+        >>> import torch
         >>> crystal = Crystal(torch.eye(3, dtype=torch.float64), ("H",), torch.zeros(1, 3))
         >>> strain = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
         >>> strained = crystal.with_geometry(crystal.lattice * (1.0 + strain))
@@ -202,6 +205,8 @@ class Crystal:
         --------
         >>> from ase import Atoms
         >>> import warnings
+        >>> from deepchem_xc.planewave import Crystal
+        >>> from deepchem_xc.planewave.crystal import NonPeriodicWarning
         >>> h2 = Atoms("H2", [(0, 0, 0), (0, 0, 0.74)])
         >>> h2.center(vacuum=3.0)
         >>> with warnings.catch_warnings():
@@ -258,6 +263,7 @@ class Crystal:
         Examples
         --------
         >>> from pymatgen.core import Lattice, Structure
+        >>> from deepchem_xc.planewave import Crystal
         >>> salt = Structure.from_spacegroup(
         ...     "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
         >>> Crystal.from_pymatgen(salt).natom
@@ -300,6 +306,7 @@ class Crystal:
         --------
         >>> import tempfile, pathlib
         >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import Crystal
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "al.cif"
         >>> bulk("Al", cubic=True).write(path)
         >>> Crystal.read(path).natom

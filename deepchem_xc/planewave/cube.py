@@ -68,7 +68,7 @@ def write_density_cube(
     >>> import tempfile
     >>> from ase.build import bulk
     >>> from ase.io.cube import read_cube_data
-    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.planewave import scf, write_density_cube
     >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
     >>> path = tempfile.mkdtemp() + "/si.cube"
     >>> write_density_cube(path, result)

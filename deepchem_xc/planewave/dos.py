@@ -103,6 +103,11 @@ def density_of_states(
     progress : bool, optional
         Show a progress bar while the mesh is computed; by default if it is long.
 
+    Returns
+    -------
+    DensityOfStates
+        Energies in eV, values in states per eV and cell for each spin.
+
     Raises
     ------
     ValueError
@@ -118,7 +123,7 @@ def density_of_states(
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.planewave import density_of_states, scf
     >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
     >>> dos = density_of_states(result)
     >>> step = dos.energies[1] - dos.energies[0]

@@ -46,6 +46,9 @@ class KPoints:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave import KPoints
+    >>> from deepchem_xc.planewave.symmetry import SymmetryGroup
+    >>> import torch
     >>> gamma = KPoints(torch.zeros(1, 3), torch.ones(1), SymmetryGroup.trivial())
     >>> len(gamma)
     1
@@ -133,6 +136,7 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
     Examples
     --------
     >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, make_kpoints
     >>> silicon = Crystal.from_ase(bulk("Si"))
     >>> len(make_kpoints({"size": (4, 4, 4), "gamma": True}, silicon))
     8

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
@@ -107,7 +108,7 @@ class SCFConvergenceError(RuntimeError):
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.planewave import SCFConvergenceError, scf
     >>> try:
     ...     scf(bulk("Si"), ecut=60.0, convergence={"maxiter": 2})
     ... except SCFConvergenceError as error:
@@ -184,7 +185,7 @@ def solve(
     if nbands > min(basis.npw_per_k):
         raise ValueError(
             f"{nbands} bands do not fit into {min(basis.npw_per_k)} plane waves: raise ecut "
-            f"(now {basis.ecut} Ha) or ask for fewer bands."
+            f"(now {basis.ecut:g} Ha, {basis.ecut * Hartree:g} eV) or ask for fewer bands."
         )
     given = density is not None
     # A rough start can lose a magnet's moment, and the loop would settle there: hold it at first.

@@ -243,6 +243,7 @@ def equation_of_state(
     Examples
     --------
     >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import equation_of_state
     >>> curve = equation_of_state(
     ...     bulk("Si"), ecut=250.0, kpts=(2, 2, 2), scales=(0.9, 0.95, 1.0, 1.05, 1.1))
     >>> print(f"{curve.a0:.1f} Angstrom, {curve.fit.modulus:.0f} GPa")

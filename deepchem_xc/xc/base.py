@@ -327,7 +327,7 @@ class SumXC(XCFunctional):
         return cls(*options.pop("terms"), **options)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         first, *others = self.terms
         energy: Tensor = first._energy_at(variables)
         for term in others:
@@ -426,7 +426,7 @@ class ScaledXC(XCFunctional):
         }
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         scaled: Tensor = self.factor * self.functional._energy_at(variables)
         return scaled
 

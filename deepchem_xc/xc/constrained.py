@@ -110,7 +110,7 @@ class _NeuralGGA(XCFunctional):
         self.correlation_network = multilayer_perceptron(semilocal + 2, width, depth, start, second)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         slater = variables.scaled_density * variables.scaled_inverse_rs
         if self.spin_scaling:
             exchange = spin_scaled_mean(variables, slater * self.exchange_factor(variables))

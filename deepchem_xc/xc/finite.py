@@ -18,6 +18,7 @@ class FunctionalValueError(FloatingPointError):
 
     Examples
     --------
+    >>> from deepchem_xc.xc import FunctionalValueError
     >>> issubclass(FunctionalValueError, FloatingPointError)
     True
     """
@@ -47,7 +48,7 @@ def check_finite(
     Examples
     --------
     >>> import torch
-    >>> from deepchem_xc.xc import PBECorrelation, ValGrad
+    >>> from deepchem_xc.xc import PBECorrelation, ValGrad, check_finite
     >>> n, gradient = torch.tensor([0.05]).double(), torch.full((3, 1), 0.02).double()
     >>> density, broken = ValGrad(value=n, grad=gradient), PBECorrelation(beta=-0.6)
     >>> check_finite(broken, density, broken.get_edensityxc(density))

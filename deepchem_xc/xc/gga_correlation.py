@@ -57,7 +57,7 @@ class PBECorrelation(XCFunctional):
         self.name = name
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         # Equations (3), (7), (8), summed: with U = 1 - exp(ec / gamma phi^3), (gamma / beta) A =
         # 1 / U - 1 and q = A t^2,
         #   ec + H = gamma phi^3 ln(1 - U / (1 + q + q^2)).
@@ -101,7 +101,7 @@ class LYPCorrelation(XCFunctional):
     _N_CBRT_RS = (3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         n = variables.density
         inverse_cbrt = variables.rs * (1.0 / self._N_CBRT_RS)  # n^(-1/3)
         damping = (1.0 + self._D * inverse_cbrt).reciprocal()

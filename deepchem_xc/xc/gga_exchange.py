@@ -48,7 +48,7 @@ class GGAExchange(XCFunctional):
         raise NotImplementedError(f"{type(self).__name__} must implement enhancement_factor(s2)")
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         slater = variables.scaled_density * variables.scaled_inverse_rs
         energy = slater * self.enhancement_factor(variables.scaled_s2)
         return SLATER * spin_scaled_mean(variables, energy)

@@ -44,7 +44,7 @@ class SlaterExchange(XCFunctional):
     name = "lda_x"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         energy = SLATER * (variables.scaled_density * variables.scaled_inverse_rs)
         return spin_scaled_mean(variables, energy)
 
@@ -135,7 +135,7 @@ class PW92Correlation(XCFunctional):
         self.name = "lda_c_pw_mod" if modified else "lda_c_pw"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         return variables.density * pw92_energy(variables, self.modified)
 
 
@@ -180,7 +180,7 @@ class VWNCorrelation(XCFunctional):
     name = "lda_c_vwn"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         energy = _vwn_g(variables, _VWN[0])
         if variables.polarized:
             f = variables.spin_interpolation
@@ -215,7 +215,7 @@ class Teter93(XCFunctional):
     _B_SPIN = (0.0, 0.2673612973836267, 0.2052004607777787, 0.004200005045691381)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         rs = variables.rs
         numerator = _cubic(rs, self._A)
         denominator = _cubic(rs, self._B)

@@ -83,7 +83,7 @@ class LibXC(XCFunctional):
         self.family = FAMILIES[library().xc_type(self.number)]
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr), differentiable twice."""
+        """Energy per volume, (..., nr), Hartree / bohr^3; differentiable twice."""
         density = variables.density
         if density.device.type != "cpu":
             raise RuntimeError(

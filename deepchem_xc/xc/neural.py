@@ -84,7 +84,7 @@ class NNLDA(XCFunctional):
         self.nnmodel = checked_network(nnmodel, ("n", "xi"))
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         return variables.density * _energy_per_electron(self.nnmodel, variables)
 
 
@@ -131,7 +131,7 @@ class NNPBE(XCFunctional):
         self.nnmodel = checked_network(nnmodel, ("n", "xi", "s"))
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         density = variables.density
         s = smooth_root(bounded(variables.s2, _LARGEST_S))
         return density * _energy_per_electron(self.nnmodel, variables, s)
@@ -213,7 +213,7 @@ class HybridXC(XCFunctional):
         return cls(**options)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         network, known = self.nnxc._energy_at(variables), self.xc._energy_at(variables)
         return self.aweight * network + self.bweight * known
 

@@ -48,7 +48,7 @@ class OneOrbital(XCFunctional):
     Correlation of TPSS is zero for one electron:
 
     >>> import torch
-    >>> from deepchem_xc.xc import LibXC, SpinParam, ValGrad
+    >>> from deepchem_xc.xc import LibXC, OneOrbital, SpinParam, ValGrad
     >>> n = torch.tensor([0.1, 0.2], dtype=torch.float64)
     >>> up = ValGrad(value=n, grad=torch.full((3, 2), 0.05).double())
     >>> down = ValGrad(value=0.0 * n, grad=torch.zeros(3, 2).double())
@@ -69,7 +69,7 @@ class OneOrbital(XCFunctional):
         return {"functional": self.functional}
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         if self.functional.family < 4:
             return self.functional._energy_at(variables)
         return self.functional._energy_at(_OneOrbitalVariables(variables))

@@ -91,7 +91,7 @@ class PlainXC(XCFunctional):
     Examples
     --------
     >>> import torch
-    >>> from deepchem_xc.xc import BaseXC, ValGrad
+    >>> from deepchem_xc.xc import BaseXC, PlainXC, ValGrad
     >>> class Dirac(BaseXC):
     ...     family = 1
     ...     def get_edensityxc(self, densinfo):
@@ -123,7 +123,7 @@ class PlainXC(XCFunctional):
                 self.register_buffer(own, tensor)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         with self._own_tensors():
             try:
                 energy = self.xc.get_edensityxc(self._screened(variables))

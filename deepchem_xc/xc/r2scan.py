@@ -91,7 +91,7 @@ class R2SCANExchange(XCFunctional):
     _C2 = -(20.0 / 27.0 + ETA * 5.0 / 3.0) * _SLOPE_X * (1.0 - _H0)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         alpha = scaled_iso_orbital_indicator(variables)
         factor = self._enhancement_factor(variables.scaled_s2, alpha)
         slater = variables.scaled_density * variables.scaled_inverse_rs
@@ -123,7 +123,7 @@ class R2SCANCorrelation(XCFunctional):
     _G = 2.363
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume, (..., nr)."""
+        """Energy per volume, (..., nr), Hartree / bohr^3."""
         f = _interpolation(iso_orbital_indicator(variables), _POLYNOMIAL_C, _TAILS_C)
         slow = self._slowly_varying(variables)
         return variables.density * (slow + f * (self._one_orbital(variables) - slow))

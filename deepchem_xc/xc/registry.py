@@ -79,6 +79,8 @@ _TERM = re.compile(
     r"(?P<name>[a-z]\w*|\d+(?![\w.]))\s*",
     re.IGNORECASE,
 )
+# A path or an ending: neither is in any name, number or factor.
+_FILE_NAME = re.compile(r"[/\\]|\.[a-z]\w*\s*$", re.IGNORECASE)
 _NAME_WITH_DASHES = re.compile(r"\s*[a-z]\w*(?:-\w+)+\s*", re.IGNORECASE)
 
 
@@ -143,6 +145,12 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
             raise TypeError(
                 f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}{_hint(xc)}"
             ) from None
+    if _FILE_NAME.search(xc):
+        raise ValueError(
+            f"{xc!r} looks like a file's name, but a functional's file ends in '.safetensors': "
+            "functional.save('name.safetensors') writes one, deepchem-xc train puts "
+            "functional.safetensors into its folder."
+        )
     refuse_dispersion(xc)
     if "," in xc:
         return _sum([_scaled(_by_name(name), c) for name, c in identifiers_of_pair(xc)])

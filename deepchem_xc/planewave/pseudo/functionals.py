@@ -55,6 +55,7 @@ def functional_label(name: str) -> str | None:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import functional_label
     >>> functional_label("SLA PW PBX PBC"), functional_label("gga_c_pbe + gga_x_pbe")
     ('PBE', 'PBE')
     >>> functional_label("lda_x+lda_c_pw"), functional_label("my network")
@@ -99,7 +100,8 @@ def check_functional(
 
     Examples
     --------
-    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
+    >>> import warnings
+    >>> from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     check_functional(load_pseudopotentials("gth-pbe", ["Al", "Ni"]), "lda_x+lda_c_pw")

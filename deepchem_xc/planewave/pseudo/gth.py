@@ -67,6 +67,7 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import parse_gth
     >>> entry = parse_gth(["2", "0.2 2 -9.1 1.7", "1", "0.3 1 5.6"])
     >>> entry.electrons, entry.local_radius, entry.projectors
     ((2,), 0.2, ((0, 0.3, ((5.6,),)),))

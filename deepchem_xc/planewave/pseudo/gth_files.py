@@ -98,6 +98,7 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import load_gth
     >>> load_gth("Ni", "gth-pbe").name, load_gth("Ni", "GTH-GGA-q10").valence
     ('GTH-PBE-q18', 10.0)
     """

@@ -70,6 +70,7 @@ def load_pseudopotentials(
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
     >>> potentials = load_pseudopotentials("gth-pbe", ["Mg", "O", "O"])
     >>> {symbol: p.name for symbol, p in potentials.items()}
     {'Mg': 'GTH-PBE-q10', 'O': 'GTH-PBE-q6'}
@@ -137,6 +138,7 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
 
     Examples
     --------
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
     >>> load_pseudopotential("gth-pade", "C").functional
     'LDA'
     """

@@ -83,7 +83,10 @@ class NumericPseudopotential(Pseudopotential):
     --------
     A proton smeared out over 0.3 bohr, with no projectors; alpha is pi times 0.3 squared:
 
+    >>> import numpy as np
+    >>> import torch
     >>> from scipy.special import erf
+    >>> from deepchem_xc.planewave.pseudo import NumericPseudopotential
     >>> r = np.linspace(1e-6, 8.0, 801)
     >>> smooth = NumericPseudopotential("H", "smooth", 1.0, None, r, -erf(r / 0.3) / r, ())
     >>> round(smooth.alpha, 6), round(float(torch.pi) * 0.3**2, 6)

@@ -66,6 +66,7 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     --------
     A soft proton without projectors, written as such a file:
 
+    >>> from deepchem_xc.planewave.pseudo import read_psp8
     >>> import tempfile
     >>> from scipy.special import erf
     >>> r = np.maximum(0.01 * np.arange(601), 1e-9)

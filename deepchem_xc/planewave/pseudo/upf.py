@@ -53,6 +53,7 @@ def read_upf(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     --------
     A soft proton without projectors, written as such a file (energies in Rydberg):
 
+    >>> from deepchem_xc.planewave.pseudo import read_upf
     >>> import tempfile
     >>> from scipy.special import erf
     >>> r = np.maximum(0.01 * np.arange(601), 1e-9)
