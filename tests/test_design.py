@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepchem_xc"
 # Subpackages from below to above: each imports those before it only.
 ORDER = (
-    {"xc"},
-    {"planewave"},
-    {"losses"},
-    {"data", "feat"},
-    {"models"},
-    {"calculators"},
-    {"benchmark"},
+    ("xc",),
+    ("planewave",),
+    ("losses",),
+    ("data", "feat"),
+    ("models",),
+    ("calculators",),
+    ("benchmark",),
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
