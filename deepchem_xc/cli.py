@@ -180,11 +180,13 @@ def benchmark(
         bool, typer.Option("--quick", help="Coarse settings: a try in a few minutes.")
     ] = False,
     functionals: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--functionals/--pbe-only", help="Train, and compare functionals; not with --quick."
+            "--functionals/--pbe-only",
+            help="Train, and compare functionals; not with --quick.",
+            show_default="functionals, with --quick pbe-only",
         ),
-    ] = True,
+    ] = None,
     seeds: Annotated[
         str, typer.Option(help="Comma-separated; one training each, for example 0,1,2.")
     ] = "0",
@@ -213,7 +215,9 @@ def benchmark(
     """
     from deepchem_xc._cli_benchmark import run
 
-    chosen = option.seed_list(seeds) if functionals and not quick else []
+    if quick and functionals:
+        raise ValueError("--quick computes PBE alone: leave out one of --quick and --functionals.")
+    chosen = option.seed_list(seeds) if not quick and functionals is not False else []
     run(
         systems,
         output,

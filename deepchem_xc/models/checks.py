@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,29 +10,6 @@ import torch
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
-
-
-def positive_integer(name: str, value: Any) -> int:
-    """The value as an int.
-
-    Raises
-    ------
-    ValueError
-        If it is no whole number, or below 1.
-
-    Examples
-    --------
-    >>> positive_integer("nb_epoch", 1.5)
-    Traceback (most recent call last):
-    ValueError: nb_epoch must be a positive whole number, got 1.5.
-    """
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be a positive whole number, got {value!r}.")
-    return number
 
 
 def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from deepchem_xc.models.checks import positive_integer
+from deepchem_xc.planewave.settings import whole_number
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable
@@ -40,9 +40,9 @@ def default_network(
     """
     if modeltype not in (1, 2):
         raise ValueError(f"modeltype must be 1 or 2, got {modeltype!r}.")
-    input_size = positive_integer("input_size", input_size)
-    hidden_size = positive_integer("hidden_size", hidden_size)
-    n_layers = positive_integer("n_layers", n_layers)
+    input_size = whole_number(input_size, "input_size")
+    hidden_size = whole_number(hidden_size, "hidden_size")
+    n_layers = whole_number(n_layers, "n_layers")
     layers: list[torch.nn.Module] = []
     for i in range(n_layers):
         layers.append(torch.nn.Linear(hidden_size if i else input_size, hidden_size))

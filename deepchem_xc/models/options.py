@@ -13,7 +13,6 @@ from deepchem.models.optimizers import LearningRateSchedule, Optimizer
 from deepchem.models.torch_models.torch_model import TorchModel
 from deepchem.trans import Transformer
 
-from deepchem_xc.models.checks import positive_integer
 from deepchem_xc.planewave.settings import whole_number
 
 # What XCModel sets itself.
@@ -51,7 +50,7 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
             raise ValueError(f"XCModel has no keyword {name!r}; {hint} Valid: {', '.join(valid)}.")
     found = dict(options)
     if "batch_size" in found:
-        found["batch_size"] = positive_integer("batch_size", found["batch_size"])
+        found["batch_size"] = whole_number(found["batch_size"], "batch_size")
     if found.get("learning_rate") is not None:
         _check_learning_rate(found["learning_rate"])
     optimizer = found.get("optimizer")

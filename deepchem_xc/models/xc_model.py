@@ -16,7 +16,6 @@ from deepchem.trans import Transformer
 from deepchem_xc._modes import refuse_inference_tensors
 from deepchem_xc.losses.objective import LossFunction, Objective
 from deepchem_xc.models.checkpoint import load_checkpoint, save_checkpoint
-from deepchem_xc.models.checks import positive_integer
 from deepchem_xc.models.dft_xc import DFTXC
 from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
@@ -159,7 +158,7 @@ class XCModel(TrainingLoop):
             )
         kwargs = deepchem_options(kwargs, inspect.signature(XCModel).parameters.keys() - {"kwargs"})
         log_frequency = whole_number(log_frequency, "log_frequency", 0)
-        scf_interval = positive_integer("scf_interval", scf_interval)
+        scf_interval = whole_number(scf_interval, "scf_interval")
         place = torch_device(device) or torch.device("cpu")
         if kwargs.get("model_dir") is not None:
             kwargs["model_dir"] = os.path.abspath(kwargs["model_dir"])
@@ -251,7 +250,7 @@ class XCModel(TrainingLoop):
         RuntimeError
             If all entries of an epoch fail, and inside `torch.no_grad` or `inference_mode`.
         """
-        nb_epoch = positive_integer("nb_epoch", nb_epoch)
+        nb_epoch = whole_number(nb_epoch, "nb_epoch")
         return self._train(
             self._epochs(dataset, nb_epoch, deterministic),
             max_checkpoints_to_keep,

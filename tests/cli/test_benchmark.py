@@ -127,7 +127,11 @@ def test_benchmark_with_failed_points_is_an_error(
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--systems", "xx"], "has Al, Ni, Ca, graphene"), (["--jobs", "0"], "jobs must be")],
+    [
+        (["--systems", "xx"], "has Al, Ni, Ca, graphene"),
+        (["--jobs", "0"], "jobs must be"),
+        (["--quick", "--functionals"], "--quick computes PBE alone"),
+    ],
 )
 def test_benchmark_refuses_bad_options(call: Call, options: list[str], message: str) -> None:
     run = call("benchmark", *options)

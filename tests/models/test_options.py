@@ -39,9 +39,9 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a keyword of fit": ({"nb_epoch": 3}, "no keyword 'nb_epoch'; nb_epoch and the like belong"),
     "half an epoch": (
         {"scf_interval": 1.5},
-        "scf_interval must be a positive whole number, got 1.5",
+        "scf_interval must be a whole number of at least 1, got 1.5",
     ),
-    "no interval": ({"scf_interval": None}, "scf_interval must be a positive whole number"),
+    "no interval": ({"scf_interval": None}, "scf_interval must be a whole number of at least 1"),
     "a word": ({"entropy_response": "yes", "scf_interval": 1}, "True, False or None, got 'yes'"),
     "a negative seed": ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
     "a log frequency": ({"log_frequency": 0.5}, "log_frequency must be a whole number"),
@@ -82,9 +82,9 @@ def test_options_are_checked_when_the_model_is_made(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden_size": 1.5}, "hidden_size must be a positive whole number, got 1.5"),
-        ({"n_layers": 0}, "n_layers must be a positive whole number, got 0"),
-        ({"input_size": "3"}, "input_size must be a positive whole number, got '3'"),
+        ({"hidden_size": 1.5}, "hidden_size must be a whole number of at least 1, got 1.5"),
+        ({"n_layers": 0}, "n_layers must be a whole number of at least 1, got 0"),
+        ({"input_size": "3"}, "input_size must be a whole number of at least 1, got '3'"),
         ({"aweight0": "a"}, "aweight0 must be a finite number, not 'a'"),
         ({"bweight0": np.inf}, "bweight0 must be a finite number, not inf"),
     ],

@@ -169,7 +169,7 @@ def test_frozen_and_foreign_parameters_are_named() -> None:
 
 def test_numbers_of_epochs_and_entries_are_positive_and_whole() -> None:
     for size in (0, -1, 1.5, True, "2"):
-        with pytest.raises(ValueError, match="batch_size must be a positive whole number"):
+        with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1"):
             make(batch_size=size)
     model = make(batch_size=np.int64(2))
     for epochs in (0, -1, 1.5, None):

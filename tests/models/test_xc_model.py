@@ -206,7 +206,7 @@ def test_bad_input_is_refused_before_anything_is_computed() -> None:
 def test_options_that_make_no_sense_are_refused() -> None:
     for options, message in (
         ({"on_failure": "ignore"}, "'raise' or 'skip'"),
-        ({"scf_interval": 0}, "scf_interval must be a positive whole number, got 0"),
+        ({"scf_interval": 0}, "scf_interval must be a whole number of at least 1, got 0"),
         ({"scf_interval": 2, "entropy_response": True}, "needs scf_interval=1"),
         ({"loss": "l2"}, "loss must be a deepchem.models.losses.Loss"),
         ({"xcstr": "lda_x"}, "either functional=..., or xcstr="),
