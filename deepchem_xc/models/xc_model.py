@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -196,6 +198,15 @@ class XCModel(TrainingLoop):
             device=place,
             **kwargs,
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # DeepChem removes a model's temporary folder with the model: a copy needs one of its own,
+        # or the first that goes takes the checkpoints of both.
+        self.__dict__.update(state)
+        if self.model_dir_is_temp:
+            original, self.model_dir = self.model_dir, tempfile.mkdtemp()
+            if os.path.isdir(original):
+                shutil.copytree(original, self.model_dir, dirs_exist_ok=True)
 
     def fit(
         self,

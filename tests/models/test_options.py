@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from typing import Any
 
@@ -188,6 +189,24 @@ def test_a_copy_of_a_model_trains_on_its_own(how: str) -> None:
     made.fit(data, nb_epoch=1, checkpoint_interval=0)
     assert torch.allclose(weights(made), weights(other), rtol=0, atol=1e-8)
     assert other.epoch == made.epoch == 2
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
+def test_a_copy_of_a_model_keeps_its_checkpoints_apart(how: str) -> None:
+    made = model()
+    made.save()
+    first = weights(made)
+    other = copy.deepcopy(made) if how == "deepcopy" else pickle.loads(pickle.dumps(made))
+    made.functional.terms[0].kappa.data += 1.0
+    made.save()
+    second = weights(made)
+    other.reload()
+    assert torch.equal(weights(other), first)
+    del other
+    gc.collect()
+    made.functional.terms[0].kappa.data += 1.0
+    made.reload()
+    assert torch.equal(weights(made), second)
 
 
 def test_entries_without_weight_and_label_are_left_out_of_metrics() -> None:
