@@ -136,9 +136,12 @@ class SCFResult:
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         """Result of `make`, computed once with and once without a graph."""
-        key = (name, torch.is_grad_enabled() and self.is_differentiable)
+        in_graph = torch.is_grad_enabled() and self.is_differentiable
+        key = (name, in_graph)
         if key not in self._cache:
-            with outside_inference_mode():
+            # A detached result holds no graph of the functional's parameters either: it would
+            # be the explicit part of a derivative alone.
+            with outside_inference_mode(), torch.set_grad_enabled(in_graph):
                 self._cache[key] = make()
         value: T = self._cache[key]
         return value

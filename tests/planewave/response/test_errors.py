@@ -20,7 +20,7 @@ from deepchem_xc.planewave import (
 )
 from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
 from deepchem_xc.planewave.response import DegenerateStatesError
-from deepchem_xc.xc import PBE
+from deepchem_xc.xc import PBE, get_xc
 
 
 def silicon(**kw: Any) -> tuple[SCFResult, PBE]:
@@ -181,3 +181,20 @@ def test_a_detached_copy_remembers_the_first_functional() -> None:
     for changed in (copy, result):
         with pytest.raises(RuntimeError, match="was changed"):
             _ = changed.energies
+
+
+@pytest.mark.parametrize("beside", ["LDA", "r2SCAN"])
+def test_a_detached_result_holds_no_part_of_a_graph(beside: str) -> None:
+    """Energies depend on the parameters explicitly too: that part alone is no derivative."""
+    functional = 0.5 * get_xc(beside) + 0.5 * PBE(trainable=True)
+    result = scf(bulk("Al"), functional, ecut=100.0, kpts=[(0.1, 0.2, 0.3)])
+    values = {
+        name: getattr(result.detach(), name)
+        for name, attribute in vars(SCFResult).items()
+        if isinstance(attribute, property) and name != "dipole"  # which crystals do not have
+    }
+    tensors = values.pop("energies")
+    tensors |= {name: x for name, x in values.items() if isinstance(x, torch.Tensor)}
+    assert {"xc", "free_energy", "forces", "stress", "eigenvalues", "band_gap"} <= set(tensors)
+    assert [name for name, tensor in tensors.items() if tensor.requires_grad] == []
+    assert result.energies["xc"].requires_grad
