@@ -204,7 +204,8 @@ class XCModel(TrainingLoop):
         # or the first that goes takes the checkpoints of both.
         self.__dict__.update(state)
         if self.model_dir_is_temp:
-            original, self.model_dir = self.model_dir, tempfile.mkdtemp()
+            original = state["model_dir"]
+            self.model_dir = tempfile.mkdtemp()
             if os.path.isdir(original):
                 shutil.copytree(original, self.model_dir, dirs_exist_ok=True)
 
