@@ -19,9 +19,9 @@ from typing import Any
 
 from deepchem_xc._files import write_json
 from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
+from deepchem_xc.benchmark.gpaw_reference import SCALES as BENCHMARK_SCALES
 from deepchem_xc.benchmark.report import make_curve
 from deepchem_xc.benchmark.store import PointStore
-from deepchem_xc.calculators.gpaw_reference import SCALES as BENCHMARK_SCALES
 from deepchem_xc.plotting import plot_convergence
 
 # Five points give the same lattice constant as seven, to what matters here.

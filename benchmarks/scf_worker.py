@@ -130,7 +130,7 @@ def gpaw_case(job: dict[str, Any]) -> dict[str, Any]:
     from gpaw import GPAW, PW, FermiDirac
 
     from deepchem_xc.benchmark import CASES
-    from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS
+    from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
 
     timing = {
         "import_wall": time.perf_counter() - STARTED[0],

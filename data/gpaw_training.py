@@ -21,7 +21,7 @@ from ase.units import Bohr, GPa, Hartree
 from scipy.fft import next_fast_len
 
 from deepchem_xc._atomic import replacing
-from deepchem_xc.calculators.gpaw_reference import (
+from deepchem_xc.benchmark.gpaw_reference import (
     SCALES,
     GpawSettings,
     load_gpaw_eos,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ase.spectrum.band_structure import BandStructure
     from matplotlib.figure import Figure
 
+    from deepchem_xc.eos.fits import EquationOfStateFit
     from deepchem_xc.models.training_log import EpochRecord
-    from deepchem_xc.planewave.eos import EquationOfStateFit
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _MARKERS = ("o", "s", "^", "D")
@@ -66,7 +66,7 @@ def fitted_energy(fit: EquationOfStateFit, sizes: ArrayLike) -> NDArray[np.float
 
     Examples
     --------
-    >>> from deepchem_xc.planewave.eos import fit_equation_of_state
+    >>> from deepchem_xc.eos.fits import fit_equation_of_state
     >>> from deepchem_xc.plotting import fitted_energy
     >>> volumes = [15.0, 15.5, 16.0, 16.5, 17.0]
     >>> fit = fit_equation_of_state(volumes, [0.09, 0.025, 0.0, 0.02, 0.08])
@@ -147,7 +147,7 @@ def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None)
     title : str, optional
         Over the axes.
     """
-    from deepchem_xc.planewave.band_path import path_axis
+    from deepchem_xc.planewave.properties.band_path import path_axis
 
     axis = path_axis(bands.path)
     figure = _figure(6.0, 4.5)

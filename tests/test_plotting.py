@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepchem_xc.planewave.eos import fit_equation_of_state
+from deepchem_xc.eos.fits import fit_equation_of_state
 from deepchem_xc.plotting import (
     EosCurve,
     EosPanel,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
-from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, SCALES
+from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, SCALES
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -120,7 +120,7 @@ def constants_of(
         GPAW's points by system.
     """
     from deepchem_xc.benchmark.report import make_curve
-    from deepchem_xc.planewave.eos import NoMinimumError
+    from deepchem_xc.eos.fits import NoMinimumError
 
     def constant(found: Sequence[Mapping[str, Any]]) -> float | None:
         try:

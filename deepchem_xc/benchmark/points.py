@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from deepchem_xc.benchmark.cases import Case
-from deepchem_xc.calculators.gpaw_reference import SCALES
+from deepchem_xc.benchmark.gpaw_reference import SCALES
 
 
 def compute_point(case: Case, scale: float, device: str | None = None) -> dict[str, Any]:

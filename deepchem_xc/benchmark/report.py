@@ -11,7 +11,7 @@ from deepchem_xc._files import write_json
 from deepchem_xc.benchmark.cases import Case
 
 if TYPE_CHECKING:
-    from deepchem_xc.planewave.eos import EquationOfStateFit
+    from deepchem_xc.eos.fits import EquationOfStateFit
     from deepchem_xc.plotting import EosPanel
 
 Point = Mapping[str, Any]
@@ -83,7 +83,7 @@ class Comparison:
 
 def make_curve(points: Iterable[Point]) -> Curve:
     """Fit points as `compute_point` and `load_gpaw_eos` give them."""
-    from deepchem_xc.planewave.eos import fit_equation_of_state
+    from deepchem_xc.eos.fits import fit_equation_of_state
 
     points = sorted(points, key=lambda point: point["scale"])
     layer = "area" in points[0]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.io.jsonio import decode, encode
 
-from deepchem_xc.planewave.mixing import Mixing
+from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
-from deepchem_xc.planewave.restart import DamagedFileError, Restart
 
 if TYPE_CHECKING:
     from ase import Atoms

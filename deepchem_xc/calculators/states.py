@@ -8,8 +8,8 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
-from deepchem_xc.planewave.cube import density_part
-from deepchem_xc.planewave.kpoints import KPoints
+from deepchem_xc.planewave.properties.cube import density_part
+from deepchem_xc.planewave.structure.kpoints import KPoints
 
 if TYPE_CHECKING:
     from ase.dft.kpoints import BandPath
@@ -144,9 +144,9 @@ class ElectronicStates:
     ) -> BandStructure:
         """Bands along a path, in the potential of the last calculation.
 
-        See `deepchem_xc.planewave.bands.band_structure`.
+        See `deepchem_xc.planewave.properties.bands.band_structure`.
         """
-        from deepchem_xc.planewave.bands import band_structure
+        from deepchem_xc.planewave.properties.bands import band_structure
 
         return band_structure(self.scf_result, path, npoints, nbands, **keywords)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.volume_series import VolumeSeries
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries
+from deepchem_xc.planewave.structure.crystal import Crystal
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,14 +16,14 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.cells import Cell, digest
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
-from deepchem_xc.planewave.eos import NoMinimumError
+from deepchem_xc.planewave.properties.volume_scan import extrapolated_energy
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.volume_scan import extrapolated_energy
-from deepchem_xc.planewave.volume_series import VolumeSeries
 
 _CACHED = ("cells", "series")
 

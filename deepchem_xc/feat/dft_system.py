@@ -11,8 +11,7 @@ from ase.units import Hartree
 from deepchem_xc.feat.cells import Cell, series_cells, single_cell
 from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
-from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.electron_count import check_bands
+from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import (
     make_basis,
     make_convergence,
@@ -20,9 +19,10 @@ from deepchem_xc.planewave.inputs import (
     make_problem,
     number_of_bands,
 )
-from deepchem_xc.planewave.kpoints import make_kpoints
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
-from deepchem_xc.planewave.volume_series import VolumeSeries, volume_series
+from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.kpoints import make_kpoints
 
 if TYPE_CHECKING:
     from ase import Atoms

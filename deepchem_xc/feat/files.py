@@ -13,7 +13,7 @@ from ase.units import Bohr
 
 from deepchem_xc.planewave.inputs import as_crystal
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
-from deepchem_xc.planewave.structure_files import read_atoms, refuse_magnetic_cif
+from deepchem_xc.planewave.structure.files import read_atoms, refuse_magnetic_cif
 
 if TYPE_CHECKING:
     from ase import Atoms

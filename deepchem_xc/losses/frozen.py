@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.grid_orbits import irreducible_points
 from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
 from deepchem_xc.planewave.terms.xc import density_information
 
 if TYPE_CHECKING:

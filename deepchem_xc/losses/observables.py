@@ -11,9 +11,9 @@ import torch
 from ase.units import Bohr, GPa, Hartree
 from torch import Tensor
 
-from deepchem_xc.planewave.eos import fit_equation_of_state_tensors
+from deepchem_xc.eos.fits import fit_equation_of_state_tensors
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries, bravais_constant
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.volume_series import VolumeSeries, bravais_constant
 
 
 def energy_difference(energies: Tensor, numbers: Sequence[int]) -> Tensor:
@@ -76,7 +76,7 @@ def lattice_constant(energies: Tensor, series: VolumeSeries) -> Tensor:
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave.volume_series import volume_series
+    >>> from deepchem_xc.planewave.properties.volume_series import volume_series
     >>> series = volume_series(bulk("Al", a=4.0), 150.0)
     >>> x = torch.tensor(series.scales, dtype=torch.float64) ** (-2 / 3)
     >>> print(f"{float(lattice_constant((x - 1.01) ** 2, series)):.4f}")

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.planewave.eos import NoMinimumError
-from deepchem_xc.planewave.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.scf import SCFConvergenceError
+from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.planewave.loop.fixed_point import SCFConvergenceError
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 

@@ -16,10 +16,10 @@ from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.models.kept_states import KeptStates, Record
 from deepchem_xc.models.solver_options import checked_solver_options
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave.properties.volume_scan import extrapolated_energy
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
-from deepchem_xc.planewave.restart import Restart
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.volume_scan import extrapolated_energy
 
 if TYPE_CHECKING:
     from deepchem_xc.feat.cells import Cell

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc.losses.frozen import FrozenEnergy
-from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.restart import DamagedFileError, Restart
+from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart
+from deepchem_xc.planewave.structure.crystal import Crystal
 
 if TYPE_CHECKING:
     from deepchem_xc.feat.cells import Cell

@@ -9,7 +9,7 @@ from typing import Any
 from ase.units import Hartree
 
 from deepchem_xc.planewave.inputs import make_convergence, make_occupations
-from deepchem_xc.planewave.mixing import Mixing
+from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from deepchem_xc.planewave.settings import band_count, flag, real_number, torch_device
 

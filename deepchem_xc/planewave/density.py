@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.grid_pieces import GridPieces
-from deepchem_xc.planewave.inversion import RealGauge, pack
-from deepchem_xc.planewave.precision import to_single
+from deepchem_xc.numerics.precision import to_single
+from deepchem_xc.planewave.basis.grid_pieces import GridPieces
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack
 
 # States that hold less than this add nothing to a density.
 _NO_ELECTRON = 1e-14

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.problem import KohnShamProblem, core_density
-from deepchem_xc.planewave.symmetry import symmetrize_forces, symmetrize_stress
+from deepchem_xc.planewave.structure.symmetry import symmetrize_forces, symmetrize_stress
 from deepchem_xc.planewave.terms.ewald import ewald_energy
 from deepchem_xc.planewave.terms.hartree import hartree_energy
 from deepchem_xc.planewave.terms.kinetic import kinetic_energy

@@ -10,7 +10,7 @@ import torch
 from ase.units import Hartree
 
 from deepchem_xc._modes import outside_inference_mode, refuse_inference_tensors
-from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import (
     as_crystal,
     make_basis,
@@ -18,13 +18,13 @@ from deepchem_xc.planewave.inputs import (
     make_problem,
     number_of_bands,
 )
-from deepchem_xc.planewave.mixing import Mixing
-from deepchem_xc.planewave.response import Geometry, functional_tensors
-from deepchem_xc.planewave.restart import Restart, starting_point
+from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
+from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.loop.restart import Restart, starting_point
+from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
-from deepchem_xc.planewave.scf import Convergence, solve
 from deepchem_xc.planewave.settings import real_number, symmetry_choice
-from deepchem_xc.planewave.symmetry import SymmetryGroup
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from deepchem_xc.planewave.problem import KohnShamProblem

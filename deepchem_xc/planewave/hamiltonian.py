@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.grid_pieces import GridPieces
-from deepchem_xc.planewave.inversion import RealGauge, pack, unpack
+from deepchem_xc.planewave.basis.grid_pieces import GridPieces
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack, unpack
 from deepchem_xc.planewave.terms.xc import split_fields
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.units import Hartree
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.occupations import Smearing, make_smearing, smearing_kind
-from deepchem_xc.planewave.one_orbital import as_one_orbital
+from deepchem_xc.occupations.occupy import Smearing, make_smearing, smearing_kind
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.loop.fixed_point import Convergence
+from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
-from deepchem_xc.planewave.scf import Convergence
 from deepchem_xc.planewave.settings import (
     band_count,
     flag,
@@ -23,6 +22,7 @@ from deepchem_xc.planewave.settings import (
     torch_device,
     whole_number,
 )
+from deepchem_xc.planewave.structure.crystal import Crystal
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional

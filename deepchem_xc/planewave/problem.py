@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
-from deepchem_xc.planewave.electron_count import check_electrons
-from deepchem_xc.planewave.grid_pieces import GridPieces
+from deepchem_xc.occupations.electron_count import check_electrons
+from deepchem_xc.occupations.occupy import Smearing
+from deepchem_xc.planewave.basis.grid_pieces import GridPieces
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
-from deepchem_xc.planewave.inversion import RealGauge, inversion_centre
-from deepchem_xc.planewave.occupations import Smearing
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.ewald import ewald_energy
 from deepchem_xc.planewave.terms.hartree import hartree_potential

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from deepchem_xc._modes import outside_inference_mode
-from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.occupations.occupy import Occupations
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
-from deepchem_xc.planewave.dipole import dipole_moment
-from deepchem_xc.planewave.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
-from deepchem_xc.planewave.hellmann_feynman import stationary_energy
-from deepchem_xc.planewave.hirshfeld import hirshfeld_moments
-from deepchem_xc.planewave.kpoints import KPoints
-from deepchem_xc.planewave.levels import band_gap, multiplet_means
-from deepchem_xc.planewave.occupations import Occupations
+from deepchem_xc.planewave.observables.dipole import dipole_moment
+from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
+from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response import Geometry, GroundState, attach, functional_tensors
+from deepchem_xc.planewave.response.adjoint import Geometry, GroundState, attach, functional_tensors
+from deepchem_xc.planewave.response.hellmann_feynman import stationary_energy
+from deepchem_xc.planewave.response.multiplets import band_gap, multiplet_means
+from deepchem_xc.planewave.structure.kpoints import KPoints
 from deepchem_xc.planewave.terms.xc import split_fields
 
 if TYPE_CHECKING:
@@ -385,7 +385,7 @@ class SCFResult:
     def hirshfeld_moments(self) -> Tensor:
         """Magnetic moments of the atoms, (natom,), mu_B; they add up to `magnetic_moment`.
 
-        By Hirshfeld's partition: see `deepchem_xc.planewave.hirshfeld`.
+        By Hirshfeld's partition: see `deepchem_xc.planewave.observables.hirshfeld`.
         """
         return self._once("moments", self._hirshfeld_moments)
 
@@ -400,7 +400,7 @@ class SCFResult:
 
         Hartree potential and local pseudopotentials, on the scale of the eigenvalues: a work
         function is its value in vacuum less `fermi_level`. See
-        `deepchem_xc.planewave.electrostatics`.
+        `deepchem_xc.planewave.observables.electrostatics`.
         """
         return self._once("electrostatic", self._electrostatic_potential)
 
@@ -413,7 +413,7 @@ class SCFResult:
         """Dipole moment, Cartesian, (3,), e bohr, from negative to positive charge.
 
         Of molecules in a box, and of slabs along their normal; components in directions that
-        electrons fill are NaN. See `deepchem_xc.planewave.dipole`.
+        electrons fill are NaN. See `deepchem_xc.planewave.observables.dipole`.
 
         Raises
         ------

@@ -8,7 +8,7 @@ import pytest
 from ase.units import GPa
 
 from deepchem_xc.benchmark import CASES, Case
-from deepchem_xc.calculators.gpaw_reference import SCALES
+from deepchem_xc.benchmark.gpaw_reference import SCALES
 
 
 def birch_murnaghan(volumes: Any, volume: float, modulus: float, energy: float = -3.0) -> Any:

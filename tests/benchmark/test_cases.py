@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from deepchem_xc.benchmark import CASES, QUICK_CASES, select_cases
-from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, SCALES
-from deepchem_xc.calculators.gpaw_reference import SCALES as GPAW_SCALES
+from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, SCALES
+from deepchem_xc.benchmark.gpaw_reference import SCALES as GPAW_SCALES
 
 
 @pytest.mark.parametrize("name", CASES)

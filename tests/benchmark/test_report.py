@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deepchem_xc.benchmark import CASES, Case, compare, format_table, write_report
+from deepchem_xc.benchmark.gpaw_reference import load_gpaw_eos
 from deepchem_xc.benchmark.report import make_curve
-from deepchem_xc.calculators.gpaw_reference import load_gpaw_eos
 
 Curve = Callable[[Case, float, float], list[dict[str, Any]]]
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
+from deepchem_xc.benchmark.gpaw_reference import SCALES
 from deepchem_xc.benchmark.store import PointStore
-from deepchem_xc.calculators.gpaw_reference import SCALES
 
 Run = Callable[..., dict[str, list[dict[str, Any]]]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deepchem_xc._files import write_json
-from deepchem_xc.calculators import gpaw_reference
-from deepchem_xc.calculators.gpaw_reference import (
+from deepchem_xc.benchmark import gpaw_reference
+from deepchem_xc.benchmark.gpaw_reference import (
     GPAW_SETTINGS,
     SCALES,
     load_gpaw_eos,

@@ -17,7 +17,7 @@ from ase.units import Bohr, Hartree
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.crystal import NonPeriodicWarning
+from deepchem_xc.planewave.structure.crystal import NonPeriodicWarning
 from tests.calculators.systems import QUICK, TIGHT, distorted, silicon
 from tests.differences import assert_derivative
 

@@ -17,7 +17,7 @@ from ase.io.jsonio import decode, encode
 from scipy.integrate import trapezoid
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.planewave.crystal import NonPeriodicWarning
+from deepchem_xc.planewave.structure.crystal import NonPeriodicWarning
 from deepchem_xc.xc import get_xc
 from tests.calculators.systems import QUICK
 

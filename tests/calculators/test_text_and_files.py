@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotPresent
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.planewave.kpoints import MeshSymmetryWarning
-from deepchem_xc.planewave.restart import DamagedFileError, Restart
+from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart
+from deepchem_xc.planewave.structure.kpoints import MeshSymmetryWarning
 from deepchem_xc.xc import get_xc
 from tests.calculators.systems import QUICK, TIGHT, Count, silicon
 

@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
-from deepchem_xc.cli import app
+from deepchem_xc.cli.commands import app
 from tests.cli.options import Call
 
 

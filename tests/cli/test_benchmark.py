@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from deepchem_xc.benchmark import CASES, Case
+from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, load_gpaw_eos
 from deepchem_xc.benchmark.report import make_curve
 from deepchem_xc.benchmark.trainings import Training
-from deepchem_xc.calculators.gpaw_reference import GPAW_SETTINGS, load_gpaw_eos
 from deepchem_xc.plotting import fitted_energy
 from deepchem_xc.xc import ConstrainedGGA
 from tests.cli.options import Call
@@ -69,8 +69,8 @@ def test_benchmark_live_gpaw_takes_the_reference_from_a_run(
             on_point("Al", point)
         return results
 
-    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.find_spec", lambda name: True)
-    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.run_gpaw_eos", run_gpaw_eos)
+    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.find_spec", lambda name: True)
+    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.run_gpaw_eos", run_gpaw_eos)
     run = call(*PBE_OF_AL, "-o", tmp_path, "--live-gpaw")
     assert run.exit_code == 0, run.stderr
     assert "-50.00 % !" in run.stdout
@@ -86,7 +86,7 @@ def test_benchmark_live_gpaw_shows_what_gpaw_computes(
 ) -> None:
     """GPAW itself, with settings so coarse that its lattice constant is visibly another."""
     coarse = replace(GPAW_SETTINGS["Al"], ecut=250, kpts=(3, 3, 3), gpts=(12, 12, 12))
-    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.GPAW_SETTINGS", {"Al": coarse})
+    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.GPAW_SETTINGS", {"Al": coarse})
     run = call(*PBE_OF_AL, "-o", tmp_path, "--live-gpaw")
     assert run.exit_code == 0, run.stderr
     live, stored = (load_gpaw_eos(path)["Al"] for path in (tmp_path / "gpaw_eos.json", None))
@@ -105,7 +105,7 @@ def test_benchmark_live_gpaw_without_gpaw_is_refused_before_anything_is_computed
     def computed(*_: Any) -> Any:
         raise AssertionError("a point was computed")
 
-    monkeypatch.setattr("deepchem_xc.calculators.gpaw_reference.find_spec", lambda name: None)
+    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.find_spec", lambda name: None)
     monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", computed)
     run = call(*PBE_OF_AL, "-o", tmp_path, "--live-gpaw")
     assert run.exit_code == 1
@@ -150,7 +150,7 @@ def test_benchmark_sets_functionals_side_by_side(
             training.folder.mkdir(parents=True)
             ConstrainedGGA(start="random", seed=training.seed).save(training.functional)
 
-    monkeypatch.setattr("deepchem_xc._cli_benchmark.train_beside", beside)
+    monkeypatch.setattr("deepchem_xc.cli.benchmark.train_beside", beside)
     options = ("--systems", "al,ca", "--jobs", "1", "--seeds", "1,2", "-o", tmp_path)
     run = call("benchmark", *options)
     assert run.exit_code == 0, run.stderr

@@ -13,7 +13,7 @@ import pytest
 from ase.build import bulk, graphene
 from ase.units import Hartree
 
-from deepchem_xc.planewave.eos import fit_equation_of_state
+from deepchem_xc.eos.fits import fit_equation_of_state
 from tests.cli.options import COARSE, Call
 
 
@@ -51,7 +51,8 @@ def test_eos_keeps_the_points_of_a_curve_without_a_minimum(call: Call, tmp_path:
 def test_eos_prints_what_is_done_when_a_volume_fails(
     call: Call, aluminium: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepchem_xc.planewave import SCFConvergenceError, volume_scan
+    from deepchem_xc.planewave import SCFConvergenceError
+    from deepchem_xc.planewave.properties import volume_scan
 
     solve, done = volume_scan.scf, []
 

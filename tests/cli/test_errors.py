@@ -28,7 +28,7 @@ from tests.planewave.test_structure_input import CIF, SITES
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys
-from deepchem_xc.cli import main
+from deepchem_xc.cli.commands import main
 sys.argv = ["deepchem-xc", *{arguments}]
 try:
     main()

@@ -12,7 +12,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from deepchem_xc.cli import app
+from deepchem_xc.cli.commands import app
 from deepchem_xc.models.config import FunctionalSpec, read_training
 from deepchem_xc.xc import XCFunctional, load_functional
 from tests.models.systems import silicon

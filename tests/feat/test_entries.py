@@ -14,7 +14,7 @@ from ase.io import write
 
 from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES, SCALES
-from deepchem_xc.planewave.kpoints import make_kpoints
+from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from tests.models.systems import aluminium, silicon
 
 HF = {"moldesc": "H 0.86625 0 0; F -0.86625 0 0", "basis": "6-311++G(3df,3pd)"}

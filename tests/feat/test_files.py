@@ -21,7 +21,7 @@ from deepchem.data import DiskDataset
 from deepchem_xc.data import DFTEntry, DFTYamlLoader
 from deepchem_xc.feat import DFTSystem
 from deepchem_xc.models import XCModel
-from deepchem_xc.planewave.structure_input import IgnoredInputWarning
+from deepchem_xc.planewave.structure.reading import IgnoredInputWarning
 from deepchem_xc.xc import PBE
 from tests.models.systems import dataset, make, quick, silicon
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from deepchem_xc.data import DFTEntry
+from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.entry_types import SCALES
 from deepchem_xc.planewave import equation_of_state
-from deepchem_xc.planewave.eos import NoMinimumError
 from tests.models.systems import aluminium, silicon
 
 COARSE: dict[str, Any] = {"ecut": 250.0, "ecut_smoothing": 40.0, "kpts": (2, 2, 2)}

@@ -13,7 +13,7 @@ from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import XCModel, ground_states
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave.restart import Restart
+from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.xc import NNLDA, PBE, ConstrainedGGA, HybridXC
 from tests.models.systems import (
     SCALES,

@@ -11,8 +11,9 @@ import torch
 
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import EntryError
-from deepchem_xc.planewave import SCFConvergenceError, response
-from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
+from deepchem_xc.numerics.gmres import ResponseConvergenceError, gmres
+from deepchem_xc.planewave import SCFConvergenceError
+from deepchem_xc.planewave.response import adjoint as response
 from tests.models.systems import (
     ROUNDING,
     aluminium,

@@ -13,7 +13,7 @@ from deepchem_xc.data import DFTEntry
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.models import XCModel
 from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.volume_scan import equation_of_state
+from deepchem_xc.planewave.properties.volume_scan import equation_of_state
 from deepchem_xc.xc import PBE, HybridXC, get_xc
 
 from .systems import dataset, quick

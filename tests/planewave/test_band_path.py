@@ -13,10 +13,10 @@ from ase.units import Hartree
 from matplotlib.figure import Figure
 
 from deepchem_xc import plotting
-from deepchem_xc._cli_results import band_values
+from deepchem_xc.cli.results import band_values
 from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave.band_path import path_axis
-from deepchem_xc.planewave.bands import band_structure, eigenvalues_at
+from deepchem_xc.planewave.properties.band_path import path_axis
+from deepchem_xc.planewave.properties.bands import band_structure, eigenvalues_at
 
 CUBE = Atoms("Li", cell=[3.0] * 3, pbc=True, magmoms=[1.0])
 

@@ -17,13 +17,17 @@ from ase.units import Bohr, Hartree
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
-from deepchem_xc._cli_results import ground_state
+from deepchem_xc.cli.results import ground_state
 from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave import bands as bands_module
-from deepchem_xc.planewave.bands import DiagonalizationError, band_structure, eigenvalues_at
-from deepchem_xc.planewave.crystal import NonPeriodicWarning
-from deepchem_xc.planewave.cube import density_part, write_density_cube
-from deepchem_xc.planewave.dos import CoarseEnergiesWarning, density_of_states
+from deepchem_xc.planewave.properties import bands as bands_module
+from deepchem_xc.planewave.properties.bands import (
+    DiagonalizationError,
+    band_structure,
+    eigenvalues_at,
+)
+from deepchem_xc.planewave.properties.cube import density_part, write_density_cube
+from deepchem_xc.planewave.properties.dos import CoarseEnergiesWarning, density_of_states
+from deepchem_xc.planewave.structure.crystal import NonPeriodicWarning
 from deepchem_xc.xc import PBE
 
 TIGHT = {"energy": 1e-9, "density": 1e-9}
@@ -310,7 +314,7 @@ def test_a_cube_file_that_cannot_be_finished_leaves_the_old_one(
     def full_disk(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("deepchem_xc.planewave.cube.write_cube", full_disk)
+    monkeypatch.setattr("deepchem_xc.planewave.properties.cube.write_cube", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_density_cube(path, silicon)
     assert path.read_text() == "old"

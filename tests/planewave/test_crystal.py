@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene
 
-from deepchem_xc.planewave.crystal import Crystal, NonPeriodicWarning
+from deepchem_xc.planewave.structure.crystal import Crystal, NonPeriodicWarning
 
 CUBE = 8.0 * torch.eye(3, dtype=torch.float64)
 TRICLINIC = torch.tensor([[6.0, 0.3, -0.2], [-1.1, 7.0, 0.4], [0.5, -0.6, 5.5]]).double()

@@ -19,7 +19,7 @@ from deepchem_xc.planewave import (
     scf,
     write_density_cube,
 )
-from deepchem_xc.planewave.restart import Restart
+from deepchem_xc.planewave.loop.restart import Restart
 
 pytestmark = pytest.mark.gpu
 

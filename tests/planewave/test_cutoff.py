@@ -8,7 +8,7 @@ import torch
 from ase.build import bulk
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
-from deepchem_xc.planewave.cutoff import smooth_kinetic
+from deepchem_xc.planewave.basis.cutoff import smooth_kinetic
 
 
 def test_energies_below_the_smoothing_stay() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deepchem_xc.planewave.descent import Descent
-from deepchem_xc.planewave.smearing import FermiDirac, MethfesselPaxton, Smearing
+from deepchem_xc.occupations.smearing import FermiDirac, MethfesselPaxton, Smearing
+from deepchem_xc.planewave.loop.descent import Descent
 
 
 def descent(smearing: Smearing) -> Descent:
@@ -53,7 +53,7 @@ def test_steps_are_halved_when_the_free_energy_rises(monkeypatch: pytest.MonkeyP
     import torch
 
     energies = iter([-1.0, -2.0, -1.5, -1.4, -1.3, -1.2])
-    module = "deepchem_xc.planewave.descent.relax_in_subspace"
+    module = "deepchem_xc.planewave.loop.descent.relax_in_subspace"
     monkeypatch.setattr(module, lambda *_: SimpleNamespace(free_energy=next(energies), gain=1.0))
     chosen = descent(FermiDirac(0.01))
     zero, one = torch.zeros(1), torch.ones(1)

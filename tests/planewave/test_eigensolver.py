@@ -8,10 +8,10 @@ import torch
 from ase.build import bulk
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
-from deepchem_xc.planewave.eigensolver import davidson, orthonormalize, teter_preconditioner
+from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize, teter_preconditioner
+from deepchem_xc.planewave.eigen.states import diagonalize
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.states import diagonalize
 
 NBAND = 8
 

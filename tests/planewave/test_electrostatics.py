@@ -16,11 +16,11 @@ from ase.io import Trajectory
 from ase.io.cube import read_cube_data
 from ase.units import Bohr, Hartree
 
-from deepchem_xc._cli_results import ground_state
 from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.cli.results import ground_state
 from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave.cube import write_potential_cube
-from deepchem_xc.planewave.dipole import UndefinedDipoleError
+from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError
+from deepchem_xc.planewave.properties.cube import write_potential_cube
 from deepchem_xc.xc import PBE
 
 TIGHT = {"energy": 1e-10, "density": 1e-9}

@@ -12,10 +12,14 @@ from ase.build import bulk, graphene
 from ase.eos import EquationOfState as BirchMurnaghan
 from ase.units import GPa, Hartree, J, m
 
+from deepchem_xc.eos.fits import fit_equation_of_state, fit_equation_of_state_tensors
 from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.eos import fit_equation_of_state, fit_equation_of_state_tensors
-from deepchem_xc.planewave.volume_scan import EquationOfState, VolumePoint, equation_of_state
-from deepchem_xc.planewave.volume_series import scaled, volume_series
+from deepchem_xc.planewave.properties.volume_scan import (
+    EquationOfState,
+    VolumePoint,
+    equation_of_state,
+)
+from deepchem_xc.planewave.properties.volume_series import scaled, volume_series
 from deepchem_xc.xc import PBE
 from tests.differences import assert_agreement, differences
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepchem_xc.planewave.occupations import (
+from deepchem_xc.occupations.occupy import (
     make_smearing,
     occupy,
 )

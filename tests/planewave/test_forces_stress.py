@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.scf import Convergence, solve
+from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
 from tests.differences import assert_derivative
 
 TIGHT = Convergence(energy=1e-12, density=1e-9, orbitals=1e-5)

@@ -11,7 +11,7 @@ from ase.build import bulk
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.models.functional import default_network
 from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.bands import eigenvalues_at
+from deepchem_xc.planewave.properties.bands import eigenvalues_at
 from deepchem_xc.xc import PBE, FunctionalValueError, HybridXC, XCFunctional, get_xc
 
 EV = 27.211386

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.grid_orbits import irreducible_points
-from deepchem_xc.planewave.symmetry import SymmetryGroup
+from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 SPIRAL = Atoms("Si3", cell=[3.0, 3.4, 5.1], scaled_positions=np.eye(3) / 4, pbc=True)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.density import density_from_orbitals
-from deepchem_xc.planewave.grid_pieces import GridPieces
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
+from deepchem_xc.planewave.basis.grid_pieces import GridPieces
+from deepchem_xc.planewave.basis.real_gauge import inversion_centre, pack, unpack
 from deepchem_xc.planewave.density import density_from_orbitals, density_from_real_orbitals
-from deepchem_xc.planewave.grid_pieces import GridPieces
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.inversion import inversion_centre, pack, unpack
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.symmetry import SymmetryGroup
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 A = 5.13
 

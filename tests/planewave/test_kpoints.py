@@ -10,9 +10,9 @@ import pytest
 import torch
 from ase.build import bulk, graphene
 
-from deepchem_xc.planewave.crystal import Crystal, NonPeriodicWarning
-from deepchem_xc.planewave.kpoints import MeshSymmetryWarning, make_kpoints
-from deepchem_xc.planewave.symmetry import SymmetryGroup, find_symmetry
+from deepchem_xc.planewave.structure.crystal import Crystal, NonPeriodicWarning
+from deepchem_xc.planewave.structure.kpoints import MeshSymmetryWarning, make_kpoints
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, find_symmetry
 
 SILICON = Crystal.from_ase(bulk("Si", a=5.43))
 ALUMINIUM = Crystal.from_ase(bulk("Al", a=4.05))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.restart import Restart
+from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.xc import get_xc
 from tests.differences import assert_agreement, assert_derivative, named_differences
 

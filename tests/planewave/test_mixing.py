@@ -11,7 +11,7 @@ from ase.build import bulk
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
-from deepchem_xc.planewave.mixing import (
+from deepchem_xc.planewave.loop.mixing import (
     AndersonMixer,
     Mixing,
     from_total_and_moment,

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from deepchem_xc.planewave.occupations import (
+from deepchem_xc.occupations.occupy import (
     TooFewBandsError,
     check_enough_bands,
     make_smearing,

@@ -11,11 +11,11 @@ from ase.build import bulk
 from ase.units import Hartree
 
 from deepchem_xc.planewave import SCFResult
+from deepchem_xc.planewave.eigen.states import diagonalize
 from deepchem_xc.planewave.inputs import make_basis, make_problem
+from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
+from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart, starting_point
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.restart import DamagedFileError, Restart, starting_point
-from deepchem_xc.planewave.scf import Convergence, solve
-from deepchem_xc.planewave.states import diagonalize
 
 ECUT = 150.0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepchem_xc.planewave.occupations import (
+from deepchem_xc.occupations.occupy import (
     SMEARINGS,
     make_smearing,
     occupy,

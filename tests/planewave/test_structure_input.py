@@ -18,7 +18,7 @@ from pymatgen.electronic_structure.core import Magmom
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.feat import DFTSystem
 from deepchem_xc.planewave import Crystal, equation_of_state, scf
-from deepchem_xc.planewave.structure_input import IgnoredInputWarning
+from deepchem_xc.planewave.structure.reading import IgnoredInputWarning
 
 CIF = """data_x
 _cell_length_a 4.2

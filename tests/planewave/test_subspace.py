@@ -12,10 +12,10 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
+from deepchem_xc.occupations.occupy import occupy
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.energy import energy_terms
-from deepchem_xc.planewave.occupations import occupy
-from deepchem_xc.planewave.subspace import Relaxed, SubspaceFreeEnergy, relax_in_subspace
+from deepchem_xc.planewave.loop.subspace import Relaxed, SubspaceFreeEnergy, relax_in_subspace
 from tests.differences import assert_derivative
 
 ROUGH = {"density": 3e-2, "energy": 1.0}

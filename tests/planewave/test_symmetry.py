@@ -11,8 +11,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
-from deepchem_xc.planewave.crystal import Crystal
-from deepchem_xc.planewave.symmetry import (
+from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.symmetry import (
     DensitySymmetrizer,
     SymmetryGroup,
     atom_permutations,

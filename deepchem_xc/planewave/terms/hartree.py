@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
 
 def coulomb_kernel(basis: PlaneWaveBasis) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
 
 def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> Tensor:

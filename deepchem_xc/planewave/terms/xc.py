@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional

@@ -9,17 +9,12 @@ import pytest
 import torch
 from ase.build import bulk
 
-from deepchem_xc.planewave import (
-    Crystal,
-    SCFResult,
-    perturbation,
-    response,
-    scf,
-    states,
-    sternheimer,
-)
-from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
-from deepchem_xc.planewave.response import DegenerateStatesError
+from deepchem_xc.numerics.gmres import ResponseConvergenceError, gmres
+from deepchem_xc.planewave import Crystal, SCFResult, scf
+from deepchem_xc.planewave.eigen import states
+from deepchem_xc.planewave.response import adjoint as response
+from deepchem_xc.planewave.response import perturbation, sternheimer
+from deepchem_xc.planewave.response.adjoint import DegenerateStatesError
 from deepchem_xc.xc import PBE, get_xc
 
 

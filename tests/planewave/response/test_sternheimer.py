@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.sternheimer import KnownStates, solve_sternheimer
+from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.planewave.response.sternheimer import KnownStates, solve_sternheimer
 
 NK, NFILLED, NEMPTY, NPW = 3, 5, 3, 60
 

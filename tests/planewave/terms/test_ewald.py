@@ -9,7 +9,7 @@ import pytest
 import torch
 from ase.build import bulk
 
-from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.terms.ewald import ewald_energy
 from tests.differences import assert_agreement, differences
 

@@ -1,0 +1,284 @@
+"""Equations of state computed with GPAW (plane waves, PAW, PBE): the numbers to compare with.
+
+The results of :func:`run_gpaw_eos` with the default settings are kept in ``data/gpaw_eos.json``
+(read them with :func:`load_gpaw_eos`); computing them anew takes about half an hour on one core.
+Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import ase.build
+from ase import Atoms
+
+from deepchem_xc._files import data_file, write_json
+
+#: Volumes (areas, for graphene) in units of that of ``GpawSettings.a``.
+SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
+
+
+@dataclass(frozen=True)
+class GpawSettings:
+    """One crystal and how GPAW computes it.
+
+    Attributes
+    ----------
+    structure
+        ``"graphene"``, or a cubic crystal structure of `ase.build.bulk`: ``"fcc"``, ``"bcc"``,
+        ``"diamond"``, ``"rocksalt"``, ``"zincblende"``.
+    symbol
+        Chemical symbol, or the formula of two elements.
+    a
+        Lattice constant (Angstrom) at scale 1.
+    ecut
+        Plane-wave cutoff (eV).
+    kpts
+        Gamma-centred mesh.
+    gpts
+        Real-space grid, the same at every volume: chosen anew for each cell it would change
+        within the curve, with a jump in the energy (0.12 meV for graphene).
+    nbands
+        Number of bands. Always given: GPAW's default is limited by the number of bound partial
+        waves and leaves fcc Ca without an empty band, its energy tens of meV too high.
+    magmom
+        Initial moment per atom (mu_B); zero computes without spin polarisation.
+    width
+        Fermi-Dirac width (eV).
+    vacuum
+        Height of the cell (Angstrom) of a layer.
+    """
+
+    structure: Literal["fcc", "bcc", "diamond", "rocksalt", "zincblende", "graphene"]
+    symbol: str
+    a: float
+    ecut: float
+    kpts: tuple[int, int, int]
+    gpts: tuple[int, int, int]
+    nbands: int
+    magmom: float = 0.0
+    width: float = 0.1
+    vacuum: float | None = None
+
+    def atoms(self, scale: float = 1.0) -> Atoms:
+        """Return the primitive cell with its volume (area, for a layer) times ``scale``.
+
+        Examples
+        --------
+        >>> layer = GPAW_SETTINGS["graphene"]
+        >>> ratio = layer.atoms(1.06).get_volume() / layer.atoms().get_volume()
+        >>> print(f"{ratio:.6f}")
+        1.060000
+        """
+        if self.structure == "graphene":
+            # `vacuum` is what ASE puts on either side.
+            half = (self.vacuum or 0.0) / 2
+            atoms = ase.build.graphene(f"{self.symbol}2", a=self.a * scale**0.5, vacuum=half)
+            atoms.pbc = True
+        else:
+            atoms = ase.build.bulk(self.symbol, self.structure, a=self.a * scale ** (1 / 3))
+        if self.magmom:
+            atoms.set_initial_magnetic_moments([self.magmom] * len(atoms))
+        return atoms
+
+
+#: Settings of the committed reference; ``data/README.md`` shows how far they are converged.
+GPAW_SETTINGS: Mapping[str, GpawSettings] = {
+    "Al": GpawSettings(
+        "fcc", "Al", a=4.04, ecut=600, kpts=(24, 24, 24), gpts=(18, 18, 18), nbands=4
+    ),
+    "Ca": GpawSettings(
+        "fcc", "Ca", a=5.527, ecut=700, kpts=(20, 20, 20), gpts=(25, 25, 25), nbands=12
+    ),
+    "graphene": GpawSettings(
+        "graphene",
+        "C",
+        a=2.467,
+        ecut=800,
+        kpts=(24, 24, 1),
+        gpts=(18, 18, 98),
+        nbands=10,
+        vacuum=15.0,
+    ),
+    "Ni": GpawSettings(
+        "fcc",
+        "Ni",
+        a=3.52,
+        ecut=800,
+        kpts=(16, 16, 16),
+        gpts=(18, 18, 18),
+        nbands=12,
+        magmom=0.7,
+    ),
+}
+
+
+def load_gpaw_eos(path: str | Path | None = None) -> dict[str, Any]:
+    """Read equations of state written by :func:`run_gpaw_eos`.
+
+    Parameters
+    ----------
+    path
+        File to read; by default the reference that comes with the project.
+
+    Returns
+    -------
+    dict
+        ``{system: {"settings", "versions", "points", "fit"}}``; ``points`` is a list of
+        ``scale``, ``volume`` (Angstrom^3), ``area`` (Angstrom^2, layers only), ``energy`` (eV,
+        extrapolated to zero width), ``free_energy`` (eV), ``magmom`` (mu_B per cell), ``steps``
+        of the SCF, ``irreducible_kpoints``, ``seconds`` and ``cpu_seconds``; ``fit`` holds, for
+        ``"energy"`` and ``"free_energy"`` separately, ``a`` (Angstrom), ``minimum`` and
+        ``residual`` (root mean square) in eV, and ``volume`` (Angstrom^3) with ``bulk_modulus``
+        (GPa) or ``area`` (Angstrom^2) with ``layer_modulus`` (A d2E/dA2, N/m).
+
+    Examples
+    --------
+    >>> fit = load_gpaw_eos()["Al"]["fit"]["energy"]
+    >>> print(f"{fit['a']:.3f} Angstrom, {fit['bulk_modulus']:.0f} GPa")
+    4.042 Angstrom, 77 GPa
+    """
+    path = data_file("gpaw_eos.json") if path is None else Path(path)
+    try:
+        results: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not a file of GPAW results ({error}); remove it and run again"
+        ) from error
+    return results
+
+
+def _fit(structure: str, points: Sequence[Mapping[str, Any]], energy: str) -> dict[str, float]:
+    # Imports torch, which neither the settings nor the stored results need.
+    from deepchem_xc.eos.fits import fit_equation_of_state
+
+    energies = [point[energy] for point in points]
+    if structure == "graphene":
+        fit = fit_equation_of_state([point["area"] for point in points], energies, dimension=2)
+        a, size, modulus = (2 * fit.size / 3**0.5) ** 0.5, "area", "layer_modulus"
+    else:
+        fit = fit_equation_of_state([point["volume"] for point in points], energies)
+        cells = 2 if structure == "bcc" else 4  # primitive ones in the cube
+        a, size, modulus = (cells * fit.size) ** (1 / 3), "volume", "bulk_modulus"
+    return {
+        "a": a,
+        size: fit.size,
+        modulus: fit.modulus,
+        "minimum": fit.energy,
+        "residual": fit.residual,
+    }
+
+
+def require_gpaw() -> None:
+    """Raise ImportError, with what to do, where GPAW is not installed."""
+    if find_spec("gpaw") is None:
+        raise ImportError("GPAW is not installed; in a checkout, 'make gpaw' compiles it")
+
+
+def run_gpaw_eos(
+    systems: Iterable[str] = tuple(GPAW_SETTINGS),
+    settings: Mapping[str, GpawSettings] | None = None,
+    path: str | Path = "gpaw_eos.json",
+    on_point: Callable[[str, dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Compute equations of state with GPAW, resuming where an earlier run stopped.
+
+    Parameters
+    ----------
+    systems
+        Names of the systems to compute, in this order.
+    settings
+        Settings by name; by default :data:`GPAW_SETTINGS`.
+    path
+        Results file. It is rewritten after every point. Points it already has with the same
+        settings and the same versions are kept; other systems in it are left alone.
+    on_point
+        Called with the system's name and the point (see :func:`load_gpaw_eos`) for each of
+        the points, also those that were there already.
+
+    Returns
+    -------
+    dict
+        The content of the file, see :func:`load_gpaw_eos`.
+
+    Raises
+    ------
+    ValueError
+        If a name is not among the settings, or the file holds something else.
+    ImportError
+        If GPAW is not installed.
+    gpaw.KohnShamConvergenceError
+        If a calculation does not converge.
+
+    Notes
+    -----
+    GPAW runs faster with one thread: set ``OMP_NUM_THREADS=1``.
+    """
+    settings = GPAW_SETTINGS if settings is None else settings
+    systems = list(systems)
+    unknown = [name for name in systems if name not in settings]
+    if unknown:
+        raise ValueError(f"unknown systems {unknown}; there are settings for {list(settings)}")
+    require_gpaw()
+    path = Path(path)
+    results = load_gpaw_eos(path) if path.exists() else {}
+    versions = {name: version(name) for name in ("gpaw", "gpaw-data", "ase", "numpy")}
+
+    for name in systems:
+        # Through JSON, so that tuples compare equal with what was read.
+        used = json.loads(json.dumps({"xc": "PBE", **asdict(settings[name])}))
+        entry = results.get(name, {})
+        if entry.get("settings") != used or entry.get("versions") != versions:
+            entry = {"settings": used, "versions": versions, "points": []}
+        done = {point["scale"]: point for point in entry["points"]}
+        for scale in SCALES:
+            if scale not in done:
+                done[scale] = _gpaw_point(settings[name], scale)
+                entry["points"] = [done[s] for s in SCALES if s in done]
+                results[name] = entry
+                write_json(path, results)
+            if on_point is not None:
+                on_point(name, done[scale])
+        if "fit" not in entry:
+            structure = settings[name].structure
+            entry["fit"] = {
+                energy: _fit(structure, entry["points"], energy)
+                for energy in ("energy", "free_energy")
+            }
+            write_json(path, results)
+    return results
+
+
+def _gpaw_point(settings: GpawSettings, scale: float) -> dict[str, Any]:
+    from gpaw import GPAW, PW, FermiDirac
+
+    atoms = settings.atoms(scale)
+    wall, cpu = time.perf_counter(), time.process_time()
+    atoms.calc = GPAW(
+        mode=PW(settings.ecut),
+        xc="PBE",
+        kpts={"size": settings.kpts, "gamma": True},
+        gpts=settings.gpts,
+        nbands=settings.nbands,
+        occupations=FermiDirac(settings.width),
+        convergence={"energy": 1e-6, "density": 1e-6},
+        txt=None,
+    )
+    point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}
+    if settings.structure == "graphene":
+        point["area"] = point["volume"] / float(atoms.cell[2, 2])
+    point["energy"] = float(atoms.get_potential_energy())
+    point["free_energy"] = float(atoms.get_potential_energy(force_consistent=True))
+    point["magmom"] = float(atoms.get_magnetic_moment()) if settings.magmom else 0.0
+    point["steps"] = int(atoms.calc.get_number_of_iterations())
+    point["irreducible_kpoints"] = len(atoms.calc.get_ibz_k_points())
+    point["seconds"] = round(time.perf_counter() - wall, 2)
+    point["cpu_seconds"] = round(time.process_time() - cpu, 2)
+    return point

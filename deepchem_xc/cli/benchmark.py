@@ -1,0 +1,152 @@
+"""The benchmark behind `deepchem-xc benchmark`: PBE next to GPAW, then other functionals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from deepchem_xc._files import write_json
+from deepchem_xc.benchmark import (
+    Case,
+    compare,
+    format_table,
+    gpaw_reference,
+    run_benchmark,
+    select_cases,
+)
+from deepchem_xc.benchmark.functionals import (
+    Row,
+    constants_of,
+    format_functionals,
+    mean_error,
+    with_functional,
+)
+from deepchem_xc.benchmark.report import about_run, write_report
+from deepchem_xc.benchmark.trainings import Training, train_beside
+from deepchem_xc.cli.options import say
+
+Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
+
+
+def run(
+    systems: str | None,
+    output: Path,
+    *,
+    quick: bool = False,
+    seeds: Sequence[int] = (),
+    live_gpaw: bool = False,
+    fresh: bool = False,
+    jobs: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> None:
+    """Compute, compare, print and write.
+
+    Parameters
+    ----------
+    systems : str, optional
+        Names, separated by commas; all by default.
+    output : path
+        Folder of results, finished points and trainings.
+    quick : bool, optional
+        Coarse settings.
+    seeds : sequence of int, optional
+        Train a functional from each of these, and compare PBE, LDA and what was trained.
+    live_gpaw, fresh, jobs, threads, device : optional
+        As the options of the command.
+
+    Raises
+    ------
+    ValueError
+        For options that make no sense.
+    BenchmarkError, TrainingError
+        If points or a training fail.
+    """
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+    cases = select_cases(systems, quick)
+    if live_gpaw:
+        # Before the solver's own part, which may take an hour.
+        gpaw_reference.require_gpaw()
+    trainings = [Training(seed, output / f"training-{seed}") for seed in seeds]
+    options: dict[str, Any] = {"jobs": jobs, "threads": threads, "device": device, "fresh": fresh}
+    start = time.perf_counter()
+    try:
+        known = {**cases, **(with_functional(cases, "LDA", "LDA") if trainings else {})}
+        with train_beside(trainings, fresh, threads, device, say):
+            points = run_benchmark(known, output, **options, notify=say)
+        trained: dict[str, Case] = {}
+        for training in trainings:
+            trained |= with_functional(cases, training.name, str(training.functional))
+        if trained:
+            points |= run_benchmark(trained, output, **options, notify=say)
+    except KeyboardInterrupt:
+        say(f"what is finished is kept in {output}; the same command goes on from there")
+        raise
+    seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    reference = gpaw_points(cases, output if live_gpaw else None)
+    gpaw_seconds = time.perf_counter() - start if live_gpaw else 0.0
+    comparisons = [compare(case, points[name], reference[name]) for name, case in cases.items()]
+    typer.echo(format_table(comparisons, quick, live_gpaw))
+    about = {**about_run(), "seconds": round(seconds, 1), "gpaw_seconds": round(gpaw_seconds, 1)}
+    paths = write_report(comparisons, output, quick, about, live_gpaw)
+    if trainings:
+        names = ["PBE", "LDA", *(training.name for training in trainings)]
+        rows = constants_of(cases, points, names, reference)
+        paths |= write_functionals(rows, names, points, output, quick)
+    took = f"{seconds:.0f} s" + (f", and GPAW {gpaw_seconds:.0f} s" if live_gpaw else "")
+    typer.echo(f"Took {took}. Written: {', '.join(map(str, paths.values()))}")
+
+
+def write_functionals(
+    rows: Sequence[Row], names: Sequence[str], points: Points, output: Path, quick: bool
+) -> dict[str, Path]:
+    """Print the table of functionals, and write it, its numbers and its figure."""
+    from deepchem_xc.plotting import plot_lattice_errors
+
+    table = format_functionals(rows, quick)
+    typer.echo("\n" + table)
+    paths = {
+        f"functionals {kind}": output / f"functionals.{kind}" for kind in ("json", "md", "png")
+    }
+    content = {
+        "quick": quick,
+        "units": {"constants": "Angstrom", "errors": "relative"},
+        "systems": {row.system: asdict(row) for row in rows},
+        "mean_errors": {name: mean_error(rows, name) for name in names},
+        "points": {key: found for key, found in points.items() if ", " in key},
+    }
+    write_json(paths["functionals json"], content)
+    paths["functionals md"].write_text(table + "\n")
+    errors = {name: [row.error(name) for row in rows] for name in names}
+    plot_lattice_errors([row.system for row in rows], errors, paths["functionals png"])
+    return paths
+
+
+def gpaw_points(cases: Mapping[str, Case], folder: Path | None) -> dict[str, Any]:
+    """Reference points of each system: those of the project or, in `folder`, computed now."""
+    if folder is None:
+        results = gpaw_reference.load_gpaw_eos()
+    else:
+        from tqdm import tqdm
+
+        total = len(cases) * len(gpaw_reference.SCALES)
+        with tqdm(total=total, unit="GPAW point", leave=False) as bar:
+            results = gpaw_reference.run_gpaw_eos(
+                cases, path=folder / "gpaw_eos.json", on_point=lambda name, point: bar.update()
+            )
+    found: dict[str, Any] = {}
+    for name in cases:
+        entry = results.get(name, {})
+        # An entry gets its fit when all its points are there.
+        found[name] = entry["points"] if "fit" in entry else None
+        if found[name] is None:
+            say(f"there is no complete reference for {name}")
+    return found

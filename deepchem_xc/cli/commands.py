@@ -1,0 +1,271 @@
+"""The command `deepchem-xc`.
+
+Energies, cutoffs and widths are in eV, lengths in Angstrom. torch, DeepChem and ASE are imported
+where a command needs them, so that the help appears at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepchem_xc.cli import options as option
+from deepchem_xc.cli.options import command, read_structure, say, scf_keywords
+
+app = typer.Typer(
+    name="deepchem-xc",
+    help="Plane-wave density functional theory with learnable exchange-correlation functionals.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point of the command `deepchem-xc`."""
+    app()
+
+
+@app.command()
+@command
+def scf(
+    structure: option.Structure,
+    ecut: option.Ecut,
+    kpts: option.Kpts = "5.0",
+    gamma: option.Gamma = True,
+    pseudopotentials: option.Pseudopotentials = "gth-pbe",
+    xc: option.Xc = "PBE",
+    smearing: option.Smearing = "fermi-dirac",
+    width: option.Width = 0.1,
+    magmom: option.Magmom = "",
+    spinpol: option.Spinpol = None,
+    fix_moment: option.FixMoment = False,
+    nbands: option.Nbands = None,
+    symmetry: option.Symmetry = True,
+    maxiter: option.Maxiter = 100,
+    ecut_smoothing: option.EcutSmoothing = 0.0,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    output: option.Output = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show the steps.")] = False,
+    debug: option.Debug = False,
+) -> None:
+    """Ground state: energies, forces, stress, moment, eigenvalues."""
+    keywords = dict(locals())
+    from deepchem_xc import planewave
+    from deepchem_xc.cli.results import UNITS, ground_state, print_ground_state, print_steps
+
+    option.check_files(output)
+    atoms = read_structure(structure, magmom)
+    result = planewave.scf(atoms, **scf_keywords(keywords), callback=print_steps(quiet))
+    values = ground_state(result)
+    print_ground_state(values, atoms.get_chemical_symbols())
+    write(output, {"units": UNITS, **values})
+
+
+@app.command()
+@command
+def eos(
+    structure: option.Structure,
+    ecut: option.Ecut,
+    kpts: option.Kpts = "5.0",
+    gamma: option.Gamma = True,
+    pseudopotentials: option.Pseudopotentials = "gth-pbe",
+    xc: option.Xc = "PBE",
+    smearing: option.Smearing = "fermi-dirac",
+    width: option.Width = 0.1,
+    magmom: option.Magmom = "",
+    spinpol: option.Spinpol = None,
+    fix_moment: option.FixMoment = False,
+    nbands: option.Nbands = None,
+    symmetry: option.Symmetry = True,
+    maxiter: option.Maxiter = 100,
+    ecut_smoothing: option.EcutSmoothing = 0.0,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    strain: Annotated[
+        float, typer.Option(help="Volumes (areas) from 1-strain to 1+strain times the file's.")
+    ] = 0.06,
+    points: Annotated[int, typer.Option(help="How many of them; at least 5.")] = 7,
+    layer: Annotated[
+        bool,
+        typer.Option(
+            "--layer",
+            help="Strain the two vectors in the layer only: the periodic ones, or the first two.",
+        ),
+    ] = False,
+    output: option.Output = None,
+    figure: option.Figure = None,
+    debug: option.Debug = False,
+) -> None:
+    """Equation of state: equilibrium volume and bulk modulus at fixed shape of the cell."""
+    keywords = dict(locals())
+    from deepchem_xc.cli.eos import as_json, compute_curve, print_curve
+
+    option.check_files(output, figure)
+    atoms = read_structure(structure, magmom)
+    curve = compute_curve(atoms, scf_keywords(keywords), strain, points, layer)
+    write(output, as_json(curve))
+    print_curve(curve)
+    if figure is not None:
+        from deepchem_xc.plotting import EosCurve, EosPanel, plot_equations_of_state
+
+        sizes = [point.size for point in curve.points]
+        energies = [point.energy for point in curve.points]
+        panel = EosPanel(str(atoms.symbols), [EosCurve(xc, sizes, energies, curve.fit)])
+        plot_equations_of_state([panel], figure)
+        say(f"figure in {figure}")
+
+
+@app.command()
+@command
+def bands(
+    structure: option.Structure,
+    ecut: option.Ecut,
+    kpts: option.Kpts = "5.0",
+    gamma: option.Gamma = True,
+    pseudopotentials: option.Pseudopotentials = "gth-pbe",
+    xc: option.Xc = "PBE",
+    smearing: option.Smearing = "fermi-dirac",
+    width: option.Width = 0.1,
+    magmom: option.Magmom = "",
+    spinpol: option.Spinpol = None,
+    fix_moment: option.FixMoment = False,
+    nbands: option.Nbands = None,
+    symmetry: option.Symmetry = True,
+    maxiter: option.Maxiter = 100,
+    ecut_smoothing: option.EcutSmoothing = 0.0,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    path: Annotated[
+        str | None,
+        typer.Option(help="Special points, such as GXWKL.", show_default="ASE's for the lattice"),
+    ] = None,
+    npoints: Annotated[int, typer.Option(help="Number of k-points along the path.")] = 60,
+    output: option.Output = None,
+    figure: option.Figure = None,
+    debug: option.Debug = False,
+) -> None:
+    """Band structure along a path through the Brillouin zone."""
+    keywords = dict(locals())
+    from deepchem_xc import planewave
+    from deepchem_xc.cli.results import band_values, print_bands
+    from deepchem_xc.planewave.properties.bands import band_structure
+
+    option.check_files(output, figure)
+    atoms = read_structure(structure, magmom)
+    shared = scf_keywords(keywords)
+    result = planewave.scf(atoms, **{**shared, "nbands": None})
+    bands = band_structure(result, path, npoints=npoints, nbands=nbands)
+    values = band_values(bands)
+    print_bands(values, str(atoms.symbols))
+    write(output, values)
+    if figure is not None:
+        from deepchem_xc.plotting import plot_bands
+
+        plot_bands(bands, figure, title=str(atoms.symbols))
+        say(f"figure in {figure}")
+
+
+@app.command()
+@command
+def benchmark(
+    systems: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, of al, ni, ca, graphene.", show_default="all"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Coarse settings: a try in a few minutes.")
+    ] = False,
+    functionals: Annotated[
+        bool | None,
+        typer.Option(
+            "--functionals/--pbe-only",
+            help="Train, and compare functionals; not with --quick.",
+            show_default="functionals, with --quick pbe-only",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Comma-separated; one training each, for example 0,1,2.")
+    ] = "0",
+    live_gpaw: Annotated[
+        bool, typer.Option("--live-gpaw", help="Compute the reference with GPAW, half an hour.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute points anew that are there already.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Points computed at the same time.", show_default="cores / threads"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each.")] = 1,
+    device: option.Device = "cpu",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for results and finished points.")
+    ] = Path("benchmark-results"),
+    debug: option.Debug = False,
+) -> None:
+    """Equations of state of Al, Ni, Ca and graphene with PBE, next to GPAW's.
+
+    Then a functional is trained from the LDA, on other crystals, and PBE, LDA and this functional
+    are set side by side. A run that was interrupted goes on where it stopped when it is started
+    again.
+    """
+    from deepchem_xc.cli.benchmark import run
+
+    if quick and functionals:
+        raise ValueError("--quick computes PBE alone: leave out one of --quick and --functionals.")
+    chosen = option.seed_list(seeds) if not quick and functionals is not False else []
+    run(
+        systems,
+        output,
+        quick=quick,
+        seeds=chosen,
+        live_gpaw=live_gpaw,
+        fresh=fresh,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+    )
+
+
+@app.command()
+@command
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of the training.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for checkpoints, log and functional.")
+    ] = Path("training-results"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew where there is a training already.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Instead of the file's.", show_default=False)
+    ] = None,
+    device: option.Device = "cpu",
+    threads: option.Threads = None,
+    debug: option.Debug = False,
+) -> None:
+    """Train a functional on crystals, as a YAML file says (docs/training.md).
+
+    A training that was interrupted goes on where it stopped when it is started again.
+    """
+    from deepchem_xc.cli.train import run_training
+
+    place = option.torch_device(device, threads)
+    run_training(config, output, fresh=fresh, device=place, seed=seed)
+
+
+def write(path: Path | None, values: dict[str, Any]) -> None:
+    """Write JSON, if it was asked for."""
+    if path is not None:
+        from deepchem_xc._files import write_json
+
+        write_json(path, values)
+        say(f"results in {path}")
+
+
+if __name__ == "__main__":
+    main()

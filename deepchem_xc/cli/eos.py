@@ -1,0 +1,117 @@
+"""The equation of state behind `deepchem-xc eos`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from deepchem_xc.planewave.properties.volume_scan import EquationOfState, VolumePoint
+
+
+def compute_curve(
+    atoms: Atoms, keywords: dict[str, Any], strain: float, points: int, layer: bool
+) -> EquationOfState:
+    """Compute energies at scaled volumes, or areas, with a progress bar, and fit them.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        The middle of the range.
+    keywords : dict
+        Of `planewave.equation_of_state`.
+    strain : float
+        Half the range.
+    points : int
+        Number of volumes.
+    layer : bool
+        Scale only the first two lattice vectors.
+
+    Raises
+    ------
+    Exception
+        Of one volume, after the points that are done were printed.
+    """
+    from tqdm import tqdm
+
+    from deepchem_xc.eos.fits import MINIMUM_POINTS
+    from deepchem_xc.planewave import equation_of_state
+
+    if not 0 < strain < 0.5:
+        raise ValueError(f"strain must be between 0 and 0.5, got {strain}.")
+    if points < MINIMUM_POINTS:
+        raise ValueError(f"points must be at least {MINIMUM_POINTS}, got {points}.")
+    done: list[VolumePoint] = []
+    with tqdm(total=points, unit="volume", leave=False) as bar:
+
+        def finished(point: VolumePoint) -> None:
+            done.append(point)
+            bar.update()
+
+        try:
+            return equation_of_state(
+                atoms,
+                **keywords,
+                scales=np.linspace(1 - strain, 1 + strain, points).tolist(),
+                dimension=2 if layer else 3,
+                callback=finished,
+            )
+        except (Exception, KeyboardInterrupt):
+            bar.close()
+            if done:
+                _print_points(sorted(done, key=lambda point: point.size), layer)
+            raise
+
+
+def as_json(curve: EquationOfState) -> dict[str, Any]:
+    """What is written to a file: the curve, and the units of its numbers."""
+    layer = curve.dimension == 2
+    units = {
+        "size": "Angstrom^2" if layer else "Angstrom^3",
+        "energy": "eV per cell, extrapolated to zero width",
+        "free_energy": "eV per cell",
+        "magnetic_moment": "mu_B per cell",
+        "modulus": "N/m" if layer else "GPa",
+        "lattice_constants": "Angstrom and degrees",
+    }
+    return {"units": units, **curve.todict()}
+
+
+def print_curve(curve: EquationOfState) -> None:
+    """Print points, fit and lattice constants.
+
+    Raises
+    ------
+    NoMinimumError
+        After the points, if they do not enclose a minimum.
+    """
+    from deepchem_xc.eos.fits import NoMinimumError
+
+    echo = typer.echo
+    layer = curve.dimension == 2
+    unit = "Angstrom^2" if layer else "Angstrom^3"
+    _print_points(curve.points, layer)
+    try:
+        fit = curve.fit
+    except NoMinimumError as error:
+        raise NoMinimumError(
+            f"{error} --strain sets how far it reaches, the structure where its middle is."
+        ) from error
+    echo(f"\nMinimum       {fit.energy:.6f} eV at {fit.size:.5f} {unit}")
+    constants = ", ".join(f"{key} = {value:.4f}" for key, value in curve.lattice_constants.items())
+    echo(f"Lattice       {constants} (Angstrom, degrees)")
+    modulus, unit = ("Layer modulus", "N/m") if layer else ("Bulk modulus", "GPa")
+    echo(f"{modulus:<13} {fit.modulus:.2f} {unit}, its derivative {fit.derivative:.2f}")
+    echo(f"Fit's error   {1e3 * fit.residual:.3f} meV (root mean square)")
+
+
+def _print_points(points: Sequence[VolumePoint], layer: bool) -> None:
+    size = "area (Angstrom^2)" if layer else "volume (Angstrom^3)"
+    typer.echo(f"{size:>20} {'energy (eV)':>16} {'moment (mu_B)':>14}")
+    for point in points:
+        typer.echo(f"{point.size:20.5f} {point.energy:16.6f} {point.magnetic_moment:14.4f}")

@@ -1,0 +1,234 @@
+"""The training behind `deepchem-xc train`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+import yaml
+from tqdm import tqdm
+
+from deepchem_xc._atomic import replacing
+from deepchem_xc._files import write_json
+from deepchem_xc.cli.options import say
+
+if TYPE_CHECKING:
+    from deepchem.data import Dataset
+
+    from deepchem_xc.models import XCModel
+    from deepchem_xc.models.config import TrainingSpec
+
+# What may be changed between the parts of one training.
+_FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
+_FUNCTIONAL = "functional.safetensors"
+# Digest of the entries: names of files say little about what is in them.
+_ENTRIES = "entries.sha256"
+_LATEST = Path("checkpoints") / "checkpoint1.pt"
+
+
+def run_training(
+    config: Path,
+    output: Path,
+    fresh: bool = False,
+    device: str = "cpu",
+    seed: int | None = None,
+) -> None:
+    """Train as a file says, go on with a training that is there, write what comes of it.
+
+    Parameters
+    ----------
+    config : Path
+        YAML; see docs/training.md.
+    output : Path
+        Gets ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
+        ``validation.json``, ``training.png``
+        and ``functional.safetensors``.
+    fresh : bool, optional
+        Delete the checkpoints of an earlier training there.
+    device : str, optional
+        Torch device.
+    seed : int, optional
+        Instead of the file's.
+
+    Raises
+    ------
+    ValueError
+        For mistakes in the files, if the folder holds a training with other settings, and if the
+        functional could not be written to a file in the end.
+    """
+    from deepchem_xc.data import DFTYamlLoader
+    from deepchem_xc.feat.cells import digest
+    from deepchem_xc.models.config import read_training
+    from deepchem_xc.xc.saving import check_savable
+
+    spec = read_training(config)
+    if seed is not None:
+        spec = spec.model_copy(update={"seed": seed})
+    folder = config.parent
+    loader = DFTYamlLoader()
+    dataset = loader.create_dataset([folder / name for name in spec.dataset])
+    validation = None
+    if spec.validation:
+        validation = loader.create_dataset([folder / name for name in spec.validation])
+        for entry in validation.X:
+            entry.get_true_val()  # complains now, and not after the first epochs
+    _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
+    model = spec.make_model(folder, output, device)
+    check_savable(model.functional, classes=())
+    if (output / _LATEST).exists():
+        model.restore()
+        say(f"going on after {model.epoch} epochs, from {output}")
+    steps = -(-len(dataset) // spec.batch_size)
+    run = _Run(spec, model, output, validation)
+    if model.epoch < spec.epochs:
+        cells = {cell.key for entry in dataset.X for cell in entry.cells}
+        say(f"{len(dataset)} entries, {len(cells)} cells; the first epoch computes all of them")
+        try:
+            model.fit(
+                dataset,
+                nb_epoch=spec.epochs - model.epoch,
+                checkpoint_interval=spec.checkpoint_interval * steps,
+                deterministic=spec.deterministic,
+                callbacks=run,
+            )
+        except KeyboardInterrupt:
+            say(f"what is done is kept in {output}; the same command goes on from there")
+            raise
+    run.finish(dataset)
+
+
+class _Run:
+    """Callback: shows progress, keeps log and validation."""
+
+    def __init__(
+        self, spec: TrainingSpec, model: XCModel, output: Path, validation: Dataset | None
+    ) -> None:
+        self.spec, self.model, self.output, self.validation = spec, model, output, validation
+        self._seen = model.epoch
+        self._errors = _read_errors(output, model.epoch)
+        # On a terminal only: a log has one line an epoch.
+        self._bar = tqdm(desc="self-consistent", unit="cell", leave=False, disable=None)
+        model.states.on_calculation = lambda cell: self._bar.update()
+
+    def __call__(self, model: XCModel, step: int) -> None:
+        from deepchem_xc.models import write_log
+
+        if model.epoch == self._seen:
+            return
+        self._seen = model.epoch
+        self._bar.clear()
+        self._bar.reset()
+        say(model.history[-1].line())
+        write_log(model.history, self.output / "log.csv")
+        if self.validation is not None and model.epoch % self.spec.validation_interval == 0:
+            self._validate()
+
+    def _validate(self) -> None:
+        assert self.validation is not None
+        errors = self._errors_by_type(self.validation)
+        if not errors:
+            return
+        for name, (error, unit, _) in errors.items():
+            self._errors.setdefault(f"{name} ({unit})", []).append([self.model.epoch - 1, error])
+        text = "  ".join(f"{name} {error:.4g} {unit}" for name, (error, unit, _) in errors.items())
+        say(f"validation: mean absolute errors {text}")
+        write_json(self.output / "validation.json", self._errors)
+
+    def _errors_by_type(self, data: Dataset) -> dict[str, tuple[float, str, int]]:
+        """Errors of entries, none where all of them are skipped: the training goes on."""
+        try:
+            return self.model.errors_by_type(data)
+        except RuntimeError as error:
+            if self.spec.on_failure == "raise":
+                raise
+            say(f"no errors: {error}")
+            return {}
+
+    def finish(self, dataset: Dataset) -> None:
+        """Write the functional and the figure, and print the errors of all entries."""
+        self._bar.close()
+        from deepchem_xc.models import write_log
+        from deepchem_xc.plotting import plot_training
+
+        write_log(self.model.history, self.output / "log.csv")
+        if self.validation is not None and not self._errors:
+            self._validate()
+        plot_training(self.model.history, self.output / "training.png", self._errors)
+        self.model.functional.save(self.output / _FUNCTIONAL)
+        if self.spec.final_errors:
+            self._print_errors(dataset)
+        files = ("log.csv", "training.png", _FUNCTIONAL)
+        typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
+
+    def _print_errors(self, dataset: Dataset) -> None:
+        typer.echo(f"{'set':<12}{'type':<18}{'entries':>8}{'mean absolute error':>22}")
+        sets = {"training": dataset, "validation": self.validation}
+        for name, data in sets.items():
+            if data is None:
+                continue
+            for e_type, (error, unit, count) in self._errors_by_type(data).items():
+                typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
+
+
+def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
+    """Errors of validation entries in the epochs that a training goes on from."""
+    import json
+
+    path = output / "validation.json"
+    if not path.exists() or epoch == 0:
+        return {}
+    errors: dict[str, list[Any]] = json.loads(path.read_text())
+    return {name: [p for p in points if p[0] < epoch] for name, points in errors.items()}
+
+
+def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entries: str) -> None:
+    """Keep the settings beside the training, and refuse to go on with others.
+
+    Files in the settings that are kept are absolute: they hold from any folder. Whether entries
+    are the same is told by what they say, and a functional by the checkpoint.
+    """
+    settings = _with_absolute_files(spec.model_dump(mode="json"), folder)
+    path = output / "config.yaml"
+    if fresh and (output / "checkpoints").exists():
+        shutil.rmtree(output / "checkpoints")
+    elif path.exists() and (output / _LATEST).exists():
+        before = _with_absolute_files(yaml.safe_load(path.read_text()) or {}, folder)
+        was, now = _without_place(before), _without_place(settings)
+        changed = [k for k in now if k not in _FREE and now[k] != was.get(k)]
+        if (output / _ENTRIES).exists():
+            changed = [k for k in changed if k != "dataset"]
+            if (output / _ENTRIES).read_text().strip() != entries:
+                changed.append("entries of the dataset")
+        if changed:
+            raise ValueError(
+                f"{output} holds a training with other settings ({', '.join(changed)}): choose "
+                "another --output, or --fresh to start anew."
+            )
+    with replacing(path) as file:
+        yaml.safe_dump(settings, file, sort_keys=False)
+    with replacing(output / _ENTRIES) as file:
+        file.write(f"{entries}\n")
+
+
+def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of which a functional's file is left out."""
+    functional = settings.get("functional")
+    if not isinstance(functional, dict):
+        return settings
+    return {**settings, "functional": {**functional, "file": bool(functional.get("file"))}}
+
+
+def _with_absolute_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(name: str) -> str:
+        return os.path.abspath(folder / name)
+
+    found = dict(settings)
+    for key in ("dataset", "validation"):
+        found[key] = [absolute(name) for name in settings.get(key) or []]
+    functional = settings.get("functional")
+    if isinstance(functional, dict) and functional.get("file"):
+        found["functional"] = {**functional, "file": absolute(functional["file"])}
+    return found

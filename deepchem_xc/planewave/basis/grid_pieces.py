@@ -1,0 +1,116 @@
+"""Orbitals between plane waves and the grid, in pieces that fit the processor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+
+# FFTs run in pieces of about this size. Larger arrays leave the processor's caches and make every
+# temporary page-fault; a GPU wants as much at once as it can get. See docs/performance.md.
+_CPU_PIECE_BYTES = 2**20
+_CUDA_PIECE_BYTES = 512 * 2**20
+_COMPLEX_BYTES = 16
+
+
+class GridPieces:
+    """Cuts (k-point, band) arrays into pieces whose FFT boxes fit the processor.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Grid and k-points.
+    piece_bytes : int, optional
+        Size of one piece's complex boxes; by default what suits the basis's device.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> GridPieces(basis, piece_bytes=3 * 16 * basis.orbital_ngrid).split(range(1), 5)
+    [(slice(0, 1, None), slice(0, 3, None)), (slice(0, 1, None), slice(3, 5, None))]
+    """
+
+    def __init__(self, basis: PlaneWaveBasis, piece_bytes: int | None = None) -> None:
+        self.basis = basis
+        if piece_bytes is None:
+            cuda = basis.device.type == "cuda"
+            piece_bytes = _CUDA_PIECE_BYTES if cuda else _CPU_PIECE_BYTES * torch.get_num_threads()
+        self.grids = max(1, piece_bytes // (_COMPLEX_BYTES * basis.orbital_ngrid))
+        self._zeros: dict[torch.dtype, Tensor] = {}
+
+    def split(
+        self, ks: range, nband: int, dtype: torch.dtype = torch.complex128
+    ) -> list[tuple[slice, slice]]:
+        """Pieces as (k slice, band slice); several k-points only where all their bands fit.
+
+        Parameters
+        ----------
+        ks : range
+            k-points.
+        nband : int
+            Bands of each.
+        dtype : torch.dtype, optional
+            Of the boxes: of complex64 twice as many fit.
+        """
+        pieces = []
+        grids = self.grids * _COMPLEX_BYTES // dtype.itemsize
+        if grids >= 2 * nband:
+            step = grids // nband
+            for k in range(ks.start, ks.stop, step):
+                pieces.append((slice(k, min(k + step, ks.stop)), slice(0, nband)))
+        else:
+            step = -(-nband // -(-nband // grids))  # even pieces, none nearly empty
+            for k in ks:
+                for b in range(0, nband, step):
+                    pieces.append((slice(k, k + 1), slice(b, min(b + step, nband))))
+        return pieces
+
+    def release(self) -> None:
+        """Free the memory that is kept for boxes: it comes back when it is needed."""
+        self._zeros.clear()
+
+    def to_grid(self, orbitals: Tensor, ks: slice) -> Tensor:
+        """Periodic parts of the orbitals of the k-points `ks` on the orbital grid.
+
+        Parameters
+        ----------
+        orbitals : Tensor
+            Coefficients, (nk, nband, npw), complex.
+        ks : slice
+            Which k-points these are.
+
+        Returns
+        -------
+        Tensor
+            (nk, nband, n1, n2, n3), complex: the sum over G of c_G exp(iG.r), whose square has the
+            mean 1 where the orbital is normalised; divided by the volume it is in bohr^-3.
+        """
+        basis = self.basis
+        nk, nband, npw = orbitals.shape
+        index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, npw)
+        # Memory for boxes is kept, all zero, from call to call: fresh one costs a third of the FFT.
+        size = nk * nband * basis.orbital_ngrid
+        zeros = self._zeros.pop(orbitals.dtype, None)
+        if zeros is None or len(zeros) < size:
+            zeros = orbitals.new_zeros(size)
+        box = zeros[:size].view(nk, nband, basis.orbital_ngrid)
+        box.scatter_(2, index, orbitals)
+        grid = box.view(nk, nband, *basis.orbital_fft_size)
+        values = torch.fft.ifftn(grid, dim=(-3, -2, -1), norm="forward")
+        box.scatter_(2, index, 0.0)
+        self._zeros[orbitals.dtype] = zeros
+        return values
+
+    def from_grid(self, values: Tensor, ks: slice) -> Tensor:
+        """Coefficients (nk, nband, npw) of functions on the orbital grid (nk, nband, n1, n2, n3).
+
+        They are in the functions' unit, times the number of grid points: the caller divides.
+        """
+        basis = self.basis
+        nk, nband = values.shape[:2]
+        box = torch.fft.fftn(values, dim=(-3, -2, -1)).view(nk, nband, basis.orbital_ngrid)
+        index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, basis.npw)
+        return box.gather(2, index)

@@ -1,0 +1,365 @@
+"""The plane-wave discretisation of a crystal: G-vectors, k-points and the grids between them.
+
+A `PlaneWaveBasis` fixes *integers* (which G-vectors exist, where they sit in the FFT box) from the
+crystal it is made for, and derives everything metric (lengths, kinetic energies) from the
+crystal's lattice on demand. `PlaneWaveBasis.with_geometry` keeps the integers and changes the
+lattice or positions, which is what forces and stress differentiate through.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from ase.units import Hartree
+from torch import Tensor
+
+from deepchem_xc.planewave.basis.cutoff import smooth_kinetic
+from deepchem_xc.planewave.settings import grid_size
+from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
+from deepchem_xc.planewave.structure.symmetry import DensitySymmetrizer
+
+_MINIMUM_ECUT = 0.5
+# Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
+_EDGE = 1.0 + 1e-10
+# Sides of the grids that orbitals are multiplied on, up to the largest here: MKL is up to twice as
+# slow on others, smaller ones included (25, 27, 30, 45, 50, 54). See docs/performance.md.
+_FAST_SIDES = (
+    *(1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24),
+    *(32, 36, 40, 48, 49, 56, 60, 64, 72, 80),
+)
+
+
+class PlaneWaveBasis:
+    r"""Plane waves up to a kinetic energy, at every k-point, and the FFT grid for densities.
+
+    The orbitals are :math:`\psi(r) = \Omega^{-1/2} \sum_G c_G e^{i(k+G)r}` with
+    :math:`|k+G|^2/2 \le E_{cut}`; densities and potentials live on the sphere of twice that
+    radius, which holds every product of two orbitals, and on a real-space grid that contains it.
+
+    Parameters
+    ----------
+    crystal : Crystal
+        Lattice (bohr), species and reduced positions.
+    ecut : float
+        Kinetic-energy cutoff of the orbitals, Hartree.
+    kpoints : KPoints or any specification `make_kpoints` takes
+        For example ``(4, 4, 4)`` (Monkhorst-Pack) or ``{"size": (4, 4, 4), "gamma": True}``.
+    fft_size : (int, int, int) or int, optional
+        Real-space grid. By default the smallest grid with prime factors 2, 3 and 5 that holds the
+        density sphere without aliasing.
+    symmetry : bool, optional
+        Reduce the k-points by the crystal's symmetry, as `make_kpoints` does (ignored where
+        `kpoints` is a `KPoints`).
+    device : torch.device or str, optional
+        Where the tensors live; the crystal's device by default.
+    ecut_smoothing : float, optional
+        Kinetic energies rise without bound within this below the cutoff, Hartree: energies then
+        change smoothly with the lattice at a fixed cutoff (`smooth_kinetic`). 0, none, by default.
+
+    Attributes
+    ----------
+    orbital_g : Tensor
+        Integer G of the orbitals, (nk, npw, 3), padded to the longest list.
+    fft_size, orbital_fft_size : (int, int, int)
+        Grids of densities and functionals, and of products with orbitals.
+    mask : Tensor
+        1.0 where a plane wave exists and 0.0 in the padding, (nk, npw).
+    density_g : Tensor
+        Integer G of the density sphere, (nG, 3); the first one is G = 0.
+
+    Raises
+    ------
+    ValueError
+        For a cutoff, grid or smoothing that makes no sense, or a grid too small for the cutoff.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), ecut=10.0, kpoints=(2, 2, 2))
+    >>> basis.fft_size
+    (24, 24, 24)
+    """
+
+    def __init__(
+        self,
+        crystal: Crystal,
+        ecut: float,
+        kpoints: KPoints | Any,
+        fft_size: Sequence[int] | int | None = None,
+        symmetry: Any = None,
+        device: torch.device | str | None = None,
+        ecut_smoothing: float = 0.0,
+    ) -> None:
+        if not np.isfinite(ecut) or ecut < _MINIMUM_ECUT:
+            raise ValueError(
+                f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
+                "must be a finite number of "
+                f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
+                "usual for norm-conserving pseudopotentials."
+            )
+        if not 0.0 <= ecut_smoothing < ecut:
+            raise ValueError(
+                f"ecut_smoothing = {ecut_smoothing:g} Ha ({ecut_smoothing * Hartree:g} eV) is not "
+                f"usable with ecut = {ecut:g} Ha ({ecut * Hartree:g} eV): it "
+                "must lie between 0 (none) and the cutoff; a tenth of the cutoff is usual."
+            )
+        self.crystal = crystal if device is None else crystal.to(device)
+        self.ecut = float(ecut)
+        self.ecut_smoothing = float(ecut_smoothing)
+        self.kpoints = make_kpoints(kpoints, crystal, symmetry=symmetry)
+        self.device = self.crystal.lattice.device
+        lattice = self.crystal.lattice.detach().cpu().numpy()
+
+        sphere = _g_vectors(lattice, 2.0 * np.sqrt(2.0 * self.ecut), np.zeros(3))
+        largest = np.abs(sphere).max(axis=0)
+        self.fft_size = _fft_size(lattice, 2.0 * np.sqrt(2.0 * self.ecut), largest, fft_size)
+        self.ngrid = int(np.prod(self.fft_size))
+        self.density_g = torch.as_tensor(sphere, device=self.device)
+        self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
+
+        # Products of two orbitals, or of an orbital and a potential, are exact on every grid that
+        # holds the density sphere: they are formed on the fastest, whatever the functional's is.
+        self.orbital_fft_size = _fast_size(2 * largest + 1)
+        self.orbital_ngrid = int(np.prod(self.orbital_fft_size))
+        self._orbital_density_index = torch.as_tensor(
+            _box_index(sphere, self.orbital_fft_size), device=self.device
+        )
+
+        k_coordinates = self.kpoints.coordinates.detach().cpu().numpy()
+        lists = [_g_vectors(lattice, np.sqrt(2.0 * self.ecut), k) for k in k_coordinates]
+        self.npw_per_k = [len(g) for g in lists]
+        nk, npw = len(lists), max(self.npw_per_k)
+        orbital_g = np.zeros((nk, npw, 3), dtype=np.int64)
+        mask = np.zeros((nk, npw))
+        # The box's corner (n/2, n/2, n/2) lies outside every sphere: padding is parked there.
+        middle = np.array([[n // 2 for n in self.orbital_fft_size]])
+        corner = _box_index(middle, self.orbital_fft_size)[0]
+        index = np.full((nk, npw), corner, dtype=np.int64)
+        for k, g in enumerate(lists):
+            orbital_g[k, : len(g)] = g
+            mask[k, : len(g)] = 1.0
+            index[k, : len(g)] = _box_index(g, self.orbital_fft_size)
+        self.orbital_g = torch.as_tensor(orbital_g, device=self.device)
+        self.mask = torch.as_tensor(mask, device=self.device)
+        self.orbital_index = torch.as_tensor(index, device=self.device)
+        self.k_coordinates = self.kpoints.coordinates.to(self.device)
+        self.weights = self.kpoints.weights.to(self.device)
+        self.symmetrize = DensitySymmetrizer(self.kpoints.symmetry, self.density_g)
+
+    def __repr__(self) -> str:
+        """Sizes at a glance."""
+        return (
+            f"PlaneWaveBasis(ecut={self.ecut} Ha, {self.nk} k-points, "
+            f"{min(self.npw_per_k)}-{self.npw} plane waves, grid {self.fft_size}, "
+            f"{len(self.density_g)} density G-vectors)"
+        )
+
+    @property
+    def nk(self) -> int:
+        """Number of (irreducible) k-points."""
+        return self.orbital_g.shape[0]
+
+    @property
+    def npw(self) -> int:
+        """Length of the padded plane-wave lists."""
+        return self.orbital_g.shape[1]
+
+    @property
+    def volume(self) -> Tensor:
+        """Cell volume in bohr^3, a 0-d tensor that knows the lattice."""
+        return self.crystal.volume
+
+    # -- metric quantities; differentiable with respect to the crystal's lattice ------------------
+
+    @cached_property
+    def density_q(self) -> Tensor:
+        """Cartesian G of the density sphere, (nG, 3), 1/bohr."""
+        return self.density_g.to(torch.float64) @ self.crystal.reciprocal_lattice
+
+    @cached_property
+    def density_q2(self) -> Tensor:
+        """|G|^2 of the density sphere, (nG,), bohr^-2."""
+        return self.density_q.square().sum(-1)
+
+    @cached_property
+    def orbital_q(self) -> Tensor:
+        """Cartesian k + G, (nk, npw, 3), 1/bohr."""
+        reduced = self.orbital_g.to(torch.float64) + self.k_coordinates[:, None, :]
+        return reduced @ self.crystal.reciprocal_lattice
+
+    @cached_property
+    def kinetic(self) -> Tensor:
+        """Kinetic energies, smoothed, (nk, npw), Hartree; meaningless in the padding."""
+        energies = 0.5 * self.orbital_q.square().sum(-1)
+        return smooth_kinetic(energies, self.ecut, self.ecut_smoothing)
+
+    def with_geometry(
+        self, lattice: Tensor | None = None, positions: Tensor | None = None
+    ) -> PlaneWaveBasis:
+        """Return the same integers on another lattice and positions.
+
+        This is the fixed set of plane waves that forces and stress differentiate at.
+
+        Parameters
+        ----------
+        lattice : Tensor, optional
+            (3, 3), rows, bohr; the present one if omitted.
+        positions : Tensor, optional
+            (natom, 3), reduced; the present ones if omitted.
+
+        Returns
+        -------
+        PlaneWaveBasis
+            Its metric quantities know the graphs of both; this basis stays as it is.
+        """
+        other = copy.copy(self)
+        for name in ("density_q", "density_q2", "orbital_q", "kinetic"):
+            other.__dict__.pop(name, None)
+        other.crystal = self.crystal.with_geometry(lattice=lattice, positions=positions)
+        return other
+
+    # -- between the density sphere and the real-space grid ---------------------------------------
+
+    def to_grid(self, coefficients: Tensor) -> Tensor:
+        """Real function on the grid from its coefficients, in the coefficients' unit.
+
+        Parameters
+        ----------
+        coefficients : Tensor
+            (..., nG), complex, of a real function: f(-G) is the conjugate of f(G).
+
+        Returns
+        -------
+        Tensor
+            (..., n1, n2, n3).
+        """
+        return _to_box(coefficients, self.density_index, self.fft_size)
+
+    def to_sphere(self, values: Tensor) -> Tensor:
+        """Coefficients of a real function on the grid, in the function's unit.
+
+        Undoes `to_grid`; parts of the function beyond the sphere are left out.
+
+        Parameters
+        ----------
+        values : Tensor
+            (..., n1, n2, n3).
+
+        Returns
+        -------
+        Tensor
+            (..., nG), complex; the first is the mean of the function.
+        """
+        return _from_box(values, self.density_index)
+
+    def to_orbital_grid(self, coefficients: Tensor) -> Tensor:
+        """As `to_grid`, on the grid that orbitals are multiplied on."""
+        return _to_box(coefficients, self._orbital_density_index, self.orbital_fft_size)
+
+    def from_orbital_grid(self, values: Tensor) -> Tensor:
+        """As `to_sphere`, from the grid that orbitals are multiplied on."""
+        return _from_box(values, self._orbital_density_index)
+
+    def gradient(self, coefficients: Tensor) -> Tensor:
+        """Gradient on the grid of a function on the sphere.
+
+        Parameters
+        ----------
+        coefficients : Tensor
+            (..., nG), complex.
+
+        Returns
+        -------
+        Tensor
+            Cartesian, (..., 3, n1, n2, n3), in the coefficients' unit per bohr.
+
+        Examples
+        --------
+        Parseval's theorem:
+
+        >>> import torch
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+        >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+        >>> f = basis.to_sphere(torch.rand(basis.fft_size, dtype=torch.float64))
+        >>> mean_square = basis.gradient(f).square().sum(0).mean()
+        >>> bool(torch.isclose(mean_square, (basis.density_q2 * f.abs() ** 2).sum()))
+        True
+        """
+        return self.to_grid(1j * self.density_q.T * coefficients.unsqueeze(-2))
+
+
+def _to_box(coefficients: Tensor, index: Tensor, size: tuple[int, int, int]) -> Tensor:
+    lead = coefficients.shape[:-1]
+    box = coefficients.new_zeros((*lead, size[0] * size[1] * size[2]))
+    box = box.index_copy(-1, index, coefficients).reshape(*lead, *size)
+    return torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward").real
+
+
+def _from_box(values: Tensor, index: Tensor) -> Tensor:
+    box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward")
+    return box.flatten(-3).index_select(-1, index)
+
+
+def _g_vectors(lattice: np.ndarray, radius: float, k: np.ndarray) -> np.ndarray:
+    """Integer G with |k + G| <= radius, shortest |G| box first; shape (n, 3)."""
+    lengths = np.linalg.norm(lattice, axis=1)
+    reach = np.floor(radius * lengths / (2.0 * np.pi) + np.abs(k) + 1e-9).astype(int)
+    axes = [np.concatenate([np.arange(m + 1), np.arange(-m, 0)]) for m in reach]
+    g = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    q = (g + k) @ (2.0 * np.pi * np.linalg.inv(lattice).T)
+    return g[np.einsum("gi,gi->g", q, q) <= radius**2 * _EDGE]
+
+
+def _box_index(g: np.ndarray, fft_size: Sequence[int]) -> np.ndarray:
+    n1, n2, n3 = fft_size
+    wrapped = np.mod(g, np.asarray(fft_size))
+    return (wrapped[:, 0] * n2 + wrapped[:, 1]) * n3 + wrapped[:, 2]
+
+
+def _fft_size(
+    lattice: np.ndarray, radius: float, largest: np.ndarray, asked: Sequence[int] | int | None
+) -> tuple[int, int, int]:
+    """Check the grid asked for, or choose the smallest fast one that holds the density sphere."""
+    if asked is None:
+        reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
+        first, second, third = (_next_smooth(2 * int(np.ceil(x))) for x in reach)
+        return first, second, third
+    size = grid_size(asked)
+    minimum = 2 * largest + 1
+    if any(n < m for n, m in zip(size, minimum, strict=True)):
+        raise ValueError(
+            f"fft_size = {size} cannot hold this cutoff's density sphere: three numbers of "
+            f"at least {tuple(int(n) for n in minimum)} are needed. Leave fft_size out to have one "
+            "chosen, or lower ecut."
+        )
+    return size
+
+
+def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:
+    """Fastest grid of at least this size."""
+
+    def side(least: int) -> int:
+        return next((n for n in _FAST_SIDES if n >= least), 0) or _next_smooth(least)
+
+    first, second, third = (side(int(n)) for n in minimum)
+    return first, second, third
+
+
+def _next_smooth(n: int) -> int:
+    """Smallest integer >= n whose prime factors are 2, 3 and 5."""
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1

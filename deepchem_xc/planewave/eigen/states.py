@@ -1,0 +1,282 @@
+"""The electronic states of a given potential: diagonalised, filled, and enough of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.numerics.precision import all_digits, to_double, to_single
+from deepchem_xc.occupations.occupy import Occupations, occupy
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize
+from deepchem_xc.planewave.eigen.first_orbitals import more_bands
+from deepchem_xc.planewave.hamiltonian import Hamiltonian
+from deepchem_xc.planewave.problem import KohnShamProblem
+
+# Davidson works on so many k-points at a time that its arrays take about this much memory: a
+# processor wants them in its caches, a GPU wants them large.
+_DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
+# Davidson expansions in one sweep over the bands.
+_EXPANSIONS = 3
+# The highest band may hold this much of an electron before more bands are added.
+_HIGHEST_OCCUPATION = 1e-6
+# It may be cut out of a multiplet, and then keeps a residual of this size, Hartree.
+_CUT_RESIDUAL = 1e-4
+# A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
+# if they were occupied with this importance.
+_EMPTY = 1e-2
+# Orbitals with larger residuals, Hartree, but for the highest band, are first improved in single
+# precision.
+_ROUGH_START = 1e-3
+# Residual, Hartree, that new bands are brought to, and in how many sweeps at most.
+_ROUGH = 1e-2
+_SETTLING_SWEEPS = 6
+# Residual of the empty bands in a result, Hartree: their eigenvalues are then good to about 1e-6.
+# Few of them need work, so that long expansions are cheap.
+EMPTY_RESIDUAL = 3e-4
+_POLISHING_EXPANSIONS = 10
+# Residuals, Hartree, of states that are to be perturbed: of those that hold electrons, and others.
+_FINE_FILLED_RESIDUAL = 1e-8
+_FINE_EMPTY_RESIDUAL = 1e-7
+_FINE_SWEEPS = 8
+_FINE_EXPANSIONS = 8
+# States with fewer electrons than this are empty; bands added at a time while the highest is not.
+_EMPTY_STATE = 1e-10
+_MORE_BANDS = 3
+
+
+def diagonalize(
+    hamiltonian: Hamiltonian,
+    orbitals: Tensor,
+    expansions: int = _EXPANSIONS,
+    tolerance: Tensor | float = 0.0,
+    single: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Improve all orbitals by `davidson`, a group of k-points at a time.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Of the potential whose states are wanted.
+    orbitals : Tensor
+        Start, orthonormal, (nspin, nk, nband, npw).
+    expansions : int, optional
+        Largest number of expansions of the subspace.
+    tolerance : float or Tensor, optional
+        Residual norm at which a band is good enough, Hartree; one number, or anything that
+        broadcasts to (nspin, nk, nband).
+    single : bool, optional
+        Work in single precision, in half the time. Eigenvalues are then good to about 1e-7 of the
+        kinetic energy; the orbitals are in double precision, and orthonormal to that.
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        (nspin, nk, nband) in Hartree, (nspin, nk, nband, npw), (nspin, nk, nband) in Hartree.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> problem = make_problem(basis)
+    >>> h = problem.hamiltonian(problem.local.unsqueeze(0))  # the bare ions
+    >>> start = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :4]
+    >>> bool(diagonalize(h, start, expansions=20, tolerance=1e-6)[2].max() < 1e-6)
+    True
+    """
+    basis = hamiltonian.basis
+    nspin, nk, nband, npw = orbitals.shape
+    step = max(1, _DAVIDSON_BYTES[basis.device.type] // (2 * (expansions + 1) * 16 * nband * npw))
+    eigenvalues = torch.empty((nspin, nk, nband), dtype=torch.float64, device=basis.device)
+    residuals = torch.empty_like(eigenvalues)
+    improved = torch.empty_like(orbitals)
+    goal = torch.as_tensor(tolerance, dtype=torch.float64, device=basis.device)
+    goal = goal.expand(nspin, nk, nband)
+    gauge = hamiltonian.gauge
+    for spin in range(nspin):
+        for first in range(0, nk, step):
+            ks = range(first, min(first + step, nk))
+            here = slice(ks.start, ks.stop)
+
+            def apply(block: Tensor, spin: int = spin, ks: range = ks) -> Tensor:
+                return hamiltonian.apply(block, spin, ks)
+
+            block = orbitals[spin, here]
+            if gauge is not None:
+                block = gauge.to_real(block, here)
+            kinetic = basis.kinetic[here]
+            if single:
+                block, kinetic = to_single(block), to_single(kinetic)
+            with all_digits():
+                eigenvalues[spin, here], block, residuals[spin, here] = davidson(
+                    apply,
+                    block,
+                    kinetic,
+                    expansions=expansions,
+                    tolerance=goal[spin, here],
+                    dimension=min(basis.npw_per_k[here]),
+                )
+            if single:
+                block = orthonormalize(to_double(block))
+            improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
+    return eigenvalues, improved, residuals
+
+
+def change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor:
+    """Leave out the highest bands of (nspin, nk, nband, npw), or add some (`more_bands`)."""
+    extra = nbands - orbitals.shape[2]
+    return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
+
+
+def importance_of(problem: KohnShamProblem, numbers: Tensor) -> Tensor:
+    """Root of each state's occupation: what its residual counts for in the density.
+
+    `numbers` are electrons per state, (nspin, nk, nband); a full state's importance is 1.
+    """
+    return (0.5 * problem.nspin * numbers.abs()).sqrt()
+
+
+def highest_occupation(tolerance: float) -> float:
+    """What the highest band may hold, electrons, where residuals shall fall to `tolerance` Hartree.
+
+    Residuals count times the root of the occupation.
+
+    Examples
+    --------
+    >>> [f"{highest_occupation(tolerance):.0e}" for tolerance in (1e-5, 1e-8)]
+    ['1e-06', '1e-08']
+    """
+    return min(_HIGHEST_OCCUPATION, (tolerance / _CUT_RESIDUAL) ** 2)
+
+
+def fill(
+    problem: KohnShamProblem,
+    hamiltonian: Hamiltonian,
+    orbitals: Tensor,
+    importance: Tensor | None,
+    moment: float | None,
+    target: float,
+    spare: float | None,
+    single: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Occupations]:
+    """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
+
+    Parameters
+    ----------
+    problem, hamiltonian, orbitals
+        What to solve, and the orbitals so far.
+    importance : Tensor or None
+        Importance of the states' residuals as known from the last step, (nspin, nk, nband).
+    moment : float or None
+        Magnetic moment to hold, mu_B; None lets it relax.
+    target : float
+        Residual, times importance, to aim at, Hartree.
+    spare : float or None
+        What the highest band may hold, electrons, before bands are added; None adds none.
+    single : bool, optional
+        Whether single precision is enough.
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        As `diagonalize` returns them.
+    occupation : Occupations
+        How they are filled.
+    """
+    basis = problem.basis
+    goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
+    sweeps = 1
+    while True:
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, tolerance=goal, single=single
+        )
+        occupation = occupy(
+            eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
+        )
+        importance = importance_of(problem, occupation.numbers)
+        sweeps -= 1
+        nbands = orbitals.shape[2]
+        highest = float(occupation.numbers[:, :, -1].abs().max())
+        room = min(basis.npw_per_k) - nbands
+        smeared = problem.smearing.width > 0
+        if spare is not None and smeared and highest > spare and room > 0:
+            orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
+            goal, target, sweeps = _ROUGH, max(target, _ROUGH), _SETTLING_SWEEPS
+            continue
+        if sweeps <= 0 or float((residuals * importance).max()) < target:
+            return eigenvalues, orbitals, residuals, occupation
+        goal = target / importance.clamp_min(_EMPTY)
+
+
+def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor) -> bool:
+    """Whether orbitals are so far off that single precision improves them as well.
+
+    Others would lose digits that the loop then has to find again.
+    """
+    residuals = diagonalize(hamiltonian, orbitals, expansions=0, single=True)[2]
+    return bool((residuals[:, :, :-1] > _ROUGH_START).any())
+
+
+def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and orbitals with all bands but the highest below `EMPTY_RESIDUAL`.
+
+    The highest band may belong to a multiplet that is cut; it gets a few sweeps and no promise.
+    """
+    goal = torch.full(orbitals.shape[:3], EMPTY_RESIDUAL, dtype=torch.float64)
+    goal[:, :, -1] = torch.inf
+    for _ in range(_SETTLING_SWEEPS):
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, _POLISHING_EXPANSIONS, goal.to(orbitals.device)
+        )
+        if bool((residuals.cpu() <= goal).all()):
+            break
+    return eigenvalues, orbitals
+
+
+def converge_states(
+    problem: KohnShamProblem, hamiltonian: Hamiltonian, orbitals: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """States as exact as derivatives need them, with the highest band empty where there is room.
+
+    Parameters
+    ----------
+    problem, hamiltonian, orbitals
+        What to solve, and the orbitals so far, (nspin, nk, nband, npw).
+
+    Returns
+    -------
+    eigenvalues, orbitals, residuals : Tensor
+        As `diagonalize` returns them. Residuals are those that were reached: the highest band may
+        belong to a multiplet that is cut.
+    """
+    goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
+    goal[:, :, -1] = torch.inf  # may belong to a multiplet that is cut
+    room = min(problem.basis.npw_per_k)
+    sweeps = _FINE_SWEEPS
+    while sweeps > 0:
+        sweeps -= 1
+        eigenvalues, orbitals, residuals = diagonalize(
+            hamiltonian, orbitals, _FINE_EXPANSIONS, goal.to(orbitals.device)
+        )
+        numbers = occupy(
+            eigenvalues,
+            problem.basis.weights,
+            problem.nelectrons,
+            problem.smearing,
+            problem.moment,
+        ).numbers
+        nband = orbitals.shape[2]
+        if float(numbers[:, :, -1].abs().max()) > _EMPTY_STATE and nband < room:
+            orbitals = more_bands(problem.basis, orbitals, min(_MORE_BANDS, room - nband))
+            goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
+            goal[:, :, -1] = torch.inf
+            sweeps = _FINE_SWEEPS
+            continue
+        filled = numbers.abs() > 1e-6
+        goal = torch.where(filled, _FINE_FILLED_RESIDUAL, _FINE_EMPTY_RESIDUAL)
+        goal[:, :, -1] = torch.where(filled[:, :, -1], _FINE_FILLED_RESIDUAL, torch.inf)
+        if bool((residuals <= goal).all()):
+            break
+    return eigenvalues, orbitals, residuals

@@ -1,0 +1,401 @@
+"""Next density from the densities and residuals so far.
+
+Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
+metric. Each residual is preconditioned by the local density of states at the Fermi level [2]_, a
+model of the independent-particle response that is Kerker's where the crystal is metallic and does
+nothing where it has a gap or is vacuum: neither needs to be chosen by hand.
+
+References
+----------
+.. [1] D. G. Anderson, J. ACM 12, 547 (1965).
+.. [2] M. F. Herbst, A. Levitt, J. Phys.: Condens. Matter 33, 085503 (2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.settings import real_number, whole_number
+from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+from deepchem_xc.planewave.terms.xc import split_fields
+
+# States per Hartree and electron below which a crystal does not screen like a metal.
+_NEGLIGIBLE_STATES = 1e-3
+# Participation ratio of the local density of states below which its levels are localised and do
+# not screen. Measured: Al 0.96, Fe 0.22, Ni 0.16, a slab of Al 0.64; isolated atoms of Ti 0.045,
+# Fe 0.017, Ni 0.015, Na and Cl far apart 0.028.
+_LOCALISED = 0.06
+
+# Fraction of the largest magnetisation so far below which it is about to be lost.
+_LOST = 0.8
+
+#: Preconditioner: (basis, residual of the total density (nG,), local density of states (nG,)) ->
+#: residual to step along, (nG,).
+Preconditioner = Callable[[PlaneWaveBasis, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How the next density is made from those so far.
+
+    Parameters
+    ----------
+    beta : float, optional
+        Step along the preconditioned residual, between 0 and 1.
+    history : int, optional
+        Earlier steps that are combined; 0 is plain mixing.
+    preconditioner : str, callable or None, optional
+        ``"auto"``: the local density of states at the Fermi level, where its states extend through
+        the crystal. ``"ldos"``: always. None: never. A function takes basis, residual of the total
+        density and local density of states, (nG,) each, and returns the residual to step along.
+    keep_moment : bool, optional
+        Refuse steps that take away the magnetisation that the start has, while the residual says
+        that it grows: without it the loop may settle in a non-magnetic state that is unstable.
+        It rests where the levels at the Fermi energy are localised, as in isolated atoms.
+    subspace : bool, optional
+        Where levels at the Fermi energy are localised and the error stays large, make the present
+        orbitals self-consistent among each other first: what an isolated atom's partly filled
+        shell needs. Not with Methfessel-Paxton and Marzari-Vanderbilt occupations.
+
+    Raises
+    ------
+    ValueError
+        For values that make no sense.
+
+    Examples
+    --------
+    >>> Mixing(beta=0.3, preconditioner=None)
+    Mixing(beta=0.3, history=8, preconditioner=None, keep_moment=True, subspace=True)
+    """
+
+    beta: float = 0.8
+    history: int = 8
+    preconditioner: str | Preconditioner | None = "auto"
+    keep_moment: bool = True
+    subspace: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", real_number(self.beta, "mixing['beta']"))
+        if not 0.0 < self.beta <= 1.0:
+            raise ValueError(
+                f"mixing['beta'] must be above 0 and at most 1, got {self.beta}; "
+                f"{Mixing.beta} is the default."
+            )
+        history = whole_number(self.history, "mixing['history']", minimum=0)
+        object.__setattr__(self, "history", history)
+        known = self.preconditioner in ("auto", "ldos", None)
+        if not known and not callable(self.preconditioner):
+            raise ValueError(
+                f"mixing['preconditioner'] must be 'auto', 'ldos', None or a function, got "
+                f"{self.preconditioner!r}."
+            )
+        for name in ("keep_moment", "subspace"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(
+                    f"mixing[{name!r}] must be True or False, got {getattr(self, name)!r}."
+                )
+
+    @classmethod
+    def of(cls, given: Mixing | Mapping[str, Any] | None) -> Mixing:
+        """A `Mixing`, or one from a mapping of its parameters; None is the default.
+
+        Examples
+        --------
+        >>> Mixing.of({"beta": 0.2}).beta
+        0.2
+        """
+        if isinstance(given, Mixing):
+            return given
+        names = [field.name for field in fields(cls)]
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(
+                f"mixing = {given!r} is no dictionary: give some of {', '.join(names)}, for "
+                "example mixing={'beta': 0.3}."
+            )
+        unknown = sorted(set(given or {}) - set(names))
+        if unknown:
+            raise ValueError(f"unknown mixing keys {unknown}; the valid ones are {names}.")
+        return cls(**(given or {}))
+
+
+def participation_ratio(basis: PlaneWaveBasis, local_states: Tensor) -> float:
+    """Fraction of the cell that a local density of states fills: 1 if it is uniform.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Grid.
+    local_states : Tensor
+        On the sphere, (nG,).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> round(participation_ratio(basis, (basis.density_q2 == 0).to(torch.complex128)), 9)
+    1.0
+    """
+    states = basis.to_grid(local_states).clamp_min(0.0)
+    return float(states.mean().square() / states.square().mean().clamp_min(1e-300))
+
+
+def to_total_and_moment(density: Tensor) -> Tensor:
+    """(up, down) -> (total, magnetisation); one channel stays as it is.
+
+    Parameters
+    ----------
+    density : Tensor
+        (..., nspin, nG), in any unit, which is that of the result.
+
+    Examples
+    --------
+    >>> to_total_and_moment(torch.tensor([[5.0], [3.0]])).tolist()
+    [[8.0], [2.0]]
+    """
+    if density.shape[-2] == 1:
+        return density
+    up, down = density.unbind(-2)
+    return torch.stack([up + down, up - down], dim=-2)
+
+
+def from_total_and_moment(density: Tensor) -> Tensor:
+    """(total, magnetisation) -> (up, down); one channel stays as it is.
+
+    Parameters
+    ----------
+    density : Tensor
+        (..., nspin, nG), in any unit, which is that of the result.
+
+    Examples
+    --------
+    >>> from_total_and_moment(torch.tensor([[8.0], [2.0]])).tolist()
+    [[5.0], [3.0]]
+    """
+    if density.shape[-2] == 1:
+        return density
+    total, moment = density.unbind(-2)
+    return 0.5 * torch.stack([total + moment, total - moment], dim=-2)
+
+
+def screen(
+    basis: PlaneWaveBasis, residual: Tensor, local_states: Tensor, iterations: int = 12
+) -> Tensor:
+    r"""Solve :math:`(1 - \chi_0 v_c) x = f` with the local-density-of-states model of chi0.
+
+    .. math:: \chi_0 V = -D(r) V(r) + D(r) \int D V / \int D
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Grid.
+    residual : Tensor
+        f, residual of the total density, (nG,), bohr^-3.
+    local_states : Tensor
+        D, local density of states at the Fermi level on the sphere, (nG,), 1/(Hartree bohr^3).
+    iterations : int, optional
+        Largest number of GMRES steps; a preconditioner need not be exact.
+
+    Returns
+    -------
+    Tensor
+        x, (nG,), bohr^-3.
+
+    Examples
+    --------
+    The homogeneous electron gas screens as G^2 / (G^2 + 4 pi D):
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> q2 = basis.density_q2
+    >>> wave = (abs(q2 - q2[1:].min()) < 1e-9).to(torch.complex128)  # the shortest G
+    >>> states = 0.1 * (q2 == 0).to(torch.complex128)
+    >>> bool(torch.allclose(screen(basis, wave, states), wave * q2 / (q2 + 0.4 * torch.pi)))
+    True
+    """
+    total = local_states[0].real * basis.volume
+    kernel = coulomb_kernel(basis)
+    states = basis.to_grid(local_states)
+
+    def operator(x: Tensor) -> Tensor:
+        potential = basis.to_grid(kernel * x)
+        mean = (states * potential).sum() * (basis.volume / basis.ngrid) / total
+        return x + basis.to_sphere(states * (potential - mean))
+
+    # GMRES in the Coulomb metric, in which the operator is close to normal.
+    metric = torch.where(kernel > 0, kernel, kernel[1:].max()).sqrt()
+    size = torch.linalg.vector_norm(metric * residual)
+    if float(size) == 0.0:
+        return residual
+    vectors = [residual / size]
+    images: list[Tensor] = []
+    for _ in range(iterations):
+        image = operator(vectors[-1])
+        images.append(image)
+        columns = torch.stack([metric * y for y in images], dim=1)
+        target = (metric * residual).unsqueeze(1)
+        normal = columns.mH @ columns
+        solution = torch.linalg.lstsq(normal, columns.mH @ target).solution.squeeze(1)
+        rest = target.squeeze(1) - columns @ solution
+        if float(torch.linalg.vector_norm(rest)) < 0.02 * float(size):
+            break
+        direction = rest / metric
+        for vector in vectors:
+            overlap = torch.vdot(metric * vector, metric * direction)
+            direction = direction - overlap * vector
+        length = torch.linalg.vector_norm(metric * direction)
+        if float(length) < 1e-12 * float(size):
+            break
+        vectors.append(direction / length)
+    stacked = torch.stack(vectors[: len(images)], dim=1)
+    return stacked @ solution
+
+
+class AndersonMixer:
+    """Anderson mixing of densities on the sphere, alone or with the kinetic energy density.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Metric and grid.
+    nelectrons : float
+        Sets the scale below which a density of states counts as none.
+    mixing : Mixing, optional
+        Step, history, preconditioner.
+    start : Tensor, optional
+        Density of the first step, shaped as those that follow: its magnetisation is the one that
+        `Mixing.keep_moment` speaks of. The first input by default.
+
+    Examples
+    --------
+    A response that overshoots twofold, where plain iteration would run away:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> wanted = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
+    >>> mixer, density = AndersonMixer(basis, nelectrons=8.0), torch.zeros_like(wanted)
+    >>> for _ in range(2):
+    ...     density = mixer.next_density(density, wanted - 2.0 * (density - wanted), None)
+    >>> bool(torch.allclose(density, wanted))
+    True
+    """
+
+    def __init__(
+        self,
+        basis: PlaneWaveBasis,
+        nelectrons: float,
+        mixing: Mixing | None = None,
+        start: Tensor | None = None,
+    ) -> None:
+        self.basis = basis
+        self.nelectrons = nelectrons
+        self.mixing = mixing or Mixing()
+        kernel = coulomb_kernel(basis)
+        # The magnetisation has a G = 0 part; give it the weight of the shortest other G.
+        self._metric = torch.where(kernel > 0, kernel, kernel[1:].max())
+        self._pattern = None if start is None else to_total_and_moment(start)[..., -1, :]
+        self._largest = 0.0
+        self._inputs: list[Tensor] = []
+        self._residuals: list[Tensor] = []
+
+    def next_density(self, density: Tensor, output: Tensor, local_states: Tensor | None) -> Tensor:
+        """Density to try next.
+
+        Parameters
+        ----------
+        density, output : Tensor
+            The last step's input, and what the Kohn-Sham equations made of it, (nspin, nG) or
+            (2, nspin, nG).
+        local_states : Tensor or None
+            Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
+            None for none.
+
+        Returns
+        -------
+        Tensor
+            Shaped as the input.
+        """
+        x = to_total_and_moment(density)
+        f = to_total_and_moment(output) - x
+        self._inputs.append(x)
+        self._residuals.append(f)
+        kept = self.mixing.history + 1
+        del self._inputs[:-kept], self._residuals[:-kept]
+        if self._pattern is None:
+            self._pattern = x[..., -1, :]
+        if len(self._residuals) > 1:
+            dx = torch.stack([x - y for y in self._inputs[:-1]])
+            df = torch.stack([f - y for y in self._residuals[:-1]])
+            weighted = self._metric * df
+            rows = weighted.flatten(1)
+            gram = (df.flatten(1).conj() @ rows.T).real
+            right = (rows.conj() @ f.flatten()).real
+            scale = gram.diagonal().clamp_min(1e-300).rsqrt()
+            scaled = scale[:, None] * gram * scale[None, :]
+            gamma = scale * (
+                torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right)
+            )
+            x = x - torch.tensordot(gamma.to(dx.dtype), dx, dims=1)
+            f = f - torch.tensordot(gamma.to(df.dtype), df, dims=1)
+        step = f.clone()
+        localised = self.is_localised(local_states)
+        precondition = self._preconditioner(local_states, localised)
+        if precondition is not None and local_states is not None:
+            density_part = split_fields(step)[0]
+            density_part[0] = precondition(self.basis, density_part[0], local_states)
+        new = x + self.mixing.beta * step
+        # The moment of an isolated atom follows from its shells; plain steps upset them.
+        if new.shape[-2] == 2 and self.mixing.keep_moment and not localised:
+            new[..., 1, :] = self._moment_kept(new[..., 1, :])
+        return from_total_and_moment(new)
+
+    def _preconditioner(
+        self, local_states: Tensor | None, localised: bool
+    ) -> Preconditioner | None:
+        chosen = self.mixing.preconditioner
+        if local_states is None or chosen is None:
+            return None
+        if not isinstance(chosen, str):
+            return chosen
+        if self._has_no_states(local_states):
+            return None
+        # A partly filled shell of an isolated atom is no metal, however many states it has.
+        return None if chosen == "auto" and localised else screen
+
+    def _has_no_states(self, local_states: Tensor) -> bool:
+        states = float(local_states[0].real * self.basis.volume)
+        return states <= _NEGLIGIBLE_STATES * self.nelectrons
+
+    def is_localised(self, local_states: Tensor | None) -> bool:
+        """Whether there are states at the Fermi level, and they fill a small part of the cell."""
+        if local_states is None or self._has_no_states(local_states):
+            return False
+        return participation_ratio(self.basis, local_states) < _LOCALISED
+
+    def _moment_kept(self, magnetisation: Tensor) -> Tensor:
+        """The magnetisation to try next, unless it gives up a moment that is growing.
+
+        A non-magnetic state that is unstable is a solution too, and Anderson's method goes there
+        as readily: it steps back along the residual. The residual itself points away from it. Only
+        the part along the start's magnetisation is looked at: an antiferromagnet is not to follow
+        a ferromagnetic part that came from rounding.
+        """
+        assert self._pattern is not None
+        last, residual = self._inputs[-1][..., 1, :], self._residuals[-1][..., 1, :]
+        present, grows, step = (
+            float(torch.vdot(self._pattern.flatten(), part.flatten()).real)
+            for part in (last, residual, magnetisation - last)
+        )
+        self._largest = max(self._largest, abs(present))
+        lost = abs(present + step) < _LOST * self._largest or present * (present + step) < 0.0
+        if present * grows > 0.0 and present * step < 0.0 and lost:
+            return last + self.mixing.beta * residual
+        return magnetisation

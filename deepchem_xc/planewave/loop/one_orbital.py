@@ -1,0 +1,134 @@
+"""What meta-GGAs need where one orbital makes the density.
+
+Many have no useful derivative by the kinetic energy density there (`deepchem_xc.xc.one_orbital`).
+Where every spin channel holds one orbital, all are taken as the functional of the density that they
+are then, and converge like a GGA. Where one orbital dominates a part of a larger system, the
+operator -1/2 div((1 + de/dtau) grad) may have no lowest state: that is said by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.occupations.occupy import Occupations
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.terms.xc import density_information, split_fields
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import ValGrad
+
+# Electrons in other orbitals than the lowest of a channel that make it more than one.
+_SECOND = 1e-10
+# Least value of de/dtau at which energies still have digits: it multiplies kinetic energies.
+_LOST = -1e4
+
+
+def as_one_orbital(problem: KohnShamProblem) -> KohnShamProblem:
+    """The same problem, with a functional of the density alone where that is the same.
+
+    It is the same for meta-GGAs and at most one electron in each channel (two in one channel for
+    both spins), at one k-point where orbitals are real.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        Any.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> helium = Atoms("He", cell=[3.0] * 3, pbc=True)
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(helium), 4.0, (1, 1, 1))
+    >>> make_problem(basis, "TPSS").needs_kinetic_density
+    False
+    """
+    from deepchem_xc.xc import OneOrbital
+
+    if not problem.needs_kinetic_density or not _has_room_for_one(problem):
+        return problem
+    return replace(problem, functional=OneOrbital(problem.functional))
+
+
+def _has_room_for_one(problem: KohnShamProblem) -> bool:
+    points = problem.basis.kpoints.coordinates
+    if len(points) != 1 or not bool((2.0 * points == (2.0 * points).round()).all()):
+        return False
+    if problem.nspin == 1:
+        return problem.nelectrons <= 2.0
+    return problem.nelectrons + abs(problem.initial_moment or 0.0) <= 2.0
+
+
+def with_several_orbitals(
+    problem: KohnShamProblem, occupation: Occupations
+) -> KohnShamProblem | None:
+    """The problem to solve instead, if it was `as_one_orbital` and is no such; otherwise None."""
+    from deepchem_xc.xc import OneOrbital
+
+    functional = problem.functional
+    if not isinstance(functional, OneOrbital):
+        return None
+    if bool((occupation.numbers[:, :, 1:].abs().sum((1, 2)) < _SECOND).all()):
+        return None
+    return replace(problem, functional=functional.functional)
+
+
+def why_unbounded(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> str | None:
+    """Where the kinetic operator of a meta-GGA is negative, and what to do; None if nowhere.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        Any.
+    fields, potential : Tensor
+        Density and kinetic energy density, and what `effective_potential` made of them,
+        (2, nspin, nG); of other functionals (nspin, nG).
+    """
+    slope = _slope(problem, fields, potential)
+    if slope is None or float(slope.min()) > -1.0:
+        return None
+    information: Any = density_information(problem.basis, problem.functional, fields, problem.core)
+    channels = (information,) if problem.nspin == 1 else (information.u, information.d)
+    with torch.enable_grad():
+        for channel in channels:
+            channel.kin = channel.kin.detach().requires_grad_()
+        energy = problem.functional.get_edensityxc(information).sum()
+        # at the points themselves: on the sphere of plane waves a spike rings everywhere
+        slopes = torch.stack(torch.autograd.grad(energy, [channel.kin for channel in channels]))
+    slopes = torch.where((slope == 0.0).all(1, keepdim=True), 0.0, slopes)
+    spin, point = divmod(int(slopes.argmin()), slopes.shape[1])
+    negative = (slopes < -1.0).any(0).double().mean()
+    return (
+        f"{problem.functional.name} has de/dtau = {float(slopes.min()):.1e} where "
+        f"{_described(channels[spin], point)}: 1 + de/dtau is negative at {float(negative):.1%} "
+        "of the grid points, and electrons find no lowest state there. That happens where a single "
+        "orbital makes the density (tau = tau_W): use r2SCAN, which is bounded there. If the "
+        "operator is negative on the way only, starting from a result of r2SCAN (start=) helps. "
+    )
+
+
+def is_lost(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> bool:
+    """Whether that operator is so negative that energies have no digits; see `why_unbounded`."""
+    slope = _slope(problem, fields, potential)
+    return slope is not None and float(slope.min()) < _LOST
+
+
+def _slope(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> Tensor | None:
+    """de/dtau on the grid, (nspin, nr), 0 in empty channels; None of other functionals."""
+    mass = split_fields(potential)[1]
+    if mass is None:
+        return None
+    filled = split_fields(fields)[0][:, 0].real * problem.basis.volume > _SECOND
+    return torch.where(filled.unsqueeze(-1), problem.basis.to_grid(mass).flatten(1), 0.0)
+
+
+def _described(channel: ValGrad, point: int) -> str:
+    n, tau = (float(x.detach().flatten()[point]) for x in (channel.value, channel.kin))
+    weizsaecker = float(channel.grad[:, point].square().sum()) / (8.0 * n) if n > 0.0 else 0.0
+    ratio = f", tau / tau_W = {tau / weizsaecker:.3g}" if weizsaecker > 0.0 else ""
+    return f"n = {n:.1e} bohr^-3 and tau = {tau:.1e} Ha bohr^-3{ratio}"

@@ -1,0 +1,276 @@
+"""Starting a calculation from the density, and where possible the orbitals, of an earlier one.
+
+Plane waves are matched by their integers, so the earlier calculation may have had another cell,
+cutoff or grid: what a changed sphere cuts off is lost, what it adds starts at zero.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepchem_xc._atomic import replacing
+from deepchem_xc.planewave.eigen.davidson import orthonormalize
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.terms.xc import split_fields
+
+_FORMAT = "deepchem_xc density 1"
+_ELECTRON_TOLERANCE = 1e-6
+_SAME_K = 1e-10
+# Leading axes of a density: spins, and density or kinetic energy density before them.
+_SHAPES = {(1,), (2,), (2, 1), (2, 2)}
+
+
+class DamagedFileError(ValueError):
+    """A file is not what it should be: cut short, altered, or something else altogether."""
+
+
+@dataclass(frozen=True, eq=False)
+class Orbitals:
+    """Orbitals and the plane waves they are made of; nothing here has a unit.
+
+    Attributes
+    ----------
+    k_coordinates : Tensor
+        Reduced coordinates, (nk, 3).
+    orbital_g : Tensor
+        Integer G, (nk, npw, 3), padded.
+    mask : Tensor
+        1.0 where a plane wave exists, (nk, npw).
+    coefficients : Tensor
+        (nspin, nk, nband, npw).
+    """
+
+    k_coordinates: Tensor
+    orbital_g: Tensor
+    mask: Tensor
+    coefficients: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Restart:
+    """What an earlier calculation hands on.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        The structure it was done for.
+    density_g : Tensor
+        Integer G, (nG, 3).
+    density : Tensor
+        Its coefficients, (nspin, nG), bohr^-3: total, or up and down; with the kinetic energy
+        density of a meta-GGA (2, nspin, nG).
+    orbitals : Orbitals or None
+        Its orbitals, if they are kept.
+    notes : str
+        Anything else that shall stay with it in a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(1, 1, 1))
+    >>> path = tempfile.mkdtemp() + "/si.npz"
+    >>> Restart.of(result).save(path)
+    >>> bool((Restart.load(path).density == result.density_g).all())
+    True
+    """
+
+    crystal: Crystal
+    density_g: Tensor
+    density: Tensor = field(repr=False)
+    orbitals: Orbitals | None = field(default=None, repr=False)
+    notes: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, result: SCFResult, orbitals: bool = True, notes: str = "") -> Restart:
+        """What `result` hands on, with its orbitals or without."""
+        basis = result.basis
+        kept = None
+        if orbitals:
+            kept = Orbitals(basis.k_coordinates, basis.orbital_g, basis.mask, result.orbitals)
+        return cls(basis.crystal, basis.density_g, result.converged.density_g, kept, notes)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an npz file; ``path`` is replaced only once the new file is complete."""
+        moments = self.crystal.magnetic_moments
+        arrays = {
+            "format": np.array(_FORMAT),
+            "notes": np.array(self.notes),
+            "lattice": _numpy(self.crystal.lattice),
+            "positions": _numpy(self.crystal.positions),
+            "symbols": np.array(self.crystal.symbols),
+            "moments": np.array(() if moments is None else moments, dtype=np.float64),
+            "pbc": np.array(self.crystal.pbc),
+            "density_g": _numpy(self.density_g),
+            "density": _numpy(self.density),
+        }
+        if self.orbitals is not None:
+            for name in ("k_coordinates", "orbital_g", "mask", "coefficients"):
+                arrays[f"orbitals_{name}"] = _numpy(getattr(self.orbitals, name))
+        with replacing(path, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Restart:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        DamagedFileError
+            If it is anything else, or a part of one.
+        """
+        try:
+            # Reading every array checks the sums that the archive keeps of them.
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            if str(arrays["format"]) != _FORMAT:
+                raise ValueError(f"its format is {str(arrays['format'])!r}, not {_FORMAT!r}")
+            return cls._from_arrays(arrays)
+        except FileNotFoundError:
+            raise
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise DamagedFileError(
+                f"{os.fspath(path)!r} is not a complete density file ({error}). Delete it and "
+                "write it anew with calc.write(...) or Restart.save(...)."
+            ) from error
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, np.ndarray]) -> Restart:
+        crystal = Crystal(
+            lattice=torch.from_numpy(arrays["lattice"]),
+            symbols=tuple(str(symbol) for symbol in arrays["symbols"]),
+            positions=torch.from_numpy(arrays["positions"]),
+            magnetic_moments=tuple(arrays["moments"].tolist()) or None,
+            pbc=tuple(arrays["pbc"].tolist()),
+        )
+        g, density = torch.from_numpy(arrays["density_g"]), torch.from_numpy(arrays["density"])
+        if g.shape != (density.shape[-1], 3) or tuple(density.shape[:-1]) not in _SHAPES:
+            raise ValueError(f"its arrays have shapes {tuple(g.shape)} and {tuple(density.shape)}")
+        orbitals = None
+        if "orbitals_coefficients" in arrays:
+            names = ("k_coordinates", "orbital_g", "mask", "coefficients")
+            orbitals = Orbitals(*(torch.from_numpy(arrays[f"orbitals_{name}"]) for name in names))
+        return cls(crystal, g, density, orbitals, str(arrays["notes"]))
+
+
+def starting_point(
+    problem: KohnShamProblem, restart: Restart
+) -> tuple[Tensor | None, Tensor | None]:
+    """Density and orbitals with which to start `problem`.
+
+    The density follows the atoms: the difference between the old density and superposed atoms in
+    the old geometry is added to superposed atoms in the new one.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        What is to be solved.
+    restart : Restart
+        From an earlier calculation.
+
+    Returns
+    -------
+    density : Tensor or None
+        (nspin, nG), bohr^-3. None if the atoms or the number of electrons are others.
+    orbitals : Tensor or None
+        Orthonormal, (nspin, nk, nband, npw). None if there are none, or if k-points or spins are
+        others.
+
+    Examples
+    --------
+    A smaller cell holds the same electrons:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> old, new = (scf(bulk("Si", a=a), ecut=100.0) for a in (5.5, 5.4))
+    >>> density, _ = starting_point(new.problem, Restart.of(old))
+    >>> print(f"{density[0, 0].real * new.basis.volume:.9f}")
+    8.000000000
+    """
+    basis = problem.basis
+    if restart.crystal.symbols != basis.crystal.symbols:
+        return None, None
+    old = restart.crystal.to(basis.device)
+    density = restart.density.to(basis.device)
+    electrons = float(split_fields(density)[0][:, 0].real.sum() * old.volume)
+    if abs(electrons - problem.nelectrons) > _ELECTRON_TOLERANCE * problem.nelectrons:
+        return None, None
+    if density.ndim > 2 and not problem.needs_kinetic_density:
+        density = density[0]
+    nspin = density.shape[-2]
+    before = replace(
+        problem, basis=basis.with_geometry(old.lattice, old.positions), nspin=nspin, moment=None
+    )
+    index, found = _match(restart.density_g.to(basis.device)[None], basis.density_g[None])
+    atoms = before.atomic_density() if density.ndim == 2 else before.starting_density()
+    deformation = (density[..., index[0]] - atoms) * found[0]
+    if nspin != problem.nspin:
+        total = deformation.sum(-2, keepdim=True)
+        deformation = (total / problem.nspin).expand(*total.shape[:-2], problem.nspin, -1)
+    deformation = deformation * (old.volume / basis.volume).detach()
+    start = problem.starting_density()
+    if deformation.ndim < start.ndim:
+        # From a GGA: the kinetic energy density starts from the model of the atoms.
+        start[0] += deformation
+    else:
+        start = start + deformation
+    start = basis.symmetrize(start)
+    return start, _orbitals(problem, restart.orbitals)
+
+
+def _orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor | None:
+    basis = problem.basis
+    if old is None or len(old.coefficients) != problem.nspin:
+        return None
+    k_coordinates = old.k_coordinates.to(basis.device)
+    if k_coordinates.shape != basis.k_coordinates.shape or not torch.allclose(
+        k_coordinates, basis.k_coordinates, rtol=0.0, atol=_SAME_K
+    ):
+        return None
+    g, coefficients = old.orbital_g.to(basis.device), old.coefficients.to(basis.device)
+    if torch.equal(g, basis.orbital_g):
+        return coefficients
+    nspin, nk, nband = coefficients.shape[:3]
+    if nband > min(basis.npw_per_k):
+        return None
+    index, found = _match(g, basis.orbital_g, old.mask.to(basis.device))
+    index = index[None, :, None].expand(nspin, nk, nband, -1)
+    # What comes close to the cutoff, as a smaller cell's plane waves do, is little where a smoothed
+    # cutoff raises its kinetic energy, and would otherwise be most of the residual.
+    bare, kinetic = 0.5 * basis.orbital_q.detach().square().sum(-1), basis.kinetic.detach()
+    damping = torch.where(kinetic > bare, bare / kinetic, 1.0)
+    kept = coefficients.gather(3, index) * (found * basis.mask * damping)[None, :, None]
+    return orthonormalize(kept.flatten(0, 1)).view(kept.shape)
+
+
+def _match(
+    source: Tensor, target: Tensor, source_mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Where each of `target` (n, m, 3) is among `source` (n, k, 3), and whether it is there."""
+    reach = int(max(source.abs().max(), target.abs().max()))
+    radix = torch.tensor(
+        [(2 * reach + 1) ** 2, 2 * reach + 1, 1], dtype=source.dtype, device=source.device
+    )
+    source_key = ((source + reach) * radix).sum(-1)
+    if source_mask is not None:
+        source_key = torch.where(source_mask > 0, source_key, (2 * reach + 1) ** 3)
+    target_key = ((target + reach) * radix).sum(-1)
+    ordered, order = torch.sort(source_key, dim=-1)
+    position = torch.searchsorted(ordered, target_key).clamp_max(source_key.shape[-1] - 1)
+    found = ordered.gather(-1, position) == target_key
+    return order.gather(-1, position), found
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,331 @@
+"""Self-consistency among the present orbitals: what partly filled levels do to each other.
+
+A partly filled, localised level, such as the d shell of an isolated atom, answers with whole
+electrons to a change of the potential by the smearing's width. No linear model of the response
+holds there, and a loop that mixes densities wanders. Among the present orbitals the free energy is
+a function of one small Hermitian matrix for each spin and k-point, whose eigenvectors rotate the
+orbitals and whose eigenvalues fill them [1]_ [2]_. A quasi-Newton method finds its minimum: it goes
+downhill, and leaves saddles.
+
+With the Hamiltonian h of some potential between the orbitals, shifts dv of the potential by the
+density n, occupations f and levels e of the filling,
+
+    F = sum_n f_n (h_nn + <n|dv|n>) + correction(n) - TS,
+    dF/d(filling)_nm = (f_n - f_m) / (e_n - e_m) (h + dv - filling)_nm    for n != m,
+
+and on the diagonal the derivative of the occupations at a fixed number of electrons takes the place
+of the divided difference.
+
+References
+----------
+.. [1] N. Marzari, D. Vanderbilt, M. C. Payne, Phys. Rev. Lett. 79, 1337 (1997).
+.. [2] C. Freysoldt, S. Boeck, J. Neugebauer, Phys. Rev. B 79, 241103 (2009).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.hamiltonian import LocalOperator
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response.occupation_response import OccupationResponse
+
+# Smallest curvature of the free energy that variables are scaled by, in units of the largest.
+_FLAT = 1e-3
+# Earlier steps that the quasi-Newton method keeps.
+_MEMORY = 20
+# Electrons in a full state that one which is made from a density matrix lacks.
+_SURE = 1e-6
+# Gains of free energy, in units of it, that are rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """Orbitals that are self-consistent among each other.
+
+    Parameters
+    ----------
+    density : Tensor
+        Theirs, as `KohnShamProblem.starting_density` returns it.
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    levels : Tensor
+        What they are filled by, (nspin, nk, nband), Hartree.
+    free_energy : float
+        Without `KohnShamProblem.constant_energy`, Hartree.
+    gain : float
+        By how much it fell, Hartree.
+
+    Examples
+    --------
+    Between the orbitals themselves the filling is diagonal:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(bulk("Al"), ecut=100.0, convergence={"density": 1e-4})
+    >>> filling = Relaxed(r.density_g, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(r.orbitals)
+    >>> bool(torch.allclose(filling.real, torch.diag_embed(r.eigenvalues)))
+    True
+    """
+
+    density: Tensor
+    orbitals: Tensor
+    levels: Tensor
+    free_energy: float
+    gain: float
+
+    def filling_of(self, orbitals: Tensor) -> Tensor:
+        """Matrix that fills other orbitals as these are filled, (nspin, nk, nband, nband), Hartree.
+
+        Directions that these orbitals do not have are as empty as the highest of them.
+        """
+        top = self.levels.amax(-1, keepdim=True)
+        overlap = orbitals @ self.orbitals.mH
+        below = (overlap * (self.levels - top).unsqueeze(-2)) @ overlap.mH
+        return below + torch.diag_embed(top.expand(orbitals.shape[:3])).to(overlap.dtype)
+
+
+def relax_in_subspace(
+    problem: KohnShamProblem,
+    potential: Tensor,
+    eigenvalues: Tensor,
+    orbitals: Tensor,
+    moment: float | None = None,
+    before: Relaxed | None = None,
+    reduction: float = 0.02,
+    evaluations: int = 12,
+    rounds: int = 4,
+) -> Relaxed:
+    """Rotate and fill given orbitals so that their free energy is least.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        Energy terms, electrons, smearing.
+    potential : Tensor
+        The potential that the orbitals are states of, as `KohnShamProblem.effective_potential`
+        returns it.
+    eigenvalues : Tensor
+        Their eigenvalues there, (nspin, nk, nband), Hartree.
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    moment : float, optional
+        Magnetic moment to hold, mu_B; the problem's by default.
+    before : Relaxed, optional
+        A start is made from its filling, too.
+    reduction : float, optional
+        Fraction of its first value that the gradient is reduced to.
+    evaluations : int, optional
+        Densities that are tried before the scales of the variables are looked at again.
+    rounds : int, optional
+        How often that is done.
+
+    Returns
+    -------
+    Relaxed
+        Density, orbitals and their levels.
+
+    Examples
+    --------
+    Electrons of a converged calculation stay where they are:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2), convergence={"density": 1e-7})
+    >>> density = relax_in_subspace(r.problem, r.potential_g, r.eigenvalues, r.orbitals).density
+    >>> bool(torch.allclose(density, r.density_g, atol=1e-7))
+    True
+    """
+    hamiltonian = torch.diag_embed(eigenvalues).to(orbitals.dtype)
+    filling = hamiltonian if before is None else before.filling_of(orbitals)
+    best = SubspaceFreeEnergy(problem, potential, hamiltonian, orbitals, filling, moment)
+    first, goal = best.lowest, 0.0
+    for _ in range(rounds):
+        best = best.damped()
+        goal = goal or reduction * best.slope
+        best = best.minimised(goal, evaluations)
+        if best.slope <= goal:
+            break
+    return Relaxed(best.density, best.orbitals, best.levels, best.lowest, first - best.lowest)
+
+
+class SubspaceFreeEnergy:
+    """Free energy as a function of what rotates and fills some orbitals, with its gradient.
+
+    Parameters
+    ----------
+    problem, potential, orbitals, moment
+        As for `relax_in_subspace`.
+    hamiltonian : Tensor
+        Elements of the given potential's Hamiltonian between the orbitals,
+        (nspin, nk, nband, nband), Hartree.
+    filling : Tensor
+        Hermitian matrix whose eigenvectors rotate the orbitals and whose eigenvalues fill them: the
+        origin of the variables.
+
+    Attributes
+    ----------
+    size : int
+        Number of variables: real and imaginary parts of the change of the filling, in the origin's
+        orbitals and scaled so that curvatures without interaction are one.
+    density, orbitals, levels : Tensor
+        Of the lowest free energy so far.
+    lowest, slope : float
+        That energy and the norm of its gradient, Hartree.
+    """
+
+    def __init__(
+        self,
+        problem: KohnShamProblem,
+        potential: Tensor,
+        hamiltonian: Tensor,
+        orbitals: Tensor,
+        filling: Tensor,
+        moment: float | None = None,
+    ) -> None:
+        self.problem, self.potential, self.moment = problem, potential, moment
+        self._weights = problem.basis.weights[:, None]
+        levels, vectors = self._eigh(filling)
+        self._origin, self._vectors = levels, vectors
+        self._hamiltonian = vectors.mH @ hamiltonian @ vectors
+        self._origin_orbitals = vectors.mH @ orbitals
+        self._operands = self._origin_orbitals
+        if problem.gauge is not None:
+            nk = orbitals.shape[1]
+            channels = [problem.gauge.centre(o, slice(0, nk)).real for o in self._origin_orbitals]
+            self._operands = torch.stack(channels)
+        curvature = self._curvature(OccupationResponse(problem, levels, moment)).abs()
+        floor = max(_FLAT * float(curvature.max()), 1e-12)
+        self._scale = curvature.clamp_min(floor).sqrt()
+        self.size = 2 * self._scale.numel()
+        self.lowest = math.inf
+        self._at_origin = self._evaluate(np.zeros(self.size))
+
+    def __call__(self, variables: np.ndarray) -> tuple[float, np.ndarray]:
+        """Free energy without its constant part, Hartree, and its gradient, (size,)."""
+        return self._evaluate(variables) if variables.any() else self._at_origin
+
+    def _evaluate(self, variables: np.ndarray) -> tuple[float, np.ndarray]:
+        problem, basis, weights = self.problem, self.problem.basis, self._weights
+        filling = self._filling(variables)
+        levels, vectors = self._eigh(filling)
+        response = OccupationResponse(problem, levels, self.moment)
+        orbitals = vectors.mH @ self._origin_orbitals
+        weighted = response.numbers * weights
+        density = fields_from_orbitals(
+            problem.pieces, problem.gauge, orbitals, weighted[None], problem.needs_kinetic_density
+        )[0]
+        potential, correction = problem.effective_potential(density)
+        shift = potential - self.potential
+        # <H> of the given potential, and what the density's own one makes different.
+        given = vectors.mH @ self._hamiltonian @ vectors
+        band_energy = (weighted * given.diagonal(dim1=-2, dim2=-1).real).sum()
+        interaction = basis.volume * (shift.conj() * density).real.sum() + correction
+        value = float(band_energy + interaction + response.entropy)
+
+        rest = given + vectors.mH @ self._elements(shift) @ vectors - torch.diag_embed(levels)
+        gradient = self._curvature(response) * rest
+        diagonal = response.cotangent(weights * rest.diagonal(dim1=-2, dim2=-1).real)
+        gradient.diagonal(dim1=-2, dim2=-1).copy_(diagonal)
+        gradient = vectors @ gradient @ vectors.mH / self._scale
+        flat = torch.view_as_real(gradient).flatten().cpu().numpy()
+        if value < self.lowest:
+            self.lowest, self.slope = value, float(np.linalg.norm(flat))
+            self.density, self.orbitals, self.levels = density, orbitals, levels
+            self._best = filling
+            self._rest = vectors @ rest @ vectors.mH
+            self._matrix = (vectors * response.numbers.unsqueeze(-2)) @ vectors.mH
+        return value, flat
+
+    def minimised(self, goal: float, evaluations: int) -> SubspaceFreeEnergy:
+        """Go downhill until the slope is `goal`; the same function, with its origin there."""
+
+        def stop_when_good(_: np.ndarray) -> None:
+            if self.slope <= goal:
+                raise StopIteration
+
+        minimize(
+            self,
+            np.zeros(self.size),
+            jac=True,
+            method="L-BFGS-B",
+            callback=stop_when_good,
+            options={"maxfun": evaluations, "ftol": _ROUNDING, "gtol": 0.0, "maxcor": _MEMORY},
+        )
+        return self if self.slope <= goal else self._about(self._best)
+
+    def damped(self) -> SubspaceFreeEnergy:
+        """The same function about a better filling on the way to its own Hamiltonian's.
+
+        The density matrix is mixed with the one that its Hamiltonian makes, by the fraction at
+        which the free energy, taken as quadratic, is least [1]_. Where levels are full or empty
+        and should be the opposite, the gradient vanishes, and this step goes on.
+
+        References
+        ----------
+        .. [1] E. Cances, C. Le Bris, Int. J. Quantum Chem. 79, 82 (2000).
+        """
+        there = self._about(self._best + self._rest)
+        vectors = there._vectors
+        matrix = vectors @ there._matrix @ vectors.mH
+        change = matrix - self._matrix
+        weights = self._weights[..., None]
+        slope = float((weights * (self._rest * change.conj()).real).sum())
+        curvature = there.lowest - self.lowest - slope
+        if slope >= 0.0:
+            return self
+        if curvature <= 0.0 or -slope >= 2.0 * curvature:
+            return there if there.lowest < self.lowest else self
+        fraction = -0.5 * slope / curvature
+        mixed = self._about(self._filling_from(self._matrix + fraction * change))
+        return min(self, there, mixed, key=lambda function: function.lowest)
+
+    def _about(self, filling: Tensor) -> SubspaceFreeEnergy:
+        hamiltonian, orbitals = self._hamiltonian, self._origin_orbitals
+        return SubspaceFreeEnergy(
+            self.problem, self.potential, hamiltonian, orbitals, filling, self.moment
+        )
+
+    def _filling_from(self, matrix: Tensor) -> Tensor:
+        """A filling that makes a density matrix, about."""
+        numbers, vectors = self._eigh(matrix)
+        full = 2.0 / self.problem.nspin
+        share = (numbers / full).clamp(_SURE, 1.0 - _SURE)
+        levels = -self.problem.smearing.width * torch.logit(share)
+        return (vectors * levels.unsqueeze(-2)) @ vectors.mH
+
+    def _filling(self, variables: np.ndarray) -> Tensor:
+        numbers = torch.from_numpy(variables.copy()).to(self._scale)
+        change = torch.view_as_complex(numbers.view(*self._scale.shape, 2)) / self._scale
+        return torch.diag_embed(self._origin) + 0.5 * (change + change.mH)
+
+    def _eigh(self, filling: Tensor) -> tuple[Tensor, Tensor]:
+        """Eigenvalues and vectors; orbitals that are real in a gauge stay real in it."""
+        if self.problem.gauge is None:
+            return torch.linalg.eigh(filling)
+        levels, vectors = torch.linalg.eigh(filling.real)
+        return levels, vectors.to(filling.dtype)
+
+    def _curvature(self, response: OccupationResponse) -> Tensor:
+        """Divided differences of occupations times weights of k, (nspin, nk, nband, nband)."""
+        filled = response.divided_differences()
+        count = filled.shape[2]
+        every = filled.new_zeros(*filled.shape[:2], filled.shape[3], filled.shape[3])
+        every[:, :, :count] = filled
+        every[:, :, :, :count] = filled.mT
+        return self._weights[..., None] * every
+
+    def _elements(self, potential: Tensor) -> Tensor:
+        """A local potential between the origin's orbitals, (nspin, nk, nband, nband), Hartree."""
+        operator = LocalOperator(self.problem.pieces, potential, self.problem.gauge)
+        ks = range(self._operands.shape[1])
+        images = [operator.apply(rows, spin, ks) for spin, rows in enumerate(self._operands)]
+        return (self._operands @ torch.stack(images).mH).to(self._origin_orbitals.dtype)

@@ -1,0 +1,52 @@
+"""Electrostatic potential of electrons and ions on the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.terms.hartree import hartree_potential
+from deepchem_xc.planewave.terms.local import local_potential
+
+
+def electrostatic_potential(
+    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], density: Tensor
+) -> Tensor:
+    r"""Potential energy of an electron in the field of the valence electrons and the ions.
+
+    The Hartree potential plus the local pseudopotentials, without exchange and correlation:
+    low at atoms, high in vacuum. Its mean over the cell is zero, and eigenvalues and Fermi levels
+    are on the same scale, so that a work function is the value in vacuum less the Fermi level.
+    Within the core radii of the pseudopotentials it is not that of the real atoms. Being a Fourier
+    sum that ends, it ripples at low cutoffs (0.1 eV around helium at 350 eV): average it over a
+    region of the vacuum, or over planes, which removes the ripples and keeps the level.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Density sphere, positions and volume.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    density : Tensor
+        Valence density on the sphere, (nspin, nG), bohr^-3.
+
+    Returns
+    -------
+    Tensor
+        (n1, n2, n3), Hartree, in the graph of density and geometry.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Si"), ecut=100.0, kpts=(2, 2, 2))
+    >>> problem = result.problem
+    >>> potential = electrostatic_potential(
+    ...     result.basis, problem.pseudopotentials, result.density_g)
+    >>> bool(abs(potential.mean()) < 1e-12), bool(potential[0, 0, 0] < potential.mean())
+    (True, True)
+    """
+    return basis.to_grid(local_potential(basis, pseudos) + hartree_potential(basis, density))

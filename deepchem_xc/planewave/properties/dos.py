@@ -1,0 +1,210 @@
+"""Density of states: eigenvalues broadened by Gaussians."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.units import Hartree
+from numpy.typing import ArrayLike, NDArray
+
+from deepchem_xc.planewave.properties.bands import eigenvalues_at
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.settings import real_number, whole_number
+from deepchem_xc.planewave.structure.kpoints import make_kpoints
+
+# A Gaussian is zero to double precision this many widths from its centre.
+_REACH = 8.6
+# Sums over a grid are exact to 1e-5 up to this step, in widths; by default the grid is finer, so
+# that lines between its points look like Gaussians.
+_LARGEST_STEP = 1.25
+_STEP = 0.25
+_FEWEST_POINTS = 1001
+# Energies that are evaluated at the same time: those of a piece see the same levels.
+_PIECE = 256
+
+
+class CoarseEnergiesWarning(UserWarning):
+    """A density of states is sampled so coarsely that sums over its energies count wrongly."""
+
+
+@dataclass(frozen=True)
+class DensityOfStates:
+    """Density of states on a grid of energies.
+
+    Attributes
+    ----------
+    energies : ndarray
+        (nenergy,), eV, on the scale of the eigenvalues.
+    values : ndarray
+        (nspin, nenergy), states per eV and cell; a channel counts two electrons a state where
+        there is only one.
+    fermi_level : float
+        `SCFResult.reference_level`, eV.
+    width : float
+        Standard deviation of the broadening, eV.
+
+    Examples
+    --------
+    Up to a Fermi level in the gap it adds up to the electrons, 8 in silicon:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> dos = density_of_states(scf(bulk("Si"), ecut=100.0, kpts=(2, 2, 2)), width=0.05)
+    >>> below = dos.energies < dos.fermi_level
+    >>> print(f"{dos.total[below].sum() * (dos.energies[1] - dos.energies[0]):.3f}")
+    8.000
+    """
+
+    energies: NDArray[np.float64]
+    values: NDArray[np.float64]
+    fermi_level: float
+    width: float
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Sum over the spins, (nenergy,), 1/eV."""
+        return self.values.sum(0)
+
+
+def density_of_states(
+    result: SCFResult,
+    energies: ArrayLike | None = None,
+    width: float = 0.1,
+    kpts: Any = None,
+    nbands: int | str | None = None,
+    npoints: int | None = None,
+    progress: bool | None = None,
+) -> DensityOfStates:
+    r"""Density of states per spin.
+
+    .. math:: g_\sigma(E) = \frac{2}{n_{spin}} \sum_{nk} w_k
+              \frac{e^{-(E - \epsilon_{nk\sigma})^2 / 2 s^2}}{\sqrt{2\pi} s}
+
+    Parameters
+    ----------
+    result : SCFResult
+        Converged ground state.
+    energies : array_like, optional
+        Where to evaluate it, eV; by default `npoints` equal steps that enclose all bands.
+    width : float, optional
+        Standard deviation s, eV.
+    kpts : optional
+        A mesh finer than the ground state's, as `make_kpoints` takes it: eigenvalues are computed
+        there in the converged potential. The ground state's own by default.
+    nbands : int, optional
+        Number of bands on that mesh.
+    npoints : int, optional
+        Number of energies, at least 2; by default 1001, or more to have steps of at most a quarter
+        of the width.
+    progress : bool, optional
+        Show a progress bar while the mesh is computed; by default if it is long.
+
+    Returns
+    -------
+    DensityOfStates
+        Energies in eV, values in states per eV and cell for each spin.
+
+    Raises
+    ------
+    ValueError
+        If the width is not positive, `nbands` is given without `kpts`, `npoints` is below 2 or
+        given besides `energies`, or these are not a list of finite numbers.
+
+    Warns
+    -----
+    CoarseEnergiesWarning
+        If equally spaced energies are more than 1.25 widths apart: values are right, but their sum
+        times the step is not the number of states.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import density_of_states, scf
+    >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2))
+    >>> dos = density_of_states(result)
+    >>> step = dos.energies[1] - dos.energies[0]
+    >>> print(f"{dos.total.sum() * step:.3f}")  # two electrons in each of 7 bands
+    14.000
+    """
+    width = real_number(width, "width", "eV")
+    if not (math.isfinite(width) and width > 0):
+        raise ValueError(f"the width of the broadening must be positive (eV), got {width}.")
+    result = result.detach()
+    levels, weights = result.eigenvalues, result.weights
+    if kpts is not None:
+        # The density has this symmetry, and so have the eigenvalues.
+        group = result.kpoints.symmetry
+        mesh = make_kpoints(kpts, result.basis.crystal, symmetry=group)
+        levels = eigenvalues_at(result, mesh.coordinates, nbands, progress=progress)
+        weights = mesh.weights
+    elif nbands is not None:
+        raise ValueError("nbands needs a mesh on which to compute them: give kpts as well.")
+    epsilon = levels.cpu().numpy() * Hartree
+    grid = _energies(epsilon, energies, width, npoints)
+    nspin, _, nband = epsilon.shape
+    shares = np.repeat(weights.cpu().numpy() * (2.0 / nspin), nband)
+    values = np.stack([_broaden(channel.ravel(), shares, grid, width) for channel in epsilon])
+    return DensityOfStates(grid, values, float(result.reference_level) * Hartree, width)
+
+
+def _energies(
+    levels: NDArray[np.float64], energies: ArrayLike | None, width: float, npoints: int | None
+) -> NDArray[np.float64]:
+    """Energies asked for, or equal steps around all levels (eV)."""
+    if energies is not None:
+        if npoints is not None:
+            raise ValueError(
+                f"npoints={npoints} says how many energies are chosen, and energies= which: give "
+                "one of them."
+            )
+        grid = _one_axis(energies)
+        steps = np.diff(grid)
+        equal = len(steps) > 1 and np.ptp(steps) < 1e-6 * abs(steps[0])
+    else:
+        low, high = levels.min() - _REACH * width, levels.max() + _REACH * width
+        if npoints is None:
+            npoints = max(_FEWEST_POINTS, math.ceil((high - low) / (_STEP * width)) + 1)
+        grid, equal = np.linspace(low, high, whole_number(npoints, "npoints", minimum=2)), True
+    if equal and (step := abs(float(grid[1] - grid[0]))) > _LARGEST_STEP * width:
+        warnings.warn(
+            f"the energies are {step:.3g} eV apart and the levels {width:g} eV wide: sums over "
+            "them count wrongly. Raise the width, or sample more finely: the default, "
+            f"{_STEP * width:.3g} eV, is safe.",
+            CoarseEnergiesWarning,
+            stacklevel=3,
+        )
+    return grid
+
+
+def _one_axis(energies: ArrayLike) -> NDArray[np.float64]:
+    try:
+        grid = np.asarray(energies, dtype=np.float64)
+    except (TypeError, ValueError):
+        grid = np.empty(0)
+    if grid.ndim != 1 or len(grid) == 0 or not np.isfinite(grid).all():
+        raise ValueError(
+            f"energies must be a list of finite numbers (eV), got {energies!r}; leave it out for "
+            "steps around all levels."
+        )
+    return grid
+
+
+def _broaden(
+    levels: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    energies: NDArray[np.float64],
+    width: float,
+) -> NDArray[np.float64]:
+    """Sum of Gaussians at the levels, with integrals `shares`, (nenergy,), 1/eV."""
+    values = np.zeros(len(energies))
+    for first in range(0, len(energies), _PIECE):
+        piece = energies[first : first + _PIECE]
+        reach = _REACH * width
+        near = (levels > piece.min() - reach) & (levels < piece.max() + reach)
+        x = (piece[:, None] - levels[near]) / width
+        values[first : first + _PIECE] = np.exp(-0.5 * x**2) @ shares[near]
+    return values / (math.sqrt(2.0 * math.pi) * width)

@@ -1,0 +1,334 @@
+"""Energies at a series of volumes (of a crystal) or areas (of a layer) and what follows from them.
+
+Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase.units import Hartree
+from torch import Tensor
+
+from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc.eos.fits import (
+    EquationOfStateFit,
+    EquationOfStateTensors,
+    NoMinimumError,
+    fit_equation_of_state,
+    fit_equation_of_state_tensors,
+)
+from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.properties.volume_series import (
+    SCALES,
+    bravais_constant,
+    bravais_lattice,
+    scaled,
+    volume_series,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from deepchem_xc.planewave.result import SCFResult
+    from deepchem_xc.xc import XCFunctional
+
+
+@dataclass(frozen=True)
+class VolumePoint:
+    """One point of an energy curve.
+
+    Attributes
+    ----------
+    scale : float
+        Volume or area in units of that of the atoms given.
+    size : float
+        Volume (Angstrom^3) or area (Angstrom^2).
+    energy : float
+        Extrapolated to zero smearing width, eV.
+    free_energy : float
+        eV.
+    magnetic_moment : float
+        mu_B per cell.
+    steps : int
+        Self-consistency steps.
+    """
+
+    scale: float
+    size: float
+    energy: float
+    free_energy: float
+    magnetic_moment: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class EquationOfState:
+    """Energies over volumes or areas, the fit to them, and the structure at its minimum.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        The structure at scale 1.
+    dimension : int
+        3 for a crystal, 2 for a layer.
+    axis : int or None
+        The lattice vector that is not scaled, for a layer.
+    points : tuple of VolumePoint
+        In order of size.
+    energies : Tensor or None
+        The points' energies in the graph of the functional's parameters, (npoint,), eV.
+
+    Examples
+    --------
+    Points on Birch's curve of second order, with a = 4 Angstrom and B = 0.5 eV/Angstrom^3:
+
+    >>> from ase.build import bulk
+    >>> curve = [(s, 16.0 * s, 9.0 * (s ** (-2 / 3) - 1.0) ** 2) for s in SCALES]
+    >>> points = tuple(VolumePoint(s, size, e, e, 0.0, 1) for s, size, e in curve)
+    >>> aluminium = EquationOfState(bulk("Al", a=4.0), 3, None, points)
+    >>> print(f"{aluminium.a0:.2f} Angstrom, {aluminium.fit.modulus:.0f} GPa")
+    4.00 Angstrom, 80 GPa
+    """
+
+    atoms: Atoms
+    dimension: int
+    axis: int | None
+    points: tuple[VolumePoint, ...]
+    energies: Tensor | None = field(default=None, repr=False)
+
+    @cached_property
+    def fit(self) -> EquationOfStateFit:
+        """Fit to the energies extrapolated to zero width: Angstrom^3, eV, GPa (layers: N/m).
+
+        Raises
+        ------
+        ValueError
+            If the points do not enclose a minimum.
+        """
+        return self._fit([point.energy for point in self.points])
+
+    @cached_property
+    def free_energy_fit(self) -> EquationOfStateFit:
+        """Fit to the free energies; units and errors as for `fit`."""
+        return self._fit([point.free_energy for point in self.points])
+
+    def _fit(self, energies: list[float]) -> EquationOfStateFit:
+        return fit_equation_of_state(
+            [point.size for point in self.points], energies, self.dimension
+        )
+
+    @cached_property
+    def tensors(self) -> EquationOfStateTensors:
+        """The same as `fit` as 0-d tensors, in the graph of the functional's parameters.
+
+        Raises
+        ------
+        ValueError
+            If the points do not enclose a minimum.
+        """
+        energies = self.energies
+        if energies is None:
+            energies = torch.tensor([point.energy for point in self.points], dtype=torch.float64)
+        return fit_equation_of_state_tensors(
+            [point.size for point in self.points], energies, self.dimension
+        )
+
+    @property
+    def lattice_constant(self) -> Tensor:
+        """`a0` as a 0-d tensor in the graph of the functional's parameters, Angstrom."""
+        reference = self.points[0].size / self.points[0].scale
+        size = self.tensors.size
+        return bravais_constant(self.atoms, self.axis) * (size / reference) ** (1 / self.dimension)
+
+    @property
+    def equilibrium(self) -> Atoms:
+        """The structure scaled to the minimum."""
+        reference = self.points[0].size / self.points[0].scale
+        return scaled(self.atoms, self.fit.size / reference, self.axis)
+
+    @property
+    def lattice_constants(self) -> dict[str, float]:
+        """Constants of the Bravais lattice at the minimum, Angstrom and degrees.
+
+        For fcc, say, ``a`` of the conventional cube also where the cell is primitive.
+        """
+        pbc = [i != self.axis for i in range(3)]
+        return {k: float(v) for k, v in bravais_lattice(self.equilibrium, pbc).items()}
+
+    @property
+    def a0(self) -> float:
+        """Lattice constant a at the minimum, Angstrom."""
+        return self.lattice_constants["a"]
+
+    def todict(self) -> dict[str, Any]:
+        """Points, fit and lattice constants as JSON can hold them.
+
+        The last two are None where the points do not enclose a minimum.
+        """
+        try:
+            fit, constants = asdict(self.fit), self.lattice_constants
+        except NoMinimumError:
+            fit, constants = None, None
+        return {
+            "dimension": self.dimension,
+            "points": [asdict(point) for point in self.points],
+            "fit": fit,
+            "lattice_constants": constants,
+        }
+
+
+@outside_inference_mode()
+def equation_of_state(
+    atoms: Atoms,
+    functional: str | XCFunctional = "PBE",
+    *,
+    ecut: float,
+    kpts: Any = None,
+    scales: Sequence[float] = SCALES,
+    dimension: int | None = None,
+    fft_size: Sequence[int] | int | None = None,
+    symmetry: Any = None,
+    entropy_response: bool = True,
+    callback: Callable[[VolumePoint], None] | None = None,
+    **keywords: Any,
+) -> EquationOfState:
+    """Energies of a crystal at several volumes, or of a layer at several areas.
+
+    The k-points (in reduced coordinates) and the real-space grid are the same at every volume, so
+    that neither steps within the curve; plane waves are those below `ecut` at each volume. Every
+    calculation starts from the one next to it.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Structure at scale 1. A layer is scaled in its plane only and keeps the height of its cell.
+    functional : str or XCFunctional, optional
+        As for `scf`.
+    ecut : float
+        Cutoff, eV.
+    kpts : optional
+        As for `scf`; a density is turned into a mesh at scale 1.
+    scales : sequence of float, optional
+        At least five volumes or areas in units of that of `atoms`.
+    dimension : int, optional
+        3 or 2. By default 2 where exactly one direction is not periodic. With 2 and periodic
+        atoms, the third lattice vector is the one across the layer.
+    fft_size, symmetry : optional
+        As for `scf`.
+    entropy_response : bool, optional
+        Exact gradients, which cost an adjoint equation a volume where occupations are smeared.
+        False leaves out the response of the entropy; see `extrapolated_energy`.
+    callback : callable, optional
+        Called with every `VolumePoint` when it is done.
+    **keywords
+        Anything else for `scf`, but for `start`, which is chosen.
+
+    Returns
+    -------
+    EquationOfState
+        Raw points, fit, lattice constants.
+
+    Raises
+    ------
+    ValueError
+        For fewer than five scales, or a dimension that does not fit the atoms. A minimum outside
+        of the range raises when the fit is asked for: the points are not lost.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import equation_of_state
+    >>> curve = equation_of_state(
+    ...     bulk("Si"), ecut=250.0, kpts=(2, 2, 2), scales=(0.9, 0.95, 1.0, 1.05, 1.1))
+    >>> print(f"{curve.a0:.1f} Angstrom, {curve.fit.modulus:.0f} GPa")
+    5.5 Angstrom, 81 GPa
+
+    With a functional that is being trained, tensors that know its parameters are
+    ``curve.lattice_constant``, ``curve.tensors.modulus`` and so on:
+
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> curve = equation_of_state(
+    ...     bulk("Si"), functional, ecut=250.0, kpts=(2, 2, 2), scales=(0.9, 0.95, 1.0, 1.05, 1.1))
+    >>> curve.lattice_constant.backward()
+    >>> all(p.grad is not None for p in functional.parameters())
+    True
+    """
+    series = volume_series(
+        atoms, ecut, kpts, scales, dimension=dimension, fft_size=fft_size, symmetry=symmetry
+    )
+    # From the middle outwards: there the initial moments are most likely to be right.
+    done: dict[float, SCFResult] = {}
+    points: dict[float, VolumePoint] = {}
+    energies: dict[float, Tensor] = {}
+    for scale in sorted(series.scales, key=lambda s: abs(np.log(s))):
+        nearest = min(done, key=lambda s: abs(s - scale), default=None)
+        result = scf(
+            series.crystal(scale),
+            functional,
+            ecut=ecut,
+            kpts=series.kpoints,
+            fft_size=series.fft_size,
+            start=None if nearest is None else done[nearest],
+            **keywords,
+        )
+        plain = result.detach()
+        if result.is_differentiable:
+            energies[scale] = extrapolated_energy(result, entropy_response) * Hartree
+        points[scale] = VolumePoint(
+            scale=scale,
+            size=series.size(scale),
+            energy=float(plain.extrapolated_energy) * Hartree,
+            free_energy=float(plain.free_energy) * Hartree,
+            magnetic_moment=float(plain.magnetic_moment),
+            steps=result.nsteps,
+        )
+        # Only the ends of what is done can be next to what is to come.
+        done[scale] = result
+        for inner in [s for s in done if min(done) < s < max(done)]:
+            del done[inner]
+        if callback is not None:
+            callback(points[scale])
+    return EquationOfState(
+        atoms=atoms.copy(),
+        dimension=series.dimension,
+        axis=series.axis,
+        points=tuple(points[scale] for scale in series.scales),
+        energies=torch.stack([energies[s] for s in series.scales]) if energies else None,
+    )
+
+
+def extrapolated_energy(result: SCFResult, entropy_response: bool = True) -> Tensor:
+    """Energy extrapolated to zero width, in the graph of the functional's parameters.
+
+    Parameters
+    ----------
+    result : SCFResult
+        A converged ground state.
+    entropy_response : bool, optional
+        Differentiate the entropy too, which needs the adjoint equation. Otherwise the gradient is
+        that of the free energy, which costs nothing; the two differ by half the derivative of TS.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell; the value is the same either way.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Al"), "PBE", ecut=100.0)
+    >>> bool(extrapolated_energy(result) == result.extrapolated_energy)
+    True
+    """
+    if entropy_response or not result.is_differentiable:
+        return result.extrapolated_energy
+    free, plain = result.free_energy, result.detach()
+    return free + (plain.extrapolated_energy - free.detach())

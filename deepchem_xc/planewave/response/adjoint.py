@@ -1,0 +1,322 @@
+r"""Derivatives through the self-consistent field: implicit differentiation of its fixed point.
+
+The loop is not unrolled. At the fixed point the cotangent n of the Kohn-Sham potential solves the
+adjoint of the linearised loop (Dyson's equation),
+
+.. math:: n = \chi_0 (u + K n),
+
+with the independent-particle response :math:`\chi_0`, the kernel K of Hartree and
+exchange-correlation potential, and what the loss asks for, u. One equation serves every parameter:
+the functional, positions and lattice enter through the explicit derivatives of the Hamiltonian
+only. The equation is solved when gradients are asked for, once for all losses of a backward pass.
+
+References
+----------
+M. F. Kasim, S. Lehtola, S. M. Vinko, J. Chem. Phys. 156, 084801 (2022);
+N. F. Schmitz, B. Ploumhans, M. F. Herbst, arXiv:2509.07785 (2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from deepchem_xc.numerics.gmres import gmres
+from deepchem_xc.planewave.density import kinetic_density
+from deepchem_xc.planewave.energy import electron_energy, orbital_energy
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response.perturbation import PerturbedStates
+from deepchem_xc.planewave.terms.xc import split_fields
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc.identity import Unchanged
+
+# Eigenvalues closer than this are one multiplet, Hartree.
+DEGENERATE = 1e-6
+# Cotangents of a multiplet may differ by this fraction of the largest one.
+_SAME = 1e-6
+# Error of what is solved for once only, in units of the tolerance.
+_EXACT = 0.1
+
+
+class DegenerateStatesError(ValueError):
+    """A loss takes one eigenvalue out of a degenerate set: it has no derivative.
+
+    Examples
+    --------
+    >>> issubclass(DegenerateStatesError, ValueError)
+    True
+    """
+
+
+class GroundState(NamedTuple):
+    """What the loop determines; in a graph if anything that requires gradients went in."""
+
+    electrons: Tensor
+    """Density times volume on the sphere, (nspin, nG)."""
+    eigenvalues: Tensor
+    """(nspin, nk, nband), Hartree."""
+    numbers: Tensor
+    """Electrons in each state, (nspin, nk, nband)."""
+    fermi_level: Tensor
+    """Hartree, 0-d, or (2,) with a fixed moment."""
+    entropy: Tensor
+    """-TS, Hartree, 0-d."""
+    orbitals: Tensor
+    """(nspin, nk, nband, npw). Only what does not depend on their phases may be made of them."""
+
+
+class Geometry(NamedTuple):
+    """Lattice (bohr) and reduced positions, as tensors that may require gradients."""
+
+    lattice: Tensor
+    positions: Tensor
+
+    def of(self, problem: KohnShamProblem) -> KohnShamProblem:
+        """The problem with this geometry and its own plane waves."""
+        basis = problem.basis.with_geometry(self.lattice, self.positions)
+        return replace(problem, basis=basis)
+
+
+def functional_tensors(problem: KohnShamProblem) -> list[Tensor]:
+    """Parameters and buffers of the functional that require gradients."""
+    functional = problem.functional
+    tensors = (*functional.parameters(), *functional.buffers())
+    return [tensor for tensor in tensors if tensor.requires_grad]
+
+
+def unchanged(problem: KohnShamProblem) -> Unchanged:
+    """Memory of the functional, whose tensors are put into a graph now."""
+    from deepchem_xc.xc.identity import Unchanged
+
+    return Unchanged(problem.functional, tuple(functional_tensors(problem)))
+
+
+def attach(
+    problem: KohnShamProblem,
+    geometry: Geometry,
+    potential: Tensor,
+    density: Tensor,
+    orbitals: Tensor,
+    tolerance: float,
+) -> GroundState:
+    """Put a converged ground state into the graph of everything it depends on.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        With a geometry that is not in a graph.
+    geometry : Geometry
+        The same geometry, which may be.
+    potential, density : Tensor
+        Converged, (nspin, nG).
+    orbitals : Tensor
+        (nspin, nk, nband, npw).
+    tolerance : float
+        Relative error that the adjoint equation is solved to.
+
+    Returns
+    -------
+    GroundState
+        Its derivatives solve the adjoint equation when they are asked for.
+    """
+    with torch.no_grad():
+        states = PerturbedStates(problem, potential, orbitals)
+    adjoint = _Adjoint(problem, geometry, states, density, orbitals.shape[2], tolerance)
+    inputs = [geometry.lattice, geometry.positions, *functional_tensors(problem)]
+    return GroundState(*_GroundStateFunction.apply(adjoint, *inputs))
+
+
+class _Adjoint:
+    """The adjoint equation of one ground state."""
+
+    def __init__(
+        self,
+        problem: KohnShamProblem,
+        geometry: Geometry,
+        states: PerturbedStates,
+        density: Tensor,
+        nband: int,
+        tolerance: float,
+    ) -> None:
+        self.problem, self.states, self.tolerance = problem, states, tolerance
+        self.nband = nband  # the response may need more of them
+        self._unchanged = unchanged(problem)
+        self.moves = geometry.lattice.requires_grad or geometry.positions.requires_grad
+        self.electrons = density * problem.basis.volume
+
+    def values(self) -> tuple[Tensor, ...]:
+        """Of `GroundState`, without a graph."""
+        states, shown = self.states, slice(0, self.nband)
+        occupation = states.occupation
+        return (
+            self.electrons.clone(),
+            states.eigenvalues[:, :, shown].clone(),
+            states.numbers[:, :, shown].clone(),
+            torch.as_tensor(occupation.fermi_level, dtype=torch.float64).to(states.numbers.device),
+            occupation.entropy.clone(),
+            states.orbitals.detach()[:, :, shown],
+        )
+
+    def gradients(self, cotangents: GroundState, inputs: list[Tensor]) -> list[Tensor | None]:
+        """Derivatives of the loss with respect to lattice, positions and the functional."""
+        self._unchanged.check()
+        states = self.states = self.states.for_eigenvalues(cotangents.eigenvalues)
+        extra = states.numbers.shape[2] - self.nband
+        cotangents = cotangents._replace(
+            eigenvalues=pad(cotangents.eigenvalues, (0, extra)),
+            numbers=pad(cotangents.numbers, (0, extra)),
+            orbitals=pad(cotangents.orbitals, (0, 0, 0, extra)),
+        )
+        self._check_multiplets(cotangents.eigenvalues)
+        rhs = states.in_gauge(cotangents.orbitals)
+        known = self._without_constant(self._real_and_symmetric(cotangents.electrons))
+
+        def cotangents_of(potential: Tensor) -> tuple[list[Tensor], Tensor, float]:
+            """Cotangents of orbitals and eigenvalues of the loss, with <potential, electrons>."""
+            blocks, numbers = states.potential_cotangents(potential)
+            blocks = [a + b for a, b in zip(blocks, rhs, strict=True)]
+            eigenvalues = cotangents.eigenvalues + states.occupation.cotangent(
+                cotangents.numbers + numbers, cotangents.entropy, cotangents.fermi_level
+            )
+            norm = (
+                sum(float(block.norm()) ** 2 for block in blocks) + float(eigenvalues.norm()) ** 2
+            )
+            return blocks, eigenvalues, norm**0.5
+
+        moved = Geometry(*(x.detach().requires_grad_(x.requires_grad) for x in inputs[:2]))
+        kernel, potential = self._kernel(moved)
+        blocks, eigenvalues, norm = cotangents_of(known)
+        right, _ = states.adjoint(blocks, eigenvalues, _EXACT * self.tolerance * norm)
+
+        def dyson(electrons: Tensor, accuracy: float) -> Tensor:
+            response = states.density_response(
+                self._real_and_symmetric(kernel(electrons)), accuracy
+            )
+            return electrons - response
+
+        electrons = gmres(dyson, right, self.tolerance)
+        wanted = [x for x in (*moved, *inputs[2:]) if x.requires_grad]
+        with torch.enable_grad():
+            loss = (potential.conj() * electrons).real.sum()
+            if self.moves:
+                total = known + self._real_and_symmetric(kernel(electrons))
+                blocks, eigenvalues, norm = cotangents_of(total)
+                accuracy = _EXACT * self.tolerance * norm
+                _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
+                loss = loss + self._orbital_part(moved, z, total)
+        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+        return [next(found) if x.requires_grad else None for x in (*moved, *inputs[2:])]
+
+    def _kernel(self, geometry: Geometry) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """Kernel of the potential, and the potential in the graph of geometry and functional."""
+        with torch.enable_grad():
+            electrons = self.electrons.detach().requires_grad_()
+            energy = electron_energy(geometry.of(self.problem), electrons)
+            (potential,) = torch.autograd.grad(energy, electrons, create_graph=True)
+
+        def kernel(change: Tensor) -> Tensor:
+            (result,) = torch.autograd.grad(potential, electrons, change, retain_graph=True)
+            return result
+
+        return kernel, potential
+
+    def _orbital_part(self, geometry: Geometry, z: Tensor | None, potential: Tensor) -> Tensor:
+        """Re <z| T + V_nonlocal |psi> as a function of the geometry.
+
+        For meta-GGAs also the energy of the kinetic energy density, at fixed orbitals, in
+        `potential`.
+        """
+        assert z is not None  # it was asked for
+        psi = self.states.orbitals[:, :, : z.shape[2]]
+        # 4 Re <z|A|psi> = <psi+z|A|psi+z> - <psi-z|A|psi-z>, z scaled to be as large as psi.
+        scale = float(psi.norm() / z.norm().clamp_min(1e-300))
+        both = torch.cat([psi + scale * z, psi - scale * z], dim=2)
+        numbers = torch.full(both.shape[:3], 0.25 / scale, dtype=torch.float64, device=both.device)
+        numbers[:, :, z.shape[2] :] *= -1.0
+        moved = geometry.of(self.problem)
+        energy = orbital_energy(moved, both, numbers)
+        _, mass = split_fields(potential)
+        if mass is not None and self.states.mass is not None:
+            basis = moved.basis
+            weighted = self.states.numbers * basis.weights[:, None]
+            tau = kinetic_density(basis, self.states.orbitals, weighted)
+            energy = energy + basis.volume * (mass.conj() * tau).real.sum()
+            # And the orbitals' part of the Hamiltonian's own -1/2 div(v grad).
+            tau = kinetic_density(basis, both, numbers)
+            energy = energy + basis.volume * (self.states.mass.conj() * tau).real.sum()
+        return energy
+
+    def _real_and_symmetric(self, potential: Tensor) -> Tensor:
+        basis = self.problem.basis
+        return basis.symmetrize(basis.to_sphere(basis.to_grid(potential)))
+
+    def _without_constant(self, potential: Tensor) -> Tensor:
+        """Less the constant that moves nothing, and would hide the rest from the tolerance."""
+        potential = potential.clone()
+        # Of the fields of a meta-GGA only the first one is a potential.
+        constants = (potential if potential.ndim == 2 else potential[0])[:, 0]
+        # Both channels share their electrons where the moment is free.
+        constants -= constants.mean() if self.problem.moment is None else constants.clone()
+        return potential
+
+    def _check_multiplets(self, cotangent: Tensor) -> None:
+        """Eigenvalues that are equal have derivatives only where the loss treats them alike."""
+        energies = self.states.eigenvalues
+        close = (energies.diff(dim=-1) < DEGENERATE) & (
+            cotangent.diff(dim=-1).abs() > _SAME * cotangent.abs().max()
+        )
+        if bool(close.any()):
+            spin, k, band = close.nonzero()[0].tolist()
+            raise DegenerateStatesError(
+                f"the loss treats bands {band} and {band + 1} (spin {spin}, k-point {k}, counted "
+                "from 0) differently, but they are degenerate at "
+                f"{float(energies[spin, k, band]):.6f} Ha: which of them is which is arbitrary, "
+                "and one of them alone has no derivative. "
+                "Use result.multiplet_eigenvalues, where every eigenvalue is the mean of its set; "
+                "if the set is cut at the highest band, ask for more bands with nbands=."
+            )
+
+
+class _GroundStateFunction(torch.autograd.Function):
+    """Values forward; backward, the adjoint equation."""
+
+    @staticmethod
+    def forward(ctx: Any, adjoint: _Adjoint, *inputs: Tensor) -> tuple[Tensor, ...]:
+        # Not save_for_backward: whether one was changed is a matter of values, not of versions.
+        ctx.adjoint, ctx.sources = adjoint, inputs
+        return adjoint.values()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        inputs = ctx.sources
+        with torch.no_grad():
+            gradients = ctx.adjoint.gradients(GroundState(*cotangents), list(inputs))
+        return (None, *once(gradients, (*cotangents, *inputs)))
+
+
+def once(gradients: list[Tensor | None], sources: tuple[Tensor, ...]) -> list[Tensor | None]:
+    """Gradients that say so when they are differentiated again, where a graph of them is kept."""
+    if not torch.is_grad_enabled():
+        return gradients
+    return [None if g is None else _NoFurther.apply(g, *sources) for g in gradients]
+
+
+class _NoFurther(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *sources: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        raise NotImplementedError(
+            "second derivatives through the self-consistent field are not available this way: the "
+            "gradient was asked for with create_graph=True and then differentiated. Forces and "
+            "stress, which are first derivatives, can be differentiated: use result.forces and "
+            "result.stress."
+        )

@@ -1,0 +1,152 @@
+"""How occupation numbers and the Fermi level follow the eigenvalues."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.occupations.occupy import Smearing, occupy
+from deepchem_xc.planewave.problem import KohnShamProblem
+
+# States with less than this fraction of their electrons are empty.
+NO_ELECTRON = 1e-10
+# Closer states than this, in units of the smearing's width, take the derivative of the occupation.
+_CLOSE = 1e-4
+
+
+class OccupationResponse:
+    """Occupations of given eigenvalues, with their derivatives.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        Electrons, smearing and weights of the k-points.
+    eigenvalues : Tensor
+        (nspin, nk, nband), Hartree.
+    moment : float, optional
+        Magnetic moment to hold, mu_B; the problem's by default.
+
+    Attributes
+    ----------
+    eigenvalues, numbers : Tensor
+        (nspin, nk, nband), Hartree and electrons.
+    fermi_level : float or tuple of float
+        Hartree; one for each spin with a fixed moment.
+    entropy : Tensor
+        -TS, 0-d, Hartree.
+    nfilled : int
+        Bands up to this one hold electrons somewhere.
+
+    Examples
+    --------
+    A shift of all eigenvalues moves no electron:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2), convergence={"density": 1e-4})
+    >>> response = OccupationResponse(result.problem, result.eigenvalues)
+    >>> cotangent = response.cotangent(torch.rand_like(response.numbers))
+    >>> bool(cotangent.abs().max() > 0.0), abs(float(cotangent.sum())) < 1e-9
+    (True, True)
+    """
+
+    def __init__(
+        self, problem: KohnShamProblem, eigenvalues: Tensor, moment: float | None = None
+    ) -> None:
+        self._leaf = eigenvalues.detach().clone().requires_grad_()
+        self.eigenvalues = self._leaf.detach()
+        self.weights = problem.basis.weights
+        self.smearing: Smearing = problem.smearing
+        with torch.enable_grad():
+            # Its graph holds the derivatives of occupations with respect to eigenvalues.
+            self._occupation = occupy(
+                self._leaf,
+                self.weights,
+                problem.nelectrons,
+                self.smearing,
+                problem.moment if moment is None else moment,
+            )
+        self.numbers = self._occupation.numbers.detach()
+        self.fermi_level = self._occupation.fermi_level
+        self.entropy = self._occupation.entropy_energy.detach()
+        full = 2.0 / problem.nspin
+        filled = (self.numbers.abs() > full * NO_ELECTRON).any(0).any(0).nonzero()
+        self.nfilled = int(filled[-1]) + 1
+
+    def cotangent(
+        self, numbers: Tensor, entropy: Tensor | None = None, level: Tensor | None = None
+    ) -> Tensor:
+        """Cotangents of occupation numbers, -TS and Fermi level, as one of the eigenvalues.
+
+        Parameters
+        ----------
+        numbers : Tensor
+            (nspin, nk, nband).
+        entropy : Tensor, optional
+            0-d.
+        level : Tensor, optional
+            As many as there are Fermi levels.
+
+        Returns
+        -------
+        Tensor
+            (nspin, nk, nband).
+        """
+        outputs, cotangents = [self._occupation.numbers], [numbers]
+        if entropy is not None:
+            outputs.append(self._occupation.entropy_energy)
+            cotangents.append(entropy)
+        total = torch.zeros_like(numbers)
+        if self.smearing.width > 0.0:
+            (total,) = torch.autograd.grad(outputs, self._leaf, cotangents, retain_graph=True)
+        if level is not None:
+            total = total + self._level_cotangent(level)
+        return total
+
+    def divided_differences(self) -> Tensor:
+        """(f_n - f_m) / (e_n - e_m) of filled n and any m, (nspin, nk, nfilled, nband)."""
+        smearing = self.smearing
+        energy = self.eigenvalues
+        below, above = energy[:, :, : self.nfilled, None], energy[:, :, None, :]
+        difference = below - above
+        number = self.numbers[:, :, : self.nfilled, None] - self.numbers[:, :, None, :]
+        if smearing.width == 0.0:
+            close = difference.abs() < 1e-8
+            if bool((close & (number.abs() > 1e-8)).any()):
+                raise ResponseConvergenceError(
+                    "a filled and an empty state have the same energy: integer occupations then "
+                    "have no derivative. Smear the occupations.",
+                    [],
+                )
+            return torch.where(close, 0.0, number / difference)
+        close = difference.abs() < _CLOSE * smearing.width
+        level = torch.as_tensor(self.fermi_level, dtype=energy.dtype)
+        level = level.to(energy.device).reshape(-1, 1, 1, 1)
+        middle = (0.5 * (below + above) - level) / smearing.width
+        slope = smearing.occupation_derivative(middle) * (2.0 / len(energy) / smearing.width)
+        slope = torch.where(middle.isfinite(), slope, 0.0)  # an empty channel has no level
+        return torch.where(close, slope, number / difference)
+
+    def _level_cotangent(self, level: Tensor) -> Tensor:
+        """What moves the Fermi level: states at it, or the highest filled ones."""
+        energy, smearing = self.eigenvalues, self.smearing
+        levels = torch.as_tensor(self.fermi_level, dtype=energy.dtype)
+        levels, level = levels.to(energy.device).reshape(-1, 1, 1), level.reshape(-1, 1, 1)
+        if smearing.width > 0.0:
+            slope = smearing.occupation_derivative((energy - levels) / smearing.width)
+            share = slope * self.weights[:, None]
+        else:
+            share = ((energy - levels).abs() < 1e-6).to(energy.dtype)
+        share = share.nan_to_num(0.0)
+        dims = (1, 2) if levels.shape[0] == 2 else (0, 1, 2)
+        total = share.sum(dims, keepdim=True)
+        # In a gap that the smearing does not reach across, the level is the middle; a channel
+        # without electrons has none, and nothing moves it.
+        middle = torch.zeros_like(share)
+        for sign in (1.0, -1.0):
+            away = torch.where(sign * (energy - levels) > 0.0, sign * energy, torch.inf)
+            nearest = (away - away.amin(dims, keepdim=True)).abs() < 1e-6
+            middle += 0.5 * nearest / nearest.sum(dims, keepdim=True).clamp_min(1)
+        middle = torch.where(levels.isfinite(), middle, 0.0)
+        return level * torch.where(total.abs() > 1e-12, share / total, middle)

@@ -1,0 +1,321 @@
+r"""First-order perturbation theory of non-interacting electrons, in reverse.
+
+For a loss that depends on orbitals and occupations through the density matrix only, its cotangents
+are turned into one function z per band, such that any change of the Hamiltonian changes it by
+
+.. math:: dL = \sum_{nk} Re \langle z_{nk} | dH | \psi_{nk} \rangle.
+
+What z holds of the states known is a sum over them, with divided differences of the occupations, so
+that degenerate states do no harm; the rest solves Sternheimer's equation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.planewave.density import pair_density
+from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
+from deepchem_xc.planewave.eigen.first_orbitals import more_bands
+from deepchem_xc.planewave.eigen.states import converge_states
+from deepchem_xc.planewave.hamiltonian import LocalOperator
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response.occupation_response import OccupationResponse
+from deepchem_xc.planewave.response.sternheimer import KnownStates, row_dots, solve_sternheimer
+
+# Residual, Hartree, up to which a state's eigenvalue can be differentiated.
+_USABLE_RESIDUAL = 1e-6
+# Bands added at a time where a loss needs higher ones, and how often before it is given up.
+_MORE = 3
+_ROUNDS = 4
+# Arrays of Sternheimer's equation take about this much memory at a time.
+_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
+# Part of the largest cotangent that a state which cannot be used may have.
+_NEGLIGIBLE = 1e-9
+# What a residual is divided by to become an error of the electrons, Hartree: a gap times what
+# errors of many states cancel. Measured: errors are then 0.1 to 1 times the accuracy asked for.
+_GAP = 1.5
+# Energy differences, Hartree, are not taken to be smaller where they only count as a correction.
+_APART = 1e-4
+
+
+class PerturbedStates:
+    """States of a converged potential, ready to be perturbed.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    potential : Tensor
+        Converged Kohn-Sham potential, (nspin, nG), Hartree.
+    orbitals : Tensor
+        Its states, (nspin, nk, nband, npw); they are improved where they need it.
+
+    Attributes
+    ----------
+    orbitals : Tensor
+        Improved, (nspin, nk, nband, npw).
+    eigenvalues, numbers : Tensor
+        (nspin, nk, nband), Hartree and electrons. There may be more bands than were given: enough
+        for the highest to be empty.
+    occupation : OccupationResponse
+        How the states are filled.
+    mass : Tensor or None
+        For meta-GGAs v of the term -1/2 div(v grad), (nspin, nG).
+    nfilled : int
+        Bands up to this one hold electrons somewhere.
+
+    Raises
+    ------
+    ResponseConvergenceError
+        If filled states cannot be converged.
+
+    Examples
+    --------
+    The density does not answer to a constant potential:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2))
+    >>> states = PerturbedStates(result.problem, result.potential_g, result.orbitals)
+    >>> constant = torch.zeros_like(result.density_g)
+    >>> constant[:, 0] = 1.0
+    >>> bool(states.density_response(constant, 1e-8).abs().max() < 1e-8)
+    True
+    """
+
+    def __init__(self, problem: KohnShamProblem, potential: Tensor, orbitals: Tensor) -> None:
+        self.problem, self.basis = problem, problem.basis
+        self.gauge, self.potential = problem.gauge, potential
+        self.hamiltonian = problem.hamiltonian(potential)
+        self.mass = self.hamiltonian.local.mass
+        eigenvalues, orbitals, residuals = converge_states(problem, self.hamiltonian, orbitals)
+        self.orbitals, self.eigenvalues = orbitals, eigenvalues
+        self.occupation = OccupationResponse(problem, eigenvalues)
+        self.numbers, self.nfilled = self.occupation.numbers, self.occupation.nfilled
+        usable = (residuals < _USABLE_RESIDUAL).all(0).all(0)
+        self.nusable = int(usable.cumprod(0).sum())
+        if self.nusable < self.nfilled:
+            raise ResponseConvergenceError(
+                f"band {self.nusable + 1} of {self.nfilled} occupied ones has a residual of "
+                f"{float(residuals[:, :, self.nusable].max()):.1e} Ha, too large to differentiate: "
+                "ask for more bands with nbands=, or smear less.",
+                [],
+            )
+        self._step = max(
+            1, _BYTES[self.basis.device.type] // (16 * 8 * self.nfilled * self.basis.npw)
+        )
+        self._states = [self._in_gauge(channel) for channel in orbitals]
+        self._differences = self.occupation.divided_differences()
+        above = eigenvalues[:, :, None, self.nfilled :] - eigenvalues[:, :, : self.nfilled, None]
+        self._above = above.clamp_min(_APART)
+        self._residuals = [self._rough(spin) for spin in range(len(orbitals))]
+        self._dampings: dict[tuple[int, int], Tensor] = {}
+
+    def _in_gauge(self, orbitals: Tensor) -> Tensor:
+        """Bands of one spin as the Hamiltonian likes them: real where there is a gauge."""
+        if self.gauge is None:
+            return orbitals
+        return self.gauge.to_real(orbitals, slice(0, len(orbitals)))
+
+    def _rough(self, spin: int) -> Tensor:
+        """Residuals H m - e m of the empty states, (nk, nempty, npw)."""
+        empty = self._states[spin][:, self.nfilled :]
+        energies = self.eigenvalues[spin, :, self.nfilled :, None]
+        parts = []
+        for first in range(0, self.basis.nk, self._step):
+            ks = range(first, min(first + self._step, self.basis.nk))
+            here = slice(ks.start, ks.stop)
+            parts.append(
+                self.hamiltonian.apply(empty[here], spin, ks) - energies[here] * empty[here]
+            )
+        return torch.cat(parts)
+
+    def _damping(self, spin: int, here: slice) -> Tensor:
+        """Preconditioner of the filled bands of some k-points, (nk, nfilled, npw)."""
+        key = (spin, here.start)
+        if key not in self._dampings:
+            filled = self._states[spin][here, : self.nfilled]
+            self._dampings[key] = teter_preconditioner(self.basis.kinetic[here], filled)
+        return self._dampings[key]
+
+    def density_response(self, potential: Tensor, accuracy: float) -> Tensor:
+        """Change of the electrons in a small potential: the independent-particle response.
+
+        Parameters
+        ----------
+        potential : Tensor
+            Symmetric as the density is, (nspin, nG), Hartree.
+        accuracy : float
+            Error allowed, electrons.
+
+        Returns
+        -------
+        Tensor
+            Electrons, (nspin, nG): the density times the volume. Symmetrised.
+        """
+        rhs, numbers = self.potential_cotangents(potential)
+        eigenvalues = self.occupation.cotangent(numbers)
+        return self.adjoint(rhs, eigenvalues, accuracy)[0]
+
+    def potential_cotangents(self, potential: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Cotangents of orbitals and occupations for the loss <potential, electrons>.
+
+        Returns
+        -------
+        rhs : list of Tensor
+            For every spin (nk, nfilled, npw), real where there is a gauge.
+        numbers : Tensor
+            (nspin, nk, nband).
+        """
+        local = LocalOperator(self.problem.pieces, potential, self.gauge)
+        numbers = torch.zeros_like(self.numbers)
+        rhs = []
+        for spin, states in enumerate(self._states):
+            filled = states[:, : self.nfilled]
+            product = local.apply(filled, spin, range(self.basis.nk))
+            weights = self.basis.weights[:, None]
+            numbers[spin, :, : self.nfilled] = weights * row_dots(filled, product)
+            weights = 2.0 * weights * self.numbers[spin, :, : self.nfilled]
+            rhs.append(product.mul_(weights.unsqueeze(-1)))
+        return rhs, numbers
+
+    def in_gauge(self, cotangent: Tensor) -> list[Tensor]:
+        """Cotangent of complex orbitals (nspin, nk, nband, npw), as `potential_cotangents` has it.
+
+        Real orbitals stay real whatever changes: an imaginary part meets nothing.
+        """
+        rows = cotangent[:, :, : self.nfilled]
+        if self.gauge is None:
+            return list(rows)
+        centred = [self.gauge.centre(channel, slice(0, self.basis.nk)) for channel in rows]
+        return [channel.real.contiguous() for channel in centred]
+
+    def with_more_bands(self) -> PerturbedStates:
+        """These states and a few above them; all but the highest are converged."""
+        room = min(self.basis.npw_per_k) - self.orbitals.shape[2]
+        if room == 0:
+            return self
+        orbitals = more_bands(self.basis, self.orbitals, min(_MORE, room))
+        return PerturbedStates(self.problem, self.potential, orbitals)
+
+    def for_eigenvalues(self, cotangent: Tensor) -> PerturbedStates:
+        """These states, or more, such that the eigenvalues that a loss needs are converged.
+
+        Bands above the highest one that is needed show whether a degenerate set is complete.
+
+        Parameters
+        ----------
+        cotangent : Tensor
+            Of the eigenvalues, (nspin, nk, n) with n bands or less.
+
+        Raises
+        ------
+        ResponseConvergenceError
+            If they cannot be converged.
+        """
+        wanted = (cotangent.abs() > _NEGLIGIBLE * cotangent.abs().max()).any(0).any(0).nonzero()
+        needed = int(wanted[-1]) + 1 if len(wanted) else 0
+        states = self
+        for _ in range(_ROUNDS):
+            nband, room = states.orbitals.shape[2], min(self.basis.npw_per_k)
+            if needed <= min(states.nusable, nband - 1) or needed <= states.nfilled:
+                return states
+            if nband == room:
+                break
+            states = states.with_more_bands()
+        if needed <= states.nusable:  # there are no more plane waves
+            return states
+        raise ResponseConvergenceError(
+            f"the loss depends on the eigenvalues of band {needed} (the first is 1), but only the "
+            f"lowest {states.nusable} are converged well enough to be differentiated: ask for more "
+            "bands with nbands=.",
+            [],
+        )
+
+    def adjoint(
+        self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Solve for z of all bands, and sum up what a local potential does to the loss.
+
+        Parameters
+        ----------
+        rhs : list of Tensor
+            Cotangents of the filled orbitals, for every spin (nk, nfilled, npw).
+        eigenvalues : Tensor
+            Cotangents of the eigenvalues, those of occupations included, (nspin, nk, nband).
+        accuracy : float
+            Error allowed in the sum, electrons.
+        keep : bool, optional
+            Return z, too.
+
+        Returns
+        -------
+        electrons : Tensor
+            Cotangent of the potential's coefficients, (nspin, nG), symmetrised.
+        z : Tensor or None
+            (nspin, nk, nusable, npw), complex.
+        """
+        basis, nk = self.basis, self.basis.nk
+        kinetic = self.problem.needs_kinetic_density
+        electrons = torch.zeros(
+            (2 if kinetic else 1, len(rhs), len(basis.density_g)),
+            dtype=torch.complex128,
+            device=basis.device,
+        )
+        used = eigenvalues[:, :, : self.nusable].abs().amax((0, 1)).nonzero()
+        nband = max(self.nfilled, int(used[-1]) + 1 if len(used) else 0)
+        kept = []
+        rows = len(rhs) * nk * self.nfilled
+        tolerance = accuracy * _GAP / rows**0.5
+        for spin, cotangent in enumerate(rhs):
+            for first in range(0, nk, self._step):
+                ks = range(first, min(first + self._step, nk))
+                here = slice(ks.start, ks.stop)
+                states = self._states[spin][here]
+                z = eigenvalues[spin, here, :nband, None] * states[:, :nband]
+                z[:, : self.nfilled] += self._known_part(spin, here, cotangent[here])
+                z[:, : self.nfilled] += self._unknown_part(spin, ks, cotangent[here], tolerance)
+                pieces, left = self.problem.pieces, states[:, :nband]
+                electrons[0, spin] += pair_density(pieces, self.gauge, left, z, ks)
+                for q in basis.orbital_q[here].unbind(-1) if kinetic else ():
+                    row = q.unsqueeze(1)
+                    tau = pair_density(pieces, self.gauge, row * left, row * z, ks)
+                    electrons[1, spin] += 0.5 * tau
+                if keep:
+                    kept.append(z if self.gauge is None else self.gauge.to_complex(z, here))
+        adjoint = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
+        return basis.symmetrize(electrons if kinetic else electrons[0]), adjoint
+
+    def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
+        """What z holds of the states that are known."""
+        states = self._states[spin][here]
+        overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
+        number = self.numbers[spin, here]
+        n, m = number[:, : self.nfilled, None], number[:, None, :]
+        # The operator that the loss's derivative with respect to the density matrix is.
+        operator = n * overlap
+        square = slice(0, self.nfilled)
+        operator[:, :, square] += (n * overlap[:, :, square]).mH
+        operator = operator / (n.square() + m.square()).clamp_min(1e-300)
+        operator = operator * self._differences[spin, here]
+        operator[:, :, square] *= 0.5  # these pairs come twice
+        operator.diagonal(dim1=1, dim2=2).zero_()
+        return operator.to(states.dtype) @ states
+
+    def _unknown_part(self, spin: int, ks: range, cotangent: Tensor, tolerance: float) -> Tensor:
+        """What z holds beyond the states that are known."""
+        here = slice(ks.start, ks.stop)
+        known = KnownStates(
+            self._states[spin][here],
+            self.eigenvalues[spin, here, : self.nfilled],
+            self._above[spin, here],
+            self._residuals[spin][here],
+            self._damping(spin, here),
+        )
+
+        def apply(block: Tensor) -> Tensor:
+            return self.hamiltonian.apply(block, spin, ks)
+
+        return solve_sternheimer(apply, known, cotangent, tolerance)

@@ -1,0 +1,111 @@
+"""Structures from files that ASE reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepchem_xc.planewave.structure.reading import (
+    IgnoredInputWarning,
+    few_moments,
+    result_moments,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_CIF = (".cif", ".mcif")
+
+
+def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
+    """The structure in a file that ASE reads, the last one of several.
+
+    Parameters
+    ----------
+    path : str or path
+        CIF, POSCAR, extended XYZ, ...
+    moments : bool, optional
+        Take moments that the file holds as results of an earlier calculation (the column
+        ``magmoms`` of an extended XYZ file) for initial ones, if it has no initial ones.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no structure, or is a magnetic CIF, whose moments and symmetry ASE does
+        not read.
+    FileNotFoundError
+        If there is no such file.
+
+    Warns
+    -----
+    IgnoredInputWarning
+        When results are taken for initial moments.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from ase.build import bulk
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "al.cif"
+    >>> bulk("Al", cubic=True).write(path)
+    >>> len(read_atoms(path))
+    4
+    """
+    from ase import Atoms
+    from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
+
+    if not Path(path).exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
+    if Path(path).suffix.lower() in _CIF and Path(path).is_file():
+        refuse_magnetic_cif(Path(path).read_text(errors="replace"), os.fspath(path))
+    try:
+        # ASE does not know the ending of magnetic CIFs; this one has no moments.
+        atoms = read(Path(path), format="cif" if Path(path).suffix.lower() == ".mcif" else None)
+    except UnknownFileTypeError as error:
+        raise ValueError(f"ASE does not know the format of {os.fspath(path)} ({error}).") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ValueError(f"{os.fspath(path)} cannot be read as a structure ({reason}).") from error
+    if not isinstance(atoms, Atoms):
+        raise ValueError(f"{os.fspath(path)!r} holds {type(atoms).__name__}, not one structure.")
+    found = result_moments(atoms) if moments else None
+    if found is not None:
+        atoms.set_initial_magnetic_moments(found)
+        warnings.warn(
+            f"the magnetic moments in {os.fspath(path)!r} are results of an earlier calculation ("
+            f"{few_moments(found)} mu_B): they are taken as initial moments, for two spin "
+            "channels.",
+            IgnoredInputWarning,
+            stacklevel=2,
+        )
+    return atoms
+
+
+def refuse_magnetic_cif(text: str, shown: str) -> None:
+    """Raise for a CIF with moments: ASE leaves out both them and the symmetry that they have.
+
+    Parameters
+    ----------
+    text : str
+        Content of the CIF.
+    shown : str
+        What to call it in the message.
+
+    Raises
+    ------
+    ValueError
+        The message says how to read it.
+
+    Examples
+    --------
+    >>> refuse_magnetic_cif("data_iron _cell_length_a 2.84", "iron.cif")
+    """
+    if "_atom_site_moment" in text:
+        raise ValueError(
+            f"{shown} is a magnetic CIF, whose moments and magnetic symmetry ASE does not read. "
+            "pymatgen does: Crystal.from_pymatgen(Structure.from_file(...)), and "
+            "Crystal.to_ase().write('magnet.xyz') for a file with initial moments."
+        )
