@@ -65,7 +65,7 @@ class Training:
             More options of ``deepchem-xc train``.
         """
         config = str(data_file("recover_gga.yaml"))
-        command = [sys.executable, "-m", "deepchem_xc.cli.commands", "train", config]
+        command = [sys.executable, "-m", "deepchem_xc.cli", "train", config]
         return [*command, "--output", str(self.folder), "--seed", str(self.seed), *options]
 
 

@@ -265,7 +265,3 @@ def write(path: Path | None, values: dict[str, Any]) -> None:
 
         write_json(path, values)
         say(f"results in {path}")
-
-
-if __name__ == "__main__":
-    main()

@@ -71,5 +71,5 @@ def test_it_ends_with_the_block_that_fails(
 
 def test_the_command_names_seed_folder_and_options(trainings: list[Training]) -> None:
     command = trainings[0].command("--fresh")
-    assert command[2:4] == ["deepchem_xc.cli.commands", "train"]
+    assert command[2:4] == ["deepchem_xc.cli", "train"]
     assert command[-5:] == ["--output", str(trainings[0].folder), "--seed", "1", "--fresh"]

@@ -1,0 +1,5 @@
+"""`python -m deepchem_xc.cli` is `deepchem-xc`."""
+
+from deepchem_xc.cli.commands import main
+
+main()
