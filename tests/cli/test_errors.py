@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.options import COARSE, Call
-from tests.planewave.test_structure_input import CIF, SITES
+from tests.planewave.structure.test_reading import CIF, SITES
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tests.models.systems import dataset, make, quick, silicon
 
 # The fixtures write files of an analytic pseudopotential.
 from tests.planewave.pseudo.conftest import analytic, psp8_text  # noqa: F401
-from tests.planewave.test_structure_input import CIF, SITES
+from tests.planewave.structure.test_reading import CIF, SITES
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from deepchem_xc.occupations.occupy import (
     make_smearing,
     occupy,
 )
-from tests.planewave.random_bands import doubles, every_smearing
+from tests.occupations.random_bands import doubles, every_smearing
 
 
 @every_smearing

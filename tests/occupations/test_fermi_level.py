@@ -13,7 +13,7 @@ from deepchem_xc.occupations.occupy import (
     make_smearing,
     occupy,
 )
-from tests.planewave.random_bands import SMOOTH, count, doubles, every_smearing, random_bands
+from tests.occupations.random_bands import SMOOTH, count, doubles, every_smearing, random_bands
 
 
 @every_smearing

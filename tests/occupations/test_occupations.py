@@ -13,7 +13,7 @@ from deepchem_xc.occupations.occupy import (
     make_smearing,
     occupy,
 )
-from tests.planewave.random_bands import count, doubles, every_smearing, random_bands
+from tests.occupations.random_bands import count, doubles, every_smearing, random_bands
 
 ABINIT_NAMES = {1: "fixed", 3: "fermi-dirac", 6: "methfessel-paxton", 7: "gaussian"}
 
