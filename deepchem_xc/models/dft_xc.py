@@ -12,7 +12,7 @@ from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.numerics.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.loop.fixed_point import SCFConvergenceError
+from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 

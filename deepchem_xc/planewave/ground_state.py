@@ -18,9 +18,10 @@ from deepchem_xc.planewave.inputs import (
     make_problem,
     number_of_bands,
 )
-from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
+from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.restart import Restart, starting_point
+from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
 from deepchem_xc.planewave.settings import real_number, symmetry_choice

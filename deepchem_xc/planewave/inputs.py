@@ -11,7 +11,7 @@ from ase.units import Hartree
 
 from deepchem_xc.occupations.occupy import Smearing, make_smearing, smearing_kind
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.loop.fixed_point import Convergence
+from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials

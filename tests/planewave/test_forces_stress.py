@@ -17,7 +17,8 @@ from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
+from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.loop.self_consistency import solve
 from tests.differences import assert_derivative
 
 TIGHT = Convergence(energy=1e-12, density=1e-9, orbitals=1e-5)

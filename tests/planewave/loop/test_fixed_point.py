@@ -13,7 +13,7 @@ from ase.build import bulk, fcc100, graphene, molecule
 from ase.units import Hartree
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
-from deepchem_xc.planewave.loop.fixed_point import Convergence
+from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.xc import PBE
 from tests.differences import assert_derivative
 

@@ -12,7 +12,7 @@ from ase.build import bulk
 from ase.units import Hartree
 
 from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave.loop.fixed_point import SCFConvergenceError
+from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
 
 
 def staggered_iron(**keywords: Any) -> tuple[Atoms, dict[str, Any]]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFConvergenceError, scf
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
+from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.xc import LibXC, OneOrbital, SpinParam, ValGrad, get_xc
 from tests.differences import assert_agreement, named_differences
 

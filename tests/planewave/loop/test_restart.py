@@ -13,8 +13,9 @@ from ase.units import Hartree
 from deepchem_xc.planewave import SCFResult
 from deepchem_xc.planewave.eigen.states import diagonalize
 from deepchem_xc.planewave.inputs import make_basis, make_problem
-from deepchem_xc.planewave.loop.fixed_point import Convergence, solve
+from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart, starting_point
+from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
 
 ECUT = 150.0

@@ -1,0 +1,164 @@
+"""When the loop stops, and what it says where it does not converge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deepchem_xc.planewave.problem import KohnShamProblem
+
+# Gap, Hartree, below which integer occupations that do not converge are taken to keep changing
+# places if the density's error is still above the second; and the steps before the end in which
+# that is looked for.
+_CROSSING = 0.01
+_WANDERING = 1e-3
+_RECENT = 20
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When the loop stops; all three must hold.
+
+    Parameters
+    ----------
+    energy : float
+        Change of the energy in one step, Hartree per valence electron; after a step in single
+        precision, what errors of density and orbitals make of second order.
+    density : float
+        Integral of |output - input density|, electrons per valence electron.
+    orbitals : float, optional
+        Residual norm times the root of the band's occupation, Hartree, largest of all bands; ten
+        times `density` by default.
+    maxiter : int
+        Largest number of steps.
+
+    Examples
+    --------
+    >>> Convergence(density=1e-7).orbital_tolerance
+    1e-06
+    """
+
+    energy: float = 1e-8
+    density: float = 1e-6
+    orbitals: float | None = None
+    maxiter: int = 100
+
+    @property
+    def orbital_tolerance(self) -> float:
+        """Residual norm of occupied bands at which the loop may stop, Hartree."""
+        return 10.0 * self.density if self.orbitals is None else self.orbitals
+
+    def states_are_met(self, density_error: float, orbital_error: float) -> bool:
+        """Whether density and orbitals are good enough.
+
+        Parameters
+        ----------
+        density_error : float
+            Electrons per valence electron.
+        orbital_error : float
+            Hartree.
+
+        Examples
+        --------
+        >>> Convergence(density=1e-6).states_are_met(1e-7, 1e-6)
+        True
+        """
+        return density_error < self.density and orbital_error < self.orbital_tolerance
+
+    def energy_is_met(self, change: float, nelectrons: float) -> bool:
+        """Whether a change of the energy, Hartree, is small enough for so many electrons.
+
+        Examples
+        --------
+        >>> Convergence(energy=1e-8).energy_is_met(-3e-8, nelectrons=8.0)
+        True
+        """
+        return abs(change) < self.energy * nelectrons
+
+
+class SCFConvergenceError(RuntimeError):
+    """The loop used up its steps.
+
+    Attributes
+    ----------
+    history : list of dict
+        One record a step: ``step``, ``energy``, ``energy_change``, ``orbital_error`` (Hartree),
+        ``density_error`` (electrons per valence electron); with two spins ``moment`` (mu_B), with
+        integer occupations ``gap`` (Hartree).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import SCFConvergenceError, scf
+    >>> try:
+    ...     scf(bulk("Si"), ecut=60.0, convergence={"maxiter": 2})
+    ... except SCFConvergenceError as error:
+    ...     print([record["step"] for record in error.history])
+    [1.0, 2.0]
+    """
+
+    def __init__(self, message: str, history: Sequence[dict[str, float]] = ()) -> None:
+        # pickle makes it of the message alone, and then sets the history
+        super().__init__(message)
+        self.history = list(history)
+
+
+def not_converged(
+    problem: KohnShamProblem,
+    convergence: Convergence,
+    history: Sequence[dict[str, float]],
+    unbounded: str | None,
+) -> SCFConvergenceError:
+    """The error of a loop that ended too early.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        It has the functional.
+    convergence : Convergence
+        What was wanted.
+    history : sequence of dict
+        What was reached, step by step.
+    unbounded : str or None
+        Why there is no lowest state, where there is none.
+    """
+    if unbounded is not None:
+        steps = len(history) or "any"
+        reason = f"the self-consistency loop did not converge in {steps} steps: {unbounded}"
+    else:
+        reason = _reached(problem, convergence, history[-1]) + _advice(problem, history)
+    return SCFConvergenceError(f"{reason}`history` of this error holds every step.", history)
+
+
+def _reached(problem: KohnShamProblem, convergence: Convergence, last: Mapping[str, float]) -> str:
+    return (
+        f"the self-consistency loop did not converge in {convergence.maxiter} steps with "
+        f"{problem.functional.name}: the energy last changed by {last['energy_change']:.1e} Ha, "
+        f"the density error is {last['density_error']:.1e} (wanted {convergence.density:.1e}) and "
+        f"the largest residual of an occupied band {last['orbital_error']:.1e} Ha (wanted "
+        f"{convergence.orbital_tolerance:.1e}). "
+    )
+
+
+def _advice(problem: KohnShamProblem, history: Sequence[Mapping[str, float]]) -> str:
+    gaps = [record["gap"] for record in history[-_RECENT:] if "gap" in record]
+    if gaps and min(gaps) < _CROSSING and history[-1]["density_error"] > _WANDERING:
+        return (
+            f"The gap between the highest occupied and the lowest empty level was between "
+            f"{min(gaps):.1e} and {max(gaps):.1e} Ha in the last {len(gaps)} steps: these levels "
+            "keep changing places, and integer occupations have no self-consistent solution here. "
+            "Smear the occupations, for example occupations={'name': 'fermi-dirac', 'width': 0.1} "
+            "(eV), or use more k-points. "
+        )
+    advice = ""
+    name = problem.functional.name
+    if problem.needs_kinetic_density and "r2scan" not in name.lower():
+        advice = (
+            f"{name} may change too fast where one orbital dominates the density, in atoms and "
+            "tails: r2SCAN is smooth there. "
+        )
+    return (
+        f"{advice}If the errors were still falling, raise maxiter; otherwise smear the "
+        "occupations more, try smaller steps (mixing={'beta': 0.3}), check the structure and the "
+        "initial magnetic moments, or start from a converged density. "
+    )

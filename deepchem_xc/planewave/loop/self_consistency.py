@@ -1,0 +1,305 @@
+"""The self-consistency loop: the fixed-point map, driven to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from ase.units import Hartree
+from torch import Tensor
+
+from deepchem_xc.occupations.electron_count import check_bands
+from deepchem_xc.occupations.occupy import check_enough_bands, occupy
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
+from deepchem_xc.planewave.eigen.states import (
+    EMPTY_RESIDUAL,
+    change_bands,
+    highest_occupation,
+    is_rough,
+    polish,
+)
+from deepchem_xc.planewave.loop.convergence import Convergence, not_converged
+from deepchem_xc.planewave.loop.descent import Descent
+from deepchem_xc.planewave.loop.fixed_point import (
+    FixedPointMap,
+    Iterate,
+    free_energy,
+    gap,
+    new_density,
+    second_order,
+)
+from deepchem_xc.planewave.loop.mixing import AndersonMixer, Mixing
+from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
+from deepchem_xc.planewave.loop.policies import Effort, HeldMoment, Precision
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.result import Converged, SCFResult
+from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc.planewave.terms.xc import split_fields
+
+# A channel with fewer electrons than this part of the error that ends the loop is empty.
+_EMPTY_CHANNEL = 0.1
+
+Callback = Callable[[dict[str, float]], None]
+
+
+def solve(
+    problem: KohnShamProblem,
+    convergence: Convergence | None = None,
+    nbands: int | None = None,
+    density: Tensor | None = None,
+    orbitals: Tensor | None = None,
+    callback: Callback | None = None,
+    mixing: Mixing | None = None,
+    effort: Effort | None = None,
+    precision: Precision | None = None,
+) -> SCFResult:
+    """Find the self-consistent ground state of a Kohn-Sham problem.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal, discretised.
+    convergence : Convergence, optional
+        When to stop.
+    nbands : int, optional
+        Number of bands. By default enough for the electrons, and more are added while the highest
+        band is occupied.
+    density : Tensor, optional
+        Start, as `KohnShamProblem.starting_density` returns it, which is the default.
+    orbitals : Tensor, optional
+        Start, orthonormal, (nspin, nk, nband, npw).
+    callback : callable, optional
+        Called after every step with its record.
+    mixing : Mixing, optional
+        How densities are mixed.
+    effort : Effort, optional
+        How well the states of each step are computed.
+    precision : Precision, optional
+        Which steps are in single precision.
+
+    Returns
+    -------
+    SCFResult
+        The ground state.
+
+    Raises
+    ------
+    SCFConvergenceError
+        If `convergence.maxiter` steps did not suffice.
+    ValueError
+        If `nbands` cannot hold the electrons, or exceeds the number of plane waves.
+
+    Examples
+    --------
+    The loop's energy is that of its result, term by term:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> result = solve(make_problem(basis))
+    >>> bool(abs(result.history[-1]["energy"] - result.energies["free"]) < 1e-8)
+    True
+    """
+    loop = _Loop(problem, convergence, nbands, density, orbitals, mixing, effort, precision)
+    with torch.no_grad():
+        for step in range(1, loop.convergence.maxiter + 1):
+            found = loop.step()
+            if found is None:
+                break
+            energy = free_energy(problem, found)
+            met = loop.are_states_met(found)
+            change = loop.energy_change(found, energy, met)
+            record = loop.record(step, found, energy, change)
+            if callback is not None:
+                callback(record)
+            if met and loop.convergence.energy_is_met(change, problem.nelectrons):
+                check_enough_bands(found.occupation)
+                other = with_several_orbitals(problem, found.occupation)
+                if other is None:
+                    return loop.result(found)
+                start = (nbands, None, found.orbitals)
+                return solve(other, convergence, *start, callback, mixing, effort, precision)
+            loop.prepare_next(step, found, energy)
+    unbounded = why_unbounded(problem, loop.density, loop.potential)
+    raise not_converged(problem, loop.convergence, loop.history, unbounded)
+
+
+class _Loop:
+    """What changes from step to step, and how."""
+
+    def __init__(
+        self,
+        problem: KohnShamProblem,
+        convergence: Convergence | None,
+        nbands: int | None,
+        density: Tensor | None,
+        orbitals: Tensor | None,
+        mixing: Mixing | None,
+        effort: Effort | None,
+        precision: Precision | None,
+    ) -> None:
+        self.problem, self._mixing = problem, mixing
+        self.convergence = convergence or Convergence()
+        self._effort, self._precision = effort or Effort(), precision or Precision()
+        self._moment = HeldMoment(problem, given=density is not None)
+        self._nbands = _number_of_bands(problem, nbands, orbitals)
+        check_bands(
+            self._nbands, problem.nelectrons, problem.nspin, problem.smearing, self._moment.value
+        )
+        spare = highest_occupation(self.convergence.orbital_tolerance) if nbands is None else None
+        self._map = FixedPointMap(problem, spare)
+        if orbitals is not None and orbitals.shape[2] != self._nbands:
+            orbitals = change_bands(problem.basis, orbitals, self._nbands)
+        self._orbitals = orbitals
+        # Rough orbitals would spoil a density that was good already.
+        self._sweeps = 1 if density is None else self._effort.settling_sweeps
+        self.density = problem.starting_density() if density is None else density
+        self.potential = torch.empty(0)
+        self.history: list[dict[str, float]] = []
+        self._first = self.density
+        self._mixer = self._new_mixer()
+        self._descent = Descent(problem)
+        self._residual = self._effort.residual(torch.inf)
+        self._energy = torch.inf
+        # The energy of a step in single precision is nothing to compare the next one with.
+        self._single = self._rounded = self._precision.steps > 0
+
+    def _new_mixer(self) -> AndersonMixer:
+        problem = self.problem
+        return AndersonMixer(problem.basis, problem.nelectrons, self._mixing, self._first)
+
+    def step(self) -> Iterate | None:
+        """The next iterate; None where the functional has no lowest state at this density."""
+        problem = self.problem
+        potential = problem.effective_potential(self.density)
+        self.potential = potential[0]
+        if is_lost(problem, self.density, self.potential):
+            return None
+        hamiltonian = problem.hamiltonian(self.potential)
+        if self._orbitals is None:
+            pseudos = problem.pseudopotentials
+            self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands)
+        elif not self.history and self._single:
+            self._single = self._rounded = is_rough(hamiltonian, self._orbitals)
+        target = self._residual
+        for _ in range(self._sweeps):
+            found = self._map.improve(
+                hamiltonian,
+                potential,
+                self.density,
+                self._orbitals,
+                self._moment.value,
+                target,
+                self._single,
+            )
+            self._orbitals = found.orbitals
+            self._residual = self._effort.residual(found.density_error)
+            target = max(self._residual, self._effort.good)
+            if found.orbital_error < target:
+                break
+        self._sweeps = 1
+        return found
+
+    def are_states_met(self, found: Iterate) -> bool:
+        """Whether the energy alone remains to be looked at."""
+        errors = found.density_error, found.orbital_error
+        ready = self._moment.is_final and not self._single
+        return ready and self.convergence.states_are_met(*errors)
+
+    def energy_change(self, found: Iterate, energy: float, met: bool) -> float:
+        """Change of the energy in this step, Hartree; after a rounded one, its estimated error."""
+        if met and self._rounded:
+            self._energy = energy + second_order(self.problem, found)
+        return energy - self._energy
+
+    def record(self, step: int, found: Iterate, energy: float, change: float) -> dict[str, float]:
+        """What this step adds to the history."""
+        record = {
+            "step": float(step),
+            "energy": energy,
+            "energy_change": change,
+            "density_error": found.density_error,
+            "orbital_error": found.orbital_error,
+        }
+        if self.problem.nspin == 2:
+            up, down = split_fields(found.output)[0][:, 0].real
+            record["moment"] = float((up - down) * self.problem.basis.volume)
+        if self.problem.smearing.width == 0.0:
+            record["gap"] = gap(found.occupation, found.eigenvalues, self._moment.value)
+        self.history.append(record)
+        return record
+
+    def prepare_next(self, step: int, found: Iterate, energy: float) -> None:
+        """Density, precision and moment of the next step."""
+        error = found.density_error
+        self._energy, self._rounded = energy, self._single
+        self._single = self._precision.is_single(self._residual, error, self.convergence, step)
+        self.density = self._next_density(step, found)
+        if self._moment.release(error, step):
+            self._mixer = self._new_mixer()
+
+    def _next_density(self, step: int, found: Iterate) -> Tensor:
+        output, before = found.output, self._descent.mode
+        self._descent.choose(step, found.density_error, self._mixer, found.local_states)
+        mode = self._descent.mode
+        if mode != "plain":
+            relaxed = self._descent.relax(
+                found.potential, found.eigenvalues, found.orbitals, self._moment.value
+            )
+            output, self._orbitals = relaxed.density, relaxed.orbitals
+        if mode != before:
+            self._mixer = self._new_mixer()
+        if mode == "downhill":
+            density = self._descent.next_density(found.density, output)
+        else:
+            density = self._mixer.next_density(found.density, output, found.local_states)
+        nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons
+        return _without_remains(density, output, self.problem.basis, nothing)
+
+    def result(self, found: Iterate) -> SCFResult:
+        """The ground state."""
+        problem = self.problem
+        orbitals, eigenvalues = found.orbitals, found.eigenvalues
+        occupation, output = found.occupation, found.output
+        if bool((found.residuals[:, :, :-1] > EMPTY_RESIDUAL).any()):
+            # The empty bands came along at less effort; now they are wanted.
+            eigenvalues, orbitals = polish(found.hamiltonian, orbitals)
+            occupation = occupy(
+                eigenvalues,
+                problem.basis.weights,
+                problem.nelectrons,
+                problem.smearing,
+                problem.moment,
+            )
+            output, _ = new_density(problem, orbitals, occupation, eigenvalues)
+        problem.pieces.release()
+        last = Converged(orbitals, eigenvalues, occupation, output, found.potential)
+        return SCFResult(problem, last, self.history)
+
+
+def _number_of_bands(problem: KohnShamProblem, nbands: int | None, orbitals: Tensor | None) -> int:
+    """Bands to begin with."""
+    basis = problem.basis
+    if nbands is None:
+        nbands = problem.default_nbands() if orbitals is None else orbitals.shape[2]
+    nbands = whole_number(nbands, "nbands")
+    if nbands > min(basis.npw_per_k):
+        raise ValueError(
+            f"{nbands} bands do not fit into {min(basis.npw_per_k)} plane waves: raise ecut "
+            f"(now {basis.ecut:g} Ha, {basis.ecut * Hartree:g} eV) or ask for fewer bands."
+        )
+    return nbands
+
+
+def _without_remains(
+    mixed: Tensor, output: Tensor, basis: PlaneWaveBasis, nothing: float
+) -> Tensor:
+    """The mixed density, zero in channels that came out with fewer electrons than `nothing`.
+
+    What is left of earlier steps there is no orbital's density: it has nodes and negative values,
+    at which the channel's potential has spikes that hold spurious levels.
+    """
+    electrons = split_fields(output)[0][:, 0].real * basis.volume
+    return torch.where((electrons.abs() < nothing).unsqueeze(-1), 0.0, mixed)
