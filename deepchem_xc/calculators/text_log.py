@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.planewave.result import SCFResult
 
-_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ewald", "core", "entropy")
-
 
 class TextLog:
     """Writes the course of a calculation.
@@ -132,8 +130,9 @@ class TextLog:
         """Energies and levels of a converged calculation."""
         if self._txt is None:
             return
+        names = [*(term.name for term in result.problem.terms), "entropy"]
         lines = ["", f"converged in {result.nsteps} steps", ""]
-        lines += [f"{name:16s} {_ev(result.energies[name])}" for name in _TERMS]
+        lines += [f"{name:16s} {_ev(result.energies[name])}" for name in names]
         lines += [
             f"free energy      {_ev(result.free_energy)}",
             f"total energy     {_ev(result.energy)}",

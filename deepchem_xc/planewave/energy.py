@@ -7,53 +7,34 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
-from deepchem_xc.planewave.problem import KohnShamProblem, core_density
+from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.structure.symmetry import symmetrize_forces, symmetrize_stress
-from deepchem_xc.planewave.terms.ewald import ewald_energy
-from deepchem_xc.planewave.terms.hartree import hartree_energy
-from deepchem_xc.planewave.terms.kinetic import kinetic_energy
-from deepchem_xc.planewave.terms.local import core_energy, local_energy, local_potential
-from deepchem_xc.planewave.terms.nonlocal_ import nonlocal_energy
-from deepchem_xc.planewave.terms.xc import split_fields, xc_energy
-
-# Projectors of this many bytes stand in memory at once while energies are differentiated.
-_PROJECTOR_BYTES = 64 * 2**20
+from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, OrbitalTerm
 
 
-def _k_chunks(problem: KohnShamProblem) -> list[slice]:
+def _of_density(
+    problem: KohnShamProblem, basis: PlaneWaveBasis, fields: Tensor
+) -> dict[str, Tensor]:
+    return {t.name: t.energy(basis, fields) for t in problem.terms if isinstance(t, DensityTerm)}
+
+
+def _of_ions(problem: KohnShamProblem, basis: PlaneWaveBasis) -> dict[str, Tensor]:
+    return {t.name: t.energy(basis) for t in problem.terms if isinstance(t, IonTerm)}
+
+
+def _of_orbitals(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> dict[str, Tensor]:
     basis = problem.basis
-    one = 16 * max(1, problem.coupling.shape[0]) * basis.npw
-    step = max(1, _PROJECTOR_BYTES // one)
-    return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
-
-
-def _electron_terms(
-    problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
-) -> dict[str, Tensor]:
-    """Terms that the density, and for meta-GGAs the kinetic energy density, determines."""
-    pseudos = problem.pseudopotentials
-    electrons, _ = split_fields(density)
     return {
-        "local": local_energy(basis, local_potential(basis, pseudos), electrons),
-        "hartree": hartree_energy(basis, electrons),
-        "xc": xc_energy(basis, problem.functional, density, core_density(basis, pseudos)),
-    }
-
-
-def _density_terms(
-    problem: KohnShamProblem, basis: PlaneWaveBasis, density: Tensor
-) -> dict[str, Tensor]:
-    """Terms that need no orbitals, on a basis that may be a strained copy of the problem's."""
-    crystal = basis.crystal
-    return {
-        **_electron_terms(problem, basis, density),
-        "ewald": ewald_energy(crystal.lattice, crystal.positions, problem.charges),
-        "core": core_energy(basis, problem.pseudopotentials),
+        term.name: torch.stack(
+            [term.energy(basis, orbitals, weighted, ks) for ks in term.chunks(basis)]
+        ).sum()
+        for term in problem.terms
+        if isinstance(term, OrbitalTerm)
     }
 
 
 def electron_energy(problem: KohnShamProblem, electrons: Tensor) -> Tensor:
-    """Local, Hartree and XC energy: its derivative is the Kohn-Sham potential.
+    """Energy that the density determines: its derivative is the Kohn-Sham potential.
 
     Parameters
     ----------
@@ -68,12 +49,12 @@ def electron_energy(problem: KohnShamProblem, electrons: Tensor) -> Tensor:
     Tensor
         0-d, Hartree per cell, in the graph of the geometry and the functional.
     """
-    terms = _electron_terms(problem, problem.basis, electrons / problem.basis.volume)
+    terms = _of_density(problem, problem.basis, electrons / problem.basis.volume)
     return torch.stack(list(terms.values())).sum()
 
 
 def orbital_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> Tensor:
-    """Kinetic and nonlocal energy, 0-d, Hartree, in the graph of the geometry.
+    """Energy that the orbitals determine, 0-d, Hartree per cell, in the graph of the geometry.
 
     Parameters
     ----------
@@ -84,16 +65,7 @@ def orbital_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor)
     weighted : Tensor
         Electrons per state times the k-point's weight, (nspin, nk, nband).
     """
-    energy = kinetic_energy(problem.basis, orbitals, weighted)
-    return energy + _nonlocal_energy(problem, orbitals, weighted)
-
-
-def _nonlocal_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> Tensor:
-    parts = [
-        nonlocal_energy(problem.basis, problem.pseudopotentials, orbitals, weighted, ks)
-        for ks in _k_chunks(problem)
-    ]
-    return torch.stack(parts).sum()
+    return torch.stack(list(_of_orbitals(problem, orbitals, weighted).values())).sum()
 
 
 def energy_terms(
@@ -138,17 +110,12 @@ def energy_terms(
     """
     basis = problem.basis
     weighted = numbers * basis.weights[:, None]
-    density_terms = _density_terms(problem, basis, density)
-    terms = {
-        "kinetic": kinetic_energy(basis, orbitals, weighted),
-        "local": density_terms["local"],
-        "nonlocal": _nonlocal_energy(problem, orbitals, weighted),
-        "hartree": density_terms["hartree"],
-        "xc": density_terms["xc"],
-        "ewald": density_terms["ewald"],
-        "core": density_terms["core"],
-        "entropy": entropy,
+    found = {
+        **_of_orbitals(problem, orbitals, weighted),
+        **_of_density(problem, basis, density),
+        **_of_ions(problem, basis),
     }
+    terms = {term.name: found[term.name] for term in problem.terms} | {"entropy": entropy}
     terms["total"] = torch.stack([v for k, v in terms.items() if k != "entropy"]).sum()
     terms["free"] = terms["total"] + entropy
     return terms
@@ -220,11 +187,13 @@ def forces_and_stress(
         if problem.needs_kinetic_density:
             tau = kinetic_density(deformed, orbitals, weighted, recompute=not keep)
             carried = torch.stack([carried[0], tau])
-        energy = torch.stack(list(_density_terms(problem, deformed, carried).values())).sum()
-        totals = derivatives(energy + kinetic_energy(deformed, orbitals, weighted))
-        for ks in _k_chunks(problem):
-            energy = nonlocal_energy(strained(), problem.pseudopotentials, orbitals, weighted, ks)
-            totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))
+        parts = {**_of_density(problem, deformed, carried), **_of_ions(problem, deformed)}
+        totals = derivatives(torch.stack(list(parts.values())).sum())
+        for term in problem.terms:
+            if isinstance(term, OrbitalTerm):
+                for ks in term.chunks(basis):
+                    energy = term.energy(strained(), orbitals, weighted, ks)
+                    totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))
     # Positions are reduced: x = r inv(lattice), so dE/dr = dE/dx inv(lattice)^T.
     forces = -totals[0] @ torch.linalg.inv(lattice).T
     forces = forces - forces.mean(0, keepdim=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack, unpack
-from deepchem_xc.planewave.terms.xc import split_fields
+from deepchem_xc.planewave.fields import split_fields
 
 
 class LocalPotential:

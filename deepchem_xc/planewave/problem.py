@@ -16,13 +16,16 @@ from deepchem_xc.occupations.occupy import Smearing
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.pseudo import Pseudopotential
-from deepchem_xc.planewave.terms.ewald import ewald_energy
-from deepchem_xc.planewave.terms.hartree import hartree_potential
-from deepchem_xc.planewave.terms.local import core_energy, local_potential, superpose_atoms
-from deepchem_xc.planewave.terms.nonlocal_ import coupling_matrix, projectors
-from deepchem_xc.planewave.terms.xc import split_fields, xc_potential
+from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, Term
+from deepchem_xc.planewave.terms.ewald import Ewald
+from deepchem_xc.planewave.terms.hartree import Hartree
+from deepchem_xc.planewave.terms.kinetic import Kinetic
+from deepchem_xc.planewave.terms.local import Core, Local, superpose_atoms
+from deepchem_xc.planewave.terms.nonlocal_ import Nonlocal, coupling_matrix, projectors
+from deepchem_xc.planewave.terms.xc import ExchangeCorrelation, core_density
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -94,9 +97,18 @@ class KohnShamProblem:
         return GridPieces(self.basis)
 
     @cached_property
-    def local(self) -> Tensor:
-        """Local pseudopotential, (nG,), Hartree."""
-        return local_potential(self.basis, self.pseudopotentials)
+    def terms(self) -> tuple[Term, ...]:
+        """The energy, term by term: energies by name, forces, stress and the potential follow."""
+        pseudos = self.pseudopotentials
+        return (
+            Kinetic(),
+            Local(pseudos),
+            Nonlocal(pseudos),
+            Hartree(),
+            ExchangeCorrelation(self.functional, pseudos),
+            Ewald(self.charges),
+            Core(pseudos),
+        )
 
     @cached_property
     def core(self) -> Tensor | None:
@@ -121,10 +133,9 @@ class KohnShamProblem:
 
     @cached_property
     def constant_energy(self) -> float:
-        """Ewald and core energy: the part that knows no electrons' state, Hartree per cell."""
-        crystal = self.basis.crystal
-        ions = ewald_energy(crystal.lattice.detach(), crystal.positions.detach(), self.charges)
-        return float(ions + core_energy(self.basis, self.pseudopotentials).detach())
+        """Energy of the ions: the part that knows no electrons' state, Hartree per cell."""
+        ions = [term.energy(self.basis) for term in self.terms if isinstance(term, IonTerm)]
+        return float(torch.stack(ions).sum().detach())
 
     @cached_property
     def charges(self) -> Tensor:
@@ -149,14 +160,15 @@ class KohnShamProblem:
             kinetic, local and nonlocal energy up to second order in the density's error (the
             functional of J. Harris, Phys. Rev. B 31, 1770 (1985)).
         """
-        basis = self.basis
-        hartree = hartree_potential(basis, split_fields(density)[0])
-        energy, exchange_correlation = xc_potential(basis, self.functional, density, self.core)
-        potential, double_counting = exchange_correlation, exchange_correlation.clone()
-        split_fields(double_counting)[0].add_(hartree, alpha=0.5)
-        split_fields(potential)[0].add_(self.local + hartree)
-        correction = energy - basis.volume * (double_counting.conj() * density).real.sum()
-        return potential, correction
+        potential = torch.zeros_like(density)
+        corrections = []
+        for term in self.terms:
+            if isinstance(term, DensityTerm):
+                part, correction = term.potential(self.basis, density)
+                target = split_fields(potential)[0] if part.ndim == 1 else potential
+                target.add_(part)
+                corrections.append(correction)
+        return potential, torch.stack(corrections).sum()
 
     def hamiltonian(self, potential: Tensor) -> Hamiltonian:
         """Hamiltonian of this problem with some local potential.
@@ -244,14 +256,3 @@ class KohnShamProblem:
         # separate the highest occupied band from the next.
         spare = 2 if self.smearing.width == 0.0 else 3
         return occupied + max(spare, math.ceil(0.2 * occupied))
-
-
-def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:
-    """Core density of all atoms, (nG,), bohr^-3, or None where no pseudopotential carries one."""
-    if not any(pseudos[species].has_core_density for species in basis.crystal.species):
-        return None
-
-    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
-        return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
-
-    return superpose_atoms(basis, pseudos, form_factor)

@@ -14,6 +14,7 @@ from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.observables.dipole import dipole_moment
 from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
@@ -22,7 +23,6 @@ from deepchem_xc.planewave.response.adjoint import Geometry, GroundState, attach
 from deepchem_xc.planewave.response.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.response.multiplets import band_gap, multiplet_means
 from deepchem_xc.planewave.structure.kpoints import KPoints
-from deepchem_xc.planewave.terms.xc import split_fields
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
@@ -13,6 +14,7 @@ from deepchem_xc.planewave.density import density_from_orbitals
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.terms.base import DensityTerm
 from tests.differences import assert_derivative
 
 MESH = {"kpts": [[0.0, 0.0, 0.0], [0.31, -0.17, 0.42]], "weights": [0.25, 0.75]}
@@ -152,30 +154,48 @@ def test_the_density_of_orthonormal_states_counts_the_electrons(problem: KohnSha
     assert float(grid.min()) > -1e-12  # nothing is cut off: the sphere holds every product
 
 
-def test_the_potential_is_the_derivative_of_the_energy(problem: KohnShamProblem) -> None:
-    """d(Hartree + XC + local)/d rho along a random direction, by differences."""
-    from deepchem_xc.planewave.terms.hartree import hartree_energy
-    from deepchem_xc.planewave.terms.local import local_energy
-    from deepchem_xc.planewave.terms.xc import xc_energy
+DENSITY_TERMS = ("local", "hartree", "xc")
 
+
+def test_these_are_the_terms_of_the_density(problem: KohnShamProblem) -> None:
+    names = [term.name for term in problem.terms if isinstance(term, DensityTerm)]
+    assert tuple(names) == DENSITY_TERMS
+
+
+@pytest.mark.parametrize("name", DENSITY_TERMS)
+def test_the_potential_of_a_term_is_the_derivative_of_its_energy(
+    problem: KohnShamProblem, name: str
+) -> None:
+    """Along a random direction, by differences; what the potential leaves of the energy, too."""
+    (term,) = (term for term in problem.terms if term.name == name)
+    assert isinstance(term, DensityTerm)
     basis = problem.basis
     # Superposed atoms have points where a channel is negative at this cutoff. Energies take no
     # notice of it there, while the potential is that of an empty channel.
     superposed = basis.to_grid(problem.atomic_density())
     density = basis.to_sphere(superposed + 0.01)
     assert float(basis.to_grid(density).min()) > 0.0 > float(superposed.min())
-    potential, _ = problem.effective_potential(density)
+    potential, correction = term.potential(basis, density)
     grid = torch.randn(2, *basis.fft_size, dtype=torch.float64)
     direction = basis.to_sphere(basis.to_grid(density) * grid)
 
-    def energy(step: float) -> float:
-        moved = density + step * direction
-        terms: list[Any] = [
-            hartree_energy(basis, moved),
-            xc_energy(basis, problem.functional, moved, problem.core),
-            local_energy(basis, problem.local, moved),
-        ]
-        return float(sum(terms))
+    def product(other: Tensor) -> float:
+        return float(basis.volume * (potential.conj() * other).real.sum())
 
-    expected = float(basis.volume * (potential.conj() * direction).real.sum())
-    assert_derivative(expected, energy, 1e-5, rel=1e-7)
+    def energy(step: float) -> float:
+        return float(term.energy(basis, density + step * direction))
+
+    assert float(correction) == pytest.approx(energy(0.0) - product(density), abs=1e-12)
+    assert_derivative(product(direction), energy, 1e-5, rel=1e-7)
+
+
+def test_the_potential_is_that_of_all_terms(problem: KohnShamProblem) -> None:
+    density = problem.atomic_density()
+    potential, correction = problem.effective_potential(density)
+    terms = [term for term in problem.terms if isinstance(term, DensityTerm)]
+    parts, corrections = zip(
+        *(term.potential(problem.basis, density) for term in terms), strict=True
+    )
+    whole: Any = sum(parts)
+    torch.testing.assert_close(potential, whole, rtol=1e-13, atol=1e-13)
+    assert float(correction) == pytest.approx(float(sum(corrections)), rel=1e-13)

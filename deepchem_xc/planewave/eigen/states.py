@@ -81,7 +81,9 @@ def diagonalize(
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.planewave.inputs import make_problem
     >>> problem = make_problem(basis)
-    >>> h = problem.hamiltonian(problem.local.unsqueeze(0))  # the bare ions
+    >>> from deepchem_xc.planewave.terms.local import local_potential
+    >>> ions = local_potential(basis, problem.pseudopotentials)
+    >>> h = problem.hamiltonian(ions.unsqueeze(0))
     >>> start = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :4]
     >>> bool(diagonalize(h, start, expansions=20, tolerance=1e-6)[2].max() < 1e-6)
     True

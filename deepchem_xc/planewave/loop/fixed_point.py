@@ -11,10 +11,10 @@ from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.eigen.states import fill, importance_of
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.loop.mixing import to_total_and_moment
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.terms.xc import split_fields
 
 # Broadening of the density of states that the mixing's preconditioner is made from, Hartree; states
 # far from the Fermi level are not worth an FFT there.

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.terms.xc import density_information, split_fields
+from deepchem_xc.planewave.terms.xc import density_information
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import ValGrad

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc.planewave.eigen.davidson import orthonormalize
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
-from deepchem_xc.planewave.terms.xc import split_fields
 
 _FORMAT = "deepchem_xc density 1"
 _ELECTRON_TOLERANCE = 1e-6

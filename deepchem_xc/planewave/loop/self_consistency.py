@@ -19,6 +19,7 @@ from deepchem_xc.planewave.eigen.states import (
     is_rough,
     polish,
 )
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.loop.convergence import Convergence, not_converged
 from deepchem_xc.planewave.loop.descent import Descent
 from deepchem_xc.planewave.loop.fixed_point import (
@@ -35,7 +36,6 @@ from deepchem_xc.planewave.loop.policies import Effort, HeldMoment, Precision
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import Converged, SCFResult
 from deepchem_xc.planewave.settings import whole_number
-from deepchem_xc.planewave.terms.xc import split_fields
 
 # A channel with fewer electrons than this part of the error that ends the loop is empty.
 _EMPTY_CHANNEL = 0.1

@@ -29,9 +29,9 @@ from torch.nn.functional import pad
 from deepchem_xc.numerics.gmres import gmres
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.perturbation import PerturbedStates
-from deepchem_xc.planewave.terms.xc import split_fields
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged

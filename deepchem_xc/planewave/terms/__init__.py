@@ -1,17 +1,17 @@
-"""The terms of the Kohn-Sham energy, one a file.
+"""The terms of the Kohn-Sham energy, one a file; `KohnShamProblem.terms` is the list of them.
 
-The contract of a term
-----------------------
-A term is a set of plain functions of a `PlaneWaveBasis` and what it acts on:
+The contract of a term (`base.py`)
+----------------------------------
+A term has a name and is one of three kinds: `IonTerm`, `DensityTerm`, `OrbitalTerm`.
 
-* ``..._energy(basis, ...)`` returns a 0-d tensor in Hartree per cell. It is differentiable with
-  respect to everything it is given *and* to ``basis.crystal.lattice`` and ``.positions``, at fixed
-  orbital coefficients, occupations and number of electrons per G (``density * volume``). Forces and
-  stress need nothing else from a term.
-* ``..._potential(basis, ...)`` returns the functional derivative of that energy with respect to the
-  density as coefficients on the density sphere, (nG,) or (nspin, nG), Hartree.
+* ``energy(basis, ...)`` returns a 0-d tensor in Hartree per cell. It is differentiable with respect
+  to everything it is given *and* to ``basis.crystal.lattice`` and ``.positions``, at fixed orbital
+  coefficients, occupations and number of electrons per G (``density * volume``). Forces, stress and
+  the energies by name need nothing else from a term.
+* ``potential(basis, fields)`` of a `DensityTerm` returns the functional derivative of that energy
+  on the density sphere, Hartree, and what the energy is beyond potential times density.
 
 Densities are given as coefficients on the density sphere, (nspin, nG) in bohr^-3: one channel holds
-the total density, two channels hold up and down. Terms that act on orbitals (kinetic, nonlocal)
-take coefficients (nspin, nk, nband, npw).
+the total density, two channels hold up and down. Orbitals are coefficients (nspin, nk, nband, npw).
+How a term works stands in plain functions beside its class.
 """

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.terms.base import IonTerm
+
 # Both sums stop where erfc(x), respectively exp(-x^2), is below this x: 2e-18, 4e-17.
 _REACH = 6.15
 # Pairs whose distances are screened at once, to bound the memory of large cells.
@@ -143,3 +146,22 @@ def _reciprocal_space(
     phase = 2 * math.pi * (miller @ positions.T)  # (nG, natom)
     structure = (torch.cos(phase) @ charges) ** 2 + (torch.sin(phase) @ charges) ** 2
     return 4 * math.pi / volume * (torch.exp(-square / (4 * eta)) / square * structure).sum()
+
+
+class Ewald(IonTerm):
+    """Ions among themselves.
+
+    Parameters
+    ----------
+    charges : Tensor
+        Valence charge of every atom, (natom,), in elementary charges.
+    """
+
+    name = "ewald"
+
+    def __init__(self, charges: Tensor) -> None:
+        self._charges = charges
+
+    def energy(self, basis: PlaneWaveBasis) -> Tensor:
+        """See `ewald_energy`."""
+        return ewald_energy(basis.crystal.lattice, basis.crystal.positions, self._charges)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.terms.base import DensityTerm
 
 
 def coulomb_kernel(basis: PlaneWaveBasis) -> Tensor:
@@ -74,3 +76,19 @@ def hartree_potential(basis: PlaneWaveBasis, density: Tensor) -> Tensor:
     True
     """
     return coulomb_kernel(basis) * density.sum(0)
+
+
+class Hartree(DensityTerm):
+    """Electrons among themselves."""
+
+    name = "hartree"
+
+    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+        """See `hartree_energy`."""
+        return hartree_energy(basis, split_fields(fields)[0])
+
+    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
+        """See `hartree_potential`."""
+        density = split_fields(fields)[0]
+        potential = hartree_potential(basis, density)
+        return potential, -0.5 * basis.volume * (potential.conj() * density).real.sum()

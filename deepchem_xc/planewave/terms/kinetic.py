@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.terms.base import OrbitalTerm
 
 
 def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> Tensor:
@@ -40,3 +41,15 @@ def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> 
     weight = orbitals.abs().square_() if not orbitals.requires_grad else orbitals.abs().square()
     per_plane_wave = torch.einsum("skb,skbg->kg", numbers, weight)
     return (per_plane_wave * basis.kinetic).sum()
+
+
+class Kinetic(OrbitalTerm):
+    """Kinetic energy of the orbitals."""
+
+    name = "kinetic"
+
+    def energy(
+        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, ks: slice
+    ) -> Tensor:
+        """See `kinetic_energy`."""
+        return kinetic_energy(basis, orbitals, weighted)  # all k-points are one chunk

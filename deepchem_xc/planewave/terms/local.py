@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm
 
 
 def structure_phases(basis: PlaneWaveBasis, atoms: list[int]) -> Tensor:
@@ -173,3 +175,49 @@ def core_energy(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -
     symbols = basis.crystal.symbols
     electrons = sum(pseudos[symbol].valence for symbol in symbols)
     return electrons * sum(pseudos[symbol].alpha for symbol in symbols) / basis.volume
+
+
+class Local(DensityTerm):
+    """Electrons in the local pseudopotentials.
+
+    Parameters
+    ----------
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    """
+
+    name = "local"
+
+    def __init__(self, pseudos: Mapping[str, Pseudopotential]) -> None:
+        self._pseudos = pseudos
+        self._kept: tuple[PlaneWaveBasis, Tensor] | None = None
+
+    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+        """See `local_energy`."""
+        potential = local_potential(basis, self._pseudos)
+        return local_energy(basis, potential, split_fields(fields)[0])
+
+    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
+        """See `local_potential`; it is the same in every step."""
+        if self._kept is None or self._kept[0] is not basis:
+            self._kept = basis, local_potential(basis, self._pseudos)
+        return self._kept[1], fields.new_zeros((), dtype=torch.float64)
+
+
+class Core(IonTerm):
+    """Local pseudopotentials at G = 0.
+
+    Parameters
+    ----------
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    """
+
+    name = "core"
+
+    def __init__(self, pseudos: Mapping[str, Pseudopotential]) -> None:
+        self._pseudos = pseudos
+
+    def energy(self, basis: PlaneWaveBasis) -> Tensor:
+        """See `core_energy`."""
+        return core_energy(basis, self._pseudos)

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.terms.base import OrbitalTerm
+
+# Projectors of this many bytes stand in memory at once while energies are differentiated.
+_PROJECTOR_BYTES = 64 * 2**20
 
 
 def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
@@ -246,3 +250,30 @@ def nonlocal_energy(
     coupling = coupling_matrix(basis, pseudos).to(overlaps.dtype)
     per_state = ((overlaps @ coupling) * overlaps.conj()).real.sum(-1)
     return (per_state * numbers[:, ks]).sum()
+
+
+class Nonlocal(OrbitalTerm):
+    """Orbitals in the nonlocal pseudopotentials.
+
+    Parameters
+    ----------
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    """
+
+    name = "nonlocal"
+
+    def __init__(self, pseudos: Mapping[str, Pseudopotential]) -> None:
+        self._pseudos = pseudos
+
+    def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
+        """k-points whose projectors stand in memory at once."""
+        nproj = coupling_matrix(basis, self._pseudos).shape[0]
+        step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
+        return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
+
+    def energy(
+        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, ks: slice
+    ) -> Tensor:
+        """See `nonlocal_energy`."""
+        return nonlocal_energy(basis, self._pseudos, orbitals, weighted, ks)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.terms.base import DensityTerm
+from deepchem_xc.planewave.terms.local import superpose_atoms
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
-
-
-def split_fields(density: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Density (nspin, nG), and kinetic energy density or None, of what may hold both.
-
-    Examples
-    --------
-    >>> density, kinetic = split_fields(torch.zeros(2, 1, 5))
-    >>> density.shape, kinetic.shape
-    (torch.Size([1, 5]), torch.Size([1, 5]))
-    """
-    return (density, None) if density.ndim == 2 else (density[0], density[1])
 
 
 def density_information(
@@ -202,3 +195,43 @@ def xc_potential(
         (derivative,) = torch.autograd.grad(energy, variable, create_graph=create_graph)
     potential = basis.symmetrize(derivative / basis.volume)
     return (energy, potential) if create_graph else (energy.detach(), potential.detach())
+
+
+def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:
+    """Core density of all atoms, (nG,), bohr^-3, or None where no pseudopotential carries one."""
+    if not any(pseudos[species].has_core_density for species in basis.crystal.species):
+        return None
+
+    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+        return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
+
+    return superpose_atoms(basis, pseudos, form_factor)
+
+
+class ExchangeCorrelation(DensityTerm):
+    """Exchange and correlation of the electrons, core densities included.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any.
+    pseudos : mapping of str to Pseudopotential
+        One for every species.
+    """
+
+    name = "xc"
+
+    def __init__(self, functional: XCFunctional, pseudos: Mapping[str, Pseudopotential]) -> None:
+        self._functional, self._pseudos = functional, pseudos
+        self._kept: tuple[PlaneWaveBasis, Tensor | None] | None = None
+
+    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+        """See `xc_energy`."""
+        return xc_energy(basis, self._functional, fields, core_density(basis, self._pseudos))
+
+    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
+        """See `xc_potential`."""
+        if self._kept is None or self._kept[0] is not basis:
+            self._kept = basis, core_density(basis, self._pseudos)
+        energy, potential = xc_potential(basis, self._functional, fields, self._kept[1])
+        return potential, energy - basis.volume * (potential.conj() * fields).real.sum()
