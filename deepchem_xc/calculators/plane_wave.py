@@ -31,9 +31,10 @@ from deepchem_xc.calculators.settings import (
 )
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
-from deepchem_xc.planewave.loop.fixed_point import SCFConvergenceError, solve
+from deepchem_xc.planewave.loop.fixed_point import solve
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.restart import Restart, starting_point
 from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from deepchem_xc.losses.frozen import FrozenEnergy
-from deepchem_xc.losses.objective import SCALES, Objective
+from deepchem_xc.losses.objective import UNIT_DEVIATIONS, Objective
 
-__all__ = ["SCALES", "FrozenEnergy", "Objective"]
+__all__ = ["UNIT_DEVIATIONS", "FrozenEnergy", "Objective"]

@@ -15,8 +15,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from deepchem_xc.feat.dft_data import DFTEntry
 
-#: Deviations that weigh as much as each other, in the units of the labels.
-SCALES: dict[str, float] = {
+#: Deviation of each type of entry that counts as one in a loss, in the unit of its labels.
+UNIT_DEVIATIONS: dict[str, float] = {
     "energy": 0.05,
     "eos": 0.01,
     "lattice_constant": 0.01,
@@ -49,7 +49,7 @@ class Objective:
         or a function of one's own, ``loss(values, labels, weights)`` of a list of scaled values, a
         list of scaled labels and the weights (n,), which returns a 0-d tensor.
     scales : mapping, optional
-        ``{type: deviation that counts as one}``; others keep those of `SCALES`.
+        ``{type: deviation that counts as one}``; others keep those of `UNIT_DEVIATIONS`.
     type_weights : mapping, optional
         ``{type: factor of its loss}``, 1 by default.
 
@@ -72,8 +72,11 @@ class Objective:
         scales: Mapping[str, float] | None = None,
         type_weights: Mapping[str, float] | None = None,
     ) -> None:
-        self.scales = {**SCALES, **_by_type("scales", scales)}
-        self.type_weights = {**dict.fromkeys(SCALES, 1.0), **_by_type("type_weights", type_weights)}
+        self.scales = {**UNIT_DEVIATIONS, **_by_type("scales", scales)}
+        self.type_weights = {
+            **dict.fromkeys(UNIT_DEVIATIONS, 1.0),
+            **_by_type("type_weights", type_weights),
+        }
         if not all(0 < scale < math.inf for scale in self.scales.values()):
             raise ValueError(f"scales must be positive, got {dict(scales or {})}.")
         if not all(0 <= weight < math.inf for weight in self.type_weights.values()):
@@ -203,9 +206,11 @@ def _by_type(what: str, values: Mapping[str, float] | None) -> dict[str, float]:
             f"{what} must be a dictionary of entry types with numbers, got {values!r}."
         )
     values = dict(values or {})
-    unknown = sorted(set(values) - set(SCALES))
+    unknown = sorted(set(values) - set(UNIT_DEVIATIONS))
     if unknown:
-        raise ValueError(f"{what}: unknown entry types {unknown}. Valid: {', '.join(SCALES)}.")
+        raise ValueError(
+            f"{what}: unknown entry types {unknown}. Valid: {', '.join(UNIT_DEVIATIONS)}."
+        )
     try:
         return {name: float(value) for name, value in values.items()}
     except (TypeError, ValueError):

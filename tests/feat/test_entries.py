@@ -12,8 +12,9 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
+from deepchem_xc.eos.scales import WIDE_VOLUME_SCALES
 from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES, SCALES
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from tests.models.systems import aluminium, silicon
 
@@ -50,8 +51,8 @@ def test_bands_may_be_counted_from_the_occupied_ones() -> None:
 
 def test_volumes_share_mesh_and_grid_and_have_names_of_their_own() -> None:
     entry = DFTEntry.create("lattice_constant", "4.05", [aluminium()])
-    assert [cell.scale for cell in entry.cells] == list(SCALES)
-    assert len({cell.key for cell in entry.cells}) == len(SCALES)
+    assert [cell.scale for cell in entry.cells] == list(WIDE_VOLUME_SCALES)
+    assert len({cell.key for cell in entry.cells}) == len(WIDE_VOLUME_SCALES)
     assert len({cell.group for cell in entry.cells}) == 1
     assert len({tuple(cell.keywords["fft_size"]) for cell in entry.cells}) == 1
     same = DFTEntry.create("bulk_modulus", 77, [aluminium(number=3)])
@@ -213,10 +214,10 @@ def atom() -> dict[str, Any]:
     return {"structure": structure, "ecut": 100.0}
 
 
-def test_every_type_has_a_scale_in_the_objective() -> None:
-    from deepchem_xc.losses import SCALES as scales
+def test_every_type_has_a_deviation_that_counts_as_one() -> None:
+    from deepchem_xc.losses import UNIT_DEVIATIONS
 
-    assert set(scales) == set(ENTRY_TYPES)
+    assert set(UNIT_DEVIATIONS) == set(ENTRY_TYPES)
 
 
 def test_the_modulus_of_a_layer_is_a_force_per_length() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from ase.units import Hartree
 from torch import Tensor
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.occupations.occupy import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
@@ -93,33 +94,6 @@ class Convergence:
     def orbital_tolerance(self) -> float:
         """Residual norm of occupied bands at which the loop may stop, Hartree."""
         return 10.0 * self.density if self.orbitals is None else self.orbitals
-
-
-class SCFConvergenceError(RuntimeError):
-    """The loop used up its steps.
-
-    Attributes
-    ----------
-    history : list of dict
-        One record a step: ``step``, ``energy``, ``energy_change``, ``orbital_error`` (Hartree),
-        ``density_error`` (electrons per valence electron); with two spins ``moment`` (mu_B), with
-        integer occupations ``gap`` (Hartree).
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import SCFConvergenceError, scf
-    >>> try:
-    ...     scf(bulk("Si"), ecut=60.0, convergence={"maxiter": 2})
-    ... except SCFConvergenceError as error:
-    ...     print([record["step"] for record in error.history])
-    [1.0, 2.0]
-    """
-
-    def __init__(self, message: str, history: Sequence[dict[str, float]] = ()) -> None:
-        # pickle makes it of the message alone, and then sets the history
-        super().__init__(message)
-        self.history = list(history)
 
 
 def solve(

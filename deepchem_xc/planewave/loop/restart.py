@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc._atomic import replacing
+from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.eigen.davidson import orthonormalize
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
@@ -26,10 +27,6 @@ _ELECTRON_TOLERANCE = 1e-6
 _SAME_K = 1e-10
 # Leading axes of a density: spins, and density or kinetic energy density before them.
 _SHAPES = {(1,), (2,), (2, 1), (2, 2)}
-
-
-class DamagedFileError(ValueError):
-    """A file is not what it should be: cut short, altered, or something else altogether."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,9 @@ from deepchem_xc.eos.fits import (
     fit_equation_of_state,
     fit_equation_of_state_tensors,
 )
+from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.properties.volume_series import (
-    SCALES,
     bravais_constant,
     bravais_lattice,
     scaled,
@@ -89,7 +89,7 @@ class EquationOfState:
     Points on Birch's curve of second order, with a = 4 Angstrom and B = 0.5 eV/Angstrom^3:
 
     >>> from ase.build import bulk
-    >>> curve = [(s, 16.0 * s, 9.0 * (s ** (-2 / 3) - 1.0) ** 2) for s in SCALES]
+    >>> curve = [(s, 16.0 * s, 9.0 * (s ** (-2 / 3) - 1.0) ** 2) for s in VOLUME_SCALES]
     >>> points = tuple(VolumePoint(s, size, e, e, 0.0, 1) for s, size, e in curve)
     >>> aluminium = EquationOfState(bulk("Al", a=4.0), 3, None, points)
     >>> print(f"{aluminium.a0:.2f} Angstrom, {aluminium.fit.modulus:.0f} GPa")
@@ -190,7 +190,7 @@ def equation_of_state(
     *,
     ecut: float,
     kpts: Any = None,
-    scales: Sequence[float] = SCALES,
+    scales: Sequence[float] = VOLUME_SCALES,
     dimension: int | None = None,
     fft_size: Sequence[int] | int | None = None,
     symmetry: Any = None,
