@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.units import Hartree
 from numpy.typing import NDArray
 from torch import Tensor
 
 from deepchem_xc.eos.fits import NoMinimumError
-from deepchem_xc.feat.cells import Cell, digest
+from deepchem_xc.feat.calculation import digest
+from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
-from deepchem_xc.planewave.properties.volume_scan import extrapolated_energy
+from deepchem_xc.losses.observables import extrapolated_energy
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.results import Result
 
-_CACHED = ("cells", "series")
+_CACHED = ("calculations", "series")
 
 
 class DFTEntry:
@@ -50,7 +50,7 @@ class DFTEntry:
     ...                   "scaled_positions": [[0, 0, 0]]},
     ...     "ecut": 150.0, "kpts": [2, 2, 2]}
     >>> entry = DFTEntry.create("lattice_constant", 4.04, [aluminium])
-    >>> entry.entry_type, entry.get_true_val(), len(entry.cells), entry.kind.unit
+    >>> entry.entry_type, entry.get_true_val(), len(entry.calculations), entry.kind.unit
     ('lattice_constant', array([4.04]), 9, 'Angstrom')
     """
 
@@ -191,13 +191,13 @@ class DFTEntry:
             raise self._error("true_val: missing; it is needed for training and evaluation")
         return self._label
 
-    def get_val(self, qcs: Sequence[SCFResult]) -> Tensor:
+    def get_val(self, qcs: Sequence[Result]) -> Tensor:
         """What the reference value is compared with, in the graph of the functional's parameters.
 
         Parameters
         ----------
-        qcs : sequence of SCFResult
-            Ground states of `cells`, in their order.
+        qcs : sequence of Result
+            Ground states of `calculations`, in their order.
 
         Returns
         -------
@@ -208,10 +208,10 @@ class DFTEntry:
             return self.kind.value(self)
         if not self.kind.from_energies:
             return self.value(qcs[0])
-        return self.value(torch.stack([extrapolated_energy(qc) * Hartree for qc in qcs]))
+        return self.value(torch.stack([extrapolated_energy(qc) for qc in qcs]))
 
-    def value(self, source: Tensor | SCFResult) -> Tensor:
-        """Value from the energies of `cells` (n,), eV, or from a ground state, by the kind."""
+    def value(self, source: Tensor | Result) -> Tensor:
+        """Value, by the kind, from the energies of `calculations` (n,), eV, or a ground state."""
         try:
             value = self.kind.value(self, source)
         except NoMinimumError as error:
@@ -260,7 +260,7 @@ class DFTEntry:
         return self.systems[0].series(self.scales, self._dimension)
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def calculations(self) -> list[CrystalCalculation]:
         """The calculations that `get_val` needs.
 
         Raises
@@ -273,7 +273,7 @@ class DFTEntry:
                 system.check_files()
             except ValueError as error:
                 raise self._error(f"systems[{i}].{error}") from error
-        return self.kind.cells(self)
+        return self.kind.calculations(self)
 
     def _scales_of_label(self) -> str:
         if self.entry_type != "eos" or self.scales is None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from deepchem.models.losses import L2Loss, Loss
 from numpy.typing import ArrayLike
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from deepchem_xc.feat.dft_data import DFTEntry
 
 #: Deviation of each type of entry that counts as one in a loss, in the unit of its labels.
 UNIT_DEVIATIONS: dict[str, float] = {
@@ -32,6 +29,15 @@ UNIT_DEVIATIONS: dict[str, float] = {
     "dm": 0.01,
     "dens": 0.01,
 }
+
+
+class Typed(Protocol):
+    """What an objective reads of an entry."""
+
+    @property
+    def entry_type(self) -> str:
+        """A key of `UNIT_DEVIATIONS`."""
+
 
 LossFunction = Callable[[list[Tensor], list[Tensor], Tensor], Tensor]
 
@@ -85,7 +91,7 @@ class Objective:
 
     def __call__(
         self,
-        entries: Sequence[DFTEntry],
+        entries: Sequence[Typed],
         values: Sequence[Tensor],
         labels: Sequence[ArrayLike],
         weights: Sequence[float],
@@ -95,8 +101,8 @@ class Objective:
 
         Parameters
         ----------
-        entries : sequence of DFTEntry
-            They have types.
+        entries : sequence of Typed
+            Entries, or anything else that has an ``entry_type``.
         values : sequence of Tensor
             Of the shapes of the labels.
         labels : sequence of array_like

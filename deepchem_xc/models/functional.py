@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc._values import whole_number
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable

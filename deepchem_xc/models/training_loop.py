@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,10 @@ from deepchem_xc.models.options import (
     checked_checkpoints,
     checked_dataset,
 )
+from deepchem_xc.models.progress import Progress
 from deepchem_xc.models.step import LabelledBatch, Step
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
+from deepchem_xc.models.training_state import TrainingState, check_functional
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 
@@ -42,21 +44,17 @@ class TrainingLoop(EvaluatedModel):
         The loss.
     seed : int
         Of the order of entries.
-    history : list of EpochRecord
-        Epochs done.
     """
 
     objective: Objective
     seed: int
-    history: list[EpochRecord]
     # Of TorchModel.
     _pytorch_optimizer: Any
     _lr_schedule: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self.history = []
-        self._record = EpochRecord(0)
-        self._epoch, self._batch, self._nbatches = 0, 0, 1
+        self._progress = Progress()
+        # Optimiser and schedule of this fit, or of the last one.
         self._active: tuple[Any, Any] | None = None
         # Whether this fit has warned of labels of another size.
         self._said = False
@@ -76,14 +74,61 @@ class TrainingLoop(EvaluatedModel):
         self.model.functional = made.to(self.device)
 
     @property
-    def states(self) -> GroundStates:
-        """Ground states that are kept."""
-        return self.model.states
+    def ground_states(self) -> GroundStates:
+        """Ground states of the entries; their densities are kept from epoch to epoch."""
+        return self.model.ground_states
 
     @property
     def epoch(self) -> int:
         """Epochs done since the model was made, those before a checkpoint included."""
-        return self._epoch
+        return self._progress.epoch
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """Records of these epochs."""
+        return self._progress.history
+
+    def training_state(self) -> TrainingState:
+        """Everything that the next step depends on; its parts are the model's own."""
+        self._ensure_built()
+        return self._state_with(self._active)
+
+    def load_training_state(self, state: Mapping[str, Any], where: str = "the state") -> None:
+        """Bring the model to a state; it is changed completely or not at all.
+
+        Parameters
+        ----------
+        state : mapping
+            From `TrainingState.state_dict`.
+        where : str, optional
+            What to call it in messages.
+
+        Raises
+        ------
+        ValueError
+            If it is of another functional, optimiser or schedule, or of other variables.
+        """
+        self._ensure_built()
+        check_functional(self.model, state, where)
+        active = self._active
+        if active is None and state["variables"] is not None:
+            # No fit has said yet what to train: it is what was trained there.
+            named = dict(self.functional.named_parameters())
+            active = self._optimizer([named[name] for name in state["variables"]])
+        own = self._state_with(active)
+        own.load_state_dict(state, where)
+        self._active, self._global_step = active, own.global_step
+
+    def _state_with(self, active: tuple[Any, Any] | None) -> TrainingState:
+        optimizer, schedule = active or (self._pytorch_optimizer, self._lr_schedule)
+        variables = None
+        if optimizer is not self._pytorch_optimizer:
+            trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            named = self.functional.named_parameters()
+            variables = [name for name, parameter in named if id(parameter) in trained]
+        return TrainingState(
+            self.model, optimizer, schedule, variables, self._progress, self._global_step
+        )
 
     def fit_generator(
         self,
@@ -159,7 +204,7 @@ class TrainingLoop(EvaluatedModel):
                     schedule.step()
                 check_weights(self.functional)
                 recent.append(value)
-            self.states.end_batch()
+            self.ground_states.end_batch()
             self._global_step += 1
             self._advance(watch)
             if self._global_step % self.log_frequency == 0 and recent:
@@ -195,29 +240,31 @@ class TrainingLoop(EvaluatedModel):
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
         check_weighted(every.weights)
         entries = every.entries
-        last = self._epoch + nb_epoch
+        progress = self._progress
+        last = progress.epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)
-        if self._batch > 0 and nbatches != self._nbatches:
+        if progress.batch > 0 and nbatches != progress.nbatches:
             raise ValueError(
-                f"the training stopped after {self._batch} of {self._nbatches} batches of an epoch "
-                f"and cannot go on with {nbatches}: give the same data set and batch_size."
+                f"the training stopped after {progress.batch} of {progress.nbatches} batches of an "
+                f"epoch and cannot go on with {nbatches}: give the same data set and batch_size."
             )
-        while self._epoch < last:
+        while progress.epoch < last:
             order = np.arange(len(entries))
             if not deterministic:
-                order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
-            self._nbatches = nbatches
-            piece = order[self._batch * self.batch_size :][: self.batch_size]
+                order = np.random.default_rng((self.seed, progress.epoch)).permutation(len(entries))
+            progress.nbatches = nbatches
+            piece = order[progress.batch * self.batch_size :][: self.batch_size]
             yield every.part(piece)
 
     def _step(
         self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
     ) -> float | None:
         """Take a step; the loss before it, or None if none was taken."""
+        epoch = self._progress.epoch
         good, values = [], []
         for i, entry in enumerate(batch.entries):
             try:
-                values.append(self.model.training_value(entry, self._epoch))
+                values.append(self.model.training_value(entry, epoch))
                 good.append(i)
             except EntryError as error:
                 self._skip([entry], error)
@@ -230,10 +277,11 @@ class TrainingLoop(EvaluatedModel):
             numbers = [values[i].detach().cpu().numpy() for i in counts]
             self._said = warn_of_other_size(part.entries, part.labels, numbers)
         try:
-            total = Step(self, optimizer, used, loss).take(values)
+            step = Step(self.model, optimizer, self.objective, self.regularization_loss, loss)
+            total = step.take(used, values, epoch)
         except EXPECTED_FAILURES as error:
             # Which entry it was cannot be told apart any more: none of them is used.
-            self._skip(used.entries, EntryError(used.entries, error, self._epoch))
+            self._skip(used.entries, EntryError(used.entries, error, epoch))
             return None
         except EntryError as error:
             self._skip(used.entries, error)
@@ -242,38 +290,33 @@ class TrainingLoop(EvaluatedModel):
             for i, value in enumerate(values):
                 one = used.part([i])
                 single = self.objective(one.entries, [value], one.labels, one.weights, loss)
-                self._record.add(one.entries[0].entry_type, float(single))
+                self._progress.record.add(one.entries[0].entry_type, float(single))
         return float(total)
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
         if self.on_failure == "raise":
-            self._begin_epoch()
+            self._progress.begin_epoch()
             raise error
         for entry in entries:
-            self._record.skip(entry.name, str(error))
-
-    def _begin_epoch(self) -> None:
-        self._batch, self._nbatches = 0, 1
-        self._record = EpochRecord(self._epoch)
+            self._progress.record.skip(entry.name, str(error))
 
     def _advance(self, watch: Stopwatch) -> None:
         """Move the position on by one batch."""
-        report, record = self.states.report, self._record
+        progress = self._progress
+        report, record = self.ground_states.report, progress.record
         record.seconds += watch.lap()
         record.calculations += report.calculations
         if report.largest is not None:
             record.frozen_error = max(report.largest, record.frozen_error or 0.0)
-        self.states.report = type(report)()
-        self._batch += 1
-        if self._batch < self._nbatches:
+        self.ground_states.report = type(report)()
+        progress.batch += 1
+        if progress.batch < progress.nbatches:
             return
         if record.skipped and not record.counts and not self._whole_batches_may_fail:
             reason = next(iter(record.skipped.values()))
-            self._begin_epoch()
-            raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")
-        self.history.append(record)
-        self._epoch += 1
-        self._begin_epoch()
+            progress.begin_epoch()
+            raise RuntimeError(f"all entries of epoch {progress.epoch} failed; the first: {reason}")
+        progress.end_epoch()
 
     def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
         mean = sum(losses) / len(losses)

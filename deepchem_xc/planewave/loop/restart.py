@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,6 +143,35 @@ class Restart:
                 f"{os.fspath(path)!r} is not a complete density file ({error}). Delete it and "
                 "write it anew with calc.write(...) or Restart.save(...)."
             ) from error
+
+    def with_orbitals(self, orbitals: Orbitals | None) -> Restart:
+        """The same density with other orbitals, or none."""
+        return replace(self, orbitals=orbitals)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and tensors of structure and density, for a checkpoint; no orbitals."""
+        crystal = self.crystal
+        return {
+            "lattice": crystal.lattice,
+            "symbols": list(crystal.symbols),
+            "positions": crystal.positions,
+            "moments": crystal.magnetic_moments,
+            "pbc": crystal.pbc,
+            "density_g": self.density_g,
+            "density": self.density,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Restart:
+        """The inverse of `state_dict`."""
+        crystal = Crystal(
+            state["lattice"],
+            tuple(state["symbols"]),
+            state["positions"],
+            state["moments"],
+            state["pbc"],
+        )
+        return cls(crystal, state["density_g"], state["density"])
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, np.ndarray]) -> Restart:

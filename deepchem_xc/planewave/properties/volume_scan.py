@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from deepchem_xc.planewave.result import SCFResult
+    from deepchem_xc.results import Result
     from deepchem_xc.xc import XCFunctional
 
 
@@ -304,12 +305,12 @@ def equation_of_state(
     )
 
 
-def extrapolated_energy(result: SCFResult, entropy_response: bool = True) -> Tensor:
+def extrapolated_energy(result: Result, entropy_response: bool = True) -> Tensor:
     """Energy extrapolated to zero width, in the graph of the functional's parameters.
 
     Parameters
     ----------
-    result : SCFResult
+    result : Result
         A converged ground state.
     entropy_response : bool, optional
         Differentiate the entropy too, which needs the adjoint equation. Otherwise the gradient is
