@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
+from deepchem_xc.feat.entry_checks import check_balance, read_label
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
 from deepchem_xc.losses.observables import extrapolated_energy
@@ -70,7 +70,7 @@ class DFTEntry:
             self.scales = self.kind.scales(spec.scales)
             self._check_systems()
             self.name = spec.name or self._default_name()
-            self._label = self._read_label(spec.true_val, folder)
+            self._label = read_label(self, self.kind, spec.true_val, folder)
         except (ValueError, FileNotFoundError) as error:
             raise self._error(str(error)) from error
 
@@ -275,11 +275,6 @@ class DFTEntry:
                 raise self._error(f"systems[{i}].{error}") from error
         return self.kind.calculations(self)
 
-    def _scales_of_label(self) -> str:
-        if self.entry_type != "eos" or self.scales is None:
-            return ""
-        return f"; its scales are {', '.join(f'{scale:g}' for scale in self.scales)}"
-
     def _error(self, text: str) -> ValueError:
         return ValueError(f"{self._where} is not valid:\n  {text}.")
 
@@ -320,59 +315,4 @@ class DFTEntry:
         elif self._dimension is not None:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
-            self._check_balance()
-
-    def _check_balance(self) -> None:
-        """A crystal and the atoms it is made of hold the same atoms."""
-        first, *others = (
-            {s: system.no * n for s, n in system.atoms.symbols.formula.count().items()}
-            for system in self.systems
-        )
-        total: dict[str, int] = {}
-        for part in others:
-            for symbol, n in part.items():
-                total[symbol] = total.get(symbol, 0) + n
-        if total != first:
-            raise ValueError(
-                f"systems: the first one holds {first}, the others together {total}: set their "
-                "'number' so that both are the same"
-            )
-
-    def _read_label(self, given: Any, folder: Path | None) -> NDArray[np.float64] | None:
-        if given is None:
-            return None
-        if isinstance(given, os.PathLike):
-            given = os.fspath(given)
-        if isinstance(given, str) and given.endswith(".npy"):
-            path = (folder or Path()) / given
-            if not path.is_file():
-                raise ValueError(f"true_val: there is no file {path}")
-            try:
-                given = np.load(path, allow_pickle=False)
-            except (ValueError, OSError, EOFError) as error:
-                raise ValueError(f"true_val: {path} cannot be read ({error})") from error
-        try:
-            label = np.asarray(given, dtype=np.float64)
-        except (ValueError, TypeError):
-            raise ValueError(
-                f"true_val: {given!r} is not a number, a list of numbers or an .npy file"
-            ) from None
-        shape = self.kind.label_shape(self)
-        if label.ndim == 0:
-            label = label[None]
-        if len(shape) != label.ndim or any(
-            n is not None and n != m for n, m in zip(shape, label.shape, strict=True)
-        ):
-            wanted = " x ".join("n" if n is None else str(n) for n in shape)
-            raise ValueError(
-                f"true_val: type {self.entry_type} takes {wanted} numbers in {self.unit}, got "
-                f"shape {label.shape}{self._scales_of_label()}"
-            )
-        grid = self.systems[0].system.get("fft_size")
-        if self.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):
-            raise ValueError(
-                f"true_val: the density has the grid {label.shape[1:]}, the system fft_size {grid}"
-            )
-        if not np.isfinite(label).all():
-            raise ValueError("true_val: it holds NaN or infinite numbers")
-        return label - label.mean() if self.entry_type == "eos" else label
+            check_balance(self.systems)

@@ -20,7 +20,7 @@ Batch = tuple[list[Any], list[Any], list[Any]]
 
 
 class EvaluatedModel(TorchModel):
-    """Predictions and metrics of a DeepChem model of a functional, the base of `TrainingLoop`.
+    """Predictions and metrics of a DeepChem model of a functional, the base of `ResumableModel`.
 
     Attributes
     ----------
