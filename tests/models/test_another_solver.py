@@ -1,4 +1,4 @@
-"""Models know a solver by the contract of `Calculation` alone: one for an atom, made here."""
+"""Models know a solver by the contract of `Calculation` alone: here is one for an atom."""
 
 from __future__ import annotations
 
