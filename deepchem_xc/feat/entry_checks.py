@@ -38,7 +38,7 @@ def read_label(
     Raises
     ------
     ValueError
-        For what is no number, of another shape, not finite, or of another grid than the system's.
+        If it is not a number, or not finite, or its shape or grid differs from what is expected.
     """
     if given is None:
         return None

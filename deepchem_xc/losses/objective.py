@@ -52,8 +52,8 @@ class Objective:
     ----------
     loss : deepchem Loss or callable, optional
         Compares two tensors element by element (`L2Loss` by default, `L1Loss`, `HuberLoss` ...);
-        or a function of one's own, ``loss(values, labels, weights)`` of a list of scaled values, a
-        list of scaled labels and the weights (n,), which returns a 0-d tensor.
+        or your own function ``loss(values, labels, weights)``, which gets lists of scaled values
+        and labels and the weights (n,), and returns a 0-d tensor.
     scales : mapping, optional
         ``{type: deviation that counts as one}``; others keep those of `UNIT_DEVIATIONS`.
     type_weights : mapping, optional
@@ -136,12 +136,12 @@ class Objective:
 
 
 def elementwise(loss: Loss | LossFunction) -> LossFunction:
-    """Function of values, labels and weights that a loss stands for.
+    """Function of values, labels and weights for a DeepChem loss.
 
     Parameters
     ----------
     loss : deepchem Loss or callable
-        A function of one's own is returned as it is.
+        Your own function is returned as it is.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _takes_three(function: Any) -> bool:
 
 
 class _Elementwise:
-    """A loss of DeepChem's, which cannot be pickled, but made again."""
+    """A DeepChem loss; these cannot be pickled, so copies make it again."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss

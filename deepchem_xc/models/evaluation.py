@@ -106,7 +106,7 @@ class EvaluatedModel(TorchModel):
         Raises
         ------
         ValueError
-            For what is no data set of entries.
+            If it is not a data set of entries.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError
