@@ -19,13 +19,13 @@ from typing import Any
 
 from deepchem_xc._files import write_json
 from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
-from deepchem_xc.benchmark.gpaw_reference import SCALES as BENCHMARK_SCALES
 from deepchem_xc.benchmark.report import make_curve
 from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.plotting import plot_convergence
 
 # Five points give the same lattice constant as seven, to what matters here.
-SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
+FIVE_VOLUME_SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 AL = Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8))
@@ -94,7 +94,7 @@ def rows_of(cases: dict[Any, Case], folder: Path) -> list[dict[str, Any]]:
     rows = []
     for value, case in cases.items():
         # Points of the benchmark itself serve as well, where a setting is the benchmark's.
-        for scales in (SCALES, BENCHMARK_SCALES):
+        for scales in (FIVE_VOLUME_SCALES, VOLUME_SCALES):
             points = [store.read(case, scale) for scale in scales]
             found = [point for point in points if point is not None]
             if len(found) == len(scales):
@@ -184,7 +184,7 @@ def main() -> None:
         for label, parameter, cases in chosen(systems, series):
             cases = {value: case for value, case in cases.items() if not only or value in only}
             named = {
-                f"{label} {parameter} {value}": replace(case, scales=SCALES)
+                f"{label} {parameter} {value}": replace(case, scales=FIVE_VOLUME_SCALES)
                 for value, case in cases.items()
             }
             print(f"{label} {parameter}", flush=True)

@@ -82,12 +82,12 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     if found is not None:
         return found
     began, cpu = time.perf_counter(), time.process_time()
-    states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
+    ground_states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
     shift = 1.0
     for _ in range(_SHIFTS):
         entry = entry_of(name, shift)
         with torch.no_grad():
-            energies = states.energies(entry.cells, epoch=0)
+            energies = ground_states.energies(entry.calculations, epoch=0)
         lowest = int(energies.argmin())
         if 0 < lowest < len(energies) - 1:
             break
@@ -103,7 +103,7 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
         "cpu_seconds": round(time.process_time() - cpu, 1),
     }
     with replacing(folder / f"{name}.pt", "wb") as file:
-        torch.save(states.state_dict(), file)
+        torch.save(ground_states.state_dict(), file)
     write_json(path, result)
     return result
 
@@ -138,7 +138,7 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     kept: dict[str, Any] = {}
     for name in names:
         kept |= torch.load(densities / f"{name}.pt", weights_only=True)
-    model.states.load_state_dict(kept)
+    model.ground_states.load_state_dict(kept)
     model.fit(NumpyDataset(*entry_arrays(entries)), nb_epoch=HOW["epochs"], checkpoint_interval=0)
     plot_training(model.history, output / "training.png")
     model.functional.save(functional)

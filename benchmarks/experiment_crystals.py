@@ -68,7 +68,7 @@ POTENTIALS = {"Au": "GTH-GGA-q19"}
 #: Initial moments of the magnets, mu_B per atom.
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}
 # PBE's diamond tin is 2.7 % too large, 8 % in volume.
-SCALES = (0.92, 0.97, 1.02, 1.07, 1.13)
+USUAL_RANGE = (0.92, 0.97, 1.02, 1.07, 1.13)
 # PBEsol's iron and barium have 8 % less volume than measured. Rubidium, the softest, grows in the
 # first epochs of a training, which loses hold of it where its minimum leaves the range.
 RANGES = {
@@ -78,7 +78,7 @@ RANGES = {
 }
 # A relative error of this much counts as one in the loss.
 UNIT = 0.005
-_CONSTANT_SCALE = 0.01  # Angstrom, of `deepchem_xc.losses.SCALES`
+_CONSTANT_SCALE = 0.01  # Angstrom, of `deepchem_xc.losses.UNIT_DEVIATIONS`
 
 
 @cache
@@ -118,7 +118,7 @@ def definition_of(name: str) -> dict[str, Any]:
         "true_val": known["a"],
         "systems": [system],
         "weight": (_CONSTANT_SCALE / (UNIT * known["a"])) ** 2,
-        "scales": RANGES.get(name, SCALES),
+        "scales": RANGES.get(name, USUAL_RANGE),
         "name": name,
     }
 

@@ -22,12 +22,12 @@ from scipy.fft import next_fast_len
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc.benchmark.gpaw_reference import (
-    SCALES,
     GpawSettings,
     load_gpaw_eos,
     run_gpaw_eos,
 )
-from deepchem_xc.losses import SCALES as UNITS_OF_LOSS
+from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.losses import UNIT_DEVIATIONS
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def cubic(
     nbands: int,
 ) -> GpawSettings:
     """Settings of a cubic crystal, with the grid GPAW chooses at the largest volume or finer."""
-    side = a * (0.75 if structure == "bcc" else 0.5) ** 0.5 * max(SCALES) ** (1 / 3) / Bohr
+    side = a * (0.75 if structure == "bcc" else 0.5) ** 0.5 * max(VOLUME_SCALES) ** (1 / 3) / Bohr
     reach = side * (2.0 * ecut / Hartree) ** 0.5
     n = next_fast_len(math.ceil(0.49 * reach), real=True)
     return GpawSettings(structure, symbol, a, ecut, (nk, nk, nk), (n, n, n), nbands)
@@ -107,7 +107,7 @@ def entry_of(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
         "e_type": "eos",
         "true_val": [round(energies[x], 7) for x in USED],
         "scales": list(USED),
-        "weight": round((UNITS_OF_LOSS["eos"] / shift) ** 2, 4),
+        "weight": round((UNIT_DEVIATIONS["eos"] / shift) ** 2, 4),
         "systems": [
             {
                 "structure": {

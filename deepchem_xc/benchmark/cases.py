@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, SCALES
+from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -60,7 +61,7 @@ class Case:
     xc: str = "PBE"
     density: float = 1e-5
     energy: float = 1e-6
-    scales: tuple[float, ...] = SCALES
+    scales: tuple[float, ...] = VOLUME_SCALES
     a_limit: float = 0.003
     modulus_limit: float = 0.05
     moment_limit: float = 0.05

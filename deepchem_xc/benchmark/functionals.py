@@ -11,8 +11,9 @@ from typing import Any
 
 from deepchem_xc.benchmark.cases import Case
 
-#: Five volumes for each functional but PBE. The minima of the LDA lie up to 10 % lower.
-SCALES: Mapping[str, tuple[float, ...]] = {
+#: Five volumes, in the units of `Case.scales`, for each functional except PBE. The minima of the
+#: LDA lie up to 10 % lower.
+VOLUMES_OF: Mapping[str, tuple[float, ...]] = {
     "LDA": (0.85, 0.895, 0.94, 0.985, 1.03),
     "trained": (0.94, 0.98, 1.0, 1.02, 1.06),
 }
@@ -48,7 +49,7 @@ def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, 
     >>> list(found)[0], found["Al, LDA"].scales[0]
     ('Al, LDA', 0.85)
     """
-    scales = SCALES.get(name, SCALES["trained"])
+    scales = VOLUMES_OF.get(name, VOLUMES_OF["trained"])
     return {
         f"{system}, {name}": replace(
             case,

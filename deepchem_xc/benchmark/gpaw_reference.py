@@ -20,9 +20,7 @@ import ase.build
 from ase import Atoms
 
 from deepchem_xc._files import data_file, write_json
-
-#: Volumes (areas, for graphene) in units of that of ``GpawSettings.a``.
-SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
 @dataclass(frozen=True)
@@ -238,10 +236,10 @@ def run_gpaw_eos(
         if entry.get("settings") != used or entry.get("versions") != versions:
             entry = {"settings": used, "versions": versions, "points": []}
         done = {point["scale"]: point for point in entry["points"]}
-        for scale in SCALES:
+        for scale in VOLUME_SCALES:
             if scale not in done:
                 done[scale] = _gpaw_point(settings[name], scale)
-                entry["points"] = [done[s] for s in SCALES if s in done]
+                entry["points"] = [done[s] for s in VOLUME_SCALES if s in done]
                 results[name] = entry
                 write_json(path, results)
             if on_point is not None:

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from deepchem_xc.benchmark.cases import Case
-from deepchem_xc.benchmark.gpaw_reference import SCALES
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
 def compute_point(case: Case, scale: float, device: str | None = None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     atoms = case.atoms(scale)
     # One real-space grid for the whole curve: chosen anew for each cell it would change within
     # the curve, with a jump in the exchange-correlation energy.
-    largest = case.atoms(max(scale, *SCALES))
+    largest = case.atoms(max(scale, *VOLUME_SCALES))
     functional = get_xc(case.xc).requires_grad_(False)
     with warnings.catch_warnings():
         # PBE's potentials with every functional, so that only the functional differs.

@@ -31,9 +31,9 @@ from deepchem_xc.calculators.settings import (
 )
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
-from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.restart import Restart, starting_point
 from deepchem_xc.planewave.loop.self_consistency import solve

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.io.jsonio import decode, encode
 
+from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.loop.mixing import Mixing
-from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart
+from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 
 if TYPE_CHECKING:

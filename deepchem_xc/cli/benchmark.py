@@ -29,6 +29,7 @@ from deepchem_xc.benchmark.functionals import (
 from deepchem_xc.benchmark.report import about_run, write_report
 from deepchem_xc.benchmark.trainings import Training, train_beside
 from deepchem_xc.cli.options import say
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
 
@@ -137,7 +138,7 @@ def gpaw_points(cases: Mapping[str, Case], folder: Path | None) -> dict[str, Any
     else:
         from tqdm import tqdm
 
-        total = len(cases) * len(gpaw_reference.SCALES)
+        total = len(cases) * len(VOLUME_SCALES)
         with tqdm(total=total, unit="GPAW point", leave=False) as bar:
             results = gpaw_reference.run_gpaw_eos(
                 cases, path=folder / "gpaw_eos.json", on_point=lambda name, point: bar.update()

@@ -60,7 +60,7 @@ def run_training(
         functional could not be written to a file in the end.
     """
     from deepchem_xc.data import DFTYamlLoader
-    from deepchem_xc.feat.cells import digest
+    from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
     from deepchem_xc.xc.saving import check_savable
 
@@ -84,8 +84,8 @@ def run_training(
     steps = -(-len(dataset) // spec.batch_size)
     run = _Run(spec, model, output, validation)
     if model.epoch < spec.epochs:
-        cells = {cell.key for entry in dataset.X for cell in entry.cells}
-        say(f"{len(dataset)} entries, {len(cells)} cells; the first epoch computes all of them")
+        keys = {one.key for entry in dataset.X for one in entry.calculations}
+        say(f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them")
         try:
             model.fit(
                 dataset,
@@ -110,8 +110,8 @@ class _Run:
         self._seen = model.epoch
         self._errors = _read_errors(output, model.epoch)
         # On a terminal only: a log has one line an epoch.
-        self._bar = tqdm(desc="self-consistent", unit="cell", leave=False, disable=None)
-        model.states.on_calculation = lambda cell: self._bar.update()
+        self._bar = tqdm(desc="self-consistent", unit="calculation", leave=False, disable=None)
+        model.ground_states.on_calculation = lambda calculation: self._bar.update()
 
     def __call__(self, model: XCModel, step: int) -> None:
         from deepchem_xc.models import write_log

@@ -1,4 +1,9 @@
-"""Data sets for DeepChem."""
+"""Data sets for DeepChem.
+
+Contract: YAML files in; data sets out whose X holds `DFTEntry` objects, y one number for each
+(`DFTEntry.label_summary`) and w their weights. Every mistake in a file is named with its entry,
+its key and what is valid.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class DFTYamlLoader(DataLoader):
         FileNotFoundError
             If a file does not exist.
         ValueError
-            If a file is no YAML or no list, or for any mistake in an entry. The message names the
+            If a file is not YAML or not a list, or an entry has a mistake. The message names the
             file, the entry, the key and what is valid.
         """
         files = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
@@ -103,7 +103,7 @@ class DFTYamlLoader(DataLoader):
 
 
 def entry_arrays(entries: Sequence[DFTEntry]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """X, y and w of entries, for a data set of one's own.
+    """X, y and w of entries, for your own data set.
 
     Examples
     --------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,20 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.units import Hartree
 from numpy.typing import NDArray
 from torch import Tensor
 
 from deepchem_xc.eos.fits import NoMinimumError
-from deepchem_xc.feat.cells import Cell, digest
+from deepchem_xc.feat.calculation import digest
+from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
+from deepchem_xc.feat.entry_checks import check_balance, read_label
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, validate_entry
-from deepchem_xc.planewave.properties.volume_scan import extrapolated_energy
+from deepchem_xc.losses.observables import extrapolated_energy
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.results import Result
 
-_CACHED = ("cells", "series")
+_CACHED = ("calculations", "series")
 
 
 class DFTEntry:
@@ -50,7 +50,7 @@ class DFTEntry:
     ...                   "scaled_positions": [[0, 0, 0]]},
     ...     "ecut": 150.0, "kpts": [2, 2, 2]}
     >>> entry = DFTEntry.create("lattice_constant", 4.04, [aluminium])
-    >>> entry.entry_type, entry.get_true_val(), len(entry.cells), entry.kind.unit
+    >>> entry.entry_type, entry.get_true_val(), len(entry.calculations), entry.kind.unit
     ('lattice_constant', array([4.04]), 9, 'Angstrom')
     """
 
@@ -70,7 +70,7 @@ class DFTEntry:
             self.scales = self.kind.scales(spec.scales)
             self._check_systems()
             self.name = spec.name or self._default_name()
-            self._label = self._read_label(spec.true_val, folder)
+            self._label = read_label(self, self.kind, spec.true_val, folder)
         except (ValueError, FileNotFoundError) as error:
             raise self._error(str(error)) from error
 
@@ -191,13 +191,13 @@ class DFTEntry:
             raise self._error("true_val: missing; it is needed for training and evaluation")
         return self._label
 
-    def get_val(self, qcs: Sequence[SCFResult]) -> Tensor:
+    def get_val(self, qcs: Sequence[Result]) -> Tensor:
         """What the reference value is compared with, in the graph of the functional's parameters.
 
         Parameters
         ----------
-        qcs : sequence of SCFResult
-            Ground states of `cells`, in their order.
+        qcs : sequence of Result
+            Ground states of `calculations`, in their order.
 
         Returns
         -------
@@ -208,10 +208,10 @@ class DFTEntry:
             return self.kind.value(self)
         if not self.kind.from_energies:
             return self.value(qcs[0])
-        return self.value(torch.stack([extrapolated_energy(qc) * Hartree for qc in qcs]))
+        return self.value(torch.stack([extrapolated_energy(qc) for qc in qcs]))
 
-    def value(self, source: Tensor | SCFResult) -> Tensor:
-        """Value from the energies of `cells` (n,), eV, or from a ground state, by the kind."""
+    def value(self, source: Tensor | Result) -> Tensor:
+        """Value, by the kind, from the energies of `calculations` (n,), eV, or a ground state."""
         try:
             value = self.kind.value(self, source)
         except NoMinimumError as error:
@@ -260,7 +260,7 @@ class DFTEntry:
         return self.systems[0].series(self.scales, self._dimension)
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def calculations(self) -> list[CrystalCalculation]:
         """The calculations that `get_val` needs.
 
         Raises
@@ -273,12 +273,7 @@ class DFTEntry:
                 system.check_files()
             except ValueError as error:
                 raise self._error(f"systems[{i}].{error}") from error
-        return self.kind.cells(self)
-
-    def _scales_of_label(self) -> str:
-        if self.entry_type != "eos" or self.scales is None:
-            return ""
-        return f"; its scales are {', '.join(f'{scale:g}' for scale in self.scales)}"
+        return self.kind.calculations(self)
 
     def _error(self, text: str) -> ValueError:
         return ValueError(f"{self._where} is not valid:\n  {text}.")
@@ -320,59 +315,4 @@ class DFTEntry:
         elif self._dimension is not None:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
-            self._check_balance()
-
-    def _check_balance(self) -> None:
-        """A crystal and the atoms it is made of hold the same atoms."""
-        first, *others = (
-            {s: system.no * n for s, n in system.atoms.symbols.formula.count().items()}
-            for system in self.systems
-        )
-        total: dict[str, int] = {}
-        for part in others:
-            for symbol, n in part.items():
-                total[symbol] = total.get(symbol, 0) + n
-        if total != first:
-            raise ValueError(
-                f"systems: the first one holds {first}, the others together {total}: set their "
-                "'number' so that both are the same"
-            )
-
-    def _read_label(self, given: Any, folder: Path | None) -> NDArray[np.float64] | None:
-        if given is None:
-            return None
-        if isinstance(given, os.PathLike):
-            given = os.fspath(given)
-        if isinstance(given, str) and given.endswith(".npy"):
-            path = (folder or Path()) / given
-            if not path.is_file():
-                raise ValueError(f"true_val: there is no file {path}")
-            try:
-                given = np.load(path, allow_pickle=False)
-            except (ValueError, OSError, EOFError) as error:
-                raise ValueError(f"true_val: {path} cannot be read ({error})") from error
-        try:
-            label = np.asarray(given, dtype=np.float64)
-        except (ValueError, TypeError):
-            raise ValueError(
-                f"true_val: {given!r} is not a number, a list of numbers or an .npy file"
-            ) from None
-        shape = self.kind.label_shape(self)
-        if label.ndim == 0:
-            label = label[None]
-        if len(shape) != label.ndim or any(
-            n is not None and n != m for n, m in zip(shape, label.shape, strict=True)
-        ):
-            wanted = " x ".join("n" if n is None else str(n) for n in shape)
-            raise ValueError(
-                f"true_val: type {self.entry_type} takes {wanted} numbers in {self.unit}, got "
-                f"shape {label.shape}{self._scales_of_label()}"
-            )
-        grid = self.systems[0].system.get("fft_size")
-        if self.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):
-            raise ValueError(
-                f"true_val: the density has the grid {label.shape[1:]}, the system fft_size {grid}"
-            )
-        if not np.isfinite(label).all():
-            raise ValueError("true_val: it holds NaN or infinite numbers")
-        return label - label.mean() if self.entry_type == "eos" else label
+            check_balance(self.systems)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ase.units import Hartree
 
-from deepchem_xc.feat.cells import Cell, series_cells, single_cell
+from deepchem_xc.feat.crystal_calculation import (
+    CrystalCalculation,
+    series_calculations,
+    single_calculation,
+)
 from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
@@ -184,9 +188,10 @@ class DFTSystem:
             )
         return problem.nspin
 
-    def cell(self) -> Cell:
+    def calculation(self) -> CrystalCalculation:
         """The calculation of the structure itself."""
-        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self.identity)
+        crystal = Crystal.from_ase(self.atoms)
+        return single_calculation(crystal, self.keywords, self.identity, self.files)
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
@@ -201,11 +206,11 @@ class DFTSystem:
             symmetry=words.get("symmetry"),
         )
 
-    def series_cells(self, series: VolumeSeries) -> list[Cell]:
+    def series_calculations(self, series: VolumeSeries) -> list[CrystalCalculation]:
         """The calculations of a series."""
         # The k-points of the series are reduced by the symmetry already.
         words = {k: v for k, v in self.keywords.items() if k != "symmetry"}
-        return series_cells(series, words, self.identity)
+        return series_calculations(series, words, self.identity, self.files)
 
     @property
     def identity(self) -> dict[str, Any]:

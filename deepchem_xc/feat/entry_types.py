@@ -1,30 +1,44 @@
 """Kinds of entries: what is computed for them, the shape of their labels, their values.
 
-A kind answers four questions: which calculations it needs (`cells`), whether their energies are
-enough (`from_energies`), what the label looks like (`label_shape`), and what the value is
-(`value`). New kinds are added to `ENTRY_TYPES`.
+A kind answers four questions: which calculations it needs (`calculations`), whether
+their energies are enough (`from_energies`), what the label looks like (`label_shape`), and what
+the value is (`value`). New kinds are added to `ENTRY_TYPES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from deepchem_xc.feat.cells import Cell
+from deepchem_xc.eos.scales import WIDE_VOLUME_SCALES
+from deepchem_xc.feat.crystal_calculation import CrystalCalculation
+from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.losses import observables
-
-if TYPE_CHECKING:
-    from deepchem_xc.feat.dft_data import DFTEntry
-    from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 
 
-#: Volumes in units of the structure's, wide enough for functionals that have not learned yet, and
-#: other in number than those of `equation_of_state`, so that labels at those are noticed.
-SCALES = (0.88, 0.91, 0.94, 0.97, 1.0, 1.03, 1.06, 1.09, 1.12)
+class Entry(Protocol):
+    """What a kind reads of its entries."""
+
+    @property
+    def entry_type(self) -> str:
+        """A key of `ENTRY_TYPES`."""
+
+    @property
+    def systems(self) -> Sequence[DFTSystem]:
+        """The structures."""
+
+    @property
+    def scales(self) -> tuple[float, ...] | None:
+        """Volumes in units of the structure's, in the order of the label."""
+
+    @property
+    def series(self) -> VolumeSeries:
+        """The first system at all volumes, ascending."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +50,10 @@ class EntryType:
     name : str
         What users write after ``e_type:``.
     unit : str
-        Of the label, but see `unit_of`.
+        Of the label; see also `unit_of`.
     from_energies : bool
-        Whether the value follows from the energies of the cells, eV. If not, it is a property of
-        the first system's ground state.
+        Whether the value follows from the energies of the calculations, eV. If not, it is a
+        property of the first system's ground state.
     value : callable
         ``value(entry, energies)``, or ``value(result)``: a tensor of the label's shape.
     label_shape : callable
@@ -54,20 +68,20 @@ class EntryType:
     unit: str
     from_energies: bool
     value: Callable[..., Tensor]
-    label_shape: Callable[[DFTEntry], tuple[int | None, ...]]
+    label_shape: Callable[[Entry], tuple[int | None, ...]]
     volumes: bool = False
     systems: tuple[int, int | None] = (1, 1)
 
-    def unit_of(self, entry: DFTEntry) -> str:
+    def unit_of(self, entry: Entry) -> str:
         """Unit of an entry's label: the modulus of a layer is a force per length."""
         layer = self.name == "bulk_modulus" and entry.series.dimension == 2
         return "N/m" if layer else self.unit
 
-    def cells(self, entry: DFTEntry) -> list[Cell]:
+    def calculations(self, entry: Entry) -> list[CrystalCalculation]:
         """The calculations of an entry."""
         if self.volumes:
-            return entry.systems[0].series_cells(entry.series)
-        return [system.cell() for system in entry.systems]
+            return entry.systems[0].series_calculations(entry.series)
+        return [system.calculation() for system in entry.systems]
 
     def scales(self, given: Sequence[float] | None) -> tuple[float, ...] | None:
         """Volumes of an entry, ascending, or None where there is just one."""
@@ -75,74 +89,74 @@ class EntryType:
             if given is not None:
                 raise ValueError(f"scales: an entry of type {self.name} has none; leave them out")
             return None
-        return tuple(SCALES if given is None else given)
+        return tuple(WIDE_VOLUME_SCALES if given is None else given)
 
 
-def _numbers(entry: DFTEntry) -> list[int]:
+def _numbers(entry: Entry) -> list[int]:
     return [system.no for system in entry.systems]
 
 
-def _energy(entry: DFTEntry, energies: Tensor) -> Tensor:
+def _energy(entry: Entry, energies: Tensor) -> Tensor:
     return observables.energy_difference(energies, _numbers(entry))
 
 
-def _eos(entry: DFTEntry, energies: Tensor) -> Tensor:
+def _eos(entry: Entry, energies: Tensor) -> Tensor:
     """In the order of the label, which need not be that of the volumes."""
     order = sorted(range(len(energies)), key=lambda i: _given_scales(entry)[i])
     places = torch.tensor(order, device=energies.device).argsort()
     return observables.relative_energies(energies[places])
 
 
-def _given_scales(entry: DFTEntry) -> tuple[float, ...]:
+def _given_scales(entry: Entry) -> tuple[float, ...]:
     assert entry.scales is not None  # checked when the entry was made
     return entry.scales
 
 
-def _lattice_constant(entry: DFTEntry, energies: Tensor) -> Tensor:
+def _lattice_constant(entry: Entry, energies: Tensor) -> Tensor:
     return observables.lattice_constant(energies, entry.series)
 
 
-def _bulk_modulus(entry: DFTEntry, energies: Tensor) -> Tensor:
+def _bulk_modulus(entry: Entry, energies: Tensor) -> Tensor:
     return observables.bulk_modulus(energies, entry.series)
 
 
-def _cohesive(entry: DFTEntry, energies: Tensor) -> Tensor:
+def _cohesive(entry: Entry, energies: Tensor) -> Tensor:
     return observables.cohesive_energy(energies, _numbers(entry), len(entry.systems[0].atoms))
 
 
-def _of_result(function: Callable[[SCFResult], Tensor]) -> Callable[..., Tensor]:
+def _of_result(function: Callable[[Any], Tensor]) -> Callable[..., Tensor]:
     return lambda entry, result: function(result)
 
 
-def _scalar(entry: DFTEntry) -> tuple[int | None, ...]:
+def _scalar(entry: Entry) -> tuple[int | None, ...]:
     return (1,)
 
 
-def _curve(entry: DFTEntry) -> tuple[int | None, ...]:
+def _curve(entry: Entry) -> tuple[int | None, ...]:
     return (len(_given_scales(entry)),)
 
 
-def _atoms(entry: DFTEntry) -> tuple[int | None, ...]:
+def _atoms(entry: Entry) -> tuple[int | None, ...]:
     return (len(entry.systems[0].atoms), 3)
 
 
-def _tensor(entry: DFTEntry) -> tuple[int | None, ...]:
+def _tensor(entry: Entry) -> tuple[int | None, ...]:
     return (3, 3)
 
 
-def _grid(entry: DFTEntry) -> tuple[int | None, ...]:
+def _grid(entry: Entry) -> tuple[int | None, ...]:
     return (None, None, None, None)
 
 
-def _square(entry: DFTEntry) -> tuple[int | None, ...]:
+def _square(entry: Entry) -> tuple[int | None, ...]:
     return (None, None)
 
 
-def _list(entry: DFTEntry) -> tuple[int | None, ...]:
+def _list(entry: Entry) -> tuple[int | None, ...]:
     return (None,)
 
 
-def _no_molecules(entry: DFTEntry, *results: Any) -> Tensor:
+def _no_molecules(entry: Entry, *results: Any) -> Tensor:
     raise NotImplementedError(
         f"entries of type {entry.entry_type} need a solver for molecules, which is not there yet; "
         "crystals have energy, cohesive_energy and density."

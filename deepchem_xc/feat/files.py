@@ -98,7 +98,7 @@ def structure_values(given: Any, folder: Path | None = None) -> Any:
     Raises
     ------
     ValueError
-        If there is no such file, or it cannot be read, or is no structure of full sites.
+        If there is no such file, it cannot be read, or its sites are not fully occupied.
 
     Examples
     --------

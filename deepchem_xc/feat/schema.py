@@ -216,12 +216,12 @@ class EntrySpec(_Spec):
 
 
 _TAGGED: dict[Any, type[BaseModel]] = {"crystal": CrystalSpec, "molecule": MoleculeSpec}
-# Parts of pydantic's places that are no keys: kinds of systems, members of unions.
+# Parts of pydantic's locations that are not keys: kinds of systems, members of unions.
 _TAGS = (*_TAGGED, "int", "float", "constrained-float", "str", "bool", "list", "dict")
 
 
 def _is_key(part: Any) -> bool:
-    """Whether a part of pydantic's places is a key: types are not, nor are models' names."""
+    """Whether a part of pydantic's location is a key; types and names of models are not."""
     return not isinstance(part, str) or not (
         part in _TAGS or "[" in part or (part[:1].isupper() and part.endswith("Spec"))
     )
@@ -279,13 +279,13 @@ def describe_mistakes(error: ValidationError, where: str, model: type[BaseModel]
     lines: dict[str, str] = {}
     for detail in error.errors(include_url=False):
         line = _describe(detail, model)
-        # Of a value that fits none of several types there is one mistake for each: one is enough.
+        # pydantic reports one error per member of a union: keep the first.
         lines.setdefault(line.split(":")[0], line)
     return f"{where} is not valid:\n  " + "\n  ".join(lines.values())
 
 
 def _inner(model: type[BaseModel], key: Any) -> type[BaseModel]:
-    """Model that stands at a key or a tag of another one; the same if there is none."""
+    """Model at a key or a tag of another model; that model itself if there is none."""
     if key in _TAGGED:
         return _TAGGED[key]
     for member in _members(model):

@@ -5,18 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from deepchem.models.losses import L2Loss, Loss
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from deepchem_xc.feat.dft_data import DFTEntry
-
-#: Deviations that weigh as much as each other, in the units of the labels.
-SCALES: dict[str, float] = {
+#: Deviation of each type of entry that counts as one in a loss, in the unit of its labels.
+UNIT_DEVIATIONS: dict[str, float] = {
     "energy": 0.05,
     "eos": 0.01,
     "lattice_constant": 0.01,
@@ -33,6 +30,15 @@ SCALES: dict[str, float] = {
     "dens": 0.01,
 }
 
+
+class Typed(Protocol):
+    """What an objective reads of an entry."""
+
+    @property
+    def entry_type(self) -> str:
+        """A key of `UNIT_DEVIATIONS`."""
+
+
 LossFunction = Callable[[list[Tensor], list[Tensor], Tensor], Tensor]
 
 
@@ -46,10 +52,10 @@ class Objective:
     ----------
     loss : deepchem Loss or callable, optional
         Compares two tensors element by element (`L2Loss` by default, `L1Loss`, `HuberLoss` ...);
-        or a function of one's own, ``loss(values, labels, weights)`` of a list of scaled values, a
-        list of scaled labels and the weights (n,), which returns a 0-d tensor.
+        or your own function ``loss(values, labels, weights)``, which gets lists of scaled values
+        and labels and the weights (n,), and returns a 0-d tensor.
     scales : mapping, optional
-        ``{type: deviation that counts as one}``; others keep those of `SCALES`.
+        ``{type: deviation that counts as one}``; others keep those of `UNIT_DEVIATIONS`.
     type_weights : mapping, optional
         ``{type: factor of its loss}``, 1 by default.
 
@@ -72,8 +78,11 @@ class Objective:
         scales: Mapping[str, float] | None = None,
         type_weights: Mapping[str, float] | None = None,
     ) -> None:
-        self.scales = {**SCALES, **_by_type("scales", scales)}
-        self.type_weights = {**dict.fromkeys(SCALES, 1.0), **_by_type("type_weights", type_weights)}
+        self.scales = {**UNIT_DEVIATIONS, **_by_type("scales", scales)}
+        self.type_weights = {
+            **dict.fromkeys(UNIT_DEVIATIONS, 1.0),
+            **_by_type("type_weights", type_weights),
+        }
         if not all(0 < scale < math.inf for scale in self.scales.values()):
             raise ValueError(f"scales must be positive, got {dict(scales or {})}.")
         if not all(0 <= weight < math.inf for weight in self.type_weights.values()):
@@ -82,7 +91,7 @@ class Objective:
 
     def __call__(
         self,
-        entries: Sequence[DFTEntry],
+        entries: Sequence[Typed],
         values: Sequence[Tensor],
         labels: Sequence[ArrayLike],
         weights: Sequence[float],
@@ -92,8 +101,8 @@ class Objective:
 
         Parameters
         ----------
-        entries : sequence of DFTEntry
-            They have types.
+        entries : sequence of Typed
+            Entries, or anything else that has an ``entry_type``.
         values : sequence of Tensor
             Of the shapes of the labels.
         labels : sequence of array_like
@@ -127,12 +136,12 @@ class Objective:
 
 
 def elementwise(loss: Loss | LossFunction) -> LossFunction:
-    """Function of values, labels and weights that a loss stands for.
+    """Function of values, labels and weights for a DeepChem loss.
 
     Parameters
     ----------
     loss : deepchem Loss or callable
-        A function of one's own is returned as it is.
+        Your own function is returned as it is.
 
     Raises
     ------
@@ -169,7 +178,7 @@ def _takes_three(function: Any) -> bool:
 
 
 class _Elementwise:
-    """A loss of DeepChem's, which cannot be pickled, but made again."""
+    """A DeepChem loss; these cannot be pickled, so copies make it again."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
@@ -203,9 +212,11 @@ def _by_type(what: str, values: Mapping[str, float] | None) -> dict[str, float]:
             f"{what} must be a dictionary of entry types with numbers, got {values!r}."
         )
     values = dict(values or {})
-    unknown = sorted(set(values) - set(SCALES))
+    unknown = sorted(set(values) - set(UNIT_DEVIATIONS))
     if unknown:
-        raise ValueError(f"{what}: unknown entry types {unknown}. Valid: {', '.join(SCALES)}.")
+        raise ValueError(
+            f"{what}: unknown entry types {unknown}. Valid: {', '.join(UNIT_DEVIATIONS)}."
+        )
     try:
         return {name: float(value) for name, value in values.items()}
     except (TypeError, ValueError):

@@ -12,8 +12,23 @@ from ase.units import Bohr, GPa, Hartree
 from torch import Tensor
 
 from deepchem_xc.eos.fits import fit_equation_of_state_tensors
+from deepchem_xc.planewave.properties import volume_scan
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, bravais_constant
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.results import PeriodicResult, Result
+
+
+def extrapolated_energy(result: Result, entropy_response: bool = True) -> Tensor:
+    """Energy extrapolated to zero smearing width, 0-d, eV.
+
+    Parameters
+    ----------
+    result : Result
+        A converged ground state.
+    entropy_response : bool, optional
+        Exact gradients, which cost an adjoint equation where occupations are smeared. False
+        leaves out the response of the entropy: see `planewave`'s function of this name.
+    """
+    return volume_scan.extrapolated_energy(result, entropy_response) * Hartree
 
 
 def energy_difference(energies: Tensor, numbers: Sequence[int]) -> Tensor:
@@ -121,27 +136,27 @@ def cohesive_energy(energies: Tensor, numbers: Sequence[int], natom: int) -> Ten
     return energy_difference(energies, numbers) / (natom * numbers[0])
 
 
-def forces(result: SCFResult) -> Tensor:
+def forces(result: Result) -> Tensor:
     """Forces, (natom, 3), eV/Angstrom."""
     return result.forces * (Hartree / Bohr)
 
 
-def stress(result: SCFResult) -> Tensor:
+def stress(result: PeriodicResult) -> Tensor:
     """Stress, (3, 3), GPa, positive under tension."""
     return result.stress * (Hartree / Bohr**3 / GPa)
 
 
-def density(result: SCFResult) -> Tensor:
+def density(result: Result) -> Tensor:
     """Valence density on the grid, (nspin, n1, n2, n3), electrons per Angstrom^3."""
     return result.density / Bohr**3
 
 
-def band_gap(result: SCFResult) -> Tensor:
+def band_gap(result: Result) -> Tensor:
     """Smallest gap on the k-points, (1,), eV."""
     return (result.band_gap * Hartree).unsqueeze(0)
 
 
-def magnetic_moment(result: SCFResult) -> Tensor:
+def magnetic_moment(result: Result) -> Tensor:
     """Total moment of the cell, (1,), mu_B."""
     return result.magnetic_moment.unsqueeze(0)
 

@@ -93,7 +93,7 @@ class ScheduleSpec(_Spec):
 
 
 class SolverSpec(_Spec):
-    """Keywords of the calculations of all entries; those of a system go before.
+    """Keywords of all calculations; those of a system take precedence.
 
     Examples
     --------

@@ -11,8 +11,7 @@ from torch import Tensor
 from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.numerics.gmres import ResponseConvergenceError
-from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
+from deepchem_xc.numerics.errors import ResponseConvergenceError, SCFConvergenceError
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 
@@ -64,7 +63,7 @@ class DFTXC(torch.nn.Module):
     ----------
     functional : XCFunctional
         What is trained.
-    states : GroundStates
+    ground_states : GroundStates
         Of the same functional.
 
     Examples
@@ -78,15 +77,15 @@ class DFTXC(torch.nn.Module):
     'functional.terms.0.kappa'
     """
 
-    def __init__(self, functional: XCFunctional, states: GroundStates) -> None:
+    def __init__(self, functional: XCFunctional, ground_states: GroundStates) -> None:
         super().__init__()
-        self.states = states
+        self.ground_states = ground_states
         self.functional = functional
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "functional":  # calculations are done with the same one
-            self.states.functional = value
+            self.ground_states.functional = value
 
     def forward(self, entries: Iterable[DFTEntry]) -> Tensor:
         """One number for each entry (`DFTEntry.summary`), (n,), self-consistent, in no graph."""
@@ -111,9 +110,9 @@ class DFTXC(torch.nn.Module):
         """
         try:
             if entry.kind.from_energies:
-                value = entry.value(self.states.energies(entry.cells, epoch))
+                value = entry.value(self.ground_states.energies(entry.calculations, epoch))
             else:
-                value = entry.value(self.states.result(entry.cells[0], epoch))
+                value = entry.value(self.ground_states.result(entry.calculations[0], epoch))
             _check_finite(value)
         except EXPECTED_FAILURES as error:
             raise EntryError([entry], error, epoch) from error
@@ -130,9 +129,9 @@ class DFTXC(torch.nn.Module):
         try:
             with torch.no_grad():
                 if entry.kind.from_energies:
-                    value = entry.value(self.states.predicted_energies(entry.cells))
+                    value = entry.value(self.ground_states.predicted_energies(entry.calculations))
                 else:
-                    value = entry.value(self.states.predicted(entry.cells[0]))
+                    value = entry.value(self.ground_states.predicted(entry.calculations[0]))
             _check_finite(value)
         except EXPECTED_FAILURES as error:
             raise EntryError([entry], error) from error

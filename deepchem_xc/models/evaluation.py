@@ -20,7 +20,7 @@ Batch = tuple[list[Any], list[Any], list[Any]]
 
 
 class EvaluatedModel(TorchModel):
-    """Predictions and metrics of a DeepChem model of a functional, the base of `TrainingLoop`.
+    """Predictions and metrics of a DeepChem model of a functional, the base of `ResumableModel`.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class EvaluatedModel(TorchModel):
         Raises
         ------
         ValueError
-            For what is no data set of entries.
+            If it is not a data set of entries.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc._values import whole_number
 from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable
@@ -72,7 +72,7 @@ def make_functional(
     ValueError
         If both or neither of `functional` and `xcstr` are given, nothing in it is trainable, or a
         parameter is NaN or infinite; for what `check_functional` refuses, and for tensors that
-        require gradients but are no parameters, which would not be trained.
+        require gradients and are not parameters: they would not be trained.
 
     Examples
     --------
@@ -81,8 +81,8 @@ def make_functional(
     """
     if (functional is None) == (xcstr is None):
         raise ValueError(
-            "give either functional=..., or xcstr='lda_x' (with nnmodel=... if the network shall "
-            f"be your own); got functional={functional!r} and xcstr={xcstr!r}."
+            "give either functional=..., or xcstr='lda_x' (with nnmodel=... for your own "
+            f"network); got functional={functional!r} and xcstr={xcstr!r}."
         )
     chosen: Any
     if xcstr is not None:

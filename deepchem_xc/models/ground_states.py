@@ -1,4 +1,4 @@
-"""Ground states of all cells of a data set, kept from epoch to epoch."""
+"""Ground states of all calculations of a data set, whose densities are kept between epochs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from ase.units import Hartree
 from torch import Tensor
 
-from deepchem_xc.losses.frozen import FrozenEnergy
-from deepchem_xc.models.kept_states import KeptStates, Record
-from deepchem_xc.models.solver_options import checked_solver_options
-from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.loop.restart import Restart
-from deepchem_xc.planewave.properties.volume_scan import extrapolated_energy
-from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
-from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.feat.calculation import Calculation, Start
+from deepchem_xc.feat.solver_options import checked_solver_options
+from deepchem_xc.losses.observables import extrapolated_energy
+from deepchem_xc.models.kept_densities import KeptDensities, KeptDensity
+from deepchem_xc.results import Result
 
 if TYPE_CHECKING:
-    from deepchem_xc.feat.cells import Cell
     from deepchem_xc.xc import XCFunctional
     from deepchem_xc.xc.identity import Identity
+
+ResultT = TypeVar("ResultT", bound=Result)
 
 
 @dataclass
@@ -34,7 +32,7 @@ class RefreshReport:
     Attributes
     ----------
     differences : list of float
-        eV per atom, one for each cell that was refreshed.
+        eV per atom, one for each calculation that was done again.
     calculations : int
         Self-consistent calculations done.
     """
@@ -49,21 +47,21 @@ class RefreshReport:
 
 
 class GroundStates:
-    """Self-consistent and frozen energies of cells, each started from what is known already.
+    """Self-consistent and frozen energies, each calculation started from what is known already.
 
     Parameters
     ----------
     functional : XCFunctional
         The one that is trained; its parameters are looked up at every call.
     interval : int, optional
-        Epochs from one self-consistent calculation of a cell to the next; between them energies
-        come from the density that is kept. 1 does without kept densities.
+        Epochs after which a calculation is done again; in the meantime its energy comes from the
+        density that is kept. 1 does without kept densities.
     options : mapping, optional
-        Keywords of `planewave.scf` for all cells, those of `solver_options.SOLVER_OPTIONS`; a
-        cell's own keywords take precedence, in ``convergence`` key by key.
+        Keywords for all calculations, those of `feat.solver_options.SOLVER_OPTIONS`; a
+        calculation's own keywords take precedence, in ``convergence`` key by key.
     entropy_response : bool, optional
-        Exact gradients of smeared energies, one adjoint equation a cell; needs an interval of 1,
-        where it is the default.
+        Exact gradients of smeared energies, one adjoint equation a calculation; needs an interval
+        of 1, where it is the default.
     cache_dir : path, optional
         Keep densities and orbitals in files there and not in memory; later runs start from them.
 
@@ -72,7 +70,7 @@ class GroundStates:
     report : RefreshReport
         What was calculated since it was last replaced.
     on_calculation : callable or None
-        Called with each cell that was calculated self-consistently, for a progress bar.
+        Called with each calculation that was done, for a progress bar.
 
     Raises
     ------
@@ -82,20 +80,20 @@ class GroundStates:
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from deepchem_xc.feat.cells import single_cell
+    >>> from deepchem_xc.feat.crystal_calculation import single_calculation
     >>> from deepchem_xc.planewave import Crystal
     >>> from deepchem_xc.xc import PBE
     >>> functional = PBE(trainable=True)
-    >>> states = GroundStates(functional, interval=5)
-    >>> cell = single_cell(Crystal.from_ase(bulk("Al")), {"ecut": 100.0}, "aluminium")
+    >>> ground_states = GroundStates(functional, interval=5)
+    >>> aluminium = single_calculation(Crystal.from_ase(bulk("Al")), {"ecut": 100.0}, "aluminium")
     >>> for epoch in range(6):
-    ...     energy = states.energy(cell, epoch)
+    ...     energy = ground_states.energy(aluminium, epoch)
     ...     with torch.no_grad():
     ...         for parameter in functional.parameters():
     ...             _ = parameter.mul_(1.01)
-    >>> states.report.calculations  # in epochs 0 and 5
+    >>> ground_states.report.calculations  # in epochs 0 and 5
     2
-    >>> states.report.largest < 1e-3  # eV per atom
+    >>> ground_states.report.largest < 1e-3  # eV per atom
     True
     """
 
@@ -119,11 +117,10 @@ class GroundStates:
         self.options = checked_solver_options(options or {})
         self.entropy_response = interval == 1 if entropy_response is None else entropy_response
         self.report = RefreshReport()
-        self.on_calculation: Callable[[Cell], None] | None = None
-        self._kept = KeptStates(cache_dir)
-        self._loaded: dict[tuple[str, tuple[str, ...]], dict[str, Pseudopotential]] = {}
+        self.on_calculation: Callable[[Calculation[Any, Any]], None] | None = None
+        self._kept = KeptDensities(cache_dir)
         # Results of the present parameters, which entries of one batch share.
-        self._results: dict[str, SCFResult] = {}
+        self._results: dict[str, Any] = {}
         self._results_of: Identity | None = None
         self._now: Identity | None = None
 
@@ -132,13 +129,13 @@ class GroundStates:
         """Folder of the kept densities and orbitals; None if they are in memory."""
         return self._kept.cache_dir
 
-    def energy(self, cell: Cell, epoch: int) -> Tensor:
-        """Extrapolated energy for training, 0-d, eV per cell, in the functional's graph.
+    def energy(self, calculation: Calculation[Any, Any], epoch: int) -> Tensor:
+        """Extrapolated energy for training, 0-d, eV, in the functional's graph.
 
         Parameters
         ----------
-        cell : Cell
-            The structure.
+        calculation : Calculation
+            What is calculated.
         epoch : int
             Says whether the kept density is still good.
 
@@ -148,15 +145,15 @@ class GroundStates:
             From a self-consistent calculation; what was kept stays as it was.
         """
         if self.entropy_response:
-            return extrapolated_energy(self.result(cell, epoch), True) * Hartree
-        record = self._kept.record(cell)
-        if record is None or not (self._is_good(record, epoch) or self._fresh(record)):
-            self._refresh(cell, epoch)
-            record = self._kept.record(cell)
-            assert record is not None
-        return record.frozen.at(self.functional) * Hartree
+            return extrapolated_energy(self.result(calculation, epoch), True)
+        kept = self._kept.of(calculation)
+        if kept is None or not (self._is_good(kept, epoch) or self._fresh(kept)):
+            self._refresh(calculation, epoch)
+            kept = self._kept.of(calculation)
+            assert kept is not None
+        return kept.frozen.at(self.functional) * Hartree
 
-    def result(self, cell: Cell, epoch: int) -> SCFResult:
+    def result(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
         """Ground state at the present parameters, in their graph; kept for later starts.
 
         Raises
@@ -168,54 +165,53 @@ class GroundStates:
         if self._results_of is not now:
             self._results.clear()
             self._results_of = now
-        if cell.key in self._results:
-            return self._results[cell.key]
-        result = self._refresh(cell, epoch)
-        self._results[cell.key] = result
+        if calculation.key not in self._results:
+            self._results[calculation.key] = self._refresh(calculation, epoch)
+        result: ResultT = self._results[calculation.key]
         return result
 
-    def _refresh(self, cell: Cell, epoch: int) -> SCFResult:
-        """Calculate a cell anew, and keep its density and orbitals but not the result itself."""
+    def _refresh(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
+        """Do a calculation again; keep its density and orbitals, and not the result itself."""
         now = self._identity()
-        record = self._kept.record(cell)
-        result = self._solve(cell, self._kept.start(cell))
+        kept = self._kept.of(calculation)
+        result = self._solve(calculation, self._kept.start(calculation))
         self.report.calculations += 1
         if self.on_calculation is not None:
-            self.on_calculation(cell)
-        frozen = FrozenEnergy.of(result)
-        if record is not None:
+            self.on_calculation(calculation)
+        frozen = calculation.freeze(result)
+        if kept is not None:
             with torch.no_grad():
-                error = frozen.energy - float(record.frozen.at(self.functional))
-            self.report.differences.append(error * Hartree / cell.crystal.natom)
-        self._kept.keep(cell, Restart.of(result), frozen, epoch, now)
+                error = frozen.energy - float(kept.frozen.at(self.functional))
+            self.report.differences.append(error * Hartree / calculation.natom)
+        self._kept.keep(calculation, calculation.start_of(result), frozen, epoch, now)
         return result
 
-    def energies(self, cells: Sequence[Cell], epoch: int) -> Tensor:
-        """`energy` of several cells, (n,), eV; each is started from the one next to it."""
-        found = {cell.key: self.energy(cell, epoch) for cell in _outwards(cells)}
-        return torch.stack([found[cell.key] for cell in cells])
+    def energies(self, calculations: Sequence[Calculation[Any, Any]], epoch: int) -> Tensor:
+        """`energy` of several, (n,), eV; each calculation is started from the one next to it."""
+        found = {one.key: self.energy(one, epoch) for one in _outwards(calculations)}
+        return torch.stack([found[one.key] for one in calculations])
 
-    def predicted(self, cell: Cell) -> SCFResult:
+    def predicted(self, calculation: Calculation[Any, Any]) -> Any:
         """Ground state at the present parameters, in no graph; nothing is kept of it."""
-        if cell.key in self._results and self._results_of is self._identity():
-            return self._results[cell.key].detach()
-        return self._solve(cell, self._kept.start(cell)).detach()
+        if calculation.key in self._results and self._results_of is self._identity():
+            return self._results[calculation.key].detach()
+        return self._solve(calculation, self._kept.start(calculation)).detach()
 
-    def predicted_energies(self, cells: Sequence[Cell]) -> Tensor:
-        """Self-consistent extrapolated energies at the present parameters, (n,), eV per cell."""
+    def predicted_energies(self, calculations: Sequence[Calculation[Any, Any]]) -> Tensor:
+        """Self-consistent extrapolated energies at the present parameters, (n,), eV."""
         found: dict[str, float] = {}
         now = self._identity()
-        done: dict[str, dict[float, Restart]] = {}
-        for cell in _outwards(cells):
-            record = self._kept.record(cell)
-            if record is not None and record.functional and record.functional.equals(now):
-                found[cell.key] = record.frozen.energy * Hartree
+        done: dict[str, dict[float, Start]] = {}
+        for one in _outwards(calculations):
+            kept = self._kept.of(one)
+            if kept is not None and kept.functional and kept.functional.equals(now):
+                found[one.key] = kept.frozen.energy * Hartree
                 continue
-            neighbours = done.setdefault(cell.group, {})
-            result = self._solve(cell, self._kept.start(cell, neighbours)).detach()
-            found[cell.key] = float(result.extrapolated_energy) * Hartree
-            neighbours[cell.scale] = Restart.of(result)
-        return torch.tensor([found[cell.key] for cell in cells], dtype=torch.float64)
+            neighbours = done.setdefault(one.group, {})
+            result = self._solve(one, self._kept.start(one, neighbours)).detach()
+            found[one.key] = float(result.extrapolated_energy) * Hartree
+            neighbours[one.scale] = one.start_of(result)
+        return torch.tensor([found[one.key] for one in calculations], dtype=torch.float64)
 
     def end_batch(self) -> None:
         """Let go of the results that entries of a batch share."""
@@ -225,17 +221,17 @@ class GroundStates:
         """Kept densities, without orbitals, for a checkpoint."""
         return self._kept.state_dict()
 
-    def load_state_dict(self, states: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self._results.clear()
-        self._kept.load_state_dict(states)
+        self._kept.load_state_dict(state)
 
-    def _is_good(self, record: Record, epoch: int) -> bool:
-        return 0 <= epoch - record.epoch < self.interval
+    def _is_good(self, kept: KeptDensity, epoch: int) -> bool:
+        return 0 <= epoch - kept.epoch < self.interval
 
-    def _fresh(self, record: Record) -> bool:
-        """Whether a record was made with what the functional is now."""
-        return record.functional is not None and record.functional.equals(self._identity())
+    def _fresh(self, kept: KeptDensity) -> bool:
+        """Whether a density was made with what the functional is now."""
+        return kept.functional is not None and kept.functional.equals(self._identity())
 
     def _identity(self) -> Identity:
         """What the functional is now; the same object until it changes."""
@@ -245,24 +241,10 @@ class GroundStates:
             self._now = Identity.of(self.functional)
         return self._now
 
-    def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
-        keywords = {**self.options, **cell.keywords}
-        keywords["convergence"] = {
-            **(self.options.get("convergence") or {}),
-            **(cell.keywords.get("convergence") or {}),
-        }
-        given = keywords.get("pseudopotentials", "gth-pbe")
-        keywords["pseudopotentials"] = self._potentials(given, cell.crystal.species)
-        return scf(cell.crystal, self.functional, start=start, **keywords)
-
-    def _potentials(self, given: Any, species: tuple[str, ...]) -> dict[str, Pseudopotential]:
-        """Loaded once: their atoms and tables are a quarter of the time of a small cell."""
-        key = (repr(given), species)
-        if key not in self._loaded:
-            self._loaded[key] = load_pseudopotentials(given, species)
-        return self._loaded[key]
+    def _solve(self, calculation: Calculation[ResultT, Any], start: Start | None) -> ResultT:
+        return calculation.solve(self.functional, start, self.options)
 
 
-def _outwards(cells: Sequence[Cell]) -> list[Cell]:
+def _outwards(calculations: Sequence[Calculation[Any, Any]]) -> list[Calculation[Any, Any]]:
     """From the middle volume outwards: there the initial moments are most likely to be right."""
-    return sorted(cells, key=lambda cell: abs(math.log(cell.scale)))
+    return sorted(calculations, key=lambda one: abs(math.log(one.scale)))

@@ -13,7 +13,7 @@ from deepchem.models.optimizers import LearningRateSchedule, Optimizer
 from deepchem.models.torch_models.torch_model import TorchModel
 from deepchem.trans import Transformer
 
-from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc._values import whole_number
 
 # What XCModel sets itself.
 _SET = ("self", "model", "loss", "output_types", "kwargs")

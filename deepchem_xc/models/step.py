@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
-from deepchem_xc.losses.objective import LossFunction
-from deepchem_xc.models.dft_xc import EXPECTED_FAILURES
+from deepchem_xc.losses.objective import LossFunction, Objective
+from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES
 from deepchem_xc.models.labels import Floats
 from deepchem_xc.xc.networks import check_weights
-
-if TYPE_CHECKING:
-    from deepchem_xc.models.training_loop import TrainingLoop
 
 
 class LabelledBatch(NamedTuple):
@@ -38,65 +36,73 @@ class LabelledBatch(NamedTuple):
         )
 
 
+@dataclass
 class Step:
-    """A step on a batch.
+    """A step of an optimiser on a batch.
 
-    Parameters
+    Attributes
     ----------
-    model : TrainingLoop
-        It has the functional, the objective and a regularisation loss.
+    module : DFTXC
+        It has the functional, and computes values of entries.
     optimizer : torch.optim.Optimizer
         Of the functional's parameters.
-    batch : LabelledBatch
-        Entries whose calculations did not fail.
+    objective : Objective
+        Compares values with labels.
+    regularization : callable or None
+        Returns what is added to the loss, a 0-d tensor.
     loss : callable, optional
         Another loss than the objective's.
     """
 
-    def __init__(
-        self, model: TrainingLoop, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
-    ) -> None:
-        self.model, self.optimizer, self.batch, self.loss = model, optimizer, batch, loss
+    module: DFTXC
+    optimizer: Any
+    objective: Objective
+    regularization: Callable[[], Tensor] | None = None
+    loss: LossFunction | None = None
 
-    def take(self, values: list[Tensor]) -> Tensor:
+    def take(self, batch: LabelledBatch, values: list[Tensor], epoch: int) -> Tensor:
         """Take the step; returns the loss before it, 0-d, in no graph.
 
         Parameters
         ----------
+        batch : LabelledBatch
+            Entries whose calculations did not fail.
         values : list of Tensor
             Of the entries, in the functional's graph.
+        epoch : int
+            Says which kept densities are still good.
 
         Raises
         ------
         FloatingPointError, EntryError and other `EXPECTED_FAILURES`
             Parameters and optimiser are as before then.
         """
-        total = self._gradients(values)
+        total = self._gradients(batch, values)
         if _needs_closure(self.optimizer):
-            self._search(total)
+            self._search(batch, total, epoch)
         else:
             self.optimizer.step()
         return total
 
-    def _gradients(self, values: list[Tensor]) -> Tensor:
+    def _gradients(self, batch: LabelledBatch, values: list[Tensor]) -> Tensor:
         """The loss, in no graph; its gradients are filled in."""
-        entries, labels, weights = self.batch
-        total = self.model.objective(entries, values, labels, weights, self.loss)
+        entries, labels, weights = batch
+        total = self.objective(entries, values, labels, weights, self.loss)
         if not total.requires_grad:
             raise FloatingPointError(
                 "it does not depend on the functional's parameters here: a gap of zero, for "
                 "example, has no derivative"
             )
-        if self.model.regularization_loss is not None:
-            total = total + self.model.regularization_loss()
+        if self.regularization is not None:
+            total = total + self.regularization()
         self.optimizer.zero_grad()
         total.backward()
-        for name, parameter in self.model.functional.named_parameters():
+        for name, parameter in self.module.functional.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
         return total.detach()
 
-    def _search(self, total: Tensor) -> None:
+    def _search(self, batch: LabelledBatch, total: Tensor, epoch: int) -> None:
         """The step of an optimiser that asks for losses on its way, such as LBFGS.
 
         What depends on energies only is taken at the densities of the step's start.
@@ -109,13 +115,13 @@ class Step:
         def closure() -> Tensor:
             if known:
                 return known.pop()
-            check_weights(self.model.functional)
-            compute, epoch = self.model.model.training_value, self.model.epoch
-            return self._gradients([compute(entry, epoch) for entry in self.batch.entries])
+            check_weights(self.module.functional)
+            compute = self.module.training_value
+            return self._gradients(batch, [compute(entry, epoch) for entry in batch.entries])
 
         try:
             self.optimizer.step(closure)
-            check_weights(self.model.functional)
+            check_weights(self.module.functional)
         except BaseException as error:
             with torch.no_grad():
                 for parameter, value in zip(parameters, before, strict=True):

@@ -16,24 +16,22 @@ from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
 from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
-from deepchem_xc.models.evaluation import Batch, EvaluatedModel
-from deepchem_xc.models.functional import make_functional
-from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.evaluation import Batch
 from deepchem_xc.models.labels import entries_of, labels_of, warn_of_other_size
 from deepchem_xc.models.options import (
     checked_callbacks,
     checked_checkpoints,
     checked_dataset,
 )
+from deepchem_xc.models.resumable import ResumableModel
 from deepchem_xc.models.step import LabelledBatch, Step
-from deepchem_xc.models.training_log import EpochRecord, Stopwatch
-from deepchem_xc.xc import XCFunctional
+from deepchem_xc.models.training_log import Stopwatch
 from deepchem_xc.xc.networks import check_weights
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingLoop(EvaluatedModel):
+class TrainingLoop(ResumableModel):
     """A DeepChem model whose training can be interrupted anywhere, the base of `XCModel`.
 
     Attributes
@@ -42,48 +40,16 @@ class TrainingLoop(EvaluatedModel):
         The loss.
     seed : int
         Of the order of entries.
-    history : list of EpochRecord
-        Epochs done.
     """
 
     objective: Objective
     seed: int
-    history: list[EpochRecord]
-    # Of TorchModel.
-    _pytorch_optimizer: Any
-    _lr_schedule: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self.history = []
-        self._record = EpochRecord(0)
-        self._epoch, self._batch, self._nbatches = 0, 0, 1
-        self._active: tuple[Any, Any] | None = None
         # Whether this fit has warned of labels of another size.
         self._said = False
         self._whole_batches_may_fail = False
-        # Parameters that the optimiser was made of.
-        self._optimised: list[torch.nn.Parameter] | None = None
         super().__init__(*arguments, **keywords)
-
-    @property
-    def functional(self) -> XCFunctional:
-        """What is trained; another one may be set."""
-        return self.model.functional
-
-    @functional.setter
-    def functional(self, functional: XCFunctional) -> None:
-        made = make_functional(functional, None, None)
-        self.model.functional = made.to(self.device)
-
-    @property
-    def states(self) -> GroundStates:
-        """Ground states that are kept."""
-        return self.model.states
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done since the model was made, those before a checkpoint included."""
-        return self._epoch
 
     def fit_generator(
         self,
@@ -159,7 +125,7 @@ class TrainingLoop(EvaluatedModel):
                     schedule.step()
                 check_weights(self.functional)
                 recent.append(value)
-            self.states.end_batch()
+            self.ground_states.end_batch()
             self._global_step += 1
             self._advance(watch)
             if self._global_step % self.log_frequency == 0 and recent:
@@ -195,29 +161,31 @@ class TrainingLoop(EvaluatedModel):
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
         check_weighted(every.weights)
         entries = every.entries
-        last = self._epoch + nb_epoch
+        progress = self._progress
+        last = progress.epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)
-        if self._batch > 0 and nbatches != self._nbatches:
+        if progress.batch > 0 and nbatches != progress.nbatches:
             raise ValueError(
-                f"the training stopped after {self._batch} of {self._nbatches} batches of an epoch "
-                f"and cannot go on with {nbatches}: give the same data set and batch_size."
+                f"the training stopped after {progress.batch} of {progress.nbatches} batches of an "
+                f"epoch and cannot go on with {nbatches}: give the same data set and batch_size."
             )
-        while self._epoch < last:
+        while progress.epoch < last:
             order = np.arange(len(entries))
             if not deterministic:
-                order = np.random.default_rng((self.seed, self._epoch)).permutation(len(entries))
-            self._nbatches = nbatches
-            piece = order[self._batch * self.batch_size :][: self.batch_size]
+                order = np.random.default_rng((self.seed, progress.epoch)).permutation(len(entries))
+            progress.nbatches = nbatches
+            piece = order[progress.batch * self.batch_size :][: self.batch_size]
             yield every.part(piece)
 
     def _step(
         self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
     ) -> float | None:
         """Take a step; the loss before it, or None if none was taken."""
+        epoch = self._progress.epoch
         good, values = [], []
         for i, entry in enumerate(batch.entries):
             try:
-                values.append(self.model.training_value(entry, self._epoch))
+                values.append(self.model.training_value(entry, epoch))
                 good.append(i)
             except EntryError as error:
                 self._skip([entry], error)
@@ -230,10 +198,11 @@ class TrainingLoop(EvaluatedModel):
             numbers = [values[i].detach().cpu().numpy() for i in counts]
             self._said = warn_of_other_size(part.entries, part.labels, numbers)
         try:
-            total = Step(self, optimizer, used, loss).take(values)
+            step = Step(self.model, optimizer, self.objective, self.regularization_loss, loss)
+            total = step.take(used, values, epoch)
         except EXPECTED_FAILURES as error:
             # Which entry it was cannot be told apart any more: none of them is used.
-            self._skip(used.entries, EntryError(used.entries, error, self._epoch))
+            self._skip(used.entries, EntryError(used.entries, error, epoch))
             return None
         except EntryError as error:
             self._skip(used.entries, error)
@@ -242,38 +211,33 @@ class TrainingLoop(EvaluatedModel):
             for i, value in enumerate(values):
                 one = used.part([i])
                 single = self.objective(one.entries, [value], one.labels, one.weights, loss)
-                self._record.add(one.entries[0].entry_type, float(single))
+                self._progress.record.add(one.entries[0].entry_type, float(single))
         return float(total)
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
         if self.on_failure == "raise":
-            self._begin_epoch()
+            self._progress.begin_epoch()
             raise error
         for entry in entries:
-            self._record.skip(entry.name, str(error))
-
-    def _begin_epoch(self) -> None:
-        self._batch, self._nbatches = 0, 1
-        self._record = EpochRecord(self._epoch)
+            self._progress.record.skip(entry.name, str(error))
 
     def _advance(self, watch: Stopwatch) -> None:
         """Move the position on by one batch."""
-        report, record = self.states.report, self._record
+        progress = self._progress
+        report, record = self.ground_states.report, progress.record
         record.seconds += watch.lap()
         record.calculations += report.calculations
         if report.largest is not None:
             record.frozen_error = max(report.largest, record.frozen_error or 0.0)
-        self.states.report = type(report)()
-        self._batch += 1
-        if self._batch < self._nbatches:
+        self.ground_states.report = type(report)()
+        progress.batch += 1
+        if progress.batch < progress.nbatches:
             return
         if record.skipped and not record.counts and not self._whole_batches_may_fail:
             reason = next(iter(record.skipped.values()))
-            self._begin_epoch()
-            raise RuntimeError(f"all entries of epoch {self._epoch} failed; the first: {reason}")
-        self.history.append(record)
-        self._epoch += 1
-        self._begin_epoch()
+            progress.begin_epoch()
+            raise RuntimeError(f"all entries of epoch {progress.epoch} failed; the first: {reason}")
+        progress.end_epoch()
 
     def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
         mean = sum(losses) / len(losses)
@@ -285,49 +249,6 @@ class TrainingLoop(EvaluatedModel):
         if self.wandb_logger is not None:
             self.wandb_logger.log_data({"train/loss": mean}, step=self._global_step)
         return mean
-
-    def _optimizer(self, variables: Any) -> tuple[Any, Any]:
-        """Optimiser and schedule of all parameters, or of some; kept from fit to fit."""
-        self._ensure_built()
-        if variables is None:
-            return self._pytorch_optimizer, self._lr_schedule
-        key = tuple(variables)
-        if key not in self._optimizer_for_vars:
-            optimizer = self.optimizer._create_pytorch_optimizer(list(key))
-            rate = self.optimizer.learning_rate
-            schedule = (
-                rate._create_pytorch_schedule(optimizer)
-                if hasattr(rate, "_create_pytorch_schedule")
-                else None
-            )
-            self._optimizer_for_vars[key] = (optimizer, schedule)
-        found: tuple[Any, Any] = self._optimizer_for_vars[key]
-        return found
-
-    def _ensure_built(self) -> None:
-        """The optimiser is one of the parameters that the functional has now."""
-        super()._ensure_built()
-        before, now = self._optimised, list(self.model.parameters())
-        self._optimised = now
-        same = before is None or [id(p) for p in before] == [id(p) for p in now]
-        if not same:
-            self._renew_optimizer()
-
-    def _renew_optimizer(self) -> None:
-        """After layers or parameters were replaced; what stayed keeps its state."""
-        old, schedule = self._pytorch_optimizer, self._lr_schedule
-        new = self.optimizer._create_pytorch_optimizer(self.model.parameters())
-        groups = new.param_groups
-        here = {id(parameter) for group in groups for parameter in group["params"]}
-        new.state.update({p: state for p, state in old.state.items() if id(p) in here})
-        if schedule is not None:
-            self._lr_schedule = self.optimizer.learning_rate._create_pytorch_schedule(new)
-            self._lr_schedule.load_state_dict(schedule.state_dict())
-        if len(groups) == len(old.param_groups):
-            for group, former in zip(groups, old.param_groups, strict=True):
-                group["lr"] = former["lr"]
-        self._pytorch_optimizer = new
-        logger.info("the functional has other parameters than before: its optimiser is a new one")
 
 
 def _parts(batch: Any) -> tuple[Any, Any, Any]:

@@ -16,8 +16,13 @@ from deepchem.models.losses import Loss
 from deepchem.trans import Transformer
 
 from deepchem_xc._modes import refuse_inference_tensors
+from deepchem_xc._values import torch_device, whole_number
 from deepchem_xc.losses.objective import LossFunction, Objective
-from deepchem_xc.models.checkpoint import load_checkpoint, save_checkpoint
+from deepchem_xc.models.checkpoint import (
+    latest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from deepchem_xc.models.dft_xc import DFTXC
 from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
@@ -26,7 +31,6 @@ from deepchem_xc.models.options import (
     deepchem_options,
 )
 from deepchem_xc.models.training_loop import TrainingLoop
-from deepchem_xc.planewave.settings import torch_device, whole_number
 from deepchem_xc.xc import XCFunctional
 
 
@@ -62,7 +66,7 @@ class XCModel(TrainingLoop):
         every epoch.
     entropy_response : bool, optional
         Exact gradients of the smeared energies, instead of those of the free energy; an adjoint
-        equation for every cell. It needs ``scf_interval=1``, where it is the default.
+        equation for every calculation. It needs ``scf_interval=1``, where it is the default.
     on_failure : str, optional
         What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``,
         or ``"skip"``: leave it out of this epoch, and of the metrics of a data set (its prediction
@@ -183,14 +187,14 @@ class XCModel(TrainingLoop):
         options = dict(solver or {})
         if place.type != "cpu":
             options.setdefault("device", str(place))
-        states = GroundStates(chosen, scf_interval, options, entropy_response, cache_dir)
+        ground_states = GroundStates(chosen, scf_interval, options, entropy_response, cache_dir)
         self.objective = Objective(loss, scales, type_weights)
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.on_failure, self.seed = on_failure, whole_number(seed, "seed", 0)
         self.transformers = checked_transformers(transformers)
         self.skipped: dict[str, str] = {}
         super().__init__(
-            DFTXC(chosen, states),
+            DFTXC(chosen, ground_states),
             loss=self.objective.function,
             output_types=["prediction"],
             # TorchModel divides by it.
@@ -286,8 +290,9 @@ class XCModel(TrainingLoop):
         model_dir : str, optional
             Folder; that of the model by default.
         """
-        self._ensure_built()
-        save_checkpoint(self, Path(model_dir or self.model_dir), max_checkpoints_to_keep)
+        if max_checkpoints_to_keep > 0:
+            state = self.training_state().state_dict()
+            write_checkpoint(state, Path(model_dir or self.model_dir), max_checkpoints_to_keep)
 
     def restore(
         self,
@@ -311,8 +316,9 @@ class XCModel(TrainingLoop):
         ValueError
             If there is no checkpoint, or it is damaged or of another functional.
         """
-        self._ensure_built()
-        load_checkpoint(self, Path(model_dir or self.model_dir), checkpoint)
+        latest = latest_checkpoint(Path(model_dir or self.model_dir))
+        path = latest if checkpoint is None else Path(checkpoint)
+        self.load_training_state(read_checkpoint(path, self.device), str(path))
 
     def save(self) -> None:
         """Write a checkpoint to the model's folder, as DeepChem's models do.

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-
-class ResponseConvergenceError(RuntimeError):
-    """A linear-response equation was not solved to the tolerance asked for.
-
-    Attributes
-    ----------
-    history : list of float
-        Relative residuals, one for every iteration.
-
-    Examples
-    --------
-    >>> error = ResponseConvergenceError("no solution", [1.0, 0.9])
-    >>> error.history[-1]
-    0.9
-    """
-
-    def __init__(self, message: str, history: Sequence[float] = ()) -> None:
-        # pickle makes it of the message alone, and then sets the history
-        super().__init__(message)
-        self.history = list(history)
+from deepchem_xc.numerics.errors import ResponseConvergenceError
 
 
 def gmres(

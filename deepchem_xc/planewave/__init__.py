@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
 from deepchem_xc.planewave.properties.bands import band_structure
 from deepchem_xc.planewave.properties.cube import write_density_cube
 from deepchem_xc.planewave.properties.dos import density_of_states

@@ -8,7 +8,7 @@ import pytest
 from ase.units import GPa
 
 from deepchem_xc.benchmark import CASES, Case
-from deepchem_xc.benchmark.gpaw_reference import SCALES
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
 def birch_murnaghan(volumes: Any, volume: float, modulus: float, energy: float = -3.0) -> Any:
@@ -35,7 +35,9 @@ def synthetic_point(case: Case, scale: float, a: float, modulus: float) -> dict[
 @pytest.fixture
 def curve() -> Callable[[Case, float, float], list[dict[str, Any]]]:
     """``curve(case, a, modulus)``: points at all scales."""
-    return lambda case, a, modulus: [synthetic_point(case, scale, a, modulus) for scale in SCALES]
+    return lambda case, a, modulus: [
+        synthetic_point(case, scale, a, modulus) for scale in VOLUME_SCALES
+    ]
 
 
 @pytest.fixture

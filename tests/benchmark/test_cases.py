@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 from deepchem_xc.benchmark import CASES, QUICK_CASES, select_cases
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, SCALES
-from deepchem_xc.benchmark.gpaw_reference import SCALES as GPAW_SCALES
+from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_crystals_are_those_that_gpaw_computed(name: str) -> None:
-    assert SCALES == GPAW_SCALES
+    assert CASES[name].scales == VOLUME_SCALES
     for cases in (CASES, QUICK_CASES):
         case = cases[name]
         assert case.width == GPAW_SETTINGS[name].width
-        for scale in (SCALES[0], SCALES[-1]):
+        for scale in (VOLUME_SCALES[0], VOLUME_SCALES[-1]):
             ours, theirs = case.atoms(scale), GPAW_SETTINGS[name].atoms(scale)
             assert ours.cell[:2].ravel() == pytest.approx(theirs.cell[:2].ravel())
             assert (ours.get_initial_magnetic_moments() != 0).all() == (name == "Ni")

@@ -11,10 +11,10 @@ from deepchem_xc._files import write_json
 from deepchem_xc.benchmark import gpaw_reference
 from deepchem_xc.benchmark.gpaw_reference import (
     GPAW_SETTINGS,
-    SCALES,
     load_gpaw_eos,
     run_gpaw_eos,
 )
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
 @pytest.mark.parametrize("name", GPAW_SETTINGS)
@@ -33,12 +33,12 @@ def test_committed_equations_of_state_agree_with_independent_gpaw_runs(
 @pytest.mark.parametrize("name", GPAW_SETTINGS)
 def test_committed_data_is_complete_and_its_fits_follow_from_its_points(name: str) -> None:
     entry = load_gpaw_eos()[name]
-    assert [point["scale"] for point in entry["points"]] == list(SCALES)
+    assert [point["scale"] for point in entry["points"]] == list(VOLUME_SCALES)
     for energy in ("energy", "free_energy"):
         fit = gpaw_reference._fit(entry["settings"]["structure"], entry["points"], energy)
         assert fit == pytest.approx(entry["fit"][energy], rel=1e-5)
         assert fit["residual"] < 5e-5
-    cell = GPAW_SETTINGS[name].atoms(SCALES[0])
+    cell = GPAW_SETTINGS[name].atoms(VOLUME_SCALES[0])
     assert entry["points"][0]["volume"] == pytest.approx(cell.get_volume())
     moments = [point["magmom"] for point in entry["points"]]
     assert all(0.5 < moment < 0.7 for moment in moments) if name == "Ni" else not any(moments)
@@ -81,14 +81,14 @@ def test_interrupted_run_resumes_and_new_settings_start_over(
         return point_by_gpaw(settings, scale)
 
     monkeypatch.setattr(gpaw_reference, "_gpaw_point", counted)
-    monkeypatch.setattr(gpaw_reference, "SCALES", (0.9, 0.95, 1.0, 1.05, 1.1))
+    monkeypatch.setattr(gpaw_reference, "VOLUME_SCALES", (0.9, 0.95, 1.0, 1.05, 1.1))
     with pytest.raises(KeyboardInterrupt):
         run_gpaw_eos(["Al"], {"Al": coarse}, path)
     kept = load_gpaw_eos(path)["Al"]["points"]
     assert [point["scale"] for point in kept] == [0.9, 0.95]
 
     computed.clear()
-    stop_after.append(len(gpaw_reference.SCALES))
+    stop_after.append(len(gpaw_reference.VOLUME_SCALES))
     results = run_gpaw_eos(["Al"], {"Al": coarse}, path)
     assert computed == [1.0, 1.05, 1.1]
     assert results == load_gpaw_eos(path)
@@ -105,7 +105,7 @@ def test_interrupted_run_resumes_and_new_settings_start_over(
 @pytest.mark.slow
 @pytest.mark.gpaw
 def test_committed_aluminium_energy_is_reproduced_by_this_machines_gpaw() -> None:
-    committed = load_gpaw_eos()["Al"]["points"][SCALES.index(1.0)]
+    committed = load_gpaw_eos()["Al"]["points"][VOLUME_SCALES.index(1.0)]
     point = gpaw_reference._gpaw_point(GPAW_SETTINGS["Al"], 1.0)
     for energy in ("energy", "free_energy"):
         assert point[energy] == pytest.approx(committed[energy], abs=1e-5)
@@ -122,6 +122,6 @@ def test_results_of_other_systems_in_the_file_are_left_alone(
     monkeypatch.setattr(gpaw_reference, "_gpaw_point", lambda settings, scale: data[scale])
     seen: list[float] = []
     results = run_gpaw_eos(["Al"], path=path, on_point=lambda name, p: seen.append(p["scale"]))
-    assert seen == list(SCALES)
+    assert seen == list(VOLUME_SCALES)
     assert results["Fe"] == {"points": [1, 2]}
     assert results["Al"]["fit"]["energy"] == pytest.approx(load_gpaw_eos()["Al"]["fit"]["energy"])

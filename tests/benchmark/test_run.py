@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
-from deepchem_xc.benchmark.gpaw_reference import SCALES
 from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.eos.scales import VOLUME_SCALES
 
 Run = Callable[..., dict[str, list[dict[str, Any]]]]
 
@@ -63,8 +63,8 @@ def test_an_interrupted_run_computes_only_what_is_missing(
     solver.stop_after = 1000
     notices: list[str] = []
     points = run({"Al": al}, notify=notices.append)["Al"]
-    assert [point["scale"] for point in points] == list(SCALES)
-    assert sorted(scale for _, scale in solver.computed) == list(SCALES)
+    assert [point["scale"] for point in points] == list(VOLUME_SCALES)
+    assert sorted(scale for _, scale in solver.computed) == list(VOLUME_SCALES)
     assert solver.computed[:3] == first
     assert len(notices) == 1
     assert notices[0].startswith("3 of 7 points were there already")

@@ -169,7 +169,7 @@ def test_a_network_beside_a_known_functional_and_a_file(tmp_path: Path) -> None:
     again = read_training(write(tmp_path, functional={"file": "start.safetensors"}, cache=True))
     copy = again.make_model(tmp_path, tmp_path / "other")
     assert copy.functional.name == model.functional.name == "a*NNLDA+b*lda_x"
-    assert copy.states.cache_dir == tmp_path / "other" / "densities"
+    assert copy.ground_states.cache_dir == tmp_path / "other" / "densities"
 
 
 def test_what_could_not_be_saved_is_refused_before_it_is_trained(

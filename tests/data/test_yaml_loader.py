@@ -65,7 +65,7 @@ def test_splitters_and_several_files(path: Path, tmp_path: Path) -> None:
     names = [entry.name for part in (train, test) for entry in part.X]
     assert sorted(names) == sorted(entry.name for entry in data.X)
     again = dc.data.DiskDataset(str(tmp_path / "disk"))
-    assert len(again) == 8 and len(again.X[0].cells) == 9
+    assert len(again) == 8 and len(again.X[0].calculations) == 9
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
+from deepchem_xc.eos.scales import WIDE_VOLUME_SCALES
 from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES, SCALES
+from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from tests.models.systems import aluminium, silicon
 
@@ -23,10 +24,10 @@ HF = {"moldesc": "H 0.86625 0 0; F -0.86625 0 0", "basis": "6-311++G(3df,3pd)"}
 def test_an_entry_survives_pickling_with_all_it_says() -> None:
     for e_type, label in (("forces", np.zeros((2, 3))), ("eos", np.arange(9.0))):
         entry = DFTEntry.create(e_type, label, [silicon()], weight=2, name="silicon")
-        keys = [cell.key for cell in entry.cells]
+        keys = [cell.key for cell in entry.calculations]
         again = pickle.loads(pickle.dumps(entry))
         assert (again.name, again.get_weight(), again.entry_type) == ("silicon", 2.0, e_type)
-        assert [cell.key for cell in again.cells] == keys
+        assert [cell.key for cell in again.calculations] == keys
         assert np.array_equal(again.get_true_val(), entry.get_true_val())
 
 
@@ -36,11 +37,11 @@ def test_an_entry_survives_pickling_with_all_it_says() -> None:
 )
 def test_symmetry_means_what_it_means_to_the_solver(symmetry: Any, number: int) -> None:
     entry = DFTEntry.create("energy", -214, [silicon(kpts=[2, 2, 2], symmetry=symmetry)])
-    (cell,) = entry.cells
+    (cell,) = entry.calculations
     words = cell.keywords
     assert len(make_kpoints(words["kpts"], cell.crystal, words.get("symmetry"))) == number
     curve = DFTEntry.create("eos", np.arange(9.0), [silicon(kpts=[2, 2, 2], symmetry=symmetry)])
-    assert {len(cell.keywords["kpts"]) for cell in curve.cells} == {number}
+    assert {len(cell.keywords["kpts"]) for cell in curve.calculations} == {number}
 
 
 def test_bands_may_be_counted_from_the_occupied_ones() -> None:
@@ -50,14 +51,14 @@ def test_bands_may_be_counted_from_the_occupied_ones() -> None:
 
 def test_volumes_share_mesh_and_grid_and_have_names_of_their_own() -> None:
     entry = DFTEntry.create("lattice_constant", "4.05", [aluminium()])
-    assert [cell.scale for cell in entry.cells] == list(SCALES)
-    assert len({cell.key for cell in entry.cells}) == len(SCALES)
-    assert len({cell.group for cell in entry.cells}) == 1
-    assert len({tuple(cell.keywords["fft_size"]) for cell in entry.cells}) == 1
+    assert [cell.scale for cell in entry.calculations] == list(WIDE_VOLUME_SCALES)
+    assert len({cell.key for cell in entry.calculations}) == len(WIDE_VOLUME_SCALES)
+    assert len({cell.group for cell in entry.calculations}) == 1
+    assert len({tuple(cell.keywords["fft_size"]) for cell in entry.calculations}) == 1
     same = DFTEntry.create("bulk_modulus", 77, [aluminium(number=3)])
-    assert [cell.key for cell in same.cells] == [cell.key for cell in entry.cells]
+    assert [cell.key for cell in same.calculations] == [cell.key for cell in entry.calculations]
     other = DFTEntry.create("bulk_modulus", 77, [aluminium(ecut=210.0)])
-    assert not {cell.key for cell in same.cells} & {cell.key for cell in other.cells}
+    assert not {cell.key for cell in same.calculations} & {cell.key for cell in other.calculations}
 
 
 def test_labels_of_curves_have_no_zero_and_follow_the_order_of_their_scales() -> None:
@@ -78,7 +79,7 @@ def test_structures_come_from_files_too(tmp_path: Path) -> None:
     values = {"e_type": "energy", "true_val": -214, "systems": [spec]}
     entry = DFTEntry.from_mapping(values, "data.yaml, entry 1", tmp_path)
     (tmp_path / "si.cif").unlink()  # the entry holds all it needs
-    assert entry.cells[0].crystal.symbols == ("Si", "Si")
+    assert entry.calculations[0].crystal.symbols == ("Si", "Si")
     with pytest.raises(ValueError, match=r"systems\[0\]\.structure: there is no structure file"):
         DFTEntry.from_mapping(values, "data.yaml, entry 1", tmp_path)
 
@@ -94,7 +95,7 @@ def test_molecules_are_read_and_kept_but_have_no_solver(e_type: str, tmp_path: P
     with pytest.raises(NotImplementedError, match="solver for molecules"):
         entry.get_val([])
     with pytest.raises(NotImplementedError, match="give a 'structure'"):
-        DFTSystem(HF).cell()
+        DFTSystem(HF).calculation()
 
 
 def changed(**more: Any) -> dict[str, Any]:
@@ -213,10 +214,10 @@ def atom() -> dict[str, Any]:
     return {"structure": structure, "ecut": 100.0}
 
 
-def test_every_type_has_a_scale_in_the_objective() -> None:
-    from deepchem_xc.losses import SCALES as scales
+def test_every_type_has_a_deviation_that_counts_as_one() -> None:
+    from deepchem_xc.losses import UNIT_DEVIATIONS
 
-    assert set(scales) == set(ENTRY_TYPES)
+    assert set(UNIT_DEVIATIONS) == set(ENTRY_TYPES)
 
 
 def test_the_modulus_of_a_layer_is_a_force_per_length() -> None:
@@ -240,5 +241,5 @@ def test_a_default_potential_stands_for_all_that_are_not_named() -> None:
     entry = DFTEntry.create(
         "stress", np.zeros((3, 3)), [silicon(pseudopotentials={"default": "gth-pade"})]
     )
-    (cell,) = entry.cells
+    (cell,) = entry.calculations
     assert cell.keywords["pseudopotentials"] == {"default": "gth-pade"}

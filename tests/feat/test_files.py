@@ -87,7 +87,7 @@ def test_a_potential_counts_by_its_content(folder: Path, monkeypatch: pytest.Mon
     other.write_text((folder / "si.psp8").read_text().replace("synthetic", "other"))
     monkeypatch.chdir(folder)
     keys = [
-        DFTEntry.create("energy", 0.0, [quick(pseudopotentials=file)]).cells[0].key
+        DFTEntry.create("energy", 0.0, [quick(pseudopotentials=file)]).calculations[0].key
         for file in ("si.psp8", folder / "si.psp8", moved, other)
     ]
     assert keys[0] == keys[1] == keys[2] != keys[3]
@@ -142,7 +142,7 @@ def test_numbers_of_numpy_and_torch_are_numbers() -> None:
         first = DFTEntry.create("energy", np.float64(-214), [{**given, "kpts": mesh}])
         second = DFTEntry.create("energy", -214.0, [{**plain, "kpts": listed}])
         assert first.systems[0].system == second.systems[0].system
-        assert first.cells[0].key == second.cells[0].key
+        assert first.calculations[0].key == second.calculations[0].key
     scales = np.linspace(0.9, 1.1, 5)
     entry = DFTEntry.create("eos", np.arange(5), [given], scales=scales, weight=np.float32(2))
     assert entry.scales == pytest.approx(tuple(scales)) and entry.get_weight() == 2.0

@@ -10,7 +10,7 @@ import torch
 
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.eos.fits import NoMinimumError
-from deepchem_xc.feat.entry_types import SCALES
+from deepchem_xc.eos.scales import WIDE_VOLUME_SCALES
 from deepchem_xc.planewave import equation_of_state
 from tests.models.systems import aluminium, silicon
 
@@ -21,12 +21,14 @@ def test_a_functional_far_from_its_aim_still_has_a_minimum() -> None:
     """Exchange alone: silicon is 2.5 % too long, outside of the narrow range."""
     entry = DFTEntry.create("lattice_constant", 5.43, [silicon()])
     atoms = entry.systems[0].atoms
-    curve = equation_of_state(atoms, "lda_x", **COARSE, scales=SCALES)
+    curve = equation_of_state(atoms, "lda_x", **COARSE, scales=WIDE_VOLUME_SCALES)
     energies = {point.scale: point.energy for point in curve.points}
-    value = entry.value(torch.tensor([energies[s] for s in SCALES], dtype=torch.float64))
+    value = entry.value(
+        torch.tensor([energies[s] for s in WIDE_VOLUME_SCALES], dtype=torch.float64)
+    )
     assert float(value) == pytest.approx(curve.a0, abs=1e-9)
     assert 5.5 < curve.a0 < 5.6
-    narrow = [s for s in SCALES if 0.93 < s < 1.07]
+    narrow = [s for s in WIDE_VOLUME_SCALES if 0.93 < s < 1.07]
     inner = DFTEntry.create("lattice_constant", 5.43, [silicon()], scales=narrow)
     with pytest.raises(NoMinimumError, match=r"larger volumes.*'scales'.*\[0\.94, 0\.97, 1, "):
         inner.value(torch.tensor([energies[s] for s in narrow], dtype=torch.float64))
@@ -39,6 +41,6 @@ def test_the_wide_range_finds_the_minimum_of_the_narrow_one() -> None:
         atoms = DFTEntry.create("lattice_constant", 4.0, [system]).systems[0].atoms
         constants = [
             equation_of_state(atoms, "PBE", **COARSE, scales=scales).a0
-            for scales in (SCALES, narrow)
+            for scales in (WIDE_VOLUME_SCALES, narrow)
         ]
         assert constants[0] == pytest.approx(constants[1], abs=1e-3)

@@ -10,7 +10,8 @@ import torch
 from deepchem.models.optimizers import ExponentialDecay, GradientDescent, PolynomialDecay
 
 from deepchem_xc.data import DFTEntry
-from deepchem_xc.models import XCModel, ground_states
+from deepchem_xc.feat import crystal_calculation
+from deepchem_xc.models import XCModel
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.loop.restart import Restart
@@ -145,20 +146,20 @@ def test_restored_densities_start_with_orbitals_of_a_neighbouring_volume(
     """A checkpoint holds densities and no orbitals."""
     entry = DFTEntry.create("lattice_constant", 4.05, [aluminium(ecut=100.0)], scales=SCALES)
     states = GroundStates(PBE())
-    energies = states.energies(entry.cells, epoch=0)
+    energies = states.energies(entry.calculations, epoch=0)
     starts: list[Restart] = []
 
     def spied(*arguments: Any, start: Restart, **options: Any) -> SCFResult:
         starts.append(start)
         return scf(*arguments, start=start, **options)
 
-    monkeypatch.setattr(ground_states, "scf", spied)
+    monkeypatch.setattr(crystal_calculation, "scf", spied)
     restored = GroundStates(PBE(), interval=1)
     restored.load_state_dict(states.state_dict())
     if predicted:
-        again = restored.predicted_energies(entry.cells)
+        again = restored.predicted_energies(entry.calculations)
     else:
-        again = restored.energies(entry.cells, epoch=1)
+        again = restored.energies(entry.calculations, epoch=1)
     assert again.numpy() == pytest.approx(energies.numpy(), abs=1e-7)
     assert [start.orbitals is None for start in starts] == [True] + [False] * 4
     volumes = [float(start.crystal.volume / starts[0].crystal.volume) for start in starts]

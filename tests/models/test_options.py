@@ -112,7 +112,7 @@ def test_what_is_equivalent_is_taken() -> None:
     )
     assert made.transformers == [scale]
     assert model(transformers=None).transformers == []
-    assert "ecut_smoothing" not in made.states.options
+    assert "ecut_smoothing" not in made.ground_states.options
     assert HybridXC("PBE", torch.nn.Linear(3, 1), aweight0=np.float32(0.5)).aweight.item() == 0.5  # type: ignore[arg-type]
 
 
@@ -136,7 +136,7 @@ def test_arguments_of_fit_are_checked_before_anything_is_computed(name: str) -> 
     made = model()
     with pytest.raises(ValueError, match=message):
         made.fit(dataset(*entries()), **arguments)
-    assert made.states.report.calculations == 0
+    assert made.ground_states.report.calculations == 0
 
 
 @pytest.mark.parametrize("given", [entries(), "data.yaml", None, entry_arrays(entries())])

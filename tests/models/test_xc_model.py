@@ -101,9 +101,9 @@ def test_kept_densities_give_the_gradient_of_the_self_consistent_energy() -> Non
             if interval == 5:
                 model.model.training_value(entry, 0)
                 value = model.model.training_value(entry, 1)
-                assert model.states.report.calculations == 1
+                assert model.ground_states.report.calculations == 1
             else:
-                result = model.states.result(entry.cells[0], 0)
+                result = model.ground_states.result(entry.calculations[0], 0)
                 value = result.free_energy * 27.211386024367243
             value.backward()
             gradients.append([float(p.grad) for p in functional.parameters()])
@@ -240,7 +240,7 @@ def test_densities_can_be_kept_in_files(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
     again = make(cache_dir=tmp_path / "cache")
     again.fit(dataset(*three_entries()), nb_epoch=1, checkpoint_interval=0)
-    steps = [again.states.predicted(e.cells[0]).nsteps for e in three_entries()[:1]]
+    steps = [again.ground_states.predicted(e.calculations[0]).nsteps for e in three_entries()[:1]]
     assert max(steps) <= 8  # from files, not from atoms
     for file in (tmp_path / "cache").glob("*.npz"):
         file.write_bytes(b"damaged")
@@ -255,9 +255,9 @@ def test_one_curve_serves_several_entries() -> None:
         for e_type, label in (("lattice_constant", 4.05), ("bulk_modulus", 77.0))
     ]
     model = make()
-    model.states.energies(both[0].cells, 0)
-    model.states.energies(both[1].cells, 0)
-    assert model.states.report.calculations == len(SCALES)
+    model.ground_states.energies(both[0].calculations, 0)
+    model.ground_states.energies(both[1].calculations, 0)
+    assert model.ground_states.report.calculations == len(SCALES)
 
 
 def test_deepchems_validation_callback_sees_the_model() -> None:

@@ -11,10 +11,10 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.occupations.occupy import TooFewBandsError
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.inputs import make_problem, number_of_bands
-from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.settings import band_count
 from deepchem_xc.planewave.structure.crystal import NonPeriodicWarning

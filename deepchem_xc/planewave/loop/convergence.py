@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.problem import KohnShamProblem
 
 # Gap, Hartree, below which integer occupations that do not converge are taken to keep changing
@@ -74,33 +75,6 @@ class Convergence:
         True
         """
         return abs(change) < self.energy * nelectrons
-
-
-class SCFConvergenceError(RuntimeError):
-    """The loop used up its steps.
-
-    Attributes
-    ----------
-    history : list of dict
-        One record a step: ``step``, ``energy``, ``energy_change``, ``orbital_error`` (Hartree),
-        ``density_error`` (electrons per valence electron); with two spins ``moment`` (mu_B), with
-        integer occupations ``gap`` (Hartree).
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import SCFConvergenceError, scf
-    >>> try:
-    ...     scf(bulk("Si"), ecut=60.0, convergence={"maxiter": 2})
-    ... except SCFConvergenceError as error:
-    ...     print([record["step"] for record in error.history])
-    [1.0, 2.0]
-    """
-
-    def __init__(self, message: str, history: Sequence[dict[str, float]] = ()) -> None:
-        # pickle makes it of the message alone, and then sets the history
-        super().__init__(message)
-        self.history = list(history)
 
 
 def not_converged(

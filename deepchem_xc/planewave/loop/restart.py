@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from deepchem_xc._atomic import replacing
+from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.eigen.davidson import orthonormalize
 from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -26,10 +29,6 @@ _ELECTRON_TOLERANCE = 1e-6
 _SAME_K = 1e-10
 # Leading axes of a density: spins, and density or kinetic energy density before them.
 _SHAPES = {(1,), (2,), (2, 1), (2, 2)}
-
-
-class DamagedFileError(ValueError):
-    """A file is not what it should be: cut short, altered, or something else altogether."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +143,35 @@ class Restart:
                 f"{os.fspath(path)!r} is not a complete density file ({error}). Delete it and "
                 "write it anew with calc.write(...) or Restart.save(...)."
             ) from error
+
+    def with_orbitals(self, orbitals: Orbitals | None) -> Restart:
+        """The same density with other orbitals, or none."""
+        return replace(self, orbitals=orbitals)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and tensors of structure and density, for a checkpoint; no orbitals."""
+        crystal = self.crystal
+        return {
+            "lattice": crystal.lattice,
+            "symbols": list(crystal.symbols),
+            "positions": crystal.positions,
+            "moments": crystal.magnetic_moments,
+            "pbc": crystal.pbc,
+            "density_g": self.density_g,
+            "density": self.density,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Restart:
+        """The inverse of `state_dict`."""
+        crystal = Crystal(
+            state["lattice"],
+            tuple(state["symbols"]),
+            state["positions"],
+            state["moments"],
+            state["pbc"],
+        )
+        return cls(crystal, state["density_g"], state["density"])
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, np.ndarray]) -> Restart:

@@ -23,9 +23,9 @@ from deepchem_xc.eos.fits import (
     fit_equation_of_state,
     fit_equation_of_state_tensors,
 )
+from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.properties.volume_series import (
-    SCALES,
     bravais_constant,
     bravais_lattice,
     scaled,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from deepchem_xc.planewave.result import SCFResult
+    from deepchem_xc.results import Result
     from deepchem_xc.xc import XCFunctional
 
 
@@ -89,7 +90,7 @@ class EquationOfState:
     Points on Birch's curve of second order, with a = 4 Angstrom and B = 0.5 eV/Angstrom^3:
 
     >>> from ase.build import bulk
-    >>> curve = [(s, 16.0 * s, 9.0 * (s ** (-2 / 3) - 1.0) ** 2) for s in SCALES]
+    >>> curve = [(s, 16.0 * s, 9.0 * (s ** (-2 / 3) - 1.0) ** 2) for s in VOLUME_SCALES]
     >>> points = tuple(VolumePoint(s, size, e, e, 0.0, 1) for s, size, e in curve)
     >>> aluminium = EquationOfState(bulk("Al", a=4.0), 3, None, points)
     >>> print(f"{aluminium.a0:.2f} Angstrom, {aluminium.fit.modulus:.0f} GPa")
@@ -190,7 +191,7 @@ def equation_of_state(
     *,
     ecut: float,
     kpts: Any = None,
-    scales: Sequence[float] = SCALES,
+    scales: Sequence[float] = VOLUME_SCALES,
     dimension: int | None = None,
     fft_size: Sequence[int] | int | None = None,
     symmetry: Any = None,
@@ -304,12 +305,12 @@ def equation_of_state(
     )
 
 
-def extrapolated_energy(result: SCFResult, entropy_response: bool = True) -> Tensor:
+def extrapolated_energy(result: Result, entropy_response: bool = True) -> Tensor:
     """Energy extrapolated to zero width, in the graph of the functional's parameters.
 
     Parameters
     ----------
-    result : SCFResult
+    result : Result
         A converged ground state.
     entropy_response : bool, optional
         Differentiate the entropy too, which needs the adjoint equation. Otherwise the gradient is

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepchem_xc.eos.fits import MINIMUM_POINTS
+from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.planewave.inputs import make_basis
 from deepchem_xc.planewave.settings import grid_size, real_number
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -19,9 +20,6 @@ from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-#: Volumes (areas, for layers) in units of that of the atoms given.
-SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,7 @@ def volume_series(
     atoms: Atoms,
     ecut: float,
     kpts: Any = None,
-    scales: Sequence[float] = SCALES,
+    scales: Sequence[float] = VOLUME_SCALES,
     *,
     dimension: int | None = None,
     fft_size: Sequence[int] | int | None = None,

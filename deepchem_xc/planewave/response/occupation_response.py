@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.occupations.occupy import Smearing, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 

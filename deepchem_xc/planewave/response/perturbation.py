@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.planewave.density import pair_density
 from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.numerics.precision import in_single, to_single
 from deepchem_xc.planewave.eigen.davidson import row_norms
 

@@ -11,8 +11,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.units import Hartree
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave.loop.convergence import SCFConvergenceError
 
 
 def staggered_iron(**keywords: Any) -> tuple[Atoms, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Keywords of `planewave.scf` that may be given for all cells of a data set at once."""
+"""Keywords of `planewave.scf` that may be given for all calculations of a data set at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from ase.units import Hartree
 
+from deepchem_xc._values import flag, real_number, torch_device
 from deepchem_xc.planewave.inputs import make_convergence, make_occupations
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
-from deepchem_xc.planewave.settings import band_count, flag, real_number, torch_device
+from deepchem_xc.planewave.settings import band_count
 
 #: Their names; all others belong to single systems.
 SOLVER_OPTIONS = (

@@ -1,0 +1,194 @@
+"""Calculations of crystals with plane waves, each with a name under which its density is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from deepchem_xc.feat.calculation import digest
+from deepchem_xc.feat.files import check_digests
+from deepchem_xc.losses.frozen import FrozenEnergy
+from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries
+from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
+from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.structure.crystal import Crystal
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import XCFunctional
+
+# Sets of pseudopotentials in memory, one for each combination of elements and sources.
+_LOADED = 256
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalCalculation:
+    """One crystal and everything that its calculation needs, except for the functional.
+
+    It keeps the contract of `Calculation`.
+
+    Attributes
+    ----------
+    key : str
+        The same for the same calculation, in any entry and any run.
+    group : str
+        The same for one crystal at all volumes: what one can be started from another.
+    scale : float
+        Volume, or area, in units of the structure's.
+    crystal : Crystal
+        The structure at this scale.
+    keywords : mapping
+        Of `planewave.scf`, plain values as a system holds them.
+    files : mapping
+        ``{path: SHA-256}`` of its pseudopotential files.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.xc import get_xc
+    >>> silicon = single_calculation(Crystal.from_ase(bulk("Si")), {"ecut": 80.0}, "silicon")
+    >>> silicon.scale, len(silicon.key), silicon.natom
+    (1.0, 24, 2)
+    >>> result = silicon.solve(get_xc("PBE"))
+    >>> again = silicon.solve(get_xc("PBE"), silicon.start_of(result))
+    >>> again.nsteps < result.nsteps
+    True
+    """
+
+    key: str
+    group: str
+    scale: float
+    crystal: Crystal
+    keywords: Mapping[str, Any] = field(repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def natom(self) -> int:
+        """Number of atoms in the cell."""
+        return self.crystal.natom
+
+    def solve(
+        self,
+        functional: XCFunctional,
+        start: Restart | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> SCFResult:
+        """Ground state, in the graph of the functional's parameters.
+
+        Parameters
+        ----------
+        functional : XCFunctional
+            What is trained.
+        start : Restart, optional
+            From an earlier calculation.
+        options : mapping, optional
+            Keywords of `planewave.scf` for all calculations of a data set; those of this one take
+            precedence, in ``convergence`` key by key.
+
+        Raises
+        ------
+        SCFConvergenceError
+            If it does not converge.
+        ValueError
+            If a pseudopotential file is gone, or has changed since the entry was made.
+        """
+        options = options or {}
+        keywords = {**options, **self.keywords}
+        keywords["convergence"] = {
+            **(options.get("convergence") or {}),
+            **(self.keywords.get("convergence") or {}),
+        }
+        given = keywords.get("pseudopotentials", "gth-pbe")
+        keywords["pseudopotentials"] = _potentials(
+            tuple(given.items()) if isinstance(given, Mapping) else given,
+            self.crystal.species,
+            tuple(self.files.items()),
+        )
+        return scf(self.crystal, functional, start=start, **keywords)
+
+    def start_of(self, result: SCFResult) -> Restart:
+        """What a later calculation can start from, with orbitals."""
+        return Restart.of(result)
+
+    def read_start(self, path: str | os.PathLike[str]) -> Restart:
+        """Read what `Restart.save` wrote; errors are those of `Restart.load`."""
+        return Restart.load(path)
+
+    def start_from_state(self, state: Mapping[str, Any]) -> Restart:
+        """The inverse of `Restart.state_dict`."""
+        return Restart.from_state_dict(state)
+
+    def freeze(self, result: SCFResult) -> FrozenEnergy:
+        """Energy of other functionals at the density of a result."""
+        return FrozenEnergy.of(result)
+
+
+def single_calculation(
+    crystal: Crystal,
+    keywords: Mapping[str, Any],
+    identity: Any,
+    files: Mapping[str, str] | None = None,
+) -> CrystalCalculation:
+    """The calculation of the structure itself.
+
+    Parameters
+    ----------
+    crystal : Crystal
+        The structure.
+    keywords : mapping
+        Of `planewave.scf`.
+    identity : object
+        What names it: anything that JSON can hold.
+    files : mapping, optional
+        ``{path: SHA-256}`` of its pseudopotential files.
+    """
+    group = digest(identity)
+    key = digest([group, 1.0])
+    return CrystalCalculation(key, group, 1.0, crystal, keywords, files or {})
+
+
+def series_calculations(
+    series: VolumeSeries,
+    keywords: Mapping[str, Any],
+    identity: Any,
+    files: Mapping[str, str] | None = None,
+) -> list[CrystalCalculation]:
+    """One calculation for each volume, with the k-points and grid that all of them share.
+
+    Parameters
+    ----------
+    series : VolumeSeries
+        The volumes.
+    keywords : mapping
+        Of `planewave.scf`, without k-points and grid.
+    identity : object
+        What names the crystal: anything that JSON can hold.
+    files : mapping, optional
+        ``{path: SHA-256}`` of its pseudopotential files.
+    """
+    shared = {**keywords, "kpts": series.kpoints, "fft_size": series.fft_size}
+    group = digest([identity, series.axis, series.fft_size])
+    return [
+        CrystalCalculation(
+            digest([group, scale]), group, scale, series.crystal(scale), shared, files or {}
+        )
+        for scale in series.scales
+    ]
+
+
+@lru_cache(maxsize=_LOADED)
+def _potentials(
+    given: str | tuple[tuple[str, str], ...],
+    species: tuple[str, ...],
+    files: tuple[tuple[str, str], ...],
+) -> dict[str, Pseudopotential]:
+    """Loaded once: their atoms and tables are a quarter of the time of a small cell.
+
+    Files are part of the question by their content, which is checked when they are read.
+    """
+    check_digests(dict(files))
+    return load_pseudopotentials(given if isinstance(given, str) else dict(given), species)

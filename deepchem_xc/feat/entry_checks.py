@@ -1,0 +1,102 @@
+"""What an entry says, held against its kind: labels of its shape, systems of the same atoms."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepchem_xc.feat.dft_system import DFTSystem
+from deepchem_xc.feat.entry_types import Entry, EntryType
+
+
+def read_label(
+    entry: Entry, kind: EntryType, given: Any, folder: Path | None = None
+) -> NDArray[np.float64] | None:
+    """Reference value of an entry as an array, of the shape that its kind says.
+
+    Parameters
+    ----------
+    entry : Entry
+        With its systems and scales.
+    kind : EntryType
+        Of the entry.
+    given : number, str, path, array_like or None
+        What ``true_val`` says; a name that ends in ``.npy`` is a file.
+    folder : Path, optional
+        What the file's path is relative to; the working directory by default.
+
+    Returns
+    -------
+    ndarray or None
+        (1,) for a number, else an array; energies of an equation of state relative to their mean.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number, or not finite, or its shape or grid differs from what is expected.
+    """
+    if given is None:
+        return None
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if isinstance(given, str) and given.endswith(".npy"):
+        path = (folder or Path()) / given
+        if not path.is_file():
+            raise ValueError(f"true_val: there is no file {path}")
+        try:
+            given = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"true_val: {path} cannot be read ({error})") from error
+    try:
+        label = np.asarray(given, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"true_val: {given!r} is not a number, a list of numbers or an .npy file"
+        ) from None
+    shape = kind.label_shape(entry)
+    if label.ndim == 0:
+        label = label[None]
+    if len(shape) != label.ndim or any(
+        n is not None and n != m for n, m in zip(shape, label.shape, strict=True)
+    ):
+        wanted = " x ".join("n" if n is None else str(n) for n in shape)
+        raise ValueError(
+            f"true_val: type {entry.entry_type} takes {wanted} numbers in {kind.unit_of(entry)}, "
+            f"got shape {label.shape}{_scales_of_label(entry)}"
+        )
+    grid = entry.systems[0].system.get("fft_size")
+    if entry.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):
+        raise ValueError(
+            f"true_val: the density has the grid {label.shape[1:]}, the system fft_size {grid}"
+        )
+    if not np.isfinite(label).all():
+        raise ValueError("true_val: it holds NaN or infinite numbers")
+    return label - label.mean() if entry.entry_type == "eos" else label
+
+
+def _scales_of_label(entry: Entry) -> str:
+    if entry.entry_type != "eos" or entry.scales is None:
+        return ""
+    return f"; its scales are {', '.join(f'{scale:g}' for scale in entry.scales)}"
+
+
+def check_balance(systems: Sequence[DFTSystem]) -> None:
+    """Raise `ValueError` unless the first system holds the atoms of all others together."""
+    first, *others = (
+        {s: system.no * n for s, n in system.atoms.symbols.formula.count().items()}
+        for system in systems
+    )
+    total: dict[str, int] = {}
+    for part in others:
+        for symbol, n in part.items():
+            total[symbol] = total.get(symbol, 0) + n
+    if total != first:
+        raise ValueError(
+            f"systems: the first one holds {first}, the others together {total}: set their "
+            "'number' so that both are the same"
+        )
