@@ -106,14 +106,11 @@ class FrozenEnergy:
         return guarded(energy, SameWeights(functional))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
-        from deepchem_xc.xc import OneOrbital, check_finite
+        from deepchem_xc.xc import OneOrbital, integrated_energy
 
         if self.one_orbital:
             functional = OneOrbital(functional)
-        information = self._information()
-        energy = (self.weights * functional.get_edensityxc(information)).sum()
-        check_finite(functional, information, energy)
-        return energy
+        return integrated_energy(functional, self._information(), self.weights)
 
     def _information(self) -> ValGrad | SpinParam:
         from deepchem_xc.xc import SpinParam, ValGrad

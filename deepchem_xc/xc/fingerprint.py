@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
-from .base import XCFunctional
+from .contract import PointwiseXC
 from .sampling import device_of
 from .substitution import substituted
 
 __all__ = ["fingerprint", "sample_energies"]
 
 
-def sample_energies(functional: XCFunctional) -> Tensor:
+def sample_energies(functional: PointwiseXC) -> Tensor:
     """Energy densities at five points of one channel and five of two, (10,), Hartree / bohr^3.
 
     Parameters
     ----------
-    functional : XCFunctional
+    functional : PointwiseXC
         Of any family.
 
     Returns
@@ -45,14 +45,14 @@ def sample_energies(functional: XCFunctional) -> Tensor:
     return torch.cat(both).cpu()
 
 
-def fingerprint(functional: XCFunctional) -> Tensor:
+def fingerprint(functional: PointwiseXC) -> Tensor:
     """`sample_energies` with fixed numbers in place of the parameters.
 
     The same for functionals that differ in the values of their parameters only.
 
     Parameters
     ----------
-    functional : XCFunctional
+    functional : PointwiseXC
         It is left as it is.
 
     Examples

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC
-from .base import XCFunctional
+from .contract import PointwiseXC
 from .sampling import energy_scale, sample_points, sampled_energies
 
 __all__ = ["Identity", "SameWeights", "Unchanged", "guarded", "named_parts"]
@@ -58,12 +58,12 @@ class Identity:
     energies: Tensor | None = field(repr=False)
 
     @classmethod
-    def of(cls, functional: XCFunctional) -> Identity:
+    def of(cls, functional: PointwiseXC) -> Identity:
         """What a functional is now.
 
         Parameters
         ----------
-        functional : XCFunctional
+        functional : PointwiseXC
             It is evaluated at a few points and left as it is.
         """
         # What evaluations themselves change, a counter or the last output, is no change.
@@ -73,16 +73,16 @@ class Identity:
         after = _values(functional)
         return cls({k: v for k, v in values.items() if after.get(k) == v}, energies)
 
-    def holds(self, functional: XCFunctional) -> bool:
+    def holds(self, functional: PointwiseXC) -> bool:
         """Whether a functional is this one."""
         return self.change(functional) is None
 
-    def change(self, functional: XCFunctional) -> str | None:
+    def change(self, functional: PointwiseXC) -> str | None:
         """Name of something that is not what it was; None if nothing is.
 
         Parameters
         ----------
-        functional : XCFunctional
+        functional : PointwiseXC
             The functional as it is now.
         """
         values = _values(functional)
@@ -118,7 +118,7 @@ class Unchanged:
 
     Parameters
     ----------
-    functional : XCFunctional
+    functional : PointwiseXC
         What was used.
     tensors : sequence of Tensor, optional
         Parameters and buffers that are in the graph of a result: these very objects must still
@@ -136,7 +136,7 @@ class Unchanged:
     RuntimeError: the functional PBE was changed after this calculation (terms.0.kappa): ...
     """
 
-    def __init__(self, functional: XCFunctional, tensors: tuple[Tensor, ...] = ()) -> None:
+    def __init__(self, functional: PointwiseXC, tensors: tuple[Tensor, ...] = ()) -> None:
         self._functional = functional
         self._tensors = tensors
         self._identity = Identity.of(functional)
@@ -157,7 +157,7 @@ class SameWeights:
 
     Parameters
     ----------
-    functional : XCFunctional
+    functional : PointwiseXC
         What was used.
 
     Examples
@@ -168,7 +168,7 @@ class SameWeights:
     >>> memory.check()
     """
 
-    def __init__(self, functional: XCFunctional) -> None:
+    def __init__(self, functional: PointwiseXC) -> None:
         self._functional = functional
         self._before = [tensor.detach().clone() for tensor in _weights(functional)]
 
@@ -179,11 +179,11 @@ class SameWeights:
             raise RuntimeError(_changed(self._functional, "its weights"))
 
 
-def _weights(functional: XCFunctional) -> list[Tensor]:
+def _weights(functional: PointwiseXC) -> list[Tensor]:
     return [*functional.parameters(), *functional.buffers()]
 
 
-def _changed(functional: XCFunctional, what: str) -> str:
+def _changed(functional: PointwiseXC, what: str) -> str:
     return (
         f"the functional {functional.name} was changed after this calculation ({what}): what "
         "follows from it, derivatives included, would mix old and new values. Ask for results "

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._deepchem import SpinParam, ValGrad
-from .base import XCFunctional
+from ._deepchem import BaseXC, SpinParam, ValGrad
 
 __all__ = ["device_of", "energy_scale", "sample_points", "sampled_energies"]
 
@@ -55,7 +54,7 @@ def sample_points(
     return channels[0] if spins == 1 else SpinParam(u=channels[0], d=channels[1])
 
 
-def sampled_energies(functional: XCFunctional, npoints: int = 16, seed: int = 0) -> Tensor:
+def sampled_energies(functional: BaseXC, npoints: int = 16, seed: int = 0) -> Tensor:
     """Energy densities at `sample_points` of one and of two channels, Hartree / bohr^3.
 
     Parameters

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from deepchem_xc.xc import PBE, BaseXC, ConstrainedGGA, XCFunctional, get_xc
+from deepchem_xc.xc.base import as_functional
 from deepchem_xc.xc.identity import Identity, Unchanged
-from deepchem_xc.xc.plain import as_functional
 from deepchem_xc.xc.sampling import sample_points
 
 
