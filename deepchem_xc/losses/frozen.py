@@ -98,12 +98,12 @@ class FrozenEnergy:
 
         Its derivatives raise `RuntimeError` if that functional is changed before they are taken.
         """
-        from deepchem_xc.xc.identity import SameWeights, guarded
+        from deepchem_xc.xc.identity import Unchanged, guarded
 
         energy = self.energy + (self._xc(functional) - self.xc_energy)
         if not energy.requires_grad:
             return energy
-        return guarded(energy, SameWeights(functional))
+        return guarded(energy, Unchanged(functional, weights_only=True))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
         from deepchem_xc.xc import OneOrbital, integrated_energy

@@ -11,7 +11,7 @@ import torch
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc.models.training_log import EpochRecord
-from deepchem_xc.xc.fingerprint import fingerprint
+from deepchem_xc.xc.identity import fingerprint
 
 if TYPE_CHECKING:
     from deepchem_xc.models.xc_model import XCModel

@@ -12,6 +12,7 @@ import torch
 
 from ._deepchem import BaseXC
 from .base import SumXC, XCFunctional, as_functional
+from .file_format import is_file_name
 from .libxc import LibXC, libxc_identifiers
 from .loading import load_functional
 from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_dispersion
@@ -79,7 +80,7 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     """
     if isinstance(xc, BaseXC):
         return as_functional(xc)
-    if isinstance(xc, os.PathLike) or (isinstance(xc, str) and xc.lower().endswith(".safetensors")):
+    if is_file_name(xc):
         return load_functional(xc)
     if not isinstance(xc, str):
         try:

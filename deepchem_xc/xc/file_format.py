@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+import os
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -26,10 +27,11 @@ from .contract import PointwiseXC
 from .definition import build
 from .sharing import share
 
-__all__ = ["FORMAT", "KEY", "UNITS", "FunctionalFileError", "digest", "rebuilt"]
+__all__ = ["FORMAT", "KEY", "UNITS", "FunctionalFileError", "digest", "is_file_name", "rebuilt"]
 
 FORMAT = 2
 KEY = "deepchem_xc"
+_SUFFIX = ".safetensors"
 UNITS = {"density": "1/bohr^3", "energy": "Hartree", "length": "bohr"}
 
 
@@ -42,6 +44,17 @@ class FunctionalFileError(ValueError):
     >>> issubclass(FunctionalFileError, ValueError)
     True
     """
+
+
+def is_file_name(xc: Any) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether what is given for a functional means a file: a path, or a name that ends so.
+
+    Examples
+    --------
+    >>> is_file_name("mine.xc.safetensors"), is_file_name("PBE")
+    (True, False)
+    """
+    return isinstance(xc, os.PathLike) or (isinstance(xc, str) and xc.lower().endswith(_SUFFIX))
 
 
 def rebuilt(
