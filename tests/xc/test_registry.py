@@ -30,7 +30,7 @@ class Wigner(XCFunctional):
 
     def __init__(self, c: float = 7.8, name: str = "Wigner"):
         super().__init__()
-        self.c = torch.nn.Parameter(torch.tensor(float(c), dtype=torch.float64))
+        self.c = torch.nn.Parameter(torch.as_tensor(c, dtype=torch.float64).detach())
         self.name = name
 
     def energy_density(self, variables):
