@@ -80,7 +80,7 @@ class Identity:
 
         Parameters
         ----------
-        functional : PointwiseXC
+        functional : XCFunctional
             It is evaluated at a few points and left as it is.
         """
         # What evaluations themselves change, a counter or the last output, is no change.
@@ -110,7 +110,7 @@ class Identity:
 
         Parameters
         ----------
-        functional : PointwiseXC
+        functional : XCFunctional
             The functional as it is now.
         """
         if self.energies is None:
@@ -148,7 +148,7 @@ class Unchanged:
 
     Parameters
     ----------
-    functional : PointwiseXC
+    functional : XCFunctional
         What was used.
     tensors : sequence of Tensor, optional
         Parameters and buffers that are in the graph of a result: these very objects must still
@@ -311,7 +311,7 @@ def fingerprint(functional: PointwiseXC) -> Tensor:
 
     Parameters
     ----------
-    functional : PointwiseXC
+    functional : XCFunctional
         It is left as it is.
 
     Examples

@@ -32,7 +32,7 @@ def save_functional(
 
     Parameters
     ----------
-    functional : PointwiseXC
+    functional : XCFunctional
         Any of this package: sums, multiples and :class:`~deepchem_xc.xc.HybridXC` included.
     path : str or path-like
         Usually ends in ``.safetensors``, by which :func:`~deepchem_xc.xc.get_xc` knows a file.
@@ -73,7 +73,7 @@ def check_savable(
 
     Parameters
     ----------
-    functional : PointwiseXC
+    functional : XCFunctional
         It is left as it is.
     classes : iterable of types, optional
         As for :func:`save_functional`; by default all classes it is made of are taken as named.

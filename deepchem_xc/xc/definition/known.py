@@ -112,7 +112,7 @@ def own_classes(functional: PointwiseXC) -> list[type[torch.nn.Module]]:
 
     Parameters
     ----------
-    functional : PointwiseXC
+    functional : XCFunctional
         Any.
 
     Examples

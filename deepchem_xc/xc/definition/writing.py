@@ -43,7 +43,7 @@ def definition_of(
 
     Parameters
     ----------
-    functional : PointwiseXC
+    functional : XCFunctional
         Of a class of this package, or of one among ``classes``.
     classes : iterable of types
         Other classes of functionals and networks. Their constructors' arguments, also those that
