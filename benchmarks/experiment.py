@@ -42,7 +42,6 @@ from tqdm import tqdm
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark.cases import functional_identity
 from deepchem_xc.benchmark.run import available_cores
 from deepchem_xc.data import entry_arrays
 from deepchem_xc.losses.observables import lattice_constant
@@ -51,6 +50,7 @@ from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.plotting import plot_lattice_errors, plot_training
 from deepchem_xc.xc import ConstrainedGGA, get_xc
+from deepchem_xc.xc.identity import name_or_content
 
 FOLDS = 5
 # Ranges of volumes that are tried for a minimum.
@@ -77,7 +77,7 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
         ``{name}.json`` and ``{name}.pt`` are written there, and read if they are there.
     """
     path = folder / f"{name}.json"
-    key = _key(definition_of(name), functional_identity(xc))
+    key = _key(definition_of(name), name_or_content(xc))
     found = _read(path, key)
     if found is not None:
         return found

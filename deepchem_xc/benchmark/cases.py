@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
@@ -85,10 +84,12 @@ class Case:
         the volumes: each point stands for itself. The version is in: another solver's energies
         are not mixed with this one's.
         """
+        from deepchem_xc.xc.identity import name_or_content
+
         values = asdict(self)
         for other in ("scales", "a_limit", "modulus_limit", "moment_limit"):
             del values[other]
-        values.update(xc=functional_identity(self.xc), version=__version__)
+        values.update(xc=name_or_content(self.xc), version=__version__)
         settings: dict[str, Any] = json.loads(json.dumps(values))
         return settings
 
@@ -112,24 +113,6 @@ class Case:
         mesh = self.kpts[0] * self.kpts[1] * self.kpts[2]
         spins = 2 if self.magmom else 1
         return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
-
-
-def functional_identity(xc: str) -> str:
-    """What tells functionals apart: a name or, of a file, its content, wherever it is.
-
-    Parameters
-    ----------
-    xc : str
-        As for `get_xc`.
-
-    Examples
-    --------
-    >>> functional_identity("PBE")
-    'PBE'
-    """
-    if not xc.endswith(".safetensors"):
-        return xc
-    return "file " + hashlib.sha256(Path(xc).read_bytes()).hexdigest()[:16]
 
 
 def _table(*cases: Case) -> Mapping[str, Case]:

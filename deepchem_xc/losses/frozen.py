@@ -98,22 +98,19 @@ class FrozenEnergy:
 
         Its derivatives raise `RuntimeError` if that functional is changed before they are taken.
         """
-        from deepchem_xc.xc.identity import SameWeights, guarded
+        from deepchem_xc.xc.identity import Unchanged, guarded
 
         energy = self.energy + (self._xc(functional) - self.xc_energy)
         if not energy.requires_grad:
             return energy
-        return guarded(energy, SameWeights(functional))
+        return guarded(energy, Unchanged(functional, weights_only=True))
 
     def _xc(self, functional: XCFunctional) -> Tensor:
-        from deepchem_xc.xc import OneOrbital, check_finite
+        from deepchem_xc.xc import OneOrbital, integrated_energy
 
         if self.one_orbital:
             functional = OneOrbital(functional)
-        information = self._information()
-        energy = (self.weights * functional.get_edensityxc(information)).sum()
-        check_finite(functional, information, energy)
-        return energy
+        return integrated_energy(functional, self._information(), self.weights)
 
     def _information(self) -> ValGrad | SpinParam:
         from deepchem_xc.xc import SpinParam, ValGrad

@@ -14,16 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from deepchem_xc import xc
 from deepchem_xc.feat.schema import describe_mistakes
 from deepchem_xc.models.xc_model import XCModel
+from deepchem_xc.xc.registry import trained_classes
 
 _LOSSES = {"l2": L2Loss, "l1": L1Loss, "huber": HuberLoss}
 #: Functionals with parameters, by the name of their class.
-FUNCTIONALS = (
-    "ConstrainedGGA",
-    "ConstrainedMetaGGA",
-    "PBE",
-    "UnconstrainedGGA",
-    "UnconstrainedMetaGGA",
-)
+FUNCTIONALS = tuple(trained_classes())
 
 
 class _Spec(BaseModel):
@@ -66,7 +61,7 @@ class FunctionalSpec(_Spec):
             return xc.load_functional((folder or Path()) / self.file)
         if self.type is None:
             return None
-        made = getattr(xc, str(self.type))
+        made = trained_classes()[self.type]
         valid = list(inspect.signature(made).parameters)
         unknown = sorted(set(self.options) - set(valid))
         if unknown:

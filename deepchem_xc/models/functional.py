@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from deepchem_xc._values import whole_number
-from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
+from deepchem_xc.xc import HybridXC, Ingredients, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable
 from deepchem_xc.xc.trial import check_trainable
@@ -88,7 +88,8 @@ def make_functional(
     if xcstr is not None:
         known: XCFunctional = get_xc(xcstr)
         if nnmodel is None:
-            inputs = (2 if known.family == 1 else 3) if input_size is None else input_size
+            gradient = Ingredients.GRADIENT in known.ingredients
+            inputs = (3 if gradient else 2) if input_size is None else input_size
             nnmodel = default_network(inputs, hidden_size, n_layers, modeltype)
         chosen = HybridXC(known, nnmodel, *weights)
     else:

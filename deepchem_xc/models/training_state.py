@@ -10,7 +10,7 @@ import torch
 
 from deepchem_xc.models.dft_xc import DFTXC
 from deepchem_xc.models.progress import Progress
-from deepchem_xc.xc.fingerprint import fingerprint
+from deepchem_xc.xc.identity import fingerprint
 
 #: Keys of `TrainingState.state_dict`.
 KEYS = (

@@ -105,7 +105,7 @@ def make_problem(
     ValueError
         If a name is unknown (the message lists the valid ones), or the electrons cannot be placed.
     """
-    from deepchem_xc.xc import get_xc
+    from deepchem_xc.xc import Ingredients, get_xc
     from deepchem_xc.xc.trial import check_functional as try_functional
 
     chosen = get_xc(DEFAULT_FUNCTIONAL if functional is None else functional)
@@ -116,7 +116,8 @@ def make_problem(
     potentials = DEFAULT_PSEUDOPOTENTIALS if pseudopotentials is None else pseudopotentials
     pseudos = load_pseudopotentials(potentials, crystal.species)
     check_functional(pseudos, chosen.name)
-    if chosen.family >= 4 and any(pseudos[symbol].has_core_density for symbol in crystal.species):
+    cored = any(pseudos[symbol].has_core_density for symbol in crystal.species)
+    if cored and Ingredients.TAU in chosen.ingredients:
         raise ValueError(
             f"{chosen.name} needs the kinetic energy density of the core electrons, which "
             "potentials with a core correction do not hold: choose potentials without one (the GTH "

@@ -30,8 +30,6 @@ from deepchem_xc.planewave.terms.xc import ExchangeCorrelation, core_density
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
-# Family of functionals that see the kinetic energy density.
-_META_GGA = 4
 # Density below which its gradient's square is not divided by it, bohr^-3.
 _VACUUM = 1e-6
 # Slope |grad n| / n that a starting kinetic energy density takes notice of, 1 / bohr; helium's is
@@ -183,7 +181,9 @@ class KohnShamProblem:
     @property
     def needs_kinetic_density(self) -> bool:
         """Whether the functional is a meta-GGA."""
-        return self.functional.family >= _META_GGA
+        from deepchem_xc.xc import Ingredients
+
+        return Ingredients.TAU in self.functional.ingredients
 
     @property
     def initial_moment(self) -> float | None:

@@ -1,27 +1,37 @@
-"""Exchange-correlation functionals as torch modules: energy densities and nothing else."""
+"""Exchange-correlation functionals as torch modules: energy densities and nothing else.
+
+Contract: a `ValGrad`, or a `SpinParam` of two, in, energy per volume (..., nr) (Hartree / bohr^3)
+out, differentiable with respect to density and parameters. A functional declares its `ingredients`,
+is entered in the registry by one line, and can be added, scaled, saved and told from another. It
+sees points, never a basis, a cell or a solver; `integrated_energy` sums over points with weights.
+"""
 
 from __future__ import annotations
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
 from .base import ScaledXC, SumXC, XCFunctional
+from .by_name import get_xc
 from .constrained import (
     ConstrainedGGA,
     ConstrainedMetaGGA,
     UnconstrainedGGA,
     UnconstrainedMetaGGA,
 )
+from .file_format import FunctionalFileError
 from .finite import FunctionalValueError, check_finite
 from .gga_correlation import LYPCorrelation, PBECorrelation
 from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
+from .ingredients import Ingredients
+from .integrate import integrated_energy
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC
+from .loading import load_functional
 from .neural import NNLDA, NNPBE, HybridXC
 from .one_orbital import OneOrbital
 from .pbe import PBE
 from .plain import PlainXC
 from .r2scan import R2SCANCorrelation, R2SCANExchange
-from .registry import get_xc
-from .saving import FunctionalFileError, check_savable, load_functional, save_functional
+from .saving import check_savable, save_functional
 from .variables import DensityVariables
 
 __all__ = [
@@ -34,6 +44,7 @@ __all__ = [
     "FunctionalValueError",
     "GGAExchange",
     "HybridXC",
+    "Ingredients",
     "LYPCorrelation",
     "LibXC",
     "NNLDA",
@@ -60,6 +71,7 @@ __all__ = [
     "check_finite",
     "check_savable",
     "get_xc",
+    "integrated_energy",
     "load_functional",
     "save_functional",
 ]

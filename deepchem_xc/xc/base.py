@@ -1,29 +1,15 @@
-"""The contract of an exchange-correlation functional, and the algebra of functionals.
+"""Functionals as users write and combine them: with sums, multiples and files.
 
-A functional is a :class:`torch.nn.Module` and a ``deepchem.utils.dft_utils.BaseXC``. It has
-
-``family``
-    1 (LDA: the density), 2 (GGA: and its gradient) or 4 (meta-GGA: and the kinetic energy
-    density). A solver provides what the family says and nothing else.
-``name``
-    what :func:`deepchem_xc.xc.get_xc` or a user calls it.
-``energy_density(variables)``
-    the one method to write: energy per volume, (..., nr), in Hartree / bohr^3, from the screened
-    quantities of a :class:`~deepchem_xc.xc.variables.DensityVariables`, in differentiable torch
-    operations. It branches on ``variables.polarized`` where one and two channels differ, and gives
-    the same energy for a closed shell in either form. It works point by point, since many points
-    are handed over in pieces.
-
-``get_edensityxc(densinfo)`` is what a solver calls; it screens the density, calls
-``energy_density``, and switches the result off in vacuum. A functional that wants the raw density
-overrides ``get_edensityxc`` instead and then answers for zero, negative and vacuum densities
-itself. Either kind can be added and scaled; sums and multiples are switched off as a whole.
+What a functional computes is the contract of :mod:`deepchem_xc.xc.contract`. One that screens its
+densities and one that does not can be added and scaled; sums and multiples are switched off in
+vacuum as a whole.
 """
 
 from __future__ import annotations
 
-import copy
+import functools
 import math
+import operator
 import os
 from collections.abc import Iterable
 from numbers import Real
@@ -32,21 +18,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._deepchem import BaseXC, SpinParam, ValGrad
+from ._deepchem import BaseXC
+from .contract import PointwiseXC
 from .factor import TrainedFactor, factor_of
-from .networks import check_weights
-from .variables import DensityVariables, split_points
+from .registry import register
+from .saving import save_functional
+from .variables import DensityVariables
 
-__all__ = ["ScaledXC", "SumXC", "XCFunctional"]
+__all__ = ["ScaledXC", "SumXC", "XCFunctional", "as_functional"]
 
 
-class XCFunctional(BaseXC, torch.nn.Module):
+class XCFunctional(PointwiseXC):
     """Base class of all functionals.
 
     Attributes
     ----------
+    ingredients : Ingredients
+        What of the density it needs; ``Ingredients.DENSITY`` alone for an LDA.
     family : int
-        1 for LDA, 2 for GGA, 4 for meta-GGA.
+        The same as DeepChem says it: 1 for LDA, 2 for GGA, 4 for meta-GGA. A class sets one of
+        both.
     name : str
         Name of the functional.
     density_threshold : float
@@ -54,12 +45,12 @@ class XCFunctional(BaseXC, torch.nn.Module):
 
     Examples
     --------
-    A functional of one's own needs its family and an energy density:
+    A functional of one's own needs what it takes of the density and an energy density:
 
     >>> import torch
-    >>> from deepchem_xc.xc import ValGrad, XCFunctional, get_xc
+    >>> from deepchem_xc.xc import Ingredients, ValGrad, XCFunctional, get_xc
     >>> class Wigner(XCFunctional):
-    ...     name, family = "Wigner", 1
+    ...     name, ingredients = "Wigner", Ingredients.DENSITY
     ...     def energy_density(self, variables):
     ...         return -0.44 * variables.density / (variables.rs + 7.8)
     >>> density = ValGrad(value=torch.tensor([0.1, 0.2], dtype=torch.float64))
@@ -67,115 +58,8 @@ class XCFunctional(BaseXC, torch.nn.Module):
     tensor([-0.0367, -0.0914], dtype=torch.float64)
     """
 
-    # plain attributes that hide DeepChem's abstract property; every functional sets its own
-    family: int = 0
-    name: str = ""
     # numpy's numbers leave products to __rmul__, and its arrays are refused there.
     __array_ufunc__ = None
-    density_threshold: float = 1e-15
-
-    def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Energy per volume before the vacuum switch.
-
-        Parameters
-        ----------
-        variables : DensityVariables
-            Screened densities and what derives from them.
-
-        Returns
-        -------
-        Tensor
-            (..., nr), Hartree / bohr^3.
-        """
-        if self._sees_raw_density():
-            return self.get_edensityxc(variables.densinfo)
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement energy_density(variables); see deepchem_xc.xc"
-        )
-
-    def get_edensityxc(self, densinfo: ValGrad | SpinParam) -> Tensor:
-        """Exchange-correlation energy per volume.
-
-        Parameters
-        ----------
-        densinfo : ValGrad or SpinParam[ValGrad]
-            Total density (one channel), or up and down densities (two channels): ``value``
-            (..., nr) in 1 / bohr^3, for GGAs and meta-GGAs ``grad`` (..., 3, nr), for meta-GGAs
-            ``kin`` (..., nr) = sum_i f_i |grad psi_i|^2 / 2.
-
-        Returns
-        -------
-        Tensor
-            (..., nr), Hartree / bohr^3; zero in vacuum.
-
-        Raises
-        ------
-        ValueError
-            If ``densinfo`` lacks what the family needs or is not of double precision, if a weight
-            is NaN, infinite or not of double precision, or ``energy_density`` gives anything but
-            one number a point.
-        """
-        if self.family not in (1, 2, 4):
-            raise ValueError(
-                f"{type(self).__name__} has family = {self.family!r}: set it to 1 (LDA), 2 (GGA) "
-                "or 4 (meta-GGA), which says what of the density it needs"
-            )
-        check_weights(self)
-        energies = []
-        for piece in split_points(densinfo):
-            variables = DensityVariables(piece, self.density_threshold)
-            energies.append(variables.switch_off_in_vacuum(self._energy_at(variables)))
-        return energies[0] if len(energies) == 1 else torch.cat(energies, dim=-1)
-
-    def _sees_raw_density(self) -> bool:
-        return type(self).get_edensityxc is not XCFunctional.get_edensityxc
-
-    def _energy_at(self, variables: DensityVariables) -> Tensor:
-        """One number a point; the terms of a sum share one set of variables."""
-        energy = self.energy_density(variables)
-        if not isinstance(energy, Tensor) or energy.shape != variables.shape:
-            got = tuple(energy.shape) if isinstance(energy, Tensor) else repr(energy)
-            raise ValueError(
-                f"energy_density of {self.name or type(self).__name__} gives {got} instead of one "
-                f"number a point, a tensor of shape {tuple(variables.shape)}; of a network's "
-                "output (..., nr, 1) take .squeeze(-1)"
-            )
-        return energy
-
-    def get_vxc(self, densinfo: ValGrad | SpinParam) -> ValGrad | SpinParam:
-        """Derivatives of the energy density (DeepChem's method, which differentiates it).
-
-        Parameters
-        ----------
-        densinfo : ValGrad or SpinParam[ValGrad]
-            As for :meth:`get_edensityxc`.
-
-        Returns
-        -------
-        ValGrad or SpinParam[ValGrad]
-            By the density, Hartree; by its gradient, Hartree bohr; for meta-GGAs by the kinetic
-            energy density, without unit, and by the Laplacian, which is zero.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`get_edensityxc`.
-        """
-        variables = DensityVariables(densinfo)
-        _ = variables.gradients if self.family > 1 else None  # complain if they are missing
-        _ = variables.raw_tau if self.family == 4 else None
-        channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
-        # Each channel has its own tensors: of one that is both, derivatives would be summed.
-        filled = [ValGrad(*(_alias(x) for x in (c.value, c.grad, c.lapl, c.kin))) for c in channels]
-        if self.family == 4:
-            # DeepChem's method needs a Laplacian, though no functional here does.
-            for channel in filled:
-                channel.lapl = torch.zeros_like(channel.value)
-        return super().get_vxc(SpinParam(*filled) if variables.polarized else filled[0])
-
-    def forward(self, densinfo: ValGrad | SpinParam) -> Tensor:
-        """Same as :meth:`get_edensityxc`."""
-        return self.get_edensityxc(densinfo)
 
     def save(
         self, path: str | os.PathLike[str], classes: Iterable[type[torch.nn.Module]] = ()
@@ -203,45 +87,7 @@ class XCFunctional(BaseXC, torch.nn.Module):
         >>> get_xc(path).terms[0].kappa.item()
         0.9
         """
-        from .saving import save_functional  # knows all functionals
-
         save_functional(self, path, classes)
-
-    def getparamnames(self, methodname: str, prefix: str = "") -> list[str]:
-        """Names of the tensors that a method depends on (part of DeepChem's ``BaseXC``)."""
-        if methodname not in ("get_edensityxc", "get_vxc", "forward"):
-            raise KeyError(
-                f"unknown method {methodname!r}; valid: get_edensityxc, get_vxc, forward"
-            )
-        return [prefix + name for name, _ in self.named_parameters()]
-
-    def extra_repr(self) -> str:
-        """Name, for printing (part of torch's ``Module``)."""
-        return self.name
-
-    def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
-        """As torch's; a parameter in several places stays one, with ``assign=True`` too."""
-        from .sharing import share, shared_names
-
-        shared = shared_names(self)
-        found = super().load_state_dict(*arguments, **keywords)
-        share(self, shared)
-        return found
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> XCFunctional:
-        for name, buffer in self._buffers.items():
-            if buffer is not None and not buffer.is_leaf:
-                raise ValueError(
-                    f"{name!r} of {self.name or type(self).__name__} was computed from other "
-                    "tensors that require gradients, and a copy would not follow them: compute it "
-                    "in energy_density, or copy a functional made with its .detach()"
-                )
-        copied = type(self).__new__(type(self))
-        memo[id(self)] = copied
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        return copied
-
-    # algebra ----------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> XCFunctional:
         if isinstance(other, BaseXC):
@@ -281,6 +127,49 @@ class XCFunctional(BaseXC, torch.nn.Module):
         return self
 
 
+@functools.singledispatch
+def as_functional(xc: Any) -> XCFunctional:
+    """Functional of this package for any functional of DeepChem's.
+
+    Parameters
+    ----------
+    xc : BaseXC
+        An :class:`~deepchem_xc.xc.XCFunctional` is returned as it is. DeepChem's sums and
+        multiples are taken apart, and what is left becomes a :class:`~deepchem_xc.xc.PlainXC`, see
+        :mod:`deepchem_xc.xc.plain`.
+
+    Returns
+    -------
+    XCFunctional
+        With the same parameters, as the same objects.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import BaseXC, get_xc
+    >>> class Dirac(BaseXC):
+    ...     family = 1
+    ...     def get_edensityxc(self, densinfo):
+    ...         return -0.7386 * densinfo.value ** (4 / 3)
+    >>> as_functional(0.5 * Dirac() + get_xc("lda_c_pw")).name
+    '0.5*Dirac+lda_c_pw'
+    """
+    raise TypeError(
+        f"a functional must be a deepchem_xc.xc.XCFunctional or DeepChem's BaseXC, not "
+        f"{type(xc).__name__}: {xc!r}; get_xc(name) makes one"
+    )
+
+
+@as_functional.register(XCFunctional)
+def _itself(xc: XCFunctional) -> XCFunctional:
+    return xc
+
+
+@register(threshold_of_parts=True)
 class SumXC(XCFunctional):
     """Sum of functionals, which share the quantities derived from the density.
 
@@ -304,8 +193,6 @@ class SumXC(XCFunctional):
     """
 
     def __init__(self, *terms: BaseXC, name: str | None = None) -> None:
-        from .plain import as_functional  # knows sums
-
         super().__init__()
         if not terms:
             raise ValueError("a sum of functionals needs at least one term")
@@ -313,7 +200,7 @@ class SumXC(XCFunctional):
         for term in map(as_functional, terms):
             flat.extend(term.terms if type(term) is SumXC else [term])
         self.terms: Any = torch.nn.ModuleList(flat)
-        self.family = max(term.family for term in flat)
+        self.ingredients = functools.reduce(operator.or_, (term.ingredients for term in flat))
         self.density_threshold = min(term.density_threshold for term in flat)
         self.name = name if name is not None else "+".join(term.name for term in flat)
 
@@ -335,6 +222,7 @@ class SumXC(XCFunctional):
         return energy
 
 
+@register(threshold_of_parts=True)
 class ScaledXC(XCFunctional):
     """A functional times a number.
 
@@ -378,8 +266,6 @@ class ScaledXC(XCFunctional):
     """
 
     def __init__(self, functional: BaseXC, factor: Any) -> None:
-        from .plain import as_functional  # knows multiples
-
         super().__init__()
         if isinstance(factor, Tensor) and factor.ndim != 0:
             raise ValueError(
@@ -404,7 +290,7 @@ class ScaledXC(XCFunctional):
                 fixed = factor.detach().to(torch.float64, copy=True)
                 constant = factor if factor.requires_grad else fixed
                 self.register_buffer("factor", constant)
-        self.family = self.functional.family
+        self.ingredients = self.functional.ingredients
         self.density_threshold = self.functional.density_threshold
         trained = isinstance(factor, (Tensor, TrainedFactor))
         label = "factor" if trained else f"{factor:g}"
@@ -435,8 +321,3 @@ def _is_finite(factor: Any) -> bool:
     if isinstance(factor, Tensor):
         return not factor.is_complex() and bool(torch.isfinite(factor))
     return math.isfinite(factor)
-
-
-def _alias(tensor: Tensor | None) -> Tensor | None:
-    """Another tensor of the same numbers, in the same graph."""
-    return None if tensor is None else tensor.view_as(tensor)

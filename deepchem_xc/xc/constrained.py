@@ -47,9 +47,11 @@ from .base import XCFunctional
 from .features import density_feature, gradient_feature, indicator_feature, spin_feature
 from .gga_correlation import PBECorrelation
 from .gga_exchange import KAPPA_PBE, PBEExchange
+from .ingredients import Ingredients
 from .kinetic import iso_orbital_indicator, scaled_iso_orbital_indicator
 from .lda import SLATER, pw92_energy, spin_scaled_mean
 from .networks import evaluate_network, multilayer_perceptron
+from .registry import register
 from .smooth import fourth_root_decay
 from .variables import DensityVariables
 
@@ -70,7 +72,7 @@ def _switch(condition: str, on: bool) -> bool:
 class _NeuralGGA(XCFunctional):
     """The form above with every condition on or off; see :class:`ConstrainedGGA`."""
 
-    family = 2
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class _NeuralGGA(XCFunctional):
         if name is not None and not isinstance(name, str):
             raise ValueError(f"name must be a string, not {name!r}")
         self.name = name if name is not None else type(self).__name__
-        semilocal = 2 if self.family == 4 else 1
+        semilocal = 2 if Ingredients.TAU in self.ingredients else 1
         nexchange = semilocal + (not uniform_scaling) + (not spin_scaling)
         self.exchange_network = multilayer_perceptron(nexchange, width, depth, start, seed)
         # different networks from one seed
@@ -142,7 +144,7 @@ class _NeuralGGA(XCFunctional):
             inputs.append(spin_feature(variables))
         s2 = variables.scaled_s2 if scaled else variables.s2
         indicator = scaled_iso_orbital_indicator if scaled else iso_orbital_indicator
-        alpha = indicator(variables) if self.family == 4 else None
+        alpha = indicator(variables) if Ingredients.TAU in self.ingredients else None
         y = self._change(self.exchange_network, inputs, s2, alpha)
         return self._damped(self._exchange_around_base(y, s2), s2)
 
@@ -172,7 +174,7 @@ class _NeuralGGA(XCFunctional):
             (..., nr).
         """
         inputs = [density_feature(variables.inverse_rs), spin_feature(variables)]
-        alpha = iso_orbital_indicator(variables) if self.family == 4 else None
+        alpha = iso_orbital_indicator(variables) if Ingredients.TAU in self.ingredients else None
         y = self._change(self.correlation_network, inputs, variables.s2, alpha)
         return self._damped(self._correlation_around_base(y, variables), variables.s2)
 
@@ -204,6 +206,7 @@ class _NeuralGGA(XCFunctional):
         return factor * fourth_root_decay(s2, _DECAY) if self.high_gradient else factor
 
 
+@register(trained=True)
 class ConstrainedGGA(_NeuralGGA):
     """Neural GGA with exact conditions, each of which can be switched off.
 
@@ -248,6 +251,7 @@ class ConstrainedGGA(_NeuralGGA):
     """
 
 
+@register(trained=True)
 class ConstrainedMetaGGA(ConstrainedGGA):
     """Neural meta-GGA with exact conditions: :class:`ConstrainedGGA` with the input x_3.
 
@@ -260,9 +264,10 @@ class ConstrainedMetaGGA(ConstrainedGGA):
     2
     """
 
-    family = 4
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT | Ingredients.TAU
 
 
+@register(trained=True)
 class UnconstrainedGGA(_NeuralGGA):
     """The twin of :class:`ConstrainedGGA` without conditions: F = 1 + net(x_0, x_1, x_2).
 
@@ -302,6 +307,7 @@ class UnconstrainedGGA(_NeuralGGA):
         )
 
 
+@register(trained=True)
 class UnconstrainedMetaGGA(UnconstrainedGGA):
     """The twin of :class:`ConstrainedMetaGGA` without conditions: F = 1 + net(x_0, ..., x_3).
 
@@ -314,4 +320,4 @@ class UnconstrainedMetaGGA(UnconstrainedGGA):
     4
     """
 
-    family = 4
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT | Ingredients.TAU

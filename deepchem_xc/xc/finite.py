@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
-from .base import XCFunctional
+from .contract import PointwiseXC
 
 __all__ = ["FunctionalValueError", "check_finite"]
 
@@ -25,7 +25,7 @@ class FunctionalValueError(FloatingPointError):
 
 
 def check_finite(
-    functional: XCFunctional, densinfo: ValGrad | SpinParam, values: Tensor, order: int = 0
+    functional: PointwiseXC, densinfo: ValGrad | SpinParam, values: Tensor, order: int = 0
 ) -> None:
     """Raise an error that names functional and density if a result of it is not finite.
 
@@ -71,7 +71,7 @@ def check_finite(
 
 
 def _first_bad_point(
-    functional: XCFunctional, densinfo: ValGrad | SpinParam, order: int
+    functional: PointwiseXC, densinfo: ValGrad | SpinParam, order: int
 ) -> str | None:
     channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
     copies = [_copy(channel) for channel in channels]

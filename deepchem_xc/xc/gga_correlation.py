@@ -9,7 +9,9 @@ from torch import Tensor
 
 from .base import XCFunctional
 from .gga_exchange import constant
+from .ingredients import Ingredients
 from .lda import pw92_energy
+from .registry import register, register_sum
 from .variables import DensityVariables
 
 __all__ = ["LYPCorrelation", "PBECorrelation"]
@@ -21,6 +23,8 @@ _GAMMA = (1.0 - math.log(2.0)) / math.pi**2
 _LARGEST_Q = 1e40
 
 
+@register("gga_c_pbe_sol", options={"beta": BETA_PBESOL, "name": "gga_c_pbe_sol"})
+@register("gga_c_pbe")
 class PBECorrelation(XCFunctional):
     """Correlation of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996).
 
@@ -44,7 +48,7 @@ class PBECorrelation(XCFunctional):
     tensor([-0.0606], dtype=torch.float64)
     """
 
-    family = 2
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class PBECorrelation(XCFunctional):
         return variables.density * gamma_phi3 * torch.log1p(-u / (1.0 + q + q * q))
 
 
+@register("gga_c_lyp")
 class LYPCorrelation(XCFunctional):
     """Correlation of Lee, Yang and Parr, Phys. Rev. B 37, 785 (1988): libxc's ``gga_c_lyp``.
 
@@ -92,7 +97,7 @@ class LYPCorrelation(XCFunctional):
     tensor([-0.0462], dtype=torch.float64)
     """
 
-    family = 2
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
     name = "gga_c_lyp"
 
     _A, _B, _C, _D = 0.04918, 0.132, 0.2533, 0.349
@@ -132,3 +137,6 @@ class LYPCorrelation(XCFunctional):
             (4.0 / 3.0) * sigma_ud + up.square() * sigma_dd + down.square() * sigma_uu
         )
         return -n * ((4.0 * self._A) * damping * product + omega * bracket)
+
+
+register_sum("BLYP", "gga_x_b88", "gga_c_lyp")

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from .base import XCFunctional
+from .ingredients import Ingredients
 from .lda import SLATER, spin_scaled_mean
+from .registry import register
 from .smooth import asinh_ratio
 from .variables import DensityVariables
 
@@ -41,7 +43,7 @@ class GGAExchange(XCFunctional):
     ...         return 1.0 + 10.0 / 81.0 * s2
     """
 
-    family = 2
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
         """F(s^2), of the same shape as ``s2``."""
@@ -67,6 +69,9 @@ def constant(name: str, value: Any, trainable: Any) -> Any:
     return value
 
 
+@register("gga_x_pbe_r", options={"kappa": KAPPA_REVPBE, "name": "gga_x_pbe_r"})
+@register("gga_x_pbe_sol", options={"mu": MU_PBESOL, "name": "gga_x_pbe_sol"})
+@register("gga_x_pbe")
 class PBEExchange(GGAExchange):
     """Exchange of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996).
 
@@ -106,6 +111,7 @@ class PBEExchange(GGAExchange):
         return 1.0 + self.kappa - (self.kappa * self.kappa) / (self.kappa + self.mu * s2)
 
 
+@register("gga_x_rpbe")
 class RPBEExchange(PBEExchange):
     """Exchange of Hammer, Hansen and Norskov, Phys. Rev. B 59, 7413 (1999): ``gga_x_rpbe``.
 
@@ -135,6 +141,7 @@ class RPBEExchange(PBEExchange):
         return 1.0 + self.kappa - self.kappa * torch.exp((-self.mu / self.kappa) * s2)
 
 
+@register("gga_x_b88")
 class B88Exchange(GGAExchange):
     """Exchange of Becke, Phys. Rev. A 38, 3098 (1988): libxc's ``gga_x_b88``.
 

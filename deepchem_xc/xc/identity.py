@@ -1,4 +1,12 @@
-"""Whether a functional is still the one that something was computed with.
+"""Whether functionals are the same: every such question is answered here.
+
+============================  ====================================================================
+`Identity`, `Unchanged`       the same values: nothing that is computed with it can differ
+`structure`                   made of the same classes and numbers, whatever the weights are
+`fingerprint`                 the same function of density and parameters, whatever these are
+`fixed_energies`              the same energies at a few densities
+`name_or_content`             the same name or, of a file, the same content
+============================  ====================================================================
 
 Version counters of tensors do not tell: writes to ``.data``, ``vector_to_parameters`` and
 ``load_state_dict(assign=True)`` pass them by, and a value that comes back is no change. What is
@@ -9,24 +17,32 @@ points, in which everything else shows that matters, such as layers in a list or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._deepchem import BaseXC
-from .base import XCFunctional
-from .sampling import energy_scale, sample_points, sampled_energies
+from .contract import PointwiseXC
+from .file_format import is_file_name
+from .parts import named_parts
+from .sampling import device_of, energy_scale, fixed_points, sample_points, sampled_energies
+from .substitution import substituted
 
-__all__ = ["Identity", "SameWeights", "Unchanged", "guarded", "named_parts"]
+__all__ = [
+    "Identity",
+    "Unchanged",
+    "fingerprint",
+    "fixed_energies",
+    "guarded",
+    "name_or_content",
+    "structure",
+]
 
 # Between energy densities of the same functional there may be rounding: of other threads, say.
 _ROUNDING = 1e-11
-_NUMBERS = (bool, int, float, complex, str, bytes, type(None))
-# No part of what is computed. Functionals in which the mode shows are refused (xc/trial.py).
-_IGNORED = ("name", "training")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +54,8 @@ class Identity:
     values : dict
         Digests of parameters, buffers and plain attributes, by name.
     energies : Tensor or None
-        Energy densities at `sample_points`, Hartree / bohr^3; None if they do not count.
+        Energy densities at `sample_points`, Hartree / bohr^3; None if parameters and buffers alone
+        count.
 
     Examples
     --------
@@ -58,7 +75,7 @@ class Identity:
     energies: Tensor | None = field(repr=False)
 
     @classmethod
-    def of(cls, functional: XCFunctional) -> Identity:
+    def of(cls, functional: PointwiseXC) -> Identity:
         """What a functional is now.
 
         Parameters
@@ -73,11 +90,22 @@ class Identity:
         after = _values(functional)
         return cls({k: v for k, v in values.items() if after.get(k) == v}, energies)
 
-    def holds(self, functional: XCFunctional) -> bool:
+    @classmethod
+    def of_weights(cls, functional: PointwiseXC) -> Identity:
+        """The same of parameters and buffers alone, without evaluations.
+
+        Parameters
+        ----------
+        functional : XCFunctional
+            It is left as it is.
+        """
+        return cls(_weights(functional), None)
+
+    def holds(self, functional: PointwiseXC) -> bool:
         """Whether a functional is this one."""
         return self.change(functional) is None
 
-    def change(self, functional: XCFunctional) -> str | None:
+    def change(self, functional: PointwiseXC) -> str | None:
         """Name of something that is not what it was; None if nothing is.
 
         Parameters
@@ -85,6 +113,8 @@ class Identity:
         functional : XCFunctional
             The functional as it is now.
         """
+        if self.energies is None:
+            return self._difference(Identity.of_weights(functional))
         values = _values(functional)
         if (found := self._difference(Identity(values, None))) is not None:
             return found
@@ -123,6 +153,8 @@ class Unchanged:
     tensors : sequence of Tensor, optional
         Parameters and buffers that are in the graph of a result: these very objects must still
         be the functional's, whatever the values.
+    weights_only : bool, optional
+        Cheaper: values of parameters and buffers alone count.
 
     Examples
     --------
@@ -136,10 +168,16 @@ class Unchanged:
     RuntimeError: the functional PBE was changed after this calculation (terms.0.kappa): ...
     """
 
-    def __init__(self, functional: XCFunctional, tensors: tuple[Tensor, ...] = ()) -> None:
+    def __init__(
+        self,
+        functional: PointwiseXC,
+        tensors: tuple[Tensor, ...] = (),
+        weights_only: bool = False,
+    ) -> None:
         self._functional = functional
         self._tensors = tensors
-        self._identity = Identity.of(functional)
+        identity = Identity.of_weights if weights_only else Identity.of
+        self._identity = identity(functional)
 
     def check(self) -> None:
         """Raise RuntimeError if a value was changed, or a tensor of a graph replaced."""
@@ -152,38 +190,7 @@ class Unchanged:
         raise RuntimeError(_changed(self._functional, change))
 
 
-class SameWeights:
-    """As `Unchanged`, cheaper: of parameters and buffers only.
-
-    Parameters
-    ----------
-    functional : XCFunctional
-        What was used.
-
-    Examples
-    --------
-    >>> from deepchem_xc.xc import PBE
-    >>> functional = PBE(trainable=True)
-    >>> memory = SameWeights(functional)
-    >>> memory.check()
-    """
-
-    def __init__(self, functional: XCFunctional) -> None:
-        self._functional = functional
-        self._before = [tensor.detach().clone() for tensor in _weights(functional)]
-
-    def check(self) -> None:
-        """Raise RuntimeError if a value was changed."""
-        now = _weights(self._functional)
-        if len(now) != len(self._before) or not all(map(torch.equal, now, self._before)):
-            raise RuntimeError(_changed(self._functional, "its weights"))
-
-
-def _weights(functional: XCFunctional) -> list[Tensor]:
-    return [*functional.parameters(), *functional.buffers()]
-
-
-def _changed(functional: XCFunctional, what: str) -> str:
+def _changed(functional: PointwiseXC, what: str) -> str:
     return (
         f"the functional {functional.name} was changed after this calculation ({what}): what "
         "follows from it, derivatives included, would mix old and new values. Ask for results "
@@ -192,14 +199,14 @@ def _changed(functional: XCFunctional, what: str) -> str:
     )
 
 
-def guarded(value: Tensor, unchanged: Unchanged | SameWeights) -> Tensor:
+def guarded(value: Tensor, unchanged: Unchanged) -> Tensor:
     """`value`, whose derivatives raise RuntimeError once the functional has changed.
 
     Parameters
     ----------
     value : Tensor
         In a graph or not.
-    unchanged : Unchanged or SameWeights
+    unchanged : Unchanged
         Of the functional in that graph.
 
     Examples
@@ -220,7 +227,7 @@ def guarded(value: Tensor, unchanged: Unchanged | SameWeights) -> Tensor:
 
 class _Guard(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, unchanged: Unchanged | SameWeights) -> Tensor:
+    def forward(ctx: Any, value: Tensor, unchanged: Unchanged) -> Tensor:
         ctx.unchanged = unchanged
         return value.view_as(value)
 
@@ -234,6 +241,13 @@ def _values(functional: torch.nn.Module) -> dict[str, bytes]:
     return {name: _digest(value) for name, value in named_parts(functional)}
 
 
+def _weights(functional: torch.nn.Module) -> dict[str, bytes]:
+    return {
+        name: _digest(tensor)
+        for name, tensor in (*functional.named_parameters(), *functional.named_buffers())
+    }
+
+
 def _digest(value: Any) -> bytes:
     if not isinstance(value, Tensor):
         return repr(value).encode()
@@ -244,54 +258,92 @@ def _digest(value: Any) -> bytes:
     ).digest()
 
 
-def named_parts(
-    value: Any, name: str = "", above: frozenset[int] = frozenset()
-) -> Iterator[tuple[str, Any]]:
-    """Tensors, numbers and classes in a functional with their names.
-
-    Plain attributes, lists and dictionaries are searched too. Names that begin with an underscore
-    are the object's own business.
+def structure(functional: PointwiseXC) -> tuple[Any, ...]:
+    """What is the same while weights are trained: numbers, classes, and which tensors are trained.
 
     Parameters
     ----------
-    value : object
-        A functional or network.
-    name : str, optional
-        Its name.
-    above : frozenset of int, optional
-        What it is a part of.
+    functional : XCFunctional
+        It is left as it is.
 
     Examples
     --------
-    >>> from deepchem_xc.xc import PW92Correlation
-    >>> dict(named_parts(PW92Correlation()))["modified"]
+    >>> from deepchem_xc.xc import PBE
+    >>> structure(PBE(kappa=0.9, trainable=True)) == structure(PBE(trainable=True))
+    True
+    >>> structure(PBE(kappa=0.9)) == structure(PBE())
     False
     """
-    if _is_number(value):
-        yield name, value
-        return
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        yield name, value.tolist()
-        return
-    if id(value) in above:
-        return
-    inner: list[tuple[Any, Any]] = []
-    if isinstance(value, (torch.nn.Module, BaseXC)):
-        yield f"{name} (class)".strip(), type(value).__qualname__
-        # Numbers of the class, which the object's own may hide.
-        names = {k for cls in type(value).__mro__ for k, v in vars(cls).items() if _is_number(v)}
-        found = {k: getattr(value, k) for k in names} | vars(value)
-        inner = [(k, v) for k, v in found.items() if k[0] != "_" and k not in _IGNORED]
-        if isinstance(value, torch.nn.Module):
-            inner += [*value._parameters.items(), *value._buffers.items(), *value._modules.items()]
-    elif isinstance(value, Mapping):
-        inner = [*value.items()]
-    elif isinstance(value, (list, tuple)):
-        inner = [*enumerate(value)]
-    above = above | {id(value)}
-    for key, part in inner:
-        yield from named_parts(part, f"{name}.{key}" if name else str(key), above)
+    trained = tuple(parameter.requires_grad for parameter in functional.parameters())
+    parts = named_parts(functional)
+    return trained, tuple((name, part) for name, part in parts if not isinstance(part, Tensor))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (*_NUMBERS, Tensor))
+def fixed_energies(functional: PointwiseXC) -> Tensor:
+    """Energy densities at five points of one channel and five of two, (10,), Hartree / bohr^3.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any.
+
+    Returns
+    -------
+    Tensor
+        On the CPU.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> fixed_energies(PBE()).shape
+    torch.Size([10])
+    """
+    # A functional of one channel and of two need not share their code.
+    points = [fixed_points(spins, device_of(functional)) for spins in (1, 2)]
+    return torch.cat([functional.get_edensityxc(given) for given in points]).cpu()
+
+
+def fingerprint(functional: PointwiseXC) -> Tensor:
+    """`fixed_energies` with fixed numbers in place of the parameters.
+
+    The same for functionals that differ in the values of their parameters only. Checkpoints hold
+    it.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        It is left as it is.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import ConstrainedGGA
+    >>> one, other = ConstrainedGGA(seed=0), ConstrainedGGA(seed=1, start="random")
+    >>> torch.equal(fingerprint(one), fingerprint(other))
+    True
+    >>> torch.allclose(fingerprint(one), fingerprint(ConstrainedGGA(lieb_oxford=False)))
+    False
+    """
+    fixed = {
+        name: 0.5 * torch.cos(1.0 + torch.arange(p.numel(), device=p.device)).to(p).view_as(p)
+        for name, p in functional.named_parameters()
+    }
+    with torch.no_grad(), substituted(functional, fixed):
+        return fixed_energies(functional)
+
+
+def name_or_content(xc: str) -> str:
+    """What tells functionals apart that are given by name: the name or, of a file, its content.
+
+    Parameters
+    ----------
+    xc : str
+        As for :func:`~deepchem_xc.xc.get_xc`.
+
+    Examples
+    --------
+    >>> name_or_content("PBE")
+    'PBE'
+    """
+    if not is_file_name(xc):
+        return xc
+    return "file " + hashlib.sha256(Path(xc).read_bytes()).hexdigest()[:16]

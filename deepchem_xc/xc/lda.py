@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from .base import XCFunctional
+from .ingredients import Ingredients
+from .registry import register, register_sum
 from .variables import DensityVariables
 
 __all__ = ["PW92Correlation", "SlaterExchange", "Teter93", "VWNCorrelation"]
@@ -27,6 +29,7 @@ def spin_scaled_mean(variables: DensityVariables, energy: Tensor) -> Tensor:
     return energy.mean(0) if variables.polarized else energy
 
 
+@register("lda_x")
 class SlaterExchange(XCFunctional):
     """Exchange of the uniform electron gas (Dirac 1930; Slater 1951), libxc's ``lda_x``.
 
@@ -40,7 +43,7 @@ class SlaterExchange(XCFunctional):
     tensor([-0.7386], dtype=torch.float64)
     """
 
-    family = 1
+    ingredients = Ingredients.DENSITY
     name = "lda_x"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
@@ -109,6 +112,8 @@ def pw92_slope(variables: DensityVariables, modified: bool) -> Tensor:
     return _pw92(variables, modified, _pw92_slope)
 
 
+@register("lda_c_pw_mod", options={"modified": True})
+@register("lda_c_pw")
 class PW92Correlation(XCFunctional):
     """Correlation of the uniform gas, Perdew and Wang, Phys. Rev. B 45, 13244 (1992).
 
@@ -127,7 +132,7 @@ class PW92Correlation(XCFunctional):
     tensor([-0.0712], dtype=torch.float64)
     """
 
-    family = 1
+    ingredients = Ingredients.DENSITY
 
     def __init__(self, modified: bool = False) -> None:
         super().__init__()
@@ -138,6 +143,8 @@ class PW92Correlation(XCFunctional):
         """Energy per volume, (..., nr), Hartree / bohr^3."""
         return variables.density * pw92_energy(variables, self.modified)
 
+
+register_sum("LDA", "lda_x", "lda_c_pw")
 
 # A, b, c, x0: unpolarised, fully polarised, spin stiffness
 _VWN = (
@@ -162,6 +169,7 @@ def _vwn_g(variables: DensityVariables, parameters: tuple[float, ...]) -> Tensor
     )
 
 
+@register("lda_c_vwn")
 class VWNCorrelation(XCFunctional):
     """Correlation of the uniform gas, Vosko, Wilk and Nusair, Can. J. Phys. 58, 1200 (1980).
 
@@ -176,7 +184,7 @@ class VWNCorrelation(XCFunctional):
     tensor([-0.0716], dtype=torch.float64)
     """
 
-    family = 1
+    ingredients = Ingredients.DENSITY
     name = "lda_c_vwn"
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
@@ -191,6 +199,7 @@ class VWNCorrelation(XCFunctional):
         return variables.density * energy
 
 
+@register("Teter93", "lda_xc_teter93", parts=("lda_xc_teter93",))
 class Teter93(XCFunctional):
     """Rational fit of exchange and correlation by Teter; libxc's ``lda_xc_teter93``.
 
@@ -206,7 +215,7 @@ class Teter93(XCFunctional):
     tensor([-0.8097], dtype=torch.float64)
     """
 
-    family = 1
+    ingredients = Ingredients.DENSITY
     name = "Teter93"
 
     _A = (0.4581652932831429, 2.217058676663745, 0.7405551735357053, 0.01968227878617998)

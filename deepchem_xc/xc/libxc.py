@@ -30,6 +30,7 @@ from .libxc_library import (
     uniform_tau,
     why_not,
 )
+from .registry import register, register_sum
 from .variables import DensityVariables
 
 __all__ = ["LibXC", "libxc_identifiers"]
@@ -38,6 +39,7 @@ __all__ = ["LibXC", "libxc_identifiers"]
 _LEAST_CHANNEL = 1e-15
 
 
+@register()
 class LibXC(XCFunctional):
     """One functional of libxc.
 
@@ -123,6 +125,10 @@ def _independent_variables(variables: DensityVariables, family: int, lift: bool)
         sigmas = torch.stack((sigma[0], up_down, sigma[1]))
         rows += list(lifted(densities, sigmas) if lift else sigmas)
     return rows + list(variables.tau.unbind(0)) if family == 4 else rows
+
+
+register_sum("TPSS", "mgga_x_tpss", "mgga_c_tpss")
+register_sum("SCAN", "mgga_x_scan", "mgga_c_scan")
 
 
 class _Call(NamedTuple):

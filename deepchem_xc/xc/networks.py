@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .pointwise import check_network_points, undisturbed
+
 __all__ = ["ExpM1Activation", "checked_network", "evaluate_network", "multilayer_perceptron"]
 
 _STARTS = ("zero", "random")
@@ -128,8 +130,6 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     >>> checked_network(torch.nn.Linear(2, 1), ("n", "xi")).weight.dtype
     torch.float64
     """
-    from .pointwise import check_network_points, undisturbed  # knows functionals
-
     if not isinstance(network, torch.nn.Module):
         raise TypeError(
             f"the network must be a torch.nn.Module, not {type(network).__name__}: {network!r}"

@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC
-from .base import XCFunctional
+from .base import XCFunctional, as_functional
+from .by_name import get_xc
+from .ingredients import Ingredients
 from .networks import checked_network, evaluate_network
-from .plain import as_functional
+from .registry import register
 from .smooth import bounded, smooth_root
 from .variables import DensityVariables
 
@@ -50,6 +52,7 @@ def _energy_per_electron(
     return evaluate_network(network, (n, xi, *others_twice)).mean(0)
 
 
+@register()
 class NNLDA(XCFunctional):
     """Energy per electron from a network of the density: e = n [net(n, xi) + net(n, -xi)] / 2.
 
@@ -76,7 +79,7 @@ class NNLDA(XCFunctional):
     torch.Size([4, 5])
     """
 
-    family = 1
+    ingredients = Ingredients.DENSITY
     name = "NNLDA"
 
     def __init__(self, nnmodel: torch.nn.Module) -> None:
@@ -88,6 +91,7 @@ class NNLDA(XCFunctional):
         return variables.density * _energy_per_electron(self.nnmodel, variables)
 
 
+@register()
 class NNPBE(XCFunctional):
     """Energy per electron from a network of density and gradient.
 
@@ -123,7 +127,7 @@ class NNPBE(XCFunctional):
     ValueError: the network does not fit this functional: it must map 3 inputs (n, xi, s) to ...
     """
 
-    family = 2
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
     name = "NNPBE"
 
     def __init__(self, nnmodel: torch.nn.Module) -> None:
@@ -137,6 +141,7 @@ class NNPBE(XCFunctional):
         return density * _energy_per_electron(self.nnmodel, variables, s)
 
 
+@register(threshold_of_parts=True)
 class HybridXC(XCFunctional):
     """A network and a known functional, a E_network + b E_known, with trainable a and b.
 
@@ -182,22 +187,20 @@ class HybridXC(XCFunctional):
         bweight0: float = 1.0,
     ) -> None:
         super().__init__()
-        # registry.py knows this class, as it reads files of functionals
-        from .registry import get_xc
-
         known = get_xc(xcstr)
         if not isinstance(known, XCFunctional):
             raise TypeError(
                 f"HybridXC adds a network to an XCFunctional, not to a {type(known).__name__}"
             )
         self.xc = known
+        gradient = Ingredients.GRADIENT in known.ingredients
         if isinstance(nnmodel, BaseXC):
             self.nnxc = as_functional(nnmodel)
         else:
-            self.nnxc = NNLDA(nnmodel) if known.family == 1 else NNPBE(nnmodel)
+            self.nnxc = NNPBE(nnmodel) if gradient else NNLDA(nnmodel)
         self.aweight = _weight("aweight0", aweight0)
         self.bweight = _weight("bweight0", bweight0)
-        self.family = max(self.xc.family, self.nnxc.family)
+        self.ingredients = self.xc.ingredients | self.nnxc.ingredients
         self.density_threshold = min(self.xc.density_threshold, self.nnxc.density_threshold)
         self.name = f"a*{self.nnxc.name}+b*{self.xc.name}"
 

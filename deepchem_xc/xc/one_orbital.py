@@ -19,6 +19,8 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
+from .ingredients import Ingredients
+from .registry import register
 from .variables import DensityVariables
 
 __all__ = ["OneOrbital"]
@@ -35,6 +37,7 @@ _TOTAL_SIGMA = 2.0 ** (-2.0 / 3.0) * _SIGMA
 _LEAST_SIGMA = _LEAST_S**2 * _SIGMA
 
 
+@register(threshold_of_parts=True)
 class OneOrbital(XCFunctional):
     """A meta-GGA whose kinetic energy density is that of one orbital in each channel: a GGA.
 
@@ -61,7 +64,7 @@ class OneOrbital(XCFunctional):
         super().__init__()
         self.functional = functional
         self.name = functional.name
-        self.family = min(functional.family, 2)
+        self.ingredients = functional.ingredients & ~Ingredients.TAU
         self.density_threshold = functional.density_threshold
 
     def options(self) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class OneOrbital(XCFunctional):
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr), Hartree / bohr^3."""
-        if self.functional.family < 4:
+        if Ingredients.TAU not in self.functional.ingredients:
             return self.functional._energy_at(variables)
         return self.functional._energy_at(_OneOrbitalVariables(variables))
 

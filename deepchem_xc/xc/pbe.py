@@ -7,12 +7,24 @@ from typing import Any
 from torch import Tensor
 
 from .base import SumXC
-from .gga_correlation import BETA_PBE, PBECorrelation
-from .gga_exchange import KAPPA_PBE, MU_PBE, PBEExchange
+from .gga_correlation import BETA_PBE, BETA_PBESOL, PBECorrelation
+from .gga_exchange import KAPPA_PBE, KAPPA_REVPBE, MU_PBE, MU_PBESOL, PBEExchange
+from .registry import register, register_sum
 
 __all__ = ["PBE"]
 
 
+@register(
+    "revPBE",
+    parts=("gga_x_pbe_r", "gga_c_pbe"),
+    options={"kappa": KAPPA_REVPBE, "name": "revPBE"},
+)
+@register(
+    "PBEsol",
+    parts=("gga_x_pbe_sol", "gga_c_pbe_sol"),
+    options={"mu": MU_PBESOL, "beta": BETA_PBESOL, "name": "PBEsol"},
+)
+@register("PBE", parts=("gga_x_pbe", "gga_c_pbe"), trained=True)
 class PBE(SumXC):
     """The functional of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996).
 
@@ -56,3 +68,6 @@ class PBE(SumXC):
     def from_options(cls, **options: Any) -> PBE:
         """PBE again, from what :meth:`options` returned."""
         return cls(**options)
+
+
+register_sum("RPBE", "gga_x_rpbe", "gga_c_pbe")

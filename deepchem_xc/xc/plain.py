@@ -19,54 +19,21 @@ from ._deepchem import (
     get_attr,
     set_attr,
 )
-from .base import ScaledXC, SumXC, XCFunctional
+from .base import ScaledXC, SumXC, XCFunctional, as_functional
+from .ingredients import Ingredients, ingredients_of
 from .variables import DensityVariables
 
-__all__ = ["PlainXC", "as_functional"]
+__all__ = ["PlainXC"]
 
 
-def as_functional(xc: Any) -> XCFunctional:
-    """Functional of this package for any functional of DeepChem's.
-
-    Parameters
-    ----------
-    xc : BaseXC
-        An :class:`~deepchem_xc.xc.XCFunctional` is returned as it is. DeepChem's sums and
-        multiples are taken apart, and what is left becomes a :class:`PlainXC`.
-
-    Returns
-    -------
-    XCFunctional
-        With the same parameters, as the same objects.
-
-    Raises
-    ------
-    TypeError
-        For anything else.
-
-    Examples
-    --------
-    >>> from deepchem_xc.xc import BaseXC, get_xc
-    >>> class Dirac(BaseXC):
-    ...     family = 1
-    ...     def get_edensityxc(self, densinfo):
-    ...         return -0.7386 * densinfo.value ** (4 / 3)
-    >>> as_functional(0.5 * Dirac() + get_xc("lda_c_pw")).name
-    '0.5*Dirac+lda_c_pw'
-    """
-    if isinstance(xc, XCFunctional):
-        return xc
+@as_functional.register(BaseXC)
+def _of_deepchem(xc: BaseXC) -> XCFunctional:
     if type(xc) is AddBaseXC:
-        return SumXC(as_functional(xc.a), as_functional(xc.b))
+        return SumXC(xc.a, xc.b)
     if type(xc) is MulBaseXC:
         factor = xc.b.reshape(()) if isinstance(xc.b, Tensor) and xc.b.ndim else xc.b
-        return ScaledXC(as_functional(xc.a), factor)
-    if isinstance(xc, BaseXC):
-        return PlainXC(xc)
-    raise TypeError(
-        f"a functional must be a deepchem_xc.xc.XCFunctional or DeepChem's BaseXC, not "
-        f"{type(xc).__name__}: {xc!r}; get_xc(name) makes one"
-    )
+        return ScaledXC(xc.a, factor)
+    return PlainXC(xc)
 
 
 class PlainXC(XCFunctional):
@@ -106,12 +73,7 @@ class PlainXC(XCFunctional):
         self.xc: Any = xc
         label = getattr(xc, "name", None)
         self.name = label if isinstance(label, str) and label else type(xc).__name__
-        if xc.family not in (1, 2, 4):
-            raise ValueError(
-                f"{self.name} has family = {xc.family!r}: set it to 1 (LDA), 2 (GGA) or 4 "
-                "(meta-GGA), which says what of the density it needs"
-            )
-        self.family = int(xc.family)
+        self.ingredients = ingredients_of(xc.family, self.name)
         # The object's name of each tensor that is registered here.
         self._listed: dict[str, str] = {}
         for listed in _listed_tensors(xc):
@@ -121,6 +83,14 @@ class PlainXC(XCFunctional):
                 self.register_parameter(own, tensor)
             else:
                 self.register_buffer(own, tensor)
+
+    def why_no_file(self) -> str | None:
+        """Its class need not say what its constructor was given."""
+        return (
+            f"{type(self.xc).__name__} is only DeepChem's BaseXC, which a file cannot "
+            "express: derive the class from deepchem_xc.xc.XCFunctional instead, with name, family "
+            "and energy_density(variables), and name it, functional.save(path, classes=[...])"
+        )
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr), Hartree / bohr^3."""
@@ -151,9 +121,10 @@ class PlainXC(XCFunctional):
         values = variables.spin_densities.unbind(0) if polarized else (variables.density,)
         count = len(values)
         weights = [None] * count if weight is None else (weight if polarized else weight[None])
-        gradients = variables.gradients if self.family > 1 else (None,) * count
+        needed = self.ingredients
+        gradients = variables.gradients if Ingredients.GRADIENT in needed else (None,) * count
         taus: tuple[Tensor | None, ...] = (None,) * count
-        if self.family == 4:
+        if Ingredients.TAU in needed:
             taus = variables.raw_tau.unbind(0) if polarized else (variables.raw_tau,)
         channels = []
         for n, gradient, tau, w in zip(values, gradients, taus, weights, strict=True):

@@ -19,8 +19,10 @@ from torch import Tensor
 from .base import XCFunctional
 from .gga_correlation import BETA_PBE
 from .gga_exchange import MU_PBESOL
+from .ingredients import Ingredients
 from .kinetic import ETA, iso_orbital_indicator, scaled_iso_orbital_indicator, spin_factor
 from .lda import SLATER, pw92_energy, pw92_slope, spin_scaled_mean
+from .registry import register, register_sum
 from .smooth import fourth_root_decay
 from .variables import DensityVariables
 
@@ -69,6 +71,7 @@ def _gaussian_p(p: Tensor) -> Tensor:
     return p * torch.exp(-_DAMPING * p.square())
 
 
+@register("mgga_x_r2scan")
 class R2SCANExchange(XCFunctional):
     """Exchange of r2SCAN: libxc's ``mgga_x_r2scan``.
 
@@ -81,7 +84,7 @@ class R2SCANExchange(XCFunctional):
     4
     """
 
-    family = 4
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT | Ingredients.TAU
     name = "mgga_x_r2scan"
 
     _H0 = 1.174
@@ -104,6 +107,7 @@ class R2SCANExchange(XCFunctional):
         return (h1 + f * (self._H0 - h1)) * fourth_root_decay(p, self._A1)
 
 
+@register("mgga_c_r2scan")
 class R2SCANCorrelation(XCFunctional):
     """Correlation of r2SCAN: libxc's ``mgga_c_r2scan``.
 
@@ -114,7 +118,7 @@ class R2SCANCorrelation(XCFunctional):
     'mgga_c_r2scan'
     """
 
-    family = 4
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT | Ingredients.TAU
     name = "mgga_c_r2scan"
 
     _GAMMA = (1.0 - math.log(2.0)) / math.pi**2
@@ -184,3 +188,6 @@ class R2SCANCorrelation(XCFunctional):
         q = pair.prod(0)
         last = q * (6.0 - q * (15.0 - q * (20.0 - q * (15.0 - q * (6.0 - q)))))
         return (1.0 - self._G * (d - 1.0)) * last
+
+
+register_sum("r2SCAN", "mgga_x_r2scan", "mgga_c_r2scan")

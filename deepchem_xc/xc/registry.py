@@ -1,227 +1,244 @@
-"""Functionals by name."""
+"""The registry of functionals: what users, files and configurations call them.
+
+One line at a class enters it, and one line a sum of others that has a name of its own::
+
+    @register("gga_x_rpbe")
+    class RPBEExchange(PBEExchange): ...
+
+
+    register_sum("RPBE", "gga_x_rpbe", "gga_c_pbe")
+
+A name in libxc's spelling takes the place of libxc's functional; any other is a common name, found
+in upper and lower case. Files know a class by the name of the class, as does the description of a
+training if it is registered with ``trained=True``. :func:`~deepchem_xc.xc.get_xc`, files,
+configuration and pseudopotentials read these tables. This module knows no functional.
+"""
 
 from __future__ import annotations
 
-import difflib
-import operator
-import os
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
-import torch
+__all__ = [
+    "NamedFunctional",
+    "common_names",
+    "derives_threshold",
+    "find",
+    "identifiers",
+    "name_of_sum",
+    "register",
+    "register_sum",
+    "registered_classes",
+    "trained_classes",
+    "whole_functionals",
+]
 
-from ._deepchem import BaseXC
-from .base import SumXC, XCFunctional
-from .gga_correlation import BETA_PBESOL, LYPCorrelation, PBECorrelation
-from .gga_exchange import (
-    KAPPA_REVPBE,
-    MU_PBESOL,
-    B88Exchange,
-    PBEExchange,
-    RPBEExchange,
-)
-from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
-from .libxc import LibXC, libxc_identifiers
-from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_dispersion
-from .pbe import PBE
-from .plain import as_functional
-from .r2scan import R2SCANCorrelation, R2SCANExchange
-
-__all__ = ["get_xc"]
-
-# names under which people know whole functionals
-_COMMON: dict[str, Callable[[], XCFunctional]] = {
-    "LDA": lambda: SumXC(SlaterExchange(), PW92Correlation(), name="LDA"),
-    "Teter93": Teter93,
-    "PBE": PBE,
-    "PBEsol": lambda: PBE(mu=MU_PBESOL, beta=BETA_PBESOL, name="PBEsol"),
-    "revPBE": lambda: PBE(kappa=KAPPA_REVPBE, name="revPBE"),
-    "RPBE": lambda: SumXC(RPBEExchange(), PBECorrelation(), name="RPBE"),
-    "BLYP": lambda: SumXC(B88Exchange(), LYPCorrelation(), name="BLYP"),
-    "TPSS": lambda: SumXC(LibXC("mgga_x_tpss"), LibXC("mgga_c_tpss"), name="TPSS"),
-    "SCAN": lambda: SumXC(LibXC("mgga_x_scan"), LibXC("mgga_c_scan"), name="SCAN"),
-    "r2SCAN": lambda: SumXC(R2SCANExchange(), R2SCANCorrelation(), name="r2SCAN"),
-}
-
-# libxc identifiers that are written in torch here
-_NATIVE: dict[str, Callable[[], XCFunctional]] = {
-    "lda_x": SlaterExchange,
-    "lda_c_pw": PW92Correlation,
-    "lda_c_pw_mod": lambda: PW92Correlation(modified=True),
-    "lda_c_vwn": VWNCorrelation,
-    "lda_xc_teter93": Teter93,
-    "gga_x_pbe": PBEExchange,
-    "gga_x_pbe_sol": lambda: PBEExchange(mu=MU_PBESOL, name="gga_x_pbe_sol"),
-    "gga_x_pbe_r": lambda: PBEExchange(kappa=KAPPA_REVPBE, name="gga_x_pbe_r"),
-    "gga_x_rpbe": RPBEExchange,
-    "gga_x_b88": B88Exchange,
-    "gga_c_pbe": PBECorrelation,
-    "gga_c_pbe_sol": lambda: PBECorrelation(beta=BETA_PBESOL, name="gga_c_pbe_sol"),
-    "gga_c_lyp": LYPCorrelation,
-    "mgga_x_r2scan": R2SCANExchange,
-    "mgga_c_r2scan": R2SCANCorrelation,
-}
-
-# sums of identifiers that have a common name, which solvers compare with the pseudopotentials
-_SUMS = {
-    frozenset({"lda_x", "lda_c_pw"}): "LDA",
-    frozenset({"gga_x_pbe", "gga_c_pbe"}): "PBE",
-    frozenset({"gga_x_pbe_sol", "gga_c_pbe_sol"}): "PBEsol",
-    frozenset({"gga_x_pbe_r", "gga_c_pbe"}): "revPBE",
-    frozenset({"gga_x_rpbe", "gga_c_pbe"}): "RPBE",
-    frozenset({"gga_x_b88", "gga_c_lyp"}): "BLYP",
-    frozenset({"mgga_x_r2scan", "mgga_c_r2scan"}): "r2SCAN",
-}
-
-_TERM = re.compile(
-    r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*\*\s*)?"
-    r"(?P<name>[a-z]\w*|\d+(?![\w.]))\s*",
-    re.IGNORECASE,
-)
-# A path or an ending: neither is in any name, number or factor.
-_FILE_NAME = re.compile(r"[/\\]|\.[a-z]\w*\s*$", re.IGNORECASE)
-_NAME_WITH_DASHES = re.compile(r"\s*[a-z]\w*(?:-\w+)+\s*", re.IGNORECASE)
+_LIBXC = re.compile(r"(lda|gga|mgga)_(x|c|xc)(_|$)")
+_C = TypeVar("_C", bound=type)
 
 
-def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
-    """Exchange-correlation functional by name.
+@dataclass(frozen=True)
+class NamedFunctional:
+    """A functional under one name.
+
+    Attributes
+    ----------
+    name : str
+        As it is written in lists.
+    make : callable or None
+        Makes it; None if it is the sum of its parts.
+    parts : tuple of str
+        libxc's names of exchange and correlation, for a whole functional that libxc has as well.
+    """
+
+    name: str
+    make: Callable[[], Any] | None
+    parts: tuple[str, ...]
+
+
+_names: dict[str, NamedFunctional] = {}
+_classes: dict[str, type] = {}
+_trained: set[type] = set()
+_derived: set[type] = set()
+
+
+def register(
+    *names: str,
+    parts: tuple[str, ...] = (),
+    options: Mapping[str, Any] | None = None,
+    trained: bool = False,
+    threshold_of_parts: bool = False,
+) -> Callable[[_C], _C]:
+    """Decorator that enters a class; it may stand there several times, with other names.
 
     Parameters
     ----------
-    xc : str, path-like, int or BaseXC
-        - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
-          "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
-        - a libxc identifier such as "lda_x" or "gga_c_pbe", or its number;
-        - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
-          common name is that functional;
-        - PySCF's pairs of exchange and correlation, "pbe,pbe", "gga_x_pbe,gga_c_pbe" or ",lyp",
-          and its names of whole functionals, such as "PW91", "revTPSS" or "M06-L", also "AM05" and
-          "WC"; "vwn" in a pair and "SVWN" mean libxc's lda_c_vwn, form V;
-        - a file that ``functional.save(path)`` wrote, if a string's end is ".safetensors";
-        - a functional, which is returned as it is, or made one of this package if it is
-          DeepChem's ``BaseXC`` only.
-
-        Upper and lower case are the same.
-
-    Returns
-    -------
-    BaseXC
-        An :class:`~deepchem_xc.xc.XCFunctional` for every string: written in torch where this
-        package has it, else libxc's (CPU only, see :class:`~deepchem_xc.xc.LibXC`).
+    *names : str
+        What `get_xc` makes an object of the class for; a class without any can be in files only.
+    parts : tuple of str, optional
+        libxc's names of the functionals whose sum it is, and for which it is made as well.
+    options : mapping, optional
+        Arguments of the constructor under these names.
+    trained : bool, optional
+        Whether the description of a training may ask for the class by its name.
+    threshold_of_parts : bool, optional
+        Whether an object has the density threshold of its parts, unless another one is set.
 
     Raises
     ------
     ValueError
-        For a name that is neither common nor known to libxc, for a sum that cannot be read, for
-        libxc functionals that need more than density, gradient and kinetic energy density, and for
-        hybrids and dispersion corrections by any name;
-        a :class:`~deepchem_xc.xc.FunctionalFileError` for a file that cannot be used.
-    FileNotFoundError
-        For a file that is not there.
+        If a name is taken.
 
     Examples
     --------
-    >>> from deepchem_xc.xc import get_xc
-    >>> get_xc("pbe").name
-    'PBE'
-    >>> get_xc("gga_x_pbe+gga_c_pbe").name
-    'PBE'
-    >>> get_xc("gga_x_pbe+gga_c_lyp").family
-    2
-    >>> get_xc("0.5*lda_x").name
-    '0.5*lda_x'
+    >>> from deepchem_xc.xc.registry import find
+    >>> find("PBEsol").make().name, find("pbe").parts
+    ('PBEsol', ('gga_x_pbe', 'gga_c_pbe'))
     """
-    if isinstance(xc, BaseXC):
-        return as_functional(xc)
-    if isinstance(xc, os.PathLike) or (isinstance(xc, str) and xc.lower().endswith(".safetensors")):
-        from .saving import load_functional  # its definitions name functionals by their classes
 
-        return load_functional(xc)
-    if not isinstance(xc, str):
-        try:
-            xc = str(operator.index(None if isinstance(xc, bool) else xc))  # type: ignore[arg-type]
-        except TypeError:
-            raise TypeError(
-                f"xc must be a name or a functional, not {type(xc).__name__}: {xc!r}{_hint(xc)}"
-            ) from None
-    if _FILE_NAME.search(xc):
-        raise ValueError(
-            f"{xc!r} looks like a file's name, but a functional's file ends in '.safetensors': "
-            "functional.save('name.safetensors') writes one, deepchem-xc train puts "
-            "functional.safetensors into its folder."
-        )
-    refuse_dispersion(xc)
-    if "," in xc:
-        return _sum([_scaled(_by_name(name), c) for name, c in identifiers_of_pair(xc)])
-    if _NAME_WITH_DASHES.fullmatch(xc) and not all(map(_is_known, xc.split("-"))):
-        return _by_name(xc.strip())
-    terms: list[XCFunctional] = []
-    position = 0
-    while position < len(xc) or not terms:
-        match = _TERM.match(xc, position)
-        if match is None or (terms and match["sign"] is None):
-            raise ValueError(
-                f"cannot read the functional {xc!r} at {xc[position:]!r}; write a name such as "
-                "'PBE', or a sum of names with optional factors: '0.75*gga_x_pbe + gga_c_pbe'"
-            )
-        factor = float(match["factor"] or 1.0) * (-1.0 if match["sign"] == "-" else 1.0)
-        terms.append(_scaled(_by_name(match["name"]), factor))
-        position = match.end()
-    return _sum(terms)
+    def enter(cls: _C) -> _C:
+        if _classes.setdefault(cls.__name__, cls) is not cls:
+            raise ValueError(f"there is a functional of the class name {cls.__name__} already")
+        for name in names:
+            _enter(NamedFunctional(name, partial(cls, **(options or {})), parts))
+        if trained:
+            _trained.add(cls)
+        if threshold_of_parts:
+            _derived.add(cls)
+        return cls
+
+    return enter
 
 
-def _hint(given: Any) -> str:
-    if isinstance(given, type) and issubclass(given, BaseXC):
-        return f"; call the class, {given.__name__}()"
-    if isinstance(given, torch.nn.Module):
-        return "; a network becomes one in NNLDA, NNPBE or HybridXC"
-    return ""
+def register_sum(name: str, *parts: str) -> None:
+    """Enter a name for a sum of functionals.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    *parts : str
+        Names of what is added: registered ones, or libxc's.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc.registry import find
+    >>> find("BLYP").parts
+    ('gga_x_b88', 'gga_c_lyp')
+    """
+    _enter(NamedFunctional(name, None, parts))
 
 
-def _scaled(functional: XCFunctional, factor: float) -> XCFunctional:
-    return functional if factor == 1.0 else functional * factor
+def _enter(entry: NamedFunctional) -> None:
+    if _names.setdefault(entry.name.lower(), entry) is not entry:
+        raise ValueError(f"there is a functional of the name {entry.name} already")
 
 
-def _sum(terms: list[XCFunctional]) -> XCFunctional:
-    if len(terms) == 1:
-        return terms[0]
-    common = _SUMS.get(frozenset(term.name for term in terms))
-    return _COMMON[common]() if common and len(terms) == 2 else SumXC(*terms)
+def find(name: str) -> NamedFunctional | None:
+    """What is registered under a name, in upper or lower case; None if nothing is.
+
+    Examples
+    --------
+    >>> find("no functional") is None
+    True
+    """
+    return _names.get(name.lower())
 
 
-def _is_known(name: str) -> bool:
-    name = name.strip().lower()
-    return name in libxc_identifiers() or name in {common.lower() for common in _COMMON}
+def common_names() -> list[str]:
+    """Names under which people know whole functionals: LDAs, GGAs, meta-GGAs, others.
+
+    Examples
+    --------
+    >>> "PBE" in common_names(), "gga_x_pbe" in common_names()
+    (True, False)
+    """
+    kinds = ("lda", "gga", "mgga", "")
+
+    def kind(entry: NamedFunctional) -> int:
+        return kinds.index(entry.parts[0].partition("_")[0] if entry.parts else "")
+
+    found = [entry for entry in _names.values() if not _LIBXC.match(entry.name)]
+    return [entry.name for entry in sorted(found, key=kind)]
 
 
-def _by_name(name: str) -> XCFunctional:
-    for common, make in _COMMON.items():
-        if name.lower() == common.lower():
-            return make()
-    if name.isdigit():
-        name = _by_number(int(name))
-    if name.lower() in _NATIVE:
-        return _NATIVE[name.lower()]()
-    if name.lower() in libxc_identifiers():
-        return LibXC(name)
-    whole = identifiers_of_whole(name)
-    if whole is not None:
-        return _sum([_scaled(_by_name(part), factor) for part, factor in whole])
-    valid = {known.lower(): known for known in (*_COMMON, *_NATIVE, *libxc_identifiers())}
-    close = difflib.get_close_matches(name.lower(), valid, n=5)
-    hint = f" Did you mean {', '.join(valid[known] for known in close)}?" if close else ""
-    raise ValueError(
-        f"unknown functional {name!r}.{hint} Valid are {', '.join(_COMMON)}, and libxc identifiers "
-        "such as lda_x, gga_c_pbe or mgga_x_scan, alone or in sums like '0.75*gga_x_pbe+gga_c_pbe'."
+def identifiers() -> list[str]:
+    """Identifiers of libxc that are written in torch here.
+
+    Examples
+    --------
+    >>> "gga_x_pbe" in identifiers(), "gga_x_am05" in identifiers()
+    (True, False)
+    """
+    return [entry.name for entry in _names.values() if _LIBXC.match(entry.name)]
+
+
+def whole_functionals() -> dict[str, tuple[str, ...]]:
+    """Names of whole functionals, each with libxc's names of its parts.
+
+    Examples
+    --------
+    >>> whole_functionals()["PBE"]
+    ('gga_x_pbe', 'gga_c_pbe')
+    """
+    return {
+        entry.name: entry.parts
+        for entry in _names.values()
+        if entry.parts and not _LIBXC.match(entry.name)
+    }
+
+
+def name_of_sum(parts: Iterable[str]) -> str | None:
+    """Name of a sum of these functionals, in any order; None if it has none.
+
+    Examples
+    --------
+    >>> name_of_sum(["gga_c_pbe", "gga_x_pbe"])
+    'PBE'
+    """
+    wanted = sorted(parts)
+    return next(
+        (name for name, found in whole_functionals().items() if sorted(found) == wanted), None
     )
 
 
-def _by_number(number: int) -> str:
-    for identifier, known in libxc_identifiers().items():
-        if known == number:
-            return identifier
-    raise ValueError(
-        f"libxc has no functional of the number {number}; write a name such as 'PBE', or an "
-        "identifier such as gga_x_pbe (101)"
-    )
+def registered_classes() -> dict[str, type]:
+    """Classes that files may name, by their names.
+
+    Examples
+    --------
+    >>> registered_classes()["PBE"]
+    <class 'deepchem_xc.xc.pbe.PBE'>
+    """
+    return dict(_classes)
+
+
+def trained_classes() -> dict[str, type]:
+    """Classes that the description of a training may name, by their names in alphabetical order.
+
+    Examples
+    --------
+    >>> list(trained_classes())[:2]
+    ['ConstrainedGGA', 'ConstrainedMetaGGA']
+    """
+    return {name: cls for name, cls in sorted(_classes.items()) if cls in _trained}
+
+
+def derives_threshold(cls: type) -> bool:
+    """Whether objects of a class have the density threshold of their parts.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE, HybridXC
+    >>> derives_threshold(HybridXC), derives_threshold(PBE)
+    (True, False)
+    """
+    return cls in _derived

@@ -1,14 +1,13 @@
-"""Random densities at which functionals are tried, and what they give there."""
+"""Densities at which functionals are tried, and what they give there."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ._deepchem import SpinParam, ValGrad
-from .base import XCFunctional
+from ._deepchem import BaseXC, SpinParam, ValGrad
 
-__all__ = ["device_of", "energy_scale", "sample_points", "sampled_energies"]
+__all__ = ["device_of", "energy_scale", "fixed_points", "sample_points", "sampled_energies"]
 
 
 def sample_points(
@@ -55,7 +54,7 @@ def sample_points(
     return channels[0] if spins == 1 else SpinParam(u=channels[0], d=channels[1])
 
 
-def sampled_energies(functional: XCFunctional, npoints: int = 16, seed: int = 0) -> Tensor:
+def sampled_energies(functional: BaseXC, npoints: int = 16, seed: int = 0) -> Tensor:
     """Energy densities at `sample_points` of one and of two channels, Hartree / bohr^3.
 
     Parameters
@@ -86,6 +85,32 @@ def sampled_energies(functional: XCFunctional, npoints: int = 16, seed: int = 0)
                 # Whoever uses such channels meets the error then.
                 found.append(torch.full((npoints,), torch.nan, dtype=torch.float64))
     return torch.cat(found)
+
+
+def fixed_points(spins: int, device: torch.device | None = None) -> ValGrad | SpinParam:
+    """Five densities between 1e-6 and 8 bohr^-3; what checkpoints hold was computed at them.
+
+    Parameters
+    ----------
+    spins : int
+        1 or 2 channels.
+    device : optional
+        Of the tensors.
+
+    Examples
+    --------
+    >>> fixed_points(2).u.value.shape
+    torch.Size([5])
+    """
+    n = torch.tensor([0.3, 1e-6, 1e-3, 0.05, 8.0], dtype=torch.float64, device=device)
+    slope = torch.tensor([2.0, 0.0, 0.5, 8.0, 1.0], dtype=torch.float64, device=device)
+    slope = slope * n ** (4.0 / 3.0)
+    gradient = torch.stack([slope, 0.0 * slope, -0.5 * slope])
+    tau = 2.0 * n ** (5.0 / 3.0) + gradient.square().sum(0) / (8.0 * n)
+    up = ValGrad(value=n, grad=gradient, kin=tau)
+    if spins == 1:
+        return up
+    return SpinParam(u=up, d=ValGrad(value=0.4 * n, grad=0.2 * gradient.roll(1, 0), kin=0.3 * tau))
 
 
 def energy_scale(points: ValGrad | SpinParam) -> Tensor:

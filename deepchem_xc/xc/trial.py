@@ -19,8 +19,9 @@ from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .consistency import check_derivatives, check_memory
 from .factor import leaves_of
-from .identity import named_parts
+from .identity import structure
 from .networks import refuse_lazy
+from .parts import named_parts
 from .plain import PlainXC
 from .pointwise import PIECE, check_points, undisturbed
 from .sampling import device_of, energy_scale, sample_points
@@ -65,9 +66,7 @@ def check_functional(functional: XCFunctional) -> None:
     ValueError: the functional mine depends on 'c', a tensor that requires gradients and that ...
     """
     refuse_lazy(functional)
-    trained = tuple(parameter.requires_grad for parameter in functional.parameters())
-    plain = tuple((name, part) for name, part in named_parts(functional) if _is_plain(part))
-    made_of = (trained, plain)
+    made_of = structure(functional)
     again = _tried.get(functional) == made_of
     own = not all(map(_is_known, functional.modules()))
     if own and not again:
@@ -195,10 +194,6 @@ def _is_known(part: torch.nn.Module) -> bool:
     """Whether a part is of this package or torch, whose derivatives need no trial."""
     package = type(part).__module__.partition(".")[0]
     return package in ("deepchem_xc", "torch") and not isinstance(part, PlainXC)
-
-
-def _is_plain(part: Any) -> bool:
-    return not isinstance(part, Tensor)
 
 
 def _density_pieces(functional: XCFunctional, spins: int) -> dict[str, ValGrad | SpinParam]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from deepchem_xc.xc import PBE, BaseXC, ConstrainedGGA, XCFunctional, get_xc
-from deepchem_xc.xc.identity import Identity, Unchanged
-from deepchem_xc.xc.plain import as_functional
+from deepchem_xc.xc.base import as_functional
+from deepchem_xc.xc.identity import Identity, Unchanged, fingerprint, name_or_content, structure
 from deepchem_xc.xc.sampling import sample_points
 
 
@@ -150,3 +150,43 @@ def test_what_a_functional_keeps_of_its_last_evaluation_is_no_change():
         before = Identity.of(functional)
         functional.get_edensityxc(sample_points(1, 5, seed=9))
         assert before.holds(functional)
+
+
+def test_weights_alone():
+    """Cheaper: what is no weight does not count."""
+    functional = Mine()
+    before, memory = Identity.of_weights(functional), Unchanged(functional, weights_only=True)
+    functional.scale = 0.6
+    memory.check()
+    assert before.holds(functional)
+    functional.inner[0].weight.data.add_(0.1)
+    assert before.change(functional) == "inner.0.weight"
+    with pytest.raises(RuntimeError, match=r"after this calculation \(inner\.0\.weight\)"):
+        memory.check()
+
+
+def test_a_structure_is_what_training_leaves():
+    functional = Mine()
+    made_of, function = structure(functional), fingerprint(functional)
+    calls = functional.calls
+    functional.inner[0].weight.data.add_(0.1)
+    functional.calls = 0
+    assert structure(functional) == made_of
+    assert torch.equal(fingerprint(functional), function)
+    assert calls > 0
+    functional.inner[0].weight.requires_grad_(False)
+    assert structure(functional) != made_of
+    functional.inner[0].weight.requires_grad_(True)
+    functional.scale = 0.6
+    assert structure(functional) != made_of
+    assert not torch.equal(fingerprint(functional), function)
+
+
+def test_a_file_is_known_by_its_content(tmp_path):
+    PBE(kappa=0.9).save(tmp_path / "one.safetensors")
+    PBE(kappa=0.9).save(tmp_path / "other.safetensors")
+    one, other = (name_or_content(str(tmp_path / f"{x}.safetensors")) for x in ("one", "other"))
+    assert one == other
+    PBE(kappa=1.0).save(tmp_path / "other.safetensors")
+    assert name_or_content(str(tmp_path / "other.safetensors")) != one
+    assert name_or_content("PBE") == "PBE"

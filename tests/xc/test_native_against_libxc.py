@@ -16,6 +16,7 @@ from pyscf.dft import libxc
 from pyscf.dft.numint import NumInt
 
 from deepchem_xc.xc import LibXC, get_xc
+from deepchem_xc.xc.registry import identifiers
 
 NATIVE = (
     "lda_x",
@@ -64,9 +65,7 @@ def libxc_derivatives(identifier, rho, family):
 
 
 def test_the_list_is_complete():
-    from deepchem_xc.xc.registry import _NATIVE
-
-    assert set(NATIVE) == set(_NATIVE)
+    assert set(NATIVE) == set(identifiers())
     assert not any(isinstance(get_xc(identifier), LibXC) for identifier in NATIVE)
 
 

@@ -338,12 +338,13 @@ def test_factors_that_were_tampered_with(name, path):
 
 def test_shared_names_that_were_tampered_with(path):
     from deepchem_xc.xc import saving
+    from deepchem_xc.xc.file_format import rebuilt
 
     functional = mixture()
     header, tensors = saving._contents(functional, ())
     for shared in ({"nothing": "terms.0.factor"}, {"a": 1}, ["a"]):
         with pytest.raises(ValueError, match="no parameters|shared weights are"):
-            saving._rebuilt({**header, "shared": shared}, tensors, ())
+            rebuilt({**header, "shared": shared}, tensors, ())
 
 
 # asking before ------------------------------------------------------------------------------------

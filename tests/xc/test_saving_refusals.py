@@ -16,8 +16,8 @@ from deepchem_xc.xc import (
     XCFunctional,
     get_xc,
     load_functional,
-    saving,
 )
+from deepchem_xc.xc.file_format import digest
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def rewrite(path, functional, change, **tensors):
     change(header)
     content = {**functional.state_dict(), **tensors}
     content = {name: tensor.contiguous() for name, tensor in content.items()}
-    header["sha256"] = saving._digest(header, content)
+    header["sha256"] = digest(header, content)
     save_file(content, path, metadata={"deepchem_xc": json.dumps(header)})
 
 

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from deepchem_xc.xc import NNPBE, PBE, HybridXC, XCFunctional, get_xc
-from deepchem_xc.xc.fingerprint import fingerprint
-from deepchem_xc.xc.identity import Identity
+from deepchem_xc.xc.identity import Identity, fingerprint
 from deepchem_xc.xc.sampling import sample_points
 from deepchem_xc.xc.saving import check_savable
 from deepchem_xc.xc.substitution import called_with

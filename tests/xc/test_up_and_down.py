@@ -18,7 +18,7 @@ from deepchem_xc.xc import (
     get_xc,
 )
 from deepchem_xc.xc.libxc import libxc_identifiers
-from deepchem_xc.xc.registry import _COMMON, _NATIVE
+from deepchem_xc.xc.registry import common_names, identifiers
 
 
 def tanh_network(ninput):
@@ -68,7 +68,7 @@ def rho(tensor):
     return given
 
 
-@pytest.mark.parametrize("name", [*_COMMON, *_NATIVE, *LEARNED])
+@pytest.mark.parametrize("name", [*common_names(), *identifiers(), *LEARNED])
 def test_up_and_down_are_alike(name, rho, densinfo):
     torch.manual_seed(0)
     functional = LEARNED[name]() if name in LEARNED else get_xc(name)

@@ -90,6 +90,8 @@ def why_unbounded(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -
         Density and kinetic energy density, and what `effective_potential` made of them,
         (2, nspin, nG); of other functionals (nspin, nG).
     """
+    from deepchem_xc.xc import integrated_energy
+
     slope = _slope(problem, fields, potential)
     if slope is None or float(slope.min()) > -1.0:
         return None
@@ -98,7 +100,7 @@ def why_unbounded(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -
     with torch.enable_grad():
         for channel in channels:
             channel.kin = channel.kin.detach().requires_grad_()
-        energy = problem.functional.get_edensityxc(information).sum()
+        energy = integrated_energy(problem.functional, information, 1.0)
         # at the points themselves: on the sphere of plane waves a spike rings everywhere
         slopes = torch.stack(torch.autograd.grad(energy, [channel.kin for channel in channels]))
     slopes = torch.where((slope == 0.0).all(1, keepdim=True), 0.0, slopes)

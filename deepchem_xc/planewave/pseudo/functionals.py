@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 
 from .base import Pseudopotential
 
@@ -15,27 +16,34 @@ class FunctionalMismatchWarning(UserWarning):
     """A pseudopotential was made with another functional than the calculation uses."""
 
 
-# What files and users write, in lower case without separators, and what it is called here. The
+# What other programs' files write, in lower case without separators, and what it is called here,
+# besides the names of whole functionals and of their parts that xc/registry.py knows. The
 # parametrisations of the LDA differ by less than pseudopotentials do and count as one.
-_LABELS = {
-    "PBE": ("pbe", "slapwpbxpbc", "slapwpbepbe", "ggaxpbe+ggacpbe", "gga"),
-    "PBEsol": ("pbesol", "slapwpsxpsc", "ggaxpbesol+ggacpbesol"),
-    "revPBE": ("revpbe", "slapwrevxpbc", "slapwrevxrevpbc", "ggaxpber+ggacpbe"),
-    "RPBE": ("rpbe", "ggaxrpbe+ggacpbe"),
-    "BLYP": ("blyp", "slalypb88blyp", "slalypb88lyp", "ggaxb88+ggaclyp"),
+_SPELLINGS = {
+    "PBE": ("slapwpbxpbc", "slapwpbepbe", "gga"),
+    "PBEsol": ("slapwpsxpsc",),
+    "revPBE": ("slapwrevxpbc", "slapwrevxrevpbc"),
+    "BLYP": ("slalypb88blyp", "slalypb88lyp"),
     "BP86": ("bp86", "bp", "slapwb88p86", "ggaxb88+ggacp86"),
     "PW91": ("pw91", "slapwggxggc", "ggaxpw91+ggacpw91"),
     "HCTH120": ("hcth120", "ggaxchcth120"),
     "HCTH407": ("hcth407", "ggaxchcth407"),
     "OLYP": ("olyp", "ggaxoptx+ggaclyp"),
     "HF": ("hf", "hfxxx"),
-    "SCAN": ("scan", "mggaxscan+mggacscan"),
-    "r2SCAN": ("r2scan", "mggaxr2scan+mggacr2scan"),
-    "TPSS": ("tpss", "mggaxtpss+mggactpss"),
     "PBE0": ("pbe0", "pbeh", "hybggaxcpbeh"),
-    "LDA": ("lda", "pz", "pw92", "pw", "vwn", "svwn", "spw92", "teter", "teter93", "ldaxcteter93"),
+    "LDA": ("pz", "pw92", "pw", "vwn", "svwn", "spw92", "teter", "teter93", "ldaxcteter93"),
 }
-_BY_SPELLING = {spelling: label for label, spellings in _LABELS.items() for spelling in spellings}
+
+
+@lru_cache(maxsize=1)
+def _labels() -> dict[str, str]:
+    """What a functional is called here, by spelling."""
+    from deepchem_xc.xc.registry import whole_functionals  # not with planewave: DeepChem is slow
+
+    found: dict[str, str] = {}
+    for name, parts in whole_functionals().items():
+        found |= {name.lower(): name, "+".join(part.replace("_", "") for part in parts): name}
+    return found | {spelling: label for label, row in _SPELLINGS.items() for spelling in row}
 
 
 def functional_label(name: str) -> str | None:
@@ -64,7 +72,7 @@ def functional_label(name: str) -> str | None:
     terms = sorted((re.sub(r"[\s_\-]", "", t.lower()) for t in name.split("+")), reverse=True)
     # exchange stands before correlation in the table
     terms.sort(key=lambda t: "ggac" in t or "ldac" in t)
-    label = _BY_SPELLING.get("+".join(terms))
+    label = _labels().get("+".join(terms))
     if label is not None:
         return label
     if all(re.match(r"lda(x|c|xc|k)", t) for t in terms) or re.match(r"sla(pz|pw|vwn)", terms[0]):

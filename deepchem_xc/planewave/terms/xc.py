@@ -15,12 +15,12 @@ from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.local import superpose_atoms
 
 if TYPE_CHECKING:
-    from deepchem_xc.xc import XCFunctional
+    from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
 
 
 def density_information(
     basis: PlaneWaveBasis, functional: XCFunctional, density: Tensor, core: Tensor | None
-) -> object:
+) -> ValGrad | SpinParam:
     """What the functional asks for, on the flattened grid.
 
     Parameters
@@ -28,7 +28,7 @@ def density_information(
     basis : PlaneWaveBasis
         Grid.
     functional : XCFunctional
-        Its `family` says whether gradients are needed.
+        Its ingredients say whether gradients are needed.
     density : Tensor
         Valence density, (nspin, nG), bohr^-3; for meta-GGAs stacked with the kinetic energy
         density, (2, nspin, nG), Hartree bohr^-3.
@@ -40,7 +40,7 @@ def density_information(
     -------
     ValGrad or SpinParam[ValGrad]
         One channel gives a `ValGrad` of the total density, two give up and down: values (nr,) in
-        bohr^-3 and, for a family above 1, gradients (3, nr) in bohr^-4.
+        bohr^-3 and, where they are needed, gradients (3, nr) in bohr^-4.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def density_information(
     >>> round(float(seen.value.mean()), 9), float(seen.grad.abs().max())
     (0.03, 0.0)
     """
-    from deepchem_xc.xc import SpinParam, ValGrad
+    from deepchem_xc.xc import Ingredients, SpinParam, ValGrad
 
     density, kinetic = split_fields(density)
     nspin = density.shape[0]
@@ -65,7 +65,7 @@ def density_information(
     channels = []
     for spin in range(nspin):
         gradient = None
-        if functional.family > 1:
+        if Ingredients.GRADIENT in functional.ingredients:
             gradient = basis.gradient(density[spin]).flatten(1)  # (3, nr)
         kin = None if kinetic_values is None else kinetic_values[spin]
         channels.append(ValGrad(value=values[spin], grad=gradient, kin=kin))
@@ -85,7 +85,7 @@ def xc_energy(
     basis : PlaneWaveBasis
         Grid and volume.
     functional : XCFunctional
-        Any; its `family` says what of the density it needs.
+        Any; its ingredients say what of the density it needs.
     density : Tensor
         Valence density, (nspin, nG), bohr^-3, or (2, nspin, nG) with the kinetic energy density.
     core : Tensor, optional
@@ -117,15 +117,12 @@ def xc_energy(
     >>> print(f"{energy:.6f} {-0.75 * (3 / torch.pi) ** (1 / 3) * 0.03 ** (4 / 3):.6f}")
     -0.006885 -0.006885
     """
-    from deepchem_xc.xc import check_finite
+    from deepchem_xc.xc import integrated_energy
 
     if density.requires_grad:
         density = _watched(basis, functional, density, core)
     information = density_information(basis, functional, density, core)
-    energy_density = functional.get_edensityxc(information)
-    energy = energy_density.sum() * (basis.volume / basis.ngrid)
-    check_finite(functional, information, energy)
-    return energy
+    return integrated_energy(functional, information, basis.volume / basis.ngrid)
 
 
 def _watched(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import XCFunctional
+from ..contract import PointwiseXC
 from ..factor import TrainedFactor
 from .known import (
     CONTAINERS,
@@ -31,7 +31,7 @@ from .known import (
 _SMALLEST_THRESHOLD = 1e-300
 
 
-def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> XCFunctional:
+def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> PointwiseXC:
     """Functional of a definition, with initial weights.
 
     Parameters
@@ -43,7 +43,7 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> XCF
 
     Returns
     -------
-    XCFunctional
+    PointwiseXC
         A new functional.
 
     Raises
@@ -65,7 +65,7 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> XCF
             "has to be named: load_functional(path, classes=[...])"
         )
     functional = _call(known[name], options, tuple(classes))
-    if not isinstance(functional, XCFunctional):
+    if not isinstance(functional, PointwiseXC):
         raise ValueError(f"{name!r} is not a class of functionals")
     if "density_threshold" in definition:
         threshold = definition["density_threshold"]

@@ -8,48 +8,10 @@ from typing import Any
 import torch
 from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
-from .. import (
-    constrained,
-    gga_correlation,
-    gga_exchange,
-    lda,
-    libxc,
-    networks,
-    neural,
-    one_orbital,
-    pbe,
-    r2scan,
-)
-from ..base import ScaledXC, SumXC, XCFunctional
+from ..contract import PointwiseXC
 from ..factor import TrainedFactor
-from ..plain import PlainXC
-
-# Functionals that can be built without being named by the caller.
-FUNCTIONALS: tuple[type[XCFunctional], ...] = (
-    SumXC,
-    ScaledXC,
-    one_orbital.OneOrbital,
-    pbe.PBE,
-    lda.SlaterExchange,
-    lda.PW92Correlation,
-    lda.VWNCorrelation,
-    lda.Teter93,
-    gga_exchange.PBEExchange,
-    gga_exchange.RPBEExchange,
-    gga_exchange.B88Exchange,
-    gga_correlation.PBECorrelation,
-    gga_correlation.LYPCorrelation,
-    r2scan.R2SCANExchange,
-    r2scan.R2SCANCorrelation,
-    libxc.LibXC,
-    neural.NNLDA,
-    neural.NNPBE,
-    neural.HybridXC,
-    constrained.ConstrainedGGA,
-    constrained.ConstrainedMetaGGA,
-    constrained.UnconstrainedGGA,
-    constrained.UnconstrainedMetaGGA,
-)
+from ..networks import ExpM1Activation
+from ..registry import registered_classes
 
 # Layers, each with the attributes that are arguments of its constructor.
 LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
@@ -86,7 +48,7 @@ LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Embedding: ("num_embeddings", "embedding_dim"),
     torch.nn.Flatten: ("start_dim", "end_dim"),
     torch.nn.Unflatten: ("dim", "unflattened_size"),
-    networks.ExpM1Activation: (),
+    ExpM1Activation: (),
 }
 # Modules that are a sequence of others.
 CONTAINERS: tuple[Any, ...] = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
@@ -135,7 +97,7 @@ def functionals_by_name(
     >>> functionals_by_name([])["PBE"]
     <class 'deepchem_xc.xc.pbe.PBE'>
     """
-    own = {cls.__name__: cls for cls in (*FUNCTIONALS, *LAYERS)}
+    own = registered_classes() | {cls.__name__: cls for cls in LAYERS}
     for cls in classes:
         if own.setdefault(cls.__name__, cls) is not cls:
             raise ValueError(
@@ -145,7 +107,7 @@ def functionals_by_name(
     return {name: cls for name, cls in own.items() if cls not in LAYERS}
 
 
-def own_classes(functional: XCFunctional) -> list[type[torch.nn.Module]]:
+def own_classes(functional: PointwiseXC) -> list[type[torch.nn.Module]]:
     """Classes in a functional that are neither this package's nor layers that are known.
 
     Parameters
@@ -159,6 +121,11 @@ def own_classes(functional: XCFunctional) -> list[type[torch.nn.Module]]:
     >>> own_classes(PBE())
     []
     """
-    known = {*FUNCTIONALS, *LAYERS, *CONTAINERS, TrainedFactor, PlainXC, ParametrizationList}
-    found = dict.fromkeys(type_before_parametrizations(part) for part in functional.modules())
+    known = {*registered_classes().values(), *LAYERS, *CONTAINERS, TrainedFactor}
+    known.add(ParametrizationList)
+    found = dict.fromkeys(
+        type_before_parametrizations(part)
+        for part in functional.modules()
+        if not (isinstance(part, PointwiseXC) and part.why_no_file())
+    )
     return [c for c in found if c not in known and not c.__module__.startswith("torch.")]

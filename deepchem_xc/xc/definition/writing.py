@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 from torch.nn.utils.prune import BasePruningMethod
 
-from .. import neural, one_orbital
-from ..base import ScaledXC, SumXC, XCFunctional
+from ..contract import PointwiseXC
 from ..factor import TrainedFactor
-from ..plain import PlainXC
+from ..registry import derives_threshold
 from .arguments import options_of
 from .known import (
     CONTAINERS,
@@ -31,8 +30,6 @@ from .known import (
     is_sequential,
 )
 
-# Functionals whose thresholds follow from those of their parts, unless they are set.
-_DERIVED = (SumXC, ScaledXC, one_orbital.OneOrbital, neural.HybridXC)
 # Largest array among the options: weights are kept apart.
 _MOST_ELEMENTS = 10_000
 # Layers whose constructor has a flag `bias`; the attribute is the bias itself.
@@ -40,7 +37,7 @@ _BIASED = (torch.nn.Linear, torch.nn.LayerNorm)
 
 
 def definition_of(
-    functional: XCFunctional, classes: Iterable[type[torch.nn.Module]] = ()
+    functional: PointwiseXC, classes: Iterable[type[torch.nn.Module]] = ()
 ) -> dict[str, Any]:
     """Definition of a functional.
 
@@ -72,14 +69,10 @@ def definition_of(
     """
     known = functionals_by_name(classes)
     cls = type(functional)
-    if cls is PlainXC:
-        raise ValueError(
-            f"{type(functional.xc).__name__} is only DeepChem's BaseXC, which a file cannot "
-            "express: derive the class from deepchem_xc.xc.XCFunctional instead, with name, family "
-            "and energy_density(variables), and name it, functional.save(path, classes=[...])"
-        )
+    if reason := functional.why_no_file():
+        raise ValueError(reason)
     for part in functional.modules():
-        if isinstance(part, XCFunctional) and (found := _parametrizations(part)):
+        if isinstance(part, PointwiseXC) and (found := _parametrizations(part)):
             raise ValueError(_parametrized(type_before_parametrizations(part), found[0][0]))
     if known.get(cls.__name__) is not cls:
         raise ValueError(
@@ -90,8 +83,8 @@ def definition_of(
         "class": cls.__name__,
         "options": _encode(options_of(functional), f"{cls.__name__}.options", tuple(classes)),
     }
-    default = XCFunctional.density_threshold
-    if cls in _DERIVED or functional.density_threshold != default:
+    default = PointwiseXC.density_threshold
+    if derives_threshold(cls) or functional.density_threshold != default:
         definition["density_threshold"] = functional.density_threshold
     return definition
 
@@ -115,7 +108,7 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
             for leaf in value.leaves
         ]
         return {FACTOR: value.expression, "leaves": leaves}
-    if isinstance(value, XCFunctional):
+    if isinstance(value, PointwiseXC):
         return {FUNCTIONAL: definition_of(value, classes)}
     if isinstance(value, torch.nn.Module):
         return {NETWORK: _network_definition(value, classes)}

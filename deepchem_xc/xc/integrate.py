@@ -1,0 +1,54 @@
+"""The exchange-correlation energy: energy densities, summed over the points of space."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ._deepchem import SpinParam, ValGrad
+from .contract import PointwiseXC
+from .finite import check_finite
+
+__all__ = ["integrated_energy"]
+
+
+def integrated_energy(
+    functional: PointwiseXC, densinfo: ValGrad | SpinParam, weights: Tensor | float
+) -> Tensor:
+    """Exchange-correlation energy of a density, 0-d (Hartree).
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any.
+    densinfo : ValGrad or SpinParam[ValGrad]
+        What its ingredients say, see :meth:`~deepchem_xc.xc.XCFunctional.get_edensityxc`.
+    weights : Tensor or float
+        Volumes that the points stand for, (..., nr), or one for all, in bohr^3; they may be in a
+        graph.
+
+    Returns
+    -------
+    Tensor
+        In the graphs of density, weights and functional.
+
+    Raises
+    ------
+    ValueError
+        As :meth:`~deepchem_xc.xc.XCFunctional.get_edensityxc`.
+    FunctionalValueError
+        If the energy is NaN or infinite; it names the functional and the density at such a point.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import ValGrad, get_xc, integrated_energy
+    >>> density = ValGrad(value=torch.ones(2, dtype=torch.float64))
+    >>> integrated_energy(get_xc("lda_x"), density, 0.5)
+    tensor(-0.7386, dtype=torch.float64)
+    """
+    energy_density = functional.get_edensityxc(densinfo)
+    one = not isinstance(weights, Tensor) or weights.ndim == 0
+    # A common weight multiplies the sum alone, not every point.
+    energy: Tensor = energy_density.sum() * weights if one else (weights * energy_density).sum()
+    check_finite(functional, densinfo, energy)
+    return energy

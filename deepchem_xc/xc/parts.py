@@ -1,0 +1,70 @@
+"""What a functional is made of: tensors, numbers and classes, wherever it keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._deepchem import BaseXC
+
+__all__ = ["named_parts"]
+
+_NUMBERS = (bool, int, float, complex, str, bytes, type(None))
+# No part of what is computed. Functionals in which the mode shows are refused (xc/trial.py).
+_IGNORED = ("name", "training")
+
+
+def named_parts(
+    value: Any, name: str = "", above: frozenset[int] = frozenset()
+) -> Iterator[tuple[str, Any]]:
+    """Tensors, numbers and classes in a functional with their names.
+
+    Plain attributes, lists and dictionaries are searched too. Names that begin with an underscore
+    are the object's own business.
+
+    Parameters
+    ----------
+    value : object
+        A functional or network.
+    name : str, optional
+        Its name.
+    above : frozenset of int, optional
+        What it is a part of.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PW92Correlation
+    >>> dict(named_parts(PW92Correlation()))["modified"]
+    False
+    """
+    if _is_number(value):
+        yield name, value
+        return
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        yield name, value.tolist()
+        return
+    if id(value) in above:
+        return
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(value, (torch.nn.Module, BaseXC)):
+        yield f"{name} (class)".strip(), type(value).__qualname__
+        # Numbers of the class, which the object's own may hide.
+        names = {k for cls in type(value).__mro__ for k, v in vars(cls).items() if _is_number(v)}
+        found = {k: getattr(value, k) for k in names} | vars(value)
+        inner = [(k, v) for k, v in found.items() if k[0] != "_" and k not in _IGNORED]
+        if isinstance(value, torch.nn.Module):
+            inner += [*value._parameters.items(), *value._buffers.items(), *value._modules.items()]
+    elif isinstance(value, Mapping):
+        inner = [*value.items()]
+    elif isinstance(value, (list, tuple)):
+        inner = [*enumerate(value)]
+    above = above | {id(value)}
+    for key, part in inner:
+        yield from named_parts(part, f"{name}.{key}" if name else str(key), above)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (*_NUMBERS, Tensor))
