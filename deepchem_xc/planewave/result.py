@@ -21,7 +21,7 @@ from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import Geometry, GroundState, attach, functional_tensors
 from deepchem_xc.planewave.response.hellmann_feynman import stationary_energy
-from deepchem_xc.planewave.response.multiplets import band_gap, multiplet_means
+from deepchem_xc.planewave.response.levels import band_gap, multiplet_means
 from deepchem_xc.planewave.structure.kpoints import KPoints
 
 if TYPE_CHECKING:
