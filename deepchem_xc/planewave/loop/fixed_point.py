@@ -12,6 +12,7 @@ from torch import Tensor
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.occupations.occupy import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
 from deepchem_xc.planewave.eigen.states import (
@@ -27,7 +28,7 @@ from deepchem_xc.planewave.loop.descent import Descent
 from deepchem_xc.planewave.loop.mixing import AndersonMixer, Mixing, to_total_and_moment
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.result import Converged, SCFResult
+from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.terms.xc import split_fields
 
 # Residuals aimed at in units of the last density error: more effort than this is wasted on a

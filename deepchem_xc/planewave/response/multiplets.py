@@ -1,71 +1,115 @@
-"""What follows from eigenvalues and fillings alone: means of degenerate sets, and the band gap."""
+"""Degenerate states: which of them is which is arbitrary, and so is a derivative of one alone."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.response.adjoint import DEGENERATE
+from deepchem_xc.occupations.smearing import Smearing
+
+# Eigenvalues closer than this are one multiplet, Hartree.
+DEGENERATE = 1e-6
+# Cotangents of a multiplet may differ by this fraction of the largest one.
+_SAME = 1e-6
+# Slope of the occupation, per width, below which a state is full or empty whatever happens.
+_MOVING = 1e-8
 
 
-def multiplet_means(eigenvalues: Tensor) -> Tensor:
-    """Eigenvalues with every degenerate set replaced by its mean, Hartree.
+class DegenerateStatesError(ValueError):
+    """A loss takes one state out of a degenerate set: it has no derivative.
+
+    Examples
+    --------
+    >>> issubclass(DegenerateStatesError, ValueError)
+    True
+    """
+
+
+def check_multiplets(
+    energies: Tensor,
+    cotangent: Tensor,
+    what: str = "eigenvalues",
+    advice: str = "Use result.multiplet_eigenvalues, where every eigenvalue is the mean of its set",
+) -> None:
+    """Raise `DegenerateStatesError` unless a loss treats the states of every set alike.
 
     Parameters
     ----------
-    eigenvalues : Tensor
-        (..., nband), Hartree, ascending.
+    energies : Tensor
+        Eigenvalues, (nspin, nk, nband), Hartree, ascending.
+    cotangent : Tensor
+        Derivative of the loss with respect to something that each state has, shaped alike.
+    what, advice : str, optional
+        What that is, and what to do, for the message.
+
+    Examples
+    --------
+    >>> energies = torch.tensor([[[0.1, 0.2, 0.2]]], dtype=torch.float64)
+    >>> check_multiplets(energies, torch.tensor([[[0.0, 1.0, 1.0]]]))
+    >>> check_multiplets(energies, torch.tensor([[[0.0, 1.0, 0.0]]]))
+    Traceback (most recent call last):
+    ...
+    deepchem_xc.planewave.response.multiplets.DegenerateStatesError: the loss treats the eigenvalues ...
+    """
+    close = (energies.diff(dim=-1) < DEGENERATE) & (
+        cotangent.diff(dim=-1).abs() > _SAME * cotangent.abs().max()
+    )
+    if bool(close.any()):
+        spin, k, band = close.nonzero()[0].tolist()
+        raise DegenerateStatesError(
+            f"the loss treats the {what} of bands {band} and {band + 1} (spin {spin}, k-point {k}, "
+            "counted from 0) differently, but they are degenerate at "
+            f"{float(energies[spin, k, band]):.6f} Ha: which of them is which is arbitrary, "
+            f"and one of them alone has no derivative. {advice}; "
+            "if the set is cut at the highest band, ask for more bands with nbands=."
+        )
+
+
+def checked_occupations(
+    numbers: Tensor, energies: Tensor, fermi_level: Tensor, smearing: Smearing
+) -> Tensor:
+    """Occupation numbers whose derivative raises where a loss takes one out of a degenerate set.
+
+    Terms of the energy weigh the numbers of such a set differently with good reason: what they
+    lose when its states mix they get back from the orbitals. A loss of numbers alone does not.
+
+    Parameters
+    ----------
+    numbers, energies : Tensor
+        Electrons in each state and eigenvalues (Hartree), (nspin, nk, nband).
+    fermi_level : Tensor
+        Hartree, 0-d or (2,).
+    smearing : Smearing
+        States that are full or empty to within its tails have a derivative of zero.
 
     Returns
     -------
     Tensor
-        The same numbers to within 1e-6 Ha, in the graph of the eigenvalues. The mean of a
-        degenerate set has derivatives, which single eigenvalues of it have not.
+        The numbers, in their graph.
 
     Examples
     --------
-    >>> multiplet_means(torch.tensor([0.1, 0.2, 0.2], dtype=torch.float64))
-    tensor([0.1000, 0.2000, 0.2000], dtype=torch.float64)
+    >>> from deepchem_xc.occupations.smearing import FermiDirac
+    >>> energies = torch.tensor([[[0.1, 0.2, 0.2]]], dtype=torch.float64)
+    >>> numbers = torch.tensor([[[2.0, 1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
+    >>> level, smearing = torch.tensor(0.2, dtype=torch.float64), FermiDirac(0.01)
+    >>> checked_occupations(numbers, energies, level, smearing)[0, 0, 1:].sum().backward()
+    >>> checked_occupations(numbers, energies, level, smearing)[0, 0, 1].backward()
+    Traceback (most recent call last):
+    ...
+    deepchem_xc.planewave.response.multiplets.DegenerateStatesError: the loss treats the occupations ...
     """
-    steps = (eigenvalues.detach().diff(dim=-1) >= DEGENERATE).to(torch.int64)
-    sets = torch.cat([steps.new_zeros((*steps.shape[:-1], 1)), steps.cumsum(-1)], dim=-1)
-    sums = torch.zeros_like(eigenvalues).scatter_add(-1, sets, eigenvalues)
-    sizes = torch.zeros_like(eigenvalues).scatter_add(-1, sets, torch.ones_like(eigenvalues))
-    return (sums / sizes.clamp_min(1.0)).gather(-1, sets)
+    if not numbers.requires_grad or smearing.width == 0.0:
+        return numbers
+    energies = energies.detach()
+    level = fermi_level.detach().reshape(-1, 1, 1)
+    slope = smearing.occupation_derivative((energies - level) / smearing.width)
+    moving = slope.abs() > _MOVING
 
+    def check(cotangent: Tensor) -> None:
+        advice = "Sum the occupations of the set"
+        check_multiplets(energies, torch.where(moving, cotangent, 0.0), "occupations", advice)
 
-def band_gap(levels: Tensor, numbers: Tensor) -> Tensor:
-    """Smallest difference between empty and filled states, 0-d, Hartree; 0 for a metal.
-
-    Parameters
-    ----------
-    levels : Tensor
-        Means of degenerate sets, (nspin, nk, nband), Hartree, ascending.
-    numbers : Tensor
-        Electrons in each state, (nspin, nk, nband), at most 2 / nspin. A state counts as filled
-        when it holds more than half of that.
-
-    Raises
-    ------
-    ValueError
-        If there is no empty band.
-
-    Examples
-    --------
-    >>> levels = torch.tensor([[[-0.3, 0.1], [-0.2, 0.2]]], dtype=torch.float64)
-    >>> band_gap(levels, torch.tensor([[[2.0, 0.0], [2.0, 0.0]]]))
-    tensor(0.3000, dtype=torch.float64)
-    """
-    filled = numbers > 1.0 / len(numbers)
-    if bool(filled.all()):
-        raise ValueError("the band gap needs at least one empty band: ask for more with nbands=")
-    half_filled = not bool(filled.any())  # the lowest level holds one electron of two
-    if half_filled or bool((filled.any(1) & ~filled.all(1)).any()):
-        return levels.new_zeros(())
-    empty, full = levels[~filled], levels[filled]
-    return torch.clamp_min(_mean_near(empty, empty.min()) - _mean_near(full, full.max()), 0.0)
-
-
-def _mean_near(levels: Tensor, edge: Tensor) -> Tensor:
-    """Mean of the levels at an edge: which of equivalent ones is the last is up to rounding."""
-    return levels[(levels.detach() - edge.detach()).abs() < DEGENERATE].mean()
+    shown = numbers.view_as(numbers)
+    shown.register_hook(check)
+    return shown
