@@ -84,6 +84,16 @@ class Calculation(Protocol[ResultT, StartT]):
             If it does not converge.
         """
 
+    def energy_options(self, options: Mapping[str, Any]) -> str:
+        """Digest of the keywords that the energy depends on, besides what `key` stands for.
+
+        Parameters
+        ----------
+        options : mapping
+            As those of `solve`: energies that differ in them only have different digests, unless
+            the options say how or where a calculation is done, and not what is calculated.
+        """
+
     def start_of(self, result: ResultT) -> StartT:
         """What a later calculation can start from, with orbitals."""
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc.feat.calculation import digest
-from deepchem_xc.feat.files import check_digests
+from deepchem_xc.feat.files import check_digests, content_digests
+from deepchem_xc.feat.solver_options import ENERGY_OPTIONS
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.loop.restart import Restart
@@ -96,19 +97,42 @@ class CrystalCalculation:
         ValueError
             If a pseudopotential file is gone, or has changed since the entry was made.
         """
-        options = options or {}
+        keywords = self._keywords(options or {})
+        keywords["pseudopotentials"] = self._potentials()
+        return scf(self.crystal, functional, start=start, **keywords)
+
+    def energy_options(self, options: Mapping[str, Any]) -> str:
+        """Digest of the keywords among `ENERGY_OPTIONS` that `solve` would use.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> silicon = single_calculation(Crystal.from_ase(bulk("Si")), {"ecut": 80.0}, "silicon")
+        >>> silicon.energy_options({"nbands": 8}) == silicon.energy_options({})
+        False
+        >>> silicon.energy_options({"mixing": {"beta": 0.5}}) == silicon.energy_options({})
+        True
+        """
+        keywords = self._keywords(options)
+        return digest({name: keywords.get(name) for name in ENERGY_OPTIONS})
+
+    def _keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Of `planewave.scf`."""
         keywords = {**options, **self.keywords}
         keywords["convergence"] = {
             **(options.get("convergence") or {}),
             **(self.keywords.get("convergence") or {}),
         }
-        given = keywords.get("pseudopotentials", "gth-pbe")
-        keywords["pseudopotentials"] = _potentials(
-            tuple(given.items()) if isinstance(given, Mapping) else given,
-            self.crystal.species,
-            tuple(self.files.items()),
-        )
-        return scf(self.crystal, functional, start=start, **keywords)
+        return keywords
+
+    def _potentials(self) -> dict[str, Pseudopotential]:
+        given, species = self.keywords.get("pseudopotentials", "gth-pbe"), self.crystal.species
+        sources = tuple(given.items()) if isinstance(given, Mapping) else given
+        named = [source for _, source in sources] if isinstance(given, Mapping) else [given]
+        if not all(isinstance(source, str) for source in named):
+            return load_pseudopotentials(given, species)
+        files = self.files or content_digests(given)
+        return _loaded(sources, species, tuple(sorted(files.items())))
 
     def start_of(self, result: SCFResult) -> Restart:
         """What a later calculation can start from, with orbitals."""
@@ -181,7 +205,7 @@ def series_calculations(
 
 
 @lru_cache(maxsize=_LOADED)
-def _potentials(
+def _loaded(
     given: str | tuple[tuple[str, str], ...],
     species: tuple[str, ...],
     files: tuple[tuple[str, str], ...],

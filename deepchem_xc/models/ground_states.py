@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from deepchem_xc.feat.calculation import Calculation, Start
 from deepchem_xc.feat.solver_options import checked_solver_options
+from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.losses.observables import extrapolated_energy
 from deepchem_xc.models.kept_densities import KeptDensities, KeptDensity
 from deepchem_xc.results import Result
@@ -58,7 +60,8 @@ class GroundStates:
         density that is kept. 1 does without kept densities.
     options : mapping, optional
         Keywords for all calculations, those of `feat.solver_options.SOLVER_OPTIONS`; a
-        calculation's own keywords take precedence, in ``convergence`` key by key.
+        calculation's own keywords take precedence, in ``convergence`` key by key. Energies that
+        were kept with other options are not used any more, their densities are starts.
     entropy_response : bool, optional
         Exact gradients of smeared energies, one adjoint equation a calculation; needs an interval
         of 1, where it is the default.
@@ -123,6 +126,8 @@ class GroundStates:
         self._results: dict[str, Any] = {}
         self._results_of: Identity | None = None
         self._now: Identity | None = None
+        # What the functional was after the last step of a training.
+        self._left: Identity | None = None
 
     @property
     def cache_dir(self) -> Path | None:
@@ -146,12 +151,12 @@ class GroundStates:
         """
         if self.entropy_response:
             return extrapolated_energy(self.result(calculation, epoch), True)
-        kept = self._kept.of(calculation)
-        if kept is None or not (self._is_good(kept, epoch) or self._fresh(kept)):
+        frozen = self._energy_kept(calculation, epoch)
+        if frozen is None:
             self._refresh(calculation, epoch)
-            kept = self._kept.of(calculation)
-            assert kept is not None
-        return kept.frozen.at(self.functional) * Hartree
+            frozen = self._energy_kept(calculation, epoch)
+            assert frozen is not None
+        return frozen.at(self.functional) * Hartree
 
     def result(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
         """Ground state at the present parameters, in their graph; kept for later starts.
@@ -173,17 +178,18 @@ class GroundStates:
     def _refresh(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
         """Do a calculation again; keep its density and orbitals, and not the result itself."""
         now = self._identity()
-        kept = self._kept.of(calculation)
+        before = self._energy_kept(calculation)
         result = self._solve(calculation, self._kept.start(calculation))
         self.report.calculations += 1
         if self.on_calculation is not None:
             self.on_calculation(calculation)
         frozen = calculation.freeze(result)
-        if kept is not None:
+        if before is not None:
             with torch.no_grad():
-                error = frozen.energy - float(kept.frozen.at(self.functional))
+                error = frozen.energy - float(before.at(self.functional))
             self.report.differences.append(error * Hartree / calculation.natom)
-        self._kept.keep(calculation, calculation.start_of(result), frozen, epoch, now)
+        start, options = calculation.start_of(result), calculation.energy_options(self.options)
+        self._kept.keep(calculation, start, frozen, epoch, now, options)
         return result
 
     def energies(self, calculations: Sequence[Calculation[Any, Any]], epoch: int) -> Tensor:
@@ -203,9 +209,9 @@ class GroundStates:
         now = self._identity()
         done: dict[str, dict[float, Start]] = {}
         for one in _outwards(calculations):
-            kept = self._kept.of(one)
-            if kept is not None and kept.functional and kept.functional.equals(now):
-                found[one.key] = kept.frozen.energy * Hartree
+            frozen, kept = self._energy_kept(one), self._kept.of(one)
+            if frozen and kept and kept.functional and kept.functional.equals(now):
+                found[one.key] = frozen.energy * Hartree
                 continue
             neighbours = done.setdefault(one.group, {})
             result = self._solve(one, self._kept.start(one, neighbours)).detach()
@@ -217,17 +223,60 @@ class GroundStates:
         """Let go of the results that entries of a batch share."""
         self._results.clear()
 
+    def begin_steps(self) -> None:
+        """Before a training: kept energies follow a functional from step to step only.
+
+        Where the functional is not what the last step left (`end_steps`), but another one, or has
+        weights from elsewhere, kept densities are starts and nothing else.
+        """
+        self._results.clear()
+        if not self._follows():
+            self._kept.drop_energies()
+
+    def end_steps(self) -> None:
+        """After the last step of a training: this is what kept energies have followed."""
+        self._results.clear()
+        self._left = self._identity()
+
+    @contextlib.contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Around callbacks: as `end_steps` and `begin_steps`, without evaluations."""
+        from deepchem_xc.xc.identity import Identity
+
+        self._left = Identity.read(self.functional)
+        try:
+            yield
+        finally:
+            if not self._follows():
+                self._kept.drop_energies()
+
     def state_dict(self) -> dict[str, Any]:
         """Kept densities, without orbitals, for a checkpoint."""
-        return self._kept.state_dict()
+        return self._kept.state_dict(self._follows())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._results.clear()
+        """The inverse of `state_dict`; the functional has the checkpoint's weights already."""
         self._kept.load_state_dict(state)
+        self.end_steps()
 
-    def _is_good(self, kept: KeptDensity, epoch: int) -> bool:
-        return 0 <= epoch - kept.epoch < self.interval
+    def _follows(self) -> bool:
+        """Whether the functional is what the last step left."""
+        return self._left is not None and self._left.holds(self.functional)
+
+    def _energy_kept(
+        self, calculation: Calculation[Any, Any], epoch: int | None = None
+    ) -> FrozenEnergy | None:
+        """What is kept with the present options; None if it is too old for an epoch."""
+        kept = self._kept.of(calculation)
+        if kept is None or kept.frozen is None:
+            return None
+        if kept.options != calculation.energy_options(self.options):
+            return None
+        if not kept.frozen.serves(self.functional):
+            return None
+        if epoch is None or 0 <= epoch - kept.epoch < self.interval or self._fresh(kept):
+            return kept.frozen
+        return None
 
     def _fresh(self, kept: KeptDensity) -> bool:
         """Whether a density was made with what the functional is now."""

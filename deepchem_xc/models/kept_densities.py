@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,14 @@ class KeptDensity:
         The same for one structure at all volumes.
     start : Start or None
         Density and orbitals; None if they are in a file, or only in `saved`.
-    frozen : FrozenEnergy
-        Energy at the kept density.
+    frozen : FrozenEnergy or None
+        Energy at the kept density; None where that density is a start and nothing else.
     epoch : int
         Epoch in which it was calculated.
     functional : Identity or None
         What the functional was then; None after a checkpoint was read.
+    options : str or None
+        Digest of the options that the energy depends on; None if a checkpoint did not hold it.
     saved : mapping or None
         State of the start in a checkpoint, which only a calculation can read.
     """
@@ -41,9 +43,10 @@ class KeptDensity:
     scale: float
     group: str
     start: Start | None
-    frozen: FrozenEnergy
+    frozen: FrozenEnergy | None
     epoch: int
     functional: Identity | None = None
+    options: str | None = None
     saved: Mapping[str, Any] | None = None
 
 
@@ -86,6 +89,7 @@ class KeptDensities:
         frozen: FrozenEnergy,
         epoch: int,
         functional: Identity | None = None,
+        options: str | None = None,
     ) -> None:
         """Keep a new density of a calculation in place of the last one."""
         in_memory: Start | None = start
@@ -93,8 +97,12 @@ class KeptDensities:
             start.save(self._file(calculation.key))
             in_memory = None
         self._kept[calculation.key] = KeptDensity(
-            calculation.scale, calculation.group, in_memory, frozen, epoch, functional
+            calculation.scale, calculation.group, in_memory, frozen, epoch, functional, options
         )
+
+    def drop_energies(self) -> None:
+        """Keep densities and orbitals as starts only."""
+        self._kept = {key: replace(density, frozen=None) for key, density in self._kept.items()}
 
     def start(
         self, calculation: Calculation[Any, Any], done: Mapping[float, Start] | None = None
@@ -131,14 +139,21 @@ class KeptDensities:
                 return start.with_orbitals(found.orbitals)
         return start
 
-    def state_dict(self) -> dict[str, Any]:
-        """Kept densities, without orbitals, for a checkpoint."""
+    def state_dict(self, energies: bool = True) -> dict[str, Any]:
+        """Kept densities, without orbitals, for a checkpoint.
+
+        Parameters
+        ----------
+        energies : bool, optional
+            Whether the energies at these densities are kept, too.
+        """
         return {
             key: {
                 "scale": density.scale,
                 "group": density.group,
                 "epoch": density.epoch,
-                "frozen": density.frozen.state_dict(),
+                "frozen": density.frozen.state_dict() if energies and density.frozen else None,
+                "options": density.options,
                 "restart": density.saved if density.start is None else density.start.state_dict(),
             }
             for key, density in self._kept.items()
@@ -151,8 +166,9 @@ class KeptDensities:
                 scale=density["scale"],
                 group=density["group"],
                 start=None,
-                frozen=FrozenEnergy.from_state_dict(density["frozen"]),
+                frozen=density["frozen"] and FrozenEnergy.from_state_dict(density["frozen"]),
                 epoch=density["epoch"],
+                options=density.get("options"),
                 saved=density["restart"],
             )
             for key, density in state.items()

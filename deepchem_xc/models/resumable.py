@@ -39,7 +39,7 @@ class ResumableModel(EvaluatedModel):
 
     @property
     def functional(self) -> XCFunctional:
-        """What is trained; another one may be set."""
+        """What is trained; another one may be set, whose first step is self-consistent."""
         return self.model.functional
 
     @functional.setter

@@ -116,6 +116,8 @@ class Step:
             if known:
                 return known.pop()
             check_weights(self.module.functional)
+            # A search may come back to weights whose graphs a derivative has used up.
+            self.module.ground_states.end_batch()
             compute = self.module.training_value
             return self._gradients(batch, [compute(entry, epoch) for entry in batch.entries])
 

@@ -65,13 +65,15 @@ class TrainingLoop(ResumableModel):
         """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
 
         Parameters, results and errors are those of `fit`, except that with ``on_failure="skip"``
-        a batch may fail as a whole: `RuntimeError` is raised if all of them do.
+        a batch may fail as a whole: `RuntimeError` is raised if all of them do. That no batch has
+        any weight shows at the end only; `ValueError` is raised then.
         """
         first = len(self.history)
+        seen: list[LabelledBatch] = []
         self._whole_batches_may_fail = True
         try:
             mean = self._train(
-                (self._labelled(batch) for batch in generator),
+                self._watched(generator, seen),
                 max_checkpoints_to_keep,
                 checkpoint_interval,
                 restore,
@@ -86,6 +88,8 @@ class TrainingLoop(ResumableModel):
         if done and not any(record.counts for record in done):
             reason = next(iter(done[0].skipped.values()))
             raise RuntimeError(f"all {len(done)} batches failed; the first: {reason}")
+        for batch in seen:
+            check_weighted(batch.entries, batch.weights, self.objective.type_weights)
         return mean
 
     def _train(
@@ -115,31 +119,52 @@ class TrainingLoop(ResumableModel):
         mean = math.nan
         self._said = False
         watch = Stopwatch()
-        for batch in batches:
-            # Callbacks may have frozen or replaced parameters.
-            check_trainable(self.functional, variables)
-            self._active = optimizer, schedule = self._optimizer(variables)
-            value = self._step(optimizer, batch, chosen)
-            if value is not None:
-                if schedule is not None:
-                    schedule.step()
-                check_weights(self.functional)
-                recent.append(value)
-            self.ground_states.end_batch()
-            self._global_step += 1
-            self._advance(watch)
-            if self._global_step % self.log_frequency == 0 and recent:
-                mean = self._log(recent, all_losses)
-                recent = []
-            if interval > 0 and self._global_step % interval == 0:
-                self.save_checkpoint(keep)
-            for hook in hooks:
-                hook(self, self._global_step)
+        self.ground_states.begin_steps()
+        try:
+            for batch in batches:
+                # Callbacks may have frozen or replaced parameters.
+                check_trainable(self.functional, variables)
+                self._active = optimizer, schedule = self._optimizer(variables)
+                value = self._step(optimizer, batch, chosen)
+                if value is not None:
+                    if schedule is not None:
+                        schedule.step()
+                    check_weights(self.functional)
+                    recent.append(value)
+                self.ground_states.end_batch()
+                self._global_step += 1
+                self._advance(watch)
+                if self._global_step % self.log_frequency == 0 and recent:
+                    mean = self._log(recent, all_losses)
+                    recent = []
+                due = interval > 0 and self._global_step % interval == 0
+                if due or hooks:
+                    with self.ground_states.between_steps():
+                        if due:
+                            self.save_checkpoint(keep)
+                        for hook in hooks:
+                            hook(self, self._global_step)
+        finally:
+            # Whatever ended it: a graph whose derivative was asked for cannot be used again.
+            self.ground_states.end_steps()
         if recent:
             mean = self._log(recent, all_losses)
         if interval > 0:
             self.save_checkpoint(keep)
         return mean
+
+    def _watched(
+        self, generator: Iterable[Batch], seen: list[LabelledBatch]
+    ) -> Iterator[LabelledBatch]:
+        """Labelled batches; `seen` keeps the last one as long as none has any weight."""
+        weighted = False
+        for batch in generator:
+            labelled = self._labelled(batch)
+            factors = self.objective.type_weights
+            pairs = zip(labelled.entries, labelled.weights, strict=True)
+            weighted = weighted or any(w * factors[entry.entry_type] for entry, w in pairs)
+            seen[:] = [] if weighted else [labelled]
+            yield labelled
 
     def _labelled(self, batch: Batch) -> LabelledBatch:
         """A batch as DeepChem hands it over."""
@@ -159,7 +184,7 @@ class TrainingLoop(ResumableModel):
         """Batches from where the model stands; it is read when the first one is asked for."""
         dataset = checked_dataset(dataset)
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
-        check_weighted(every.weights)
+        check_weighted(every.entries, every.weights, self.objective.type_weights)
         entries = every.entries
         progress = self._progress
         last = progress.epoch + nb_epoch

@@ -23,6 +23,7 @@ from deepchem_xc.planewave.settings import (
     whole_number,
 )
 from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -31,6 +32,13 @@ DEFAULT_FUNCTIONAL = "PBE"
 DEFAULT_PSEUDOPOTENTIALS = "gth-pbe"
 DEFAULT_OCCUPATIONS = {"name": "fermi-dirac", "width": 0.1}  # eV
 _CONVERGENCE_KEYS = ("energy", "density", "orbitals", "maxiter")
+# What GPAW's users write, and what there is instead.
+_GPAW_KEYS = {
+    "eigenstates": "'orbitals' is the largest residual of an occupied band here.",
+    "maximum iterations": "'maxiter' is the largest number of steps here.",
+    "bands": "Empty bands are always converged at the end.",
+    "forces": "Forces follow from 'density'.",
+}
 
 
 def make_basis(
@@ -103,7 +111,8 @@ def make_problem(
     Raises
     ------
     ValueError
-        If a name is unknown (the message lists the valid ones), or the electrons cannot be placed.
+        If a name is unknown (the message lists the valid ones), the electrons cannot be placed, or
+        the crystal lacks the symmetry that its k-points were reduced by.
     """
     from deepchem_xc.xc import Ingredients, get_xc
     from deepchem_xc.xc.trial import check_functional as try_functional
@@ -113,6 +122,7 @@ def make_problem(
     if basis.device.type != "cpu":
         chosen = chosen.to(basis.device)
     crystal = basis.crystal
+    check_symmetry(crystal, basis.kpoints.symmetry)
     potentials = DEFAULT_PSEUDOPOTENTIALS if pseudopotentials is None else pseudopotentials
     pseudos = load_pseudopotentials(potentials, crystal.species)
     check_functional(pseudos, chosen.name)
@@ -235,8 +245,10 @@ def make_convergence(options: Mapping[str, Any] | None, energy_unit: float = 1.0
         )
     unknown = sorted(map(str, set(options or {}) - set(_CONVERGENCE_KEYS)))
     if unknown:
+        hints = "".join(f" {_GPAW_KEYS[key]}" for key in unknown if key in _GPAW_KEYS)
         raise ValueError(
             f"unknown convergence keys {unknown}; the valid ones are {list(_CONVERGENCE_KEYS)}."
+            + hints
         )
     values: dict[str, Any] = {}
     for name, given in (options or {}).items():

@@ -15,7 +15,7 @@ from .base import SumXC, XCFunctional, as_functional
 from .file_format import is_file_name
 from .libxc import LibXC, libxc_identifiers
 from .loading import load_functional
-from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_dispersion
+from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_corrections
 from .registry import common_names, find, identifiers, name_of_sum
 
 __all__ = ["get_xc"]
@@ -95,7 +95,7 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
             "functional.save('name.safetensors') writes one, deepchem-xc train puts "
             "functional.safetensors into its folder."
         )
-    refuse_dispersion(xc)
+    refuse_corrections(xc)
     if "," in xc:
         return _sum([_scaled(_by_name(name), c) for name, c in identifiers_of_pair(xc)])
     if _NAME_WITH_DASHES.fullmatch(xc) and not all(map(_is_known, xc.split("-"))):
@@ -118,6 +118,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
 def _hint(given: Any) -> str:
     if isinstance(given, type) and issubclass(given, BaseXC):
         return f"; call the class, {given.__name__}()"
+    if type(given).__module__.startswith("torch._dynamo"):
+        return "; give the functional itself, without torch.compile"
     if isinstance(given, torch.nn.Module):
         return "; a network becomes one in NNLDA, NNPBE or HybridXC"
     return ""

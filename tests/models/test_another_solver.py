@@ -76,6 +76,9 @@ class Atom:
         self.last = self.frozen(functional)
         return AtomResult(self.last.at(functional))
 
+    def energy_options(self, options: Mapping[str, Any]) -> str:
+        return str(options.get("nbands"))
+
     def frozen(self, functional: XCFunctional) -> FrozenEnergy:
         channels = ({"value": DENSITY, "grad": GRADIENT},)
         information = ValGrad(**channels[0])
@@ -124,6 +127,7 @@ def test_a_checkpoint_holds_what_the_solver_makes_of_it() -> None:
     functional = PBE(trainable=True)
     atom, ground_states = Atom(), GroundStates(functional, 1)
     before = ground_states.energies([atom], 0)
+    ground_states.end_steps()
     state = ground_states.state_dict()
     again = GroundStates(functional, 5)
     again.load_state_dict(state)

@@ -11,6 +11,7 @@ from torch import Tensor
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.occupations.occupy import check_enough_bands, occupy
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
 from deepchem_xc.planewave.eigen.states import (
     EMPTY_RESIDUAL,
@@ -34,7 +35,7 @@ from deepchem_xc.planewave.loop.mixing import AndersonMixer, Mixing
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.loop.policies import Effort, HeldMoment, Precision
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.result import Converged, SCFResult
+from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.settings import whole_number
 
 # A channel with fewer electrons than this part of the error that ends the loop is empty.
