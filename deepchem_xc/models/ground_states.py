@@ -270,7 +270,8 @@ class GroundStates:
         kept = self._kept.of(calculation)
         if kept is None or kept.frozen is None:
             return None
-        if kept.options != calculation.energy_options(self.options):
+        # Checkpoints of 0.1.0 do not say their options: they go on as they did there.
+        if kept.options not in (None, calculation.energy_options(self.options)):
             return None
         if not kept.frozen.serves(self.functional):
             return None

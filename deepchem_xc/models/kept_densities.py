@@ -35,7 +35,7 @@ class KeptDensity:
     functional : Identity or None
         What the functional was then; None after a checkpoint was read.
     options : str or None
-        Digest of the options that the energy depends on; None if a checkpoint did not hold it.
+        Digest of the options that the energy depends on; None in checkpoints of 0.1.0.
     saved : mapping or None
         State of the start in a checkpoint, which only a calculation can read.
     """

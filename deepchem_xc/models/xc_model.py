@@ -242,7 +242,8 @@ class XCModel(TrainingLoop):
         restore : bool, optional
             Go on from the latest checkpoint: weights, optimiser, learning rate, order of entries
             and kept densities are those of a run without interruption. For other `solver` options
-            these densities are starts, and the first step is self-consistent.
+            these densities are starts, and the first step is self-consistent; checkpoints of 0.1.0
+            do not say theirs, and are taken to be of the same.
         variables : list of Parameter, optional
             What to train; all parameters by default.
         loss : deepchem Loss or callable, optional

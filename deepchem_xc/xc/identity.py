@@ -54,8 +54,7 @@ class Identity:
     values : dict
         Digests of parameters, buffers and plain attributes, by name.
     energies : Tensor or None
-        Energy densities at `sample_points`, Hartree / bohr^3; None if parameters and buffers alone
-        count.
+        Energy densities at `sample_points`, Hartree / bohr^3; None if they do not count.
 
     Examples
     --------
