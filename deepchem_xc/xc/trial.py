@@ -69,6 +69,9 @@ def check_functional(functional: XCFunctional) -> None:
     """
     refuse_lazy(functional)
     refuse_compiled(functional)
+    for part in functional.modules():
+        if isinstance(part, PlainXC):
+            part.check_tensors()
     made_of = (structure(functional), tuple(map(_changes_of, functional.modules())))
     again = _tried.get(functional) == made_of
     own = not all(map(_is_known, functional.modules()))
