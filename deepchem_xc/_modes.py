@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+# Where `torch.autocast` may be on.
+_AUTOCAST_DEVICES = ("cpu", "cuda")
+
 
 @contextlib.contextmanager
 def outside_inference_mode() -> Iterator[None]:
-    """Leave `torch.inference_mode` for `torch.no_grad`.
+    """Leave `torch.inference_mode` for `torch.no_grad`, and `torch.autocast`.
 
     Potentials are derivatives of energies, which torch's inference mode rules out altogether;
-    inside `torch.no_grad` they are computed, and nothing keeps a graph either.
+    inside `torch.no_grad` they are computed, and nothing keeps a graph either. Autocast would
+    compute what is in single precision here in half precision.
 
     Examples
     --------
@@ -22,10 +26,28 @@ def outside_inference_mode() -> Iterator[None]:
     ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     (False, False)
     """
-    if not torch.is_inference_mode_enabled():
-        yield
-        return
-    with torch.inference_mode(False), torch.no_grad():
+    with outside_autocast():
+        if not torch.is_inference_mode_enabled():
+            yield
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+
+
+@contextlib.contextmanager
+def outside_autocast() -> Iterator[None]:
+    """Leave `torch.autocast`.
+
+    Examples
+    --------
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), outside_autocast():
+    ...     torch.is_autocast_enabled("cpu")
+    False
+    """
+    with contextlib.ExitStack() as stack:
+        for device in _AUTOCAST_DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         yield
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _MARKERS = ("o", "s", "^", "D")
+_LINES = ("-", "--", ":")
+_DECADE = 10.0
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,9 @@ def plot_training(
 ) -> None:
     """Draw how the loss of each type of entry falls, and errors of validation entries.
 
+    A type has one colour in all panels, units have a panel each, and ticks at the bottom of the
+    losses mark the epochs in which ground states were computed.
+
     Parameters
     ----------
     records : sequence of EpochRecord
@@ -256,11 +261,8 @@ def plot_training(
     path : path
         Image file; its ending says which format.
     validation : mapping, optional
-        ``{"type (unit)": [(epoch, mean absolute error), ...]}``: a second panel.
+        ``{"type (unit)": [(epoch, mean absolute error), ...]}``.
     """
-    columns = 2 if validation else 1
-    figure = _figure(5.2 * columns, 3.8)
-    axes = figure.subplots(1, columns, squeeze=False)[0]
     losses: dict[str, list[tuple[int, float]]] = {}
     for record in records:
         for name, loss in {"all": record.loss, **record.loss_by_type}.items():
@@ -268,20 +270,52 @@ def plot_training(
     if len(losses) == 2:
         # With one type the two curves are the same.
         del losses["all"]
-    panels: list[tuple[str, Mapping[str, Sequence[tuple[int, float]]]]]
-    panels = [("loss", losses), ("mean absolute error", validation or {})]
-    for ax, (label, curves) in zip(axes, panels):
-        for i, (name, points) in enumerate(curves.items()):
-            x, y = zip(*points)
-            marker = "." if len(points) < 50 else ""
-            ax.plot(x, y, label=name, color=_COLORS[i % 4], ls=("-", "--", ":")[i // 4 % 3], lw=1)
-            ax.plot(x, y, color=_COLORS[i % 4], ls="none", marker=marker)
+    panels: dict[str, dict[str, Sequence[tuple[int, float]]]] = {"loss": dict(losses)}
+    for described, points in (validation or {}).items():
+        name, _, unit = described.partition(" (")
+        label = f"mean absolute error ({unit}" if unit else "mean absolute error"
+        panels.setdefault(label, {})[name] = points
+    types = sorted({name for curves in panels.values() for name in curves} - {"all"})
+    styles = {name: (_COLORS[i % 4], _LINES[i // 4 % 3]) for i, name in enumerate(types)}
+    styles["all"] = ("0.5", "-")
+    figure = _figure(5.2 * len(panels), 3.8)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
+    for ax, (label, curves) in zip(axes, panels.items(), strict=True):
+        _draw_falling(ax, curves, styles)
         ax.set_xlabel("epoch")
         ax.set_ylabel(label)
-        if all(y > 0 for points in curves.values() for _, y in points):
-            ax.set_yscale("log")
+    computed = [record.epoch for record in records if record.calculations]
+    axes[0].plot(
+        computed,
+        [0.02] * len(computed),
+        transform=axes[0].get_xaxis_transform(),
+        ls="none",
+        marker="|",
+        color="0.3",
+        label="ground states computed",
+    )
+    for ax in axes:
         ax.legend(fontsize="small", frameon=False)
     _save(figure, path)
+
+
+def _draw_falling(
+    ax: Any,
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    styles: Mapping[str, tuple[str, str]],
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for name, points in curves.items():
+        x, y = zip(*points, strict=True)
+        color, line = styles[name]
+        marker = "." if len(points) < 50 else ""
+        ax.plot(x, y, label=name, color=color, ls=line, lw=1, marker=marker)
+    values = [y for points in curves.values() for _, y in points]
+    # Labels of a logarithmic axis over less than a decade are hard to read.
+    if min(values) > 0 and max(values) > _DECADE * min(values):
+        ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _point_name(name: str) -> str:

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from deepchem_xc import plotting
+from deepchem_xc.models import EpochRecord
 from deepchem_xc.planewave.eos import fit_equation_of_state
 from deepchem_xc.plotting import (
     EosCurve,
@@ -15,6 +18,7 @@ from deepchem_xc.plotting import (
     fitted_energy,
     plot_convergence,
     plot_equations_of_state,
+    plot_training,
 )
 
 VOLUMES = np.linspace(15.5, 17.5, 7)
@@ -64,3 +68,44 @@ assert "matplotlib.pyplot" not in sys.modules
     path = tmp_path / "figure.png"
     subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=True)
     assert path.exists()
+
+
+def test_a_type_has_one_colour_and_a_unit_one_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(plotting, "_save", lambda figure, path: figures.append(figure))
+    counts = {"band_gap": 1, "energy": 2}
+    records = [
+        EpochRecord(
+            epoch,
+            losses={"energy": 40.0 * 0.8**epoch, "band_gap": 5.0},
+            counts=counts,
+            calculations=3 * (epoch % 10 == 0),
+        )
+        for epoch in range(30)
+    ]
+    errors = [(9, 0.3), (19, 0.2), (29, 0.1)]
+    names = ("energy (eV)", "forces (eV/Angstrom)", "band_gap (eV)")
+    plot_training(records, tmp_path / "training.png", dict.fromkeys(names, errors))
+    losses, energies, forces = figures[0].axes
+    assert (losses.get_ylabel(), losses.get_yscale()) == ("loss", "log")
+    assert energies.get_ylabel() == "mean absolute error (eV)"
+    assert forces.get_ylabel() == "mean absolute error (eV/Angstrom)"
+    colours: dict[str, set[Any]] = {}
+    for ax in figures[0].axes:
+        assert ax.get_xlim() == losses.get_xlim()
+        assert all(tick == int(tick) for tick in ax.get_xticks())
+        for line in ax.lines:
+            colours.setdefault(line.get_label(), set()).add(line.get_color())
+    assert all(len(found) == 1 for found in colours.values())
+    curves = ("all", "band_gap", "energy", "forces")
+    assert len({next(iter(colours[name])) for name in curves}) == len(curves)
+    (marks,) = (line for line in losses.lines if line.get_label() == "ground states computed")
+    assert list(marks.get_xdata()) == [0, 10, 20]
+
+
+def test_a_training_of_one_type_is_written(tmp_path: Path) -> None:
+    records = [EpochRecord(0, losses={"energy": 1.0}, counts={"energy": 1}, calculations=1)]
+    plot_training(records, tmp_path / "training.png")
+    assert (tmp_path / "training.png").stat().st_size > 1000

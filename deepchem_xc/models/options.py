@@ -59,6 +59,8 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
             "optimizer must be one of deepchem.models.optimizers, such as Adam(learning_rate=0.01),"
             f" got {optimizer!r}."
         )
+    if optimizer is not None:
+        _check_is_made_of_parameters(optimizer)
     regularization = found.get("regularization_loss")
     if regularization is not None and not callable(regularization):
         raise ValueError(
@@ -66,6 +68,17 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
             f"got {regularization!r}."
         )
     return found
+
+
+def _check_is_made_of_parameters(optimizer: Optimizer) -> None:
+    try:
+        inspect.signature(optimizer._create_pytorch_optimizer).bind([])
+    except TypeError:
+        raise ValueError(
+            f"optimizer: DeepChem's {type(optimizer).__name__} cannot be made from parameters, as "
+            "its TorchModel makes optimisers: take Adam, AdamW, RMSProp, GradientDescent or a "
+            "class of your own with _create_pytorch_optimizer(self, params)."
+        ) from None
 
 
 def _check_learning_rate(rate: Any) -> None:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from deepchem_xc._modes import outside_autocast
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.gmres import gmres
@@ -295,7 +296,7 @@ class _GroundStateFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         inputs = ctx.sources
-        with torch.no_grad():
+        with torch.no_grad(), outside_autocast():
             gradients = ctx.adjoint.gradients(GroundState(*cotangents), list(inputs))
         return (None, *once(gradients, (*cotangents, *inputs)))
 

@@ -12,7 +12,7 @@ import re
 
 from .libxc_library import library, libxc_identifiers
 
-__all__ = ["identifiers_of_pair", "identifiers_of_whole", "refuse_dispersion"]
+__all__ = ["identifiers_of_pair", "identifiers_of_whole", "refuse_corrections"]
 
 Terms = list[tuple[str, float]]
 
@@ -23,28 +23,41 @@ _WHOLE = {
     "SVWN5": "LDA_X,LDA_C_VWN",
 }
 _HYBRIDS = {"HSE", "PBEH", "HF", "SCAN0", "R2SCAN0", "REVPBE0", "BHLYP", "BHANDHLYP", "RSHXLDA"}
-# "-D3(BJ)", "+D4", "-TS", "+rVV10", "-vdW", "vdW-DF2", "B97-D"
+_HYBRIDS |= {"EXX", "WPBE", "LC-WPBE", "M08-HX", "M08-SO"}
+# Long-range corrected and double hybrids: "LC-BLYP", "B2PLYP", "DSD-PBEP86", "PBE-QIDH", "XYG3"
+_HYBRID = re.compile(
+    r"r?lc[-_]|w?b2g?p[-_]?\w+$|dsd[-_]|\w*-?(?:qidh|0-dh)$|pwpb95$|xygj?[-_]?\w*$", re.I
+)
+# "-D3(BJ)", "+D4", "-TS", "+rVV10", "-vdW", "vdW-DF2", "B97-D", "r2SCAN-3c", "PBE-dDsC"
 _DISPERSION = re.compile(
     r"[-+_ ]d[234]?(?:\(?(?:bj|bjm|zero|zerom|0|op)\)?)?(?=$|[\s+-])|[-+](?:ts|mbd\w*|xdm)$"
-    r"|[-+]?r?vv10|vdw|[xm]-v$|rev-?vdw",
+    r"|[-+]?r?vv10|vdw|[xm]-r?v$|rev-?vdw|-3c$|-ddsc$",
     re.IGNORECASE,
 )
+_HUBBARD = re.compile(r"\+ *u(?:eff)?$", re.IGNORECASE)
 # Part of a name to the part's libxc identifiers.
 _PARTS = ("lda_x", "lda_c", "lda_xc", "gga_x", "gga_c", "mgga_x", "mgga_c")
+# What goes with a part in the functionals that people mean.
+_PARTNERS = {"gga_x_b88": "gga_c_lyp", "gga_c_lyp": "gga_x_b88"}
 _ALIASES = {"slater": "x", "dirac": "x", "pw92": "pw", "vwn5": "vwn", "vwn3": "vwn_3"}
 
 
-def refuse_dispersion(text: str) -> None:
-    """Raise ``ValueError`` if a name means a dispersion correction or nonlocal correlation.
+def refuse_corrections(text: str) -> None:
+    """Raise ``ValueError`` if a name means a Hubbard or dispersion correction.
 
     Examples
     --------
-    >>> refuse_dispersion("PBE-D3")
+    >>> refuse_corrections("PBE-D3")
     Traceback (most recent call last):
     ...
     ValueError: 'PBE-D3' means a functional with dispersion (van der Waals) corrections, ...
     """
     name = text.strip()
+    if _HUBBARD.search(name):
+        raise ValueError(
+            f"{name!r} means a functional with Hubbard's U on some shells, which this package does "
+            "not compute: take the functional alone, such as 'PBE' or 'r2SCAN'"
+        )
     if not _DISPERSION.search(name):
         return
 
@@ -103,7 +116,7 @@ def identifiers_of_whole(name: str) -> Terms | None:
     [('mgga_x_m06_l', 1.0), ('mgga_c_m06_l', 1.0)]
     """
     upper = name.strip().upper()
-    if upper in _HYBRIDS:
+    if upper in _HYBRIDS or _HYBRID.match(upper):
         raise ValueError(_is_hybrid(name))
     terms = _parsed(_WHOLE.get(upper, upper), name)
     if terms is not None and _is_whole(terms):
@@ -150,8 +163,19 @@ def _refuse_part(name: str) -> None:
         found = [f"{part}_{bare}" for part in _PARTS if f"{part}_{bare}" in libxc_identifiers()]
     if not found:
         return
-    correlation = [identifier for identifier in found if "_c_" in identifier]
-    whole = f"lda_x+{correlation[0]}" if correlation else f"{found[0]}+lda_c_pw"
+    both = [f"{family}_{kind}_{bare}" for family in ("lda", "gga", "mgga") for kind in "xc"]
+    for exchange, correlation in zip(both[::2], both[1::2], strict=True):
+        if {exchange, correlation} <= set(found):
+            raise ValueError(
+                f"{name!r} stands for exchange, {exchange}, and for correlation, {correlation}: "
+                f"write the sum of both, '{exchange}+{correlation}', or the one that is meant"
+            )
+    first = found[0]
+    whole = (
+        f"{first}+{_PARTNERS.get(first, 'lda_c_pw')}"
+        if "_x" in first
+        else f"{_PARTNERS.get(first, 'lda_x')}+{first}"
+    )
     note = ", form V of Vosko, Wilk and Nusair ('SVWN')" if bare == "vwn" else ""
     raise ValueError(
         f"{name!r} names exchange or correlation alone, and several programs mean different "

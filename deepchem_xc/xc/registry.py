@@ -23,7 +23,7 @@ from .gga_exchange import (
 )
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC, libxc_identifiers
-from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_dispersion
+from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_corrections
 from .pbe import PBE
 from .plain import as_functional
 from .r2scan import R2SCANCorrelation, R2SCANExchange
@@ -151,7 +151,7 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
             "functional.save('name.safetensors') writes one, deepchem-xc train puts "
             "functional.safetensors into its folder."
         )
-    refuse_dispersion(xc)
+    refuse_corrections(xc)
     if "," in xc:
         return _sum([_scaled(_by_name(name), c) for name, c in identifiers_of_pair(xc)])
     if _NAME_WITH_DASHES.fullmatch(xc) and not all(map(_is_known, xc.split("-"))):

@@ -49,6 +49,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a rate of no number": ({"learning_rate": "fast"}, "positive number, or a schedule"),
     "a negative rate": ({"learning_rate": -0.1}, "learning_rate must be a positive number"),
     "a name of an optimiser": ({"optimizer": "adam"}, "optimizer must be one of deepchem.models"),
+    "no optimiser of parameters": (
+        {"optimizer": dc.models.optimizers.KFAC()},
+        "KFAC cannot be made from parameters.*take Adam",
+    ),
     "a class": ({"optimizer": dc.models.optimizers.Adam}, r"such as Adam\(learning_rate=0.01\)"),
     "no function": ({"regularization_loss": 0.1}, "a function without arguments"),
     "no transformer": ({"transformers": ["norm"]}, "transformers must be DeepChem's.*got 'norm'"),

@@ -86,6 +86,24 @@ def test_inference_mode_computes_what_no_grad_does() -> None:
     assert gradient(result) and gradient(before)
 
 
+def test_autocast_changes_nothing() -> None:
+    """Steps in single precision are not computed in half precision, nor derivatives."""
+    functional = PBE(trainable=True)
+
+    def computed() -> list[torch.Tensor]:
+        result = scf(bulk("Si"), functional, **COARSE)
+        loss = result.band_gap + result.density.square().mean() + result.forces.square().sum()
+        gradients = torch.autograd.grad(loss, list(functional.parameters()))
+        return [result.free_energy, result.stress, *gradients]
+
+    expected = computed()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = computed()
+        assert torch.is_autocast_enabled("cpu")
+    for new, old in zip(found, expected, strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-6, atol=1e-9)
+
+
 def test_what_is_made_inside_inference_mode_is_named() -> None:
     with torch.inference_mode():
         functional, crystal = PBE(trainable=True), Crystal.from_ase(bulk("Si"))

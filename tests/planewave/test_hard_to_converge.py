@@ -44,6 +44,38 @@ def test_an_antiferromagnetic_start_of_iron_stays_one(
 
 
 @pytest.mark.slow
+def test_an_antiferromagnet_with_small_moments_stays_one(
+    reference_path: Callable[[str], Path],
+) -> None:
+    """fcc iron, single layers, 3.45 Angstrom: the state that holding the moment at zero finds."""
+    half = 3.45 / 2
+    atoms = Atoms("Fe2", cell=[[half, -half, 0], [half, half, 0], [0, 0, 3.45]], pbc=True)
+    atoms.set_scaled_positions([[0, 0, 0], [0.5, 0.5, 0.5]])
+    atoms.set_initial_magnetic_moments([2.0, -2.0])
+    keywords: dict[str, Any] = {
+        "ecut": 550.0,
+        "kpts": {"size": (4, 4, 3), "gamma": True},
+        "pseudopotentials": {"Fe": reference_path("pseudos/Fe-sp.psp8")},
+    }
+    held = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
+    free, fixed = (scf(atoms, occupations=occupations, **keywords) for occupations in (None, held))
+    assert free.nsteps <= 20
+    total, absolute = moments(free)
+    assert abs(total) < 1e-3 < 0.1 < absolute
+    difference = float(free.extrapolated_energy - fixed.extrapolated_energy) * Hartree
+    assert difference == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_titanium_atom_converges_with_default_settings() -> None:
+    """Two unpaired electrons, as measured (3F); GPAW takes 23 steps for titanium in a box."""
+    atoms = Atoms("Ti", cell=(5.4, 5.7, 6.0), pbc=True, magmoms=[2])
+    atoms.center()
+    result = scf(atoms, ecut=250.0, pseudopotentials={"Ti": "GTH-PBE-q4"})
+    assert result.nsteps <= 34
+    assert moments(result)[0] == pytest.approx(2.0, abs=0.02)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("symbol", "moment", "gpaw"), [("Ni", 2.0, 30), ("Fe", 4.0, 135)])
 def test_atoms_with_a_partly_filled_d_shell_converge_with_default_settings(
     reference_path: Callable[[str], Path], symbol: str, moment: float, gpaw: int
@@ -66,7 +98,7 @@ def test_a_nickel_atom_in_a_small_box_ends_with_the_moment_of_gpaw(
     atoms.center()
     file = reference_path("pseudos/Ni-sp.psp8")
     result = scf(atoms, ecut=500.0, pseudopotentials={"Ni": file})
-    assert result.nsteps <= 60
+    assert result.nsteps <= 42  # GPAW: 24
     assert moments(result)[0] == pytest.approx(1.997, abs=5e-3)
 
 

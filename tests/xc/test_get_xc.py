@@ -167,7 +167,9 @@ def test_other_names_mean_what_pyscf_means(xc, sample, densinfo):
 
 
 @pytest.mark.parametrize(
-    "name", ["PBE0", "HSE06", "hse", "B3LYP", "b3lyp,", "CAM-B3LYP", "M06-2X", "TPSSh", "0.5*PBE0"]
+    "name",
+    ["PBE0", "HSE06", "hse", "B3LYP", "b3lyp,", "CAM-B3LYP", "M06-2X", "TPSSh", "0.5*PBE0"]
+    + ["B2PLYP", "LC-BLYP", "lc-wpbe", "DSD-PBEP86", "PBE-QIDH", "XYG3", "PWPB95", "M08-HX", "EXX"],
 )
 def test_hybrids_are_named_as_what_they_are(name):
     bare = name.removeprefix("0.5*")
@@ -177,7 +179,19 @@ def test_hybrids_are_named_as_what_they_are(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["rev-vdW-DF2", "vdW-DF", "PBE-D3", "PBE-D3(BJ)", "B97-D", "PBE+D4", "BEEF-vdW", "optB88-vdW"]
+    [
+        "r2SCAN-3c",
+        "PBE-dDsC",
+        "B97M-rV",
+        "rev-vdW-DF2",
+        "vdW-DF",
+        "PBE-D3",
+        "PBE-D3(BJ)",
+        "B97-D",
+        "PBE+D4",
+        "BEEF-vdW",
+        "optB88-vdW",
+    ]
     + ["SCAN+rVV10", "PBE-TS", "wB97X-V", "B97M-V", "PBE0-D3"],
 )
 def test_dispersion_is_named_as_what_it_is(name):
@@ -192,6 +206,29 @@ def test_dispersion_is_named_as_what_it_is(name):
 )
 def test_exchange_or_correlation_alone(name, identifier):
     with pytest.raises(ValueError, match=f"'{name}' names exchange or .* {identifier}"):
+        get_xc(name)
+
+
+@pytest.mark.parametrize("name", ["PBE_sol", "r2scan01", "rge2", "tm"])
+def test_a_name_of_exchange_and_correlation_says_their_sum(name):
+    with pytest.raises(ValueError, match=f"'{name}' stands for exchange, .* and for") as error:
+        get_xc(name)
+    (advised,) = re.findall(r"the sum of both, '(.*?)'", str(error.value))
+    exchange, correlation = advised.split("+")
+    assert exchange.replace("_x_", "_c_") == correlation
+    assert get_xc(advised).family in (2, 4)
+
+
+def test_the_advice_for_a_part_is_what_people_mean():
+    for name in ("b88", "LYP"):
+        with pytest.raises(ValueError, match=r"such as 'gga_x_b88\+gga_c_lyp'"):
+            get_xc(name)
+
+
+@pytest.mark.parametrize("name", ["PBE+U", "LDA + U", "r2SCAN+U"])
+def test_hubbard_corrections_are_named_as_what_they_are(name):
+    expected = re.escape(f"{name!r} means a functional with Hubbard's U")
+    with pytest.raises(ValueError, match=expected):
         get_xc(name)
 
 
