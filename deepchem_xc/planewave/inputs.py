@@ -31,6 +31,13 @@ DEFAULT_FUNCTIONAL = "PBE"
 DEFAULT_PSEUDOPOTENTIALS = "gth-pbe"
 DEFAULT_OCCUPATIONS = {"name": "fermi-dirac", "width": 0.1}  # eV
 _CONVERGENCE_KEYS = ("energy", "density", "orbitals", "maxiter")
+# What GPAW's users write, and what there is instead.
+_GPAW_KEYS = {
+    "eigenstates": "'orbitals' is the largest residual of an occupied band here.",
+    "maximum iterations": "'maxiter' is the largest number of steps here.",
+    "bands": "Empty bands are always converged at the end.",
+    "forces": "Forces follow from 'density'.",
+}
 
 
 def make_basis(
@@ -234,8 +241,10 @@ def make_convergence(options: Mapping[str, Any] | None, energy_unit: float = 1.0
         )
     unknown = sorted(map(str, set(options or {}) - set(_CONVERGENCE_KEYS)))
     if unknown:
+        hints = "".join(f" {_GPAW_KEYS[key]}" for key in unknown if key in _GPAW_KEYS)
         raise ValueError(
             f"unknown convergence keys {unknown}; the valid ones are {list(_CONVERGENCE_KEYS)}."
+            + hints
         )
     values: dict[str, Any] = {}
     for name, given in (options or {}).items():

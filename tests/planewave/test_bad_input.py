@@ -394,3 +394,11 @@ def test_displacements_need_unreduced_kpoints(name: str) -> None:
         scf(crystal, "PBE", ecut=100.0, symmetry=True)
     with pytest.raises(ValueError, match="symmetry=False"):
         scf(PlaneWaveBasis(crystal, 4.0, (2, 2, 2)), "PBE")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("eigenstates", "'orbitals' is"), ("maximum iterations", "'maxiter' is")]
+)
+def test_keys_of_other_programs_have_a_hint(key: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown convergence keys .* {hint}"):
+        scf(bulk("Si"), ecut=60.0, convergence={key: 1e-4})
