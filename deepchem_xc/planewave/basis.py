@@ -20,6 +20,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.cutoff import smooth_kinetic
+from deepchem_xc.planewave.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.settings import grid_size
 from deepchem_xc.planewave.symmetry import DensitySymmetrizer
@@ -76,7 +77,8 @@ class PlaneWaveBasis:
     Raises
     ------
     ValueError
-        For a cutoff, grid or smoothing that makes no sense, or a grid too small for the cutoff.
+        For a cutoff, grid or smoothing that makes no sense, a grid too small for the cutoff, or
+        k-points that were reduced by a symmetry that the crystal does not have.
 
     Examples
     --------
@@ -114,6 +116,7 @@ class PlaneWaveBasis:
         self.ecut = float(ecut)
         self.ecut_smoothing = float(ecut_smoothing)
         self.kpoints = make_kpoints(kpoints, crystal, symmetry=symmetry)
+        check_symmetry(self.crystal, self.kpoints.symmetry)
         self.device = self.crystal.lattice.device
         lattice = self.crystal.lattice.detach().cpu().numpy()
 
@@ -213,7 +216,8 @@ class PlaneWaveBasis:
     ) -> PlaneWaveBasis:
         """Return the same integers on another lattice and positions.
 
-        This is the fixed set of plane waves that forces and stress differentiate at.
+        This is the fixed set of plane waves that forces and stress differentiate at. The symmetry
+        of the k-points stays too: `scf` refuses a geometry that does not have it.
 
         Parameters
         ----------
