@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ from deepchem_xc.planewave.restart import Restart
 from deepchem_xc.planewave.symmetry import find_symmetry
 from deepchem_xc.planewave.volume_series import volume_series
 
-GAMMA = {"size": (1, 1, 1), "gamma": True}
-LDA = {"ecut": 100.0, "pseudopotentials": "gth-pade"}
-FIXED_MOMENT = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
+GAMMA: dict[str, Any] = {"size": (1, 1, 1), "gamma": True}
+LDA: dict[str, Any] = {"ecut": 100.0, "pseudopotentials": "gth-pade"}
+FIXED_MOMENT: dict[str, Any] = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
 
 
 def zincblende(shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Atoms:
@@ -122,7 +123,7 @@ def test_moments_that_are_about_the_same_are_the_same() -> None:
 def test_a_start_keeps_an_antiferromagnet_without_initial_moments(
     antiferromagnet: SCFResult, kpts: tuple[int, int, int] | None
 ) -> None:
-    keywords = {"occupations": FIXED_MOMENT, "kpts": kpts, **LDA}
+    keywords: dict[str, Any] = {"occupations": FIXED_MOMENT, "kpts": kpts, **LDA}
     kept = scf(chain(), "LDA", spinpol=True, start=antiferromagnet, **keywords)
     right = scf(chain([1.0, -1.0]), "LDA", **keywords)
     assert float(kept.free_energy) == pytest.approx(float(right.free_energy), abs=1e-7)
@@ -183,7 +184,7 @@ def test_a_start_without_spin_serves_an_odd_electron_with_integer_occupations(
     functional: str,
 ) -> None:
     atom = Atoms("H", cell=[4.0] * 3, pbc=True)
-    keywords = {"ecut": 100.0, "pseudopotentials": "gth-pade"}
+    keywords: dict[str, Any] = {"ecut": 100.0, "pseudopotentials": "gth-pade"}
     plain = scf(atom, functional, **keywords)
     keywords |= {"spinpol": True, "occupations": "fixed"}
     warm = scf(atom, functional, start=plain, **keywords)
