@@ -34,8 +34,9 @@ from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.planewave.dipole import UndefinedDipoleError
 from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
+from deepchem_xc.planewave.kept_symmetry import operations_that_keep
 from deepchem_xc.planewave.mixing import Mixing
-from deepchem_xc.planewave.restart import Restart, starting_point
+from deepchem_xc.planewave.restart import Restart, moments_of, starting_point
 from deepchem_xc.planewave.scf import SCFConvergenceError, solve
 
 if TYPE_CHECKING:
@@ -339,7 +340,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
 
     def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:
         start = self._start
-        if start is None or not _is_near(start, problem):
+        if start is None or not (_is_near(start, problem) and _has_symmetry(start, problem)):
             return None, None, "superposed atoms"
         density, orbitals = starting_point(problem, start)
         if density is None:
@@ -415,3 +416,12 @@ def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
     moved = (new.positions.detach().cpu() - old.positions.detach().cpu()).numpy()
     moved = (moved - np.rint(moved)) @ lattice
     return bool(np.abs(strain).max() < _STRAINED and np.linalg.norm(moved, axis=1).max() < _FAR)
+
+
+def _has_symmetry(start: Restart, problem: KohnShamProblem) -> bool:
+    """Whether the earlier magnetic moments survive the symmetry that is used now."""
+    symmetry = problem.basis.kpoints.symmetry
+    moments = moments_of(problem, start) if problem.nspin == 2 and len(symmetry) > 1 else None
+    if moments is None:
+        return True
+    return bool(operations_that_keep(moments, problem.basis.crystal, symmetry).all())

@@ -92,8 +92,7 @@ def eigenvalues_at(
     from ase.dft.kpoints import BandPath
     from tqdm import tqdm
 
-    old = result.basis
-    crystal = old.crystal
+    crystal = result.basis.crystal
     tolerance = real_number(tolerance, "tolerance", "Ha")
     if not tolerance > 0:
         raise ValueError(
@@ -110,9 +109,8 @@ def eigenvalues_at(
         for some in points.split(_TOGETHER):
             weights = torch.full((len(some),), 1.0 / len(some), dtype=torch.float64)
             listed = KPoints(some, weights, SymmetryGroup.trivial())
-            basis = PlaneWaveBasis(
-                crystal, old.ecut, listed, old.fft_size, ecut_smoothing=old.ecut_smoothing
-            )
+            # The potential belongs to the plane waves of the result's basis.
+            basis = result.basis.with_kpoints(listed)
             parts.append(_diagonalize(result, basis, nbands, tolerance))
             bar.update(len(some))
     return torch.cat(parts, dim=1)

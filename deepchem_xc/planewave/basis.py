@@ -20,6 +20,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.cutoff import smooth_kinetic
+from deepchem_xc.planewave.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.settings import grid_size
 from deepchem_xc.planewave.symmetry import DensitySymmetrizer
@@ -76,7 +77,8 @@ class PlaneWaveBasis:
     Raises
     ------
     ValueError
-        For a cutoff, grid or smoothing that makes no sense, or a grid too small for the cutoff.
+        For a cutoff, grid or smoothing that makes no sense, a grid too small for the cutoff, or
+        k-points that were reduced by a symmetry that the crystal does not have.
 
     Examples
     --------
@@ -114,6 +116,7 @@ class PlaneWaveBasis:
         self.ecut = float(ecut)
         self.ecut_smoothing = float(ecut_smoothing)
         self.kpoints = make_kpoints(kpoints, crystal, symmetry=symmetry)
+        check_symmetry(self.crystal, self.kpoints.symmetry)
         self.device = self.crystal.lattice.device
         lattice = self.crystal.lattice.detach().cpu().numpy()
 
@@ -132,16 +135,24 @@ class PlaneWaveBasis:
             _box_index(sphere, self.orbital_fft_size), device=self.device
         )
 
+        # Spheres are cut in this lattice, also where a strained one is looked at later.
+        self._cut_lattice = lattice
+        self._set_orbitals()
+
+    def _set_orbitals(self) -> None:
+        """Plane waves of the orbitals at every one of ``self.kpoints``."""
+        lattice = self._cut_lattice
         k_coordinates = self.kpoints.coordinates.detach().cpu().numpy()
         lists = [_g_vectors(lattice, np.sqrt(2.0 * self.ecut), k) for k in k_coordinates]
         self.npw_per_k = [len(g) for g in lists]
         nk, npw = len(lists), max(self.npw_per_k)
         orbital_g = np.zeros((nk, npw, 3), dtype=np.int64)
         mask = np.zeros((nk, npw))
-        # The box's corner (n/2, n/2, n/2) lies outside every sphere: padding is parked there.
-        middle = np.array([[n // 2 for n in self.orbital_fft_size]])
-        corner = _box_index(middle, self.orbital_fft_size)[0]
-        index = np.full((nk, npw), corner, dtype=np.int64)
+        # The box's corner, (n/2, n/2, n/2) from a sphere's centre, is outside: padding is parked
+        # there.
+        corners = np.array(self.orbital_fft_size) // 2 - np.rint(k_coordinates).astype(np.int64)
+        parked = _box_index(corners, self.orbital_fft_size)
+        index = np.repeat(parked[:, None], npw, axis=1)
         for k, g in enumerate(lists):
             orbital_g[k, : len(g)] = g
             mask[k, : len(g)] = 1.0
@@ -205,7 +216,8 @@ class PlaneWaveBasis:
     ) -> PlaneWaveBasis:
         """Return the same integers on another lattice and positions.
 
-        This is the fixed set of plane waves that forces and stress differentiate at.
+        This is the fixed set of plane waves that forces and stress differentiate at. The symmetry
+        of the k-points stays too: `scf` refuses a geometry that does not have it.
 
         Parameters
         ----------
@@ -219,10 +231,45 @@ class PlaneWaveBasis:
         PlaneWaveBasis
             Its metric quantities know the graphs of both; this basis stays as it is.
         """
-        other = copy.copy(self)
-        for name in ("density_q", "density_q2", "orbital_q", "kinetic"):
-            other.__dict__.pop(name, None)
+        other = self._copy(("density_q", "density_q2", "orbital_q", "kinetic"))
         other.crystal = self.crystal.with_geometry(lattice=lattice, positions=positions)
+        return other
+
+    def with_kpoints(self, kpoints: KPoints | Any) -> PlaneWaveBasis:
+        """Return the same density sphere and grids with orbitals at other k-points.
+
+        Densities and potentials of this basis fit the other one, also where `with_geometry` made
+        this one: the spheres are cut in the lattice in which this basis's were.
+
+        Parameters
+        ----------
+        kpoints : KPoints or any specification `make_kpoints` takes
+            Meshes are reduced by the crystal's symmetry.
+
+        Returns
+        -------
+        PlaneWaveBasis
+            This basis stays as it is.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+        >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (2, 2, 2))
+        >>> other = basis.with_kpoints([[0.1, 0.2, 0.3]])
+        >>> other.nk, other.density_g is basis.density_g
+        (1, True)
+        """
+        other = self._copy(("orbital_q", "kinetic"))
+        other.kpoints = make_kpoints(kpoints, self.crystal)
+        other._set_orbitals()
+        return other
+
+    def _copy(self, forgotten: Sequence[str]) -> PlaneWaveBasis:
+        """Copy without these metric quantities, which are computed anew."""
+        other = copy.copy(self)
+        for name in forgotten:
+            other.__dict__.pop(name, None)
         return other
 
     # -- between the density sphere and the real-space grid ---------------------------------------

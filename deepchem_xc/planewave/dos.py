@@ -12,7 +12,8 @@ from ase.units import Hartree
 from numpy.typing import ArrayLike, NDArray
 
 from deepchem_xc.planewave.bands import eigenvalues_at
-from deepchem_xc.planewave.kpoints import make_kpoints
+from deepchem_xc.planewave.kept_symmetry import check_symmetry, operations_that_keep
+from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.settings import real_number, whole_number
 
@@ -112,7 +113,8 @@ def density_of_states(
     ------
     ValueError
         If the width is not positive, `nbands` is given without `kpts`, `npoints` is below 2 or
-        given besides `energies`, or these are not a list of finite numbers.
+        given besides `energies`, or these are not a list of finite numbers; if `kpts` are a
+        `KPoints` reduced by a symmetry that the state does not have.
 
     Warns
     -----
@@ -139,6 +141,8 @@ def density_of_states(
         # The density has this symmetry, and so have the eigenvalues.
         group = result.kpoints.symmetry
         mesh = make_kpoints(kpts, result.basis.crystal, symmetry=group)
+        if isinstance(kpts, KPoints):
+            _check_mesh(result, mesh)
         levels = eigenvalues_at(result, mesh.coordinates, nbands, progress=progress)
         weights = mesh.weights
     elif nbands is not None:
@@ -149,6 +153,17 @@ def density_of_states(
     shares = np.repeat(weights.cpu().numpy() * (2.0 / nspin), nband)
     values = np.stack([_broaden(channel.ravel(), shares, grid, width) for channel in epsilon])
     return DensityOfStates(grid, values, float(result.reference_level) * Hartree, width)
+
+
+def _check_mesh(result: SCFResult, mesh: KPoints) -> None:
+    """Raise ValueError unless the state has the symmetry that reduced these k-points."""
+    crystal, symmetry = result.basis.crystal, mesh.symmetry
+    check_symmetry(crystal, symmetry)
+    if not operations_that_keep(result.hirshfeld_moments, crystal, symmetry).all():
+        raise ValueError(
+            "the k-points were reduced by symmetry operations that the magnetic moments of this "
+            "state do not have: give the mesh itself, such as kpts=(8, 8, 8)."
+        )
 
 
 def _energies(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.units import Hartree
+from torch import Tensor
 
 from deepchem_xc._modes import outside_inference_mode, refuse_inference_tensors
 from deepchem_xc.planewave.basis import PlaneWaveBasis
@@ -18,9 +20,11 @@ from deepchem_xc.planewave.inputs import (
     make_problem,
     number_of_bands,
 )
+from deepchem_xc.planewave.kept_symmetry import operations_that_keep
+from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.mixing import Mixing
 from deepchem_xc.planewave.response import Geometry, functional_tensors
-from deepchem_xc.planewave.restart import Restart, starting_point
+from deepchem_xc.planewave.restart import Restart, moments_of, starting_point
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE, SCFResult
 from deepchem_xc.planewave.scf import Convergence, solve
 from deepchem_xc.planewave.settings import real_number, symmetry_choice
@@ -36,10 +40,18 @@ _SMALLEST_TOLERANCE = 1e-12
 # large terms: docs/derivatives.md has the errors that follow.
 _GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
 
+# Magnetic moment of an atom that is not to be lost without a word, mu_B; and moments in messages.
+_NOTICEABLE = 0.02
+_SHOWN = 8
+
 _SYMMETRIC = (
     "positions or lattice require gradients, and displacements and strains may break the symmetry "
     "that reduced the k-points: leave symmetry out, or give symmetry=False."
 )
+
+
+class LostMomentsWarning(UserWarning):
+    """A calculation without spin starts from a magnetic one."""
 
 
 @outside_inference_mode()
@@ -112,6 +124,8 @@ def scf(
         of energy against volume smooth at lower cutoffs (`smooth_kinetic`); none by default.
     start : SCFResult or Restart, optional
         Start from this result's density and orbitals; its cell, positions and cutoff may differ.
+        With two spin channels, symmetry operations that its magnetic moments do not have are not
+        used.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
     mixing : Mixing or mapping, optional
@@ -133,6 +147,11 @@ def scf(
         If the loop does not converge; it carries the history.
     ValueError
         For input that makes no sense; the message says what is valid.
+
+    Warns
+    -----
+    LostMomentsWarning
+        If `start` is magnetic and neither `spinpol` nor initial moments say whether this is.
 
     Examples
     --------
@@ -202,6 +221,12 @@ def scf(
             f"start = {start!r} is no earlier result: give an SCFResult, or Restart.load(path) of "
             "a file."
         )
+    if start is not None:
+        if spinpol is None and problem.nspin == 1:
+            _notice_moments(problem, start)
+        fixed = isinstance(target, PlaneWaveBasis) or isinstance(kpts, KPoints)
+        fixed = fixed or isinstance(symmetry, SymmetryGroup)
+        problem = _keeping_moments(problem, start, kpts, fixed)
     density, orbitals = (None, None) if start is None else starting_point(problem, start)
     result = solve(
         problem,
@@ -265,3 +290,50 @@ def _symmetry(asked: Any, moves: bool) -> Any:
     if choice.point_group and not by_default:
         raise ValueError(_SYMMETRIC)
     return SymmetryGroup.trivial(time_reversal=choice.time_reversal)
+
+
+def _notice_moments(problem: KohnShamProblem, start: Restart) -> None:
+    """Warn of a start whose magnetic moments a calculation without spin leaves out."""
+    moments = moments_of(problem, start)
+    if moments is not None and float(moments.abs().max()) > _NOTICEABLE:
+        warnings.warn(
+            f"the start has magnetic moments of {_listed(moments)} mu_B, and this calculation has "
+            "no spin, as its atoms have no initial moments: give spinpol=True to keep them, or "
+            "spinpol=False to leave them out without this warning.",
+            LostMomentsWarning,
+            stacklevel=4,
+        )
+
+
+def _keeping_moments(
+    problem: KohnShamProblem, start: Restart, kpts: Any, fixed: bool
+) -> KohnShamProblem:
+    """The problem with that part of its symmetry which the start's magnetic moments have.
+
+    The symmetry of a structure knows initial moments alone, and averaging over operations that
+    exchange the sublattices of an antiferromagnet leaves it none. `fixed` says that the symmetry
+    was not chosen here.
+    """
+    basis = problem.basis
+    symmetry = basis.kpoints.symmetry
+    moments = moments_of(problem, start) if problem.nspin == 2 and len(symmetry) > 1 else None
+    if moments is None:
+        return problem
+    kept = operations_that_keep(moments, basis.crystal, symmetry)
+    if kept.all():
+        return problem
+    if fixed:
+        raise ValueError(
+            f"the start has magnetic moments of {_listed(moments)} mu_B, which only {kept.sum()} "
+            f"of the {len(symmetry)} symmetry operations that reduced the k-points keep: they "
+            "would be lost. Give the atoms such initial moments before the basis or the k-points "
+            "are made, or make these without symmetry (symmetry=False)."
+        )
+    kpoints = make_kpoints(kpts, basis.crystal, symmetry=symmetry.subset(kept))
+    kpoints = replace(kpoints, dropped=basis.kpoints.dropped)
+    return replace(problem, basis=basis.with_kpoints(kpoints))
+
+
+def _listed(moments: Tensor) -> str:
+    shown = [f"{moment:.2f}" for moment in moments[:_SHOWN].tolist()]
+    return ", ".join(shown) + (", ..." if len(moments) > _SHOWN else "")

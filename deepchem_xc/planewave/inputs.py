@@ -11,6 +11,7 @@ from ase.units import Hartree
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.crystal import Crystal
+from deepchem_xc.planewave.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.occupations import Smearing, make_smearing, smearing_kind
 from deepchem_xc.planewave.one_orbital import as_one_orbital
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -110,7 +111,8 @@ def make_problem(
     Raises
     ------
     ValueError
-        If a name is unknown (the message lists the valid ones), or the electrons cannot be placed.
+        If a name is unknown (the message lists the valid ones), the electrons cannot be placed, or
+        the crystal lacks the symmetry that its k-points were reduced by.
     """
     from deepchem_xc.xc import get_xc
     from deepchem_xc.xc.trial import check_functional as try_functional
@@ -120,6 +122,7 @@ def make_problem(
     if basis.device.type != "cpu":
         chosen = chosen.to(basis.device)
     crystal = basis.crystal
+    check_symmetry(crystal, basis.kpoints.symmetry)
     potentials = DEFAULT_PSEUDOPOTENTIALS if pseudopotentials is None else pseudopotentials
     pseudos = load_pseudopotentials(potentials, crystal.species)
     check_functional(pseudos, chosen.name)

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from deepchem_xc._atomic import replacing
+from deepchem_xc.planewave.basis import PlaneWaveBasis
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.eigensolver import orthonormalize
+from deepchem_xc.planewave.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.terms.xc import split_fields
@@ -198,26 +200,19 @@ def starting_point(
     >>> print(f"{density[0, 0].real * new.basis.volume:.9f}")
     8.000000000
     """
+    if not _fits(problem, restart):
+        return None, None
     basis = problem.basis
-    if restart.crystal.symbols != basis.crystal.symbols:
-        return None, None
     old = restart.crystal.to(basis.device)
-    density = restart.density.to(basis.device)
-    electrons = float(split_fields(density)[0][:, 0].real.sum() * old.volume)
-    if abs(electrons - problem.nelectrons) > _ELECTRON_TOLERANCE * problem.nelectrons:
-        return None, None
+    density, found = _on_sphere(basis, restart)
     if density.ndim > 2 and not problem.needs_kinetic_density:
         density = density[0]
-    nspin = density.shape[-2]
-    before = replace(
-        problem, basis=basis.with_geometry(old.lattice, old.positions), nspin=nspin, moment=None
-    )
-    index, found = _match(restart.density_g.to(basis.device)[None], basis.density_g[None])
+    before = replace(problem, basis=basis.with_geometry(old.lattice, old.positions))
     atoms = before.atomic_density() if density.ndim == 2 else before.starting_density()
-    deformation = (density[..., index[0]] - atoms) * found[0]
-    if nspin != problem.nspin:
-        total = deformation.sum(-2, keepdim=True)
-        deformation = (total / problem.nspin).expand(*total.shape[:-2], problem.nspin, -1)
+    if density.shape[-2] != problem.nspin:
+        # One channel says nothing of spins, and none is asked of two: totals are compared.
+        density, atoms = (x.sum(-2, keepdim=True) / problem.nspin for x in (density, atoms))
+    deformation = ((density - atoms) * found).expand(*density.shape[:-2], problem.nspin, -1)
     deformation = deformation * (old.volume / basis.volume).detach()
     start = problem.starting_density()
     if deformation.ndim < start.ndim:
@@ -227,6 +222,54 @@ def starting_point(
         start = start + deformation
     start = basis.symmetrize(start)
     return start, _orbitals(problem, restart.orbitals)
+
+
+def moments_of(problem: KohnShamProblem, restart: Restart) -> Tensor | None:
+    """Moments of the atoms (Hirshfeld's) in the density of an earlier calculation.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        What is to be solved; its plane waves and pseudopotentials are used.
+    restart : Restart
+        From an earlier calculation.
+
+    Returns
+    -------
+    Tensor or None
+        (natom,), mu_B. None if the earlier one had no spin, or was of other atoms.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.planewave import scf
+    >>> atom = Atoms("H", cell=[4, 4, 4], pbc=True, magmoms=[1])
+    >>> result = scf(atom, ecut=100.0)
+    >>> print(f"{moments_of(result.problem, Restart.of(result))[0]:.3f}")
+    1.000
+    """
+    basis = problem.basis
+    if restart.density.shape[-2] == 1 or not _fits(problem, restart):
+        return None
+    old = restart.crystal.to(basis.device)
+    density, _ = _on_sphere(basis, restart)
+    before = basis.with_geometry(old.lattice, old.positions)
+    return hirshfeld_moments(before, problem.pseudopotentials, split_fields(density)[0])
+
+
+def _fits(problem: KohnShamProblem, restart: Restart) -> bool:
+    """Whether the earlier calculation had the same atoms and electrons."""
+    if restart.crystal.symbols != problem.basis.crystal.symbols:
+        return False
+    total = float(split_fields(restart.density)[0][:, 0].real.sum() * restart.crystal.volume)
+    return abs(total - problem.nelectrons) <= _ELECTRON_TOLERANCE * problem.nelectrons
+
+
+def _on_sphere(basis: PlaneWaveBasis, restart: Restart) -> tuple[Tensor, Tensor]:
+    """The earlier density on the sphere of `basis`, and whether it had the plane waves, (nG,)."""
+    density = restart.density.to(basis.device)
+    index, found = _match(restart.density_g.to(basis.device)[None], basis.density_g[None])
+    return density[..., index[0]] * found[0], found[0]
 
 
 def _orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor | None:

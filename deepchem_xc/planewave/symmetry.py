@@ -101,7 +101,8 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     crystal : Crystal
         The crystal; its geometry is detached.
     tolerance : float, optional
-        Distance in bohr within which two atoms coincide.
+        Distance in bohr within which two atoms coincide. Operations that miss by more than 1e-4
+        bohr are not used: see `kept_symmetry.check_symmetry`.
 
     Returns
     -------
@@ -314,25 +315,52 @@ def atom_permutations(
     >>> sorted(set(permutations[:, 0].tolist()))
     [0, 1]
     """
+    targets, distances = atom_images(crystal, symmetry)
+    for operation in np.flatnonzero(distances > tolerance):
+        raise ValueError(
+            f"operation {operation} (rotation {symmetry.rotations[operation].tolist()}, "
+            f"translation {symmetry.translations[operation].tolist()}) does not map the "
+            "crystal onto itself; find the symmetry of this crystal with find_symmetry."
+        )
+    return targets
+
+
+def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, np.ndarray]:
+    """Where operations take atoms, whether they are symmetries or not.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    symmetry : SymmetryGroup
+
+    Returns
+    -------
+    targets : ndarray
+        Nearest atom of the same species and initial moment to each image, (nop, natom), int64.
+    distances : ndarray
+        Largest distance between an image and that atom, (nop,), bohr; infinite where there is none.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> silicon = Crystal.from_ase(bulk("Si"))
+    >>> bool(atom_images(silicon, find_symmetry(silicon))[1].max() < 1e-6)
+    True
+    """
     positions = crystal.positions.detach().cpu().numpy()
     lattice = crystal.lattice.detach().cpu().numpy()
     labels = np.array(_species_labels(crystal))
-    permutations = np.empty((len(symmetry), crystal.natom), dtype=np.int64)
+    targets = np.empty((len(symmetry), crystal.natom), dtype=np.int64)
+    distances = np.empty(len(symmetry))
     for operation in range(len(symmetry)):
         images = positions @ symmetry.rotations[operation].T + symmetry.translations[operation]
         difference = images[:, None] - positions[None]  # (natom, natom, 3)
         difference -= np.rint(difference)
         distance = np.linalg.norm(difference @ lattice, axis=-1)
         distance[labels[:, None] != labels[None]] = np.inf
-        target = distance.argmin(axis=1)
-        if distance[np.arange(crystal.natom), target].max() > tolerance:
-            raise ValueError(
-                f"operation {operation} (rotation {symmetry.rotations[operation].tolist()}, "
-                f"translation {symmetry.translations[operation].tolist()}) does not map the "
-                "crystal onto itself; find the symmetry of this crystal with find_symmetry."
-            )
-        permutations[operation] = target
-    return permutations
+        targets[operation] = distance.argmin(axis=1)
+        distances[operation] = distance.min(axis=1).max()
+    return targets, distances
 
 
 def cartesian_rotations(crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deepchem_xc.planewave.crystal import Crystal
 from deepchem_xc.planewave.eos import MINIMUM_POINTS
 from deepchem_xc.planewave.inputs import make_basis
+from deepchem_xc.planewave.kept_symmetry import kept_operations
 from deepchem_xc.planewave.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.settings import grid_size, real_number
 
@@ -104,8 +105,15 @@ def volume_series(
             f"the volume, such as 0.94, 0.96, ..., 1.06, got {scales!r}."
         )
     axis = _layer_axis(atoms, dimension)
-    kpoints = make_kpoints(kpts, Crystal.from_ase(atoms), symmetry=symmetry)
+    crystal = Crystal.from_ase(atoms)
+    kpoints = make_kpoints(kpts, crystal, symmetry=symmetry)
     series = VolumeSeries(atoms.copy(), ordered, axis, kpoints, (0, 0, 0))
+    # A layer in a cell as high as wide has operations at scale 1 that it has at no other.
+    kept = [kept_operations(series.crystal(scale), kpoints.symmetry) for scale in ordered]
+    everywhere = np.logical_and.reduce(kept)
+    if not everywhere.all() and not isinstance(kpts, KPoints):
+        lasting = kpoints.symmetry.subset(everywhere)
+        series = replace(series, kpoints=make_kpoints(kpts, crystal, symmetry=lasting))
     if fft_size is None:
         # The largest volume has the most G-vectors below a cutoff in every direction.
         fft_size = make_basis(series.crystal(ordered[-1]), ecut, symmetry=False).fft_size

@@ -18,7 +18,7 @@ from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
 from deepchem_xc._cli_results import ground_state
-from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave import bands as bands_module
 from deepchem_xc.planewave.bands import DiagonalizationError, band_structure, eigenvalues_at
 from deepchem_xc.planewave.crystal import NonPeriodicWarning
@@ -54,6 +54,33 @@ def test_eigenvalues_do_not_care_about_reciprocal_vectors_and_symmetry(silicon: 
     images = [k, k + [1, -2, 0], -k, k[[1, 2, 0]]]
     values = eigenvalues_at(silicon, images, nbands=5, tolerance=1e-6)[0]
     assert torch.allclose(values, values[:1].expand_as(values), rtol=0.0, atol=1e-8)
+
+
+@pytest.mark.parametrize("strain", [0.05, -0.05, "shear"])
+def test_bands_belong_to_the_plane_waves_of_a_strained_basis(strain: float | str) -> None:
+    """The sphere of the strained lattice is another one, in another order."""
+    crystal, points = Crystal.from_ase(bulk("Al")), [[0.0, 0.0, 0.0], [0.1, 0.2, 0.3]]
+    basis = PlaneWaveBasis(crystal, 3.5, points, symmetry=False)
+    if strain == "shear":
+        noise = torch.randn(3, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        matrix = 0.01 * (noise + noise.T)
+    else:
+        matrix = strain * torch.eye(3, dtype=torch.float64)
+    strained = basis.with_geometry(crystal.lattice @ (torch.eye(3) + matrix))
+    new = PlaneWaveBasis(strained.crystal, 3.5, points)
+    assert not torch.equal(new.density_g, basis.density_g)
+    result = scf(strained, "LDA", pseudopotentials="gth-pade", occupations={"width": 0.02})
+    values = eigenvalues_at(result, points, nbands=4)
+    assert torch.allclose(values, result.eigenvalues[:, :, :4], rtol=0.0, atol=1e-8)
+
+
+def test_k_points_far_outside_the_zone_are_those_inside(silicon: SCFResult) -> None:
+    # Lists of different lengths are padded, and padding must not meet their plane waves.
+    inside = torch.tensor([[0.31, 0.12, -0.07], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    values = eigenvalues_at(silicon, inside, nbands=4)
+    for size in silicon.basis.orbital_fft_size[0] // 2, 50:
+        outside = eigenvalues_at(silicon, inside + size, nbands=4)
+        assert torch.allclose(outside, values, rtol=0.0, atol=1e-8)
 
 
 def test_without_a_potential_bands_are_free_electrons(hydrogen: SCFResult) -> None:
