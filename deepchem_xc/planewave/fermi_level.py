@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,13 @@ _SECTIONS = 33
 _RESOLUTION = 0.1  # in widths: where sections hand over to Newton
 # Counts of electrons that agree to this, relatively, are equal: some ten roundings of the sum.
 COUNT_TOLERANCE = 1e-14
+# A cumulative sum of many weights is whole to this, relatively; it has more roundings.
+_WHOLE = 1e-13
+# Gap, in widths, from which electrons above it and holes below it are counted apart.
+_WIDE = 6.0
+# Levels further than this from both edges of a gap, in widths, add nothing to them.
+_NEAR_EDGES = 45.0
+_EDGE_STEPS = 30
 
 
 def find_fermi_level(levels: Tensor, weights: Tensor, nstates: float, smearing: Smearing) -> float:
@@ -37,12 +45,16 @@ def find_fermi_level(levels: Tensor, weights: Tensor, nstates: float, smearing: 
     Notes
     -----
     Filling the sorted levels gives a bracket; batched sections narrow it, and safeguarded Newton
-    steps finish, all on the device and with the states near the bracket only. Inside a gap, where
-    the count is flat to rounding, the level is the middle of the flat part. With Methfessel-Paxton
-    and Marzari-Vanderbilt smearing the count is not monotonic and several solutions may exist; the
-    one nearest to the Fermi level of Gaussian smearing of the same width with a rising count is
-    taken, so that it follows the eigenvalues smoothly wherever it can. F. J. dos Santos,
-    N. Marzari, Phys. Rev. B 107, 195122 (2023) start from the same level.
+    steps finish, all on the device and with the states near the bracket only. Inside a gap the
+    count is flat to rounding, but the equation is not: as many electrons are above the gap as holes
+    below it, and the logarithms of both are known. With Fermi-Dirac smearing that is the middle of
+    the gap plus ``width / 2 * ln(w_homo / w_lumo)``, as in textbooks of semiconductors.
+
+    With Methfessel-Paxton and Marzari-Vanderbilt smearing the count is not monotonic and several
+    solutions may exist; the one nearest to the Fermi level of Gaussian smearing of the same width
+    with a rising count is taken, so that it follows the eigenvalues smoothly wherever it can, and
+    that level itself where the count is flat around it. F. J. dos Santos, N. Marzari, Phys. Rev. B
+    107, 195122 (2023) start from the same level.
 
     Examples
     --------
@@ -51,20 +63,72 @@ def find_fermi_level(levels: Tensor, weights: Tensor, nstates: float, smearing: 
     >>> abs(find_fermi_level(levels, weights, 1.0, Gaussian(0.01))) < 1e-12
     True
     """
+    return _solve(_Count(levels, weights, nstates), smearing).level
+
+
+def fermi_level_shares(
+    levels: Tensor, weights: Tensor, nstates: float, smearing: Smearing
+) -> Tensor:
+    """Derivative of `find_fermi_level` with respect to the levels, (n,); its sum is 1.
+
+    Parameters
+    ----------
+    levels, weights, nstates, smearing
+        As for `find_fermi_level`.
+
+    Examples
+    --------
+    In a gap, half of it belongs to either edge:
+
+    >>> levels = torch.tensor([-0.3, -0.1, 0.1, 0.1], dtype=torch.float64)
+    >>> weights = torch.ones(4, dtype=torch.float64)
+    >>> print([f"{x:.2f}" for x in fermi_level_shares(levels, weights, 2.0, Gaussian(1e-4))])
+    ['0.00', '0.50', '0.25', '0.25']
+    """
     count = _Count(levels, weights, nstates)
+    level, law, edge = _solve(count, smearing)
+    if edge is None:
+        slope = law.occupation_derivative((levels - level) / law.width) * weights
+    else:
+        slope = torch.zeros_like(levels)
+        gap = _Gap(count, law, edge)
+        slope[count.order[gap.first : gap.last]] = torch.cat(gap.at(level)[1])
+    return slope / slope.sum()
+
+
+class _Solution(NamedTuple):
+    """A Fermi level and the equation that it solves."""
+
+    level: float
+    law: Smearing
+    """Gaussian smearing where the count of the one asked for is flat."""
+    edge: int | None
+    """Levels below the gap in which it is; None where it is in none."""
+
+
+def _solve(count: _Count, smearing: Smearing) -> _Solution:
     guess = smearing if smearing.monotonic else Gaussian(smearing.width)
-    low, high = _section(count, guess)
+    edge = count.gap(guess)
+    if edge is None:
+        low, high = _section(count, guess)
+    else:
+        low = high = _Gap(count, guess, edge).level()
     if not smearing.monotonic:
-        low, high = _nearest_crossing(count, smearing, 0.5 * (low + high))
-    return _newton(count, smearing, low, high)
+        centre = 0.5 * (low + high)
+        low, high = _nearest_crossing(count, smearing, centre)
+        if edge is not None and low == high == centre and count.is_flat(centre, smearing):
+            return _Solution(centre, guess, edge)
+    elif edge is not None:
+        return _Solution(low, guess, edge)
+    return _Solution(_newton(count, smearing, low, high), smearing, None)
 
 
 class _Count:
     """Filled states less `nstates`, as a function of the Fermi level."""
 
     def __init__(self, levels: Tensor, weights: Tensor, nstates: float) -> None:
-        self.levels, order = levels.sort()
-        self.weights = weights[order]
+        self.levels, self.order = levels.sort()
+        self.weights = weights[self.order]
         self.nstates = nstates
         self.tolerance = COUNT_TOLERANCE * max(1.0, nstates)
         self.filled = torch.nn.functional.pad(self.weights.cumsum(0), (1, 0))  # by the i lowest
@@ -77,6 +141,20 @@ class _Count:
         index = torch.searchsorted(full, edges).clamp(max=len(full) - 1)
         homo, lumo = self.levels[index].tolist()
         return homo, lumo
+
+    def gap(self, smearing: Smearing) -> int | None:
+        """How many levels are below the gap that parts full from empty ones; None without one."""
+        distance, place = (self.filled - self.nstates).abs().min(0)
+        edge = int(place)
+        if float(distance) > _WHOLE * max(1.0, self.nstates) or not 0 < edge < len(self.levels):
+            return None
+        homo, lumo = self.levels[edge - 1 : edge + 1].tolist()
+        return edge if lumo - homo > _WIDE * smearing.width else None
+
+    def is_flat(self, level: float, smearing: Smearing) -> bool:
+        """Whether no state is partly filled, to rounding."""
+        slope = smearing.occupation_derivative((self.levels - level) / smearing.width)
+        return float((slope * self.weights).abs().sum()) < 100.0 * self.tolerance
 
     def near(self, low: float, high: float, smearing: Smearing) -> tuple[Tensor, Tensor, Tensor]:
         """Levels partly filled for some mu in [low, high], their weights, excess of those below.
@@ -95,8 +173,49 @@ class _Count:
         return smearing.occupation(x) @ weights + below
 
 
+class _Gap:
+    """Electrons above a gap and holes below it, by their logarithms."""
+
+    def __init__(self, count: _Count, smearing: Smearing, edge: int) -> None:
+        levels, self.width = count.levels, smearing.width
+        self.homo, self.lumo = levels[edge - 1 : edge + 1].tolist()
+        reach = _NEAR_EDGES * self.width
+        ends = levels.new_tensor([self.homo - reach, self.lumo + reach])
+        self.first, self.last = torch.searchsorted(levels, ends).tolist()
+        self.below, self.above = levels[self.first : edge], levels[edge : self.last]
+        self.weights = count.weights[self.first : edge], count.weights[edge : self.last]
+        self.smearing = smearing
+
+    def at(self, level: Tensor | float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Logarithm of electrons per hole, and its derivative by every level times the width."""
+        logarithms, slopes = [], []
+        for sign, levels, weights in zip(
+            (-1.0, 1.0), (self.below, self.above), self.weights, strict=True
+        ):
+            x = sign * (levels - level) / self.width
+            parts = self.smearing.log_occupation(x) + weights.log()
+            logarithms.append(parts.logsumexp(0))
+            slopes.append(parts.softmax(0) * self.smearing.log_occupation_derivative(x))
+        return logarithms[1] - logarithms[0], (slopes[0], slopes[1])
+
+    def level(self) -> float:
+        """Where there are as many electrons as holes, Hartree."""
+        reach = _NEAR_EDGES * self.width
+        lower = self.below.new_tensor(self.homo - reach)
+        upper = self.below.new_tensor(self.lumo + reach)
+        mu = self.below.new_tensor(0.5 * (self.homo + self.lumo))
+        for _ in range(_EDGE_STEPS):
+            value, slopes = self.at(mu)
+            lower = torch.where(value < 0, mu, lower)
+            upper = torch.where(value > 0, mu, upper)
+            step = mu + self.width * value / torch.cat(slopes).sum()
+            inside = torch.isfinite(step) & (step >= lower) & (step <= upper)
+            mu = torch.where(inside, step, 0.5 * (lower + upper))
+        return float(mu)
+
+
 def _section(count: _Count, smearing: Smearing) -> tuple[float, float]:
-    """Bracket the zero of a rising count, down to a fraction of the width or a gap."""
+    """Bracket the zero of a rising count, down to a fraction of the width."""
     margin = smearing.reach * smearing.width
     homo, lumo = count.frontier()
     low, high = homo - margin, lumo + margin
@@ -110,7 +229,7 @@ def _section(count: _Count, smearing: Smearing) -> tuple[float, float]:
         flat = new_high - new_low > 0.5 * (high - low)
         low, high = new_low, new_high
         if flat:
-            break  # a gap: the excess is zero, to rounding, throughout what is left
+            break  # the excess is zero, to rounding, throughout what is left
     return low, high
 
 

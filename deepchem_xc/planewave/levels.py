@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.response import DEGENERATE
+from deepchem_xc.planewave.multiplets import DEGENERATE
 
 
 def multiplet_means(eigenvalues: Tensor) -> Tensor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.fermi_level import fermi_level_shares
 from deepchem_xc.planewave.gmres import ResponseConvergenceError
 from deepchem_xc.planewave.occupations import Smearing, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -58,14 +61,16 @@ class OccupationResponse:
         self.eigenvalues = self._leaf.detach()
         self.weights = problem.basis.weights
         self.smearing: Smearing = problem.smearing
+        self._nelectrons = problem.nelectrons
+        self._moment = problem.moment if moment is None else moment
         with torch.enable_grad():
             # Its graph holds the derivatives of occupations with respect to eigenvalues.
             self._occupation = occupy(
                 self._leaf,
                 self.weights,
-                problem.nelectrons,
+                self._nelectrons,
                 self.smearing,
-                problem.moment if moment is None else moment,
+                self._moment,
             )
         self.numbers = self._occupation.numbers.detach()
         self.fermi_level = self._occupation.fermi_level
@@ -101,7 +106,7 @@ class OccupationResponse:
         if self.smearing.width > 0.0:
             (total,) = torch.autograd.grad(outputs, self._leaf, cotangents, retain_graph=True)
         if level is not None:
-            total = total + self._level_cotangent(level)
+            total = total + self.level_cotangent(level)
         return total
 
     def divided_differences(self) -> Tensor:
@@ -128,25 +133,33 @@ class OccupationResponse:
         slope = torch.where(middle.isfinite(), slope, 0.0)  # an empty channel has no level
         return torch.where(close, slope, number / difference)
 
-    def _level_cotangent(self, level: Tensor) -> Tensor:
-        """What moves the Fermi level: states at it, or the highest filled ones."""
-        energy, smearing = self.eigenvalues, self.smearing
-        levels = torch.as_tensor(self.fermi_level, dtype=energy.dtype)
-        levels, level = levels.to(energy.device).reshape(-1, 1, 1), level.reshape(-1, 1, 1)
-        if smearing.width > 0.0:
-            slope = smearing.occupation_derivative((energy - levels) / smearing.width)
-            share = slope * self.weights[:, None]
-        else:
-            share = ((energy - levels).abs() < 1e-6).to(energy.dtype)
-        share = share.nan_to_num(0.0)
-        dims = (1, 2) if levels.shape[0] == 2 else (0, 1, 2)
-        total = share.sum(dims, keepdim=True)
-        # In a gap that the smearing does not reach across, the level is the middle; a channel
-        # without electrons has none, and nothing moves it.
-        middle = torch.zeros_like(share)
-        for sign in (1.0, -1.0):
-            away = torch.where(sign * (energy - levels) > 0.0, sign * energy, torch.inf)
-            nearest = (away - away.amin(dims, keepdim=True)).abs() < 1e-6
-            middle += 0.5 * nearest / nearest.sum(dims, keepdim=True).clamp_min(1)
-        middle = torch.where(levels.isfinite(), middle, 0.0)
-        return level * torch.where(total.abs() > 1e-12, share / total, middle)
+    def level_cotangent(self, level: Tensor) -> Tensor:
+        """Cotangent of the Fermi level as one of the eigenvalues, (nspin, nk, nband).
+
+        States at the level move it, in a gap those at its edges; with integer occupations the
+        highest filled ones. A channel without electrons has no level, and nothing moves it.
+
+        Parameters
+        ----------
+        level : Tensor
+            As many as there are Fermi levels.
+        """
+        cotangent = torch.zeros_like(self.eigenvalues)
+        fermi = self.fermi_level if isinstance(self.fermi_level, tuple) else (self.fermi_level,)
+        nspin, channels = len(cotangent), len(fermi)
+        for i, (value, of_level) in enumerate(zip(fermi, level.reshape(-1), strict=True)):
+            here = slice(None) if channels == 1 else slice(i, i + 1)
+            levels = self.eigenvalues[here]
+            if not math.isfinite(value) or not bool(of_level):
+                continue
+            if self.smearing.width == 0.0:
+                share = ((levels - value).abs() < 1e-6).to(levels.dtype)
+                share /= share.sum()
+            else:
+                electrons = self._nelectrons / 2 * nspin
+                if self._moment is not None:
+                    electrons = (self._nelectrons + (1, -1)[i] * self._moment) / 2
+                weights = self.weights[None, :, None].expand_as(levels).reshape(-1)
+                share = fermi_level_shares(levels.reshape(-1), weights, electrons, self.smearing)
+            cotangent[here] = of_level * share.view_as(levels)
+        return cotangent

@@ -155,7 +155,9 @@ def occupy(
     )
 
 
-def check_enough_bands(occupations: Occupations, tolerance: float = 1e-4) -> None:
+def check_enough_bands(
+    occupations: Occupations, tolerance: float = 1e-4, purpose: str = ""
+) -> None:
     """Raise `TooFewBandsError` if the highest band holds electrons.
 
     To be called on converged occupations: with a smearing, an occupied top band means that
@@ -167,6 +169,8 @@ def check_enough_bands(occupations: Occupations, tolerance: float = 1e-4) -> Non
     occupations : Occupations
     tolerance : float, optional
         Largest occupation of the highest band, as a fraction of a full one.
+    purpose : str, optional
+        What this is needed for, for the message.
 
     Examples
     --------
@@ -184,8 +188,8 @@ def check_enough_bands(occupations: Occupations, tolerance: float = 1e-4) -> Non
     if top > tolerance:
         raise TooFewBandsError(
             f"the highest of {nband} bands is occupied (to {top:.1e} of a full band, at most "
-            f"{tolerance:.0e} is safe): with {occupations.smearing.name} smearing of width "
-            f"{occupations.width:g} Ha more bands are needed. Raise nbands, for example to "
+            f"{tolerance:.0e} is safe{purpose}): with {occupations.smearing.name} smearing of "
+            f"width {occupations.width:g} Ha more bands are needed. Raise nbands, for example to "
             f"{nband + max(4, nband // 5)}."
         )
 
@@ -253,7 +257,9 @@ def _smear(
         # One Newton step at the solution changes no value but carries d mu / d eigenvalues.
         slope = -(smearing.occupation_derivative(x.detach()).reshape(-1) * state_weights).sum()
         excess = (smearing.occupation(x).reshape(-1) * state_weights).sum() - nstates
-        shift = torch.where(slope.abs() > 1e-12, -excess / slope, 0.0 * excess)
+        moving = slope.abs() > 1e-12
+        # Zero instead of a quotient that autograd would turn into NaN, where no state is at hand.
+        shift = torch.where(moving, -excess / torch.where(moving, slope, 1.0), 0.0 * excess)
         x = x - shift
     occupation = smearing.occupation(x)
     entropy = (smearing.entropy(x).reshape(-1) * state_weights).sum()

@@ -30,6 +30,8 @@ from deepchem_xc._modes import outside_autocast
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.gmres import gmres
+from deepchem_xc.planewave.multiplets import check_multiplets
+from deepchem_xc.planewave.occupations import check_enough_bands, occupy
 from deepchem_xc.planewave.perturbation import PerturbedStates
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.terms.xc import split_fields
@@ -37,22 +39,11 @@ from deepchem_xc.planewave.terms.xc import split_fields
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
 
-# Eigenvalues closer than this are one multiplet, Hartree.
-DEGENERATE = 1e-6
-# Cotangents of a multiplet may differ by this fraction of the largest one.
-_SAME = 1e-6
+# Part of a full band that the highest one may hold: with more in it, derivatives would be those of
+# more bands than there are. The loop's own number of bands leaves half of this.
+_HIGHEST_OCCUPATION = 2e-6
 # Error of what is solved for once only, in units of the tolerance.
 _EXACT = 0.1
-
-
-class DegenerateStatesError(ValueError):
-    """A loss takes one eigenvalue out of a degenerate set: it has no derivative.
-
-    Examples
-    --------
-    >>> issubclass(DegenerateStatesError, ValueError)
-    True
-    """
 
 
 class GroundState(NamedTuple):
@@ -153,28 +144,40 @@ class _Adjoint:
 
     def values(self) -> tuple[Tensor, ...]:
         """Of `GroundState`, without a graph."""
-        states, shown = self.states, slice(0, self.nband)
-        occupation = states.occupation
+        problem, states, shown = self.problem, self.states, slice(0, self.nband)
+        eigenvalues = states.eigenvalues[:, :, shown].clone()
+        # As the loop filled them: bands that only the response needs hold next to nothing.
+        occupation = occupy(
+            eigenvalues,
+            problem.basis.weights,
+            problem.nelectrons,
+            problem.smearing,
+            problem.moment,
+        )
+        if self.nband < min(problem.basis.npw_per_k):
+            check_enough_bands(occupation, _HIGHEST_OCCUPATION, " for derivatives")
+        level = torch.as_tensor(occupation.fermi_level, dtype=torch.float64)
         return (
             self.electrons.clone(),
-            states.eigenvalues[:, :, shown].clone(),
-            states.numbers[:, :, shown].clone(),
-            torch.as_tensor(occupation.fermi_level, dtype=torch.float64).to(states.numbers.device),
-            occupation.entropy.clone(),
+            eigenvalues,
+            occupation.numbers,
+            level.to(eigenvalues.device),
+            occupation.entropy_energy,
             states.orbitals.detach()[:, :, shown],
         )
 
     def gradients(self, cotangents: GroundState, inputs: list[Tensor]) -> list[Tensor | None]:
         """Derivatives of the loss with respect to lattice, positions and the functional."""
         self._unchanged.check()
-        states = self.states = self.states.for_eigenvalues(cotangents.eigenvalues)
+        states = self.states.for_eigenvalues(cotangents.eigenvalues, cotangents.fermi_level)
+        self.states = states
         extra = states.numbers.shape[2] - self.nband
         cotangents = cotangents._replace(
             eigenvalues=pad(cotangents.eigenvalues, (0, extra)),
             numbers=pad(cotangents.numbers, (0, extra)),
             orbitals=pad(cotangents.orbitals, (0, 0, 0, extra)),
         )
-        self._check_multiplets(cotangents.eigenvalues)
+        check_multiplets(states.eigenvalues, cotangents.eigenvalues)
         rhs = states.in_gauge(cotangents.orbitals)
         known = self._without_constant(self._real_and_symmetric(cotangents.electrons))
 
@@ -238,10 +241,11 @@ class _Adjoint:
         # 4 Re <z|A|psi> = <psi+z|A|psi+z> - <psi-z|A|psi-z>, z scaled to be as large as psi.
         scale = float(psi.norm() / z.norm().clamp_min(1e-300))
         both = torch.cat([psi + scale * z, psi - scale * z], dim=2)
-        numbers = torch.full(both.shape[:3], 0.25 / scale, dtype=torch.float64, device=both.device)
+        # The scale divides the sums: numbers as small as it makes them would count as no electron.
+        numbers = torch.full(both.shape[:3], 0.25, dtype=torch.float64, device=both.device)
         numbers[:, :, z.shape[2] :] *= -1.0
         moved = geometry.of(self.problem)
-        energy = orbital_energy(moved, both, numbers)
+        energy = orbital_energy(moved, both, numbers) / scale
         _, mass = split_fields(potential)
         if mass is not None and self.states.mass is not None:
             basis = moved.basis
@@ -250,7 +254,8 @@ class _Adjoint:
             energy = energy + basis.volume * (mass.conj() * tau).real.sum()
             # And the orbitals' part of the Hamiltonian's own -1/2 div(v grad).
             tau = kinetic_density(basis, both, numbers)
-            energy = energy + basis.volume * (self.states.mass.conj() * tau).real.sum()
+            own = basis.volume * (self.states.mass.conj() * tau).real.sum()
+            energy = energy + own / scale
         return energy
 
     def _real_and_symmetric(self, potential: Tensor) -> Tensor:
@@ -265,23 +270,6 @@ class _Adjoint:
         # Both channels share their electrons where the moment is free.
         constants -= constants.mean() if self.problem.moment is None else constants.clone()
         return potential
-
-    def _check_multiplets(self, cotangent: Tensor) -> None:
-        """Eigenvalues that are equal have derivatives only where the loss treats them alike."""
-        energies = self.states.eigenvalues
-        close = (energies.diff(dim=-1) < DEGENERATE) & (
-            cotangent.diff(dim=-1).abs() > _SAME * cotangent.abs().max()
-        )
-        if bool(close.any()):
-            spin, k, band = close.nonzero()[0].tolist()
-            raise DegenerateStatesError(
-                f"the loss treats bands {band} and {band + 1} (spin {spin}, k-point {k}, counted "
-                "from 0) differently, but they are degenerate at "
-                f"{float(energies[spin, k, band]):.6f} Ha: which of them is which is arbitrary, "
-                "and one of them alone has no derivative. "
-                "Use result.multiplet_eigenvalues, where every eigenvalue is the mean of its set; "
-                "if the set is cut at the highest band, ask for more bands with nbands=."
-            )
 
 
 class _GroundStateFunction(torch.autograd.Function):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from deepchem_xc._modes import outside_inference_mode
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.dipole import dipole_moment
 from deepchem_xc.planewave.electrostatics import electrostatic_potential
@@ -19,6 +20,7 @@ from deepchem_xc.planewave.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.kpoints import KPoints
 from deepchem_xc.planewave.levels import band_gap, multiplet_means
+from deepchem_xc.planewave.multiplets import checked_occupations
 from deepchem_xc.planewave.occupations import Occupations
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response import Geometry, GroundState, attach, functional_tensors
@@ -32,21 +34,6 @@ T = TypeVar("T")
 # Relative residual of the adjoint equation: so small, since some derivatives (of a layer's Fermi
 # level, of single energy terms with respect to positions) are small differences of large ones.
 GRADIENT_TOLERANCE = 3e-9
-
-
-class Converged(NamedTuple):
-    """The loop's last step: tensors without a graph."""
-
-    orbitals: Tensor
-    """(nspin, nk, nband, npw)."""
-    eigenvalues: Tensor
-    """(nspin, nk, nband), Hartree."""
-    occupation: Occupations
-    """Occupation numbers, Fermi level and entropy."""
-    density_g: Tensor
-    """Density on the sphere, (nspin, nG), bohr^-3; (2, nspin, nG) with the kinetic one."""
-    potential_g: Tensor
-    """Kohn-Sham potential the orbitals belong to, shaped as the density, Hartree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +80,7 @@ class SCFResult:
     geometry: Geometry | None = field(default=None, repr=False)
     gradient_tolerance: float = GRADIENT_TOLERANCE
     detached: bool = field(default=False, repr=False)
-    _cache: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
     _memory: list[Unchanged] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,25 +110,32 @@ class SCFResult:
         return replace(self)
 
     @property
+    def _sources(self) -> list[Tensor]:
+        """Tensors of geometry and functional that require gradients."""
+        moving = [x for x in self.geometry or () if x.requires_grad]
+        return [] if self.detached else [*moving, *functional_tensors(self.problem)]
+
+    @property
     def is_differentiable(self) -> bool:
         """Whether anything that went in requires gradients."""
-        if self.detached:
-            return False
-        moving = self.geometry is not None and any(x.requires_grad for x in self.geometry)
-        return moving or bool(functional_tensors(self.problem))
+        return bool(self._sources)
+
+    @property
+    def _in_graph(self) -> bool:
+        return torch.is_grad_enabled() and self.is_differentiable
 
     def detach(self) -> SCFResult:
         """The same result out of any graph; it shares what has been computed."""
         return self if self.detached else replace(self, detached=True)
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
-        """Result of `make`, computed once with and once without a graph."""
-        in_graph = torch.is_grad_enabled() and self.is_differentiable
-        key = (name, in_graph)
+        """Result of `make`, computed once without a graph, and once for each set of sources."""
+        sources = self._sources if torch.is_grad_enabled() else []
+        key = (name, tuple(map(id, sources)))
         if key not in self._cache:
             # A detached result holds no graph of the functional's parameters either: it would
             # be the explicit part of a derivative alone.
-            with outside_inference_mode(), torch.set_grad_enabled(in_graph):
+            with outside_inference_mode(), torch.set_grad_enabled(bool(sources)):
                 self._cache[key] = make()
         value: T = self._cache[key]
         return value
@@ -156,33 +150,29 @@ class SCFResult:
         return self._once("ground_state", self._attach)
 
     def _attach(self) -> GroundState:
-        last, basis = self.converged, self.basis
-        if torch.is_grad_enabled() and self.is_differentiable:
-            self._memory[0].check()
-            crystal = basis.crystal
-            geometry = self.geometry or Geometry(crystal.lattice, crystal.positions)
-            return attach(
-                self.problem,
-                geometry,
-                last.potential_g,
-                last.density_g,
-                last.orbitals,
-                self.gradient_tolerance,
-            )
-        level = torch.as_tensor(last.occupation.fermi_level, dtype=torch.float64)
-        return GroundState(
-            last.density_g * basis.volume,
-            last.eigenvalues,
-            last.occupation.numbers,
-            level,
-            last.occupation.entropy_energy,
+        last, crystal = self.converged, self.basis.crystal
+        if not self._in_graph:
+            return last.ground_state(self.basis.volume)
+        self._memory[0].check()
+        geometry = self.geometry or Geometry(crystal.lattice, crystal.positions)
+        return attach(
+            self.problem,
+            geometry,
+            last.potential_g,
+            last.density_g,
             last.orbitals,
+            self.gradient_tolerance,
         )
 
     @property
     def basis(self) -> PlaneWaveBasis:
-        """Plane waves, k-points and grid."""
+        """Plane waves, k-points and grid, in no graph: for a volume that is, see `volume`."""
         return self.problem.basis
+
+    @property
+    def volume(self) -> Tensor:
+        """Volume of the cell, 0-d, bohr^3, in the graph of the lattice."""
+        return (self._attached_problem if self._in_graph else self.problem).basis.volume
 
     @property
     def kpoints(self) -> KPoints:
@@ -235,8 +225,15 @@ class SCFResult:
 
     @property
     def occupations(self) -> Tensor:
-        """Electrons in each state, (nspin, nk, nband); at most 2 / nspin."""
-        return self.ground_state.numbers
+        """Electrons in each state, (nspin, nk, nband); at most 2 / nspin.
+
+        A loss has to treat those of a degenerate set alike, as those of `eigenvalues`.
+        """
+        return self._once("occupations", self._occupations)
+
+    def _occupations(self) -> Tensor:
+        state, smearing = self.ground_state, self.problem.smearing
+        return checked_occupations(state.numbers, state.eigenvalues, state.fermi_level, smearing)
 
     @property
     def fermi_level(self) -> Tensor:
@@ -263,9 +260,9 @@ class SCFResult:
     @property
     def _fields_g(self) -> Tensor:
         """Density, and for meta-GGAs the kinetic energy density, on the sphere."""
-        if not (torch.is_grad_enabled() and self.is_differentiable):
+        if not self._in_graph:
             return self.converged.density_g
-        return self.ground_state.electrons / self._attached_problem.basis.volume
+        return self.ground_state.electrons / self.volume
 
     @property
     def kinetic_energy_density(self) -> Tensor:
@@ -303,7 +300,7 @@ class SCFResult:
         terms = energy_terms(
             self._attached_problem, state.orbitals, state.numbers, self._fields_g, state.entropy
         )
-        if torch.is_grad_enabled() and self.is_differentiable:
+        if self._in_graph:
             # Stationary: its derivatives need no response.
             terms["free"] = self.free_energy
             terms["total"] = terms["free"] - state.entropy
@@ -333,7 +330,7 @@ class SCFResult:
     def _free_energy(self) -> Tensor:
         self._memory[0].check()
         last = self.converged
-        if not (torch.is_grad_enabled() and self.is_differentiable):
+        if not self._in_graph:
             return self._fixed_terms()["free"]
         return stationary_energy(
             self._attached_problem,

@@ -10,6 +10,7 @@ from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.planewave.basis import PlaneWaveBasis
+from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.descent import Descent
 from deepchem_xc.planewave.electron_count import check_bands
@@ -17,7 +18,7 @@ from deepchem_xc.planewave.mixing import AndersonMixer, Mixing, to_total_and_mom
 from deepchem_xc.planewave.occupations import Occupations, check_enough_bands, occupy
 from deepchem_xc.planewave.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.result import Converged, SCFResult
+from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.start import starting_orbitals
 from deepchem_xc.planewave.states import (
     EMPTY_RESIDUAL,

@@ -51,6 +51,7 @@ class Smearing(ABC):
     width: float
 
     name: ClassVar[str]
+    # Then also symmetric: f(-x) = 1 - f(x).
     monotonic: ClassVar[bool] = True
     # |x| beyond which occupations are 0 or 1 and slopes 0, to well below rounding.
     reach: ClassVar[float] = 8.0
@@ -65,6 +66,17 @@ class Smearing(ABC):
     @abstractmethod
     def occupation(self, x: Tensor) -> Tensor:
         """Occupation of a state at ``x = (e - mu) / width``, 1 at -inf and 0 at +inf."""
+
+    def log_occupation(self, x: Tensor) -> Tensor:
+        """Logarithm of the occupation, where none is negative.
+
+        Fermi-Dirac and Gaussian smearing know it far beyond what a float can hold.
+        """
+        return self.occupation(x).log()
+
+    def log_occupation_derivative(self, x: Tensor) -> Tensor:
+        """``d log_occupation / d x``."""
+        return self.occupation_derivative(x) / self.occupation(x)
 
     @abstractmethod
     def entropy(self, x: Tensor) -> Tensor:
@@ -164,6 +176,14 @@ class FermiDirac(Smearing):
     def occupation(self, x: Tensor) -> Tensor:
         """``1 / (1 + e^x)``."""
         return torch.sigmoid(-x)
+
+    def log_occupation(self, x: Tensor) -> Tensor:
+        """``-ln(1 + e^x)``."""
+        return torch.nn.functional.logsigmoid(-x)
+
+    def log_occupation_derivative(self, x: Tensor) -> Tensor:
+        """``-1 / (1 + e^-x)``."""
+        return -torch.sigmoid(x)
 
     def entropy(self, x: Tensor) -> Tensor:
         """``-f ln f - (1 - f) ln (1 - f)``."""
@@ -269,6 +289,14 @@ class Gaussian(MethfesselPaxton):
         super().__post_init__()
         if self.order != 0:
             raise ValueError("Gaussian smearing has order 0; use 'methfessel-paxton' for others.")
+
+    def log_occupation(self, x: Tensor) -> Tensor:
+        """``ln(erfc(x) / 2)``."""
+        return torch.special.log_ndtr(-math.sqrt(2.0) * x)
+
+    def log_occupation_derivative(self, x: Tensor) -> Tensor:
+        """``-2 / (sqrt(pi) erfcx(x))``."""
+        return -2.0 / (math.sqrt(math.pi) * torch.special.erfcx(x))
 
 
 @dataclass(frozen=True)

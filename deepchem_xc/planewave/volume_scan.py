@@ -6,7 +6,7 @@ Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,20 @@ class EquationOfState:
     axis: int | None
     points: tuple[VolumePoint, ...]
     energies: Tensor | None = field(default=None, repr=False)
+    _tensors: dict[bool, EquationOfStateTensors] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickles and deep copies hold: numbers alone.
+
+        Neither can hold the graph of a functional's parameters.
+        """
+        energies = None if self.energies is None else self.energies.detach()
+        return {**self.__dict__, "energies": energies, "_tensors": {}}
+
+    def __copy__(self) -> EquationOfState:
+        return replace(self)
 
     @cached_property
     def fit(self) -> EquationOfStateFit:
@@ -123,21 +137,28 @@ class EquationOfState:
             [point.size for point in self.points], energies, self.dimension
         )
 
-    @cached_property
+    @property
     def tensors(self) -> EquationOfStateTensors:
         """The same as `fit` as 0-d tensors, in the graph of the functional's parameters.
+
+        Inside `torch.no_grad`, and of a curve that was pickled or copied deeply, in no graph.
 
         Raises
         ------
         ValueError
             If the points do not enclose a minimum.
         """
-        energies = self.energies
-        if energies is None:
-            energies = torch.tensor([point.energy for point in self.points], dtype=torch.float64)
-        return fit_equation_of_state_tensors(
-            [point.size for point in self.points], energies, self.dimension
-        )
+        in_graph = torch.is_grad_enabled()
+        if in_graph not in self._tensors:
+            with outside_inference_mode():
+                energies = self.energies
+                if energies is None:
+                    values = [point.energy for point in self.points]
+                    energies = torch.tensor(values, dtype=torch.float64)
+                sizes = [point.size for point in self.points]
+                fitted = fit_equation_of_state_tensors(sizes, energies, self.dimension)
+            self._tensors[in_graph] = fitted
+        return self._tensors[in_graph]
 
     @property
     def lattice_constant(self) -> Tensor:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -192,6 +195,45 @@ def test_derivatives_of_the_fit_are_those_of_finite_differences(dimension: int) 
         return fit.size, fit.energy, fit.modulus, fit.derivative, fit.residual
 
     assert torch.autograd.gradcheck(fitted, energies.requires_grad_(), eps=1e-7, rtol=1e-5)
+
+
+def curve_with_a_graph() -> tuple[EquationOfState, torch.Tensor]:
+    """Energies of an aluminium whose size depends on a number, and that number."""
+    shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    scales = torch.from_numpy(SCALES)
+    energies = 9.0 * (scales ** (-2 / 3) - 1.0 - shift) ** 2
+    points = tuple(
+        VolumePoint(float(s), 16.0 * float(s), float(e), float(e), 0.0, 1)
+        for s, e in zip(scales, energies, strict=True)
+    )
+    return EquationOfState(bulk("Al", a=4.0), 3, None, points, energies), shift
+
+
+def test_a_look_without_gradients_takes_none_from_the_curve() -> None:
+    curve, shift = curve_with_a_graph()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            value = curve.lattice_constant
+        assert not value.requires_grad
+    # s = (1 + shift)^(-3/2), a = 4 s^(1/3)
+    (gradient,) = torch.autograd.grad(curve.lattice_constant, shift, retain_graph=True)
+    assert float(gradient) == pytest.approx(-2.0, rel=1e-6)
+    assert float(value) == pytest.approx(4.0, rel=1e-9)
+    with torch.no_grad():
+        assert not curve.tensors.modulus.requires_grad
+    assert curve.tensors.modulus.requires_grad
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_curve_hold_its_numbers(copied: Callable[[Any], Any]) -> None:
+    curve, shift = curve_with_a_graph()
+    assert curve.tensors.modulus.requires_grad
+    other = copied(curve)
+    assert torch.equal(other.energies, curve.energies) and other.a0 == curve.a0
+    assert not other.energies.requires_grad and not other.lattice_constant.requires_grad
+    assert float(other.tensors.modulus) == float(curve.tensors.modulus)
+    (gradient,) = torch.autograd.grad(copy.copy(curve).lattice_constant, shift)
+    assert float(gradient) == pytest.approx(-2.0, rel=1e-6)
 
 
 def test_a_point_of_large_weight_is_met() -> None:

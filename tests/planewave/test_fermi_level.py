@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from deepchem_xc.planewave.fermi_level import fermi_level_shares, find_fermi_level
 from deepchem_xc.planewave.occupations import (
     make_smearing,
     occupy,
 )
+from tests.differences import assert_derivative
 from tests.planewave.random_bands import SMOOTH, count, doubles, every_smearing, random_bands
 
 
@@ -49,6 +51,69 @@ def test_fermi_level_of_an_insulator_is_in_the_gap(spec, width):
     torch.testing.assert_close(result.numbers, doubles([[[2.0, 2, 0, 0]] * 2]), atol=1e-13, rtol=0)
     assert result.fermi_level == pytest.approx(0.0, abs=0.05)  # near the middle
     assert abs(float(result.entropy_energy)) < 1e-13
+
+
+def level_of(name: str, width: float, levels: list[float], weights: list[float]) -> float:
+    """With as many electrons as the levels below zero hold."""
+    filled = sum(w for e, w in zip(levels, weights, strict=True) if e < 0.0)
+    smearing = make_smearing({"name": name, "width": width})
+    return find_fermi_level(doubles(levels), doubles(weights), filled, smearing)
+
+
+@pytest.mark.parametrize("width", [1e-12, 1e-5, 0.003675, 0.01])
+@pytest.mark.parametrize(("below", "above"), [(1.0, 1.0), (1.0, 3.0), (2.0, 0.25)])
+def test_fermi_level_in_a_gap_is_that_of_an_intrinsic_semiconductor(
+    width: float, below: float, above: float
+) -> None:
+    """Middle of the gap + kT/2 ln(N_v / N_c), whatever the gap, without jumps."""
+    for gap in (0.4, 0.688385, 0.694385, 3.0):
+        found = level_of("fermi-dirac", width, [-0.2, gap - 0.2], [below, above])
+        expected = 0.5 * gap - 0.2 + 0.5 * width * math.log(below / above)
+        assert found == pytest.approx(expected, abs=1e-15 + 1e-7 * width)
+
+
+def test_the_limit_of_a_wide_gap_is_reached_smoothly() -> None:
+    """From a small gap to one of 60 widths the level is the root that scipy finds."""
+    from scipy.optimize import brentq
+    from scipy.special import log_expit, log_ndtr, logsumexp
+
+    width = 0.01
+    logarithm = {
+        "fermi-dirac": lambda x: log_expit(-x),
+        "gaussian": lambda x: log_ndtr(-math.sqrt(2) * x),
+    }
+    weights = np.array([0.7, 0.3, 0.2, 1.1])
+    for name, gap in itertools.product(logarithm, (1.0, 5.99, 6.01, 8.0, 11.9, 12.1, 60.0)):
+        levels = np.array([-1.3 * width, -1e-9, gap * width, (gap + 0.8) * width])
+
+        def excess(mu: float, name: str = name, levels: np.ndarray = levels) -> float:
+            electrons = logarithm[name]((levels[2:] - mu) / width)
+            holes = logarithm[name]((mu - levels[:2]) / width)
+            return float(logsumexp(electrons, b=weights[2:]) - logsumexp(holes, b=weights[:2]))
+
+        expected = brentq(excess, -20 * width, (gap + 20) * width, xtol=1e-16)
+        found = level_of(name, width, levels.tolist(), weights.tolist())
+        assert found == pytest.approx(expected, abs=1e-9 * width)
+
+
+@every_smearing
+@pytest.mark.parametrize("width", [1e-4, 0.003, 0.03, 0.3])
+def test_every_level_has_its_share_in_the_fermi_level(spec, width):
+    """In wide gaps and in none, as differences of the level have it."""
+    levels = doubles([-0.5, -0.39, -0.38, 0.30, 0.31, 0.45])
+    weights = doubles([1.0, 0.5, 0.5, 0.5, 1.0, 0.25])
+    smearing = make_smearing({**spec, "width": width})
+    for nstates in (2.0, 1.7):  # a gap; half of a level
+        shares = fermi_level_shares(levels, weights, nstates, smearing)
+        assert float(shares.sum()) == pytest.approx(1.0, abs=1e-12)
+        for seed in range(2):
+            generator = torch.Generator().manual_seed(seed)
+            along = torch.randn(6, generator=generator, dtype=torch.float64)
+
+            def level(step: float, n: float = nstates, along: torch.Tensor = along) -> float:
+                return find_fermi_level(levels + step * along, weights, n, smearing)
+
+            assert_derivative(shares @ along, level, 0.002 * width, 1e-6, scale=0.1)
 
 
 @pytest.mark.parametrize("name", ["methfessel-paxton", "marzari-vanderbilt"])

@@ -120,6 +120,23 @@ def test_derivatives_with_respect_to_the_strain() -> None:
     agree(lambda h: run(zero + h, start), exact, step, 4e-3, rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e-12, 1e-16, 1e20])
+def test_a_gradient_is_linear_in_the_loss_however_small_it_is(size: float) -> None:
+    """The kinetic energy density of a small change is small, and not that of no electron."""
+    crystal = Crystal.from_ase(bulk("Al"))
+    basis = PlaneWaveBasis(crystal, 4.0, [[0.1, 0.2, 0.3]], symmetry=False)
+    stretch = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    moved = basis.with_geometry(lattice=crystal.lattice * (1.0 + stretch))
+    result = scf(moved, "r2SCAN", occupations=SMEARED)
+    assert result.problem.needs_kinetic_density
+
+    def derivative(value: Tensor) -> float:
+        return float(torch.autograd.grad(value, stretch, retain_graph=True)[0])
+
+    kinetic = result.energies["kinetic"]
+    assert derivative(size * kinetic) / size == pytest.approx(derivative(kinetic), rel=1e-6)
+
+
 def test_a_closed_shell_is_the_same_in_two_channels() -> None:
     keywords = {"ecut": 150.0, "kpts": (2, 2, 2), "convergence": TIGHT}
     one = scf(bulk("Si"), "r2SCAN", **keywords)

@@ -171,3 +171,16 @@ def test_occupations_on_the_device_equal_the_cpu(spec):
     assert gpu.numbers.is_cuda
     assert gpu.fermi_level == pytest.approx(cpu.fermi_level, abs=1e-12)
     torch.testing.assert_close(gpu.numbers.cpu(), cpu.numbers, atol=1e-11, rtol=0)
+
+
+@every_smearing
+@pytest.mark.parametrize("width", [1e-5, 4e-4, 5e-4, 6e-4, 1e-2])
+def test_derivatives_across_a_gap_are_finite_however_wide_it_is(spec, width):
+    """Slopes that underflow make quotients of which autograd makes NaN."""
+    levels = doubles([[[-0.4, 0.295, 0.2951, 0.4]]]).requires_grad_()
+    smearing = make_smearing({**spec, "width": width})
+    result = occupy(levels, doubles([1.0]), 2.0, smearing)
+    weights = doubles([[[0.3, -0.2, 0.5, 0.1]]])
+    loss = (result.numbers * weights).sum() + result.entropy_energy
+    (gradient,) = torch.autograd.grad(loss, levels)
+    assert bool(gradient.isfinite().all()) and float(gradient.abs().max()) < 1e-6

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from ase.build import bulk
+from torch import Tensor
 
 from deepchem_xc.planewave import (
     Crystal,
+    PlaneWaveBasis,
     SCFResult,
     perturbation,
     response,
@@ -19,7 +21,8 @@ from deepchem_xc.planewave import (
     sternheimer,
 )
 from deepchem_xc.planewave.gmres import ResponseConvergenceError, gmres
-from deepchem_xc.planewave.response import DegenerateStatesError
+from deepchem_xc.planewave.multiplets import DegenerateStatesError
+from deepchem_xc.planewave.occupations import TooFewBandsError
 from deepchem_xc.xc import PBE, get_xc
 
 
@@ -138,6 +141,77 @@ def test_one_eigenvalue_of_a_degenerate_set_has_no_derivative() -> None:
     (3.0 * result.multiplet_eigenvalues[0, 0, 2]).backward()
     for a, p in zip(together, functional.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad, rtol=1e-6, atol=0.0)
+
+
+def test_one_occupation_of_a_degenerate_set_has_no_derivative() -> None:
+    """Three states at the Fermi level of an isotropic crystal that a strain is about to part."""
+    lattice = 5.5 * torch.eye(3, dtype=torch.float64)
+    basis = PlaneWaveBasis(
+        Crystal(lattice, ("Al",), torch.zeros(1, 3, dtype=torch.float64)),
+        3.0,
+        (1, 1, 1),
+        symmetry=False,
+    )
+    strain = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    tensor = torch.diag(torch.tensor([1.0, -0.5, -0.5], dtype=torch.float64))
+    moved = basis.with_geometry(lattice @ (torch.eye(3) + strain * tensor))
+    result = scf(moved, "LDA", occupations={"name": "fermi-dirac", "width": 0.02})
+
+    def derivative(value: Tensor) -> float:
+        return float(torch.autograd.grad(value, strain, retain_graph=True)[0])
+
+    for band in (1, 3):
+        for each in (result.eigenvalues, result.occupations):
+            with pytest.raises(DegenerateStatesError, match="degenerate"):
+                derivative(each[0, 0, band])
+    # The set as a whole does not answer to a strain without volume; a full state never does.
+    assert abs(derivative(result.occupations[0, 0, 1:4].sum())) < 1e-5
+    assert abs(derivative(result.occupations[0, 0, 1] + result.occupations[0, 0, 2:4].sum())) < 1e-5
+    assert abs(derivative(result.occupations[0, 0, 0])) < 1e-8
+    # Terms of the energy may weigh the numbers of a set as they like.
+    assert abs(derivative(result.energies["kinetic"])) < 1e-4
+
+
+def test_bands_that_leave_out_electrons_have_no_derivatives_of_their_density() -> None:
+    """Values in a graph would be those of more bands than the loop had."""
+    crystal = Crystal(
+        torch.diag(torch.tensor([6.0, 7.0, 8.0], dtype=torch.float64)),
+        ("H",),
+        torch.zeros(1, 3, dtype=torch.float64),
+    )
+    basis = PlaneWaveBasis(crystal, 3.0, (1, 1, 1), symmetry=False)
+    functional = PBE(trainable=True)
+    settings = {"nbands": 4, "convergence": {"density": 1e-9}}
+    wide = {"name": "fermi-dirac", "width": 0.045}
+    result = scf(basis, functional, occupations=wide, **settings)
+    assert 1e-6 < float(result.detach().occupations[0, 0, 3]) < 1e-4
+    with pytest.raises(TooFewBandsError, match="safe for derivatives.*Raise nbands"):
+        _ = result.energies
+    result.free_energy.backward()  # needs no response
+    narrow = {"name": "fermi-dirac", "width": 0.03}
+    result = scf(basis, functional, occupations=narrow, **settings)
+    assert result.density.requires_grad
+    assert float(result.occupations.detach().sum()) == pytest.approx(1.0, abs=1e-12)
+    plain = result.detach()
+    for name, term in plain.energies.items():
+        assert float(result.energies[name].detach()) == pytest.approx(float(term), abs=1e-9)
+    assert float(result.fermi_level.detach()) == pytest.approx(float(plain.fermi_level), abs=1e-9)
+
+
+def test_what_is_released_later_gets_a_gradient() -> None:
+    """Graphs are kept for the parameters that were in them, not for those that are now."""
+    result, functional = silicon()
+    expected = torch.autograd.grad(result.density.square().mean(), functional.parameters())
+    for parameter in list(functional.parameters())[1:]:
+        parameter.requires_grad_(False)
+    result = SCFResult(result.problem, result.converged, result.history)
+    for quantity in ("density", "eigenvalues", "forces", "free_energy", "volume"):
+        getattr(result, quantity)
+    functional.requires_grad_(True)
+    found = torch.autograd.grad(result.density.square().mean(), functional.parameters())
+    for new, old in zip(found, expected, strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-7, atol=0.0)
+    assert len(torch.autograd.grad(result.free_energy, functional.parameters())) == 3
 
 
 def test_a_degenerate_set_that_is_cut_has_no_derivative() -> None:

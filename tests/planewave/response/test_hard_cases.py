@@ -13,7 +13,7 @@ from ase.build import bulk, fcc111
 from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
-from deepchem_xc.xc import PBE
+from deepchem_xc.xc import PBE, get_xc
 from tests.differences import assert_agreement, differences, named_differences
 
 TIGHT = {"energy": 1e-11, "density": 1e-9}
@@ -134,22 +134,70 @@ def test_an_atom_with_an_empty_channel(occupations: dict[str, Any]) -> None:
     check(quantities, hydrogen(), ecut=150.0, occupations=occupations)
 
 
+def check_level(atoms: Any, **kw: Any) -> tuple[SCFResult, PBE]:
+    """The derivative of a Fermi level that empty states determine, against differences."""
+    result, functional = solved(atoms, convergence=TIGHTER, **kw)
+
+    def level(mu: float) -> float:
+        # In a graph empty states are converged as far as filled ones.
+        moved = solved(atoms, mu, start=result, convergence=TIGHTER, **kw)[0]
+        return float(moved.fermi_level.detach())
+
+    implicit = gradients(result.fermi_level, functional)[1]
+    assert_agreement(implicit, differences(level, MU_STEP), rel=1e-5)
+    return result, functional
+
+
 @pytest.mark.parametrize("name", ["gaussian", "fermi-dirac", "methfessel-paxton"])
 def test_smearing_that_does_not_reach_across_the_gap(name: str) -> None:
-    """No state has a slope there; the Fermi level is the middle of the gap."""
-    result, functional = solved(
-        bulk("LiF", "rocksalt", a=4.03),
-        ecut=250.0,
-        kpts=(1, 1, 1),
-        occupations={"name": name, "width": 0.02},
-    )
-    level = gradients(result.fermi_level, functional)
+    """No state has a slope there; the Fermi level follows both edges of the gap."""
+    settings: dict[str, Any] = {
+        "ecut": 250.0,
+        "kpts": (1, 1, 1),
+        "occupations": {"name": name, "width": 0.02},
+    }
+    atoms = bulk("LiF", "rocksalt", a=4.03)
+    result, functional = check_level(atoms, **settings)
     edges = result.multiplet_eigenvalues[0, 0]
-    middle = 0.5 * (gradients(edges[4], functional) + gradients(edges[5], functional))
+    if name == "fermi-dirac":
+        level = gradients(result.fermi_level, functional)
+        middle = 0.5 * (gradients(edges[4], functional) + gradients(edges[5], functional))
+        torch.testing.assert_close(level, middle, rtol=1e-5, atol=1e-8)
     gap = gradients(result.band_gap, functional)
-    torch.testing.assert_close(level, middle, rtol=1e-5, atol=1e-8)
     difference = gradients(edges[5], functional) - gradients(edges[4], functional)
     torch.testing.assert_close(gap, difference, rtol=1e-5, atol=1e-8)
+
+
+def test_a_level_whose_upper_edge_no_other_loss_needs() -> None:
+    """Helium's two bands: the empty one moves the Fermi level, which no electron shows."""
+    atoms = Atoms("He", cell=[3.0] * 3, pbc=True)
+
+    def run(scale: Tensor, nbands: int, start: SCFResult | None = None) -> SCFResult:
+        return scf(
+            atoms,
+            scale * get_xc("lda_x") + get_xc("lda_c_pw"),
+            ecut=120.0,
+            kpts=[[0.5] * 3],
+            nbands=nbands,
+            occupations={"name": "fermi-dirac", "width": 0.003675},
+            convergence=TIGHTER,
+            start=start,
+        )
+
+    one = torch.ones((), dtype=torch.float64)
+    found = []
+    for nbands in (2, 3, 8):
+        scale = torch.nn.Parameter(one.clone())
+        result = run(scale, nbands)
+        for level in (result.fermi_level, result.reference_level):
+            found.append(float(torch.autograd.grad(level, scale, retain_graph=True)[0]))
+    assert found == pytest.approx(found[:1] * 6, rel=1e-6)
+
+    def level(step: float) -> float:
+        # In a graph empty states are converged as far as filled ones.
+        return float(run(torch.nn.Parameter(one + step), 8, result).fermi_level.detach())
+
+    assert_agreement(found[-1], differences(level, 0.02), rel=1e-5)
 
 
 def test_a_fixed_moment() -> None:
@@ -290,6 +338,31 @@ def test_the_gap_of_a_cubic_crystal_answers_to_strain_as_a_cubic_crystal() -> No
     torch.testing.assert_close(
         slope, slope.trace() / 3.0 * torch.eye(3).double(), rtol=0, atol=1e-5 * abs(found.value)
     )
+
+
+def test_the_volume_of_a_result_moves_with_its_lattice() -> None:
+    """A virial: the trace of the stress times the volume, by a strain."""
+    crystal = Crystal.from_ase(bulk("Al"))
+    basis = PlaneWaveBasis(crystal, 4.0, [[0.1, 0.2, 0.3]], symmetry=False)
+
+    def run(stretch: Tensor, start: SCFResult | None = None) -> SCFResult:
+        moved = basis.with_geometry(lattice=crystal.lattice * (1.0 + stretch))
+        occupations = {"name": "fermi-dirac", "width": 0.02}
+        return scf(moved, "PBE", occupations=occupations, convergence=TIGHTER, start=start)
+
+    stretch = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    result = run(stretch)
+    (volume,) = torch.autograd.grad(result.volume, stretch, retain_graph=True)
+    assert float(volume) == pytest.approx(3.0 * float(crystal.volume), rel=1e-12)
+    assert not result.detach().volume.requires_grad
+    (implicit,) = torch.autograd.grad(result.stress.trace() * result.volume, stretch)
+    start = result.detach()
+
+    def virial(x: float) -> float:
+        moved = run(torch.tensor(x, dtype=torch.float64), start)
+        return float(moved.stress.trace() * moved.volume)
+
+    assert_agreement(implicit, differences(virial, 0.002), rel=1e-5)
 
 
 def test_potentials_without_projectors() -> None:

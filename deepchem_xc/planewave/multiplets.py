@@ -1,0 +1,115 @@
+"""Degenerate states: which of them is which is arbitrary, and so is a derivative of one alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.planewave.smearing import Smearing
+
+# Eigenvalues closer than this are one multiplet, Hartree.
+DEGENERATE = 1e-6
+# Cotangents of a multiplet may differ by this fraction of the largest one.
+_SAME = 1e-6
+# Slope of the occupation, per width, below which a state is full or empty whatever happens.
+_MOVING = 1e-8
+
+
+class DegenerateStatesError(ValueError):
+    """A loss takes one state out of a degenerate set: it has no derivative.
+
+    Examples
+    --------
+    >>> issubclass(DegenerateStatesError, ValueError)
+    True
+    """
+
+
+def check_multiplets(
+    energies: Tensor,
+    cotangent: Tensor,
+    what: str = "eigenvalues",
+    advice: str = "Use result.multiplet_eigenvalues, where every eigenvalue is the mean of its set",
+) -> None:
+    """Raise `DegenerateStatesError` unless a loss treats the states of every set alike.
+
+    Parameters
+    ----------
+    energies : Tensor
+        Eigenvalues, (nspin, nk, nband), Hartree, ascending.
+    cotangent : Tensor
+        Derivative of the loss with respect to something that each state has, shaped alike.
+    what, advice : str, optional
+        What that is, and what to do, for the message.
+
+    Examples
+    --------
+    >>> energies = torch.tensor([[[0.1, 0.2, 0.2]]], dtype=torch.float64)
+    >>> check_multiplets(energies, torch.tensor([[[0.0, 1.0, 1.0]]]))
+    >>> check_multiplets(energies, torch.tensor([[[0.0, 1.0, 0.0]]]))
+    Traceback (most recent call last):
+    ...
+    deepchem_xc.planewave.multiplets.DegenerateStatesError: the loss treats the eigenvalues ...
+    """
+    close = (energies.diff(dim=-1) < DEGENERATE) & (
+        cotangent.diff(dim=-1).abs() > _SAME * cotangent.abs().max()
+    )
+    if bool(close.any()):
+        spin, k, band = close.nonzero()[0].tolist()
+        raise DegenerateStatesError(
+            f"the loss treats the {what} of bands {band} and {band + 1} (spin {spin}, k-point {k}, "
+            "counted from 0) differently, but they are degenerate at "
+            f"{float(energies[spin, k, band]):.6f} Ha: which of them is which is arbitrary, "
+            f"and one of them alone has no derivative. {advice}; "
+            "if the set is cut at the highest band, ask for more bands with nbands=."
+        )
+
+
+def checked_occupations(
+    numbers: Tensor, energies: Tensor, fermi_level: Tensor, smearing: Smearing
+) -> Tensor:
+    """Occupation numbers whose derivative raises where a loss takes one out of a degenerate set.
+
+    Terms of the energy weigh the numbers of such a set differently with good reason: what they
+    lose when its states mix they get back from the orbitals. A loss of numbers alone does not.
+
+    Parameters
+    ----------
+    numbers, energies : Tensor
+        Electrons in each state and eigenvalues (Hartree), (nspin, nk, nband).
+    fermi_level : Tensor
+        Hartree, 0-d or (2,).
+    smearing : Smearing
+        States that are full or empty to within its tails have a derivative of zero.
+
+    Returns
+    -------
+    Tensor
+        The numbers, in their graph.
+
+    Examples
+    --------
+    >>> from deepchem_xc.planewave.smearing import FermiDirac
+    >>> energies = torch.tensor([[[0.1, 0.2, 0.2]]], dtype=torch.float64)
+    >>> numbers = torch.tensor([[[2.0, 1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
+    >>> level, smearing = torch.tensor(0.2, dtype=torch.float64), FermiDirac(0.01)
+    >>> checked_occupations(numbers, energies, level, smearing)[0, 0, 1:].sum().backward()
+    >>> checked_occupations(numbers, energies, level, smearing)[0, 0, 1].backward()
+    Traceback (most recent call last):
+    ...
+    deepchem_xc.planewave.multiplets.DegenerateStatesError: the loss treats the occupations ...
+    """
+    if not numbers.requires_grad or smearing.width == 0.0:
+        return numbers
+    energies = energies.detach()
+    level = fermi_level.detach().reshape(-1, 1, 1)
+    slope = smearing.occupation_derivative((energies - level) / smearing.width)
+    moving = slope.abs() > _MOVING
+
+    def check(cotangent: Tensor) -> None:
+        advice = "Sum the occupations of the set"
+        check_multiplets(energies, torch.where(moving, cotangent, 0.0), "occupations", advice)
+
+    shown = numbers.view_as(numbers)
+    shown.register_hook(check)
+    return shown
