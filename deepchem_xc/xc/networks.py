@@ -119,7 +119,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     ValueError
         If it does not take so many inputs, does not give one output, or has NaN or infinity among
         its weights; if the output at a point depends on other points, on the mode (``train()`` or
-        ``eval()``) or on chance, as with dropout and batch normalisation.
+        ``eval()``) or on chance, as with dropout and batch normalisation; if it is compiled.
 
     Examples
     --------
@@ -134,6 +134,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
         raise TypeError(
             f"the network must be a torch.nn.Module, not {type(network).__name__}: {network!r}"
         )
+    refuse_compiled(network)
     network.double()
     misfit = (
         f"the network does not fit this functional: it must map {len(inputs)} inputs "
@@ -224,3 +225,34 @@ def refuse_lazy(module: torch.nn.Module) -> None:
             f"{type(module).__name__} has layers without weights, such as LazyLinear, which get "
             "them when they are used first: call the network once, with a tensor of its inputs"
         )
+
+
+def refuse_compiled(module: torch.nn.Module) -> None:
+    """Raise ``ValueError`` for what torch.compile made, the module or a part of it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A functional or network.
+
+    Examples
+    --------
+    >>> compiled = torch.compile(torch.nn.Linear(4, 1), backend="eager")
+    >>> layers = torch.nn.Linear(2, 4), compiled
+    >>> refuse_compiled(torch.nn.Sequential(*layers))
+    Traceback (most recent call last):
+    ...
+    ValueError: the layer '1' of Sequential is compiled by torch.compile, whose results cannot ...
+    """
+    for name, part in module.named_modules():
+        wrapped = type(part).__module__.startswith("torch._dynamo")
+        # Functions and methods of its own, of the object and of its classes.
+        own = (value for at in (part, *type(part).__mro__) for value in vars(at).values())
+        inside = any(hasattr(value, "_torchdynamo_orig_callable") for value in own)
+        if wrapped or inside or getattr(part, "_compiled_call_impl", None) is not None:
+            who = f"the layer {name!r} of {type(module).__name__}" if name else "the module"
+            raise ValueError(
+                f"{who} is compiled by torch.compile, whose results cannot be differentiated "
+                "twice, as the response of the density needs: give the module itself, without "
+                "torch.compile(...) and .compile(), around it and around its methods"
+            )

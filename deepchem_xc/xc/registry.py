@@ -174,6 +174,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
 def _hint(given: Any) -> str:
     if isinstance(given, type) and issubclass(given, BaseXC):
         return f"; call the class, {given.__name__}()"
+    if type(given).__module__.startswith("torch._dynamo"):
+        return "; give the functional itself, without torch.compile"
     if isinstance(given, torch.nn.Module):
         return "; a network becomes one in NNLDA, NNPBE or HybridXC"
     return ""

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .consistency import check_derivatives, check_memory
 from .factor import leaves_of
 from .identity import named_parts
-from .networks import refuse_lazy
+from .networks import refuse_compiled, refuse_lazy
 from .plain import PlainXC
 from .pointwise import PIECE, check_points, undisturbed
 from .sampling import device_of, energy_scale, sample_points
@@ -46,7 +47,8 @@ def check_functional(functional: XCFunctional) -> None:
         If it depends on tensors that require gradients and are neither parameters nor buffers, or
         on a number that does not follow its parameter; if the energy density at a point depends
         on other points, on the mode (``train()`` or ``eval()``), or on chance; if autograd gives
-        other derivatives, by density or parameters, than differences of energies.
+        other derivatives, by density or parameters, than differences of energies, or of
+        potentials; if a part is compiled by torch.compile.
 
     Examples
     --------
@@ -65,9 +67,10 @@ def check_functional(functional: XCFunctional) -> None:
     ValueError: the functional mine depends on 'c', a tensor that requires gradients and that ...
     """
     refuse_lazy(functional)
+    refuse_compiled(functional)
     trained = tuple(parameter.requires_grad for parameter in functional.parameters())
     plain = tuple((name, part) for name, part in named_parts(functional) if _is_plain(part))
-    made_of = (trained, plain)
+    made_of = (trained, plain, tuple(map(_changes_of, functional.modules())))
     again = _tried.get(functional) == made_of
     own = not all(map(_is_known, functional.modules()))
     if own and not again:
@@ -192,9 +195,28 @@ def _stale(functional: XCFunctional, name: str, source: str) -> str:
 
 
 def _is_known(part: torch.nn.Module) -> bool:
-    """Whether a part is of this package or torch, whose derivatives need no trial."""
-    package = type(part).__module__.partition(".")[0]
-    return package in ("deepchem_xc", "torch") and not isinstance(part, PlainXC)
+    """Whether a part is of this package or torch as they are, whose derivatives need no trial."""
+    module = type_before_parametrizations(part).__module__
+    # Not all of torch's: TorchScript and graph modules hold anything.
+    ours = module.partition(".")[0] == "deepchem_xc" or module.startswith("torch.nn.")
+    return ours and not isinstance(part, PlainXC) and not any(_changes_of(part))
+
+
+def _changes_of(part: torch.nn.Module) -> tuple[list[Any], ...]:
+    """What changes a part beside its class, for comparisons: its hooks, and its own functions."""
+    tables = (
+        part._forward_pre_hooks,
+        part._forward_hooks,
+        part._backward_pre_hooks,
+        part._backward_hooks,
+    )
+    own = [
+        (name, id(value))
+        for name, value in vars(part).items()
+        if callable(value) and not (getattr(value, "__module__", None) or "").startswith("torch")
+    ]
+    # torch counts hooks, and gives no number twice.
+    return (*([*table] for table in tables), own)
 
 
 def _is_plain(part: Any) -> bool:

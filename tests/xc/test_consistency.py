@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from deepchem_xc.xc import (
+    NNPBE,
     BaseXC,
     ConstrainedGGA,
     ConstrainedMetaGGA,
@@ -153,6 +155,74 @@ def test_single_precision_is_refused(name):
         check_functional(own(enhancement=SINGLE[name]))
 
 
+def function(backward, once=False):
+    """p n^(4/3), whose derivatives by n and p are what `backward` returns."""
+
+    class Power(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, n, p):
+            ctx.save_for_backward(n, p)
+            return p * n ** (4 / 3)
+
+    def derivatives(ctx, cotangent):
+        by_n, by_p = backward(*ctx.saved_tensors)
+        return cotangent * by_n, (cotangent * by_p).sum()
+
+    Power.backward = staticmethod(once_differentiable(derivatives) if once else derivatives)
+    return Power
+
+
+def power_of_arrays(n, p):
+    n, p = n.detach().cpu().numpy(), p.detach().cpu().numpy()
+    return torch.as_tensor(4 / 3 * p * n ** (1 / 3)), torch.as_tensor(n ** (4 / 3))
+
+
+def power(n, p):
+    return 4 / 3 * p * n ** (1 / 3), n ** (4 / 3)
+
+
+class Powered(Own):
+    """An energy by a function with a backward of its own."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = power
+
+    def energy_density(self, variables):
+        return -self.power.apply(variables.density, self.weight())
+
+
+SECOND = {
+    "numpy": (function(power_of_arrays), "by the density"),
+    "once_differentiable": (function(power, once=True), "by the density"),
+    "density detached": (
+        function(lambda n, p: (4 / 3 * p * n.detach() ** (1 / 3), n ** (4 / 3))),
+        "by the density",
+    ),
+    "parameter detached": (
+        function(lambda n, p: (4 / 3 * p.detach() * n ** (1 / 3), n ** (4 / 3))),
+        "by its parameter '.*p'",
+    ),
+}
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("name", SECOND)
+def test_potentials_without_their_derivatives_are_refused(name, mixed):
+    """Energies and potentials are right, what the density's response needs is not."""
+    power, what = SECOND[name]
+    functional = get_xc("PBE") + 0.01 * Powered(power) if mixed else Powered(power)
+    message = f"other second derivatives, of its potential {what}.*ctx.saved_tensors"
+    with pytest.raises(ValueError, match=message):
+        check_functional(functional)
+
+
+def test_a_backward_in_single_precision_is_refused():
+    single = function(lambda n, p: (4 / 3 * p * (n.float() ** (1 / 3)).double(), n ** (4 / 3)))
+    with pytest.raises(ValueError, match="double precision: its potentials scatter"):
+        check_functional(Powered(single))
+
+
 class Cached(Own):
     """A weight that is computed once."""
 
@@ -215,7 +285,21 @@ GOOD = {
     "SCAN": lambda: get_xc("SCAN"),
     "r2SCAN": lambda: get_xc("r2SCAN"),
     "chachiyo": lambda: LibXC("gga_x_chachiyo"),
+    "BEEF, of large terms": lambda: LibXC("gga_x_beefvdw"),
+    "libxc's TPSS": lambda: LibXC("mgga_x_tpss"),
+    "a right backward": lambda: Powered(function(power)),
+    "wide, of ReLUs": lambda: NNPBE(wide(nn.ReLU)),
+    "wide, of SELUs": lambda: NNPBE(wide(nn.SELU, seed=2)),
 }
+
+
+def wide(activation, seed=0):
+    """With kinks, in the energy or its derivatives, everywhere."""
+    torch.manual_seed(seed)
+    layers = [nn.Linear(3, 256), activation()]
+    for _ in range(3):
+        layers += [nn.Linear(256, 256), activation()]
+    return nn.Sequential(*layers, nn.Linear(256, 1))
 
 
 def zeros():
