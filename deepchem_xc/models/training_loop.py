@@ -67,7 +67,7 @@ class TrainingLoop(EvaluatedModel):
 
     @property
     def functional(self) -> XCFunctional:
-        """What is trained; another one may be set."""
+        """What is trained; another one may be set, whose first step is self-consistent."""
         return self.model.functional
 
     @functional.setter
@@ -149,26 +149,34 @@ class TrainingLoop(EvaluatedModel):
         mean = math.nan
         self._said = False
         watch = Stopwatch()
-        for batch in batches:
-            # Callbacks may have frozen or replaced parameters.
-            check_trainable(self.functional, variables)
-            self._active = optimizer, schedule = self._optimizer(variables)
-            value = self._step(optimizer, batch, chosen)
-            if value is not None:
-                if schedule is not None:
-                    schedule.step()
-                check_weights(self.functional)
-                recent.append(value)
-            self.states.end_batch()
-            self._global_step += 1
-            self._advance(watch)
-            if self._global_step % self.log_frequency == 0 and recent:
-                mean = self._log(recent, all_losses)
-                recent = []
-            if interval > 0 and self._global_step % interval == 0:
-                self.save_checkpoint(keep)
-            for hook in hooks:
-                hook(self, self._global_step)
+        self.states.begin_steps()
+        try:
+            for batch in batches:
+                # Callbacks may have frozen or replaced parameters.
+                check_trainable(self.functional, variables)
+                self._active = optimizer, schedule = self._optimizer(variables)
+                value = self._step(optimizer, batch, chosen)
+                if value is not None:
+                    if schedule is not None:
+                        schedule.step()
+                    check_weights(self.functional)
+                    recent.append(value)
+                self.states.end_batch()
+                self._global_step += 1
+                self._advance(watch)
+                if self._global_step % self.log_frequency == 0 and recent:
+                    mean = self._log(recent, all_losses)
+                    recent = []
+                due = interval > 0 and self._global_step % interval == 0
+                if due or hooks:
+                    with self.states.between_steps():
+                        if due:
+                            self.save_checkpoint(keep)
+                        for hook in hooks:
+                            hook(self, self._global_step)
+        finally:
+            # Whatever ended it: a graph whose derivative was asked for cannot be used again.
+            self.states.end_steps()
         if recent:
             mean = self._log(recent, all_losses)
         if interval > 0:

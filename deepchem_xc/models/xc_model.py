@@ -236,7 +236,8 @@ class XCModel(TrainingLoop):
             Entries in the order of the data set.
         restore : bool, optional
             Go on from the latest checkpoint: weights, optimiser, learning rate, order of entries
-            and kept densities are those of a run without interruption.
+            and kept densities are those of a run without interruption. For other `solver` options
+            these densities are starts, and the first step is self-consistent.
         variables : list of Parameter, optional
             What to train; all parameters by default.
         loss : deepchem Loss or callable, optional
