@@ -20,6 +20,9 @@ import typer
 if TYPE_CHECKING:
     from ase import Atoms
 
+# Smearing width where none is given, eV.
+WIDTH = 0.1
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Errors whose message says all a user needs; of others the kind is shown too.
@@ -76,7 +79,10 @@ Smearing = Annotated[
         help="fixed, fermi-dirac, gaussian, methfessel-paxton or marzari-vanderbilt.",
     ),
 ]
-Width = Annotated[float, typer.Option(help="Smearing width, eV.")]
+Width = Annotated[
+    float | None,
+    typer.Option(help="Smearing width, eV; not with fixed.", show_default=str(WIDTH)),
+]
 Magmom = Annotated[
     str,
     typer.Option(
@@ -298,8 +304,14 @@ def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
     """Keywords of `deepchem_xc.planewave.scf` from the options that the commands share."""
     device = torch_device(options["device"], options["threads"])
     occupations: dict[str, Any] = {"name": options["smearing"]}
+    width = options["width"]
     if options["smearing"] != "fixed":
-        occupations["width"] = options["width"]
+        occupations["width"] = WIDTH if width is None else width
+    elif width is not None:
+        raise ValueError(
+            f"--width {width:g} would have no effect: --smearing fixed has none. Leave out one of "
+            "them; the others are fermi-dirac, gaussian, methfessel-paxton, marzari-vanderbilt."
+        )
     if options["fix_moment"]:
         occupations["fixmagmom"] = True
     return {

@@ -38,7 +38,7 @@ def scf(
     pseudopotentials: option.Pseudopotentials = "gth-pbe",
     xc: option.Xc = "PBE",
     smearing: option.Smearing = "fermi-dirac",
-    width: option.Width = 0.1,
+    width: option.Width = None,
     magmom: option.Magmom = "",
     spinpol: option.Spinpol = None,
     fix_moment: option.FixMoment = False,
@@ -75,7 +75,7 @@ def eos(
     pseudopotentials: option.Pseudopotentials = "gth-pbe",
     xc: option.Xc = "PBE",
     smearing: option.Smearing = "fermi-dirac",
-    width: option.Width = 0.1,
+    width: option.Width = None,
     magmom: option.Magmom = "",
     spinpol: option.Spinpol = None,
     fix_moment: option.FixMoment = False,
@@ -129,7 +129,7 @@ def bands(
     pseudopotentials: option.Pseudopotentials = "gth-pbe",
     xc: option.Xc = "PBE",
     smearing: option.Smearing = "fermi-dirac",
-    width: option.Width = 0.1,
+    width: option.Width = None,
     magmom: option.Magmom = "",
     spinpol: option.Spinpol = None,
     fix_moment: option.FixMoment = False,
@@ -188,8 +188,11 @@ def benchmark(
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="Comma-separated; one training each, for example 0,1,2.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            help="Comma-separated; one training each, for example 0,1,2.", show_default="0"
+        ),
+    ] = None,
     live_gpaw: Annotated[
         bool, typer.Option("--live-gpaw", help="Compute the reference with GPAW, half an hour.")
     ] = False,
@@ -217,7 +220,13 @@ def benchmark(
 
     if quick and functionals:
         raise ValueError("--quick computes PBE alone: leave out one of --quick and --functionals.")
-    chosen = option.seed_list(seeds) if not quick and functionals is not False else []
+    trains = not quick and functionals is not False
+    if seeds is not None and not trains:
+        which = "--quick" if quick else "--pbe-only"
+        raise ValueError(
+            f"--seeds {seeds} would have no effect: {which} trains nothing. Leave out one of them."
+        )
+    chosen = option.seed_list("0" if seeds is None else seeds) if trains else []
     run(
         systems,
         output,

@@ -21,8 +21,11 @@ from deepchem_xc._modes import outside_inference_mode
 from deepchem_xc.calculators.settings import (
     OBJECTS,
     SavedCalculation,
+    changed_files,
     check_objects,
+    copied,
     explain_unknown,
+    file_digests,
     identity_of,
     is_plain,
     is_unchanged,
@@ -75,14 +78,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     ----------
     restart : str or path, optional
         File of `write`: its settings, atoms, results and density. Keywords given besides it replace
-        the settings in the file; results of other settings are dropped, the density is kept as a
-        start.
+        the settings in the file; results of other settings, or of files of functionals and
+        pseudopotentials that hold something else now, are dropped, the density is kept as a start.
     atoms : ase.Atoms, optional
         Atoms to attach the calculator to.
     xc : str or XCFunctional
         A name (``"PBE"``, the default), libxc identifiers, the path of a functional's file, or a
-        functional (a torch module). When the parameters of a module change, so do the results:
-        they are computed anew.
+        functional (a torch module). When the parameters of a module, or the content of the file,
+        change, so do the results: they are computed anew.
     ecut : float
         Plane-wave cutoff, eV. There is no default.
     kpts : optional
@@ -174,6 +177,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self._result: SCFResult | None = None
         self._start: Restart | None = None
         self._functional: Identity | None = None
+        # What files of functional and pseudopotentials held in the last calculation.
+        self._files: dict[str, str] = {}
         # Objects that the file that was read does not hold.
         self._missing: frozenset[str] = frozenset()
         self._log = TextLog(None)
@@ -189,6 +194,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def set(self, **keywords: Any) -> dict[str, Any]:
         """Change settings; results of other settings are dropped, the density is a start.
 
+        Dictionaries, lists and arrays are copied: changing them later changes no settings.
+
         Raises
         ------
         TypeError
@@ -198,7 +205,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         if unknown:
             raise TypeError(explain_unknown(unknown, self.default_parameters))
         log = TextLog(keywords["txt"]) if "txt" in keywords else self._log
-        changed: dict[str, Any] = super().set(**keywords)
+        given = {name: copied(value) for name, value in keywords.items()}
+        changed: dict[str, Any] = super().set(**given)
         if "txt" in changed:
             self._log = log
         if set(changed) - {"txt"}:
@@ -210,7 +218,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Settings as a database keeps them: objects are represented by their names."""
         settings = super().todict(skip_default)
-        return {key: plain(value) for key, value in settings.items() if key != "txt"}
+        return {key: copied(plain(value)) for key, value in settings.items() if key != "txt"}
 
     def reset(self) -> None:
         """Drop results; the density is kept as the start of the next calculation."""
@@ -220,10 +228,11 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         super().reset()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation: atoms, or parameters of the functional."""
+        """What has changed since the last calculation: atoms, the functional, or files."""
         changes = list(super().check_state(atoms, tol))
-        same = is_unchanged(self.parameters["xc"], self._functional)
-        return changes if same else [*changes, "xc"]
+        if not is_unchanged(self.parameters["xc"], self._functional):
+            changes.append("xc")
+        return changes + changed_files(self.parameters, self._files)
 
     # -- results ------------------------------------------------------------------------------
 
@@ -286,6 +295,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             raise PropertyNotPresent("no atoms are known to compute anything for: give them.")
         self.results = {}
         check_objects(settings, self._missing)
+        files = file_digests(settings)
         settings = {
             name: self.default_parameters[name] if value is None else value
             for name, value in settings.items()
@@ -328,7 +338,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             self._start = None
             self._log.failure(error)
             raise
-        self._result, self._start, self._functional = result, None, functional
+        self._result, self._start = result, None
+        self._functional, self._files = functional, files
         plain = result.detach()
         self._log.summary(plain)
         self.results = {
@@ -380,14 +391,15 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         objects = {name: settings[name] for name in OBJECTS if not is_plain(self.parameters[name])}
         kept = {k: v for k, v in settings.items() if k not in objects and k != "device"}
         kept = with_absolute_files(kept)
-        saved = SavedCalculation(self.get_atoms(), kept, objects, self.results)
+        saved = SavedCalculation(self.get_atoms(), kept, objects, self.results, self._files)
         Restart.of(result, orbitals, saved.to_notes()).save(path)
 
     def read(self, path: str | os.PathLike[str]) -> None:
         """Take over what `write` wrote.
 
         Where a functional or a pseudopotential was given as an object, it has to be given again
-        and only atoms and density are taken over.
+        and only atoms and density are taken over; so it is where a file of either holds something
+        else than when the results were computed.
 
         Raises
         ------
@@ -403,7 +415,10 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self.parameters.update(dict.fromkeys(saved.objects))
         self._missing = frozenset(saved.objects)
         self.atoms = saved.atoms
-        self.results = {} if saved.objects else saved.results
+        # Earlier versions did not keep what the files held.
+        self._files = file_digests(self.parameters) if saved.files is None else saved.files
+        stale = saved.objects or changed_files(self.parameters, self._files)
+        self.results = {} if stale else saved.results
 
 
 def _is_near(start: Restart, problem: KohnShamProblem) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ase.io.jsonio import decode, encode
 
@@ -69,12 +72,16 @@ class SavedCalculation:
     results : dict
         Results in ASE's units; those of other objects would be something else, so that none are
         taken over where there are any.
+    files : dict or None
+        `file_digests` of the settings that the results belong to; None in files of earlier
+        versions.
     """
 
     atoms: Atoms
     settings: dict[str, Any]
     objects: dict[str, Any]
     results: dict[str, Any]
+    files: dict[str, str] | None = None
 
     def to_notes(self) -> str:
         """As text, for `Restart.notes`."""
@@ -91,7 +98,8 @@ class SavedCalculation:
         """
         try:
             notes = decode(restart.notes)
-            return cls(**{name: notes[name] for name in cls.__dataclass_fields__})
+            needed = [name for name in cls.__dataclass_fields__ if name != "files"]
+            return cls(**{name: notes[name] for name in needed}, files=notes.get("files"))
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedFileError(
                 f"{os.fspath(path)!r} holds a density, but not a calculator's settings and results "
@@ -118,10 +126,80 @@ def identity_of(xc: Any) -> Identity | None:
 
 
 def is_unchanged(xc: Any, before: Identity | None) -> bool:
-    """Whether a functional is what it was; names do not change."""
+    """Whether a functional is what it was; names do not change (files: `changed_files`)."""
     from deepchem_xc.xc import BaseXC, get_xc
 
     return not isinstance(xc, BaseXC) or (before is not None and before.holds(get_xc(xc)))
+
+
+def file_digests(settings: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files among functional and pseudopotentials, by absolute path.
+
+    Files that do not exist are left out.
+
+    Examples
+    --------
+    >>> file_digests({"xc": "PBE", "pseudopotentials": {"Si": "absent.psp8"}})
+    {}
+    """
+    paths = [os.path.abspath(name) for key in OBJECTS for name in _file_names(settings.get(key))]
+    return {
+        path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for path in paths
+        if os.path.isfile(path)
+    }
+
+
+def changed_files(settings: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
+    """Settings with a file that holds something else than before.
+
+    Of a file that is gone nothing is known: what was computed with it stays.
+
+    Parameters
+    ----------
+    settings : mapping
+        Keywords of `PlaneWaveDFT`.
+    before : mapping
+        From `file_digests`.
+    """
+    found = []
+    for key in OBJECTS:
+        now = file_digests({key: settings.get(key)})
+        if any(before.get(path) != digest for path, digest in now.items()):
+            found.append(key)
+    return found
+
+
+def _file_names(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _file_names(item)
+    elif isinstance(value, os.PathLike) or (
+        isinstance(value, str) and value.lower().endswith(_FILES)
+    ):
+        yield os.fspath(value)
+
+
+def copied(value: Any) -> Any:
+    """A setting that stays what it is when the caller's dictionary, list or array is changed.
+
+    Functionals and other objects are shared.
+
+    Examples
+    --------
+    >>> given = {"size": [2, 2, 2]}
+    >>> kept = copied(given)
+    >>> given["size"][0] = 4
+    >>> kept
+    {'size': [2, 2, 2]}
+    """
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(copied(item) for item in value)
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
 def explain_unknown(unknown: Collection[str], valid: Collection[str]) -> str:

@@ -28,6 +28,8 @@ class Cell:
         The structure at this scale.
     keywords : mapping
         Of `planewave.scf`.
+    files : mapping
+        ``{path: SHA-256}`` of the pseudopotential files that the key stands for.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Cell:
     scale: float
     crystal: Crystal
     keywords: Mapping[str, Any] = field(repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def digest(content: Any) -> str:
@@ -56,7 +59,12 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def single_cell(crystal: Crystal, keywords: Mapping[str, Any], identity: Any) -> Cell:
+def single_cell(
+    crystal: Crystal,
+    keywords: Mapping[str, Any],
+    identity: Any,
+    files: Mapping[str, str] | None = None,
+) -> Cell:
     """The structure itself.
 
     Parameters
@@ -67,12 +75,19 @@ def single_cell(crystal: Crystal, keywords: Mapping[str, Any], identity: Any) ->
         Of `planewave.scf`.
     identity : object
         What names it: anything that JSON can hold.
+    files : mapping, optional
+        ``{path: SHA-256}`` of its pseudopotential files.
     """
     group = digest(identity)
-    return Cell(digest([group, 1.0]), group, 1.0, crystal, keywords)
+    return Cell(digest([group, 1.0]), group, 1.0, crystal, keywords, files or {})
 
 
-def series_cells(series: VolumeSeries, keywords: Mapping[str, Any], identity: Any) -> list[Cell]:
+def series_cells(
+    series: VolumeSeries,
+    keywords: Mapping[str, Any],
+    identity: Any,
+    files: Mapping[str, str] | None = None,
+) -> list[Cell]:
     """One cell for each volume, with the k-points and grid that all of them share.
 
     Parameters
@@ -83,10 +98,12 @@ def series_cells(series: VolumeSeries, keywords: Mapping[str, Any], identity: An
         Of `planewave.scf`, without k-points and grid.
     identity : object
         What names the crystal: anything that JSON can hold.
+    files : mapping, optional
+        ``{path: SHA-256}`` of its pseudopotential files.
     """
     shared = {**keywords, "kpts": series.kpoints, "fft_size": series.fft_size}
     group = digest([identity, series.axis, series.fft_size])
     return [
-        Cell(digest([group, scale]), group, scale, series.crystal(scale), shared)
+        Cell(digest([group, scale]), group, scale, series.crystal(scale), shared, files or {})
         for scale in series.scales
     ]

@@ -186,7 +186,7 @@ class DFTSystem:
 
     def cell(self) -> Cell:
         """The calculation of the structure itself."""
-        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self.identity)
+        return single_cell(Crystal.from_ase(self.atoms), self.keywords, self.identity, self.files)
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
@@ -205,7 +205,7 @@ class DFTSystem:
         """The calculations of a series."""
         # The k-points of the series are reduced by the symmetry already.
         words = {k: v for k, v in self.keywords.items() if k != "symmetry"}
-        return series_cells(series, words, self.identity)
+        return series_cells(series, words, self.identity, self.files)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
 
 _FIELDS = ("value", "grad", "kin")
+# What a family needs last of these.
+_NEEDED = {1: "value", 2: "grad", 4: "kin"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,20 @@ class FrozenEnergy:
         if not energy.requires_grad:
             return energy
         return guarded(energy, SameWeights(functional))
+
+    def serves(self, functional: XCFunctional) -> bool:
+        """Whether all fields are kept that a functional needs.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import scf
+        >>> from deepchem_xc.xc import get_xc
+        >>> frozen = FrozenEnergy.of(scf(bulk("Al"), "PBE", ecut=100.0))
+        >>> [frozen.serves(get_xc(name)) for name in ("LDA", "RPBE", "r2SCAN")]
+        [True, True, False]
+        """
+        return all(_NEEDED[functional.family] in channel for channel in self.channels)
 
     def _xc(self, functional: XCFunctional) -> Tensor:
         from deepchem_xc.xc import OneOrbital, check_finite

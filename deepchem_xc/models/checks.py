@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,13 +25,23 @@ def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None
             raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
 
 
-def check_weighted(weights: Sequence[float]) -> None:
-    """Raise `ValueError` if no entry of a data set has any weight."""
-    if not any(weights):
+def check_weighted(
+    entries: Sequence[DFTEntry], weights: Sequence[float], type_weights: Mapping[str, float]
+) -> None:
+    """Raise `ValueError` if no entry of a data set has any weight, its type's included."""
+    pairs = list(zip(entries, weights, strict=True))
+    if any(weight * type_weights[entry.entry_type] for entry, weight in pairs):
+        return
+    types = sorted({entry.entry_type for entry, weight in pairs if weight})
+    if types:
         raise ValueError(
-            "all weights are 0, so that there is nothing to train on: DeepChem's NumpyDataset(X) "
-            "without y sets them so. Make it with NumpyDataset(*entry_arrays(entries)), or give w."
+            f"type_weights are 0 for all entries with a weight ({', '.join(types)}), so that there "
+            "is nothing to train on: give one of these types a positive weight."
         )
+    raise ValueError(
+        "all weights are 0, so that there is nothing to train on: DeepChem's NumpyDataset(X) "
+        "without y sets them so. Make it with NumpyDataset(*entry_arrays(entries)), or give w."
+    )
 
 
 def check_trainable(functional: torch.nn.Module, variables: Iterable[Any] | None = None) -> None:

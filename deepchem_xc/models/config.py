@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepchem_xc import xc
 from deepchem_xc.feat.schema import describe_mistakes
+from deepchem_xc.models.functional import ignored_options
 from deepchem_xc.models.xc_model import XCModel
 
 _LOSSES = {"l2": L2Loss, "l1": L1Loss, "huber": HuberLoss}
@@ -58,6 +59,13 @@ class FunctionalSpec(_Spec):
             raise ValueError("give one of type, file and xcstr")
         if self.options and self.type is None:
             raise ValueError("options belong to type")
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        if ignored := ignored_options(given, has_functional=self.xcstr is None):
+            raise ValueError(
+                f"{', '.join(ignored)} would have no effect beside "
+                f"{'file' if self.type is None else 'type'}: leave out, or give xcstr; keywords of "
+                "a type stand under options"
+            )
         return self
 
     def make_functional(self, folder: Path | None = None) -> xc.XCFunctional | None:

@@ -12,6 +12,7 @@ from deepchem.models.torch_models.torch_model import TorchModel
 from deepchem.trans import Transformer
 from numpy.typing import NDArray
 
+from deepchem_xc.models.checks import check_entries
 from deepchem_xc.models.labels import entries_of, labels_of, summaries_of
 from deepchem_xc.models.options import checked_dataset, checked_transformers
 from deepchem_xc.models.predictions import Predictions, scores
@@ -61,7 +62,8 @@ class EvaluatedModel(TorchModel):
         Raises
         ------
         ValueError
-            For entries without a label, and y of another scale than the entries' own labels.
+            For entries without a label, y of another scale than the entries' own labels, and
+            weights that are negative, NaN or not one for each entry.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError
@@ -94,7 +96,8 @@ class EvaluatedModel(TorchModel):
         for inputs, labels, weights in generator:
             x += entries_of(inputs[0])
             y += np.asarray(labels[0]).reshape(-1).tolist()
-            w += np.asarray(weights[0]).reshape(-1).tolist()
+            given = weights[0] if len(weights) else np.ones(np.size(inputs[0]))
+            w += np.asarray(given).reshape(-1).tolist()
         column = np.empty(len(x), dtype=object)
         column[:] = x
         data = NumpyDataset(column, np.array(y), np.array(w))
@@ -182,7 +185,9 @@ class EvaluatedModel(TorchModel):
     ) -> NDArray[np.float64]:
         """What predictions are compared with, (n,); NaN for entries without weight and label."""
         made_by = checked_transformers(transformers) or self.transformers
-        free = np.asarray(dataset.w).reshape(-1) == 0
+        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
+        check_entries(entries, weights.tolist())
+        free = weights == 0
         unlabelled = np.array([not entry.has_label for entry in entries], dtype=bool)
         y = np.asarray(dataset.y)
         if unlabelled.all() and free.all() and not y.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,43 @@ from deepchem_xc.xc import HybridXC, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable
 from deepchem_xc.xc.trial import check_trainable
+
+#: Options of the default network, and weights of a `HybridXC`, with their default values.
+NETWORK_OPTIONS: dict[str, Any] = {
+    "input_size": None,
+    "hidden_size": 10,
+    "n_layers": 1,
+    "modeltype": 1,
+}
+WEIGHT_OPTIONS: dict[str, Any] = {"aweight0": 0.0, "bweight0": 1.0}
+
+
+def ignored_options(
+    given: Mapping[str, Any], has_network: bool = False, has_functional: bool = False
+) -> list[str]:
+    """Options that would have no effect and are not at their default, as ``name=value``.
+
+    Parameters
+    ----------
+    given : mapping
+        Values of `NETWORK_OPTIONS` and `WEIGHT_OPTIONS`; those that are missing are not given.
+    has_network : bool, optional
+        Whether the network is given.
+    has_functional : bool, optional
+        Whether the whole functional is given.
+
+    Examples
+    --------
+    >>> ignored_options({"modeltype": 2, "hidden_size": 10, "aweight0": 0.5}, has_network=True)
+    ['modeltype=2']
+    """
+    unused = NETWORK_OPTIONS if has_network or has_functional else {}
+    unused = {**unused, **(WEIGHT_OPTIONS if has_functional else {})}
+    return [
+        f"{name}={given[name]!r}"
+        for name, default in unused.items()
+        if name in given and given[name] != default
+    ]
 
 
 def default_network(
@@ -70,9 +108,10 @@ def make_functional(
     Raises
     ------
     ValueError
-        If both or neither of `functional` and `xcstr` are given, nothing in it is trainable, or a
-        parameter is NaN or infinite; for what `check_functional` refuses, and for tensors that
-        require gradients but are no parameters, which would not be trained.
+        If both or neither of `functional` and `xcstr` are given, for options that would have no
+        effect, if nothing in it is trainable, or a parameter is NaN or infinite; for what
+        `check_functional` refuses, and for tensors that require gradients but are no parameters,
+        which would not be trained.
 
     Examples
     --------
@@ -83,6 +122,19 @@ def make_functional(
         raise ValueError(
             "give either functional=..., or xcstr='lda_x' (with nnmodel=... if the network shall "
             f"be your own); got functional={functional!r} and xcstr={xcstr!r}."
+        )
+    sizes = {"input_size": input_size, "hidden_size": hidden_size, "n_layers": n_layers}
+    options = {**sizes, "modeltype": modeltype, **dict(zip(WEIGHT_OPTIONS, weights, strict=True))}
+    ignored = ignored_options(options, nnmodel is not None, functional is not None)
+    if ignored:
+        whole = functional is not None
+        raise ValueError(
+            f"{', '.join(ignored)} would have no effect: "
+            + (
+                "functional=... is trained as it is. Leave them out, or give xcstr='lda_x' instead."
+                if whole
+                else "they describe the default network. Leave out these, or nnmodel."
+            )
         )
     chosen: Any
     if xcstr is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
+from deepchem_xc.feat.cells import digest
+from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.models.kept_states import KeptStates, Record
-from deepchem_xc.models.solver_options import checked_solver_options
+from deepchem_xc.models.solver_options import ENERGY_OPTIONS, checked_solver_options
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
 from deepchem_xc.planewave.restart import Restart
@@ -60,7 +63,8 @@ class GroundStates:
         come from the density that is kept. 1 does without kept densities.
     options : mapping, optional
         Keywords of `planewave.scf` for all cells, those of `solver_options.SOLVER_OPTIONS`; a
-        cell's own keywords take precedence, in ``convergence`` key by key.
+        cell's own keywords take precedence, in ``convergence`` key by key. Energies that were kept
+        with other options are not used any more, their densities are starts.
     entropy_response : bool, optional
         Exact gradients of smeared energies, one adjoint equation a cell; needs an interval of 1,
         where it is the default.
@@ -121,11 +125,13 @@ class GroundStates:
         self.report = RefreshReport()
         self.on_calculation: Callable[[Cell], None] | None = None
         self._kept = KeptStates(cache_dir)
-        self._loaded: dict[tuple[str, tuple[str, ...]], dict[str, Pseudopotential]] = {}
+        self._loaded: dict[tuple[Any, ...], dict[str, Pseudopotential]] = {}
         # Results of the present parameters, which entries of one batch share.
         self._results: dict[str, SCFResult] = {}
         self._results_of: Identity | None = None
         self._now: Identity | None = None
+        # What the functional was after the last step of a training.
+        self._left: Identity | None = None
 
     @property
     def cache_dir(self) -> Path | None:
@@ -149,12 +155,12 @@ class GroundStates:
         """
         if self.entropy_response:
             return extrapolated_energy(self.result(cell, epoch), True) * Hartree
-        record = self._kept.record(cell)
-        if record is None or not (self._is_good(record, epoch) or self._fresh(record)):
+        frozen = self._energy_kept(cell, epoch)
+        if frozen is None:
             self._refresh(cell, epoch)
-            record = self._kept.record(cell)
-            assert record is not None
-        return record.frozen.at(self.functional) * Hartree
+            frozen = self._energy_kept(cell, epoch)
+            assert frozen is not None
+        return frozen.at(self.functional) * Hartree
 
     def result(self, cell: Cell, epoch: int) -> SCFResult:
         """Ground state at the present parameters, in their graph; kept for later starts.
@@ -177,17 +183,17 @@ class GroundStates:
     def _refresh(self, cell: Cell, epoch: int) -> SCFResult:
         """Calculate a cell anew, and keep its density and orbitals but not the result itself."""
         now = self._identity()
-        record = self._kept.record(cell)
+        before = self._energy_kept(cell)
         result = self._solve(cell, self._kept.start(cell))
         self.report.calculations += 1
         if self.on_calculation is not None:
             self.on_calculation(cell)
         frozen = FrozenEnergy.of(result)
-        if record is not None:
+        if before is not None:
             with torch.no_grad():
-                error = frozen.energy - float(record.frozen.at(self.functional))
+                error = frozen.energy - float(before.at(self.functional))
             self.report.differences.append(error * Hartree / cell.crystal.natom)
-        self._kept.keep(cell, Restart.of(result), frozen, epoch, now)
+        self._kept.keep(cell, Restart.of(result), frozen, epoch, now, self._options_of(cell))
         return result
 
     def energies(self, cells: Sequence[Cell], epoch: int) -> Tensor:
@@ -207,9 +213,9 @@ class GroundStates:
         now = self._identity()
         done: dict[str, dict[float, Restart]] = {}
         for cell in _outwards(cells):
-            record = self._kept.record(cell)
-            if record is not None and record.functional and record.functional.equals(now):
-                found[cell.key] = record.frozen.energy * Hartree
+            frozen, record = self._energy_kept(cell), self._kept.record(cell)
+            if frozen and record and record.functional and record.functional.equals(now):
+                found[cell.key] = frozen.energy * Hartree
                 continue
             neighbours = done.setdefault(cell.group, {})
             result = self._solve(cell, self._kept.start(cell, neighbours)).detach()
@@ -221,21 +227,65 @@ class GroundStates:
         """Let go of the results that entries of a batch share."""
         self._results.clear()
 
+    def begin_steps(self) -> None:
+        """Before a training: kept energies follow a functional from step to step only.
+
+        Where the functional is not what the last step left (`end_steps`), but another one, or has
+        weights from elsewhere, kept densities are starts and nothing else.
+        """
+        self._results.clear()
+        if not self._follows():
+            self._kept.drop_energies()
+
+    def end_steps(self) -> None:
+        """After the last step of a training: this is what kept energies have followed."""
+        self._results.clear()
+        self._left = self._identity()
+
+    @contextlib.contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Around callbacks: as `end_steps` and `begin_steps`, without evaluations."""
+        from deepchem_xc.xc.identity import Identity
+
+        self._left = Identity.read(self.functional)
+        try:
+            yield
+        finally:
+            if not self._follows():
+                self._kept.drop_energies()
+
     def state_dict(self) -> dict[str, Any]:
         """Kept densities, without orbitals, for a checkpoint."""
-        return self._kept.state_dict()
+        return self._kept.state_dict(self._follows())
 
     def load_state_dict(self, states: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._results.clear()
+        """The inverse of `state_dict`; the functional has the checkpoint's weights already."""
         self._kept.load_state_dict(states)
+        self.end_steps()
 
-    def _is_good(self, record: Record, epoch: int) -> bool:
-        return 0 <= epoch - record.epoch < self.interval
+    def _follows(self) -> bool:
+        """Whether the functional is what the last step left."""
+        return self._left is not None and self._left.holds(self.functional)
+
+    def _energy_kept(self, cell: Cell, epoch: int | None = None) -> FrozenEnergy | None:
+        """What is kept of a cell with the present options; None if it is too old for an epoch."""
+        record = self._kept.record(cell)
+        if record is None or record.frozen is None or record.options != self._options_of(cell):
+            return None
+        if not record.frozen.serves(self.functional):
+            return None
+        if epoch is None or 0 <= epoch - record.epoch < self.interval or self._fresh(record):
+            return record.frozen
+        return None
 
     def _fresh(self, record: Record) -> bool:
         """Whether a record was made with what the functional is now."""
         return record.functional is not None and record.functional.equals(self._identity())
+
+    def _options_of(self, cell: Cell) -> str:
+        """Digest of the options that the energy of a cell depends on."""
+        keywords = self._keywords(cell)
+        return digest({name: keywords.get(name) for name in ENERGY_OPTIONS})
 
     def _identity(self) -> Identity:
         """What the functional is now; the same object until it changes."""
@@ -245,20 +295,33 @@ class GroundStates:
             self._now = Identity.of(self.functional)
         return self._now
 
-    def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
+    def _keywords(self, cell: Cell) -> dict[str, Any]:
+        """Of `planewave.scf`, for a cell."""
         keywords = {**self.options, **cell.keywords}
         keywords["convergence"] = {
             **(self.options.get("convergence") or {}),
             **(cell.keywords.get("convergence") or {}),
         }
-        given = keywords.get("pseudopotentials", "gth-pbe")
-        keywords["pseudopotentials"] = self._potentials(given, cell.crystal.species)
+        return keywords
+
+    def _solve(self, cell: Cell, start: Restart | None) -> SCFResult:
+        keywords = self._keywords(cell)
+        keywords["pseudopotentials"] = self._potentials(cell)
         return scf(cell.crystal, self.functional, start=start, **keywords)
 
-    def _potentials(self, given: Any, species: tuple[str, ...]) -> dict[str, Pseudopotential]:
-        """Loaded once: their atoms and tables are a quarter of the time of a small cell."""
-        key = (repr(given), species)
+    def _potentials(self, cell: Cell) -> dict[str, Pseudopotential]:
+        """Loaded once: their atoms and tables are a quarter of the time of a small cell.
+
+        Files count by their content: another one may have come to stand at the same path.
+        """
+        given, species = cell.keywords.get("pseudopotentials", "gth-pbe"), cell.crystal.species
+        sources = list(given.values()) if isinstance(given, Mapping) else [given]
+        if not all(isinstance(source, str) for source in sources):
+            return load_pseudopotentials(given, species)
+        files = cell.files or content_digests(given)
+        key = (repr(given), species, tuple(sorted(files.items())))
         if key not in self._loaded:
+            check_digests(files)
             self._loaded[key] = load_pseudopotentials(given, species)
         return self._loaded[key]
 

@@ -29,20 +29,23 @@ class Record:
         The same for one crystal at all volumes.
     restart : Restart or None
         Density and orbitals; None if they are in a file.
-    frozen : FrozenEnergy
-        Energy at the kept density.
+    frozen : FrozenEnergy or None
+        Energy at the kept density; None where that density is a start and nothing else.
     epoch : int
         Epoch in which it was calculated.
     functional : Identity or None
         What the functional was then; None after a checkpoint was read.
+    options : str or None
+        Digest of the calculation's options; None if a checkpoint did not hold it.
     """
 
     scale: float
     group: str
     restart: Restart | None
-    frozen: FrozenEnergy
+    frozen: FrozenEnergy | None
     epoch: int
     functional: Identity | None = None
+    options: str | None = None
 
 
 class KeptStates:
@@ -83,13 +86,20 @@ class KeptStates:
         frozen: FrozenEnergy,
         epoch: int,
         functional: Identity | None = None,
+        options: str | None = None,
     ) -> None:
         """Keep a new state of a cell in place of the last one."""
         kept: Restart | None = restart
         if self.cache_dir is not None:
             restart.save(self._file(cell.key))
             kept = None
-        self._records[cell.key] = Record(cell.scale, cell.group, kept, frozen, epoch, functional)
+        self._records[cell.key] = Record(
+            cell.scale, cell.group, kept, frozen, epoch, functional, options
+        )
+
+    def drop_energies(self) -> None:
+        """Keep densities and orbitals as starts only."""
+        self._records = {key: replace(record, frozen=None) for key, record in self._records.items()}
 
     def start(self, cell: Cell, done: Mapping[float, Restart] | None = None) -> Restart | None:
         """The cell's own last state or, the first time, that of the nearest volume.
@@ -116,14 +126,21 @@ class KeptStates:
                 return replace(start, orbitals=state.orbitals)
         return start
 
-    def state_dict(self) -> dict[str, Any]:
-        """Kept densities, without orbitals, for a checkpoint."""
+    def state_dict(self, energies: bool = True) -> dict[str, Any]:
+        """Kept densities, without orbitals, for a checkpoint.
+
+        Parameters
+        ----------
+        energies : bool, optional
+            Whether the energies at these densities are kept, too.
+        """
         return {
             key: {
                 "scale": record.scale,
                 "group": record.group,
                 "epoch": record.epoch,
-                "frozen": record.frozen.state_dict(),
+                "frozen": record.frozen.state_dict() if energies and record.frozen else None,
+                "options": record.options,
                 "restart": None if record.restart is None else _restart_state(record.restart),
             }
             for key, record in self._records.items()
@@ -136,8 +153,9 @@ class KeptStates:
                 scale=state["scale"],
                 group=state["group"],
                 restart=None if state["restart"] is None else _restart_of(state["restart"]),
-                frozen=FrozenEnergy.from_state_dict(state["frozen"]),
+                frozen=state["frozen"] and FrozenEnergy.from_state_dict(state["frozen"]),
                 epoch=state["epoch"],
+                options=state.get("options"),
             )
             for key, state in states.items()
         }

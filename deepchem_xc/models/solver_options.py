@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,8 @@ SOLVER_OPTIONS = (
     "ecut_smoothing",
     "device",
 )
+#: Those that say what is computed; the others say how, or where.
+ENERGY_OPTIONS = ("convergence", "occupations", "nbands", "spinpol", "ecut_smoothing")
 
 
 def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,4 +77,5 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"gradient_tolerance must be between 0 and 1, got {tolerance}.")
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
-    return {key: value for key, value in options.items() if value is not None}
+    # Copies: what is changed in the caller's dictionaries later was not checked.
+    return {key: copy.deepcopy(value) for key, value in options.items() if value is not None}

@@ -110,6 +110,8 @@ class Step:
             if known:
                 return known.pop()
             check_weights(self.model.functional)
+            # A search may come back to weights whose graphs a derivative has used up.
+            self.model.states.end_batch()
             compute, epoch = self.model.model.training_value, self.model.epoch
             return self._gradients([compute(entry, epoch) for entry in self.batch.entries])
 

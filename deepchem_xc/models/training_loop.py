@@ -67,7 +67,7 @@ class TrainingLoop(EvaluatedModel):
 
     @property
     def functional(self) -> XCFunctional:
-        """What is trained; another one may be set."""
+        """What is trained; another one may be set, whose first step is self-consistent."""
         return self.model.functional
 
     @functional.setter
@@ -99,13 +99,15 @@ class TrainingLoop(EvaluatedModel):
         """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
 
         Parameters, results and errors are those of `fit`, except that with ``on_failure="skip"``
-        a batch may fail as a whole: `RuntimeError` is raised if all of them do.
+        a batch may fail as a whole: `RuntimeError` is raised if all of them do. That no batch has
+        any weight shows at the end only; `ValueError` is raised then.
         """
         first = len(self.history)
+        seen: list[LabelledBatch] = []
         self._whole_batches_may_fail = True
         try:
             mean = self._train(
-                (self._labelled(batch) for batch in generator),
+                self._watched(generator, seen),
                 max_checkpoints_to_keep,
                 checkpoint_interval,
                 restore,
@@ -120,6 +122,8 @@ class TrainingLoop(EvaluatedModel):
         if done and not any(record.counts for record in done):
             reason = next(iter(done[0].skipped.values()))
             raise RuntimeError(f"all {len(done)} batches failed; the first: {reason}")
+        for batch in seen:
+            check_weighted(batch.entries, batch.weights, self.objective.type_weights)
         return mean
 
     def _train(
@@ -149,31 +153,52 @@ class TrainingLoop(EvaluatedModel):
         mean = math.nan
         self._said = False
         watch = Stopwatch()
-        for batch in batches:
-            # Callbacks may have frozen or replaced parameters.
-            check_trainable(self.functional, variables)
-            self._active = optimizer, schedule = self._optimizer(variables)
-            value = self._step(optimizer, batch, chosen)
-            if value is not None:
-                if schedule is not None:
-                    schedule.step()
-                check_weights(self.functional)
-                recent.append(value)
-            self.states.end_batch()
-            self._global_step += 1
-            self._advance(watch)
-            if self._global_step % self.log_frequency == 0 and recent:
-                mean = self._log(recent, all_losses)
-                recent = []
-            if interval > 0 and self._global_step % interval == 0:
-                self.save_checkpoint(keep)
-            for hook in hooks:
-                hook(self, self._global_step)
+        self.states.begin_steps()
+        try:
+            for batch in batches:
+                # Callbacks may have frozen or replaced parameters.
+                check_trainable(self.functional, variables)
+                self._active = optimizer, schedule = self._optimizer(variables)
+                value = self._step(optimizer, batch, chosen)
+                if value is not None:
+                    if schedule is not None:
+                        schedule.step()
+                    check_weights(self.functional)
+                    recent.append(value)
+                self.states.end_batch()
+                self._global_step += 1
+                self._advance(watch)
+                if self._global_step % self.log_frequency == 0 and recent:
+                    mean = self._log(recent, all_losses)
+                    recent = []
+                due = interval > 0 and self._global_step % interval == 0
+                if due or hooks:
+                    with self.states.between_steps():
+                        if due:
+                            self.save_checkpoint(keep)
+                        for hook in hooks:
+                            hook(self, self._global_step)
+        finally:
+            # Whatever ended it: a graph whose derivative was asked for cannot be used again.
+            self.states.end_steps()
         if recent:
             mean = self._log(recent, all_losses)
         if interval > 0:
             self.save_checkpoint(keep)
         return mean
+
+    def _watched(
+        self, generator: Iterable[Batch], seen: list[LabelledBatch]
+    ) -> Iterator[LabelledBatch]:
+        """Labelled batches; `seen` keeps the last one as long as none has any weight."""
+        weighted = False
+        for batch in generator:
+            labelled = self._labelled(batch)
+            factors = self.objective.type_weights
+            pairs = zip(labelled.entries, labelled.weights, strict=True)
+            weighted = weighted or any(w * factors[entry.entry_type] for entry, w in pairs)
+            seen[:] = [] if weighted else [labelled]
+            yield labelled
 
     def _labelled(self, batch: Batch) -> LabelledBatch:
         """A batch as DeepChem hands it over."""
@@ -193,7 +218,7 @@ class TrainingLoop(EvaluatedModel):
         """Batches from where the model stands; it is read when the first one is asked for."""
         dataset = checked_dataset(dataset)
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
-        check_weighted(every.weights)
+        check_weighted(every.entries, every.weights, self.objective.type_weights)
         entries = every.entries
         last = self._epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)

@@ -93,7 +93,8 @@ class XCModel(TrainingLoop):
     Raises
     ------
     ValueError
-        For options that make no sense, and a functional without parameters, or with NaN in them.
+        For options that make no sense or would have no effect (those of a network or of
+        `HybridXC` beside `functional`), and a functional without parameters, or with NaN in them.
 
     Notes
     -----
@@ -236,7 +237,8 @@ class XCModel(TrainingLoop):
             Entries in the order of the data set.
         restore : bool, optional
             Go on from the latest checkpoint: weights, optimiser, learning rate, order of entries
-            and kept densities are those of a run without interruption.
+            and kept densities are those of a run without interruption. For other `solver` options
+            these densities are starts, and the first step is self-consistent.
         variables : list of Parameter, optional
             What to train; all parameters by default.
         loss : deepchem Loss or callable, optional
@@ -255,8 +257,8 @@ class XCModel(TrainingLoop):
         ------
         ValueError
             For entries without a label, of molecules, y of another scale than the entries' own
-            labels, weights that are negative, NaN or all zero, NaN in the functional's parameters,
-            and where none of these is trained.
+            labels, weights that are negative, NaN or, times those of types, all zero, NaN in the
+            functional's parameters, and where none of these is trained.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError

@@ -73,6 +73,23 @@ class Identity:
         after = _values(functional)
         return cls({k: v for k, v in values.items() if after.get(k) == v}, energies)
 
+    @classmethod
+    def read(cls, functional: XCFunctional) -> Identity:
+        """What can be read from a functional: it is not evaluated, and energies do not count.
+
+        Parameters
+        ----------
+        functional : XCFunctional
+            A functional.
+
+        Examples
+        --------
+        >>> from deepchem_xc.xc import PBE
+        >>> Identity.read(PBE()).holds(PBE(kappa=1.0))
+        False
+        """
+        return cls(_values(functional), None)
+
     def holds(self, functional: XCFunctional) -> bool:
         """Whether a functional is this one."""
         return self.change(functional) is None
@@ -85,10 +102,12 @@ class Identity:
         functional : XCFunctional
             The functional as it is now.
         """
-        values = _values(functional)
-        if (found := self._difference(Identity(values, None))) is not None:
+        now = Identity.read(functional)
+        if (found := self._difference(now)) is not None:
             return found
-        return self._difference(Identity(values, sampled_energies(functional)))
+        if self.energies is None:
+            return None
+        return self._difference(Identity(now.values, sampled_energies(functional)))
 
     def equals(self, other: Identity) -> bool:
         """Whether a functional was the same at two times.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotPresent
+from ase.io.jsonio import decode, encode
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import SCFConvergenceError
-from deepchem_xc.xc import get_xc
+from deepchem_xc.planewave.restart import Restart
+from deepchem_xc.xc import PBE, get_xc
 from tests.calculators.systems import GAMMA_MESH, QUICK, TIGHT, Count, distorted, silicon
+from tests.planewave.pseudo.conftest import Analytic, analytic, psp8_text  # noqa: F401
 
 
 def test_nothing_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,3 +145,100 @@ def test_before_any_calculation_there_is_nothing_to_ask_for() -> None:
         calc.get_fermi_level()
     with pytest.raises(PropertyNotPresent, match="no atoms are known"):
         calc.get_potential_energy()
+
+
+@pytest.fixture(params=["xc", "pseudopotentials"])
+def rewritten(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    analytic: Analytic,  # noqa: F811
+    psp8_text: Callable[..., str],  # noqa: F811
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """A setting that names a file, and what writes something else there."""
+    if request.param == "xc":
+        path = tmp_path / "f.safetensors"
+        PBE(trainable=True).save(path)
+        return {"xc": path}, lambda: PBE(mu=0.1, trainable=True).save(path)
+    path = tmp_path / "si.psp8"
+    path.write_text(psp8_text())
+
+    def rewrite() -> None:
+        analytic.c = (-6.0, 0.1)
+        path.write_text(psp8_text())
+
+    return {"pseudopotentials": {"Si": str(path)}}, rewrite
+
+
+def test_a_file_that_was_rewritten_makes_results_stale(
+    rewritten: tuple[dict[str, Any], Callable[[], None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the calculator, and in what it wrote; the density is a start."""
+    setting, rewrite = rewritten
+    count = Count(monkeypatch)
+    atoms = silicon(ecut=80.0, **setting)
+    before = atoms.get_potential_energy()
+    atoms.calc.write(tmp_path / "one.npz")
+    same = PlaneWaveDFT(restart=tmp_path / "one.npz").get_atoms()
+    assert same.get_potential_energy() == atoms.get_potential_energy() == before
+    assert count.loops == 1
+    rewrite()
+    fresh = silicon(ecut=80.0, **setting).get_potential_energy()
+    assert abs(fresh - before) > 1e-2
+    close = pytest.approx(fresh, abs=1e-5)
+    # Written now, it still holds what was computed with the file before.
+    atoms.calc.write(tmp_path / "two.npz")
+    for name in ("one.npz", "two.npz"):
+        read = PlaneWaveDFT(restart=tmp_path / name, txt=tmp_path / "log.txt").get_atoms()
+        assert read.get_potential_energy() == close
+        assert "density of an earlier calculation" in (tmp_path / "log.txt").read_text()
+    assert same.get_potential_energy() == close
+    atoms.calc.set(**setting)
+    assert atoms.get_potential_energy() == close
+    assert atoms.calc.get_potential_energy() == close
+    assert count.loops == 6
+
+
+def test_a_file_that_is_gone_takes_no_results_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "f.safetensors"
+    PBE(trainable=True).save(path)
+    atoms = silicon(ecut=80.0, xc=str(path))
+    energy = atoms.get_potential_energy()
+    path.unlink()
+    assert atoms.get_potential_energy() == energy
+    atoms.calc.write(tmp_path / "si.npz")
+    assert PlaneWaveDFT(restart=tmp_path / "si.npz").get_potential_energy() == energy
+
+
+def test_files_without_digests_are_read(tmp_path: Path) -> None:
+    """As earlier versions wrote them; what is rewritten after that is noticed."""
+    path = tmp_path / "f.safetensors"
+    PBE(trainable=True).save(path)
+    atoms = silicon(ecut=80.0, xc=str(path))
+    energy = atoms.get_potential_energy()
+    atoms.calc.write(tmp_path / "si.npz")
+    restart = Restart.load(tmp_path / "si.npz")
+    notes = decode(restart.notes)
+    assert list(notes.pop("files")) == [str(path)]
+    replace(restart, notes=encode(notes)).save(tmp_path / "old.npz")
+    read = PlaneWaveDFT(restart=tmp_path / "old.npz").get_atoms()
+    assert read.get_potential_energy() == energy
+    PBE(mu=0.1, trainable=True).save(path)
+    assert abs(read.get_potential_energy() - energy) > 1e-2
+
+
+def test_settings_that_the_caller_changes_in_place_are_noticed() -> None:
+    """Or not taken over, as long as they are not set."""
+    mesh, occupations = np.array([1, 1, 2]), {"name": "fermi-dirac", "width": 0.1}
+    atoms = silicon(ecut=80.0, kpts=mesh, occupations=occupations)
+    atoms.get_potential_energy()
+    mesh[:] = 2
+    occupations["width"] = 1.0
+    assert atoms.calc.parameters["occupations"]["width"] == 0.1
+    assert atoms.calc.parameters["kpts"].tolist() == [1, 1, 2]
+    atoms.calc.todict()["kpts"][:] = 3
+    assert atoms.calc.parameters["kpts"].tolist() == [1, 1, 2]
+    assert set(atoms.calc.set(kpts=mesh, occupations=occupations)) == {"kpts", "occupations"}
+    fresh = silicon(ecut=80.0, kpts=(2, 2, 2), occupations={**occupations})
+    assert atoms.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-5)

@@ -131,6 +131,12 @@ def test_benchmark_with_failed_points_is_an_error(
         (["--systems", "xx"], "has Al, Ni, Ca, graphene"),
         (["--jobs", "0"], "jobs must be"),
         (["--quick", "--functionals"], "--quick computes PBE alone"),
+        (
+            ["--pbe-only", "--seeds", "nonsense"],
+            "--seeds nonsense would have no effect",
+        ),
+        (["--quick", "--seeds", "0"], "--seeds 0 would have no effect: --quick trains nothing"),
+        (["--seeds", "nonsense"], "--seeds takes different whole numbers"),
     ],
 )
 def test_benchmark_refuses_bad_options(call: Call, options: list[str], message: str) -> None:

@@ -62,6 +62,7 @@ def test_partially_occupied_sites_are_refused(call: Call, tmp_path: Path, name: 
         (["AL", *COARSE, "--pseudopotentials", "xyz"], "no pseudopotential 'xyz' for Al"),
         (["AL", *COARSE, "--pseudopotentials", "Al=,"], "Element=value"),
         (["AL", *COARSE, "--smearing", "xyz"], "fermi-dirac"),
+        (["AL", *COARSE, "--smearing", "fixed", "--width", "0.1"], "--width 0.1 would have no eff"),
         (["AL", *COARSE, "--magmom", "Fe=1"], r"\['Fe'\], which are not in"),
         (["AL", *COARSE, "--magmom", "much"], "give a number for all atoms"),
         (["AL", *COARSE, "--maxiter", "1"], "did not converge in 1 step"),

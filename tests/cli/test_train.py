@@ -147,6 +147,15 @@ def test_entries_are_told_by_what_they_say(tmp_path: Path, monkeypatch: pytest.M
         ),
         ({"functional": {"xcstr": "lda_x", "hidden": 4}}, "functional.hidden: unknown key"),
         ({"functional": {"file": "none.safetensors"}}, "none.safetensors"),
+        (
+            {"functional": {"type": "PBE", "hidden_size": 64}},
+            "functional: hidden_size=64 would have no effect beside type",
+        ),
+        (
+            {"functional": {"file": "f.safetensors", "aweight0": 0.5, "modeltype": 2}},
+            "functional: modeltype=2, aweight0=0.5 would have no effect beside file",
+        ),
+        ({"type_weights": {"energy": 0.0, "band_gap": 0}}, "type_weights are 0 for all entries"),
         ({"learning_rate": -1}, "learning_rate: input should be greater than 0"),
         ({"type_weights": {"eoss": 1.0}}, "type_weights: unknown entry types ['eoss']"),
         ({"dataset": "none.yaml"}, "there is no file"),

@@ -99,6 +99,65 @@ def test_sizes_and_weights_of_the_default_network(options: dict[str, Any], messa
         XCModel("gga_x_pbe", **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"aweight0": 0.5, "modeltype": 9, "hidden_size": -3}, "hidden_size=-3, modeltype=9, aw"),
+        ({"bweight0": np.nan}, "bweight0=nan would have no effect: functional=... is trained"),
+        ({"input_size": "x", "n_layers": 2}, "input_size='x', n_layers=2 would have no effect"),
+    ],
+)
+def test_options_that_a_given_functional_ignores_are_refused(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model(**options)
+    model(hidden_size=10, n_layers=1, modeltype=1, input_size=None, aweight0=0.0, bweight0=1.0)
+
+
+def test_options_that_a_given_network_ignores_are_refused() -> None:
+    network = torch.nn.Linear(2, 1)
+    with pytest.raises(ValueError, match="modeltype=9 would have no effect: they describe the def"):
+        XCModel("lda_x", network, modeltype=9)
+    XCModel("lda_x", network, aweight0=0.5, bweight0=0.9)
+
+
+def test_weights_of_types_that_leave_nothing_to_train_on() -> None:
+    data = dataset(*entries())
+    made = model(type_weights={"energy": 0.0, "eos": 1.0})
+    with pytest.raises(ValueError, match=r"type_weights are 0 for all entries .*\(energy\)"):
+        made.fit(data)
+    assert made.states.report.calculations == 0
+    with pytest.raises(ValueError, match="type_weights are 0 for all entries"):
+        made.fit_generator(made.default_generator(data), checkpoint_interval=0)
+    nothing = NumpyDataset(data.X, data.y, np.zeros(2))
+    with pytest.raises(ValueError, match="all weights are 0"):
+        made.fit_generator(made.default_generator(nothing), checkpoint_interval=0)
+    # Batches without weight beside others are well.
+    both = [([data.X], [data.y], [[1.0, 1.0]]), ([data.X], [data.y], [[0.0, 0.0]])]
+    model().fit_generator(both, checkpoint_interval=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1,), (3,)])
+def test_weights_that_are_not_one_for_each_entry(shape: tuple[int, ...]) -> None:
+    data = dataset(*entries())
+    number = int(np.prod(shape))
+    # DeepChem itself does not check them.
+    data = NumpyDataset(data.X, data.y, np.ones(shape))
+    made = model()
+    for call in (made.fit, lambda x: made.evaluate(x, [mae]), made.errors_by_type):
+        with pytest.raises(ValueError, match=f"2 entries need as many weights, got {number}"):
+            call(data)
+    batch = ([data.X], [data.y], [np.ones(shape)])
+    with pytest.raises(ValueError, match=f"2 entries need as many weights, got {number}"):
+        made.evaluate_generator([batch], [mae])  # type: ignore[list-item]
+
+
+def test_batches_without_weights_are_evaluated() -> None:
+    data = dataset(*entries())
+    batch: Any = ([data.X], [data.y], [])
+    found = model().evaluate_generator([batch], [mae])["mean_absolute_error"]
+    assert found == pytest.approx(model().evaluate(data, [mae])["mean_absolute_error"], abs=1e-6)
+
+
 def test_functionals_that_are_none_are_named() -> None:
     with pytest.raises(TypeError, match=r"call the class, PBE\(\)"):
         XCModel(functional=PBE)  # type: ignore[arg-type]
