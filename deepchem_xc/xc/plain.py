@@ -81,7 +81,7 @@ class PlainXC(XCFunctional):
     Raises
     ------
     ValueError
-        If its family is not 1, 2 or 4.
+        If its family is not 1, 2 or 4; at every use, if one of the listed tensors was replaced.
 
     Notes
     -----
@@ -112,11 +112,12 @@ class PlainXC(XCFunctional):
                 "(meta-GGA), which says what of the density it needs"
             )
         self.family = int(xc.family)
-        # The object's name of each tensor that is registered here.
+        # The object's name of each tensor that is registered here, and what it was then.
         self._listed: dict[str, str] = {}
+        self._before: dict[str, Tensor] = {}
         for listed in _listed_tensors(xc):
             tensor, own = get_attr(xc, listed), "xc_" + listed.replace(".", "_")
-            self._listed[own] = listed
+            self._listed[own], self._before[listed] = listed, tensor
             if isinstance(tensor, torch.nn.Parameter):
                 self.register_parameter(own, tensor)
             else:
@@ -145,6 +146,35 @@ class PlainXC(XCFunctional):
         found: Tensor = energy
         return found
 
+    def check_tensors(self) -> None:
+        """Raise ``ValueError`` if the object has other tensors than those registered here.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from deepchem_xc.xc import BaseXC, PlainXC
+        >>> class Own(BaseXC):
+        ...     family = 1
+        ...     a = torch.tensor(0.7, dtype=torch.float64)
+        ...     def getparamnames(self, methodname, prefix=""):
+        ...         return [prefix + "a"]
+        >>> own = Own()
+        >>> functional = PlainXC(own)
+        >>> functional.check_tensors()
+        >>> own.a = torch.tensor(1.4, dtype=torch.float64)
+        >>> functional.check_tensors()
+        Traceback (most recent call last):
+        ...
+        ValueError: the 'a' of Own was replaced after this functional was made of it, which ...
+        """
+        for listed, tensor in self._before.items():
+            if get_attr(self.xc, listed) is not tensor:
+                raise ValueError(
+                    f"the {listed!r} of {self.name} was replaced after this functional was made of "
+                    "it, which has the tensor that it was: write new values into the tensor, "
+                    f"{listed}.data.copy_(...), or make the functional again, with get_xc(...)"
+                )
+
     def _screened(self, variables: DensityVariables) -> ValGrad | SpinParam:
         """The density as DeepChem's functionals take it, with no gradient where it is vacuum."""
         polarized, weight = variables.polarized, variables.channel_weight
@@ -166,13 +196,13 @@ class PlainXC(XCFunctional):
     @contextlib.contextmanager
     def _own_tensors(self) -> Iterator[None]:
         """The object with the tensors that are registered here."""
-        before = {listed: get_attr(self.xc, listed) for listed in self._listed.values()}
+        self.check_tensors()
         try:
             for own, listed in self._listed.items():
                 _assign(self.xc, listed, getattr(self, own))
             yield
         finally:
-            for listed, tensor in before.items():
+            for listed, tensor in self._before.items():
                 _assign(self.xc, listed, tensor)
 
 

@@ -68,6 +68,9 @@ def check_functional(functional: XCFunctional) -> None:
     """
     refuse_lazy(functional)
     refuse_compiled(functional)
+    for part in functional.modules():
+        if isinstance(part, PlainXC):
+            part.check_tensors()
     trained = tuple(parameter.requires_grad for parameter in functional.parameters())
     plain = tuple((name, part) for name, part in named_parts(functional) if _is_plain(part))
     made_of = (trained, plain, tuple(map(_changes_of, functional.modules())))

@@ -198,6 +198,39 @@ def test_tensors_that_it_does_not_list_are_refused():
         scf(bulk("Si"), Unlisted(), **SILICON)
 
 
+def test_a_tensor_that_was_replaced_is_noticed():
+    """The sum has the old one, which the object no longer uses: no silent mixture of both."""
+    own = Listed()
+    functional = get_xc("lda_c_pw") + 2 * own
+    points, message = sample_points(1), "'c' of Listed was replaced.*copy_.*get_xc"
+    own.c.data.fill_(0.8)
+    copied = copy.deepcopy(functional)
+    own.c = torch.nn.Parameter(torch.tensor(1.4, dtype=torch.float64))
+    with pytest.raises(ValueError, match=message):
+        functional.get_edensityxc(points)
+    for use in (
+        lambda: scf(bulk("Si"), functional, **SILICON),
+        lambda: XCModel(functional=functional),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    anew = get_xc("lda_c_pw") + 2 * own
+    correlation = get_xc("lda_c_pw").get_edensityxc(points)
+    for made, c in ((anew, 1.4), (copied, 0.8)):
+        expected = correlation + 2 * slater(points, c)
+        assert torch.allclose(made.get_edensityxc(points), expected, rtol=1e-12)
+
+
+def test_weights_that_are_loaded_are_used():
+    """Also as new parameters, of the functional alone; its object keeps its own."""
+    own = Listed()
+    functional = get_xc(own)
+    state = {"xc_c": torch.tensor(0.9, dtype=torch.float64)}
+    functional.load_state_dict(state, assign=True)
+    points = sample_points(1)
+    assert torch.allclose(functional.get_edensityxc(points), slater(points, 0.9), rtol=1e-12)
+
+
 def test_vacuum():
     """No density, a negative one and next to none: finite energies and derivatives."""
     n = torch.tensor([0.0, -1e-8, 1e-30, 1e-16, 1e-12, 0.1]).double().requires_grad_()
