@@ -173,7 +173,7 @@ def test_numbers_of_epochs_and_entries_are_positive_and_whole() -> None:
             make(batch_size=size)
     model = make(batch_size=np.int64(2))
     for epochs in (0, -1, 1.5, None):
-        with pytest.raises(ValueError, match=f"nb_epoch must be a positive .*, got {epochs}"):
+        with pytest.raises(ValueError, match=f"nb_epoch must be a whole number .*, got {epochs}"):
             model.fit(dataset(three_entries()[0]), nb_epoch=epochs)
     model.fit(dataset(three_entries()[0]), nb_epoch=np.int64(1), checkpoint_interval=0)
     assert model.epoch == 1
