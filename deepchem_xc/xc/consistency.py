@@ -131,8 +131,9 @@ def _check_kernel(functional: XCFunctional, points: Any, size: Tensor) -> None:
 
     zero = torch.zeros_like(size, requires_grad=True)
     try:
-        first = potential(zero, keep=True)
-        second = _derivative(first.sum(), zero)
+        with torch.enable_grad():
+            first = potential(zero, keep=True)
+            second = _derivative(first.sum(), zero)
     except Exception:
         return  # whoever needs them meets the error
     size = size + first.detach().abs()
@@ -176,9 +177,10 @@ def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> No
 
         other = zero.clone().requires_grad_()
         try:
-            first = potential(other, keep=True)
-            # Point by point: at a few of them there may be a kink.
-            second = torch.stack([_derivative(value, other) for value in first])
+            with torch.enable_grad():
+                first = potential(other, keep=True)
+                # Point by point: at a few of them there may be a kink.
+                second = torch.stack([_derivative(value, other) for value in first])
         except Exception:
             return  # whoever needs them meets the error
         sizes = size + first.detach().abs()

@@ -313,8 +313,10 @@ def zeros():
 def test_derivatives_that_are_right_pass(name):
     functional = GOOD[name]()
     before = [p.detach().clone() for p in functional.parameters()]
-    check_memory(functional)
-    check_derivatives(functional)
+    for mode in (torch.enable_grad, torch.no_grad):  # predictions try functionals, too
+        with mode():
+            check_memory(functional)
+            check_derivatives(functional)
     assert all(map(torch.equal, before, functional.parameters()))
     assert all(p.grad is None for p in functional.parameters())
 
