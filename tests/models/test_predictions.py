@@ -103,6 +103,8 @@ def test_modules_are_evaluated_and_then_as_they_were() -> None:
     network = model.functional.network
     network[1].register_forward_hook(lambda module, *_: seen.append(module.training))
     data = dataset(three_entries()[0])
+    model.predict(data)  # the first use tries whether modes change anything
+    seen.clear()
     model.model.train()
     network[0].eval()
     for call in (model.predict, model.predict_values, model.errors_by_type):
