@@ -10,6 +10,7 @@ def split_fields(density: Tensor) -> tuple[Tensor, Tensor | None]:
 
     Examples
     --------
+    >>> import torch
     >>> density, kinetic = split_fields(torch.zeros(2, 1, 5))
     >>> density.shape, kinetic.shape
     (torch.Size([1, 5]), torch.Size([1, 5]))
