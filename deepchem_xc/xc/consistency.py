@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_xc._modes import outside_inference_mode
+
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .sampling import device_of, energy_scale, sample_points
@@ -35,6 +37,7 @@ _NOISE = 1e-4
 _UNIT = 0.1
 
 
+@outside_inference_mode()
 def check_derivatives(functional: XCFunctional) -> None:
     """Raise ``ValueError`` if derivatives by density or parameters are not those of the energy.
 

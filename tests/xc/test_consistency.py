@@ -321,6 +321,20 @@ def test_derivatives_that_are_right_pass(name):
     assert all(p.grad is None for p in functional.parameters())
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_in_calculations_without_a_graph(mode):
+    """As predictions are done: the same answers."""
+    functionals = own(), Powered(function(power)), HybridXC("PBE", wide(nn.Tanh), aweight0=0.1)
+    wrong = own(enhancement=BY_DENSITY["detach"]), Powered(SECOND["numpy"][0])
+    with mode():
+        for functional in functionals:
+            check_derivatives(functional)
+            check_functional(functional)
+        for functional in wrong:
+            with pytest.raises(ValueError, match="derivatives"):
+                check_functional(functional)
+
+
 def test_the_sizes_of_errors_that_are_noticed():
     """A part of 1e-3 of the energy without a graph is noticed, rounding is not."""
     for part, refused in ((1e-3, True), (0.0, False)):
