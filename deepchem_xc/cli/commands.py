@@ -152,13 +152,15 @@ def bands(
     keywords = dict(locals())
     from deepchem_xc import planewave
     from deepchem_xc.cli.results import band_values, print_bands
-    from deepchem_xc.planewave.properties.bands import band_structure
+    from deepchem_xc.planewave.properties.bands import band_structure, named_path
 
     option.check_files(output, figure)
     atoms = read_structure(structure, magmom)
+    # A path that does not exist is said before the ground state is computed.
+    band_path = named_path(atoms, path, npoints)
     shared = scf_keywords(keywords)
     result = planewave.scf(atoms, **{**shared, "nbands": None})
-    bands = band_structure(result, path, npoints=npoints, nbands=nbands)
+    bands = band_structure(result, band_path, nbands=nbands)
     values = band_values(bands)
     print_bands(values, str(atoms.symbols))
     write(output, values)

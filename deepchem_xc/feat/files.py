@@ -141,7 +141,8 @@ def _read(name: str, folder: Path | None) -> Atoms:
         try:
             return cast("Atoms", ase.io.read(io.StringIO(name), format="cif"))
         except Exception as error:
-            raise ValueError(f"the text {shown!r} cannot be read as a CIF ({error})") from error
+            why = str(error) or f"ASE ends with {type(error).__name__}"
+            raise ValueError(f"the text {shown!r} cannot be read as a CIF: {why}") from error
     path = (folder or Path()) / name
     try:
         there = path.is_file()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -216,6 +216,14 @@ class EvaluatedModel(TorchModel):
         self._ensure_built()
         entries = [entry for inputs, _, _ in generator for entry in entries_of(inputs[0])]
         return self._compute(entries).summaries()
+
+    def compute_saliency(self, X: Any) -> NoReturn:
+        """Refused: the inputs of this model are calculations, which are not differentiated."""
+        raise ValueError(
+            "saliency is the derivative by inputs, and those of this model are calculations. "
+            "Derivatives by positions and cell are forces and stress of planewave.scf(...), those "
+            "by weights come from backward() of any of its results."
+        )
 
     def _compute(self, entries: list[Any]) -> Predictions:
         predictions = Predictions(self.model, entries, skip=self.on_failure == "skip")

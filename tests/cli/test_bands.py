@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ase import Atoms
 
 from tests.cli.options import COARSE, Call
@@ -53,3 +54,12 @@ def test_bands_with_a_jump_list_each_point_with_its_own_levels(call: Call, tmp_p
     assert np.abs(own[2] - own[3]).max() > 0.1
     assert len(values["breaks"]) == 2
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_path_that_does_not_exist_is_said_before_the_ground_state(
+    call: Call, aluminium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepchem_xc.planewave.scf", lambda *_, **__: pytest.fail("computed"))
+    run = call("bands", aluminium, *COARSE, "--path", "GQ")
+    assert run.exit_code == 1
+    assert "names ['Q']; the special points of this lattice" in run.stderr

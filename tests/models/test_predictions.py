@@ -237,3 +237,12 @@ def test_a_search_that_fails_leaves_everything_as_it_was() -> None:
     assert calls["n"] > 1
     for parameter, old in zip(model.functional.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
+
+
+def test_what_deepchem_offers_and_this_model_has_not_is_refused_in_words() -> None:
+    model, data = make(), dataset(*three_entries())
+    with pytest.raises(ValueError, match="forces and stress"):
+        model.compute_saliency(data.X)
+    for method in (model.predict_uncertainty, model.predict_embedding):
+        with pytest.raises(ValueError, match="This model cannot compute"):
+            method(data)

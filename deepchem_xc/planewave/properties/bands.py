@@ -197,26 +197,26 @@ def band_structure(
     from ase.spectrum.band_structure import BandStructure
 
     atoms = result.basis.crystal.to_ase()
-    if not isinstance(path, BandPath) and not any(atoms.pbc):
-        raise ValueError(
-            "atoms that are periodic in no direction (pbc=False) have no path through a Brillouin "
-            "zone: their levels are calc.get_eigenvalues(), or result.eigenvalues. If they "
-            "are a crystal, set atoms.pbc = True."
-        )
     if isinstance(path, BandPath):
         band_path: Any = path
         _check_cell(band_path, atoms.cell)
     else:
-        band_path = _named_path(atoms, path, npoints)
+        band_path = named_path(atoms, path, npoints)
     energies = eigenvalues_at(result, band_path.kpts, nbands, tolerance, progress)
     reference = float(result.detach().reference_level) * Hartree
     return BandStructure(band_path, energies.cpu().numpy() * Hartree, reference=reference)
 
 
-def _named_path(atoms: Atoms, path: str | None, npoints: int) -> BandPath:
-    """Path through named points, ASE's choice by default."""
+def named_path(atoms: Atoms, path: str | None, npoints: int) -> BandPath:
+    """Path through named points, ASE's choice by default; see `band_structure`."""
     from ase.dft.kpoints import parse_path_string
 
+    if not any(atoms.pbc):
+        raise ValueError(
+            "atoms that are periodic in no direction (pbc=False) have no path through a Brillouin "
+            "zone: their levels are calc.get_eigenvalues(), or result.eigenvalues. If they "
+            "are a crystal, set atoms.pbc = True."
+        )
     if path is not None and not isinstance(path, str):
         raise ValueError(
             f"the path {path!r} is neither text, such as 'GXMGRX,MR' (a comma is a jump), nor a "

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ase.data import atomic_numbers
+
 from .gth import GTHPseudopotential, parse_gth
 
 __all__ = ["FAMILIES", "GTHFamily", "load_gth", "resolve_family"]
@@ -106,9 +108,9 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
     if family is not None:
         return _load_default(symbol, family)
     prefix, dot, wanted = name.rpartition(".")
-    if dot and prefix != symbol:
+    if dot and prefix != symbol and prefix in atomic_numbers:
         raise ValueError(
-            f"the pseudopotential {name!r} is one of {prefix}, it was asked for {symbol}"
+            f"the pseudopotential {name!r} belongs to {prefix}, it was asked for {symbol}"
         )
     for candidate in FAMILIES:
         for labels, body in _entries(candidate).get(symbol, ()):
