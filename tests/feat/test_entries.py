@@ -183,7 +183,7 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (changed(e_type="magnetic_moment"), r"magnetic_moment needs two spin channels; give"),
         (
             changed(e_type="density", true_val=[[[[1.0]]]], systems=[silicon(fft_size=[24] * 3)]),
-            r"true_val: the density has the grid \(1, 1, 1\), the system fft_size",
+            r"true_val: the density has the grid \(1, 1, 1\), but the system has fft_size",
         ),
         ({"true_val": 0.0}, "e_type: must be one of energy, eos, .*, got 'nothing'"),
         ([1, 2], "must be a mapping with e_type"),
