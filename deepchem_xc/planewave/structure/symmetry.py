@@ -1,11 +1,11 @@
-"""Space-group operations, and what they make of densities, forces and stress.
+"""Space-group operations and their action on densities, forces and stress.
 
-An operation moves reduced positions as ``x -> W x + w``. A density that does not change under it
+An operation moves reduced positions as ``x -> W x + w``. A density that is invariant under it
 obeys ``rho(W x + w) = rho(x)``; with ``rho(x) = sum_G rho_G exp(2 pi i G . x)`` and integer G
 
     ``rho_{W^T G} = rho_G exp(2 pi i G . w)``,
 
-so everything happens among plane waves, and translations need not fit the real-space grid.
+so symmetrisation only involves plane waves, and translations need not fit the real-space grid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.structure.crystal import Crystal
 
-# Moments (mu_B) that differ by less are the same to the symmetry search.
+# Resolution of moments (mu_B) in the symmetry search.
 _MOMENT_RESOLUTION = 1e-3
 
 
@@ -71,7 +71,7 @@ class SymmetryGroup:
         return cls(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)), time_reversal)
 
     def subset(self, keep: np.ndarray) -> SymmetryGroup:
-        """The operations selected by a boolean mask or an index array; the caller keeps a group."""
+        """Operations selected by a mask or an index array; the caller must select a group."""
         return SymmetryGroup(self.rotations[keep], self.translations[keep], self.time_reversal)
 
     @property
@@ -80,7 +80,7 @@ class SymmetryGroup:
         return (self.rotations == np.eye(3, dtype=np.int64)).all(axis=(1, 2))
 
     def one_per_rotation(self) -> SymmetryGroup:
-        """One operation for each rotation. With the pure translations they make the group."""
+        """One operation for each rotation; with the pure translations they generate the group."""
         return self.subset(np.unique(self.rotations, axis=0, return_index=True)[1])
 
     @property
@@ -101,8 +101,8 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     crystal : Crystal
         The crystal; its geometry is detached.
     tolerance : float, optional
-        Distance in bohr within which two atoms coincide. Operations that miss by more than 1e-4
-        bohr are not used: see `kept_symmetry.check_symmetry`.
+        Distance in bohr within which two atoms coincide. Operations with errors above 1e-4 bohr are
+        not used: see `kept_symmetry.check_symmetry`.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     Raises
     ------
     ValueError
-        For a tolerance that is not positive, or when spglib finds no group.
+        For a tolerance that is not positive, or if spglib finds no group.
 
     References
     ----------
@@ -134,8 +134,8 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
         crystal.positions.detach().cpu().numpy().tolist(),
         _species_labels(crystal),
     )
-    # spglib returns None or raises, by its version and environment, and announces the change
-    # in a warning at every call.
+    # spglib returns None or raises, depending on version and environment, and announces the change
+    # with a warning at every call.
     reason: object = "no operations found"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -164,11 +164,12 @@ def _species_labels(crystal: Crystal) -> list[int]:
 class DensitySymmetrizer:
     """Orthogonal projector of plane-wave coefficients onto those invariant under a group.
 
-    Plane waves fall into orbits ``{W^T G}``. Within one, an invariant density has a single free
-    number: ``rho_H = phase_H rho_R`` with R the orbit's representative. The projector is
-    ``rho_H -> phase_H mean_K(conj(phase_K) rho_K)``; orbits in which two operations demand
-    different phases (systematic absences) vanish. Applying it costs O(nG), whatever the number of
-    operations, and is differentiable; being self-adjoint, its backward symmetrises cotangents.
+    Plane waves fall into orbits ``{W^T G}``. Within an orbit, an invariant density has a single
+    free number: ``rho_H = phase_H rho_R`` with R the orbit's representative. The projector is
+    ``rho_H -> phase_H mean_K(conj(phase_K) rho_K)``; orbits in which two operations require
+    different phases (systematic absences) vanish. The projector costs O(nG) for any number of
+    operations and is differentiable; because it is self-adjoint, its backward symmetrises
+    cotangents.
 
     Parameters
     ----------
@@ -181,8 +182,8 @@ class DensitySymmetrizer:
     Raises
     ------
     ValueError
-        When the plane waves are not distinct or not closed (an orbit or two cut at the surface by
-        a slightly distorted lattice are dropped instead), or the operations no group.
+        If the plane waves are not distinct or not closed (but an orbit or two that a slightly
+        distorted lattice cuts at the surface are dropped), or the operations are not a group.
 
     Examples
     --------
@@ -212,8 +213,8 @@ class DensitySymmetrizer:
         """Project coefficients of shape (..., nG), complex, onto the invariant subspace."""
         if density.shape[-1:] != self._orbit.shape:
             raise ValueError(
-                f"the density has {density.shape[-1:]} coefficients, the symmetrizer was made for "
-                f"{len(self._orbit)} plane waves."
+                f"the density has {density.shape[-1:]} coefficients, but the symmetrizer was made "
+                f"for {len(self._orbit)} plane waves."
             )
         if self.is_trivial:
             return density
@@ -223,15 +224,15 @@ class DensitySymmetrizer:
 
 
 def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit number (nG,) and phase relative to the representative (nG,), zero where absent."""
+    """Orbit index (nG,), and phase relative to the representative (nG,), zero if absent."""
     if g.ndim != 2 or g.shape[1] != 3:
         raise ValueError(f"g_vectors must have shape (nG, 3), got {g.shape}.")
     g = g.astype(np.float64)  # integers far below 2^53: exact, and products go through BLAS
     factor_group = symmetry.one_per_rotation()
     rotations, translations = factor_group.rotations, factor_group.translations
 
-    # One integer per plane wave, linear in G: key(W^T G) = G . (W radix), with room for every
-    # rotated vector so that different vectors never share a key.
+    # One integer per plane wave, linear in G: key(W^T G) = G . (W radix); the radix is large enough
+    # for every rotated vector, so that different vectors never share a key.
     reach = np.abs(g).max(initial=0) * np.abs(rotations).sum(axis=1).max()
     radix = (2 * reach + 1) ** np.array([2.0, 1.0, 0.0])
     keys = g @ radix
@@ -258,7 +259,7 @@ def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndar
     labels, orbit = np.unique(best, return_inverse=True)
     complete = np.bincount(orbit)[orbit] * stabilisers == len(rotations)
     # A lattice that has the symmetry only to spglib's tolerance may cut an orbit or two at the
-    # surface of the sphere; these are dropped. More means that something else was passed.
+    # surface of the sphere; these are dropped. More of them mean wrong arguments.
     broken = len(np.unique(orbit[~complete]))
     if broken > max(2, len(labels) // 1000):
         raise ValueError(
@@ -270,8 +271,8 @@ def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     # rho_R = rho_G exp(2 pi i G.w), so the phase of G relative to R is the conjugate.
     phase = np.exp(-2j * math.pi * np.einsum("gi,gi->g", g, translations[best_operation]))
-    # The sum of a character over the stabiliser is its order or zero, so one half decides
-    # safely, however rough the translations of slightly distorted atoms are.
+    # The sum of a character over the stabiliser is its order or zero, so a threshold of one half is
+    # safe even for the inaccurate translations of slightly distorted atoms.
     present = np.abs(stabiliser_sum) > 0.5 * stabilisers
     phase *= complete & present & ~_absent_by_centring(symmetry, g)
     return orbit, phase
@@ -281,21 +282,21 @@ def _absent_by_centring(symmetry: SymmetryGroup, g: np.ndarray) -> np.ndarray:
     """Plane waves that a pure translation of a non-primitive cell forbids, shape (nG,)."""
     pure = symmetry.translations[symmetry.is_pure_translation]
     phases = g @ pure.T
-    # G.t is a multiple of 1/len(pure): anything nearer to an integer than half of that is one.
+    # G.t is a multiple of 1/len(pure): closer to an integer than half of that means an integer.
     return (np.abs(phases - np.rint(phases)) > 0.5 / len(pure)).any(axis=1)
 
 
 def atom_permutations(
     crystal: Crystal, symmetry: SymmetryGroup, tolerance: float = 1e-3
 ) -> np.ndarray:
-    """Where operations take atoms: ``W x_a + w = x_{p[op, a]}`` modulo lattice vectors.
+    """Images of atoms under operations: ``W x_a + w = x_{p[op, a]}`` modulo lattice vectors.
 
     Parameters
     ----------
     crystal : Crystal
     symmetry : SymmetryGroup
     tolerance : float, optional
-        Largest distance in bohr between an image and the atom it falls on.
+        Largest distance in bohr between an image and its atom.
 
     Returns
     -------
@@ -305,7 +306,7 @@ def atom_permutations(
     Raises
     ------
     ValueError
-        When an operation is no symmetry of the crystal.
+        If an operation is not a symmetry of the crystal.
 
     Examples
     --------
@@ -326,7 +327,7 @@ def atom_permutations(
 
 
 def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, np.ndarray]:
-    """Where operations take atoms, whether they are symmetries or not.
+    """Images of atoms under operations, even if these are not symmetries.
 
     Parameters
     ----------
@@ -338,7 +339,7 @@ def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, 
     targets : ndarray
         Nearest atom of the same species and initial moment to each image, (nop, natom), int64.
     distances : ndarray
-        Largest distance between an image and that atom, (nop,), bohr; infinite where there is none.
+        Largest distance between an image and that atom, (nop,), bohr; infinite without such atom.
 
     Examples
     --------
@@ -364,7 +365,7 @@ def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, 
 
 
 def cartesian_rotations(crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:
-    """Orthogonal matrices R (nop, 3, 3) acting on Cartesian columns; the lattice is detached."""
+    """Orthogonal matrices R (nop, 3, 3) that act on Cartesian columns; the lattice is detached."""
     lattice = crystal.lattice.detach()
     rotations = torch.as_tensor(symmetry.rotations, dtype=lattice.dtype, device=lattice.device)
     return lattice.T @ rotations @ torch.linalg.inv(lattice.T)
@@ -395,8 +396,8 @@ def symmetrize_forces(forces: Tensor, crystal: Crystal, symmetry: SymmetryGroup)
     """
     if forces.shape != (crystal.natom, 3):
         raise ValueError(f"forces must have shape ({crystal.natom}, 3), got {tuple(forces.shape)}.")
-    # The average over the group is that over its factor group after that over translations: far
-    # fewer operations in a supercell.
+    # Averaging over translations and then over the factor group equals averaging over the group,
+    # with far fewer operations in a supercell.
     for part in (symmetry.subset(symmetry.is_pure_translation), symmetry.one_per_rotation()):
         rotations = cartesian_rotations(crystal, part)
         targets = torch.as_tensor(atom_permutations(crystal, part), device=forces.device)
