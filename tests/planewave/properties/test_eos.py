@@ -111,7 +111,7 @@ def test_a_line_or_a_molecule_has_no_equation_of_state() -> None:
 def test_a_layer_that_leans_is_refused() -> None:
     layer = graphene(a=2.46, vacuum=3.0)
     layer.cell[2, 0] = 1.0
-    with pytest.raises(ValueError, match="must stand upright"):
+    with pytest.raises(ValueError, match="must be perpendicular to the layer"):
         equation_of_state(layer, ecut=200.0)
 
 
