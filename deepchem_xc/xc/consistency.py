@@ -68,7 +68,7 @@ def check_derivatives(functional: XCFunctional) -> None:
     >>> check_derivatives(Mine())
     Traceback (most recent call last):
     ...
-    ValueError: the functional mine has other derivatives by the density than its energies ...
+    ValueError: the functional mine has other derivatives with respect to the density than ...
     """
     for spins in (1, 2):
         points = sample_points(spins, _POINTS, seed=3, device=device_of(functional))
@@ -122,7 +122,7 @@ def _check_density(functional: XCFunctional, points: Any, size: Tensor) -> None:
     def energies(step: Tensor | float) -> Tensor:
         return functional.get_edensityxc(_moved_points(points, step))
 
-    _compare(functional, energies, _potential(energies, size), size, "by the density")
+    _compare(functional, energies, _potential(energies, size), size, "with respect to the density")
 
 
 def _check_kernel(functional: XCFunctional, points: Any, size: Tensor) -> None:
@@ -140,7 +140,7 @@ def _check_kernel(functional: XCFunctional, points: Any, size: Tensor) -> None:
     except Exception:
         return  # users of second derivatives will see the error
     size = size + first.detach().abs()
-    _compare(functional, potential, second, size, "by the density", of_potential=True)
+    _compare(functional, potential, second, size, "with respect to the density", of_potential=True)
 
 
 def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> None:
@@ -192,10 +192,10 @@ def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> No
     zero = torch.zeros((), dtype=size.dtype, device=size.device)
     for check in (check_energy, check_potential):
         try:
-            check(list(trained), "by parameters")
+            check(list(trained), "with respect to parameters")
         except ValueError:
             for name in trained:  # find out which one it is
-                check([name], f"by its parameter {name!r}")
+                check([name], f"with respect to its parameter {name!r}")
             raise
 
 
@@ -279,7 +279,7 @@ def _wrong(functional: XCFunctional, what: str, of_potential: bool) -> str:
         "energies show, so that potentials or gradients would be wrong: compute energies "
         "in torch operations on the tensors themselves, in double precision, without "
         ".detach(), .data, .item(), float(...), numpy or torch.no_grad(); a parameter that "
-        "is not to be trained needs .requires_grad_(False)"
+        "should not be trained needs .requires_grad_(False)"
     )
 
 

@@ -101,7 +101,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 
 def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn.Module:
-    """A user's network, converted to float64 in place and tried out.
+    """A user's network, converted to float64 in place and tested.
 
     Parameters
     ----------

@@ -172,8 +172,8 @@ def _hidden(functional: XCFunctional, leaves: list[Tensor]) -> str:
         "does not know as a part of it: derivatives would lack the change of the density. Write "
         "self.x = torch.nn.Parameter(x) for a number, torch.nn.ModuleList([...]) or "
         "torch.nn.ParameterList([...]) instead of a list, torch.nn.ModuleDict({...}) instead of a "
-        "dictionary, and keep what a function closes over as an attribute; what is not to be "
-        "trained needs .requires_grad_(False)"
+        "dictionary, and keep what a function closes over as an attribute; a tensor that "
+        "should not be trained needs .requires_grad_(False)"
     )
 
 
