@@ -196,7 +196,7 @@ def test_mistakes_name_the_entry_the_key_and_what_is_valid(values: Any, message:
 
 
 def test_cohesive_energies_count_their_atoms() -> None:
-    with pytest.raises(ValueError, match=r"\{'Si': 2\}, the others together \{'Si': 1\}"):
+    with pytest.raises(ValueError, match=r"\{'Si': 2\}, but the others together \{'Si': 1\}"):
         DFTEntry.create("cohesive_energy", 4.6, [silicon(), atom()])
     entry = DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**atom(), "number": 2}])
     import torch

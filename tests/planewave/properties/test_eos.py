@@ -77,7 +77,7 @@ def test_residual_is_the_root_mean_square_deviation() -> None:
 @pytest.mark.parametrize(
     ("sizes", "energies", "message"),
     [
-        ([1, 2, 3, 4], [1, 0, 0, 1], "at least 5 points, 4 given"),
+        ([1, 2, 3, 4], [1, 0, 0, 1], "at least 5 points, got 4"),
         (
             [1, 2, 3, 4, 5],
             [5, 4, 3, 2, 1],
