@@ -35,6 +35,7 @@ from deepchem_xc.calculators.settings import (
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.numerics.errors import SCFConvergenceError
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
 from deepchem_xc.planewave.loop.mixing import Mixing
@@ -321,7 +322,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         options = with_defaults(settings["convergence"], self.default_parameters["convergence"])
         convergence = convergence_of(problem, options, 1.0 / Hartree)
         mixing = Mixing.of(settings["mixing"])
-        density, orbitals, description = self._warm_start(problem)
+        fields, orbitals, description = self._warm_start(problem)
         self._log.header(atoms, problem, description)
         functional = identity_of(settings["xc"])
         try:
@@ -329,7 +330,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
                 problem,
                 convergence,
                 number_of_bands(settings["nbands"], problem),
-                density,
+                fields,
                 orbitals,
                 self._log.step,
                 mixing,
@@ -350,15 +351,15 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             "magmoms": plain.hirshfeld_moments.cpu().numpy(),
         }
 
-    def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:
+    def _warm_start(self, problem: KohnShamProblem) -> tuple[Fields | None, Tensor | None, str]:
         start = self._start
         if start is None or not (_is_near(start, problem) and _has_symmetry(start, problem)):
             return None, None, "superposed atoms"
-        density, orbitals = starting_point(problem, start)
-        if density is None:
+        fields, orbitals = starting_point(problem, start)
+        if fields is None:
             return None, None, "superposed atoms"
         what = "density" if orbitals is None else "density and orbitals"
-        return density, orbitals, f"{what} of an earlier calculation"
+        return fields, orbitals, f"{what} of an earlier calculation"
 
     @staticmethod
     def _dipole(result: SCFResult) -> NDArray[np.float64]:

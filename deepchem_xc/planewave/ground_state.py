@@ -228,12 +228,12 @@ def scf(
         fixed = isinstance(target, PlaneWaveBasis) or isinstance(kpts, KPoints)
         fixed = fixed or isinstance(symmetry, SymmetryGroup)
         problem = _keeping_moments(problem, start, kpts, fixed)
-    density, orbitals = (None, None) if start is None else starting_point(problem, start)
+    fields, orbitals = (None, None) if start is None else starting_point(problem, start)
     result = solve(
         problem,
         convergence_of(problem, convergence, unit, moves),
         nbands=number_of_bands(nbands, problem),
-        density=density,
+        fields=fields,
         orbitals=orbitals,
         callback=callback,
         mixing=Mixing.of(mixing),

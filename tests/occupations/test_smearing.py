@@ -125,7 +125,7 @@ def test_extrapolated_energy_of_free_electrons(spec, widths, power):
     for width in widths:
         smearing = make_smearing({**spec, "width": width})
         result = occupy(levels, weights, nelectrons, smearing)
-        band = (weights[:, None] * result.numbers * levels).sum()
+        band = (weights[:, None] * result.occupations * levels).sum()
         zero = smearing.extrapolate(band + result.entropy_energy, result.entropy_energy)
         errors.append(abs(float(zero) / (0.3 * nelectrons) - 1))
     assert errors[1] < 1e-4

@@ -155,7 +155,7 @@ def test_a_calculator_does_not_start_from_moments_that_its_symmetry_lacks(
 ) -> None:
     atoms = chain()
     start = Restart.of(antiferromagnet)
-    start = Restart(Crystal.from_ase(atoms), start.density_g, start.density)
+    start = Restart(Crystal.from_ase(atoms), start.g_vectors, start.fields)
     for symmetry, description in (True, "superposed atoms"), (False, "an earlier calculation"):
         log = tmp_path / f"{symmetry}.txt"
         calculator = PlaneWaveDFT(

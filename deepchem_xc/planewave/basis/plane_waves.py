@@ -65,13 +65,13 @@ class PlaneWaveBasis:
 
     Attributes
     ----------
-    orbital_g : Tensor
+    orbital_g_vectors : Tensor
         Integer G of the orbitals, (nk, npw, 3), padded to the longest list.
     fft_size, orbital_fft_size : (int, int, int)
         Grids of densities and functionals, and of products with orbitals.
     mask : Tensor
         1.0 where a plane wave exists and 0.0 in the padding, (nk, npw).
-    density_g : Tensor
+    g_vectors : Tensor
         Integer G of the density sphere, (nG, 3); the first one is G = 0.
 
     Raises
@@ -124,7 +124,7 @@ class PlaneWaveBasis:
         largest = np.abs(sphere).max(axis=0)
         self.fft_size = _fft_size(lattice, 2.0 * np.sqrt(2.0 * self.ecut), largest, fft_size)
         self.ngrid = int(np.prod(self.fft_size))
-        self.density_g = torch.as_tensor(sphere, device=self.device)
+        self.g_vectors = torch.as_tensor(sphere, device=self.device)
         self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
 
         # Products of two orbitals, or of an orbital and a potential, are exact on every grid that
@@ -157,30 +157,30 @@ class PlaneWaveBasis:
             orbital_g[k, : len(g)] = g
             mask[k, : len(g)] = 1.0
             index[k, : len(g)] = _box_index(g, self.orbital_fft_size)
-        self.orbital_g = torch.as_tensor(orbital_g, device=self.device)
+        self.orbital_g_vectors = torch.as_tensor(orbital_g, device=self.device)
         self.mask = torch.as_tensor(mask, device=self.device)
         self.orbital_index = torch.as_tensor(index, device=self.device)
         self.k_coordinates = self.kpoints.coordinates.to(self.device)
         self.weights = self.kpoints.weights.to(self.device)
-        self.symmetrize = DensitySymmetrizer(self.kpoints.symmetry, self.density_g)
+        self.symmetrize = DensitySymmetrizer(self.kpoints.symmetry, self.g_vectors)
 
     def __repr__(self) -> str:
         """Sizes at a glance."""
         return (
             f"PlaneWaveBasis(ecut={self.ecut} Ha, {self.nk} k-points, "
             f"{min(self.npw_per_k)}-{self.npw} plane waves, grid {self.fft_size}, "
-            f"{len(self.density_g)} density G-vectors)"
+            f"{len(self.g_vectors)} density G-vectors)"
         )
 
     @property
     def nk(self) -> int:
         """Number of (irreducible) k-points."""
-        return self.orbital_g.shape[0]
+        return self.orbital_g_vectors.shape[0]
 
     @property
     def npw(self) -> int:
         """Length of the padded plane-wave lists."""
-        return self.orbital_g.shape[1]
+        return self.orbital_g_vectors.shape[1]
 
     @property
     def volume(self) -> Tensor:
@@ -192,7 +192,7 @@ class PlaneWaveBasis:
     @cached_property
     def density_q(self) -> Tensor:
         """Cartesian G of the density sphere, (nG, 3), 1/bohr."""
-        return self.density_g.to(torch.float64) @ self.crystal.reciprocal_lattice
+        return self.g_vectors.to(torch.float64) @ self.crystal.reciprocal_lattice
 
     @cached_property
     def density_q2(self) -> Tensor:
@@ -202,7 +202,7 @@ class PlaneWaveBasis:
     @cached_property
     def orbital_q(self) -> Tensor:
         """Cartesian k + G, (nk, npw, 3), 1/bohr."""
-        reduced = self.orbital_g.to(torch.float64) + self.k_coordinates[:, None, :]
+        reduced = self.orbital_g_vectors.to(torch.float64) + self.k_coordinates[:, None, :]
         return reduced @ self.crystal.reciprocal_lattice
 
     @cached_property
@@ -257,7 +257,7 @@ class PlaneWaveBasis:
         >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
         >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (2, 2, 2))
         >>> other = basis.with_kpoints([[0.1, 0.2, 0.3]])
-        >>> other.nk, other.density_g is basis.density_g
+        >>> other.nk, other.g_vectors is basis.g_vectors
         (1, True)
         """
         other = self._copy(("orbital_q", "kinetic"))

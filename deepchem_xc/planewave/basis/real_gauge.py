@@ -56,9 +56,9 @@ class RealGauge:
     def __init__(
         self, basis: PlaneWaveBasis, centre: Tensor, beta: Tensor, coupling: Tensor
     ) -> None:
-        reduced = basis.orbital_g.to(torch.float64) + basis.k_coordinates[:, None, :]
+        reduced = basis.orbital_g_vectors.to(torch.float64) + basis.k_coordinates[:, None, :]
         self._phase = _turn(reduced @ centre)  # (nk, npw)
-        self.density_phase = _turn(basis.density_g.to(torch.float64) @ centre)
+        self.density_phase = _turn(basis.g_vectors.to(torch.float64) @ centre)
         centred = beta * self._phase.unsqueeze(1)
         self.beta, self.coupling = centred.real.contiguous(), coupling
         if _has_imaginary_part(centred):
