@@ -51,15 +51,6 @@ class _Vector:
         """Whether any member does."""
         return any(leaf.requires_grad for leaf in self.leaves)
 
-    def flatten(self) -> Tensor:
-        """All members one after the other, 1-d."""
-        return torch.cat([leaf.flatten() for leaf in self.leaves])
-
-    def unflatten(self: V, flat: Tensor) -> V:
-        """The inverse of `flatten`, shaped as this vector."""
-        parts = flat.split([leaf.numel() for leaf in self.leaves])
-        return self.with_leaves(p.view_as(x) for p, x in zip(parts, self.leaves, strict=True))
-
     def symmetrized(self: V, basis: PlaneWaveBasis) -> V:
         """The average over the crystal's symmetry."""
         return self.map(basis.symmetrize)

@@ -147,8 +147,8 @@ class LocalOperator:
 
 class _Operands(NamedTuple):
     kinetic: Tensor  # (nk, npw), real
-    beta: Tensor  # (nk, n, npw)
-    adjoint: Tensor  # (nk, npw, n)
+    projectors: Tensor  # (nk, n, npw)
+    conjugates: Tensor  # (nk, npw, n)
     coupling: Tensor  # (n, n)
 
 
@@ -161,7 +161,7 @@ class Hamiltonian:
         Plane waves.
     potential : Potential
         Local potential, for meta-GGAs with `v_tau`.
-    beta : Tensor
+    projectors : Tensor
         Projectors, (nk, nproj, npw).
     coupling : Tensor
         Their coupling, (nproj, nproj), Hartree.
@@ -186,7 +186,7 @@ class Hamiltonian:
         self,
         basis: PlaneWaveBasis,
         potential: Potential,
-        beta: Tensor,
+        projectors: Tensor,
         coupling: Tensor,
         pieces: GridPieces | None = None,
         gauge: RealGauge | None = None,
@@ -196,7 +196,7 @@ class Hamiltonian:
         self.pieces = GridPieces(basis) if pieces is None else pieces
         self.local = LocalOperator(self.pieces, potential, gauge)
         self.kinetic = basis.kinetic * basis.mask
-        self.beta = beta
+        self.projectors = projectors
         self.coupling = coupling.to(torch.complex128)
         self._cast: dict[torch.dtype, _Operands] = {}
 
@@ -227,26 +227,30 @@ class Hamiltonian:
         ValueError
             For real orbitals without a `gauge`.
         """
-        kinetic, beta, adjoint, coupling = self._operands(orbitals.dtype)
+        kinetic, projectors, conjugates, coupling = self._operands(orbitals.dtype)
         here = slice(ks.start, ks.stop)
         result = orbitals * kinetic[here].unsqueeze(1)
         if coupling.numel():
-            torch.baddbmm(result, (orbitals @ adjoint[here]) @ coupling, beta[here], out=result)
+            overlaps = orbitals @ conjugates[here]
+            torch.baddbmm(result, overlaps @ coupling, projectors[here], out=result)
         return result.add_(self.local.apply(orbitals, spin, ks))
 
     def _operands(self, dtype: torch.dtype) -> _Operands:
         """Kinetic energies and projectors as orbitals of some dtype need them."""
         if dtype not in self._cast:
             if dtype.is_complex:
-                beta, coupling = self.beta.to(dtype), self.coupling.to(dtype)
-                adjoint = beta.conj().transpose(-1, -2).resolve_conj()
+                projectors, coupling = self.projectors.to(dtype), self.coupling.to(dtype)
+                conjugates = projectors.conj().transpose(-1, -2).resolve_conj()
             elif self.gauge is None:
                 raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
             else:
-                beta, coupling = self.gauge.beta.to(dtype), self.gauge.coupling.to(dtype)
-                adjoint = beta.mT
+                projectors, coupling = (
+                    self.gauge.projectors.to(dtype),
+                    self.gauge.coupling.to(dtype),
+                )
+                conjugates = projectors.mT
             kinetic = self.kinetic.to(dtype.to_real())
-            self._cast[dtype] = _Operands(kinetic, beta, adjoint, coupling)
+            self._cast[dtype] = _Operands(kinetic, projectors, conjugates, coupling)
         return self._cast[dtype]
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
@@ -281,8 +285,8 @@ class Hamiltonian:
             box[basis.density_index] = potential.v_tau[spin]
             q = basis.orbital_q[k, chosen]
             matrix = matrix + 0.5 * (q @ q.T) * box[flat]
-        beta = self.beta[k][:, chosen]
+        projectors = self.projectors[k][:, chosen]
         # Rows are bands' plane waves: H_{GG'} acts on c_{G'} from the right in `apply`'s layout.
-        matrix = matrix + beta.T @ self.coupling @ beta.conj()
+        matrix = matrix + projectors.T @ self.coupling @ projectors.conj()
         matrix.diagonal().add_(energy[chosen])
         return matrix, chosen

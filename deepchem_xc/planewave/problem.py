@@ -51,7 +51,7 @@ class KohnShamProblem:
     pseudopotentials : mapping of str to Pseudopotential
         One for every species.
     smearing : Smearing
-        Occupation numbers.
+        How states are filled.
     nspin : int
         1, or 2 for collinear spin.
     moment : float or None
@@ -110,7 +110,7 @@ class KohnShamProblem:
         )
 
     @cached_property
-    def beta(self) -> Tensor:
+    def projectors(self) -> Tensor:
         """Nonlocal projectors, (nk, nproj, npw), complex coefficients without unit."""
         return projectors(self.basis, self.pseudopotentials)
 
@@ -123,7 +123,9 @@ class KohnShamProblem:
     def gauge(self) -> RealGauge | None:
         """What makes orbitals real; None in crystals without an inversion centre."""
         centre = inversion_centre(self.basis)
-        return None if centre is None else RealGauge(self.basis, centre, self.beta, self.coupling)
+        if centre is None:
+            return None
+        return RealGauge(self.basis, centre, self.projectors, self.coupling)
 
     @cached_property
     def constant_energy(self) -> float:
@@ -167,7 +169,9 @@ class KohnShamProblem:
         potential : Potential
             As `effective_potential` returns it.
         """
-        return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces, self.gauge)
+        return Hamiltonian(
+            self.basis, potential, self.projectors, self.coupling, self.pieces, self.gauge
+        )
 
     @property
     def needs_kinetic_density(self) -> bool:

@@ -85,7 +85,7 @@ def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
         if row == column:
             reduced = basis.orbital_g_vectors[k, a] + basis.k_coordinates[k]
             value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
-        beta_a, beta_b = problem.beta[k, :, a], problem.beta[k, :, b]
+        beta_a, beta_b = problem.projectors[k, :, a], problem.projectors[k, :, b]
         value += complex(beta_a @ problem.coupling.to(beta_a.dtype) @ beta_b.conj())
         assert complex(matrix[row, column]) == pytest.approx(value, abs=1e-12)
 
@@ -95,7 +95,7 @@ def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
     x = random_orbitals(basis, 3)
     up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
     shift = hamiltonian.local.potential[0] - hamiltonian.local.potential[1]
-    empty = torch.zeros_like(hamiltonian.beta[:, :0])
+    empty = torch.zeros_like(hamiltonian.projectors[:, :0])
     only = Hamiltonian(basis, shift[None], empty, torch.zeros((0, 0), dtype=torch.float64))
     expected = only.apply(x, 0, range(basis.nk)) - x * (basis.kinetic * basis.mask)[:, None]
     assert float((up - down).abs().max()) > 1e-3

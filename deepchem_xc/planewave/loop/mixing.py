@@ -1,4 +1,4 @@
-"""Next density from the densities and residuals so far.
+"""Next fields from the fields and residuals so far.
 
 Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
 metric. Each residual is preconditioned by the local density of states at the Fermi level [2]_, a
@@ -15,11 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.anderson import Anderson
+from deepchem_xc.numerics.gmres import gmres
+from deepchem_xc.numerics.vectors import dot
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, stack
 from deepchem_xc.planewave.settings import real_number, whole_number
@@ -32,6 +36,8 @@ _NEGLIGIBLE_STATES = 1e-3
 # Fe 0.017, Ni 0.015, Na and Cl far apart 0.028.
 _LOCALISED = 0.06
 
+# Relative error at which the screened residual is good enough to step along.
+_SCREENING_ERROR = 0.02
 # Fraction of the largest magnetisation so far below which it is about to be lost.
 _LOST = 0.8
 
@@ -224,38 +230,31 @@ def screen(
     kernel = coulomb_kernel(basis)
     dos = basis.to_grid(local_dos)
 
-    def operator(x: Tensor) -> Tensor:
+    def operator(x: Tensor, _: float) -> Tensor:
         potential = basis.to_grid(kernel * x)
         mean = (dos * potential).sum() * (basis.volume / basis.ngrid) / total
         return x + basis.to_sphere(dos * (potential - mean))
 
-    # GMRES in the Coulomb metric, in which the operator is close to normal.
-    metric = torch.where(kernel > 0, kernel, kernel[1:].max()).sqrt()
-    size = torch.linalg.vector_norm(metric * residual)
-    if float(size) == 0.0:
-        return residual
-    vectors = [residual / size]
-    images: list[Tensor] = []
-    for _ in range(iterations):
-        image = operator(vectors[-1])
-        images.append(image)
-        columns = torch.stack([metric * y for y in images], dim=1)
-        target = (metric * residual).unsqueeze(1)
-        normal = columns.mH @ columns
-        solution = torch.linalg.lstsq(normal, columns.mH @ target).solution.squeeze(1)
-        rest = target.squeeze(1) - columns @ solution
-        if float(torch.linalg.vector_norm(rest)) < 0.02 * float(size):
-            break
-        direction = rest / metric
-        for vector in vectors:
-            overlap = torch.vdot(metric * vector, metric * direction)
-            direction = direction - overlap * vector
-        length = torch.linalg.vector_norm(metric * direction)
-        if float(length) < 1e-12 * float(size):
-            break
-        vectors.append(direction / length)
-    stacked = torch.stack(vectors[: len(images)], dim=1)
-    return stacked @ solution
+    # The operator is close to normal in the Coulomb metric.
+    metric = _coulomb_metric(kernel)
+
+    def inner(left: Tensor, right: Tensor) -> Tensor:
+        return dot(metric * left, right)
+
+    return gmres(operator, residual, _SCREENING_ERROR, iterations, inner=inner, strict=False)
+
+
+def _coulomb_metric(kernel: Tensor) -> Tensor:
+    """4 pi / G^2, with the weight of the shortest other G for G = 0, (nG,).
+
+    The magnetisation has a part at G = 0.
+    """
+    return torch.where(kernel > 0, kernel, kernel[1:].max())
+
+
+def _coulomb_product(metric: Tensor, left: Fields, right: Fields) -> Tensor:
+    """Inner product of fields, real and 0-d."""
+    return (left * metric).dot(right)
 
 
 class AndersonMixer:
@@ -270,7 +269,7 @@ class AndersonMixer:
     mixing : Mixing, optional
         Step, history, preconditioner.
     start : Fields, optional
-        Of the first step: its magnetisation is the one that
+        Those of the first step: their magnetisation is the one that
         `Mixing.keep_moment` speaks of. The first input by default.
 
     Examples
@@ -299,13 +298,12 @@ class AndersonMixer:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        kernel = coulomb_kernel(basis)
-        # The magnetisation has a G = 0 part; give it the weight of the shortest other G.
-        self._metric = torch.where(kernel > 0, kernel, kernel[1:].max())
+        metric = _coulomb_metric(coulomb_kernel(basis))
+        self._anderson: Anderson[Fields] = Anderson(
+            self.mixing.history, partial(_coulomb_product, metric)
+        )
         self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0
-        self._inputs: list[Fields] = []
-        self._residuals: list[Fields] = []
 
     def next_fields(self, given: Fields, output: Fields, local_dos: Tensor | None) -> Fields:
         """Fields to try next.
@@ -325,47 +323,30 @@ class AndersonMixer:
         """
         x = given.map(to_total_and_moment)
         f = output.map(to_total_and_moment) - x
-        self._inputs.append(x)
-        self._residuals.append(f)
-        kept = self.mixing.history + 1
-        del self._inputs[:-kept], self._residuals[:-kept]
         if self._pattern is None:
             self._pattern = _moment(x)
-        if len(self._residuals) > 1:
-            dx = [x - y for y in self._inputs[:-1]]
-            df = [f - y for y in self._residuals[:-1]]
-            gram = torch.stack([torch.stack([(a * self._metric).dot(b) for a in df]) for b in df])
-            right = torch.stack([(a * self._metric).dot(f) for a in df])
-            scale = gram.diagonal().clamp_min(1e-300).rsqrt()
-            scaled = scale[:, None] * gram * scale[None, :]
-            gamma = scale * (
-                torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right)
-            )
-            for weight, a, b in zip(gamma, dx, df, strict=True):
-                x, f = x - a * weight, f - b * weight
         localised = self.is_localised(local_dos)
         precondition = self._preconditioner(local_dos, localised)
-        if precondition is not None and local_dos is not None:
-            density = f.density.clone()
-            density[0] = precondition(self.basis, density[0], local_dos)
-            f = replace(f, density=density)
-        new = x + self.mixing.beta * f
+        new = self._anderson.next_input(x, f, self.mixing.beta, precondition)
         # The moment of an isolated atom follows from its shells; plain steps upset them.
         if len(new.density) == 2 and self.mixing.keep_moment and not localised:
-            moment = self._moment_kept(_moment(new))
+            moment = self._moment_kept(_moment(new), _moment(x), _moment(f))
             new = stack([new.map(lambda leaf: leaf[0]), moment])
         return new.map(from_total_and_moment)
 
-    def _preconditioner(self, local_dos: Tensor | None, localised: bool) -> Preconditioner | None:
+    def _preconditioner(
+        self, local_dos: Tensor | None, localised: bool
+    ) -> Callable[[Fields], Fields] | None:
+        """What is made of residuals of total and moment before a step; None for nothing."""
         chosen = self.mixing.preconditioner
         if local_dos is None or chosen is None:
             return None
-        if not isinstance(chosen, str):
-            return chosen
-        if self._has_no_states(local_dos):
-            return None
-        # A partly filled shell of an isolated atom is no metal, however many states it has.
-        return None if chosen == "auto" and localised else screen
+        if isinstance(chosen, str):
+            # A partly filled shell of an isolated atom is no metal, however many states it has.
+            if self._has_no_states(local_dos) or (chosen == "auto" and localised):
+                return None
+            chosen = screen
+        return partial(_on_total_density, partial(chosen, self.basis), local_dos)
 
     def _has_no_states(self, local_dos: Tensor) -> bool:
         states = float(local_dos[0].real * self.basis.volume)
@@ -377,8 +358,10 @@ class AndersonMixer:
             return False
         return participation_ratio(self.basis, local_dos) < _LOCALISED
 
-    def _moment_kept(self, magnetisation: Fields) -> Fields:
+    def _moment_kept(self, magnetisation: Fields, last: Fields, residual: Fields) -> Fields:
         """The magnetisation to try next, unless it gives up a moment that is growing.
+
+        `last` and `residual` are the last input's.
 
         A non-magnetic state that is unstable is a solution too, and Anderson's method goes there
         as readily: it steps back along the residual. The residual itself points away from it. Only
@@ -386,7 +369,6 @@ class AndersonMixer:
         a ferromagnetic part that came from rounding.
         """
         assert self._pattern is not None
-        last, residual = _moment(self._inputs[-1]), _moment(self._residuals[-1])
         present, grows, step = (
             float(self._pattern.dot(part)) for part in (last, residual, magnetisation - last)
         )
@@ -395,6 +377,15 @@ class AndersonMixer:
         if present * grows > 0.0 and present * step < 0.0 and lost:
             return last + self.mixing.beta * residual
         return magnetisation
+
+
+def _on_total_density(
+    precondition: Callable[[Tensor, Tensor], Tensor], local_dos: Tensor, residual: Fields
+) -> Fields:
+    """The residual with its total density preconditioned; moment and tau stay as they are."""
+    density = residual.density.clone()
+    density[0] = precondition(density[0], local_dos)
+    return replace(residual, density=density)
 
 
 def _moment(fields: Fields) -> Fields:

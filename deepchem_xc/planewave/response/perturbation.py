@@ -291,8 +291,8 @@ class PerturbedStates:
                 if keep:
                     kept.append(z if self.gauge is None else self.gauge.to_complex(z, here))
             channels.append(reduce(operator.add, parts))
-        adjoint = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
-        return stack(channels).symmetrized(basis), adjoint
+        all_z = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
+        return stack(channels).symmetrized(basis), all_z
 
     def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
         """What z holds of the states that are known."""

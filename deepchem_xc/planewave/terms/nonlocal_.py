@@ -245,8 +245,8 @@ def nonlocal_energy(
     >>> bool(torch.isclose(nonlocal_energy(basis, pseudos, uniform, one), 2 * s @ h @ s))
     True
     """
-    beta = projectors(basis, pseudos, ks)
-    overlaps = orbitals[:, ks] @ beta.conj().transpose(-1, -2)  # (nspin, nk, nband, nproj)
+    waves = projectors(basis, pseudos, ks)
+    overlaps = orbitals[:, ks] @ waves.conj().transpose(-1, -2)  # (nspin, nk, nband, nproj)
     coupling = coupling_matrix(basis, pseudos).to(overlaps.dtype)
     per_state = ((overlaps @ coupling) * overlaps.conj()).real.sum(-1)
     return (per_state * weighted_occupations[:, ks]).sum()
