@@ -11,7 +11,7 @@ from torch import Tensor
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.density import density_from_orbitals
-from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -81,7 +81,7 @@ def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
     for row, column in [(0, 0), (1, 3), (7, 2), (11, 11)]:
         a, b = chosen[row], chosen[column]
         difference = (basis.orbital_g_vectors[k, a] - basis.orbital_g_vectors[k, b]).tolist()
-        value = complex(hamiltonian.local.potential[spin, position[tuple(difference)]])
+        value = complex(hamiltonian.local.potential.v[spin, position[tuple(difference)]])
         if row == column:
             reduced = basis.orbital_g_vectors[k, a] + basis.k_coordinates[k]
             value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
@@ -94,9 +94,12 @@ def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
     basis = hamiltonian.basis
     x = random_orbitals(basis, 3)
     up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
-    shift = hamiltonian.local.potential[0] - hamiltonian.local.potential[1]
+    up_v, down_v = hamiltonian.local.potential.v
+    shift = up_v - down_v
     empty = torch.zeros_like(hamiltonian.projectors[:, :0])
-    only = Hamiltonian(basis, shift[None], empty, torch.zeros((0, 0), dtype=torch.float64))
+    only = Hamiltonian(
+        basis, Potential(shift[None]), empty, torch.zeros((0, 0), dtype=torch.float64)
+    )
     expected = only.apply(x, 0, range(basis.nk)) - x * (basis.kinetic * basis.mask)[:, None]
     assert float((up - down).abs().max()) > 1e-3
     torch.testing.assert_close(up - down, expected, rtol=0, atol=1e-11)
