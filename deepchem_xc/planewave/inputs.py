@@ -1,71 +1,231 @@
-"""From what a user types to a `KohnShamProblem`: the keywords of GPAW and ASE, and their units."""
+"""From settings to what is solved: basis, problem, and how its loop runs; units change here."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.units import Hartree
 
-from deepchem_xc.occupations.occupy import Smearing, make_smearing, smearing_kind
+from deepchem_xc._modes import refuse_inference_tensors
+from deepchem_xc.keywords import standard
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
+from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
-from deepchem_xc.planewave.settings import (
-    band_count,
-    flag,
-    real_number,
-    torch_device,
-    whole_number,
-)
+from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
+from deepchem_xc.planewave.values import (
+    band_count,
+    flag,
+    make_occupations,
+    symmetry_choice,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deepchem_xc.planewave.result import SCFResult
     from deepchem_xc.xc import XCFunctional
 
 DEFAULT_FUNCTIONAL = "PBE"
-DEFAULT_PSEUDOPOTENTIALS = "gth-pbe"
-DEFAULT_OCCUPATIONS = {"name": "fermi-dirac", "width": 0.1}  # eV
-_CONVERGENCE_KEYS = ("energy", "density", "orbitals", "maxiter")
-# What GPAW's users write, and what there is instead.
-_GPAW_KEYS = {
-    "eigenstates": "'orbitals' is the largest residual of an occupied band here.",
-    "maximum iterations": "'maxiter' is the largest number of steps here.",
-    "bands": "Empty bands are always converged at the end.",
-    "forces": "Forces follow from 'density'.",
-}
+# What belongs to a basis, and cannot be given beside one.
+_OF_THE_BASIS = ("ecut", "kpts", "fft_size", "symmetry", "device", "ecut_smoothing")
+# The loop's integrated density error in electrons per valence electron where gradients are wanted,
+# unless asked for otherwise. Derivatives with respect to the geometry are small differences of
+# large terms: docs/derivatives.md has the errors that follow.
+_GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
+
+_SYMMETRIC = (
+    "positions or lattice require gradients, and displacements and strains may break the symmetry "
+    "that reduced the k-points: leave symmetry out, or give symmetry=False."
+)
 
 
-def make_basis(
-    atoms: Any,
-    ecut: float | None,
-    kpts: Any = (1, 1, 1),
-    fft_size: Sequence[int] | int | None = None,
-    symmetry: Any = None,
-    device: torch.device | str | None = None,
-    ecut_smoothing: float | None = None,
-) -> PlaneWaveBasis:
-    """Plane waves for ASE Atoms, a pymatgen Structure or a `Crystal`; energies in eV."""
-    if ecut is None:
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A problem, and how its loop runs: all that `solve` takes.
+
+    Attributes
+    ----------
+    problem : KohnShamProblem
+        Basis, functional, potentials and occupations.
+    convergence : Convergence
+        When the loop stops.
+    nbands : int or None
+        Number of bands; None leaves it to the loop.
+    mixing : Mixing
+        How densities are mixed.
+    gradient_tolerance : float
+        Relative residual of the adjoint equation.
+    geometry : Geometry or None
+        Lattice and positions that the result's derivatives are taken with respect to.
+
+    See Also
+    --------
+    set_up : Makes it, with an example.
+    """
+
+    problem: KohnShamProblem
+    convergence: Convergence
+    nbands: int | None
+    mixing: Mixing
+    gradient_tolerance: float
+    geometry: Geometry | None
+
+    def solve(
+        self,
+        density: Tensor | None = None,
+        orbitals: Tensor | None = None,
+        callback: Callable[[dict[str, float]], None] | None = None,
+    ) -> SCFResult:
+        """Ground state; parameters and errors as of `loop.self_consistency.solve`."""
+        result = solve(
+            self.problem,
+            self.convergence,
+            self.nbands,
+            density,
+            orbitals,
+            callback,
+            self.mixing,
+        )
+        tolerance = self.gradient_tolerance
+        return replace(result, geometry=self.geometry, gradient_tolerance=tolerance)
+
+
+def set_up(target: Any, functional: str | XCFunctional | None, settings: Settings) -> Setup:
+    """The problem that settings mean, and how its loop runs.
+
+    Parameters
+    ----------
+    target : ase.Atoms, pymatgen Structure, Crystal or PlaneWaveBasis
+        With a basis, energies of `settings` are in Hartree, and the keywords of a basis are not
+        valid.
+    functional : str or XCFunctional, optional
+        Anything `get_xc` takes; PBE by default.
+    settings : Settings
+        Keywords of the calculation.
+
+    Raises
+    ------
+    ValueError
+        For settings that make no sense for this structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> setup = set_up(bulk("Si"), "PBE", Settings.of({"ecut": 100.0, "nbands": -2}))
+    >>> setup.problem.nelectrons, setup.nbands, setup.convergence.density
+    (8.0, 6, 1e-06)
+    """
+    if isinstance(functional, torch.nn.Module):
+        tensors = (*functional.parameters(), *functional.buffers())
+        refuse_inference_tensors("the functional", tensors)
+    if isinstance(target, PlaneWaveBasis):
+        refuse_inference_tensors("the basis", [target.crystal.lattice, target.weights])
+        given = [name for name in _OF_THE_BASIS if getattr(settings, name) is not None]
+        if given:
+            raise ValueError(f"{sorted(given)} belong to the PlaneWaveBasis that was given.")
+        basis, unit = target, 1.0
+        moves = basis.crystal.requires_grad
+        if moves and len(basis.kpoints.symmetry) > 1:
+            raise ValueError(_SYMMETRIC)
+    else:
+        crystal = as_crystal(target)
+        refuse_inference_tensors("the crystal", [crystal.lattice, crystal.positions])
+        moves = crystal.requires_grad
+        basis, unit = make_basis(crystal, settings), 1.0 / Hartree
+    geometry = Geometry(basis.crystal.lattice, basis.crystal.positions) if moves else None
+    basis = basis.with_geometry(*(x.detach() for x in geometry)) if geometry else basis
+    problem = make_problem(
+        basis, functional, settings.pseudopotentials, settings.occupations, settings.spinpol, unit
+    )
+    tolerance = settings.gradient_tolerance
+    return Setup(
+        problem=problem,
+        convergence=_convergence(problem, settings.convergence, unit, moves),
+        nbands=number_of_bands(settings.nbands, problem),
+        mixing=Mixing.of(settings.mixing),
+        gradient_tolerance=GRADIENT_TOLERANCE if tolerance is None else tolerance,
+        geometry=geometry,
+    )
+
+
+def make_basis(structure: Any, settings: Settings) -> PlaneWaveBasis:
+    """Plane waves for a structure.
+
+    Parameters
+    ----------
+    structure : ase.Atoms, pymatgen Structure or Crystal
+        Where positions or lattice of a `Crystal` require gradients, time reversal alone reduces
+        the k-points.
+    settings : Settings
+        Cutoff, k-points, grid, symmetry, device.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> make_basis(bulk("Si"), Settings.of({"ecut": 100.0})).fft_size
+    (15, 15, 15)
+    """
+    if settings.ecut is None:
         raise ValueError(
             "ecut is missing: give the plane-wave cutoff in eV, for example ecut=540.0. What is "
             "enough depends on the pseudopotentials; docs/convergence.md shows how to find out."
         )
-    smoothing = 0.0 if ecut_smoothing is None else ecut_smoothing
+    crystal = as_crystal(structure)
     return PlaneWaveBasis(
-        as_crystal(atoms),
-        real_number(ecut, "ecut", "eV") / Hartree,
-        kpts,
-        fft_size=fft_size,
-        symmetry=symmetry,
-        device=torch_device(device),
-        ecut_smoothing=real_number(smoothing, "ecut_smoothing", "eV") / Hartree,
+        crystal,
+        settings.ecut / Hartree,
+        settings.kpts,
+        fft_size=settings.fft_size,
+        symmetry=_symmetry(settings.symmetry, crystal.requires_grad),
+        device=settings.device,
+        ecut_smoothing=(settings.ecut_smoothing or 0.0) / Hartree,
     )
+
+
+def _symmetry(asked: Any, moves: bool) -> Any:
+    """Symmetry to use; displacements may break all but time reversal.
+
+    Raises
+    ------
+    ValueError
+        If a symmetry is asked for that displacements may break.
+    """
+    if not moves or isinstance(asked, SymmetryGroup):
+        if moves and len(asked) > 1:
+            raise ValueError(_SYMMETRIC)
+        return asked
+    by_default = asked is None or (isinstance(asked, Mapping) and not asked)
+    choice = symmetry_choice(asked)
+    if choice.point_group and not by_default:
+        raise ValueError(_SYMMETRIC)
+    return SymmetryGroup.trivial(time_reversal=choice.time_reversal)
+
+
+def _convergence(
+    problem: KohnShamProblem, options: Any, energy_unit: float, moves: bool
+) -> Convergence:
+    """`Convergence`, with a tighter density where derivatives may be asked for.
+
+    A gradient's error is of first order in the density's, an energy's of second. `moves` says that
+    positions or lattice require gradients.
+    """
+    if moves or functional_tensors(problem):
+        density = _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY
+        options = with_defaults(options, {"density": density})
+    return Convergence.of(options, energy_unit)
 
 
 def as_crystal(structure: Any) -> Crystal:
@@ -123,8 +283,9 @@ def make_problem(
         chosen = chosen.to(basis.device)
     crystal = basis.crystal
     check_symmetry(crystal, basis.kpoints.symmetry)
-    potentials = DEFAULT_PSEUDOPOTENTIALS if pseudopotentials is None else pseudopotentials
-    pseudos = load_pseudopotentials(potentials, crystal.species)
+    if pseudopotentials is None:
+        pseudopotentials = standard("pseudopotentials")
+    pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
     check_functional(pseudos, chosen.name)
     cored = any(pseudos[symbol].has_core_density for symbol in crystal.species)
     if cored and Ingredients.TAU in chosen.ingredients:
@@ -159,105 +320,15 @@ def make_problem(
     return as_one_orbital(problem)
 
 
-def make_occupations(
-    spec: Mapping[str, Any] | str | Smearing | None, energy_unit: float = 1.0
-) -> tuple[Smearing, bool]:
-    """Smearing, and whether the moment is fixed, from what ``occupations=`` says.
-
-    Parameters
-    ----------
-    spec : mapping, str, Smearing or None
-        ``{"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}``, or a name. Without a name it
-        is Fermi-Dirac, without a width 0.1 eV.
-    energy_unit : float, optional
-        Hartree per unit in which a width is given.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name or key, and a width that is no positive number.
-
-    Examples
-    --------
-    >>> make_occupations("fixed")
-    (FixedOccupations(width=0.0), False)
-    >>> smearing, fixed = make_occupations({"width": 0.2, "fixmagmom": True}, 1 / Hartree)
-    >>> smearing.name, round(smearing.width * Hartree, 9), fixed
-    ('fermi-dirac', 0.2, True)
-    """
-    if isinstance(spec, Smearing):
-        return spec, False
-    if isinstance(spec, str):
-        spec = {"name": spec}
-    if spec is not None and not isinstance(spec, Mapping):
-        raise ValueError(
-            f"occupations = {spec!r} is neither a name nor a dictionary: write for example "
-            "{'name': 'fermi-dirac', 'width': 0.1}."
-        )
-    # None is the default of every key.
-    options = {key: value for key, value in dict(spec or {}).items() if value is not None}
-    fixed_moment = flag(options.pop("fixmagmom", False), "occupations['fixmagmom']")
-    options.setdefault("name", DEFAULT_OCCUPATIONS["name"])
-    if "width" in options:
-        width = real_number(options["width"], "occupations['width']")
-        if not (math.isfinite(width) and width > 0):
-            raise ValueError(
-                f"occupations['width'] must be a positive number, got {width:g}; for integer "
-                "occupations use {'name': 'fixed'}."
-            )
-        options["width"] = width * energy_unit
-    elif smearing_kind(options["name"]) != "fixed":
-        options["width"] = real_number(DEFAULT_OCCUPATIONS["width"], "width") / Hartree
-    return make_smearing(options), fixed_moment
-
-
 def number_of_bands(nbands: Any, problem: KohnShamProblem) -> int | None:
     """Bands that ``nbands=`` means for a problem; None leaves the choice to the calculation.
 
     Parameters
     ----------
     nbands : int, str or None
-        See `settings.band_count`.
+        See `values.band_count`.
     problem : KohnShamProblem
         Says how many are occupied.
     """
     moment = problem.moment if problem.moment is not None else problem.initial_moment
     return band_count(nbands, 0.5 * (problem.nelectrons + abs(moment or 0.0)))
-
-
-def make_convergence(options: Mapping[str, Any] | None, energy_unit: float = 1.0) -> Convergence:
-    """`Convergence` from a mapping; energies in units of `energy_unit` Hartree.
-
-    Raises
-    ------
-    ValueError
-        For unknown keys, and values that are not positive numbers.
-
-    Examples
-    --------
-    >>> make_convergence({"density": 1e-7, "energy": None}).density
-    1e-07
-    """
-    if options is not None and not isinstance(options, Mapping):
-        raise ValueError(
-            f"convergence = {options!r} is no dictionary: say what has to converge, for example "
-            f"{{'energy': 1e-6}} (per valence electron); the keys are {list(_CONVERGENCE_KEYS)}."
-        )
-    unknown = sorted(map(str, set(options or {}) - set(_CONVERGENCE_KEYS)))
-    if unknown:
-        hints = "".join(f" {_GPAW_KEYS[key]}" for key in unknown if key in _GPAW_KEYS)
-        raise ValueError(
-            f"unknown convergence keys {unknown}; the valid ones are {list(_CONVERGENCE_KEYS)}."
-            + hints
-        )
-    values: dict[str, Any] = {}
-    for name, given in (options or {}).items():
-        if given is None:
-            continue
-        value = real_number(given, f"convergence[{name!r}]")
-        if not value > 0:
-            raise ValueError(f"convergence[{name!r}] must be positive, got {given}.")
-        values[name] = value * (energy_unit if name in ("energy", "orbitals") else 1.0)
-    if "maxiter" in values:
-        values["maxiter"] = whole_number((options or {})["maxiter"], "convergence['maxiter']")
-    return Convergence(**values)

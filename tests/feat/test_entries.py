@@ -144,7 +144,10 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (changed(systems=[HF]), r"systems\[0\]: type energy is for a structure"),
         (changed(e_type="ae"), r"systems\[0\]: type ae is for molecules"),
         (system_with(ecut=None), r"systems\[0\]\.ecut: .*give plane-wave cutoff"),
-        (system_with(ecut=-5), r"systems\[0\]\.ecut: input should be greater than 0, got -5"),
+        (
+            system_with(ecut=-5),
+            r"systems\[0\]\.ecut: .*-5 eV. is not usable.*got -5; give plane",
+        ),
         (system_with(ekut=5), r"systems\[0\]\.ekut: unknown key, did you mean 'ecut'"),
         (system_with(kpts=[2, 2, "x"]), r"systems\[0\]\.kpts: "),
         (system_with(occupations={"name": "fermi"}), r"systems\[0\]\.occupations: .*fermi-dirac"),
