@@ -11,7 +11,7 @@ import typer.main
 from ase.build import bulk
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.cli.calculation import _WITHOUT_EFFECT, _options_of
+from deepchem_xc.cli.calculation import WITHOUT_EFFECT, options_of
 from deepchem_xc.cli.commands import app
 from deepchem_xc.feat import DFTSystem
 from deepchem_xc.feat.schema import CrystalSpec
@@ -67,9 +67,9 @@ def test_a_keyword_is_known_wherever_keywords_are_taken(name: str) -> None:
 def test_a_keyword_is_an_option_of_the_commands(command: str) -> None:
     options = {option.name: option for option in commands()[command].params}
     for name in KEYWORDS:
-        if name in _WITHOUT_EFFECT:
+        if name in WITHOUT_EFFECT:
             assert name not in options
-        for parameter in _options_of(name) if name not in _WITHOUT_EFFECT else ():
+        for parameter in options_of(name) if name not in WITHOUT_EFFECT else ():
             assert options[parameter.name].help
         if name in options and name not in ("kpts", "pseudopotentials"):  # spelled otherwise
             description = field(name).description or ""
@@ -175,4 +175,4 @@ def test_values_that_are_no_single_number_are_given_as_yaml(
     assert "seen" in run.stderr
     assert (given["fft_size"], given["mixing"]) == ([18, 18, 20], {"beta": 0.3})
     known = set(Settings.model_fields) | {"functional", "callback"}
-    assert set(given) == known - set(_WITHOUT_EFFECT)
+    assert set(given) == known - set(WITHOUT_EFFECT)

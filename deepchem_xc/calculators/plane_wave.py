@@ -36,8 +36,8 @@ from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.keywords import standard
 from deepchem_xc.numerics.errors import SCFConvergenceError
+from deepchem_xc.planewave.assembly import set_up
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.inputs import set_up
 from deepchem_xc.planewave.loop.restart import Restart, moments_of, starting_point
 from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError
 from deepchem_xc.planewave.other_keywords import explain_unknown

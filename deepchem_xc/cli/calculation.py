@@ -22,8 +22,8 @@ from deepchem_xc.keywords import Keywords, by_default, field, standard, valid_va
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Commands ask for no derivatives.
-_WITHOUT_EFFECT = ("gradient_tolerance",)
+#: Keywords that are no options: commands ask for no derivatives.
+WITHOUT_EFFECT = ("gradient_tolerance",)
 _OCCUPATIONS = standard("occupations")
 
 
@@ -102,7 +102,7 @@ _SPELLED: dict[str, list[inspect.Parameter]] = {
 }
 
 
-def _options_of(keyword: str) -> list[inspect.Parameter]:
+def options_of(keyword: str) -> list[inspect.Parameter]:
     """Options of the command line for a keyword."""
     if keyword in _SPELLED:
         return _SPELLED[keyword]
@@ -135,8 +135,8 @@ def computes_a_crystal(function: Callable[..., None]) -> Callable[..., None]:
         *(
             option
             for name in Keywords.model_fields
-            if name not in _WITHOUT_EFFECT
-            for option in _options_of(name)
+            if name not in WITHOUT_EFFECT
+            for option in options_of(name)
         ),
         _option("xc", Xc, "PBE"),
         _option("magmom", Magmom, ""),

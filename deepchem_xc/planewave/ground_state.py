@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc.planewave.assembly import set_up
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.inputs import set_up
 from deepchem_xc.planewave.loop.magnetic_start import (
     LostMomentsWarning,
     keeping_moments,
