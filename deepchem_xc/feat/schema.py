@@ -120,7 +120,7 @@ class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
         "text of a CIF, or ASE Atoms"
     )
     ecut: float = Field(description=keyword("ecut").description)
-    # It is a part of what names a calculation, and so are no others that are left out.
+    # Written out where it is left out: it is a part of what names a calculation.
     pseudopotentials: str | dict[str, str] = Field(
         standard("pseudopotentials"), description=keyword("pseudopotentials").description
     )

@@ -217,6 +217,25 @@ def atom() -> dict[str, Any]:
     return {"structure": structure, "ecut": 100.0}
 
 
+def test_calculations_have_the_names_that_0_1_0_gave_them() -> None:
+    """Densities that were kept are found by these names, whatever keywords are added later."""
+    everything = {
+        "kpts": {"size": [2, 2, 2], "gamma": True},
+        "occupations": "fixed",
+        "spinpol": "no",
+        "convergence": {"energy": "1e-8", "maxiter": 50},
+        "nbands": "150%",
+        "fft_size": [24, 24, 24],
+        "symmetry": "off",
+        "ecut_smoothing": "10",
+    }
+    for more, key in (
+        ({}, "20de4156e1392c711cfb73cc"),
+        (everything, "58e221387f50c625194fc83f"),
+    ):
+        assert DFTSystem({**silicon(), **more}).calculation().key == key
+
+
 def test_every_type_has_a_deviation_that_counts_as_one() -> None:
     from deepchem_xc.losses import UNIT_DEVIATIONS
 
