@@ -77,6 +77,24 @@ class Case:
         crystal = replace(GPAW_SETTINGS[self.system], vacuum=self.vacuum, magmom=self.magmom)
         return crystal.atoms(scale)
 
+    def keywords(self) -> dict[str, Any]:
+        """Keywords of `planewave.scf`; the grid is that of a whole curve.
+
+        Examples
+        --------
+        >>> from deepchem_xc.benchmark import CASES
+        >>> CASES["Al"].keywords()["occupations"]
+        {'name': 'fermi-dirac', 'width': 0.1}
+        """
+        return {
+            "ecut": self.ecut,
+            "kpts": {"size": self.kpts, "gamma": True},
+            "pseudopotentials": self.pseudopotential,
+            "occupations": {"name": "fermi-dirac", "width": self.width},
+            "convergence": {"energy": self.energy, "density": self.density},
+            "ecut_smoothing": self.ecut_smoothing,
+        }
+
     def settings(self) -> dict[str, Any]:
         """Everything an energy depends on, as JSON would give it back.
 

@@ -196,7 +196,7 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
         shutil.rmtree(output / "checkpoints")
     elif path.exists() and (output / _LATEST).exists():
         before = _with_absolute_files(yaml.safe_load(path.read_text()) or {}, folder)
-        was, now = _without_place(before), _without_place(settings)
+        was, now = _comparable(before), _comparable(settings)
         changed = [k for k in now if k not in _FREE and now[k] != was.get(k)]
         if (output / _ENTRIES).exists():
             changed = [k for k in changed if k != "dataset"]
@@ -213,12 +213,21 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
         file.write(f"{entries}\n")
 
 
-def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of which a functional's file is left out."""
-    functional = settings.get("functional")
-    if not isinstance(functional, dict):
-        return settings
-    return {**settings, "functional": {**functional, "file": bool(functional.get("file"))}}
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the place of a functional's file, and without keywords that are not given.
+
+    Examples
+    --------
+    >>> _comparable({"functional": {"file": "f.safetensors"}, "solver": {"nbands": None}})
+    {'functional': {'file': True}, 'solver': {}}
+    """
+    found = dict(settings)
+    functional, solver = settings.get("functional"), settings.get("solver")
+    if isinstance(functional, dict):
+        found["functional"] = {**functional, "file": bool(functional.get("file"))}
+    if isinstance(solver, dict):
+        found["solver"] = {name: value for name, value in solver.items() if value is not None}
+    return found
 
 
 def _with_absolute_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -18,14 +18,13 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
-from deepchem_xc.planewave.basis.cutoff import smooth_kinetic
-from deepchem_xc.planewave.settings import grid_size
+from deepchem_xc.planewave.basis.cutoff import check_cutoff, smooth_kinetic
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.structure.symmetry import DensitySymmetrizer
+from deepchem_xc.planewave.values import grid_size
 
-_MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
 _EDGE = 1.0 + 1e-10
 # Sides of the grids that orbitals are multiplied on, up to the largest here: MKL is up to twice as
@@ -99,13 +98,7 @@ class PlaneWaveBasis:
         device: torch.device | str | None = None,
         ecut_smoothing: float = 0.0,
     ) -> None:
-        if not np.isfinite(ecut) or ecut < _MINIMUM_ECUT:
-            raise ValueError(
-                f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
-                "must be a finite number of "
-                f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
-                "usual for norm-conserving pseudopotentials."
-            )
+        check_cutoff(ecut)
         if not 0.0 <= ecut_smoothing < ecut:
             raise ValueError(
                 f"ecut_smoothing = {ecut_smoothing:g} Ha ({ecut_smoothing * Hartree:g} eV) is not "

@@ -23,6 +23,7 @@ from deepchem_xc.planewave.properties.volume_scan import (
     equation_of_state,
 )
 from deepchem_xc.planewave.properties.volume_series import scaled, volume_series
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.xc import PBE
 from tests.differences import assert_agreement, differences
 
@@ -307,4 +308,4 @@ def test_lattice_constant_and_modulus_follow_the_functional(name: str) -> None:
 @pytest.mark.parametrize("scales", ["wide", 5, [0.9, 0.95, 1.0, 1.05, math.nan], [1.0, 1.1]])
 def test_scales_that_are_none_are_refused_by_their_value(scales: Any) -> None:
     with pytest.raises(ValueError, match="scales"):
-        volume_series(bulk("Al"), 100.0, scales=scales)
+        volume_series(bulk("Al"), Settings.of({"ecut": 100.0}), scales)
