@@ -10,7 +10,6 @@ energies, forces and stress.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -257,9 +256,7 @@ def main() -> None:
     """Do the job of the first argument, write the answer to the second."""
     job = json.loads(Path(sys.argv[1]).read_text())
     answer = TASKS[job["task"]](job)
-    partial = Path(f"{sys.argv[2]}.tmp")
-    partial.write_text(json.dumps(answer))
-    os.replace(partial, sys.argv[2])
+    Path(sys.argv[2]).write_text(json.dumps(answer))
 
 
 if __name__ == "__main__":

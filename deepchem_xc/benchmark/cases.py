@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deepchem_xc import __version__
 from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
 from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.store import digest
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -105,8 +105,7 @@ class Case:
         >>> replace(CASES["Al"], ecut=1.0).key() == CASES["Al"].key()
         False
         """
-        text = json.dumps(self.settings(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest(self.settings())[:12]
 
     def cost(self) -> float:
         """Rough relative cost of one point: long ones are started first."""

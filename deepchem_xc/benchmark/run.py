@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 from deepchem_xc.benchmark.cases import Case
 from deepchem_xc.benchmark.store import PointStore
-
-# Name, case, scale.
-Task = tuple[str, Case, float]
-# What a worker gives back: the point, or the error's one line and its traceback.
-Outcome = tuple[dict[str, Any] | None, str, str]
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+from deepchem_xc.parallel import default_jobs, parallel_map
 
 
 class BenchmarkError(RuntimeError):
@@ -33,13 +20,6 @@ class BenchmarkError(RuntimeError):
         self.details = details
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run_benchmark(
     cases: Mapping[str, Case],
     output: str | Path,
@@ -47,6 +27,7 @@ def run_benchmark(
     jobs: int | None = None,
     threads: int = 1,
     device: str | None = None,
+    executor: Executor | None = None,
     fresh: bool = False,
     progress: bool = True,
     notify: Callable[[str], None] | None = None,
@@ -67,6 +48,9 @@ def run_benchmark(
         Threads of each.
     device : str, optional
         Torch device.
+    executor : Executor, optional
+        Computes the points in place of own processes, see `parallel_map`; its workers must reach
+        the folder.
     fresh : bool, optional
         Compute all points anew.
     progress : bool, optional
@@ -84,6 +68,8 @@ def run_benchmark(
     BenchmarkError
         If points failed, after all others are done.
     """
+    from tqdm import tqdm
+
     notify = notify or (lambda message: None)
     store = PointStore(Path(output) / "points", notify)
     tasks = [(name, case, scale) for name, case in cases.items() for scale in sorted(case.scales)]
@@ -93,25 +79,32 @@ def run_benchmark(
             store.discard(case, scale)
         elif (point := store.read(case, scale)) is not None:
             done[name, scale] = point
-    todo = [task for task in tasks if (task[0], task[2]) not in done]
     if done:
         notify(f"{len(done)} of {len(tasks)} points were there already in {store.folder}")
     # The longest first, so that no process works alone at the end.
-    todo.sort(key=lambda task: -task[1].cost())
+    todo = {
+        f"{name} at scale {scale:g}": (name, case, scale)
+        for name, case, scale in sorted(tasks, key=lambda task: -task[1].cost())
+        if (name, scale) not in done
+    }
     if jobs is None:
-        jobs = 1 if device not in (None, "cpu") else max(1, available_cores() // threads)
+        jobs = 1 if device not in (None, "cpu") else default_jobs(threads)
 
     failures: list[str] = []
     details: list[str] = []
-    outcomes = _compute(todo, store.folder, min(jobs, len(todo)), threads, device)
-    for (name, _, scale), (point, error, trace) in _with_progress(
-        outcomes, len(done), len(tasks), progress
-    ):
-        if point is None:
-            failures.append(f"{name} at scale {scale:.2f}: {error}")
-            details.append(trace)
-        else:
-            done[name, scale] = point
+    calls = {label: (case, scale, store.folder, device) for label, (_, case, scale) in todo.items()}
+    with tqdm(
+        total=len(tasks), initial=len(done), unit="point", disable=not progress, leave=False
+    ) as bar:
+        for outcome in parallel_map(
+            _compute_and_keep, calls, jobs=jobs, threads=threads, executor=executor, bar=bar
+        ):
+            if outcome.value is None:
+                failures.append(f"{outcome.name}: {outcome.error}")
+                details.append(outcome.details)
+            else:
+                name, _, scale = todo[outcome.name]
+                done[name, scale] = outcome.value
     if failures:
         raise BenchmarkError(
             f"{len(failures)} of {len(tasks)} points failed (the others are kept):\n  "
@@ -121,102 +114,10 @@ def run_benchmark(
     return {name: [done[name, scale] for scale in sorted(cases[name].scales)] for name in cases}
 
 
-def _with_progress(
-    outcomes: Iterator[tuple[Task, Outcome]], done: int, total: int, show: bool
-) -> Iterator[tuple[Task, Outcome]]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, initial=done, unit="point", disable=not show, leave=False) as bar:
-        for task, outcome in outcomes:
-            bar.set_postfix_str(f"{task[0]} {task[2]:.2f}", refresh=False)
-            bar.update()
-            yield task, outcome
-
-
-def _compute(
-    todo: list[Task], folder: Path, jobs: int, threads: int, device: str | None
-) -> Iterator[tuple[Task, Outcome]]:
-    if jobs <= 1:
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            for task in todo:
-                yield task, _attempt(task, folder, device)
-        finally:
-            torch.set_num_threads(before)
-        return
-    with _environment(threads):
-        # Not fork: the parent may have started threads, which a forked child would wait for.
-        pool = ProcessPoolExecutor(
-            jobs, multiprocessing.get_context("spawn"), _start_worker, (threads,)
-        )
-        try:
-            futures: dict[Future[Outcome], Task] = {
-                pool.submit(_attempt, task, folder, device): task for task in todo
-            }
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise BenchmarkError(
-                "a process that computed a point was killed (too little memory?). Finished points "
-                "are kept: run again, with fewer at a time (jobs)."
-            ) from error
-        finally:
-            _stop(pool)
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    """End the workers now: what they are computing is not wanted any more."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join()
-
-
-@contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """Set the number of threads of processes started inside: libraries read it when loaded."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _start_worker(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    # Control-C reaches the workers too: the parent reports it, they just end.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-
-    def end_with_parent() -> None:
-        # A killed parent would leave workers waiting for ever.
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _attempt(task: Task, folder: Path, device: str | None) -> Outcome:
-    """Compute and keep one point. Errors come back as text: not every exception can be sent."""
+def _compute_and_keep(case: Case, scale: float, folder: Path, device: str | None) -> dict[str, Any]:
+    """Compute one point and keep it, in the process that computes it."""
     from deepchem_xc.benchmark.points import compute_point
 
-    _, case, scale = task
-    try:
-        point = compute_point(case, scale, device)
-        PointStore(folder).write(case, scale, point)
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}", traceback.format_exc()
-    return point, "", ""
+    point = compute_point(case, scale, device)
+    PointStore(folder).write(case, scale, point)
+    return point
