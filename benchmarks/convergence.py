@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
-from deepchem_xc.benchmark.report import make_curve
-from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.against_gpaw import BenchmarkError, Case, run_benchmark
+from deepchem_xc.against_gpaw.report import make_curve
+from deepchem_xc.against_gpaw.store import PointStore
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.plotting import plot_convergence
 from deepchem_xc.tables import as_table

@@ -101,7 +101,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
 def ours_case(job: dict[str, Any]) -> dict[str, Any]:
     """`scf` for a crystal of the benchmark, with its settings."""
     timing = _import_ours(job["threads"])
-    from deepchem_xc.benchmark import CASES
+    from deepchem_xc.against_gpaw import CASES
     from deepchem_xc.planewave import scf
 
     case = CASES[job["case"]]
@@ -128,8 +128,8 @@ def gpaw_case(job: dict[str, Any]) -> dict[str, Any]:
     from ase.units import Hartree
     from gpaw import GPAW, PW, FermiDirac
 
-    from deepchem_xc.benchmark import CASES
-    from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+    from deepchem_xc.against_gpaw import CASES
+    from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 
     timing = {
         "import_wall": time.perf_counter() - STARTED[0],

@@ -1,9 +1,9 @@
 """Calls of one function, spread over processes and collected as they end.
 
-In:  a function and its arguments, each set under a name; how many run at a time.
-Out: one `Outcome` for each name, in the order in which they end: a value, or an error in words.
-A call that fails, or kills its process, takes no other with it. What runs is not known here.
-Processes are joblib's (loky); anything with the interface of `concurrent.futures.Executor` does.
+Contract: a function and its arguments, each set under a name, and how many run at a time, in; one
+`Outcome` for each name out, in the order in which they end: a value, or an error in words. A call
+that fails, or kills its process, takes no other with it. What is computed does not matter.
+Processes are joblib's (loky); any `concurrent.futures.Executor` takes their place.
 """
 
 from __future__ import annotations

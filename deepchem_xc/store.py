@@ -1,9 +1,8 @@
 """Results that are kept on disk, so that an interrupted run goes on where it was.
 
-In:  a record (a dictionary that JSON can hold) under a name, with what it depends on inside.
-Out: the record, if it is there, whole and of the settings that are asked for; otherwise None.
-A record is one file, which appears whole or not at all; a killed run leaves no part of one.
-What the numbers mean is not known here.
+Contract: records (dictionaries that JSON can hold) in, under a name, with what they depend on
+inside; out, if they are there, whole and of the settings that are asked for, or None. A record is
+one file, which appears whole or not at all. What the numbers mean does not matter.
 """
 
 from __future__ import annotations

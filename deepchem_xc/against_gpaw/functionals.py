@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
 from deepchem_xc.tables import as_table
 
 #: Five volumes, in the units of `Case.scales`, for each functional except PBE. The minima of the
@@ -45,7 +45,7 @@ def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, 
 
     Examples
     --------
-    >>> from deepchem_xc.benchmark import CASES
+    >>> from deepchem_xc.against_gpaw import CASES
     >>> found = with_functional(CASES, "LDA", "LDA")
     >>> list(found)[0], found["Al, LDA"].scales[0]
     ('Al, LDA', 0.85)
@@ -121,7 +121,7 @@ def constants_of(
     reference : mapping
         GPAW's points by system.
     """
-    from deepchem_xc.benchmark.report import make_curve
+    from deepchem_xc.against_gpaw.report import make_curve
     from deepchem_xc.eos.fits import NoMinimumError
 
     def constant(found: Sequence[Mapping[str, Any]]) -> float | None:

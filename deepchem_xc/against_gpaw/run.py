@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from deepchem_xc.benchmark.cases import Case
-from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.against_gpaw.cases import Case
+from deepchem_xc.against_gpaw.store import PointStore
 from deepchem_xc.parallel import default_jobs, parallel_map
 
 
@@ -116,7 +116,7 @@ def run_benchmark(
 
 def _compute_and_keep(case: Case, scale: float, folder: Path, device: str | None) -> dict[str, Any]:
     """Compute one point and keep it, in the process that computes it."""
-    from deepchem_xc.benchmark.points import compute_point
+    from deepchem_xc.against_gpaw.points import compute_point
 
     point = compute_point(case, scale, device)
     PointStore(folder).write(case, scale, point)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.store import digest
 
@@ -70,7 +70,7 @@ class Case:
 
         Examples
         --------
-        >>> from deepchem_xc.benchmark import CASES
+        >>> from deepchem_xc.against_gpaw import CASES
         >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
         4.0400
         """
@@ -99,7 +99,7 @@ class Case:
         Examples
         --------
         >>> from dataclasses import replace
-        >>> from deepchem_xc.benchmark import CASES
+        >>> from deepchem_xc.against_gpaw import CASES
         >>> len(CASES["Al"].key())
         12
         >>> replace(CASES["Al"], ecut=1.0).key() == CASES["Al"].key()
@@ -170,7 +170,7 @@ def select_cases(names: str | Iterable[str] | None = None, quick: bool = False) 
 
     Examples
     --------
-    >>> from deepchem_xc.benchmark import select_cases
+    >>> from deepchem_xc.against_gpaw import select_cases
     >>> list(select_cases("ni,al"))
     ['Ni', 'Al']
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
 from deepchem_xc.store import Store
 
 
@@ -26,7 +26,7 @@ class PointStore:
     Examples
     --------
     >>> import tempfile
-    >>> from deepchem_xc.benchmark import CASES
+    >>> from deepchem_xc.against_gpaw import CASES
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = PointStore(Path(folder))
     ...     store.write(CASES["Al"], 1.0, {"energy": -56.4})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
 from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
