@@ -14,6 +14,7 @@ from tqdm import tqdm
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import write_json
 from deepchem_xc.cli.options import say
+from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
     from deepchem.data import Dataset
@@ -164,13 +165,15 @@ class _Run:
         typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
 
     def _print_errors(self, dataset: Dataset) -> None:
-        typer.echo(f"{'set':<12}{'type':<18}{'entries':>8}{'mean absolute error':>22}")
         sets = {"training": dataset, "validation": self.validation}
-        for name, data in sets.items():
-            if data is None:
-                continue
-            for e_type, (error, unit, count) in self._errors_by_type(data).items():
-                typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
+        rows = [
+            [name, e_type, unit, f"{count}", f"{error:.5g}"]
+            for name, data in sets.items()
+            if data is not None
+            for e_type, (error, unit, count) in self._errors_by_type(data).items()
+        ]
+        header = ["set", "type", "unit", "entries", "mean absolute error"]
+        typer.echo(as_table(rows, header, left=3))
 
 
 def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:

@@ -6,7 +6,7 @@ import time
 import warnings
 from typing import Any
 
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
 from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
