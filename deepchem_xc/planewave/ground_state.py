@@ -11,7 +11,7 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode, refuse_inference_tensors
+from deepchem_xc._modes import outside_inference_and_autocast, refuse_inference_tensors
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.inputs import (
     as_crystal,
@@ -55,7 +55,7 @@ class LostMomentsWarning(UserWarning):
     """A calculation without spin starts from a magnetic one."""
 
 
-@outside_inference_mode()
+@outside_inference_and_autocast()
 def scf(
     target: Any,
     functional: str | XCFunctional | None = "PBE",
