@@ -1,5 +1,9 @@
 """The main benchmark: equations of state of four crystals next to GPAW.
 
+Contract: cases in; energies, lattice constants, bulk moduli and their differences from GPAW's out,
+as tables, JSON and figures, in eV, Angstrom and GPa. Every point is kept under a hash of its
+settings and the version, and a run goes on from what is there.
+
 cases.py says what is computed, points.py computes one energy, store.py keeps it, run.py works
 through all of them, report.py compares and writes. Importing this package is cheap; the solver is
 imported where a point is computed.
