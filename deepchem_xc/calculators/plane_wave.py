@@ -17,7 +17,7 @@ from ase.calculators.calculator import (
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc._signatures import documents_keywords_of
 from deepchem_xc.calculators.settings import (
     OBJECTS,
@@ -233,7 +233,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         # ASE does not look for changes when no atoms are given; the functional may have changed.
         return super().get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
 
-    @outside_inference_mode()
+    @outside_inference_and_autocast()
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.planewave.assembly import set_up
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.magnetic_start import (
@@ -31,7 +31,7 @@ __all__ = ["LostMomentsWarning", "scf"]
 
 
 @names_similar_keywords
-@outside_inference_mode()
+@outside_inference_and_autocast()
 def scf(
     target: Any,
     functional: str | XCFunctional | None = "PBE",

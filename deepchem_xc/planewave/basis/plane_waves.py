@@ -21,9 +21,9 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.cutoff import check_cutoff, smooth_kinetic
 from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.density_symmetry import DensitySymmetrizer
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.structure.symmetry import DensitySymmetrizer
 from deepchem_xc.planewave.values import grid_size
 
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.

@@ -15,7 +15,7 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc._signatures import takes_keywords_of
 from deepchem_xc.eos.fits import (
     EquationOfStateFit,
@@ -153,7 +153,7 @@ class EquationOfState:
         """
         in_graph = torch.is_grad_enabled()
         if in_graph not in self._tensors:
-            with outside_inference_mode():
+            with outside_inference_and_autocast():
                 energies = self.energies
                 if energies is None:
                     values = [point.energy for point in self.points]
@@ -208,7 +208,7 @@ class EquationOfState:
 
 
 @takes_keywords_of(scf, Settings.model_fields)
-@outside_inference_mode()
+@outside_inference_and_autocast()
 def equation_of_state(
     atoms: Atoms,
     functional: str | XCFunctional = "PBE",
