@@ -26,8 +26,8 @@ from deepchem_xc.numerics.gmres import gmres
 from deepchem_xc.numerics.vectors import dot
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, stack
-from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+from deepchem_xc.planewave.values import real_number, whole_number
 
 # States per Hartree and electron below which a crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
