@@ -234,10 +234,9 @@ class SCFResult:
         return self._once("occupations", self._occupations)
 
     def _occupations(self) -> Tensor:
-        state, smearing = self.ground_state, self.problem.smearing
-        return checked_occupations(
-            state.occupations, state.eigenvalues, state.fermi_level, smearing
-        )
+        state = self.ground_state
+        given = state.occupations, state.eigenvalues, state.fermi_level
+        return checked_occupations(*given, self.problem.smearing)
 
     @property
     def fermi_level(self) -> Tensor:
@@ -301,13 +300,8 @@ class SCFResult:
     def _energies(self) -> dict[str, Tensor]:
         self._memory[0].check()
         state = self.ground_state
-        terms = energy_terms(
-            self._attached_problem,
-            state.orbitals,
-            state.occupations,
-            self.fields,
-            state.entropy_energy,
-        )
+        given = state.orbitals, state.occupations, self.fields, state.entropy_energy
+        terms = energy_terms(self._attached_problem, *given)
         if self._in_graph:
             # Stationary: its derivatives need no response.
             terms["free"] = self.free_energy
