@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,16 @@ def test_a_killed_process_leaves_whole_points_only(
         process.wait()
     run({"Al": al})
     assert [scale for _, scale in solver.computed] == [1.02, 1.04, 1.06]
+
+
+def test_points_can_be_computed_by_another_executor(
+    al: Case, solver: Solver, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        points = run_benchmark({"Al": al}, tmp_path, executor=executor, progress=False)["Al"]
+    assert [point["scale"] for point in points] == list(VOLUME_SCALES)
+    assert run_benchmark({"Al": al}, tmp_path, jobs=1, progress=False)["Al"] == points
+    assert len(solver.computed) == len(VOLUME_SCALES)
 
 
 def test_two_processes_give_what_one_gives(tmp_path: Path, al: Case) -> None:
