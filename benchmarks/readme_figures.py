@@ -25,8 +25,8 @@ from enhancement import enhancement_factor
 from matplotlib.figure import Figure
 
 from deepchem_xc._files import data_file, write_json
-from deepchem_xc.benchmark import CASES
-from deepchem_xc.benchmark.gpaw_reference import load_gpaw_eos
+from deepchem_xc.against_gpaw import CASES
+from deepchem_xc.against_gpaw.gpaw_reference import load_gpaw_eos
 from deepchem_xc.eos.fits import fit_equation_of_state
 from deepchem_xc.plotting import fitted_energy
 from deepchem_xc.xc import get_xc

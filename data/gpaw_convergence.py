@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scipy.fft import next_fast_len
 
-from deepchem_xc.benchmark.gpaw_reference import (
+from deepchem_xc.against_gpaw.gpaw_reference import (
     GPAW_SETTINGS,
     GpawSettings,
     load_gpaw_eos,

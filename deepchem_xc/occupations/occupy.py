@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.occupations.by_name import make_smearing, smearing_kind
 from deepchem_xc.occupations.electron_count import (
     TooFewBandsError,
     check_bands,
@@ -23,8 +24,6 @@ from deepchem_xc.occupations.smearing import (
     MarzariVanderbilt,
     MethfesselPaxton,
     Smearing,
-    make_smearing,
-    smearing_kind,
 )
 
 __all__ = [

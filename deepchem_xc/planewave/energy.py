@@ -8,7 +8,7 @@ from torch import Tensor
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.structure.symmetry import symmetrize_forces, symmetrize_stress
+from deepchem_xc.planewave.structure.atom_symmetry import symmetrize_forces, symmetrize_stress
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, OrbitalTerm
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
@@ -135,7 +135,7 @@ class SCFResult:
         if key not in self._cache:
             # A detached result holds no graph of the functional's parameters either: it would
             # be the explicit part of a derivative alone.
-            with outside_inference_mode(), torch.set_grad_enabled(bool(sources)):
+            with outside_inference_and_autocast(), torch.set_grad_enabled(bool(sources)):
                 self._cache[key] = make()
         value: T = self._cache[key]
         return value

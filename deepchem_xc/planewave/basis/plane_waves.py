@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from ase.units import Hartree
+from scipy.fft import next_fast_len
 from torch import Tensor
 
-from deepchem_xc.planewave.basis.cutoff import smooth_kinetic
-from deepchem_xc.planewave.settings import grid_size
+from deepchem_xc.planewave.basis.cutoff import check_cutoff, smooth_kinetic
 from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.density_symmetry import DensitySymmetrizer
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.structure.symmetry import DensitySymmetrizer
+from deepchem_xc.planewave.values import grid_size
 
-_MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
 _EDGE = 1.0 + 1e-10
+# Smallest number that is not below another and has prime factors 2, 3 and 5 only.
+_smooth = partial(next_fast_len, real=True)
 # Sides of the grids that orbitals are multiplied on, up to the largest here: MKL is up to twice as
 # slow on others, smaller ones included (25, 27, 30, 45, 50, 54). See docs/performance.md.
 _FAST_SIDES = (
@@ -99,13 +101,7 @@ class PlaneWaveBasis:
         device: torch.device | str | None = None,
         ecut_smoothing: float = 0.0,
     ) -> None:
-        if not np.isfinite(ecut) or ecut < _MINIMUM_ECUT:
-            raise ValueError(
-                f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
-                "must be a finite number of "
-                f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
-                "usual for norm-conserving pseudopotentials."
-            )
+        check_cutoff(ecut)
         if not 0.0 <= ecut_smoothing < ecut:
             raise ValueError(
                 f"ecut_smoothing = {ecut_smoothing:g} Ha ({ecut_smoothing * Hartree:g} eV) is not "
@@ -377,7 +373,7 @@ def _fft_size(
     """Check the grid asked for, or choose the smallest fast one that holds the density sphere."""
     if asked is None:
         reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
-        first, second, third = (_next_smooth(2 * int(np.ceil(x))) for x in reach)
+        first, second, third = (_smooth(2 * int(np.ceil(x))) for x in reach)
         return first, second, third
     size = grid_size(asked)
     minimum = 2 * largest + 1
@@ -394,19 +390,7 @@ def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:
     """Fastest grid of at least this size."""
 
     def side(least: int) -> int:
-        return next((n for n in _FAST_SIDES if n >= least), 0) or _next_smooth(least)
+        return next((n for n in _FAST_SIDES if n >= least), 0) or _smooth(least)
 
     first, second, third = (side(int(n)) for n in minimum)
     return first, second, third
-
-
-def _next_smooth(n: int) -> int:
-    """Smallest integer >= n whose prime factors are 2, 3 and 5."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1

@@ -15,15 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.anderson import Anderson
+from deepchem_xc.numerics.gmres import gmres
+from deepchem_xc.numerics.vectors import dot
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import split_fields
-from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+from deepchem_xc.planewave.values import real_number, whole_number
 
 # States per Hartree and electron below which a crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
@@ -32,6 +36,8 @@ _NEGLIGIBLE_STATES = 1e-3
 # Fe 0.017, Ni 0.015, Na and Cl far apart 0.028.
 _LOCALISED = 0.06
 
+# Relative error at which the screened residual is good enough to step along.
+_SCREENING_ERROR = 0.02
 # Fraction of the largest magnetisation so far below which it is about to be lost.
 _LOST = 0.8
 
@@ -224,38 +230,27 @@ def screen(
     kernel = coulomb_kernel(basis)
     states = basis.to_grid(local_states)
 
-    def operator(x: Tensor) -> Tensor:
+    def operator(x: Tensor, _: float) -> Tensor:
         potential = basis.to_grid(kernel * x)
         mean = (states * potential).sum() * (basis.volume / basis.ngrid) / total
         return x + basis.to_sphere(states * (potential - mean))
 
-    # GMRES in the Coulomb metric, in which the operator is close to normal.
-    metric = torch.where(kernel > 0, kernel, kernel[1:].max()).sqrt()
-    size = torch.linalg.vector_norm(metric * residual)
-    if float(size) == 0.0:
-        return residual
-    vectors = [residual / size]
-    images: list[Tensor] = []
-    for _ in range(iterations):
-        image = operator(vectors[-1])
-        images.append(image)
-        columns = torch.stack([metric * y for y in images], dim=1)
-        target = (metric * residual).unsqueeze(1)
-        normal = columns.mH @ columns
-        solution = torch.linalg.lstsq(normal, columns.mH @ target).solution.squeeze(1)
-        rest = target.squeeze(1) - columns @ solution
-        if float(torch.linalg.vector_norm(rest)) < 0.02 * float(size):
-            break
-        direction = rest / metric
-        for vector in vectors:
-            overlap = torch.vdot(metric * vector, metric * direction)
-            direction = direction - overlap * vector
-        length = torch.linalg.vector_norm(metric * direction)
-        if float(length) < 1e-12 * float(size):
-            break
-        vectors.append(direction / length)
-    stacked = torch.stack(vectors[: len(images)], dim=1)
-    return stacked @ solution
+    # The operator is close to normal in the Coulomb metric.
+    inner = partial(_coulomb_product, _coulomb_metric(kernel))
+    return gmres(operator, residual, _SCREENING_ERROR, iterations, inner=inner, strict=False)
+
+
+def _coulomb_metric(kernel: Tensor) -> Tensor:
+    """4 pi / G^2, with the weight of the shortest other G for G = 0, (nG,).
+
+    The magnetisation has a part at G = 0.
+    """
+    return torch.where(kernel > 0, kernel, kernel[1:].max())
+
+
+def _coulomb_product(metric: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Inner product of densities (..., nG), real and 0-d; complex ones are of real functions."""
+    return dot(metric * left, right)
 
 
 class AndersonMixer:
@@ -298,13 +293,12 @@ class AndersonMixer:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        kernel = coulomb_kernel(basis)
-        # The magnetisation has a G = 0 part; give it the weight of the shortest other G.
-        self._metric = torch.where(kernel > 0, kernel, kernel[1:].max())
+        metric = _coulomb_metric(coulomb_kernel(basis))
+        self._anderson: Anderson[Tensor] = Anderson(
+            self.mixing.history, partial(_coulomb_product, metric)
+        )
         self._pattern = None if start is None else to_total_and_moment(start)[..., -1, :]
         self._largest = 0.0
-        self._inputs: list[Tensor] = []
-        self._residuals: list[Tensor] = []
 
     def next_density(self, density: Tensor, output: Tensor, local_states: Tensor | None) -> Tensor:
         """Density to try next.
@@ -325,50 +319,29 @@ class AndersonMixer:
         """
         x = to_total_and_moment(density)
         f = to_total_and_moment(output) - x
-        self._inputs.append(x)
-        self._residuals.append(f)
-        kept = self.mixing.history + 1
-        del self._inputs[:-kept], self._residuals[:-kept]
         if self._pattern is None:
             self._pattern = x[..., -1, :]
-        if len(self._residuals) > 1:
-            dx = torch.stack([x - y for y in self._inputs[:-1]])
-            df = torch.stack([f - y for y in self._residuals[:-1]])
-            weighted = self._metric * df
-            rows = weighted.flatten(1)
-            gram = (df.flatten(1).conj() @ rows.T).real
-            right = (rows.conj() @ f.flatten()).real
-            scale = gram.diagonal().clamp_min(1e-300).rsqrt()
-            scaled = scale[:, None] * gram * scale[None, :]
-            gamma = scale * (
-                torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right)
-            )
-            x = x - torch.tensordot(gamma.to(dx.dtype), dx, dims=1)
-            f = f - torch.tensordot(gamma.to(df.dtype), df, dims=1)
-        step = f.clone()
         localised = self.is_localised(local_states)
         precondition = self._preconditioner(local_states, localised)
-        if precondition is not None and local_states is not None:
-            density_part = split_fields(step)[0]
-            density_part[0] = precondition(self.basis, density_part[0], local_states)
-        new = x + self.mixing.beta * step
+        new = self._anderson.next_input(x, f, self.mixing.beta, precondition)
         # The moment of an isolated atom follows from its shells; plain steps upset them.
         if new.shape[-2] == 2 and self.mixing.keep_moment and not localised:
-            new[..., 1, :] = self._moment_kept(new[..., 1, :])
+            new[..., 1, :] = self._moment_kept(new[..., 1, :], x[..., 1, :], f[..., 1, :])
         return from_total_and_moment(new)
 
     def _preconditioner(
         self, local_states: Tensor | None, localised: bool
-    ) -> Preconditioner | None:
+    ) -> Callable[[Tensor], Tensor] | None:
+        """What is made of residuals of total and moment before a step; None for nothing."""
         chosen = self.mixing.preconditioner
         if local_states is None or chosen is None:
             return None
-        if not isinstance(chosen, str):
-            return chosen
-        if self._has_no_states(local_states):
-            return None
-        # A partly filled shell of an isolated atom is no metal, however many states it has.
-        return None if chosen == "auto" and localised else screen
+        if isinstance(chosen, str):
+            # A partly filled shell of an isolated atom is no metal, however many states it has.
+            if self._has_no_states(local_states) or (chosen == "auto" and localised):
+                return None
+            chosen = screen
+        return partial(_on_total_density, partial(chosen, self.basis), local_states)
 
     def _has_no_states(self, local_states: Tensor) -> bool:
         states = float(local_states[0].real * self.basis.volume)
@@ -380,8 +353,10 @@ class AndersonMixer:
             return False
         return participation_ratio(self.basis, local_states) < _LOCALISED
 
-    def _moment_kept(self, magnetisation: Tensor) -> Tensor:
+    def _moment_kept(self, magnetisation: Tensor, last: Tensor, residual: Tensor) -> Tensor:
         """The magnetisation to try next, unless it gives up a moment that is growing.
+
+        `last` and `residual` are the last input's.
 
         A non-magnetic state that is unstable is a solution too, and Anderson's method goes there
         as readily: it steps back along the residual. The residual itself points away from it. Only
@@ -389,7 +364,6 @@ class AndersonMixer:
         a ferromagnetic part that came from rounding.
         """
         assert self._pattern is not None
-        last, residual = self._inputs[-1][..., 1, :], self._residuals[-1][..., 1, :]
         present, grows, step = (
             float(torch.vdot(self._pattern.flatten(), part.flatten()).real)
             for part in (last, residual, magnetisation - last)
@@ -399,3 +373,13 @@ class AndersonMixer:
         if present * grows > 0.0 and present * step < 0.0 and lost:
             return last + self.mixing.beta * residual
         return magnetisation
+
+
+def _on_total_density(
+    precondition: Callable[[Tensor, Tensor], Tensor], local_states: Tensor, residual: Tensor
+) -> Tensor:
+    """The residual with its total density preconditioned; moment and tau stay as they are."""
+    residual = residual.clone()
+    density = split_fields(residual)[0]
+    density[0] = precondition(density[0], local_states)
+    return residual

@@ -36,7 +36,7 @@ from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_
 from deepchem_xc.planewave.loop.policies import Effort, HeldMoment, Precision
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc.planewave.values import whole_number
 
 # A channel with fewer electrons than this part of the error that ends the loop is empty.
 _EMPTY_CHANNEL = 0.1

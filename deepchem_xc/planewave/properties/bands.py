@@ -15,9 +15,9 @@ from deepchem_xc.planewave.eigen.first_orbitals import more_bands, starting_orbi
 from deepchem_xc.planewave.eigen.states import diagonalize
 from deepchem_xc.planewave.inputs import number_of_bands
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
+from deepchem_xc.planewave.values import real_number, whole_number
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from deepchem_xc._modes import outside_autocast
-from deepchem_xc.numerics.gmres import gmres
+from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients, solve_adjoint
 from deepchem_xc.occupations.occupy import check_enough_bands, occupy
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
@@ -44,6 +43,14 @@ if TYPE_CHECKING:
 _HIGHEST_OCCUPATION = 2e-6
 # Error of what is solved for once only, in units of the tolerance.
 _EXACT = 0.1
+
+#: What second derivatives of a ground state are refused with.
+SECOND_DERIVATIVES = (
+    "second derivatives through the self-consistent field are not available this way: the "
+    "gradient was asked for with create_graph=True and then differentiated. Forces and "
+    "stress, which are first derivatives, can be differentiated: use result.forces and "
+    "result.stress."
+)
 
 
 class GroundState(NamedTuple):
@@ -121,11 +128,11 @@ def attach(
         states = PerturbedStates(problem, potential, orbitals)
     adjoint = _Adjoint(problem, geometry, states, density, orbitals.shape[2], tolerance)
     inputs = [geometry.lattice, geometry.positions, *functional_tensors(problem)]
-    return GroundState(*_GroundStateFunction.apply(adjoint, *inputs))
+    return GroundState(*attach_implicit(adjoint, inputs, SECOND_DERIVATIVES))
 
 
 class _Adjoint:
-    """The adjoint equation of one ground state."""
+    """One ground state and its adjoint equation, an `ImplicitSolution`."""
 
     def __init__(
         self,
@@ -166,9 +173,15 @@ class _Adjoint:
             states.orbitals.detach()[:, :, shown],
         )
 
-    def gradients(self, cotangents: GroundState, inputs: list[Tensor]) -> list[Tensor | None]:
-        """Derivatives of the loss with respect to lattice, positions and the functional."""
+    def gradients(
+        self, given: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+    ) -> list[Tensor | None]:
+        """Derivatives of the loss with respect to lattice, positions and the functional.
+
+        `given` are the cotangents of the tensors of a `GroundState`.
+        """
         self._unchanged.check()
+        cotangents = GroundState(*given)
         states = self.states.for_eigenvalues(cotangents.eigenvalues, cotangents.fermi_level)
         self.states = states
         extra = states.numbers.shape[2] - self.nband
@@ -198,14 +211,18 @@ class _Adjoint:
         blocks, eigenvalues, norm = cotangents_of(known)
         right, _ = states.adjoint(blocks, eigenvalues, _EXACT * self.tolerance * norm)
 
-        def dyson(electrons: Tensor, accuracy: float) -> Tensor:
-            response = states.density_response(
-                self._real_and_symmetric(kernel(electrons)), accuracy
-            )
-            return electrons - response
+        def response_to(electrons: Tensor, accuracy: float) -> Tensor:
+            change = self._real_and_symmetric(kernel(electrons))
+            return states.density_response(change, accuracy)
 
-        electrons = gmres(dyson, right, self.tolerance)
-        wanted = [x for x in (*moved, *inputs[2:]) if x.requires_grad]
+        electrons = solve_adjoint(
+            response_to,
+            right,
+            self.tolerance,
+            equation="the response equation",
+            advice="Converge the ground state more tightly, smear the occupations more, or ask "
+            "for less accuracy.",
+        )
         with torch.enable_grad():
             loss = (potential.conj() * electrons).real.sum()
             if self.moves:
@@ -214,8 +231,7 @@ class _Adjoint:
                 accuracy = _EXACT * self.tolerance * norm
                 _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
                 loss = loss + self._orbital_part(moved, z, total)
-        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
-        return [next(found) if x.requires_grad else None for x in (*moved, *inputs[2:])]
+        return explicit_gradients(loss, [*moved, *inputs[2:]])
 
     def _kernel(self, geometry: Geometry) -> tuple[Callable[[Tensor], Tensor], Tensor]:
         """Kernel of the potential, and the potential in the graph of geometry and functional."""
@@ -270,42 +286,3 @@ class _Adjoint:
         # Both channels share their electrons where the moment is free.
         constants -= constants.mean() if self.problem.moment is None else constants.clone()
         return potential
-
-
-class _GroundStateFunction(torch.autograd.Function):
-    """Values forward; backward, the adjoint equation."""
-
-    @staticmethod
-    def forward(ctx: Any, adjoint: _Adjoint, *inputs: Tensor) -> tuple[Tensor, ...]:
-        # Not save_for_backward: whether one was changed is a matter of values, not of versions.
-        ctx.adjoint, ctx.sources = adjoint, inputs
-        return adjoint.values()
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-        inputs = ctx.sources
-        with torch.no_grad(), outside_autocast():
-            gradients = ctx.adjoint.gradients(GroundState(*cotangents), list(inputs))
-        return (None, *once(gradients, (*cotangents, *inputs)))
-
-
-def once(gradients: list[Tensor | None], sources: tuple[Tensor, ...]) -> list[Tensor | None]:
-    """Gradients that say so when they are differentiated again, where a graph of them is kept."""
-    if not torch.is_grad_enabled():
-        return gradients
-    return [None if g is None else _NoFurther.apply(g, *sources) for g in gradients]
-
-
-class _NoFurther(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, *sources: Tensor) -> Tensor:
-        return gradient.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-        raise NotImplementedError(
-            "second derivatives through the self-consistent field are not available this way: the "
-            "gradient was asked for with create_graph=True and then differentiated. Forces and "
-            "stress, which are first derivatives, can be differentiated: use result.forces and "
-            "result.stress."
-        )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response.adjoint import functional_tensors, once, unchanged
+from deepchem_xc.planewave.response.adjoint import (
+    SECOND_DERIVATIVES,
+    functional_tensors,
+    unchanged,
+)
 from deepchem_xc.planewave.terms.xc import xc_energy
 
 if TYPE_CHECKING:
@@ -56,25 +61,21 @@ def stationary_energy(
         else:
             basis = problem.basis
             energy = xc_energy(basis, problem.functional, electrons / basis.volume, problem.core)
-    wanted = [x for x in inputs if x.requires_grad]
-    gradients = torch.autograd.grad(energy, wanted, allow_unused=True)
-    return _Stationary.apply(value, list(gradients), unchanged(problem), *wanted)
+    stationary = _Stationary(value, explicit_gradients(energy, inputs), unchanged(problem))
+    return attach_implicit(stationary, inputs, SECOND_DERIVATIVES)[0]
 
 
-class _Stationary(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        value: Tensor,
-        gradients: list[Tensor | None],
-        unchanged: Unchanged,
-        *inputs: Tensor,
-    ) -> Tensor:
-        ctx.gradients, ctx.unchanged, ctx.sources = gradients, unchanged, inputs
-        return value.clone()
+class _Stationary:
+    """A value whose derivatives are known, an `ImplicitSolution`."""
 
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Any, ...]:
-        ctx.unchanged.check()
-        scaled = [None if g is None else g * cotangent.detach() for g in ctx.gradients]
-        return (None, None, None, *once(scaled, (cotangent, *ctx.sources)))
+    def __init__(self, value: Tensor, gradients: list[Tensor | None], unchanged: Unchanged) -> None:
+        self._value, self._gradients, self._unchanged = value, gradients, unchanged
+
+    def values(self) -> tuple[Tensor, ...]:
+        return (self._value.clone(),)
+
+    def gradients(
+        self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+    ) -> list[Tensor | None]:
+        self._unchanged.check()
+        return [None if g is None else g * cotangents[0] for g in self._gradients]

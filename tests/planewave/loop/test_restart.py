@@ -17,12 +17,15 @@ from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart, starting_point
 from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.settings import Settings
 
 ECUT = 150.0
 
 
 def problem(atoms: Atoms, ecut: float = ECUT, **keywords: Any) -> KohnShamProblem:
-    basis = make_basis(atoms, ecut, {"size": (2, 2, 2), "gamma": True})
+    basis = make_basis(
+        atoms, Settings.of({"ecut": ecut, "kpts": {"size": (2, 2, 2), "gamma": True}})
+    )
     return make_problem(basis, "PBE", "gth-pbe", energy_unit=1.0 / Hartree, **keywords)
 
 
@@ -69,7 +72,9 @@ def test_other_plane_waves_keep_electrons_and_save_steps(silicon: SCFResult, cha
 
 def test_orbitals_of_a_larger_cell_are_damped_where_smoothing_raises_energies() -> None:
     def smoothed(a: float) -> KohnShamProblem:
-        basis = make_basis(bulk("Si", a=a), ECUT, (2, 2, 2), ecut_smoothing=20.0)
+        basis = make_basis(
+            bulk("Si", a=a), Settings.of({"ecut": ECUT, "kpts": (2, 2, 2), "ecut_smoothing": 20.0})
+        )
         return make_problem(basis, "PBE")
 
     large, small = (solve(smoothed(a)) for a in (5.5, 5.4))
@@ -111,7 +116,7 @@ def test_other_atoms_electrons_or_k_points_are_not_started_from(silicon: SCFResu
         restart.crystal, restart.density_g, restart.density * 1.25, restart.orbitals
     )
     assert starting_point(problem(bulk("Si")), carbon_in_its_place) == (None, None)
-    basis = make_basis(bulk("Si"), ECUT, (2, 2, 2))
+    basis = make_basis(bulk("Si"), Settings.of({"ecut": ECUT, "kpts": (2, 2, 2)}))
     density, orbitals = starting_point(make_problem(basis, "PBE"), restart)
     assert density is not None and orbitals is None
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from deepchem_xc._files import data_file
-from deepchem_xc.benchmark import CASES, Case
-from deepchem_xc.benchmark.functionals import (
+from deepchem_xc.against_gpaw import CASES, Case
+from deepchem_xc.against_gpaw.functionals import (
     PUBLISHED,
     Row,
     constants_of,
@@ -18,7 +18,7 @@ from deepchem_xc.benchmark.functionals import (
     mean_error,
     with_functional,
 )
-from deepchem_xc.benchmark.points import compute_point
+from deepchem_xc.against_gpaw.points import compute_point
 from deepchem_xc.xc import PBE, ConstrainedGGA
 
 Curve = Callable[[Case, float, float], list[dict[str, Any]]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.units import GPa
 
-from deepchem_xc.benchmark import CASES, Case
+from deepchem_xc.against_gpaw import CASES, Case
 from deepchem_xc.eos.scales import VOLUME_SCALES
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
+from deepchem_xc.tables import as_table
 
 #: Five volumes, in the units of `Case.scales`, for each functional except PBE. The minima of the
 #: LDA lie up to 10 % lower.
@@ -44,7 +45,7 @@ def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, 
 
     Examples
     --------
-    >>> from deepchem_xc.benchmark import CASES
+    >>> from deepchem_xc.against_gpaw import CASES
     >>> found = with_functional(CASES, "LDA", "LDA")
     >>> list(found)[0], found["Al, LDA"].scales[0]
     ('Al, LDA', 0.85)
@@ -120,7 +121,7 @@ def constants_of(
     reference : mapping
         GPAW's points by system.
     """
-    from deepchem_xc.benchmark.report import make_curve
+    from deepchem_xc.against_gpaw.report import make_curve
     from deepchem_xc.eos.fits import NoMinimumError
 
     def constant(found: Sequence[Mapping[str, Any]]) -> float | None:
@@ -156,7 +157,7 @@ def format_functionals(rows: Sequence[Row], quick: bool = False) -> str:
     | Al            |   4.0000 | 3.9600 (-1.00 %) |           5-10 % |
     """
     names = list(rows[0].constants)
-    table = [["system", "GPAW PBE", *names, _PUBLISHED_NAME]]
+    lines = []
     for row in rows:
         cells = [row.system, f"{row.reference:.4f}"]
         for name in names:
@@ -165,18 +166,12 @@ def format_functionals(rows: Sequence[Row], quick: bool = False) -> str:
                 cells.append("no minimum")
             else:
                 cells.append(f"{a:.4f} ({100 * error:+.2f} %)")
-        table.append([*cells, PUBLISHED.get(row.system, "-")])
+        lines.append([*cells, PUBLISHED.get(row.system, "-")])
     means = [mean_error(rows, name) for name in names]
     shown = ["-" if mean is None else f"{100 * mean:.2f} %" for mean in means]
-    table.append(["mean of errors", "", *shown, ""])
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-
-    def line(cells: Sequence[str]) -> str:
-        rest = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
-        return "| " + " | ".join([cells[0].ljust(widths[0]), *rest]) + " |"
-
-    rule = "|" + "|".join("-" * (width + 1) + (":" if i else "-") for i, width in enumerate(widths))
+    lines.append(["mean of errors", "", *shown, ""])
+    header = ["system", "GPAW PBE", *names, _PUBLISHED_NAME]
     note = "Lattice constants in Angstrom, and errors against GPAW's with PBE."
     if quick:
         note += " Coarse settings (--quick): errors are mostly those of the settings."
-    return "\n".join([line(table[0]), rule + "|", *map(line, table[1:]), "", note])
+    return "\n".join([as_table(lines, header, markdown=True), "", note])

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from deepchem_xc.benchmark import CASES, QUICK_CASES, select_cases
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.against_gpaw import CASES, QUICK_CASES, select_cases
+from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 from deepchem_xc.eos.scales import VOLUME_SCALES
 
 

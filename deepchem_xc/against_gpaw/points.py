@@ -6,7 +6,7 @@ import time
 import warnings
 from typing import Any
 
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
 from deepchem_xc.eos.scales import VOLUME_SCALES
 
 
@@ -40,6 +40,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     from deepchem_xc.planewave import scf
     from deepchem_xc.planewave.inputs import make_basis
     from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
+    from deepchem_xc.planewave.settings import Settings
     from deepchem_xc.xc import get_xc
 
     start, cpu = time.perf_counter(), time.process_time()
@@ -47,22 +48,12 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     # One real-space grid for the whole curve: chosen anew for each cell it would change within
     # the curve, with a jump in the exchange-correlation energy.
     largest = case.atoms(max(scale, *VOLUME_SCALES))
+    grid = make_basis(largest, Settings.of({"ecut": case.ecut})).fft_size
     functional = get_xc(case.xc).requires_grad_(False)
     with warnings.catch_warnings():
         # PBE's potentials with every functional, so that only the functional differs.
         warnings.simplefilter("ignore", FunctionalMismatchWarning)
-        result = scf(
-            atoms,
-            functional,
-            ecut=case.ecut,
-            kpts={"size": case.kpts, "gamma": True},
-            pseudopotentials=case.pseudopotential,
-            occupations={"name": "fermi-dirac", "width": case.width},
-            convergence={"energy": case.energy, "density": case.density},
-            fft_size=make_basis(largest, case.ecut).fft_size,
-            ecut_smoothing=case.ecut_smoothing,
-            device=device,
-        )
+        result = scf(atoms, functional, **case.keywords(), fft_size=grid, device=device)
     point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}
     if case.vacuum is not None:
         point["area"] = point["volume"] / case.vacuum

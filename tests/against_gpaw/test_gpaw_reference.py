@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark import gpaw_reference
-from deepchem_xc.benchmark.gpaw_reference import (
+from deepchem_xc.against_gpaw import gpaw_reference
+from deepchem_xc.against_gpaw.gpaw_reference import (
     GPAW_SETTINGS,
     load_gpaw_eos,
     run_gpaw_eos,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepchem_xc.benchmark.trainings import Training, TrainingError, train_beside
+from deepchem_xc.against_gpaw.trainings import Training, TrainingError, train_beside
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def run_instead(monkeypatch: pytest.MonkeyPatch, *command: str) -> list[subproce
         started.append(original(command, **keywords))
         return started[-1]
 
-    monkeypatch.setattr("deepchem_xc.benchmark.trainings.subprocess.Popen", popen)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.trainings.subprocess.Popen", popen)
     return started
 
 
@@ -42,7 +42,7 @@ def test_a_training_that_fails_says_why(
 ) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("{dataset: nowhere.yaml, functional: {type: PBE}}")
-    monkeypatch.setattr("deepchem_xc.benchmark.trainings.data_file", lambda name: bad)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.trainings.data_file", lambda name: bad)
     said: list[str] = []
     with (
         pytest.raises(TrainingError, match="seed 1 failed(.|\n)*nowhere.yaml"),

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepchem_xc._files import write_json
-from deepchem_xc.benchmark.cases import Case
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+from deepchem_xc.against_gpaw.cases import Case
+from deepchem_xc.store import Store
 
 
 class PointStore:
@@ -32,7 +26,7 @@ class PointStore:
     Examples
     --------
     >>> import tempfile
-    >>> from deepchem_xc.benchmark import CASES
+    >>> from deepchem_xc.against_gpaw import CASES
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = PointStore(Path(folder))
     ...     store.write(CASES["Al"], 1.0, {"energy": -56.4})
@@ -41,38 +35,28 @@ class PointStore:
     """
 
     def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
-        self.folder = Path(folder)
-        self._notify = notify or (lambda message: None)
+        self._store = Store(folder, notify)
+        self.folder = self._store.folder
+
+    @staticmethod
+    def _name(case: Case, scale: float) -> str:
+        return f"{case.system}-{case.key()}-{scale:.4f}"
 
     def path(self, case: Case, scale: float) -> Path:
         """File of one point."""
-        return self.folder / f"{case.system}-{case.key()}-{scale:.4f}.json"
+        return self._store.path(self._name(case, scale))
 
     def write(self, case: Case, scale: float, point: dict[str, Any]) -> None:
         """Keep a point; the file appears whole or not at all."""
-        content = {"settings": case.settings(), "scale": scale, "point": point}
-        write_json(self.path(case, scale), {**content, "sha256": _checksum(content)})
+        record = {"settings": case.settings(), "scale": scale, "point": point}
+        self._store.write(self._name(case, scale), record)
 
     def read(self, case: Case, scale: float) -> dict[str, Any] | None:
         """Return a point, or None if it is not there, damaged or of other settings."""
-        path = self.path(case, scale)
-        try:
-            content = json.loads(path.read_text())
-            checksum = content.pop("sha256")
-            if checksum != _checksum(content):
-                raise ValueError("its checksum does not match")
-            point: dict[str, Any] = content["point"]
-            settings, stored_scale = content["settings"], content["scale"]
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._notify(f"{path} is damaged ({error or type(error).__name__}): computed again")
-            return None
-        if settings != case.settings() or stored_scale != scale:
-            self._notify(f"{path} holds other settings than its name says: computed again")
-            return None
-        return point
+        name = self._name(case, scale)
+        record = self._store.read(name, settings=case.settings(), scale=scale)
+        return None if record is None else record.get("point")
 
     def discard(self, case: Case, scale: float) -> None:
         """Forget a point."""
-        self.path(case, scale).unlink(missing_ok=True)
+        self._store.discard(self._name(case, scale))

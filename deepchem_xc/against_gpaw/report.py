@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark.cases import Case
+from deepchem_xc.against_gpaw.cases import Case
+from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
     from deepchem_xc.eos.fits import EquationOfStateFit
@@ -160,18 +161,6 @@ def format_table(
     live_gpaw : bool, optional
         Say that the reference was computed here, not taken from the project.
     """
-    rows = [_row(comparison) for comparison in comparisons]
-    table = [_HEADER, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADER))]
-
-    def line(cells: Sequence[str]) -> str:
-        # The name to the left, numbers to the right.
-        first, *rest = zip(cells, widths)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [line(_HEADER), line(rule), *map(line, rows)]
     notes = []
     if quick:
         notes.append(
@@ -187,7 +176,8 @@ def format_table(
     if missing:
         notes.append(f"No reference for {', '.join(missing)}.")
     notes.append("Moment at GPAW's reference volume. Time: sum over the points.")
-    return "\n".join([*lines, "", *notes])
+    table = as_table([_row(comparison) for comparison in comparisons], _HEADER, markdown=True)
+    return "\n".join([table, "", *notes])
 
 
 def _row(comparison: Comparison) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
-from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.against_gpaw import BenchmarkError, Case, run_benchmark
+from deepchem_xc.against_gpaw.store import PointStore
 from deepchem_xc.eos.scales import VOLUME_SCALES
 
 Run = Callable[..., dict[str, list[dict[str, Any]]]]
@@ -40,7 +40,7 @@ class Solver:
 @pytest.fixture
 def solver(monkeypatch: pytest.MonkeyPatch) -> Solver:
     solver = Solver()
-    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", solver)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.points.compute_point", solver)
     return solver
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_point(
 SLEEPER = """
 import sys, time
 from pathlib import Path
-from deepchem_xc.benchmark import CASES, points, run_benchmark
+from deepchem_xc.against_gpaw import CASES, points, run_benchmark
 
 def compute_point(case, scale, device=None):
     if scale > 1.0:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.store import digest
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -70,12 +70,30 @@ class Case:
 
         Examples
         --------
-        >>> from deepchem_xc.benchmark import CASES
+        >>> from deepchem_xc.against_gpaw import CASES
         >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
         4.0400
         """
         crystal = replace(GPAW_SETTINGS[self.system], vacuum=self.vacuum, magmom=self.magmom)
         return crystal.atoms(scale)
+
+    def keywords(self) -> dict[str, Any]:
+        """Keywords of `planewave.scf`; the grid is that of a whole curve.
+
+        Examples
+        --------
+        >>> from deepchem_xc.benchmark import CASES
+        >>> CASES["Al"].keywords()["occupations"]
+        {'name': 'fermi-dirac', 'width': 0.1}
+        """
+        return {
+            "ecut": self.ecut,
+            "kpts": {"size": self.kpts, "gamma": True},
+            "pseudopotentials": self.pseudopotential,
+            "occupations": {"name": "fermi-dirac", "width": self.width},
+            "convergence": {"energy": self.energy, "density": self.density},
+            "ecut_smoothing": self.ecut_smoothing,
+        }
 
     def settings(self) -> dict[str, Any]:
         """Everything an energy depends on, as JSON would give it back.
@@ -99,14 +117,13 @@ class Case:
         Examples
         --------
         >>> from dataclasses import replace
-        >>> from deepchem_xc.benchmark import CASES
+        >>> from deepchem_xc.against_gpaw import CASES
         >>> len(CASES["Al"].key())
         12
         >>> replace(CASES["Al"], ecut=1.0).key() == CASES["Al"].key()
         False
         """
-        text = json.dumps(self.settings(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest(self.settings())[:12]
 
     def cost(self) -> float:
         """Rough relative cost of one point: long ones are started first."""
@@ -171,7 +188,7 @@ def select_cases(names: str | Iterable[str] | None = None, quick: bool = False) 
 
     Examples
     --------
-    >>> from deepchem_xc.benchmark import select_cases
+    >>> from deepchem_xc.against_gpaw import select_cases
     >>> list(select_cases("ni,al"))
     ['Ni', 'Al']
     """

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deepchem_xc.benchmark import CASES, Case, compare, format_table, write_report
-from deepchem_xc.benchmark.gpaw_reference import load_gpaw_eos
-from deepchem_xc.benchmark.report import make_curve
+from deepchem_xc.against_gpaw import CASES, Case, compare, format_table, write_report
+from deepchem_xc.against_gpaw.gpaw_reference import load_gpaw_eos
+from deepchem_xc.against_gpaw.report import make_curve
 
 Curve = Callable[[Case, float, float], list[dict[str, Any]]]
 
