@@ -2,13 +2,8 @@
 
 ::
 
-<<<<<<<< HEAD:benchmarks/gpu.py
-    python benchmarks/gpu.py                          # a GPU and the CPU of the same machine
-    python benchmarks/gpu.py --systems si,al64 --devices cuda:1 --threads 4
-========
     python benchmarks/devices.py                          # a GPU and the CPU of the same machine
     python benchmarks/devices.py --systems si,al64 --devices cuda:1 --threads 4
->>>>>>>> main:benchmarks/devices.py
 
 Printed, and written as JSON: seconds (wall clock, the better of two runs) of the self-consistent
 field, of forces and stress, and of the gradient of a loss on the density with respect to PBE's

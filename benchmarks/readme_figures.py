@@ -44,7 +44,7 @@ def draw_factors(path: Path) -> None:
     """LDA, PBE, and what was learned from energies alone."""
     s = np.linspace(0.0, LARGEST_GRADIENT, 201)
     learned = get_xc(str(data_file("recovered_gga.safetensors")))
-    figure, ax = _axes()
+    figure, (ax,) = _axes(1)
     for functional, label, style in (
         (get_xc("LDA"), "LDA, the start", {"color": GREY, "ls": "--"}),
         (get_xc("PBE"), "PBE", {"color": BLUE, "lw": 5, "alpha": 0.35}),
@@ -61,8 +61,8 @@ def draw_factors(path: Path) -> None:
 def draw_curves(path: Path) -> None:
     """Energies of this code as lines, GPAW's as rings, each from its own minimum."""
     kept, gpaw = json.loads(POINTS.read_text())["systems"], load_gpaw_eos()
-    figure, ax = _axes()
-    for (name, curve), color in zip(kept.items(), COLORS):
+    figure, axes = _axes(len(kept))
+    for ax, (name, curve), color in zip(axes, kept.items(), COLORS):
         ours = fit_equation_of_state(curve["sizes"], curve["energies"], curve["dimension"])
         points = gpaw[name]["points"]
         size = np.array([p["area" if ours.dimension == 2 else "volume"] for p in points])
@@ -71,11 +71,11 @@ def draw_curves(path: Path) -> None:
         line = np.linspace(size.min(), size.max(), 200)
         ax.plot(line / fit.size, 1e3 * (fitted_energy(ours, line) - ours.energy), color=color)
         rings = 1e3 * (energy - fit.energy)
-        ax.plot(size / fit.size, rings, "o", color=color, markerfacecolor="none", label=name)
-    ax.set_xlabel("volume (graphene: area) in units of GPAW's")
-    ax.set_ylabel("energy (meV per cell)")
-    ax.set_title("PBE: this code (lines) on GPAW's points (rings)", fontsize=10.5)
-    ax.legend(frameon=False, loc="upper center")
+        ax.plot(size / fit.size, rings, "o", color=color, markerfacecolor="none")
+        ax.set_title(name, fontsize=10, y=0.72)
+    axes[-1].set_xlabel("volume (graphene: area) in units of GPAW's")
+    figure.supylabel("energy (meV per cell)", fontsize=10)
+    figure.suptitle("PBE: this code (lines) on GPAW's points (rings)", fontsize=10.5)
     _save(figure, path)
 
 
@@ -96,11 +96,12 @@ def keep_points(results: Path) -> None:
     write_json(POINTS, {"version": deepchem_xc.__version__, "units": units, "systems": systems})
 
 
-def _axes() -> tuple[Figure, Any]:
+def _axes(rows: int) -> tuple[Figure, Any]:
     figure = Figure(figsize=(5.2, 3.7), dpi=150, layout="constrained")
-    ax = figure.add_subplot()
-    ax.spines[["top", "right"]].set_visible(False)
-    return figure, ax
+    axes = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def _save(figure: Figure, path: Path) -> None:
