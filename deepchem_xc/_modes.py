@@ -1,4 +1,4 @@
-"""Torch's modes around a calculation."""
+"""Leaving the modes of torch in which a calculation would be impossible or inexact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AUTOCAST_DEVICES = ("cpu", "cuda")
 
 
 @contextlib.contextmanager
-def outside_inference_mode() -> Iterator[None]:
+def outside_inference_and_autocast() -> Iterator[None]:
     """Replace `torch.inference_mode` by `torch.no_grad`, and leave `torch.autocast`.
 
     Potentials are derivatives of energies, which torch's inference mode rules out altogether;
@@ -22,9 +22,12 @@ def outside_inference_mode() -> Iterator[None]:
 
     Examples
     --------
-    >>> with torch.inference_mode(), outside_inference_mode():
+    >>> with torch.inference_mode(), outside_inference_and_autocast():
     ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     (False, False)
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), outside_inference_and_autocast():
+    ...     torch.is_autocast_enabled("cpu")
+    False
     """
     with outside_autocast():
         if not torch.is_inference_mode_enabled():

@@ -1,25 +1,30 @@
-"""Linear equations whose operator is only known by its action, and only as well as is paid for."""
+"""GMRES for operators that are available only as approximate matrix-vector products."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
+from deepchem_xc.numerics.vectors import Inner, V, dot
 
 
 def gmres(
-    apply: Callable[[Tensor, float], Tensor],
-    right: Tensor,
+    apply: Callable[[V, float], V],
+    right: V,
     tolerance: float,
     maxiter: int = 50,
-) -> Tensor:
+    *,
+    inner: Inner[V] | None = None,
+    strict: bool = True,
+    equation: str = "the linear equation",
+    advice: str = "Ask for less accuracy, or allow more products.",
+) -> V:
     """Solve A x = b by the generalised minimal residual method, with inexact products.
 
-    The further the residual has fallen, the less accurate need A's action on the next vector be:
-    its error may grow in inverse proportion to the residual [1]_.
+    The further the residual has fallen, the less accurate the product of A with the next vector
+    needs to be: its error may grow in inverse proportion to the residual [1]_.
 
     Parameters
     ----------
@@ -27,11 +32,20 @@ def gmres(
         ``apply(x, accuracy)`` returns A x with an error of at most `accuracy` times the norm of x.
         A is linear over the real numbers.
     right : Tensor
-        b, of any shape, real or complex.
+        b, of any shape, real or complex; or another vector with ``a + b``, ``a - b`` and
+        ``number * a``, together with its `inner`.
     tolerance : float
         Norm of b - A x in units of that of b.
     maxiter : int, optional
         Largest number of products.
+    inner : callable, optional
+        ``inner(left, right)``, the real inner product whose norm is minimised: a number, or a
+        tensor that holds one. Euclidean by default.
+    strict : bool, optional
+        Raise an error where `tolerance` is not reached. With False the best x of the `maxiter`
+        products is returned, as suits a preconditioner.
+    equation, advice : str, optional
+        What the error calls the equation, and what it says can be done.
 
     Returns
     -------
@@ -41,7 +55,8 @@ def gmres(
     Raises
     ------
     ResponseConvergenceError
-        If `maxiter` products did not suffice, or the residual is not a number.
+        If `maxiter` products did not suffice, or the residual is not a number. Without `strict`
+        in the second case only.
 
     References
     ----------
@@ -53,10 +68,11 @@ def gmres(
     >>> gmres(lambda x, accuracy: diagonal * x, torch.ones(3, dtype=torch.float64), 1e-12)
     tensor([1.0000, 0.5000, 0.2500], dtype=torch.float64)
     """
-    norm = float(torch.linalg.vector_norm(right))
+    product: Inner = dot if inner is None else inner
+    norm = float(product(right, right)) ** 0.5
     if norm == 0.0:
-        return torch.zeros_like(right)
-    vectors = [right / norm]
+        return 0.0 * right
+    vectors = [(1.0 / norm) * right]
     # Rotations turn the Hessenberg matrix into a triangular one, column by column.
     triangle = torch.zeros((maxiter + 1, maxiter), dtype=torch.float64)
     rotations: list[tuple[float, float]] = []
@@ -68,17 +84,18 @@ def gmres(
         column = triangle[:, size]
         for _ in range(2):  # once leaves the basis orthogonal to a few digits only
             for i, vector in enumerate(vectors):
-                overlap = _dot(vector, image)
+                overlap = float(product(vector, image))
                 column[i] += overlap
                 image = image - overlap * vector
-        length = float(torch.linalg.vector_norm(image))
+        length = float(product(image, image)) ** 0.5
         column[size + 1] = length
         for i, (cosine, sine) in enumerate(rotations):
             above, below = float(column[i]), float(column[i + 1])
             column[i], column[i + 1] = cosine * above + sine * below, cosine * below - sine * above
         above, below = float(column[size]), float(column[size + 1])
         radius = (above**2 + below**2) ** 0.5
-        if not radius > 0.0:  # zero or NaN
+        if not radius > 0.0:
+            residual = residual if radius == 0.0 else radius  # NaN stays NaN
             break
         rotations.append((above / radius, below / radius))
         column[size], column[size + 1] = radius, 0.0
@@ -88,22 +105,17 @@ def gmres(
         residual = abs(float(reduced[size])) / norm
         history.append(residual)
         if length > 0.0:
-            vectors.append(image / length)
-    if not residual <= tolerance:
+            vectors.append((1.0 / length) * image)
+    if not residual <= (tolerance if strict else 1.0):
         raise ResponseConvergenceError(
-            f"the response equation did not converge in {size} iterations: its residual is "
-            f"{residual:.1e} of the right-hand side's norm, {tolerance:.1e} was wanted. Converge "
-            "the ground state more tightly, smear the occupations more, or ask for less accuracy.",
+            f"{equation} did not converge in {size} iterations: its residual is {residual:.1e} of "
+            f"the right-hand side's norm, {tolerance:.1e} was wanted. {advice}",
             history,
         )
     weights = torch.linalg.solve_triangular(
         triangle[:size, :size], reduced[:size, None], upper=True
-    ).flatten()
-    return torch.stack([w * v for w, v in zip(weights.tolist(), vectors, strict=False)]).sum(0)
-
-
-def _dot(left: Tensor, right: Tensor) -> float:
-    """Scalar product over the real numbers."""
-    if left.is_complex():
-        left, right = torch.view_as_real(left), torch.view_as_real(right)
-    return float((left * right).sum())
+    )
+    solution = 0.0 * right
+    for weight, vector in zip(weights.flatten().tolist(), vectors, strict=False):
+        solution = solution + weight * vector
+    return solution

@@ -203,7 +203,7 @@ def test_a_fit_that_was_interrupted_in_its_derivative_can_be_repeated(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(response, "gmres", interrupted)
+        patch.setattr(response, "solve_adjoint", interrupted)
         with pytest.raises(type(error), match=str(error)):
             model.fit(data, **ONE)
     assert model.fit(data, **ONE) == pytest.approx(fresh.fit(data, **ONE), rel=1e-5)

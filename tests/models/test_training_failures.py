@@ -11,7 +11,8 @@ import torch
 
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import EntryError
-from deepchem_xc.numerics.gmres import ResponseConvergenceError, gmres
+from deepchem_xc.numerics.errors import ResponseConvergenceError
+from deepchem_xc.numerics.implicit import solve_adjoint
 from deepchem_xc.planewave import SCFConvergenceError
 from deepchem_xc.planewave.response import adjoint as response
 from tests.models.systems import (
@@ -112,7 +113,7 @@ def test_curves_without_a_minimum_are_failures_of_their_entry() -> None:
 
 def test_an_adjoint_equation_that_fails_drops_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """No part of a gradient is used."""
-    monkeypatch.setattr(response, "gmres", partial(gmres, maxiter=1))
+    monkeypatch.setattr(response, "solve_adjoint", partial(solve_adjoint, maxiter=1))
     cut = DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)])
     model = make(on_failure="skip", batch_size=2)
     before = weights(model)

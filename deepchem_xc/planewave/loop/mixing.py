@@ -1,4 +1,4 @@
-"""Next density from the densities and residuals so far.
+"""Next fields from the fields and residuals so far.
 
 Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
 metric. Each residual is preconditioned by the local density of states at the Fermi level [2]_, a
@@ -14,16 +14,20 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.anderson import Anderson
+from deepchem_xc.numerics.gmres import gmres
+from deepchem_xc.numerics.vectors import dot
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import split_fields
-from deepchem_xc.planewave.settings import real_number, whole_number
+from deepchem_xc.planewave.fields import Fields, stack
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+from deepchem_xc.planewave.values import real_number, whole_number
 
 # States per Hartree and electron below which a crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
@@ -32,6 +36,8 @@ _NEGLIGIBLE_STATES = 1e-3
 # Fe 0.017, Ni 0.015, Na and Cl far apart 0.028.
 _LOCALISED = 0.06
 
+# Relative error at which the screened residual is good enough to step along.
+_SCREENING_ERROR = 0.02
 # Fraction of the largest magnetisation so far below which it is about to be lost.
 _LOST = 0.8
 
@@ -124,15 +130,15 @@ class Mixing:
         return cls(**(given or {}))
 
 
-def participation_ratio(basis: PlaneWaveBasis, local_states: Tensor) -> float:
+def participation_ratio(basis: PlaneWaveBasis, local_dos: Tensor) -> float:
     """Fraction of the cell that a local density of states fills: 1 if it is uniform.
 
     Parameters
     ----------
     basis : PlaneWaveBasis
         Grid.
-    local_states : Tensor
-        On the sphere, (nG,).
+    local_dos : Tensor
+        Local density of states on the sphere, (nG,).
 
     Examples
     --------
@@ -142,8 +148,8 @@ def participation_ratio(basis: PlaneWaveBasis, local_states: Tensor) -> float:
     >>> round(participation_ratio(basis, (basis.density_q2 == 0).to(torch.complex128)), 9)
     1.0
     """
-    states = basis.to_grid(local_states).clamp_min(0.0)
-    return float(states.mean().square() / states.square().mean().clamp_min(1e-300))
+    dos = basis.to_grid(local_dos).clamp_min(0.0)
+    return float(dos.mean().square() / dos.square().mean().clamp_min(1e-300))
 
 
 def to_total_and_moment(density: Tensor) -> Tensor:
@@ -185,7 +191,7 @@ def from_total_and_moment(density: Tensor) -> Tensor:
 
 
 def screen(
-    basis: PlaneWaveBasis, residual: Tensor, local_states: Tensor, iterations: int = 12
+    basis: PlaneWaveBasis, residual: Tensor, local_dos: Tensor, iterations: int = 12
 ) -> Tensor:
     r"""Solve :math:`(1 - \chi_0 v_c) x = f` with the local-density-of-states model of chi0.
 
@@ -197,7 +203,7 @@ def screen(
         Grid.
     residual : Tensor
         f, residual of the total density, (nG,), bohr^-3.
-    local_states : Tensor
+    local_dos : Tensor
         D, local density of states at the Fermi level on the sphere, (nG,), 1/(Hartree bohr^3).
     iterations : int, optional
         Largest number of GMRES steps; a preconditioner need not be exact.
@@ -216,50 +222,43 @@ def screen(
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> q2 = basis.density_q2
     >>> wave = (abs(q2 - q2[1:].min()) < 1e-9).to(torch.complex128)  # the shortest G
-    >>> states = 0.1 * (q2 == 0).to(torch.complex128)
-    >>> bool(torch.allclose(screen(basis, wave, states), wave * q2 / (q2 + 0.4 * torch.pi)))
+    >>> dos = 0.1 * (q2 == 0).to(torch.complex128)
+    >>> bool(torch.allclose(screen(basis, wave, dos), wave * q2 / (q2 + 0.4 * torch.pi)))
     True
     """
-    total = local_states[0].real * basis.volume
+    total = local_dos[0].real * basis.volume
     kernel = coulomb_kernel(basis)
-    states = basis.to_grid(local_states)
+    dos = basis.to_grid(local_dos)
 
-    def operator(x: Tensor) -> Tensor:
+    def operator(x: Tensor, _: float) -> Tensor:
         potential = basis.to_grid(kernel * x)
-        mean = (states * potential).sum() * (basis.volume / basis.ngrid) / total
-        return x + basis.to_sphere(states * (potential - mean))
+        mean = (dos * potential).sum() * (basis.volume / basis.ngrid) / total
+        return x + basis.to_sphere(dos * (potential - mean))
 
-    # GMRES in the Coulomb metric, in which the operator is close to normal.
-    metric = torch.where(kernel > 0, kernel, kernel[1:].max()).sqrt()
-    size = torch.linalg.vector_norm(metric * residual)
-    if float(size) == 0.0:
-        return residual
-    vectors = [residual / size]
-    images: list[Tensor] = []
-    for _ in range(iterations):
-        image = operator(vectors[-1])
-        images.append(image)
-        columns = torch.stack([metric * y for y in images], dim=1)
-        target = (metric * residual).unsqueeze(1)
-        normal = columns.mH @ columns
-        solution = torch.linalg.lstsq(normal, columns.mH @ target).solution.squeeze(1)
-        rest = target.squeeze(1) - columns @ solution
-        if float(torch.linalg.vector_norm(rest)) < 0.02 * float(size):
-            break
-        direction = rest / metric
-        for vector in vectors:
-            overlap = torch.vdot(metric * vector, metric * direction)
-            direction = direction - overlap * vector
-        length = torch.linalg.vector_norm(metric * direction)
-        if float(length) < 1e-12 * float(size):
-            break
-        vectors.append(direction / length)
-    stacked = torch.stack(vectors[: len(images)], dim=1)
-    return stacked @ solution
+    # The operator is close to normal in the Coulomb metric.
+    metric = _coulomb_metric(kernel)
+
+    def inner(left: Tensor, right: Tensor) -> Tensor:
+        return dot(metric * left, right)
+
+    return gmres(operator, residual, _SCREENING_ERROR, iterations, inner=inner, strict=False)
+
+
+def _coulomb_metric(kernel: Tensor) -> Tensor:
+    """4 pi / G^2, with the weight of the shortest other G for G = 0, (nG,).
+
+    The magnetisation has a part at G = 0.
+    """
+    return torch.where(kernel > 0, kernel, kernel[1:].max())
+
+
+def _coulomb_product(metric: Tensor, left: Fields, right: Fields) -> Tensor:
+    """Inner product of fields, real and 0-d."""
+    return (left * metric).dot(right)
 
 
 class AndersonMixer:
-    """Anderson mixing of densities on the sphere, alone or with the kinetic energy density.
+    """Anderson mixing of fields on the sphere.
 
     Parameters
     ----------
@@ -269,8 +268,8 @@ class AndersonMixer:
         Sets the scale below which a density of states counts as none.
     mixing : Mixing, optional
         Step, history, preconditioner.
-    start : Tensor, optional
-        Density of the first step, shaped as those that follow: its magnetisation is the one that
+    start : Fields, optional
+        Those of the first step: their magnetisation is the one that
         `Mixing.keep_moment` speaks of. The first input by default.
 
     Examples
@@ -283,7 +282,8 @@ class AndersonMixer:
     >>> wanted = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
     >>> mixer, density = AndersonMixer(basis, nelectrons=8.0), torch.zeros_like(wanted)
     >>> for _ in range(2):
-    ...     density = mixer.next_density(density, wanted - 2.0 * (density - wanted), None)
+    ...     output = wanted - 2.0 * (density - wanted)
+    ...     density = mixer.next_fields(Fields(density), Fields(output), None).density
     >>> bool(torch.allclose(density, wanted))
     True
     """
@@ -293,95 +293,75 @@ class AndersonMixer:
         basis: PlaneWaveBasis,
         nelectrons: float,
         mixing: Mixing | None = None,
-        start: Tensor | None = None,
+        start: Fields | None = None,
     ) -> None:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        kernel = coulomb_kernel(basis)
-        # The magnetisation has a G = 0 part; give it the weight of the shortest other G.
-        self._metric = torch.where(kernel > 0, kernel, kernel[1:].max())
-        self._pattern = None if start is None else to_total_and_moment(start)[..., -1, :]
+        metric = _coulomb_metric(coulomb_kernel(basis))
+        self._anderson: Anderson[Fields] = Anderson(
+            self.mixing.history, partial(_coulomb_product, metric)
+        )
+        self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0
-        self._inputs: list[Tensor] = []
-        self._residuals: list[Tensor] = []
 
-    def next_density(self, density: Tensor, output: Tensor, local_states: Tensor | None) -> Tensor:
-        """Density to try next.
+    def next_fields(self, given: Fields, output: Fields, local_dos: Tensor | None) -> Fields:
+        """Fields to try next.
 
         Parameters
         ----------
-        density, output : Tensor
-            The last step's input, and what the Kohn-Sham equations made of it, (nspin, nG) or
-            (2, nspin, nG).
-        local_states : Tensor or None
+        given, output : Fields
+            The last step's input, and what the Kohn-Sham equations made of it.
+        local_dos : Tensor or None
             Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
             None for none.
 
         Returns
         -------
-        Tensor
-            Shaped as the input.
+        Fields
+            With the members of the input.
         """
-        x = to_total_and_moment(density)
-        f = to_total_and_moment(output) - x
-        self._inputs.append(x)
-        self._residuals.append(f)
-        kept = self.mixing.history + 1
-        del self._inputs[:-kept], self._residuals[:-kept]
+        x = given.map(to_total_and_moment)
+        f = output.map(to_total_and_moment) - x
         if self._pattern is None:
-            self._pattern = x[..., -1, :]
-        if len(self._residuals) > 1:
-            dx = torch.stack([x - y for y in self._inputs[:-1]])
-            df = torch.stack([f - y for y in self._residuals[:-1]])
-            weighted = self._metric * df
-            rows = weighted.flatten(1)
-            gram = (df.flatten(1).conj() @ rows.T).real
-            right = (rows.conj() @ f.flatten()).real
-            scale = gram.diagonal().clamp_min(1e-300).rsqrt()
-            scaled = scale[:, None] * gram * scale[None, :]
-            gamma = scale * (
-                torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True) @ (scale * right)
-            )
-            x = x - torch.tensordot(gamma.to(dx.dtype), dx, dims=1)
-            f = f - torch.tensordot(gamma.to(df.dtype), df, dims=1)
-        step = f.clone()
-        localised = self.is_localised(local_states)
-        precondition = self._preconditioner(local_states, localised)
-        if precondition is not None and local_states is not None:
-            density_part = split_fields(step)[0]
-            density_part[0] = precondition(self.basis, density_part[0], local_states)
-        new = x + self.mixing.beta * step
+            self._pattern = _moment(x)
+        localised = self.is_localised(local_dos)
+        precondition = self._preconditioner(local_dos, localised)
+        new = self._anderson.next_input(x, f, self.mixing.beta, precondition)
         # The moment of an isolated atom follows from its shells; plain steps upset them.
-        if new.shape[-2] == 2 and self.mixing.keep_moment and not localised:
-            new[..., 1, :] = self._moment_kept(new[..., 1, :])
-        return from_total_and_moment(new)
+        if len(new.density) == 2 and self.mixing.keep_moment and not localised:
+            moment = self._moment_kept(_moment(new), _moment(x), _moment(f))
+            new = stack([new.map(lambda leaf: leaf[0]), moment])
+        return new.map(from_total_and_moment)
 
     def _preconditioner(
-        self, local_states: Tensor | None, localised: bool
-    ) -> Preconditioner | None:
+        self, local_dos: Tensor | None, localised: bool
+    ) -> Callable[[Fields], Fields] | None:
+        """What is made of residuals of total and moment before a step; None for nothing."""
         chosen = self.mixing.preconditioner
-        if local_states is None or chosen is None:
+        if local_dos is None or chosen is None:
             return None
-        if not isinstance(chosen, str):
-            return chosen
-        if self._has_no_states(local_states):
-            return None
-        # A partly filled shell of an isolated atom is no metal, however many states it has.
-        return None if chosen == "auto" and localised else screen
+        if isinstance(chosen, str):
+            # A partly filled shell of an isolated atom is no metal, however many states it has.
+            if self._has_no_states(local_dos) or (chosen == "auto" and localised):
+                return None
+            chosen = screen
+        return partial(_on_total_density, partial(chosen, self.basis), local_dos)
 
-    def _has_no_states(self, local_states: Tensor) -> bool:
-        states = float(local_states[0].real * self.basis.volume)
+    def _has_no_states(self, local_dos: Tensor) -> bool:
+        states = float(local_dos[0].real * self.basis.volume)
         return states <= _NEGLIGIBLE_STATES * self.nelectrons
 
-    def is_localised(self, local_states: Tensor | None) -> bool:
+    def is_localised(self, local_dos: Tensor | None) -> bool:
         """Whether there are states at the Fermi level, and they fill a small part of the cell."""
-        if local_states is None or self._has_no_states(local_states):
+        if local_dos is None or self._has_no_states(local_dos):
             return False
-        return participation_ratio(self.basis, local_states) < _LOCALISED
+        return participation_ratio(self.basis, local_dos) < _LOCALISED
 
-    def _moment_kept(self, magnetisation: Tensor) -> Tensor:
+    def _moment_kept(self, magnetisation: Fields, last: Fields, residual: Fields) -> Fields:
         """The magnetisation to try next, unless it gives up a moment that is growing.
+
+        `last` and `residual` are the last input's.
 
         A non-magnetic state that is unstable is a solution too, and Anderson's method goes there
         as readily: it steps back along the residual. The residual itself points away from it. Only
@@ -389,13 +369,25 @@ class AndersonMixer:
         a ferromagnetic part that came from rounding.
         """
         assert self._pattern is not None
-        last, residual = self._inputs[-1][..., 1, :], self._residuals[-1][..., 1, :]
         present, grows, step = (
-            float(torch.vdot(self._pattern.flatten(), part.flatten()).real)
-            for part in (last, residual, magnetisation - last)
+            float(self._pattern.dot(part)) for part in (last, residual, magnetisation - last)
         )
         self._largest = max(self._largest, abs(present))
         lost = abs(present + step) < _LOST * self._largest or present * (present + step) < 0.0
         if present * grows > 0.0 and present * step < 0.0 and lost:
             return last + self.mixing.beta * residual
         return magnetisation
+
+
+def _on_total_density(
+    precondition: Callable[[Tensor, Tensor], Tensor], local_dos: Tensor, residual: Fields
+) -> Fields:
+    """The residual with its total density preconditioned; moment and tau stay as they are."""
+    density = residual.density.clone()
+    density[0] = precondition(density[0], local_dos)
+    return replace(residual, density=density)
+
+
+def _moment(fields: Fields) -> Fields:
+    """The magnetisation of fields of total and moment, (nG,) each; the total of one channel."""
+    return fields.map(lambda leaf: leaf[-1])

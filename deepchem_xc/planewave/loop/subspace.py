@@ -33,6 +33,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
@@ -53,8 +54,8 @@ class Relaxed:
 
     Parameters
     ----------
-    density : Tensor
-        Theirs, as `KohnShamProblem.starting_density` returns it.
+    fields : Fields
+        Theirs.
     orbitals : Tensor
         (nspin, nk, nband, npw).
     levels : Tensor
@@ -71,12 +72,12 @@ class Relaxed:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Al"), ecut=100.0, convergence={"density": 1e-4})
-    >>> filling = Relaxed(r.density_g, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(r.orbitals)
+    >>> filling = Relaxed(r.fields, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(r.orbitals)
     >>> bool(torch.allclose(filling.real, torch.diag_embed(r.eigenvalues)))
     True
     """
 
-    density: Tensor
+    fields: Fields
     orbitals: Tensor
     levels: Tensor
     free_energy: float
@@ -95,7 +96,7 @@ class Relaxed:
 
 def relax_in_subspace(
     problem: KohnShamProblem,
-    potential: Tensor,
+    potential: Potential,
     eigenvalues: Tensor,
     orbitals: Tensor,
     moment: float | None = None,
@@ -110,7 +111,7 @@ def relax_in_subspace(
     ----------
     problem : KohnShamProblem
         Energy terms, electrons, smearing.
-    potential : Tensor
+    potential : Potential
         The potential that the orbitals are states of, as `KohnShamProblem.effective_potential`
         returns it.
     eigenvalues : Tensor
@@ -131,7 +132,7 @@ def relax_in_subspace(
     Returns
     -------
     Relaxed
-        Density, orbitals and their levels.
+        Fields, orbitals and their levels.
 
     Examples
     --------
@@ -140,8 +141,8 @@ def relax_in_subspace(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2), convergence={"density": 1e-7})
-    >>> density = relax_in_subspace(r.problem, r.potential_g, r.eigenvalues, r.orbitals).density
-    >>> bool(torch.allclose(density, r.density_g, atol=1e-7))
+    >>> fields = relax_in_subspace(r.problem, r.potential, r.eigenvalues, r.orbitals).fields
+    >>> bool(torch.allclose(fields.density, r.density_g, atol=1e-7))
     True
     """
     hamiltonian = torch.diag_embed(eigenvalues).to(orbitals.dtype)
@@ -154,7 +155,7 @@ def relax_in_subspace(
         best = best.minimised(goal, evaluations)
         if best.slope <= goal:
             break
-    return Relaxed(best.density, best.orbitals, best.levels, best.lowest, first - best.lowest)
+    return Relaxed(best.fields, best.orbitals, best.levels, best.lowest, first - best.lowest)
 
 
 class SubspaceFreeEnergy:
@@ -176,7 +177,7 @@ class SubspaceFreeEnergy:
     size : int
         Number of variables: real and imaginary parts of the change of the filling, in the origin's
         orbitals and scaled so that curvatures without interaction are one.
-    density, orbitals, levels : Tensor
+    fields, orbitals, levels
         Of the lowest free energy so far.
     lowest, slope : float
         That energy and the norm of its gradient, Hartree.
@@ -185,7 +186,7 @@ class SubspaceFreeEnergy:
     def __init__(
         self,
         problem: KohnShamProblem,
-        potential: Tensor,
+        potential: Potential,
         hamiltonian: Tensor,
         orbitals: Tensor,
         filling: Tensor,
@@ -219,17 +220,21 @@ class SubspaceFreeEnergy:
         levels, vectors = self._eigh(filling)
         response = OccupationResponse(problem, levels, self.moment)
         orbitals = vectors.mH @ self._origin_orbitals
-        weighted = response.numbers * weights
-        density = fields_from_orbitals(
-            problem.pieces, problem.gauge, orbitals, weighted[None], problem.needs_kinetic_density
-        )[0]
-        potential, correction = problem.effective_potential(density)
+        weighted_occupations = response.occupations * weights
+        (fields,) = fields_from_orbitals(
+            problem.pieces,
+            problem.gauge,
+            orbitals,
+            weighted_occupations[None],
+            problem.needs_kinetic_density,
+        )
+        potential, correction = problem.effective_potential(fields)
         shift = potential - self.potential
         # <H> of the given potential, and what the density's own one makes different.
         given = vectors.mH @ self._hamiltonian @ vectors
-        band_energy = (weighted * given.diagonal(dim1=-2, dim2=-1).real).sum()
-        interaction = basis.volume * (shift.conj() * density).real.sum() + correction
-        value = float(band_energy + interaction + response.entropy)
+        band_energy = (weighted_occupations * given.diagonal(dim1=-2, dim2=-1).real).sum()
+        interaction = shift.energy(fields, basis.volume) + correction
+        value = float(band_energy + interaction + response.entropy_energy)
 
         rest = given + vectors.mH @ self._elements(shift) @ vectors - torch.diag_embed(levels)
         gradient = self._curvature(response) * rest
@@ -239,10 +244,10 @@ class SubspaceFreeEnergy:
         flat = torch.view_as_real(gradient).flatten().cpu().numpy()
         if value < self.lowest:
             self.lowest, self.slope = value, float(np.linalg.norm(flat))
-            self.density, self.orbitals, self.levels = density, orbitals, levels
+            self.fields, self.orbitals, self.levels = fields, orbitals, levels
             self._best = filling
             self._rest = vectors @ rest @ vectors.mH
-            self._matrix = (vectors * response.numbers.unsqueeze(-2)) @ vectors.mH
+            self._matrix = (vectors * response.occupations.unsqueeze(-2)) @ vectors.mH
         return value, flat
 
     def minimised(self, goal: float, evaluations: int) -> SubspaceFreeEnergy:
@@ -296,15 +301,15 @@ class SubspaceFreeEnergy:
 
     def _filling_from(self, matrix: Tensor) -> Tensor:
         """A filling that makes a density matrix, about."""
-        numbers, vectors = self._eigh(matrix)
+        occupations, vectors = self._eigh(matrix)
         full = 2.0 / self.problem.nspin
-        share = (numbers / full).clamp(_SURE, 1.0 - _SURE)
+        share = (occupations / full).clamp(_SURE, 1.0 - _SURE)
         levels = -self.problem.smearing.width * torch.logit(share)
         return (vectors * levels.unsqueeze(-2)) @ vectors.mH
 
     def _filling(self, variables: np.ndarray) -> Tensor:
-        numbers = torch.from_numpy(variables.copy()).to(self._scale)
-        change = torch.view_as_complex(numbers.view(*self._scale.shape, 2)) / self._scale
+        parts = torch.from_numpy(variables.copy()).to(self._scale)
+        change = torch.view_as_complex(parts.view(*self._scale.shape, 2)) / self._scale
         return torch.diag_embed(self._origin) + 0.5 * (change + change.mH)
 
     def _eigh(self, filling: Tensor) -> tuple[Tensor, Tensor]:
@@ -323,7 +328,7 @@ class SubspaceFreeEnergy:
         every[:, :, :, :count] = filled.mT
         return self._weights[..., None] * every
 
-    def _elements(self, potential: Tensor) -> Tensor:
+    def _elements(self, potential: Potential) -> Tensor:
         """A local potential between the origin's orbitals, (nspin, nk, nband, nband), Hartree."""
         operator = LocalOperator(self.problem.pieces, potential, self.problem.gauge)
         ks = range(self._operands.shape[1])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response.adjoint import functional_tensors, once, unchanged
-from deepchem_xc.planewave.terms.xc import xc_energy
+from deepchem_xc.planewave.response.adjoint import (
+    SECOND_DERIVATIVES,
+    functional_tensors,
+    unchanged,
+)
+from deepchem_xc.planewave.terms.xc import core_density, xc_energy
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
@@ -20,8 +27,8 @@ if TYPE_CHECKING:
 def stationary_energy(
     problem: KohnShamProblem,
     orbitals: Tensor,
-    numbers: Tensor,
-    electrons: Tensor,
+    occupations: Tensor,
+    electrons: Fields,
     value: Tensor,
 ) -> Tensor:
     """Free energy in the graph of functional and geometry, at no more cost than an energy's.
@@ -30,9 +37,10 @@ def stationary_energy(
     ----------
     problem : KohnShamProblem
         Its geometry may be in a graph.
-    orbitals, numbers, electrons : Tensor
-        Of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband), and the density times the
-        volume (nspin, nG).
+    orbitals, occupations : Tensor
+        Of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband).
+    electrons : Fields
+        Of the ground state, as `Fields.to_electrons` returns them.
     value : Tensor
         The free energy, 0-d, Hartree.
 
@@ -45,36 +53,33 @@ def stationary_energy(
     crystal = problem.basis.crystal
     inputs = [crystal.lattice, crystal.positions, *functional_tensors(problem)]
     with torch.enable_grad():
+        basis = problem.basis
+        fields = electrons.to_densities(basis.volume)
         if crystal.lattice.requires_grad or crystal.positions.requires_grad:
-            density = electrons / problem.basis.volume
             if problem.needs_kinetic_density:
-                weighted = numbers * problem.basis.weights[:, None]
-                tau = kinetic_density(problem.basis, orbitals, weighted)
-                density = torch.stack([density[0], tau])
+                weighted_occupations = occupations * basis.weights[:, None]
+                tau = kinetic_density(basis, orbitals, weighted_occupations)
+                fields = replace(fields, tau=tau)
             zero = value.new_zeros(())
-            energy = energy_terms(problem, orbitals, numbers, density, zero)["free"]
+            energy = energy_terms(problem, orbitals, occupations, fields, zero)["free"]
         else:
-            basis = problem.basis
-            energy = xc_energy(basis, problem.functional, electrons / basis.volume, problem.core)
-    wanted = [x for x in inputs if x.requires_grad]
-    gradients = torch.autograd.grad(energy, wanted, allow_unused=True)
-    return _Stationary.apply(value, list(gradients), unchanged(problem), *wanted)
+            core = core_density(basis, problem.pseudopotentials)
+            energy = xc_energy(basis, problem.functional, fields, core)
+    stationary = _Stationary(value, explicit_gradients(energy, inputs), unchanged(problem))
+    return attach_implicit(stationary, inputs, SECOND_DERIVATIVES)[0]
 
 
-class _Stationary(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        value: Tensor,
-        gradients: list[Tensor | None],
-        unchanged: Unchanged,
-        *inputs: Tensor,
-    ) -> Tensor:
-        ctx.gradients, ctx.unchanged, ctx.sources = gradients, unchanged, inputs
-        return value.clone()
+class _Stationary:
+    """A value whose derivatives are known, an `ImplicitSolution`."""
 
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Any, ...]:
-        ctx.unchanged.check()
-        scaled = [None if g is None else g * cotangent.detach() for g in ctx.gradients]
-        return (None, None, None, *once(scaled, (cotangent, *ctx.sources)))
+    def __init__(self, value: Tensor, gradients: list[Tensor | None], unchanged: Unchanged) -> None:
+        self._value, self._gradients, self._unchanged = value, gradients, unchanged
+
+    def values(self) -> tuple[Tensor, ...]:
+        return (self._value.clone(),)
+
+    def gradients(
+        self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+    ) -> list[Tensor | None]:
+        self._unchanged.check()
+        return [None if g is None else g * cotangents[0] for g in self._gradients]

@@ -10,7 +10,8 @@ import torch
 from ase.build import bulk
 from torch import Tensor
 
-from deepchem_xc.numerics.gmres import ResponseConvergenceError, gmres
+from deepchem_xc.numerics.errors import ResponseConvergenceError
+from deepchem_xc.numerics.implicit import solve_adjoint
 from deepchem_xc.occupations.occupy import TooFewBandsError
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.eigen import states
@@ -32,7 +33,7 @@ def test_too_few_iterations_are_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
         patch.setattr(sternheimer, "_MAXITER", 3)
         with pytest.raises(ResponseConvergenceError, match="Sternheimer's equation"):
             loss.backward(retain_graph=True)
-    monkeypatch.setattr(response, "gmres", partial(gmres, maxiter=2))
+    monkeypatch.setattr(response, "solve_adjoint", partial(solve_adjoint, maxiter=2))
     with pytest.raises(ResponseConvergenceError, match="in 2 iterations") as error:
         loss.backward()
     assert len(error.value.history) == 3 and error.value.history[-1] > 1e-6
@@ -48,7 +49,7 @@ def test_orbitals_that_are_no_states_are_an_error() -> None:
         noise = torch.randn_like(result.orbitals) * result.basis.mask[:, None]
         noise = torch.linalg.qr(noise.mT)[0].mT
         with pytest.raises(ResponseConvergenceError, match="too large to differentiate"):
-            perturbation.PerturbedStates(result.problem, result.potential_g, noise)
+            perturbation.PerturbedStates(result.problem, result.potential, noise)
 
 
 @pytest.mark.parametrize("quantity", ["free_energy", "density", "forces"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepchem_xc.numerics.gmres import ResponseConvergenceError
+from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.planewave.response.sternheimer import KnownStates, solve_sternheimer
 
 NK, NFILLED, NEMPTY, NPW = 3, 5, 3, 60

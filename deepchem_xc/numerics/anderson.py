@@ -1,0 +1,137 @@
+r"""Anderson's extrapolation: the next input of a fixed-point iteration from those so far.
+
+A fixed-point iteration looks for the x at which the residual :math:`f(x) = F(x) - x` vanishes.
+Anderson's method [1]_ [2]_ takes f as linear in the span of the last inputs, finds the x in this
+span whose residual is smallest, and steps from there along that residual:
+
+.. math::
+    \bar x = x_n - \sum_i \gamma_i (x_n - x_i), \quad
+    \bar f = f_n - \sum_i \gamma_i (f_n - f_i), \quad
+    x_{n+1} = \bar x + \beta P \bar f,
+
+with the :math:`\gamma` that minimise :math:`\langle \bar f, \bar f \rangle`. The inner product and
+the preconditioner P are handed in.
+
+References
+----------
+.. [1] D. G. Anderson, J. ACM 12, 547 (1965).
+.. [2] H. F. Walker, P. Ni, SIAM J. Numer. Anal. 49, 1715 (2011).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.numerics.vectors import Inner, V, dot
+
+# Singular values of the scaled Gram matrix below this fraction of the largest are noise: the
+# residuals that they belong to say nothing new.
+_NOISE = 1e-10
+# Smallest squared norm that is divided by, so that two equal residuals do no harm.
+_TINY = 1e-300
+
+
+class Anderson(Generic[V]):
+    """Inputs and residuals of a fixed-point iteration, and the next input that follows from them.
+
+    Parameters
+    ----------
+    history : int
+        Earlier steps that are combined with the last one, at least 0; 0 is plain iteration.
+    inner : callable, optional
+        ``inner(left, right)``, the real inner product whose norm measures residuals: a number, or
+        a tensor that holds one. Linear in both vectors. Euclidean by default, for tensors.
+
+    Notes
+    -----
+    Vectors are tensors, or any objects with ``a + b``, ``a - b`` and ``number * a``; `inner` and
+    the preconditioner are all that looks inside. Vectors that are handed in are kept, not copied.
+
+    Raises
+    ------
+    ValueError
+        If `history` is negative.
+
+    Examples
+    --------
+    The map x -> 1 - 2 x overshoots, and repeating it runs away from its fixed point 1/3. It is
+    linear, so two steps show where that is:
+
+    >>> anderson, x = Anderson(history=3), torch.zeros(1, dtype=torch.float64)
+    >>> for _ in range(2):
+    ...     x = anderson.next_input(x, (1.0 - 2.0 * x) - x)
+    >>> x
+    tensor([0.3333], dtype=torch.float64)
+    """
+
+    def __init__(self, history: int, inner: Inner[V] | None = None) -> None:
+        if history < 0:
+            raise ValueError(f"history must be at least 0, got {history}; 0 is plain iteration.")
+        self._inner: Inner = dot if inner is None else inner
+        self._steps: deque[tuple[V, V]] = deque(maxlen=history)
+
+    def next_input(
+        self,
+        x: V,
+        residual: V,
+        step: float = 1.0,
+        precondition: Callable[[V], V] | None = None,
+    ) -> V:
+        """The input to try next.
+
+        Parameters
+        ----------
+        x, residual : vector
+            The last input, and what the map made of it less itself.
+        step : float, optional
+            Beta, the length of the step along the preconditioned residual.
+        precondition : callable, optional
+            P, from a residual to the vector to step along. None by default.
+        """
+        x, residual = self.extrapolated(x, residual)
+        return x + step * (residual if precondition is None else precondition(residual))
+
+    def extrapolated(self, x: V, residual: V) -> tuple[V, V]:
+        """Remember a step; the combination of all with the smallest residual, and that residual.
+
+        Parameters
+        ----------
+        x, residual : vector
+            The last input, and what the map made of it less itself.
+
+        Examples
+        --------
+        >>> anderson = Anderson(history=3)
+        >>> _ = anderson.extrapolated(torch.tensor([0.0]), torch.tensor([2.0]))
+        >>> anderson.extrapolated(torch.tensor([1.0]), torch.tensor([1.0]))
+        (tensor([2.]), tensor([0.]))
+        """
+        changes = [(x - earlier, residual - its) for earlier, its in self._steps]
+        self._steps.append((x, residual))
+        if changes:
+            for weight, (dx, df) in zip(self._weights(changes, residual), changes, strict=True):
+                x, residual = x - weight * dx, residual - weight * df
+        return x, residual
+
+    def _weights(self, changes: list[tuple[V, V]], residual: V) -> list[float]:
+        """Gamma: the least-squares fit of the last residual by the changes of residuals."""
+        rows = [df for _, df in changes]
+        # The upper triangle of the Gram matrix, and the right-hand side, fetched at once.
+        pairs = [(i, j) for i in range(len(rows)) for j in range(i, len(rows))]
+        products = [self._inner(rows[i], rows[j]) for i, j in pairs]
+        products += [self._inner(row, residual) for row in rows]
+        values = torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in products]).cpu()
+        gram = values.new_zeros(len(rows), len(rows))
+        for (i, j), value in zip(pairs, values, strict=False):
+            gram[i, j] = gram[j, i] = value
+        right: Tensor = values[len(pairs) :]
+        # Residuals differ by orders of magnitude: scaled to unit norm, small ones count as well.
+        scale = gram.diagonal().clamp_min(_TINY).rsqrt()
+        scaled = scale[:, None] * gram * scale[None, :]
+        inverse = torch.linalg.pinv(scaled, rtol=_NOISE, hermitian=True)
+        return (scale * (inverse @ (scale * right))).tolist()

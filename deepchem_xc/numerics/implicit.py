@@ -1,0 +1,210 @@
+r"""Implicit differentiation: derivatives of a converged iteration, without its steps.
+
+At a fixed point :math:`x = F(x, p)` a loss L(x) changes with the parameters p as
+
+.. math:: \frac{dL}{dp} = n \cdot \frac{\partial F}{\partial p}, \quad
+    n = u + \Big(\frac{\partial F}{\partial x}\Big)^T n, \quad u = \frac{\partial L}{\partial x}.
+
+One linear equation, the adjoint equation, serves every parameter. It needs products with the
+transposed Jacobian only (vector-Jacobian products, vjp), and is solved when gradients are asked
+for: `solve_adjoint`. A solution comes into the graph of what it depends on by
+`attach_implicit`, which calls for its gradients once in each backward pass, whatever number of
+losses was summed.
+
+References
+----------
+S. Bai, J. Z. Kolter, V. Koltun, NeurIPS 32 (2019), arXiv:1909.01377.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from deepchem_xc._modes import outside_autocast
+from deepchem_xc.numerics.gmres import gmres
+from deepchem_xc.numerics.vectors import Inner, V
+
+
+class ImplicitSolution(Protocol):
+    """What an iteration converged to, and how losses on it are differentiated."""
+
+    def values(self) -> tuple[Tensor, ...]:
+        """The outputs, in no graph."""
+
+    def gradients(
+        self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+    ) -> Sequence[Tensor | None]:
+        """Derivatives of a loss by each input, in no graph; None where it does not depend on it.
+
+        Parameters
+        ----------
+        cotangents : tuple of Tensor
+            Derivatives of the loss by each output, zeros where the loss does not depend on it.
+        inputs : tuple of Tensor
+            What `attach_implicit` was given.
+        """
+
+
+def solve_adjoint(
+    vjp: Callable[[V, float], V],
+    right: V,
+    tolerance: float,
+    maxiter: int = 50,
+    *,
+    inner: Inner[V] | None = None,
+    equation: str = "the adjoint equation",
+    advice: str = "Converge the fixed point more tightly, or ask for less accuracy.",
+) -> V:
+    """Solve n = u + vjp(n), the adjoint equation of a fixed point.
+
+    Parameters
+    ----------
+    vjp : callable
+        ``vjp(n, accuracy)`` is the product of n with the transposed Jacobian of the map, with an
+        error of at most `accuracy` times the norm of n.
+    right : Tensor
+        u, derivative of the loss by the fixed point; or another vector, as in `gmres`.
+    tolerance : float
+        Norm of the equation's residual in units of that of u.
+    maxiter : int, optional
+        Largest number of products.
+    inner : callable, optional
+        Real inner product of two vectors, whose norm is meant; Euclidean by default.
+    equation, advice : str, optional
+        What the error calls the equation, and what it says can be done.
+
+    Returns
+    -------
+    Tensor
+        n, shaped as u.
+
+    Raises
+    ------
+    ResponseConvergenceError
+        If `maxiter` products did not suffice, or the residual is not a number.
+
+    Examples
+    --------
+    The fixed point of x -> p + x / 2 is 2 p, and so is its derivative by p:
+
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> solve_adjoint(lambda n, accuracy: 0.5 * n, one, 1e-12)
+    tensor([2.], dtype=torch.float64)
+    """
+
+    def residual(n: V, accuracy: float) -> V:
+        return n - vjp(n, accuracy)
+
+    return gmres(residual, right, tolerance, maxiter, inner=inner, equation=equation, advice=advice)
+
+
+def attach_implicit(
+    solution: ImplicitSolution, inputs: Sequence[Tensor], refusal: str
+) -> tuple[Tensor, ...]:
+    """The values of a solution, in the graph of what they depend on.
+
+    Derivatives are of first order. Where a graph of them is kept (``create_graph=True``) and
+    differentiated, `NotImplementedError` is raised instead of a derivative that lacks terms.
+
+    Parameters
+    ----------
+    solution : ImplicitSolution
+        Values and their gradients.
+    inputs : sequence of Tensor
+        What the values depend on. Those that do not require gradients may be among them.
+    refusal : str
+        What the error for second derivatives says.
+
+    Returns
+    -------
+    tuple of Tensor
+        As ``solution.values()``. In a graph if one of the inputs requires gradients.
+
+    Examples
+    --------
+    The square root of p as the fixed point of Heron's iteration x -> (x + p / x) / 2:
+
+    >>> class Root:
+    ...     def __init__(self, p):
+    ...         self.root, self.p = p.detach() ** 0.5, p.detach()
+    ...     def values(self):
+    ...         return (self.root,)
+    ...     def gradients(self, cotangents, inputs):
+    ...         slope = 0.5 * (1.0 - self.p / self.root**2)  # of the map: 0, Newton's method
+    ...         n = solve_adjoint(lambda n, accuracy: slope * n, cotangents[0], 1e-12)
+    ...         return [n * 0.5 / self.root]
+    >>> p = torch.tensor([4.0], dtype=torch.float64, requires_grad=True)
+    >>> (root,) = attach_implicit(Root(p), [p], "no second derivatives of Root")
+    >>> root.backward()
+    >>> p.grad
+    tensor([0.2500], dtype=torch.float64)
+    """
+    return _Node.apply(solution, refusal, *inputs)
+
+
+class _Node(torch.autograd.Function):
+    """Values forward; backward, the gradients of the solution."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, solution: ImplicitSolution, refusal: str, *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        # Not save_for_backward: its version counters refuse inputs that were written to and hold
+        # the same values. Solutions check what they depend on themselves.
+        ctx.solution, ctx.refusal, ctx.sources = solution, refusal, inputs
+        return solution.values()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        inputs = ctx.sources
+        with torch.no_grad(), outside_autocast():
+            gradients = ctx.solution.gradients(cotangents, inputs)
+        if torch.is_grad_enabled():  # a graph of the gradients is kept
+            sources = (*cotangents, *inputs)
+            gradients = [
+                None if g is None else _NoFurther.apply(g, ctx.refusal, *sources) for g in gradients
+            ]
+        return (None, None, *gradients)
+
+
+class _NoFurther(torch.autograd.Function):
+    """A gradient that raises an error when it is differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, refusal: str, *sources: Tensor) -> Tensor:
+        ctx.refusal = refusal
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        raise NotImplementedError(ctx.refusal)
+
+
+def explicit_gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """Derivatives of a number by each input, as ``ImplicitSolution.gradients`` returns them.
+
+    Parameters
+    ----------
+    value : Tensor
+        0-d, in the graph of those of the inputs that require gradients.
+    inputs : sequence of Tensor
+        Any.
+
+    Returns
+    -------
+    list of (Tensor or None)
+        None where an input requires no gradient, or the number does not depend on it.
+
+    Examples
+    --------
+    >>> x, y = torch.tensor(3.0, requires_grad=True), torch.tensor(2.0)
+    >>> explicit_gradients(x * y, [x, y])
+    [tensor(2.), None]
+    """
+    wanted = [x for x in inputs if x.requires_grad]
+    found = iter(torch.autograd.grad(value, wanted, allow_unused=True))
+    return [next(found) if x.requires_grad else None for x in inputs]
