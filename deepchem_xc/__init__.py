@@ -8,8 +8,8 @@ import logging
 
 __version__ = "0.1.0"
 
-# DeepChem announces, when it is imported, every optional part whose dependency is missing; none of
-# them is used here. Only those messages are dropped, everything else DeepChem logs still appears.
+# On import, DeepChem announces every optional part whose dependency is missing; none of them is
+# used here. Only these messages are dropped; everything else that DeepChem logs still appears.
 _IMPORT_LOGGERS = (
     "deepchem.feat.molecule_featurizers.rdkit_descriptors",
     "deepchem.metalearning",

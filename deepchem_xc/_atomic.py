@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import IO, Any
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that takes the place of ``path`` only once it is complete and on disk.
+    """Open a file that replaces ``path`` only when it is complete and on disk.
 
     Parameters
     ----------
     path
-        Destination; missing parent folders are made.
+        Destination; missing parent folders are created.
     mode
         ``"w"`` or ``"wb"``.
 
@@ -51,7 +51,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; a result is as readable as any other new file.
+        # mkstemp makes private files; results should be as readable as any other new file.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)

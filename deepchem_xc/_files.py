@@ -1,4 +1,4 @@
-"""Where reference results are found, and how results are written."""
+"""Finding reference results, and writing results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepchem_xc._atomic import replacing
 
 
 def data_file(name: str) -> Path:
-    """Path of a file of the project's ``data/`` folder, in a checkout or in an installed package.
+    """Path of a file in the project's ``data/`` folder, in a checkout or an installed package.
 
     Parameters
     ----------
@@ -46,14 +46,14 @@ def data_file(name: str) -> Path:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON so that ``path`` holds either the old or the new content, never a part of it.
+    """Write JSON so that ``path`` always holds either the complete old or the complete new content.
 
     Parameters
     ----------
     path
-        Destination; missing parent folders are made.
+        Destination; missing parent folders are created.
     content
-        Anything ``json`` can write. NaN and infinity are refused, since other readers of JSON do.
+        Anything ``json`` can write. NaN and infinity are refused, as many JSON readers do.
 
     Raises
     ------

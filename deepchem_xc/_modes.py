@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-# Where `torch.autocast` may be on.
+# Device types for which `torch.autocast` may be on.
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 
 
 @contextlib.contextmanager
 def outside_inference_and_autocast() -> Iterator[None]:
-    """Leave `torch.inference_mode`, for `torch.no_grad`, and `torch.autocast`.
+    """Replace `torch.inference_mode` by `torch.no_grad`, and leave `torch.autocast`.
 
-    Potentials are derivatives of energies, which inference mode does not allow. In `torch.no_grad`
-    they can be computed, and no graph is kept there either. Autocast would turn operations in
-    single precision into operations in half precision.
+    Potentials are derivatives of energies, which torch's inference mode rules out altogether;
+    inside `torch.no_grad` they can be computed, and still nothing keeps a graph. Autocast would
+    turn computations in single precision into half precision.
 
     Examples
     --------
@@ -55,14 +55,14 @@ def outside_autocast() -> Iterator[None]:
 
 
 def refuse_inference_tensors(what: str, tensors: Iterable[Tensor]) -> None:
-    """Raise `ValueError` if something was made inside `torch.inference_mode`.
+    """Raise `ValueError` if tensors were made inside `torch.inference_mode`.
 
     Parameters
     ----------
     what : str
-        What to call it.
+        Name of their owner in the message.
     tensors : iterable of Tensor
-        Its tensors; torch differentiates nothing that was made in that mode.
+        The tensors; torch cannot differentiate tensors made in that mode.
 
     Examples
     --------
@@ -71,6 +71,6 @@ def refuse_inference_tensors(what: str, tensors: Iterable[Tensor]) -> None:
     made = (tensor for tensor in tensors if not torch.nn.parameter.is_lazy(tensor))
     if any(tensor.is_inference() for tensor in made):
         raise ValueError(
-            f"{what} was made inside torch.inference_mode(), and nothing can be differentiated "
-            "that was: make it outside, or use torch.no_grad()."
+            f"{what} was made inside torch.inference_mode() and can therefore not be "
+            "differentiated: make it outside, or use torch.no_grad()."
         )

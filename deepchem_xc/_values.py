@@ -1,6 +1,6 @@
-"""Whether a value is the number, flag or device that a keyword asks for; no physics.
+"""Checks that a keyword's value is a number, a flag or a device; no physics.
 
-numpy's numbers and booleans are numbers and booleans.
+numpy's numbers and booleans count as numbers and booleans.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ _DEVICES = ("cpu", "cuda")
 
 
 def real_number(value: Any, name: str, unit: str = "") -> float:
-    """A real number; text, lists and booleans are none.
+    """A real number; text, lists and booleans are refused.
 
     Parameters
     ----------
     value : object
-        What was given: a number, or a 0-d array or tensor.
+        The given value: a number, or a 0-d array or tensor.
     name : str
         Keyword, for the message.
     unit : str, optional
-        Unit that the number should have been given in, for the message.
+        Unit of the number, for the message.
 
     Raises
     ------
     ValueError
-        The message says what was given.
+        For any other value; the message repeats it.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def whole_number(value: Any, name: str, minimum: int = 1) -> int:
     Raises
     ------
     ValueError
-        The message says what was given.
+        For any other value; the message repeats it.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def whole_number(value: Any, name: str, minimum: int = 1) -> int:
 
 
 def flag(value: Any, name: str) -> bool:
-    """True or False; 1 and 0 are that too, text is not.
+    """True or False; 1 and 0 count as such, text does not.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def flag(value: Any, name: str) -> bool:
 
 
 def torch_device(value: Any) -> torch.device | None:
-    """The device that ``device=`` names; None stands for where the structure is.
+    """Device that ``device=`` names; None means the structure's device.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Figures. They are drawn without a display and without matplotlib's global state."""
+"""Figures, drawn without a display and without matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DECADE = 10.0
 
 @dataclass(frozen=True)
 class EosCurve:
-    """Points of an equation of state and their fit; sizes in Angstrom^3 or Angstrom^2, eV."""
+    """Points and fit of an equation of state: sizes (Angstrom^3 or Angstrom^2), energies (eV)."""
 
     label: str
     sizes: Sequence[float]
@@ -93,16 +93,16 @@ def fitted_energy(fit: EquationOfStateFit, sizes: ArrayLike) -> NDArray[np.float
 def plot_equations_of_state(
     panels: Sequence[EosPanel], path: str | Path, title: str | None = None
 ) -> None:
-    """Draw energy curves, one panel a system; each curve's energies are from its own minimum.
+    """Draw energy curves, one panel a system; each curve's zero is its own minimum.
 
     Parameters
     ----------
     panels : sequence of EosPanel
         At least one.
     path : path
-        Image file; its ending says which format.
+        Image file; its ending determines the format.
     title : str, optional
-        Over the whole figure.
+        Title of the whole figure.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -119,7 +119,7 @@ def plot_equations_of_state(
                 linestyle="none",
                 marker=marker,
                 color=color,
-                # Rings, so that coinciding points of two codes can both be seen.
+                # Rings, so that coinciding points of two codes both remain visible.
                 markerfacecolor="none",
                 label=curve.label,
             )
@@ -136,9 +136,9 @@ def plot_equations_of_state(
 
 
 def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None) -> None:
-    """Draw a band structure, its reference energy at zero.
+    """Draw a band structure with its reference energy at zero.
 
-    Lines end where the path jumps, and the mark there bears both names, as X|M.
+    Lines end where the path jumps, and the tick there has both names, such as X|M.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None)
     path : path
         Image file.
     title : str, optional
-        Over the axes.
+        Title of the axes.
     """
     from deepchem_xc.planewave.properties.band_path import path_axis
 
@@ -158,7 +158,7 @@ def plot_bands(bands: BandStructure, path: str | Path, title: str | None = None)
         energies = bands.energies[spin] - bands.reference
         for number, section in enumerate(axis.sections):
             x, y = axis.distances[section], energies[section]
-            # A single k-point makes no line.
+            # A single k-point does not make a line.
             marker = "_" if len(x) == 1 else ""
             lines = ax.plot(x, y, color=color, lw=1, marker=marker)
             if len(bands.energies) == 2 and number == 0:
@@ -192,7 +192,7 @@ def plot_convergence(
     path : path
         Image file.
     limits : (float, float), optional
-        What counts as converged; drawn as lines.
+        Errors that count as converged, drawn as lines.
     """
     figure = _figure(4.2 * len(series), 6.4)
     axes = figure.subplots(2, len(series), squeeze=False)
@@ -200,7 +200,7 @@ def plot_convergence(
         for (system, points), color, marker in zip(systems.items(), _COLORS * 2, _MARKERS * 2):
             values = [point[0] for point in points]
             for row in (0, 1):
-                # The reference setting itself has no error that a logarithm could show.
+                # The reference setting itself has zero error, which a logarithm cannot show.
                 errors = [max(abs(point[row + 1]), 1e-6) for point in points]
                 axes[row, column].plot(
                     values, errors, marker=marker, color=color, label=system, lw=1, ms=4
@@ -227,7 +227,7 @@ def plot_lattice_errors(
     errors : mapping
         ``{functional: [relative error for each crystal]}``; None leaves a gap.
     path : path
-        Image file; its ending says which format.
+        Image file; its ending determines the format.
     """
     n = len(systems)
     figure = _figure(2.5 + min(1.6 * n, 5.0 + 0.3 * n), 3.6)
@@ -249,17 +249,17 @@ def plot_training(
     path: str | Path,
     validation: Mapping[str, Sequence[tuple[int, float]]] | None = None,
 ) -> None:
-    """Draw how the loss of each type of entry falls, and errors of validation entries.
+    """Draw the loss of each type of entry over epochs, and errors of validation entries.
 
-    A type has one colour in all panels, units have a panel each, and ticks at the bottom of the
-    losses mark the epochs in which ground states were computed.
+    A type has the same colour in all panels, each unit has its own panel, and ticks at the bottom
+    of the loss panel mark the epochs in which ground states were computed.
 
     Parameters
     ----------
     records : sequence of EpochRecord
-        The epochs.
+        Records of the epochs.
     path : path
-        Image file; its ending says which format.
+        Image file; its ending determines the format.
     validation : mapping, optional
         ``{"type (unit)": [(epoch, mean absolute error), ...]}``.
     """
@@ -268,7 +268,7 @@ def plot_training(
         for name, loss in {"all": record.loss, **record.loss_by_type}.items():
             losses.setdefault(name, []).append((record.epoch, loss))
     if len(losses) == 2:
-        # With one type the two curves are the same.
+        # With a single type both curves are the same.
         del losses["all"]
     panels: dict[str, dict[str, Sequence[tuple[int, float]]]] = {"loss": dict(losses)}
     for described, points in (validation or {}).items():

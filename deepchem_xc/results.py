@@ -1,7 +1,7 @@
-"""`Result`: what a converged calculation offers, whichever solver did it.
+"""`Result`: the interface of a converged calculation, whichever solver did it.
 
-Objectives, models and fits of energy curves read results through it alone. Everything is in
-Hartree atomic units and in the graph of the functional's parameters, unless detached.
+Objectives, models and fits of energy curves read results only through it. Everything is in
+Hartree atomic units and, unless detached, in the graph of the functional's parameters.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Result(Protocol):
 
     @property
     def is_differentiable(self) -> bool:
-        """Whether anything that went in requires gradients."""
+        """Whether any input requires gradients."""
 
     def detach(self) -> Result:
-        """The same result out of any graph."""
+        """The same result without a graph."""
 
     @property
     def energy(self) -> Tensor:

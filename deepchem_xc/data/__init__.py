@@ -1,8 +1,8 @@
 """Data sets for DeepChem.
 
 Contract: YAML files in; data sets out whose X holds `DFTEntry` objects, y one number for each
-(`DFTEntry.label_summary`) and w their weights. Every mistake in a file is named with its entry,
-its key and what is valid.
+(`DFTEntry.label_summary`) and w their weights. Every mistake in a file is reported with its entry,
+its key and the valid values.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ class DFTYamlLoader(DataLoader):
     """Make a data set of `DFTEntry` objects from YAML files, as DeepChem's loader of this name.
 
     A file is a list of entries with the keys ``e_type``, ``true_val``, ``systems`` and optionally
-    ``weight``, ``scales``, ``dimension`` and ``name``. Files that are named in an entry
-    (structures, labels, pseudopotentials) are looked for beside it.
+    ``weight``, ``scales``, ``dimension`` and ``name``. Files that an entry names (structures,
+    labels, pseudopotentials) are searched in the folder of the YAML file.
 
-    In the data set, X holds entries, w their weights and y one number each, (n,): the label where
-    it is a number; 0 where it is an array, whose prediction is then the root mean square deviation
-    from it; NaN where there is none. Labels as they are stay in the entries.
+    In the data set, X holds entries, w their weights and y one number each, (n,): the label if it
+    is a number; 0 if it is an array (the prediction is then the root mean square deviation from
+    it); NaN if there is none. The entries keep their full labels.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class DFTYamlLoader(DataLoader):
     """
 
     def __init__(self) -> None:
-        # Entries are made here: there are no tasks and no featurizer.
+        # This loader makes the entries itself: there are no tasks and no featurizer.
         pass
 
     def create_dataset(
@@ -64,7 +64,7 @@ class DFTYamlLoader(DataLoader):
         Parameters
         ----------
         inputs : path or sequence of paths
-            Files.
+            YAML files.
         data_dir : str, optional
             Folder of the data set; a temporary one by default.
         shard_size : int, optional
@@ -81,7 +81,7 @@ class DFTYamlLoader(DataLoader):
             If a file does not exist.
         ValueError
             If a file is not YAML or not a list, or an entry has a mistake. The message names the
-            file, the entry, the key and what is valid.
+            file, the entry, the key and the valid values.
         """
         files = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
         entries: list[DFTEntry] = []
@@ -120,7 +120,7 @@ def entry_arrays(entries: Sequence[DFTEntry]) -> tuple[NDArray[Any], NDArray[Any
 
 
 def load_entries(path: str | os.PathLike[str]) -> list[DFTEntry]:
-    """Entries of one YAML file; errors are those of `DFTYamlLoader.create_dataset`.
+    """Entries of one YAML file; errors as for `DFTYamlLoader.create_dataset`.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ from ase.units import GPa, J, m
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-#: A third-order fit has four parameters; fewer points than this leave no residual to judge it by.
+#: Smallest number of points: a third-order fit has four parameters, and fewer points leave no
+#: residual to judge it by.
 MINIMUM_POINTS = 5
 
 # The strain variable is x = (reference size / size)^power.
@@ -54,7 +55,7 @@ class EquationOfStateFit:
 
     See Also
     --------
-    fit_equation_of_state : Makes it, with an example.
+    fit_equation_of_state : Computes it; with an example.
     """
 
     dimension: int
@@ -67,7 +68,7 @@ class EquationOfStateFit:
 
 @dataclass(frozen=True, eq=False)
 class EquationOfStateTensors:
-    """The same as `EquationOfStateFit`, as 0-d tensors in the graph of the energies.
+    """The values of `EquationOfStateFit` as 0-d tensors in the graph of the energies.
 
     Attributes
     ----------
@@ -78,7 +79,7 @@ class EquationOfStateTensors:
 
     See Also
     --------
-    fit_equation_of_state_tensors : Makes it, with an example.
+    fit_equation_of_state_tensors : Computes it; with an example.
     """
 
     dimension: int
@@ -112,7 +113,7 @@ def fit_equation_of_state(
     ------
     ValueError
         For fewer than five points, numbers that are not finite, equal sizes, weights that are not
-        positive, or where the minimum does not lie between the points.
+        positive, or if the minimum does not lie between the points.
 
     Notes
     -----
@@ -131,7 +132,7 @@ def fit_equation_of_state(
 
     Examples
     --------
-    A layer whose energy is exactly of this form:
+    A layer whose energy has exactly this form:
 
     >>> areas = np.linspace(4.9, 5.5, 7)
     >>> fit = fit_equation_of_state(areas, 2 * 5.2 * 13.0 * ((5.2 / areas - 1) / 2) ** 2, 2)
@@ -156,7 +157,7 @@ def fit_equation_of_state_tensors(
     dimension: int = 3,
     weights: ArrayLike | None = None,
 ) -> EquationOfStateTensors:
-    """`fit_equation_of_state` of energies that are in a graph.
+    """`fit_equation_of_state` for energies in a graph.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def fit_equation_of_state_tensors(
 
     Examples
     --------
-    Energies that are all shifted move the minimum's energy and nothing else:
+    Shifting all energies changes only the energy of the minimum:
 
     >>> volumes = np.array([15.0, 15.5, 16.0, 16.5, 17.0])
     >>> shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -191,7 +192,7 @@ def fit_equation_of_state_tensors(
     size, energies, weight = _checked(sizes, energies, dimension, weights)
     power = _POWERS[dimension]
     middle = float(size.mean())
-    # z = x - 1 is small, so that the polynomial's coefficients are well conditioned.
+    # In z = x - 1, which is small, the polynomial's coefficients are well conditioned.
     z = (middle / size) ** power - 1.0
     powers = torch.as_tensor(np.vander(z, 4, increasing=True))
     root_weight = torch.as_tensor(np.sqrt(weight))[:, None]
@@ -204,7 +205,7 @@ def fit_equation_of_state_tensors(
     if not float(discriminant.detach()) > 0.0:
         raise _outside(dimension, size, "the fit has no minimum", lower)
     root = torch.sqrt(discriminant)
-    # The minimum of the cubic in the form that stays accurate when c3 is (nearly) zero.
+    # This form of the cubic's minimum stays accurate when c3 is (nearly) zero.
     lowest = -c1 / (c2 + root)
     x = 1.0 + lowest
     if not float(x.detach()) > 0.0:
@@ -242,7 +243,7 @@ def _checked(
         )
     if len(size) < MINIMUM_POINTS:
         raise ValueError(
-            f"an equation of state needs at least {MINIMUM_POINTS} points, {len(size)} given."
+            f"an equation of state needs at least {MINIMUM_POINTS} points, got {len(size)}."
         )
     energies = energies.to(torch.float64)
     plain = energies.detach().cpu().numpy()
@@ -274,6 +275,6 @@ def _outside(dimension: int, size: NDArray[np.float64], why: str, smaller: bool)
 
 
 def _root_mean_square(deviations: Any) -> Tensor:
-    """Root of the mean square; its derivative at zero is zero instead of NaN."""
+    """Root mean square; its derivative at zero is zero instead of NaN."""
     mean = deviations.square().mean()
     return torch.where(mean > 0, torch.sqrt(mean.clamp_min(1e-300)), mean)

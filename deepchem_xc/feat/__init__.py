@@ -1,9 +1,9 @@
 """Entries of data sets: structures, reference values and the calculations behind them.
 
 Contract: mappings with DeepChem's keys in; `DFTEntry` objects out, checked completely before
-anything is computed. An entry names its calculations, which solve themselves (`Calculation`), and
-makes its value, in the label's unit, of their energies or of a `Result`. A new kind of entry is a
-line in `ENTRY_TYPES`. Entries are pickled in data sets: names of their classes and modules stay.
+anything is computed. An entry lists its calculations, which solve themselves (`Calculation`), and
+derives its value, in the label's unit, from their energies or a `Result`. A new kind of entry is
+one line in `ENTRY_TYPES`. Data sets pickle entries: never rename their classes and modules.
 """
 
 from __future__ import annotations

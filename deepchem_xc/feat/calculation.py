@@ -1,8 +1,8 @@
-"""`Calculation`: what an entry asks a solver for, and all that models know of solvers.
+"""`Calculation`: the interface between entries and solvers, and all that models know of solvers.
 
-A calculation is one structure with its settings. It solves itself with a functional, says what a
-later calculation can start from, and freezes the density of a result. Crystals are solved by
-plane waves (`crystal_calculation`); a solver of molecules offers the same.
+A calculation is one structure with its settings. It solves itself with a functional, provides the
+start of later calculations, and freezes the density of a result. Crystals are solved with plane
+waves (`crystal_calculation`); a solver for molecules offers the same interface.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class Start(Protocol):
-    """Density and, where they are kept, orbitals that a calculation can start from."""
+    """Density and, if they are kept, orbitals from which a calculation can start."""
 
     @property
     def orbitals(self) -> Any:
-        """Orbitals, None where only the density is kept; what they are is the solver's affair."""
+        """Orbitals in the solver's own form; None if only the density is kept."""
 
     def with_orbitals(self, orbitals: Any) -> Start:
-        """The same density with the orbitals of another start of this solver."""
+        """The same density with orbitals from another start of this solver."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a file, which is replaced only once the new one is complete."""
+        """Write a file; an existing one is replaced only when the new one is complete."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and tensors of the density, without orbitals, for a checkpoint."""
@@ -46,11 +46,11 @@ class Calculation(Protocol[ResultT, StartT]):
 
     @property
     def key(self) -> str:
-        """The same for the same calculation, in any entry and any run."""
+        """Name of the calculation, the same in any entry and any run."""
 
     @property
     def group(self) -> str:
-        """The same for one structure at all volumes: what one can be started from another."""
+        """Name that all volumes of a structure share: they can start from each other."""
 
     @property
     def scale(self) -> float:
@@ -71,9 +71,9 @@ class Calculation(Protocol[ResultT, StartT]):
         Parameters
         ----------
         functional : XCFunctional
-            What is trained.
+            The functional.
         start : Start, optional
-            From an earlier calculation of this one's group.
+            From an earlier calculation of the same group.
         options : mapping, optional
             Keywords for all calculations of a data set, see `checked_solver_options`; those of
             this calculation take precedence.
@@ -85,17 +85,17 @@ class Calculation(Protocol[ResultT, StartT]):
         """
 
     def energy_options(self, options: Mapping[str, Any]) -> str:
-        """Digest of the keywords that the energy depends on, besides what `key` stands for.
+        """Digest of the keywords that the energy depends on, in addition to `key`.
 
         Parameters
         ----------
         options : mapping
-            As those of `solve`: energies that differ in them only have different digests, unless
-            the options say how or where a calculation is done, and not what is calculated.
+            As in `solve`. Options that change the energy change the digest; options that only say
+            how or where it is calculated do not.
         """
 
     def start_of(self, result: ResultT) -> StartT:
-        """What a later calculation can start from, with orbitals."""
+        """Start for later calculations, with orbitals."""
 
     def read_start(self, path: str | os.PathLike[str]) -> StartT:
         """Read what `Start.save` wrote.
@@ -103,18 +103,18 @@ class Calculation(Protocol[ResultT, StartT]):
         Raises
         ------
         DamagedFileError
-            If the file is anything else, or a part of one.
+            If the file is incomplete or of another kind.
         """
 
     def start_from_state(self, state: Mapping[str, Any]) -> StartT:
-        """The inverse of `Start.state_dict`."""
+        """Inverse of `Start.state_dict`."""
 
     def freeze(self, result: ResultT) -> FrozenEnergy:
         """Energy of other functionals at the density of a result."""
 
 
 def digest(content: Any) -> str:
-    """Name of anything that JSON can hold.
+    """Hash of anything that JSON can represent.
 
     Examples
     --------

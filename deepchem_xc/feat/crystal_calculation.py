@@ -1,4 +1,4 @@
-"""Calculations of crystals with plane waves, each with a name under which its density is kept."""
+"""Plane-wave calculations of crystals, each with a key under which its density is kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deepchem_xc.planewave.structure.crystal import Crystal
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
-# Sets of pseudopotentials in memory, one for each combination of elements and sources.
+# Largest number of pseudopotential sets in memory, one for each choice of elements and sources.
 _LOADED = 256
 
 
@@ -30,20 +30,20 @@ _LOADED = 256
 class CrystalCalculation:
     """One crystal and everything that its calculation needs, except for the functional.
 
-    It keeps the contract of `Calculation`.
+    It implements `Calculation`.
 
     Attributes
     ----------
     key : str
-        The same for the same calculation, in any entry and any run.
+        Name of the calculation, the same in any entry and any run.
     group : str
-        The same for one crystal at all volumes: what one can be started from another.
+        Name that all volumes of a crystal share: they can start from each other.
     scale : float
         Volume, or area, in units of the structure's.
     crystal : Crystal
         The structure at this scale.
     keywords : mapping
-        Of `planewave.scf`, plain values as a system holds them.
+        Keywords of `planewave.scf`, as the plain values of a system.
     files : mapping
         ``{path: SHA-256}`` of its pseudopotential files.
 
@@ -83,7 +83,7 @@ class CrystalCalculation:
         Parameters
         ----------
         functional : XCFunctional
-            What is trained.
+            The functional.
         start : Restart, optional
             From an earlier calculation.
         options : mapping, optional
@@ -95,7 +95,7 @@ class CrystalCalculation:
         SCFConvergenceError
             If it does not converge.
         ValueError
-            If a pseudopotential file is gone, or has changed since the entry was made.
+            If a pseudopotential file is missing or has changed since the entry was made.
         """
         keywords = self._keywords(options or {})
         keywords["pseudopotentials"] = self._potentials()
@@ -119,7 +119,7 @@ class CrystalCalculation:
         return digest({name: value for name, value in given.items() if value is not None})
 
     def _keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Of `planewave.scf`."""
+        """Keywords of `planewave.scf`."""
         keywords = {**options, **self.keywords}
         keywords["convergence"] = {
             **(options.get("convergence") or {}),
@@ -137,15 +137,15 @@ class CrystalCalculation:
         return _loaded(sources, species, tuple(sorted(files.items())))
 
     def start_of(self, result: SCFResult) -> Restart:
-        """What a later calculation can start from, with orbitals."""
+        """Start for later calculations, with orbitals."""
         return Restart.of(result)
 
     def read_start(self, path: str | os.PathLike[str]) -> Restart:
-        """Read what `Restart.save` wrote; errors are those of `Restart.load`."""
+        """Read what `Restart.save` wrote; errors as for `Restart.load`."""
         return Restart.load(path)
 
     def start_from_state(self, state: Mapping[str, Any]) -> Restart:
-        """The inverse of `Restart.state_dict`."""
+        """Inverse of `Restart.state_dict`."""
         return Restart.from_state_dict(state)
 
     def freeze(self, result: SCFResult) -> FrozenEnergy:
@@ -159,16 +159,16 @@ def single_calculation(
     identity: Any,
     files: Mapping[str, str] | None = None,
 ) -> CrystalCalculation:
-    """The calculation of the structure itself.
+    """Calculation of the structure itself.
 
     Parameters
     ----------
     crystal : Crystal
         The structure.
     keywords : mapping
-        Of `planewave.scf`.
+        Keywords of `planewave.scf`.
     identity : object
-        What names it: anything that JSON can hold.
+        Its identity: anything that JSON can represent.
     files : mapping, optional
         ``{path: SHA-256}`` of its pseudopotential files.
     """
@@ -183,16 +183,16 @@ def series_calculations(
     identity: Any,
     files: Mapping[str, str] | None = None,
 ) -> list[CrystalCalculation]:
-    """One calculation for each volume, with the k-points and grid that all of them share.
+    """One calculation for each volume; all of them share k-points and grid.
 
     Parameters
     ----------
     series : VolumeSeries
         The volumes.
     keywords : mapping
-        Of `planewave.scf`, without k-points and grid.
+        Keywords of `planewave.scf`, without k-points and grid.
     identity : object
-        What names the crystal: anything that JSON can hold.
+        Identity of the crystal: anything that JSON can represent.
     files : mapping, optional
         ``{path: SHA-256}`` of its pseudopotential files.
     """
@@ -212,9 +212,9 @@ def _loaded(
     species: tuple[str, ...],
     files: tuple[tuple[str, str], ...],
 ) -> dict[str, Pseudopotential]:
-    """Loaded once: their atoms and tables are a quarter of the time of a small cell.
+    """Cached pseudopotentials: loading them takes a quarter of the time of a small cell.
 
-    Files are part of the question by their content, which is checked when they are read.
+    The cache key includes the content of files, which is checked when they are read.
     """
     check_digests(dict(files))
     return load_pseudopotentials(given if isinstance(given, str) else dict(given), species)

@@ -1,4 +1,4 @@
-"""Entries of a data set: a reference value and the calculations it is compared with."""
+"""Entries of a data set: a reference value and the calculations to compare it with."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _CACHED = ("calculations", "series")
 
 
 class DFTEntry:
-    """One reference value, as DeepChem's `DFTEntry`, extended to crystals.
+    """One reference value: DeepChem's `DFTEntry`, extended to crystals.
 
-    Made by `DFTEntry.create` or `DFTYamlLoader`, not directly.
+    Use `DFTEntry.create` or `DFTYamlLoader` to make entries, not the constructor.
 
     Attributes
     ----------
     name : str
-        For messages and tables.
+        Name in messages and tables.
     systems : list of DFTSystem
         The structures.
     scales : tuple of float or None
@@ -89,12 +89,12 @@ class DFTEntry:
         ----------
         e_type : str
             A key of `ENTRY_TYPES`: energy, eos, lattice_constant, bulk_modulus, cohesive_energy,
-            forces, stress, density, band_gap, magnetic_moment; of molecules ae, ie, dm, dens.
+            forces, stress, density, band_gap, magnetic_moment; for molecules ae, ie, dm, dens.
         true_val : number, str, array_like or None
             The reference: a number, nested lists, or the path of an npy file. None makes an entry
-            to predict, which cannot be trained on.
+            for predictions, which cannot be trained on.
         systems : sequence of mapping
-            See `DFTSystem`. The first one is the crystal, others are what it is compared with.
+            See `DFTSystem`. The first one is the crystal, the others are its references.
         weight : float, optional
             Weight of the entry in a loss.
         **more
@@ -104,8 +104,8 @@ class DFTEntry:
         Raises
         ------
         ValueError
-            Naming the key and what is valid: unknown types and keys, labels of another shape,
-            missing pseudopotentials.
+            For unknown types and keys, labels of another shape, missing pseudopotentials; the
+            message names the key and the valid values.
         """
         values = {"e_type": e_type, "true_val": true_val, "systems": list(systems)}
         return cls.from_mapping({**values, "weight": 1 if weight is None else weight, **more})
@@ -114,16 +114,16 @@ class DFTEntry:
     def from_mapping(
         cls, values: Any, where: str = "the entry", folder: Path | None = None
     ) -> DFTEntry:
-        """Make an entry of what YAML holds.
+        """Make an entry from the values in a YAML file.
 
         Parameters
         ----------
         values : mapping
             e_type, true_val, systems and so on.
         where : str, optional
-            What to call the entry in messages.
+            Name of the entry in messages.
         folder : Path, optional
-            What relative paths are relative to.
+            Folder to which relative paths refer.
         """
         if isinstance(values, Mapping):
             if not isinstance(values.get("e_type"), str):
@@ -138,7 +138,7 @@ class DFTEntry:
         return f"DFTEntry({self.entry_type}, {self.name})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # What follows from the rest is made again: data sets on disk stay small.
+        # Cached values follow from the rest; without them data sets on disk stay small.
         return {key: value for key, value in self.__dict__.items() if key not in _CACHED}
 
     @property
@@ -148,12 +148,12 @@ class DFTEntry:
 
     @property
     def kind(self) -> EntryType:
-        """What is compared, and its unit."""
+        """Kind of the compared quantity, with its unit."""
         return ENTRY_TYPES[self._e_type]
 
     @property
     def identity(self) -> str:
-        """The same for entries of the same calculations, label and weight, wherever files are."""
+        """Hash of calculations, label and weight, independent of where files are."""
         label = None if self._label is None else self._label.tolist()
         systems = [[system.no, system.identity] for system in self.systems]
         scales = [self.scales, self._dimension]
@@ -178,7 +178,7 @@ class DFTEntry:
         return self.kind.unit_of(self)
 
     def get_true_val(self) -> NDArray[np.float64]:
-        """The reference value: (1,) for a number, else an array; in `unit`.
+        """The reference value: (1,) for a number, otherwise an array; in `unit`.
 
         Energies of an equation of state are relative to their mean.
 
@@ -192,7 +192,7 @@ class DFTEntry:
         return self._label
 
     def get_val(self, qcs: Sequence[Result]) -> Tensor:
-        """What the reference value is compared with, in the graph of the functional's parameters.
+        """Computed value of the entry, in the graph of the functional's parameters.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class DFTEntry:
         Returns
         -------
         Tensor
-            Of the label's shape and unit; its gradient is exact.
+            With the label's shape and unit; its gradient is exact.
         """
         if self.entry_type in MOLECULAR_TYPES:
             return self.kind.value(self)
@@ -211,7 +211,7 @@ class DFTEntry:
         return self.value(torch.stack([extrapolated_energy(qc) for qc in qcs]))
 
     def value(self, source: Tensor | Result) -> Tensor:
-        """Value, by the kind, from the energies of `calculations` (n,), eV, or a ground state."""
+        """Value from the energies of `calculations` (n,), eV, or from a ground state, by kind."""
         try:
             value = self.kind.value(self, source)
         except NoMinimumError as error:
@@ -223,7 +223,7 @@ class DFTEntry:
             ) from error
         if self._label is not None and tuple(value.shape) != self._label.shape:
             raise self._error(
-                f"true_val: it has shape {self._label.shape}, but what is computed has shape "
+                f"true_val: it has shape {self._label.shape}, but the computed value has shape "
                 f"{tuple(value.shape)}: give the same grid (fft_size) and number of spins"
             )
         return value
@@ -231,8 +231,8 @@ class DFTEntry:
     def summary(self, value: Tensor) -> float:
         """One number for tables and metrics.
 
-        The value of an entry whose label is a number; otherwise the root mean square deviation
-        from the label, whose own summary is zero.
+        If the label is a number, the value; otherwise its root mean square deviation from the
+        label, whose own summary is zero.
         """
         if self.is_scalar:
             return float(value)
@@ -266,7 +266,7 @@ class DFTEntry:
         Raises
         ------
         ValueError
-            If a pseudopotential file is gone, or has changed since the entry was made.
+            If a pseudopotential file is missing or has changed since the entry was made.
         """
         for i, system in enumerate(self.systems):
             try:

@@ -1,4 +1,4 @@
-"""What an entry says, held against its kind: labels of its shape, systems of the same atoms."""
+"""Checks of an entry against its kind: shape of the label, balance of the systems' atoms."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from deepchem_xc.feat.entry_types import Entry, EntryType
 def read_label(
     entry: Entry, kind: EntryType, given: Any, folder: Path | None = None
 ) -> NDArray[np.float64] | None:
-    """Reference value of an entry as an array, of the shape that its kind says.
+    """Reference value of an entry as an array with the shape of its kind.
 
     Parameters
     ----------
     entry : Entry
         With its systems and scales.
     kind : EntryType
-        Of the entry.
+        Kind of the entry.
     given : number, str, path, array_like or None
-        What ``true_val`` says; a name that ends in ``.npy`` is a file.
+        Value of ``true_val``; a name that ends in ``.npy`` is a file.
     folder : Path, optional
-        What the file's path is relative to; the working directory by default.
+        Folder to which a relative path refers; the working directory by default.
 
     Returns
     -------
     ndarray or None
-        (1,) for a number, else an array; energies of an equation of state relative to their mean.
+        (1,) for a number, otherwise an array; energies of an equation of state are relative to
+        their mean.
 
     Raises
     ------
     ValueError
-        If it is not a number, or not finite, or its shape or grid differs from what is expected.
+        If it is not a number, or not finite, or its shape or grid is not the expected one.
     """
     if given is None:
         return None
@@ -72,7 +73,8 @@ def read_label(
     grid = entry.systems[0].system.get("fft_size")
     if entry.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):
         raise ValueError(
-            f"true_val: the density has the grid {label.shape[1:]}, the system fft_size {grid}"
+            f"true_val: the density has the grid {label.shape[1:]}, but the system has fft_size "
+            f"{grid}"
         )
     if not np.isfinite(label).all():
         raise ValueError("true_val: it holds NaN or infinite numbers")
@@ -97,6 +99,6 @@ def check_balance(systems: Sequence[DFTSystem]) -> None:
             total[symbol] = total.get(symbol, 0) + n
     if total != first:
         raise ValueError(
-            f"systems: the first one holds {first}, the others together {total}: set their "
+            f"systems: the first one holds {first}, but the others together {total}: set their "
             "'number' so that both are the same"
         )

@@ -1,8 +1,8 @@
-"""Kinds of entries: what is computed for them, the shape of their labels, their values.
+"""Kinds of entries: their calculations, the shape of their labels, their values.
 
-A kind answers four questions: which calculations it needs (`calculations`), whether
-their energies are enough (`from_energies`), what the label looks like (`label_shape`), and what
-the value is (`value`). New kinds are added to `ENTRY_TYPES`.
+A kind answers four questions: which calculations it needs (`calculations`), whether their energies
+are enough (`from_energies`), what shape the label has (`label_shape`), and what the value is
+(`value`). New kinds are added to `ENTRY_TYPES`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 
 
 class Entry(Protocol):
-    """What a kind reads of its entries."""
+    """The part of an entry that its kind reads."""
 
     @property
     def entry_type(self) -> str:
@@ -48,11 +48,11 @@ class EntryType:
     Attributes
     ----------
     name : str
-        What users write after ``e_type:``.
+        Name that users write after ``e_type:``.
     unit : str
-        Of the label; see also `unit_of`.
+        Unit of the label; see also `unit_of`.
     from_energies : bool
-        Whether the value follows from the energies of the calculations, eV. If not, it is a
+        Whether the value follows from the energies of the calculations, eV. Otherwise it is a
         property of the first system's ground state.
     value : callable
         ``value(entry, energies)``, or ``value(result)``: a tensor of the label's shape.
@@ -84,7 +84,7 @@ class EntryType:
         return [system.calculation() for system in entry.systems]
 
     def scales(self, given: Sequence[float] | None) -> tuple[float, ...] | None:
-        """Volumes of an entry, ascending, or None where there is just one."""
+        """Volumes of an entry, as given, or the default; None if it has just one."""
         if not self.volumes:
             if given is not None:
                 raise ValueError(f"scales: an entry of type {self.name} has none; leave them out")
@@ -101,7 +101,7 @@ def _energy(entry: Entry, energies: Tensor) -> Tensor:
 
 
 def _eos(entry: Entry, energies: Tensor) -> Tensor:
-    """In the order of the label, which need not be that of the volumes."""
+    """Relative energies in the order of the label, which need not be that of the volumes."""
     order = sorted(range(len(energies)), key=lambda i: _given_scales(entry)[i])
     places = torch.tensor(order, device=energies.device).argsort()
     return observables.relative_energies(energies[places])
@@ -158,8 +158,8 @@ def _list(entry: Entry) -> tuple[int | None, ...]:
 
 def _no_molecules(entry: Entry, *results: Any) -> Tensor:
     raise NotImplementedError(
-        f"entries of type {entry.entry_type} need a solver for molecules, which is not there yet; "
-        "crystals have energy, cohesive_energy and density."
+        f"entries of type {entry.entry_type} need a solver for molecules, which does not exist "
+        "yet; crystals have energy, cohesive_energy and density."
     )
 
 

@@ -1,4 +1,4 @@
-"""Files that entries name: structures are read in, pseudopotentials are watched."""
+"""Files of entries: structures are read at once, pseudopotentials are checked for changes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from deepchem_xc.planewave.structure.files import read_atoms, refuse_magnetic_ci
 if TYPE_CHECKING:
     from ase import Atoms
 
-# More of a text than this is not repeated in a message.
+# Number of characters of a text that a message repeats.
 _SHOWN = 60
 
 
 def absolute_potential(name: str, folder: Path | None = None) -> str:
-    """Path of a pseudopotential's file, which holds wherever it is read; other names as they are.
+    """Absolute path of a pseudopotential file; other names are returned as they are.
 
     Parameters
     ----------
     name : str
         A family, a name or a file.
     folder : Path, optional
-        What the file's path is relative to; the working directory by default.
+        Folder to which a relative path refers; the working directory by default.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def absolute_potential(name: str, folder: Path | None = None) -> str:
 
 
 def content_digests(potentials: str | Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of the files among pseudopotentials; those that do not exist are left out.
+    """SHA-256 of the files among pseudopotentials; missing files are left out.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def content_digests(potentials: str | Mapping[str, str]) -> dict[str, str]:
 
 
 def check_digests(digests: Mapping[str, str]) -> None:
-    """Raise `ValueError` if a file is gone, or holds something else.
+    """Raise `ValueError` if a file is missing or has changed.
 
     Parameters
     ----------
@@ -75,25 +75,25 @@ def check_digests(digests: Mapping[str, str]) -> None:
     for name, digest in digests.items():
         if not Path(name).is_file():
             raise ValueError(
-                f"the file {name} is gone, which this entry was made with; put it back, or make "
-                "the data set again"
+                f"the file {name}, with which this entry was made, is missing; put it back, or "
+                "make the data set again"
             )
         if _digest(name) != digest:
             raise ValueError(
-                f"the file {name} holds something else now than when this entry was made; make "
-                "the data set again, so that it is known which one counts"
+                f"the file {name} has changed since this entry was made; make the data set again, "
+                "so that it is clear which version counts"
             )
 
 
 def structure_values(given: Any, folder: Path | None = None) -> Any:
-    """What `StructureSpec` takes, so that the entry depends on no file.
+    """Values for `StructureSpec`, so that the entry does not depend on a file.
 
     Parameters
     ----------
     given : str, path, ase.Atoms, pymatgen Structure, Crystal or mapping
-        A file that ASE reads, a CIF's text, a structure; anything else is returned as it is.
+        A file that ASE reads, the text of a CIF, a structure; anything else is returned as it is.
     folder : Path, optional
-        What paths are relative to.
+        Folder to which relative paths refer.
 
     Raises
     ------
@@ -111,9 +111,9 @@ def structure_values(given: Any, folder: Path | None = None) -> Any:
     if isinstance(given, str | os.PathLike):
         given = _read(os.fspath(given), folder)
     try:
-        crystal = as_crystal(given)  # checks it, too
+        crystal = as_crystal(given)  # also checks it
     except TypeError:
-        return given  # the caller says what is valid
+        return given  # the caller's error lists what is valid
     if not hasattr(given, "get_scaled_positions"):
         return {
             "symbols": list(crystal.symbols),
@@ -141,7 +141,7 @@ def _read(name: str, folder: Path | None) -> Atoms:
         try:
             return cast("Atoms", ase.io.read(io.StringIO(name), format="cif"))
         except Exception as error:
-            why = str(error) or f"ASE ends with {type(error).__name__}"
+            why = str(error) or f"ASE raises {type(error).__name__}"
             raise ValueError(f"the text {shown!r} cannot be read as a CIF: {why}") from error
     path = (folder or Path()) / name
     try:
@@ -162,7 +162,7 @@ def _digest(name: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Numbers, lists and strings of Python for numpy's and torch's; paths become strings.
+    """Convert numpy's and torch's values to Python's numbers and lists, and paths to strings.
 
     Examples
     --------

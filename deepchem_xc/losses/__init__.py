@@ -1,9 +1,9 @@
 """Objectives of training: values of calculations and how they are compared with references.
 
-Contract: results and energies in, values in the labels' units out (`observables`); values, labels
-and weights in, one number out (`Objective`). Everything stays in the graph of the functional's
-parameters. `FrozenEnergy` is the energy of any functional at a density that is kept. Nothing here
-knows what an entry is, apart from its type.
+Contract: `observables` turns results and energies into values in the labels' units; `Objective`
+turns values, labels and weights into one number. Everything stays in the graph of the functional's
+parameters. `FrozenEnergy` is the energy of any functional at a kept density. Nothing here knows
+more of an entry than its type.
 """
 
 from __future__ import annotations

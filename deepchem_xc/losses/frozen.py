@@ -1,8 +1,8 @@
-r"""Energies of a functional at densities that were found with an earlier version of it.
+r"""Energies of a functional at self-consistent densities of an earlier version of it.
 
 .. math:: E[\theta] \approx E_{SCF}(\theta_0) + E_{xc}[\theta](\rho_0) - E_{xc}[\theta_0](\rho_0)
 
-is exact to first order in :math:`\theta - \theta_0`, since the energy is stationary with respect
+is exact to first order in :math:`\theta - \theta_0`, because the energy is stationary with respect
 to orbitals and occupations: value and gradient cost one evaluation of the functional.
 """
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
 
 _INGREDIENTS = ("value", "grad", "kin")
-# What a family needs last of these.
+# The last of these that a family needs.
 _NEEDED = {1: "value", 2: "grad", 4: "kin"}
 
 
 @dataclass(frozen=True, eq=False)
 class FrozenEnergy:
-    """What the XC energy at a fixed density needs, on points that symmetry does not make equal.
+    """A fixed density at symmetry-inequivalent points, for the energy of other functionals.
 
     Attributes
     ----------
     energy : float
-        Of the calculation, extrapolated to zero width, Hartree per cell.
+        Energy of the calculation, extrapolated to zero width, Hartree per cell.
     xc_energy : float
-        XC energy of the functional that it was made with, Hartree per cell.
+        XC energy of the functional used in it, Hartree per cell.
     weights : Tensor
-        Volumes that the points stand for, (nr,), bohr^3.
+        Volumes of the points, (nr,), bohr^3.
     channels : tuple of dict
         For each spin ``value`` (nr,), for GGAs ``grad`` (3, nr), for meta-GGAs ``kin`` (nr,).
     one_orbital : bool
-        Whether it was made with an `OneOrbital`, which other functionals become then, too.
+        Whether it was made with an `OneOrbital`; other functionals are then wrapped in one, too.
 
     Examples
     --------
-    A density found with PBE serves for a functional that is close to it:
+    A density found with PBE serves for a similar functional:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -77,6 +77,7 @@ class FrozenEnergy:
         )
         with torch.no_grad():
             core = core_density(basis, result.problem.pseudopotentials)
+            # Includes the kinetic energy density if the functional needs it.
             seen: Any = density_information(basis, functional, result.converged.fields, core)
             spins = (seen.u, seen.d) if hasattr(seen, "u") else (seen,)
             channels = tuple(
@@ -94,9 +95,9 @@ class FrozenEnergy:
             return replace(frozen, xc_energy=float(frozen._xc(functional)))
 
     def at(self, functional: XCFunctional) -> Tensor:
-        """Energy with another functional at this density, in its graph, 0-d, Hartree per cell.
+        """Energy of another functional at this density, in its graph, 0-d (Hartree per cell).
 
-        Its derivatives raise `RuntimeError` if that functional is changed before they are taken.
+        Its backward pass raises `RuntimeError` if that functional has changed in the meantime.
         """
         from deepchem_xc.xc.identity import Unchanged, guarded
 
@@ -106,7 +107,7 @@ class FrozenEnergy:
         return guarded(energy, Unchanged(functional, weights_only=True))
 
     def serves(self, functional: XCFunctional) -> bool:
-        """Whether everything is kept that a functional needs.
+        """Whether everything that a functional needs is kept.
 
         Examples
         --------
@@ -144,7 +145,7 @@ class FrozenEnergy:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> FrozenEnergy:
-        """The inverse of `state_dict`."""
+        """Inverse of `state_dict`."""
         channels = tuple(dict(channel) for channel in state["channels"])
         numbers = state["energy"], state["xc_energy"], state["weights"]
         return cls(*numbers, channels, state.get("one_orbital", False))

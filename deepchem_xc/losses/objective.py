@@ -1,4 +1,4 @@
-"""How values are compared with labels: deviations in units of what counts as one, by type."""
+"""Comparison of values with labels: deviations in units of a typical one for each type."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNIT_DEVIATIONS: dict[str, float] = {
 
 
 class Typed(Protocol):
-    """What an objective reads of an entry."""
+    """The part of an entry that an objective reads."""
 
     @property
     def entry_type(self) -> str:
@@ -55,7 +55,7 @@ class Objective:
         or your own function ``loss(values, labels, weights)``, which gets lists of scaled values
         and labels and the weights (n,), and returns a 0-d tensor.
     scales : mapping, optional
-        ``{type: deviation that counts as one}``; others keep those of `UNIT_DEVIATIONS`.
+        ``{type: deviation that counts as one}``; other types keep those of `UNIT_DEVIATIONS`.
     type_weights : mapping, optional
         ``{type: factor of its loss}``, 1 by default.
 
@@ -104,11 +104,11 @@ class Objective:
         entries : sequence of Typed
             Entries, or anything else that has an ``entry_type``.
         values : sequence of Tensor
-            Of the shapes of the labels.
+            With the shapes of the labels.
         labels : sequence of array_like
-            What the values are compared with, in the same units.
+            Reference values, in the same units.
         weights : sequence of float
-            Of the entries.
+            Weights of the entries.
         function : callable, optional
             Another loss for this batch.
 
@@ -130,7 +130,7 @@ class Objective:
             got = tuple(found.shape) if isinstance(found, Tensor) else repr(found)
             raise ValueError(
                 f"the loss must be one number, a 0-d tensor that keeps its graph, got {got}: take "
-                "the mean of what it returns."
+                "the mean of its result."
             )
         return found
 
@@ -172,13 +172,13 @@ def _takes_three(function: Any) -> bool:
         inspect.signature(called).bind(None, None, None)
     except TypeError:
         return False
-    except ValueError:  # of a built-in function nothing is known
+    except ValueError:  # built-in functions have no signature
         return True
     return True
 
 
 class _Elementwise:
-    """A DeepChem loss; these cannot be pickled, so copies make it again."""
+    """A DeepChem loss; its criterion cannot be pickled, so copies build it again."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss

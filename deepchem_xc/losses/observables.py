@@ -1,6 +1,6 @@
-"""What is compared with reference values, in the units users read: eV, Angstrom, GPa, mu_B.
+"""Observables that are compared with reference values, in users' units: eV, Angstrom, GPa, mu_B.
 
-Everything is a function of tensors and stays in their graph. Energies are those of whole cells.
+Everything is a function of tensors and stays in their graph. Energies are per cell.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def extrapolated_energy(result: Result, entropy_response: bool = True) -> Tensor
         A converged ground state.
     entropy_response : bool, optional
         Exact gradients, which cost an adjoint equation where occupations are smeared. False
-        leaves out the response of the entropy: see `planewave`'s function of this name.
+        omits the response of the entropy: see `planewave`'s function of this name.
     """
     return volume_scan.extrapolated_energy(result, entropy_response) * Hartree
 
 
 def energy_difference(energies: Tensor, numbers: Sequence[int]) -> Tensor:
-    """Energy of the later systems minus that of the first; of a single system, its energy.
+    """Energy of the later systems minus that of the first; a single system's energy.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def lattice_constant(energies: Tensor, series: VolumeSeries) -> Tensor:
     Returns
     -------
     Tensor
-        (1,), Angstrom. Of a layer, the one in its plane.
+        (1,), Angstrom; the in-plane constant of a layer.
 
     Raises
     ------
@@ -105,20 +105,20 @@ def lattice_constant(energies: Tensor, series: VolumeSeries) -> Tensor:
 
 
 def bulk_modulus(energies: Tensor, series: VolumeSeries) -> Tensor:
-    """Bulk modulus at the minimum, (1,), GPa; the layer modulus of a layer, N/m.
+    """Bulk modulus at the minimum, (1,), GPa; for a layer the layer modulus, N/m.
 
-    Parameters and errors are those of `lattice_constant`.
+    Parameters and errors as for `lattice_constant`.
     """
     return fit_equation_of_state_tensors(_sizes(series), energies, series.dimension).modulus[None]
 
 
 def cohesive_energy(energies: Tensor, numbers: Sequence[int], natom: int) -> Tensor:
-    """Energy of separate atoms minus that of the crystal they make.
+    """Energy of separate atoms minus that of the crystal they form.
 
     Parameters
     ----------
     energies : Tensor
-        Of the crystal and of each atom, (1 + nspecies,), eV.
+        Energies of the crystal and of each atom, (1 + nspecies,), eV.
     numbers : sequence of int
         How many times each occurs.
     natom : int

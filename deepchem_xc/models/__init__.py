@@ -2,8 +2,8 @@
 
 Contract: data sets of `DFTEntry` in; a trained functional, predictions and metrics out, through
 DeepChem's `fit`, `predict` and `evaluate`. Calculations solve themselves: no module here imports
-a solver. A step is whole or not taken, and all that the next one depends on is a `TrainingState`,
-so that a training can be interrupted anywhere.
+a solver. A step is taken completely or not at all, and a `TrainingState` holds everything that the
+next one depends on, so that training can be interrupted anywhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of checkpoints: the latest one is ``checkpoint1.pt``, older ones have higher numbers."""
+"""Checkpoint files: the latest is ``checkpoint1.pt``, older ones have higher numbers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FORMAT = "deepchem_xc training 2"
 
 
 def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int) -> None:
-    """Write ``checkpoint1.pt``, and move older ones on to higher numbers.
+    """Write ``checkpoint1.pt`` and rename older ones to higher numbers.
 
     Parameters
     ----------
     state : mapping
         From `TrainingState.state_dict`.
     folder : Path
-        Made if it is missing.
+        Created if it is missing.
     keep : int
-        How many to keep, at least 1.
+        Number of checkpoints to keep, at least 1.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"checkpoint{i + 1}.pt" for i in range(keep)]
@@ -41,24 +41,24 @@ def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int) -> None:
 
 
 def latest_checkpoint(folder: Path) -> Path:
-    """Path of the latest checkpoint in a folder, whether it is there or not."""
+    """Path of the latest checkpoint in a folder, whether it exists or not."""
     return folder / "checkpoint1.pt"
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """State of a training from a file.
+    """Training state from a file.
 
     Parameters
     ----------
     path : Path
-        What `write_checkpoint` wrote.
+        Written by `write_checkpoint`.
     device : torch.device
-        Where its tensors go.
+        Device of its tensors.
 
     Raises
     ------
     ValueError
-        If there is none, or it is damaged or of another format.
+        If it does not exist, is damaged or has another format.
     """
     if not path.is_file():
         raise ValueError(
@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         data = torch.load(path, map_location=device, weights_only=True)
         if not isinstance(data, dict) or data.get("format") != _FORMAT:
-            raise ValueError(f"it has no format {_FORMAT!r}")
+            raise ValueError(f"its format is not {_FORMAT!r}")
         if missing := sorted(set(KEYS) - set(data)):
             raise ValueError(f"it lacks {', '.join(missing)}")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:

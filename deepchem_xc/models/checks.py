@@ -1,4 +1,4 @@
-"""What is checked before a training computes anything."""
+"""Checks before training computes anything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None
 def check_weighted(
     entries: Sequence[DFTEntry], weights: Sequence[float], type_weights: Mapping[str, float]
 ) -> None:
-    """Raise `ValueError` if no entry of a data set has any weight, its type's included."""
+    """Raise `ValueError` if all entries of a data set have zero weight, or their types have."""
     pairs = list(zip(entries, weights, strict=True))
     if any(weight * type_weights[entry.entry_type] for entry, weight in pairs):
         return
@@ -45,14 +45,14 @@ def check_weighted(
 
 
 def check_trainable(functional: torch.nn.Module, variables: Iterable[Any] | None = None) -> None:
-    """Raise where nothing could be trained.
+    """Raise an error if nothing could be trained.
 
     Parameters
     ----------
     functional : torch.nn.Module
-        What is trained.
+        The functional to train.
     variables : iterable of Parameter, optional
-        Those of its parameters that are trained; all by default.
+        Its parameters to train; all by default.
 
     Raises
     ------

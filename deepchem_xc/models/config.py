@@ -1,4 +1,4 @@
-"""The file that describes a training for `deepchem-xc train`: its keys, and what it makes."""
+"""The configuration file of `deepchem-xc train`: its keys, and the model built from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Spec(BaseModel):
 
 
 class FunctionalSpec(_Spec):
-    """What is trained: a class with its options, a file, or a network beside a known functional.
+    """Functional to train: a class with options, a file, or a network beside a known functional.
 
     Examples
     --------
@@ -60,12 +60,12 @@ class FunctionalSpec(_Spec):
             raise ValueError(
                 f"{', '.join(ignored)} would have no effect beside "
                 f"{'file' if self.type is None else 'type'}: leave out, or give xcstr; keywords of "
-                "a type stand under options"
+                "a type belong under options"
             )
         return self
 
     def make_functional(self, folder: Path | None = None) -> xc.XCFunctional | None:
-        """The functional, or None where the model makes it from `xcstr`."""
+        """The functional, or None if the model builds it from `xcstr`."""
         if self.file is not None:
             return xc.load_functional((folder or Path()) / self.file)
         if self.type is None:
@@ -93,11 +93,11 @@ class ScheduleSpec(_Spec):
 
     initial: float = Field(gt=0, description="learning rate at the beginning")
     decay: float = Field(gt=0, le=1, description="factor, above 0 and at most 1")
-    steps: int = Field(gt=0, description="steps after which it is applied once more")
+    steps: int = Field(gt=0, description="steps between two applications of the factor")
 
 
 class TrainingSpec(_Spec):
-    """One training, as its YAML file says it.
+    """Contents of a training's YAML file.
 
     Examples
     --------
@@ -139,19 +139,19 @@ class TrainingSpec(_Spec):
             k: [v] for k in ("dataset", "validation") if isinstance(v := values.get(k), str)
         }
         if values.get("entropy_response") is None:
-            # Resolved here, since it is written out beside the training.
+            # Resolved here because the run folder keeps a copy of the resolved configuration.
             given["entropy_response"] = values.get("scf_interval") == 1
         return {**values, **given}
 
     def make_model(self, folder: Path, output: Path, device: str = "cpu") -> XCModel:
-        """The model.
+        """Model for this training.
 
         Parameters
         ----------
         folder : Path
-            What files are relative to.
+            Folder to which relative file names refer.
         output : Path
-            Folder of checkpoints and cached densities.
+            Folder for checkpoints and cached densities.
         device : str, optional
             Torch device.
         """
@@ -183,17 +183,17 @@ class TrainingSpec(_Spec):
 
 
 def read_training(path: str | Path) -> TrainingSpec:
-    """Read the file of a training.
+    """Read a training's configuration file.
 
     Parameters
     ----------
     path : path
-        YAML.
+        YAML file.
 
     Raises
     ------
     ValueError
-        One line for each mistake; it names the key and what is valid.
+        With one line for each mistake that names the key and the valid values.
     FileNotFoundError
         If there is no such file.
 

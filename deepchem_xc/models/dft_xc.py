@@ -1,4 +1,4 @@
-"""The torch module inside `XCModel`: a functional, and what it makes of entries."""
+"""The torch module inside `XCModel`: a functional, and the values of entries it gives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepchem_xc.numerics.errors import ResponseConvergenceError, SCFConvergence
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
 
-#: What may go wrong with one entry while a functional changes, without the input being wrong.
+#: Errors that a changing functional may cause for an entry although the input is right.
 EXPECTED_FAILURES = (
     SCFConvergenceError,
     ResponseConvergenceError,
@@ -26,16 +26,16 @@ EXPECTED_FAILURES = (
 
 
 class EntryError(RuntimeError):
-    """The calculation of one entry failed, or that of one of several.
+    """The calculation of an entry failed, or that of one entry in a batch.
 
     Attributes
     ----------
     entries : list of DFTEntry
-        The entry, or those of a batch of which it was one.
+        The entry, or the entries of the batch that contains it.
     error : Exception
-        What went wrong.
+        The original error.
     epoch : int or None
-        Of the training, counted from 0; None of a prediction.
+        Epoch of the training, counted from 0; None for a prediction.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class EntryError(RuntimeError):
         self.entries, self.error, self.epoch = entries, error, epoch
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Workers hand it over to the process that asked.
+        # Worker processes send it to the main process.
         return type(self), (self.entries, self.error, self.epoch)
 
 
@@ -62,9 +62,9 @@ class DFTXC(torch.nn.Module):
     Parameters
     ----------
     functional : XCFunctional
-        What is trained.
+        The functional to train.
     ground_states : GroundStates
-        Of the same functional.
+        Ground states with the same functional.
 
     Examples
     --------
@@ -84,24 +84,24 @@ class DFTXC(torch.nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "functional":  # calculations are done with the same one
+        if name == "functional":  # calculations must use the same one
             self.ground_states.functional = value
 
     def forward(self, entries: Iterable[DFTEntry]) -> Tensor:
-        """One number for each entry (`DFTEntry.summary`), (n,), self-consistent, in no graph."""
+        """Self-consistent number for each entry (`DFTEntry.summary`), (n,), without a graph."""
         check_weights(self.functional)
         summaries = [entry.summary(self.prediction(entry)) for entry in entries]
         return torch.tensor(summaries, dtype=torch.float64)
 
     def training_value(self, entry: DFTEntry, epoch: int) -> Tensor:
-        """Value of an entry in the functional's graph, of the label's shape and unit.
+        """Value of an entry in the functional's graph, with the label's shape and unit.
 
         Parameters
         ----------
         entry : DFTEntry
             An entry.
         epoch : int
-            Says which kept densities are still good.
+            Present epoch: it determines which kept densities are still valid.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class DFTXC(torch.nn.Module):
         return value
 
     def prediction(self, entry: DFTEntry) -> Tensor:
-        """Self-consistent value of an entry, in no graph; nothing of training changes.
+        """Self-consistent value of an entry, without a graph; the training state stays as it is.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a model says about data sets: predictions, metrics, errors by type."""
+"""Predictions, metrics and errors by type of a model for data sets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EvaluatedModel(TorchModel):
     on_failure : str
         ``"raise"`` or ``"skip"``.
     transformers : list of Transformer
-        Those that made y of the data sets.
+        Transformers that were applied to y of the data sets.
     skipped : dict
         ``{entry name: reason}`` of the last prediction or evaluation.
     """
@@ -55,14 +55,14 @@ class EvaluatedModel(TorchModel):
         metrics : Metric, function or list
             Applied in the labels' units to entries that do not fail; the others are in `skipped`.
         transformers : sequence of Transformer, optional
-            Those that made y, which are undone; the model's by default.
+            Transformers applied to y, to be undone; the model's by default.
         per_task_metrics, use_sample_weights, n_classes : optional
-            DeepChem's.
+            As in DeepChem.
 
         Raises
         ------
         ValueError
-            For entries without a label, y of another scale than the entries' own labels, and
+            For entries without a label, y on another scale than the entries' own labels, and
             weights that are negative, NaN or not one for each entry.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
@@ -89,7 +89,7 @@ class EvaluatedModel(TorchModel):
         transformers: Sequence[Transformer] = (),
         per_task_metrics: bool = False,
     ) -> Any:
-        """`evaluate` of batches ``([entries], [y], [weights])``."""
+        """`evaluate` for batches ``([entries], [y], [weights])``."""
         x: list[Any] = []
         y: list[Any] = []
         w: list[Any] = []
@@ -118,7 +118,7 @@ class EvaluatedModel(TorchModel):
         return super().predict(checked_dataset(dataset), *arguments, **keywords)
 
     def predict_values(self, dataset: Dataset) -> list[np.ndarray]:
-        """Self-consistent values of the entries, each of its label's shape and unit.
+        """Self-consistent values of the entries, each with its label's shape and unit.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class EvaluatedModel(TorchModel):
         Returns
         -------
         list of ndarray
-            Of entries that are skipped, NaN.
+            NaN for skipped entries.
 
         Raises
         ------
@@ -142,20 +142,20 @@ class EvaluatedModel(TorchModel):
     def errors_by_type(
         self, dataset: Dataset, transformers: Sequence[Transformer] = ()
     ) -> dict[str, tuple[float, str, int]]:
-        """Mean absolute error of self-consistent values, type by type.
+        """Mean absolute error of self-consistent values for each type.
 
         Parameters
         ----------
         dataset : Dataset
             X holds entries, y their labels.
         transformers : sequence of Transformer, optional
-            Those that made y; the model's by default.
+            Transformers applied to y; the model's by default.
 
         Returns
         -------
         dict
-            ``{type: (error, unit, number of entries)}``; of arrays, the mean of their root mean
-            square deviations. Entries that are skipped are left out.
+            ``{type: (error, unit, number of entries)}``; for arrays, the mean of their root mean
+            square deviations. Skipped entries are left out.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class EvaluatedModel(TorchModel):
     def _expected(
         self, dataset: Dataset, entries: Sequence[Any], transformers: Sequence[Transformer]
     ) -> NDArray[np.float64]:
-        """What predictions are compared with, (n,); NaN for entries without weight and label."""
+        """Reference values of predictions, (n,); NaN for entries without weight and label."""
         made_by = checked_transformers(transformers) or self.transformers
         weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
         check_entries(entries, weights.tolist())
@@ -209,7 +209,7 @@ class EvaluatedModel(TorchModel):
     ) -> Any:
         """One number for each entry.
 
-        Transformers are those of y: values of the model are in the labels' units as they are.
+        Transformers apply to y: values of the model are already in the labels' units.
         """
         if uncertainty or other_output_types:
             return super()._predict(generator, transformers, uncertainty, other_output_types)
@@ -218,11 +218,12 @@ class EvaluatedModel(TorchModel):
         return self._compute(entries).summaries()
 
     def compute_saliency(self, X: Any) -> NoReturn:
-        """Refused: the inputs of this model are calculations, which are not differentiated."""
+        """Refuse saliency: the inputs of this model are calculations, not numbers."""
         raise ValueError(
-            "saliency is the derivative by inputs, and those of this model are calculations. "
-            "Derivatives by positions and cell are forces and stress of planewave.scf(...), those "
-            "by weights come from backward() of any of its results."
+            "saliency is the derivative with respect to inputs, and those of this model are "
+            "calculations. For derivatives with respect to positions and cell take forces and "
+            "stress of planewave.scf(...), for those with respect to weights backward() of any of "
+            "its results."
         )
 
     def _compute(self, entries: list[Any]) -> Predictions:
@@ -238,7 +239,7 @@ class EvaluatedModel(TorchModel):
         deterministic: bool = True,
         pad_batches: bool = True,
     ) -> Iterator[Batch]:
-        """Batches of a data set in its order; none is filled up by repeating entries."""
+        """Batches of a data set in its order; no batch is padded by repeating entries."""
         return super().default_generator(dataset, epochs, mode, deterministic, pad_batches=False)
 
     def _prepare_batch(self, batch: Any) -> tuple[Any, Any, Any]:

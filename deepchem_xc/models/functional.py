@@ -1,4 +1,4 @@
-"""The functional of an `XCModel`: one that is given, or DeepChem's network beside a known one."""
+"""The functional of an `XCModel`: the user's, or DeepChem's network beside a known one."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def ignored_options(
     Parameters
     ----------
     given : mapping
-        Values of `NETWORK_OPTIONS` and `WEIGHT_OPTIONS`; those that are missing are not given.
+        Values of `NETWORK_OPTIONS` and `WEIGHT_OPTIONS` that the user gave.
     has_network : bool, optional
-        Whether the network is given.
+        Whether the user gave the network.
     has_functional : bool, optional
-        Whether the whole functional is given.
+        Whether the user gave the whole functional.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def default_network(
     Parameters
     ----------
     input_size : int
-        2 for an LDA (density, spin polarisation), 3 for a GGA (and the reduced gradient).
+        2 for an LDA (density, spin polarisation), 3 for a GGA (also the reduced gradient).
     hidden_size, n_layers : int, optional
         Width and number of hidden layers.
     modeltype : int, optional
@@ -101,17 +101,17 @@ def make_functional(
     modeltype: int = 1,
     weights: tuple[float, float] = (0.0, 1.0),
 ) -> XCFunctional:
-    """What an `XCModel` trains; parameters are those of its constructor.
+    """Functional that an `XCModel` trains; parameters are those of its constructor.
 
-    A functional that no file could hold is trained all the same, with a warning.
+    A functional that cannot be saved to a file is accepted with a warning.
 
     Raises
     ------
     ValueError
         If both or neither of `functional` and `xcstr` are given, for options that would have no
-        effect, if nothing in it is trainable, or a parameter is NaN or infinite; for what
-        `check_functional` refuses, and for tensors that require gradients and are not parameters:
-        they would not be trained.
+        effect, if nothing in it is trainable, or a parameter is NaN or infinite; if
+        `check_functional` refuses it, and for tensors that require gradients but are not
+        parameters, because they would not be trained.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Ground states of all calculations of a data set, whose densities are kept between epochs."""
+"""Ground states of all calculations of a data set; their densities are kept between epochs."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class RefreshReport:
     Attributes
     ----------
     differences : list of float
-        eV per atom, one for each calculation that was done again.
+        eV per atom, one for each repeated calculation.
     calculations : int
-        Self-consistent calculations done.
+        Number of self-consistent calculations.
     """
 
     differences: list[float] = field(default_factory=list)
@@ -49,31 +49,31 @@ class RefreshReport:
 
 
 class GroundStates:
-    """Self-consistent and frozen energies, each calculation started from what is known already.
+    """Self-consistent and frozen energies; each calculation starts from the kept densities.
 
     Parameters
     ----------
     functional : XCFunctional
-        The one that is trained; its parameters are looked up at every call.
+        The functional that is trained; its parameters are read at every call.
     interval : int, optional
-        Epochs after which a calculation is done again; in the meantime its energy comes from the
-        density that is kept. 1 does without kept densities.
+        Epochs after which a calculation is repeated; in between, its energy comes from the kept
+        density. With 1, no energy comes from a kept density.
     options : mapping, optional
         Keywords for all calculations, those of `feat.solver_options.SOLVER_OPTIONS`; a
         calculation's own keywords take precedence, in ``convergence`` key by key. Energies that
-        were kept with other options are not used any more, their densities are starts.
+        were kept with other options are no longer used; their densities only serve as starts.
     entropy_response : bool, optional
-        Exact gradients of smeared energies, one adjoint equation a calculation; needs an interval
-        of 1, where it is the default.
+        Exact gradients of smeared energies, at one adjoint equation a calculation; needs an
+        interval of 1, for which it is the default.
     cache_dir : path, optional
-        Keep densities and orbitals in files there and not in memory; later runs start from them.
+        Keep densities and orbitals in files there instead of memory; later runs start from them.
 
     Attributes
     ----------
     report : RefreshReport
-        What was calculated since it was last replaced.
+        Calculations since it was last replaced.
     on_calculation : callable or None
-        Called with each calculation that was done, for a progress bar.
+        Called after each calculation, for a progress bar.
 
     Raises
     ------
@@ -122,11 +122,11 @@ class GroundStates:
         self.report = RefreshReport()
         self.on_calculation: Callable[[Calculation[Any, Any]], None] | None = None
         self._kept = KeptDensities(cache_dir)
-        # Results of the present parameters, which entries of one batch share.
+        # Results for the present parameters, shared by the entries of a batch.
         self._results: dict[str, Any] = {}
         self._results_of: Identity | None = None
         self._now: Identity | None = None
-        # What the functional was after the last step of a training.
+        # State of the functional after the last training step.
         self._left: Identity | None = None
 
     @property
@@ -140,14 +140,14 @@ class GroundStates:
         Parameters
         ----------
         calculation : Calculation
-            What is calculated.
+            The calculation.
         epoch : int
-            Says whether the kept density is still good.
+            Present epoch: it determines whether the kept density is still valid.
 
         Raises
         ------
         SCFConvergenceError
-            From a self-consistent calculation; what was kept stays as it was.
+            If it does not converge; the kept density stays as it was.
         """
         if self.entropy_response:
             return extrapolated_energy(self.result(calculation, epoch), True)
@@ -159,12 +159,12 @@ class GroundStates:
         return frozen.at(self.functional) * Hartree
 
     def result(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
-        """Ground state at the present parameters, in their graph; kept for later starts.
+        """Ground state at the present parameters, in their graph; its density is kept.
 
         Raises
         ------
         SCFConvergenceError
-            What was kept stays as it was.
+            If it does not converge; the kept density stays as it was.
         """
         now = self._identity()
         if self._results_of is not now:
@@ -176,7 +176,7 @@ class GroundStates:
         return result
 
     def _refresh(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
-        """Do a calculation again; keep its density and orbitals, and not the result itself."""
+        """Repeat a calculation; keep its density and orbitals, but not the result itself."""
         now = self._identity()
         before = self._energy_kept(calculation)
         result = self._solve(calculation, self._kept.start(calculation))
@@ -193,12 +193,12 @@ class GroundStates:
         return result
 
     def energies(self, calculations: Sequence[Calculation[Any, Any]], epoch: int) -> Tensor:
-        """`energy` of several, (n,), eV; each calculation is started from the one next to it."""
+        """`energy` of several, (n,), eV; each calculation starts from the nearest one done."""
         found = {one.key: self.energy(one, epoch) for one in _outwards(calculations)}
         return torch.stack([found[one.key] for one in calculations])
 
     def predicted(self, calculation: Calculation[Any, Any]) -> Any:
-        """Ground state at the present parameters, in no graph; nothing is kept of it."""
+        """Ground state at the present parameters, without a graph; nothing of it is kept."""
         if calculation.key in self._results and self._results_of is self._identity():
             return self._results[calculation.key].detach()
         return self._solve(calculation, self._kept.start(calculation)).detach()
@@ -220,27 +220,27 @@ class GroundStates:
         return torch.tensor([found[one.key] for one in calculations], dtype=torch.float64)
 
     def end_batch(self) -> None:
-        """Let go of the results that entries of a batch share."""
+        """Release the results that entries of a batch share."""
         self._results.clear()
 
     def begin_steps(self) -> None:
-        """Before a training: kept energies follow a functional from step to step only.
+        """Prepare for training: kept energies stay valid only from one step to the next.
 
-        Where the functional is not what the last step left (`end_steps`), but another one, or has
-        weights from elsewhere, kept densities are starts and nothing else.
+        If the functional or its weights were replaced since the last step (`end_steps`), kept
+        densities only serve as starts.
         """
         self._results.clear()
         if not self._follows():
             self._kept.drop_energies()
 
     def end_steps(self) -> None:
-        """After the last step of a training: this is what kept energies have followed."""
+        """Finish training: remember the functional that kept energies belong to."""
         self._results.clear()
         self._left = self._identity()
 
     @contextlib.contextmanager
     def between_steps(self) -> Iterator[None]:
-        """Around callbacks: as `end_steps` and `begin_steps`, without evaluations."""
+        """Context for callbacks: as `end_steps` and `begin_steps`, without evaluations."""
         from deepchem_xc.xc.identity import Identity
 
         self._left = Identity.read(self.functional)
@@ -255,22 +255,22 @@ class GroundStates:
         return self._kept.state_dict(self._follows())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`; the functional has the checkpoint's weights already."""
+        """Inverse of `state_dict`; the functional must already have the checkpoint's weights."""
         self._kept.load_state_dict(state)
         self.end_steps()
 
     def _follows(self) -> bool:
-        """Whether the functional is what the last step left."""
+        """Whether the functional is unchanged since the last step."""
         return self._left is not None and self._left.holds(self.functional)
 
     def _energy_kept(
         self, calculation: Calculation[Any, Any], epoch: int | None = None
     ) -> FrozenEnergy | None:
-        """What is kept with the present options; None if it is too old for an epoch."""
+        """Kept energy for the present options; None if it is too old for an epoch."""
         kept = self._kept.of(calculation)
         if kept is None or kept.frozen is None:
             return None
-        # Checkpoints of 0.1.0 do not say their options: they go on as they did there.
+        # Checkpoints of 0.1.0 do not contain options: assume the same ones.
         if kept.options not in (None, calculation.energy_options(self.options)):
             return None
         if not kept.frozen.serves(self.functional):
@@ -280,11 +280,11 @@ class GroundStates:
         return None
 
     def _fresh(self, kept: KeptDensity) -> bool:
-        """Whether a density was made with what the functional is now."""
+        """Whether a density was made with the functional in its present state."""
         return kept.functional is not None and kept.functional.equals(self._identity())
 
     def _identity(self) -> Identity:
-        """What the functional is now; the same object until it changes."""
+        """Present state of the functional; the same object until it changes."""
         from deepchem_xc.xc.identity import Identity
 
         if self._now is None or not self._now.holds(self.functional):
@@ -296,5 +296,5 @@ class GroundStates:
 
 
 def _outwards(calculations: Sequence[Calculation[Any, Any]]) -> list[Calculation[Any, Any]]:
-    """From the middle volume outwards: there the initial moments are most likely to be right."""
+    """Sort from the middle volume outwards: initial moments are most likely right there."""
     return sorted(calculations, key=lambda one: abs(math.log(one.scale)))

@@ -1,4 +1,4 @@
-"""Densities and orbitals of calculations, kept in memory or in files for the next ones."""
+"""Densities and orbitals of calculations, kept in memory or files to start the next ones."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeptDensity:
-    """What is known of one calculation.
+    """Density and energy kept from one calculation.
 
     Attributes
     ----------
     scale : float
         Volume, or area, in units of the structure's.
     group : str
-        The same for one structure at all volumes.
+        Key shared by all volumes of a structure.
     start : Start or None
         Density and orbitals; None if they are in a file, or only in `saved`.
     frozen : FrozenEnergy or None
-        Energy at the kept density; None where that density is a start and nothing else.
+        Energy at the kept density; None if that density only serves as a start.
     epoch : int
         Epoch in which it was calculated.
     functional : Identity or None
-        What the functional was then; None after a checkpoint was read.
+        State of the functional at that time; None after a checkpoint was read.
     options : str or None
         Digest of the options that the energy depends on; None in checkpoints of 0.1.0.
     saved : mapping or None
@@ -51,12 +51,12 @@ class KeptDensity:
 
 
 class KeptDensities:
-    """Densities from which the next calculations, and those of other volumes, start.
+    """Densities from which the next calculations, and those at other volumes, start.
 
     Parameters
     ----------
     cache_dir : path, optional
-        Keep densities and orbitals in files there and not in memory; later runs start from them.
+        Keep densities and orbitals in files there instead of memory; later runs start from them.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class KeptDensities:
         self._kept: dict[str, KeptDensity] = {}
 
     def of(self, calculation: Calculation[Any, Any]) -> KeptDensity | None:
-        """What is known of a calculation; None before it was first done."""
+        """Kept density of a calculation; None before it was first done."""
         return self._kept.get(calculation.key)
 
     def keep(
@@ -91,7 +91,7 @@ class KeptDensities:
         functional: Identity | None = None,
         options: str | None = None,
     ) -> None:
-        """Keep a new density of a calculation in place of the last one."""
+        """Keep a calculation's new density instead of its last one."""
         in_memory: Start | None = start
         if self.cache_dir is not None:
             start.save(self._file(calculation.key))
@@ -101,22 +101,22 @@ class KeptDensities:
         )
 
     def drop_energies(self) -> None:
-        """Keep densities and orbitals as starts only."""
+        """Keep densities and orbitals only as starts."""
         self._kept = {key: replace(density, frozen=None) for key, density in self._kept.items()}
 
     def start(
         self, calculation: Calculation[Any, Any], done: Mapping[float, Start] | None = None
     ) -> Start | None:
-        """The calculation's own last density or, the first time, that of the nearest volume.
+        """Last density of the calculation itself or, the first time, of the nearest volume.
 
-        Orbitals, which no checkpoint holds, are those of the nearest volume that has them.
+        Checkpoints contain no orbitals: they come from the nearest volume that has them.
 
         Parameters
         ----------
         calculation : Calculation
-            What is to be started.
+            The calculation to start.
         done : mapping, optional
-            Starts of its group besides those that are kept, by volume.
+            Starts of its group in addition to the kept ones, by volume.
         """
 
         def distance(scale: float) -> float:
@@ -145,7 +145,7 @@ class KeptDensities:
         Parameters
         ----------
         energies : bool, optional
-            Whether the energies at these densities are kept, too.
+            Whether to include the energies at these densities.
         """
         return {
             key: {
@@ -160,7 +160,7 @@ class KeptDensities:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Inverse of `state_dict`."""
         self._kept = {
             key: KeptDensity(
                 scale=density["scale"],
@@ -175,7 +175,7 @@ class KeptDensities:
         }
 
     def _read(self, key: str, calculation: Calculation[Any, Any]) -> Start | None:
-        """Density of a key, read as `calculation`, which is of the same kind, reads its own."""
+        """Density of a key, read by `calculation`, which is of the same kind."""
         density = self._kept.get(key)
         if density is not None and density.start is not None:
             return density.start
@@ -188,7 +188,7 @@ class KeptDensities:
         except DamagedFileError as error:
             raise DamagedFileError(
                 f"{error} It belongs to the cache of a training run: delete it, and the "
-                "calculation starts from atoms."
+                "calculation will start from atoms."
             ) from error
 
     def _file(self, key: str) -> Path:

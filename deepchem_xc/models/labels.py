@@ -1,4 +1,4 @@
-"""The labels that a model is trained on and compared with: y of the data set."""
+"""The labels for training and evaluation: y of the data set."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from deepchem_xc.feat.dft_data import DFTEntry
 
 Floats = NDArray[np.float64]
 
-#: Relative difference of numbers that are the same: y may have been stored in single precision.
+#: Relative difference up to which numbers count as equal: y may be stored in single precision.
 _SAME = 1e-6
-#: Ratios of y to the entries' own labels beyond which y is of another scale: where their
-#: differences say so too, and where there are none.
+#: Ratios of y to the entries' own labels beyond which y is on another scale: if their differences
+#: indicate it too, and if there is only one label.
 _RATIO, _RATIO_OF_ONE = 2.0, 20.0
 _TELL = (
-    "If transformers made y, tell the model which: XCModel(..., transformers=[...]), or "
+    "If y was made by transformers, pass them to the model: XCModel(..., transformers=[...]), or "
     "evaluate(dataset, metrics, [...])."
 )
 
 
 class LabelWarning(UserWarning):
-    """y of a data set differs from the labels that its entries hold themselves.
+    """y of a data set differs from the labels that its entries hold.
 
     Examples
     --------
@@ -65,10 +65,10 @@ def labels_of(
     transformers: Iterable[Transformer] = (),
     weights: ArrayLike | None = None,
 ) -> list[Floats]:
-    """Labels of the entries of a data set in their units: what its y says.
+    """Labels of a data set's entries, taken from its y, in the entries' units.
 
-    y counts, also where an entry holds another label of its own (with a `LabelWarning`) or none.
-    A label that is an array stays the entry's: y holds its summary, 0.
+    y takes precedence over an entry's own label, with a `LabelWarning` if they differ; an entry
+    need not have one. Labels that are arrays come from the entry: y holds their summary, 0.
 
     Parameters
     ----------
@@ -77,21 +77,21 @@ def labels_of(
     y : array_like
         (n,) or (n, 1).
     transformers : iterable of Transformer, optional
-        Those that made y; they are undone. Without them y may be the standard scores of the
-        entries' own labels, or those labels on a scale from 0 to 1: then these labels count.
+        Transformers applied to y; they are undone. Without them y may be the standard scores of
+        the entries' own labels, or those labels on a scale from 0 to 1: then these labels count.
     weights : array_like, optional
-        (n,): of an entry without weight the label may be missing.
+        (n,): an entry with zero weight may lack a label.
 
     Returns
     -------
     list of ndarray
-        (1,) for a number, else an array; in the entries' units.
+        (1,) for a number, otherwise an array; in the entries' units.
 
     Raises
     ------
     ValueError
-        Where a label is missing or NaN; for y that stands for arrays and is not 0; for y that is
-        not in the units of the entries' own labels: another scale, zeros throughout.
+        If a label is missing or NaN; if y stands for an array and is not 0; if y is not in the
+        units of the entries' own labels: on another scale, or zero throughout.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def labels_of(
             values = own
     if not (known.any() or made_by) and _is_standard(values):
         raise ValueError(
-            "y has mean 0 and standard deviation 1, as NormalizationTransformer makes it, and the "
+            "y has mean 0 and standard deviation 1, as from NormalizationTransformer, and the "
             f"entries hold no labels of their own. {_TELL}"
         )
     free = np.zeros(n, bool) if weights is None else np.asarray(weights).reshape(-1) == 0
@@ -137,7 +137,7 @@ def labels_of(
 
 
 def summaries_of(entries: Sequence[DFTEntry], labels: Sequence[Floats]) -> Floats:
-    """What predictions are compared with, (n,): the number, or 0 for arrays.
+    """Reference values of predictions, (n,): the number, or 0 for arrays.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def _numbers(y: ArrayLike) -> Floats:
 
 
 def _column(given: Floats, n: int, made: bool = False) -> Floats | None:
-    """y as (n,); None if transformers made something else of it."""
+    """y as (n,); None if transformers gave it another shape."""
     if given.shape in ((n,), (n, 1)):
         return given.reshape(-1)
     if made:
@@ -186,7 +186,7 @@ def _same(values: Floats, own: Floats) -> NDArray[np.bool_]:
 
 
 def _is_normalised(values: Floats, own: Floats) -> bool:
-    """Whether y is what `NormalizationTransformer` or `MinMaxTransformer` makes of the labels."""
+    """Whether `NormalizationTransformer` or `MinMaxTransformer` would turn the labels into y."""
     spread = np.ptp(own)
     if spread == 0.0:
         return False
@@ -201,14 +201,14 @@ def _is_standard(values: Floats) -> bool:
 def warn_of_other_size(
     entries: Sequence[DFTEntry], labels: Sequence[Floats], values: Sequence[Floats]
 ) -> bool:
-    """Say that labels cannot be in the units of what was computed; whether it was said.
+    """Warn of labels that cannot be in the computed values' units; whether it warned.
 
-    Lattice constants and energies of a single system are known well enough by any functional.
+    Any functional gives lattice constants and energies of single systems well enough to tell.
 
     Parameters
     ----------
     entries, labels, values
-        Of a batch.
+        Those of a batch.
     """
     for entry, label, value in zip(entries, labels, values, strict=True):
         absolute = entry.entry_type == "energy" and len(entry.systems) == 1
@@ -229,7 +229,7 @@ def _check_finite(entries: Sequence[DFTEntry], values: Floats, free: NDArray[np.
     for entry, value, skip in zip(entries, values, free, strict=True):
         if np.isfinite(value) or skip:
             continue
-        entry.get_true_val()  # says so where there is none
+        entry.get_true_val()  # raises if there is none
         raise ValueError(
             f"y of {entry!r} is {value}: give a number, or a weight of 0 to leave it out. " + _TELL
         )
@@ -243,7 +243,7 @@ def _array(entry: DFTEntry, free: bool) -> Floats:
 
 
 def _compare(entries: Sequence[DFTEntry], values: Floats, own: Floats) -> None:
-    """Refuse y that cannot be the entries' labels; say where it differs from them."""
+    """Refuse y that cannot be the entries' labels; warn where it differs from them."""
     differs = np.isfinite(own) & (values != own)
     if not differs.any():
         return
@@ -274,9 +274,9 @@ def _compare(entries: Sequence[DFTEntry], values: Floats, own: Floats) -> None:
 
 
 def _other_scale(values: Floats, own: Floats) -> str:
-    """Why y is of another scale than the labels; empty if it may well be labels."""
+    """Reason why y is on another scale than the labels; empty if it may be labels."""
     if not values.any():
-        return "it is 0 throughout, as DeepChem fills it in where none is given"
+        return "it is 0 throughout, DeepChem's default if none is given"
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(values.mean() / own.mean())
     if len(own) == 1:

@@ -1,4 +1,4 @@
-"""Options of an `XCModel`, checked when it is made: what is given, what is valid, what to write."""
+"""Options of an `XCModel`, checked when it is made; errors name valid values and what to write."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from deepchem.trans import Transformer
 
 from deepchem_xc._values import whole_number
 
-# What XCModel sets itself.
+# Parameters of TorchModel that XCModel sets itself.
 _SET = ("self", "model", "loss", "output_types", "kwargs")
-_ADVICE = "NumpyDataset(*entry_arrays(entries)) makes one of entries, DFTYamlLoader of a file"
+_ADVICE = "NumpyDataset(*entry_arrays(entries)) makes one from entries, DFTYamlLoader from a file"
 
 
 def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
-    """Keywords for DeepChem's `TorchModel`, as they are.
+    """Checked keywords for DeepChem's `TorchModel`.
 
     Parameters
     ----------
     options : mapping
-        What is left of an `XCModel`'s keywords.
+        Keywords of an `XCModel` that are not its own.
     own : iterable of str, optional
-        Its own, for the message.
+        Its own keywords, for the message.
 
     Raises
     ------
     ValueError
-        For unknown keywords, which DeepChem would take and not use, and values that make no sense.
+        For unknown keywords, which DeepChem would silently ignore, and invalid values.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, valid, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "nb_epoch and the like belong to fit."
+            hint = f"did you mean {near[0]!r}?" if near else "nb_epoch and similar belong to fit."
             raise ValueError(f"XCModel has no keyword {name!r}; {hint} Valid: {', '.join(valid)}.")
     found = dict(options)
     if "batch_size" in found:
@@ -75,9 +75,9 @@ def _check_is_made_of_parameters(optimizer: Optimizer) -> None:
         inspect.signature(optimizer._create_pytorch_optimizer).bind([])
     except TypeError:
         raise ValueError(
-            f"optimizer: DeepChem's {type(optimizer).__name__} cannot be made from parameters, as "
-            "its TorchModel makes optimisers: take Adam, AdamW, RMSProp, GradientDescent or a "
-            "class of your own with _create_pytorch_optimizer(self, params)."
+            f"optimizer: DeepChem's {type(optimizer).__name__} cannot be made from parameters "
+            "alone, which TorchModel needs: take Adam, AdamW, RMSProp, GradientDescent or "
+            "your own class with _create_pytorch_optimizer(self, params)."
         ) from None
 
 
@@ -96,7 +96,7 @@ def _check_learning_rate(rate: Any) -> None:
 
 
 def checked_transformers(transformers: Any) -> list[Transformer]:
-    """Transformers as a list; one alone counts too.
+    """Transformers as a list; a single one is accepted.
 
     Examples
     --------
@@ -112,14 +112,14 @@ def checked_transformers(transformers: Any) -> list[Transformer]:
     for transformer in found:
         if not isinstance(transformer, Transformer):
             raise ValueError(
-                "transformers must be DeepChem's, such as NormalizationTransformer(...), that "
-                f"made y, got {transformer!r}."
+                "transformers must be the DeepChem transformers that made y, such as "
+                f"NormalizationTransformer(...), got {transformer!r}."
             )
     return found
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:
-    """Callbacks of a fit as a list.
+    """Callbacks for `fit` as a list.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def checked_callbacks(callbacks: Any) -> list[Any]:
 
 
 def checked_dataset(dataset: Any) -> Dataset:
-    """A data set with at least one entry.
+    """Check that this is a data set with at least one entry, and return it.
 
     Examples
     --------
@@ -154,14 +154,14 @@ def checked_dataset(dataset: Any) -> Dataset:
     try:
         length = len(dataset)
     except (IndexError, TypeError):
-        length = -1  # whatever X holds says what is wrong with it
+        length = -1  # reading X will tell what is wrong with it
     if length == 0:
         raise ValueError(f"the data set is empty; {_ADVICE}.")
     return dataset
 
 
 def checked_checkpoints(keep: Any, interval: Any) -> tuple[int, int]:
-    """Number of checkpoints and steps between them.
+    """Checked number of checkpoints, and of steps between them.
 
     Examples
     --------

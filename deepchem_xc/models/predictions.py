@@ -1,4 +1,4 @@
-"""Self-consistent values of entries, and metrics of them, where some calculations may fail."""
+"""Self-consistent values of entries and their metrics; some calculations may fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deepchem_xc.xc.networks import check_weights
 
 
 class SkippedWarning(UserWarning):
-    """Entries of a data set failed and are left out of predictions and metrics.
+    """Entries of a data set failed and were left out of predictions and metrics.
 
     Examples
     --------
@@ -32,26 +32,26 @@ class SkippedWarning(UserWarning):
 
 
 class Predictions:
-    """Values of entries, computed with modules in evaluation mode and in no graph.
+    """Values of entries, computed in evaluation mode and without a graph.
 
     Parameters
     ----------
     module : DFTXC
         The functional and its ground states.
     entries : sequence of DFTEntry
-        What to compute.
+        Entries to compute.
     skip : bool, optional
         Leave out entries whose calculation fails, with a `SkippedWarning`.
 
     Attributes
     ----------
     skipped : dict
-        ``{entry name: reason}``; a second entry of one name is "name (2)".
+        ``{entry name: reason}``; a second entry with the same name is "name (2)".
 
     Raises
     ------
     EntryError
-        If a calculation fails and is not to be skipped.
+        If a calculation fails, unless `skip`.
     RuntimeError
         If all calculations fail.
 
@@ -100,13 +100,13 @@ class Predictions:
         )
 
     def summaries(self) -> NDArray[np.float64]:
-        """One number for each entry (`DFTEntry.summary`), (n,); NaN where it failed."""
+        """One number for each entry (`DFTEntry.summary`), (n,); NaN if it failed."""
         pairs = zip(self.entries, self._values, strict=True)
         numbers = [np.nan if value is None else entry.summary(value) for entry, value in pairs]
         return np.array(numbers, dtype=np.float64)
 
     def values(self) -> list[NDArray[np.float64]]:
-        """Values, each of its label's shape; NaN where it failed."""
+        """Values, each with its label's shape; NaN if it failed."""
         return [
             _missing(entry) if value is None else value.cpu().numpy()
             for entry, value in zip(self.entries, self._values, strict=True)
@@ -115,7 +115,7 @@ class Predictions:
 
 @contextlib.contextmanager
 def evaluation(module: torch.nn.Module) -> Iterator[None]:
-    """All parts of a module in evaluation mode, in no graph; afterwards each is as it was.
+    """Context with all parts of a module in evaluation mode and without graphs.
 
     Examples
     --------
@@ -144,16 +144,16 @@ def scores(
     metrics: Any,
     **options: Any,
 ) -> Any:
-    """DeepChem's metrics of the entries that have a prediction.
+    """DeepChem's metrics for the entries that have a prediction.
 
     Parameters
     ----------
     entries : sequence of DFTEntry
-        Of the data set.
+        Entries of the data set.
     labels, weights, predictions : (n,)
-        Of the entries; NaN is a prediction that failed, or a label that is missing.
+        Their numbers; NaN marks a failed prediction or a missing label.
     metrics, **options
-        Of `deepchem.utils.evaluate.Evaluator.compute_model_performance`.
+        As for `deepchem.utils.evaluate.Evaluator.compute_model_performance`.
     """
     there = np.isfinite(predictions) & np.isfinite(labels)
     if not there.any():
@@ -169,7 +169,7 @@ def scores(
 
 
 class _Known:
-    """What DeepChem's evaluator asks a model for."""
+    """The part of a model that DeepChem's evaluator calls."""
 
     def __init__(self, predictions: NDArray[np.float64]) -> None:
         self._predictions = predictions

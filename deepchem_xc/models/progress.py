@@ -1,4 +1,4 @@
-"""Where a training stands: its epoch, the batches of it that are done, records of all epochs."""
+"""Position in a training: its epoch, the batches done in it, records of all epochs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Progress:
     Attributes
     ----------
     epoch : int
-        Epochs done.
+        Number of epochs done.
     batch, nbatches : int
-        Batches of the present epoch that are done, and how many it has.
+        Number of batches done in the present epoch, and in total.
     record : EpochRecord
-        Of the present epoch.
+        Record of the present epoch.
     history : list of EpochRecord
-        Of the epochs that are done; the list stays the same object.
+        Records of the epochs done; the list stays the same object.
 
     Examples
     --------
@@ -39,12 +39,12 @@ class Progress:
     history: list[EpochRecord] = field(default_factory=list)
 
     def begin_epoch(self) -> None:
-        """Forget what is done of the present epoch."""
+        """Restart the present epoch."""
         self.batch, self.nbatches = 0, 1
         self.record = EpochRecord(self.epoch)
 
     def end_epoch(self) -> None:
-        """Keep the record of the present epoch, and begin the next one."""
+        """Store the record of the present epoch and begin the next one."""
         self.history.append(self.record)
         self.epoch += 1
         self.begin_epoch()
@@ -58,7 +58,7 @@ class Progress:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`; other keys are left alone."""
+        """Inverse of `state_dict`; other keys are ignored."""
         self.epoch, self.batch, self.nbatches = state["position"]
         self.record = EpochRecord(**state["record"])
         self.history[:] = [EpochRecord(**record) for record in state["history"]]

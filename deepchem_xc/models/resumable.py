@@ -1,4 +1,4 @@
-"""What a training stands on: its functional, optimisers and progress, as one state."""
+"""Functional, optimisers and progress of a training, as one state to save and restore."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ logger = logging.getLogger(__name__)
 
 
 class ResumableModel(EvaluatedModel):
-    """A DeepChem model whose training can be written down and set, the base of `TrainingLoop`.
+    """A DeepChem model whose training can be saved and resumed, the base of `TrainingLoop`.
 
-    See `TrainingState` for what is written.
+    `TrainingState` lists what is saved.
     """
 
-    # Of TorchModel.
+    # Attributes of TorchModel.
     _pytorch_optimizer: Any
     _lr_schedule: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._progress = Progress()
-        # Optimiser and schedule of this fit, or of the last one.
+        # Optimiser and schedule of the present or last fit.
         self._active: tuple[Any, Any] | None = None
-        # Parameters that the optimiser was made of.
+        # Parameters for which the optimiser was made.
         self._optimised: list[torch.nn.Parameter] | None = None
         super().__init__(*arguments, **keywords)
 
     @property
     def functional(self) -> XCFunctional:
-        """What is trained; another one may be set, whose first step is self-consistent."""
+        """Functional to train; it may be replaced, and its first step is then self-consistent."""
         return self.model.functional
 
     @functional.setter
@@ -54,39 +54,39 @@ class ResumableModel(EvaluatedModel):
 
     @property
     def epoch(self) -> int:
-        """Epochs done since the model was made, those before a checkpoint included."""
+        """Number of epochs done since the model was made, including those before a checkpoint."""
         return self._progress.epoch
 
     @property
     def history(self) -> list[EpochRecord]:
-        """Records of these epochs."""
+        """Records of the epochs done."""
         return self._progress.history
 
     def training_state(self) -> TrainingState:
-        """Everything that the next step depends on; its parts are the model's own."""
+        """Everything that the next step depends on; its parts are the model's own objects."""
         self._ensure_built()
         return self._state_with(self._active)
 
     def load_training_state(self, state: Mapping[str, Any], where: str = "the state") -> None:
-        """Bring the model to a state; it is changed completely or not at all.
+        """Set the model to a state, completely or not at all.
 
         Parameters
         ----------
         state : mapping
             From `TrainingState.state_dict`.
         where : str, optional
-            What to call it in messages.
+            Name of the state in messages.
 
         Raises
         ------
         ValueError
-            If it is of another functional, optimiser or schedule, or of other variables.
+            If its functional, optimiser, schedule or variables are different ones.
         """
         self._ensure_built()
         check_functional(self.model, state, where)
         active = self._active
         if active is None and state["variables"] is not None:
-            # No fit has said yet what to train: it is what was trained there.
+            # No fit has chosen variables yet: take those of the state.
             named = dict(self.functional.named_parameters())
             active = self._optimizer([named[name] for name in state["variables"]])
         own = self._state_with(active)
@@ -105,7 +105,7 @@ class ResumableModel(EvaluatedModel):
         )
 
     def _optimizer(self, variables: Any) -> tuple[Any, Any]:
-        """Optimiser and schedule of all parameters, or of some; kept from fit to fit."""
+        """Optimiser and schedule for all or some parameters; kept from fit to fit."""
         self._ensure_built()
         if variables is None:
             return self._pytorch_optimizer, self._lr_schedule
@@ -123,7 +123,7 @@ class ResumableModel(EvaluatedModel):
         return found
 
     def _ensure_built(self) -> None:
-        """The optimiser is one of the parameters that the functional has now."""
+        """Make sure that the optimiser has the functional's present parameters."""
         super()._ensure_built()
         before, now = self._optimised, list(self.model.parameters())
         self._optimised = now
@@ -132,7 +132,7 @@ class ResumableModel(EvaluatedModel):
             self._renew_optimizer()
 
     def _renew_optimizer(self) -> None:
-        """After layers or parameters were replaced; what stayed keeps its state."""
+        """Renew the optimiser for replaced parameters; the others keep their state."""
         old, schedule = self._pytorch_optimizer, self._lr_schedule
         new = self.optimizer._create_pytorch_optimizer(self.model.parameters())
         groups = new.param_groups
@@ -145,4 +145,4 @@ class ResumableModel(EvaluatedModel):
             for group, former in zip(groups, old.param_groups, strict=True):
                 group["lr"] = former["lr"]
         self._pytorch_optimizer = new
-        logger.info("the functional has other parameters than before: its optimiser is a new one")
+        logger.info("the functional has other parameters than before: its optimiser is renewed")

@@ -1,4 +1,4 @@
-"""One step of an optimiser: whole, or not taken."""
+"""One step of an optimiser, taken completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from deepchem_xc.xc.networks import check_weights
 
 
 class LabelledBatch(NamedTuple):
-    """What a step is taken with."""
+    """Entries of a step, with labels and weights."""
 
     entries: list[DFTEntry]
     labels: list[Floats]
-    """Of the shapes and units of the entries' values."""
+    """With the shapes and units of the entries' values."""
     weights: list[float]
 
     def part(self, indices: Iterable[int]) -> LabelledBatch:
-        """Some of them."""
+        """Batch of the entries with these indices."""
         chosen = list(indices)
         return LabelledBatch(
             [self.entries[i] for i in chosen],
@@ -43,15 +43,15 @@ class Step:
     Attributes
     ----------
     module : DFTXC
-        It has the functional, and computes values of entries.
+        Holds the functional and computes values of entries.
     optimizer : torch.optim.Optimizer
-        Of the functional's parameters.
+        Optimiser of the functional's parameters.
     objective : Objective
         Compares values with labels.
     regularization : callable or None
-        Returns what is added to the loss, a 0-d tensor.
+        Returns a 0-d tensor that is added to the loss.
     loss : callable, optional
-        Another loss than the objective's.
+        Loss instead of the objective's.
     """
 
     module: DFTXC
@@ -61,21 +61,21 @@ class Step:
     loss: LossFunction | None = None
 
     def take(self, batch: LabelledBatch, values: list[Tensor], epoch: int) -> Tensor:
-        """Take the step; returns the loss before it, 0-d, in no graph.
+        """Take the step; returns the loss before it, 0-d, without a graph.
 
         Parameters
         ----------
         batch : LabelledBatch
             Entries whose calculations did not fail.
         values : list of Tensor
-            Of the entries, in the functional's graph.
+            Their values, in the functional's graph.
         epoch : int
-            Says which kept densities are still good.
+            Present epoch: it determines which kept densities are still valid.
 
         Raises
         ------
         FloatingPointError, EntryError and other `EXPECTED_FAILURES`
-            Parameters and optimiser are as before then.
+            Parameters and optimiser are then as before.
         """
         total = self._gradients(batch, values)
         if _needs_closure(self.optimizer):
@@ -85,7 +85,7 @@ class Step:
         return total
 
     def _gradients(self, batch: LabelledBatch, values: list[Tensor]) -> Tensor:
-        """The loss, in no graph; its gradients are filled in."""
+        """Loss, without a graph; its gradients are stored in the parameters."""
         entries, labels, weights = batch
         total = self.objective(entries, values, labels, weights, self.loss)
         if not total.requires_grad:
@@ -103,9 +103,9 @@ class Step:
         return total.detach()
 
     def _search(self, batch: LabelledBatch, total: Tensor, epoch: int) -> None:
-        """The step of an optimiser that asks for losses on its way, such as LBFGS.
+        """Step of an optimiser that evaluates losses along the way, such as LBFGS.
 
-        What depends on energies only is taken at the densities of the step's start.
+        Values from energies alone use the densities of the step's start.
         """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         before = [p.detach().clone() for p in parameters]
@@ -116,7 +116,7 @@ class Step:
             if known:
                 return known.pop()
             check_weights(self.module.functional)
-            # A search may come back to weights whose graphs a derivative has used up.
+            # A search may return to weights whose graphs backward() has already freed.
             self.module.ground_states.end_batch()
             compute = self.module.training_value
             return self._gradients(batch, [compute(entry, epoch) for entry in batch.entries])

@@ -1,4 +1,4 @@
-"""What happened in each epoch of a training: losses by type, skipped entries, kept densities."""
+"""Records of each epoch of a training: losses by type, skipped entries, kept densities."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class EpochRecord:
     Attributes
     ----------
     epoch : int
-        Counted from 0.
+        Number of the epoch, counted from 0.
     losses : dict
-        ``{entry type: sum of the weighted losses}`` of the entries that were used.
+        ``{entry type: sum of the weighted losses}`` of the entries used.
     counts : dict
         ``{entry type: number of entries used}``.
     skipped : dict
-        ``{entry name: reason}`` of entries whose calculation failed; a second entry of one name is
-        "name (2)".
+        ``{entry name: reason}`` of entries whose calculation failed; a second entry with the same
+        name is "name (2)".
     calculations : int
-        Self-consistent calculations done.
+        Number of self-consistent calculations.
     frozen_error : float or None
         Largest difference between an energy at a kept density and the self-consistent one that
-        replaced it, eV per atom; None where none was replaced.
+        replaced it, eV per atom; None if none was replaced.
     seconds : float
         Time taken.
 
@@ -94,14 +94,14 @@ class EpochRecord:
 
 
 def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
-    """Write a CSV file, one line an epoch.
+    """Write a CSV file with one line for each epoch.
 
     Parameters
     ----------
     records : sequence of EpochRecord
-        The epochs.
+        Records of the epochs.
     path : path
-        Replaced once the new file is complete.
+        The file, which is replaced only when the new one is complete.
 
     Examples
     --------

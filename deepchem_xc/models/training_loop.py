@@ -1,4 +1,4 @@
-"""The loop of training: batches, steps that are whole or not taken, the position in the run."""
+"""The training loop: batches, steps taken completely or not at all, the position in the run."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class TrainingLoop(ResumableModel):
     objective : Objective
         The loss.
     seed : int
-        Of the order of entries.
+        Seed of the order of entries.
     """
 
     objective: Objective
     seed: int
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        # Whether this fit has warned of labels of another size.
+        # Whether this fit has warned of labels in other units.
         self._said = False
         self._whole_batches_may_fail = False
         super().__init__(*arguments, **keywords)
@@ -65,8 +65,8 @@ class TrainingLoop(ResumableModel):
         """Train on batches ``([entries], [y], [weights])``; every batch counts as an epoch.
 
         Parameters, results and errors are those of `fit`, except that with ``on_failure="skip"``
-        a batch may fail as a whole: `RuntimeError` is raised if all of them do. That no batch has
-        any weight shows at the end only; `ValueError` is raised then.
+        a batch may fail as a whole: `RuntimeError` is raised if all of them do. If all weights are
+        zero, this is noticed only at the end and raises `ValueError`.
         """
         first = len(self.history)
         seen: list[LabelledBatch] = []
@@ -145,7 +145,7 @@ class TrainingLoop(ResumableModel):
                         for hook in hooks:
                             hook(self, self._global_step)
         finally:
-            # Whatever ended it: a graph whose derivative was asked for cannot be used again.
+            # However it ended: graphs that backward() has used cannot be used again.
             self.ground_states.end_steps()
         if recent:
             mean = self._log(recent, all_losses)
@@ -156,7 +156,7 @@ class TrainingLoop(ResumableModel):
     def _watched(
         self, generator: Iterable[Batch], seen: list[LabelledBatch]
     ) -> Iterator[LabelledBatch]:
-        """Labelled batches; `seen` keeps the last one as long as none has any weight."""
+        """Labelled batches; `seen` keeps the last one as long as all weights are zero."""
         weighted = False
         for batch in generator:
             labelled = self._labelled(batch)
@@ -167,7 +167,7 @@ class TrainingLoop(ResumableModel):
             yield labelled
 
     def _labelled(self, batch: Batch) -> LabelledBatch:
-        """A batch as DeepChem hands it over."""
+        """Labelled batch from one of DeepChem's."""
         inputs, labels, weights = _parts(batch)
         entries = entries_of(inputs[0])
         w = np.ones(len(entries)).tolist()
@@ -181,7 +181,7 @@ class TrainingLoop(ResumableModel):
     def _epochs(
         self, dataset: Dataset, nb_epoch: int, deterministic: bool
     ) -> Iterator[LabelledBatch]:
-        """Batches from where the model stands; it is read when the first one is asked for."""
+        """Batches from the model's position, which is read when the first one is requested."""
         dataset = checked_dataset(dataset)
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
         check_weighted(every.entries, every.weights, self.objective.type_weights)
@@ -192,7 +192,7 @@ class TrainingLoop(ResumableModel):
         if progress.batch > 0 and nbatches != progress.nbatches:
             raise ValueError(
                 f"the training stopped after {progress.batch} of {progress.nbatches} batches of an "
-                f"epoch and cannot go on with {nbatches}: give the same data set and batch_size."
+                f"epoch and cannot continue with {nbatches}: give the same data set and batch_size."
             )
         while progress.epoch < last:
             order = np.arange(len(entries))
@@ -205,7 +205,7 @@ class TrainingLoop(ResumableModel):
     def _step(
         self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
     ) -> float | None:
-        """Take a step; the loss before it, or None if none was taken."""
+        """Take a step; returns the loss before it, or None if it was not taken."""
         epoch = self._progress.epoch
         good, values = [], []
         for i, entry in enumerate(batch.entries):
@@ -226,7 +226,7 @@ class TrainingLoop(ResumableModel):
             step = Step(self.model, optimizer, self.objective, self.regularization_loss, loss)
             total = step.take(used, values, epoch)
         except EXPECTED_FAILURES as error:
-            # Which entry it was cannot be told apart any more: none of them is used.
+            # It is unknown which entry caused this, so none of them is used.
             self._skip(used.entries, EntryError(used.entries, error, epoch))
             return None
         except EntryError as error:
@@ -247,7 +247,7 @@ class TrainingLoop(ResumableModel):
             self._progress.record.skip(entry.name, str(error))
 
     def _advance(self, watch: Stopwatch) -> None:
-        """Move the position on by one batch."""
+        """Advance the position by one batch."""
         progress = self._progress
         report, record = self.ground_states.report, progress.record
         record.seconds += watch.lap()
@@ -281,8 +281,8 @@ def _parts(batch: Any) -> tuple[Any, Any, Any]:
     given = isinstance(batch, (tuple, list)) and len(batch) == 3
     if not given or not all(isinstance(part, (list, tuple)) for part in batch):
         raise ValueError(
-            "a batch is ([entries], [y], [weights]), as model.default_generator(dataset) makes "
-            f"them; got {[type(part).__name__ for part in batch] if given else batch!r}."
+            "a batch is ([entries], [y], [weights]), as from model.default_generator(dataset); "
+            f"got {[type(part).__name__ for part in batch] if given else batch!r}."
         )
     inputs, labels, weights = batch
     return inputs, labels, weights

@@ -30,22 +30,22 @@ KEYS = (
 
 @dataclass
 class TrainingState:
-    """The live parts of a training, which `state_dict` writes down and `load_state_dict` sets.
+    """The live parts of a training, which `state_dict` reads and `load_state_dict` sets.
 
     Attributes
     ----------
     module : DFTXC
-        The functional and the densities that are kept.
+        The functional and the kept densities.
     optimizer : torch.optim.Optimizer
-        Of the parameters that are trained.
+        Optimiser of the trained parameters.
     schedule : torch scheduler or None
-        Of its learning rate.
+        Schedule of its learning rate.
     variables : list of str or None
-        Names of the parameters that are trained; None if it is all of them.
+        Names of the trained parameters; None means all.
     progress : Progress
         Position, and records of the epochs.
     global_step : int
-        Steps taken, those of earlier epochs included.
+        Number of steps taken, including those of earlier epochs.
 
     Examples
     --------
@@ -84,20 +84,19 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], where: str = "the state") -> None:
-        """The inverse of `state_dict`; all parts are set, or none.
+        """Inverse of `state_dict`; sets all parts or none.
 
         Parameters
         ----------
         state : mapping
-            From `state_dict`, of the same functional: see `check_functional`.
+            From `state_dict`, with the same functional: see `check_functional`.
         where : str, optional
-            What to call it in messages.
+            Name of the state in messages.
 
         Raises
         ------
         ValueError
-            If it is of another optimiser, of other variables, or has a schedule where this
-            training has none or the other way round.
+            If it has another optimiser or other variables, or only one of both has a schedule.
         """
         self._check_optimizer(state, where)
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
@@ -109,10 +108,10 @@ class TrainingState:
         self.module.ground_states.load_state_dict(state["ground_states"])
 
     def _check_optimizer(self, state: Mapping[str, Any], where: str) -> None:
-        """Its state is of this kind, and of the parameters that are trained now."""
+        """Raise `ValueError` unless a state has this optimiser, variables and schedule."""
         if type(self.optimizer).__name__ != state["optimizer"]:
             raise ValueError(
-                f"{where} was written with the optimiser {state['optimizer']}, this model has "
+                f"{where} was written with the optimiser {state['optimizer']}, but this model has "
                 f"{type(self.optimizer).__name__}: give the same optimizer."
             )
         if self.variables != state["variables"]:
@@ -121,28 +120,28 @@ class TrainingState:
                 for names in (state["variables"], self.variables)
             )
             raise ValueError(
-                f"{where} was written while {there} parameters were trained, now it is {now}: "
-                "give fit the same variables."
+                f"{where} was written when the trained parameters were: {there}; now they are: "
+                f"{now}. Give fit the same variables."
             )
         scheduled = state["schedule_state_dict"] is not None
         if scheduled != (self.schedule is not None):
             raise ValueError(
                 f"{where} was written with{'' if scheduled else 'out'} a learning-rate schedule, "
-                f"this model has {'none' if scheduled else 'one'}: give the same learning_rate."
+                f"but this model has {'none' if scheduled else 'one'}: give the same learning_rate."
             )
 
 
 def check_functional(module: DFTXC, state: Mapping[str, Any], where: str = "the state") -> None:
-    """Raise `ValueError` unless a state is of the functional of a module.
+    """Raise `ValueError` unless a state belongs to the functional of a module.
 
     Parameters
     ----------
     module : DFTXC
-        It has the functional.
+        Holds the functional.
     state : mapping
         From `TrainingState.state_dict`.
     where : str, optional
-        What to call the state in messages.
+        Name of the state in messages.
     """
     _check_architecture(module, state["model_state_dict"], where)
     functional = module.functional
@@ -150,8 +149,8 @@ def check_functional(module: DFTXC, state: Mapping[str, Any], where: str = "the 
         fingerprint(functional), state["fingerprint"].cpu(), rtol=1e-9, equal_nan=True
     ):
         raise ValueError(
-            f"{where} is of another functional: its parameters have the same names and shapes as "
-            f"those of {functional.name}, but computed something else. Make the model as it "
+            f"{where} belongs to another functional: its parameters have the same names and shapes "
+            f"as those of {functional.name}, but it computed something else. Make the model as it "
             "was when the checkpoint was written."
         )
 
@@ -172,6 +171,6 @@ def _check_architecture(module: DFTXC, weights: Mapping[str, Any], where: str) -
     ]
     more = f", and {len(changes) - 4} more" if len(changes) > 4 else ""
     raise ValueError(
-        f"{where} is of another functional: {'; '.join(changes[:4])}{more}. Make the model as it "
-        "was when the checkpoint was written."
+        f"{where} belongs to another functional: {'; '.join(changes[:4])}{more}. Make the model as "
+        "it was when the checkpoint was written."
     )

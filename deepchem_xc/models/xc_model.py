@@ -35,60 +35,59 @@ from deepchem_xc.xc import XCFunctional
 
 
 class XCModel(TrainingLoop):
-    """Train a functional on `DFTEntry` objects, as DeepChem's `XCModel`, extended to crystals.
+    """Train a functional on `DFTEntry` objects: DeepChem's `XCModel`, extended to crystals.
 
     Parameters
     ----------
     xcstr : str, optional
         Known functional of a `HybridXC`, ``a * network + b * xcstr``.
     nnmodel : torch.nn.Module, optional
-        Its network; by default one of the next four parameters.
+        Its network; by default one described by the next four parameters.
     input_size, hidden_size, n_layers, modeltype : int, optional
-        Of the default network: inputs (by default 2 for an LDA, 3 otherwise), width, number of
+        The default network: inputs (by default 2 for an LDA, 3 otherwise), width, number of
         hidden layers, and 1 (softplus) or 2 (the last activation is exp(x) - 1).
     n_tasks : int, optional
-        Not used; DeepChem's.
+        Ignored; for compatibility with DeepChem.
     log_frequency : int, optional
-        Steps from one logged loss to the next; 0 logs at the end of `fit` only.
+        Steps from one logged loss to the next; 0 logs only at the end of `fit`.
     mode : str, optional
-        DeepChem's; nothing depends on it.
+        Ignored; for compatibility with DeepChem.
     device : torch.device, optional
-        Where functional and calculations are; the CPU by default.
+        Device of functional and calculations; the CPU by default.
     functional : str or XCFunctional, optional
         Any functional with trainable parameters, instead of `xcstr` and `nnmodel`. It is converted
         to float64 in place.
     loss, scales, type_weights : optional
         See `Objective`.
     scf_interval : int, optional
-        Epochs from one self-consistent calculation to the next for entries that depend on energies
-        only (energy, eos, lattice_constant, bulk_modulus, cohesive_energy). Between them energies
-        follow the functional at the density that is kept. Other entries are self-consistent in
-        every epoch.
+        Epochs between self-consistent calculations for entries that depend only on energies
+        (energy, eos, lattice_constant, bulk_modulus, cohesive_energy). In between, energies follow
+        the functional at the kept density. Other entries are self-consistent in every epoch.
     entropy_response : bool, optional
-        Exact gradients of the smeared energies, instead of those of the free energy; an adjoint
-        equation for every calculation. It needs ``scf_interval=1``, where it is the default.
+        Exact gradients of the smeared energies, instead of those of the free energy, at one adjoint
+        equation for every calculation. It needs ``scf_interval=1``, for which it is the default.
     on_failure : str, optional
-        What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``,
-        or ``"skip"``: leave it out of this epoch, and of the metrics of a data set (its prediction
-        is NaN), and count it.
+        What to do with an entry whose calculation does not converge or has no minimum: ``"raise"``
+        an error, or ``"skip"`` it: leave it out of this epoch, and of the metrics of a data set
+        (its prediction is NaN), and count it.
     transformers : sequence of deepchem Transformer, optional
-        Those that made y of the data sets, such as `NormalizationTransformer`. They are undone
-        before y is compared with predictions, which are in the labels' units.
+        Transformers applied to y of the data sets, such as `NormalizationTransformer`. They are
+        undone before y is compared with predictions, which are in the labels' units.
     solver : mapping, optional
         Keywords of `planewave.scf` for all entries, such as ``{"convergence": {"density": 1e-5}}``;
         those of a system take precedence. Valid are all that do not belong to one structure:
         `feat.solver_options.SOLVER_OPTIONS`.
     cache_dir : path, optional
         Keep densities and orbitals in files there; see `GroundStates`. Here and in ``model_dir``,
-        a relative path belongs to the folder that the model is made in.
+        a relative path refers to the working directory at the time the model is made.
     seed : int, optional
-        Of the order of entries, which is another one in every epoch.
+        Seed of the order of entries, which differs from epoch to epoch.
     aweight0, bweight0 : float, optional
         Initial weights of `HybridXC`.
     **kwargs
-        Of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ... An
-        optimiser that asks for losses on its way (LBFGS) gets them; what depends on energies only
-        costs no further self-consistent calculations.
+        Keywords of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ...
+        Optimisers that evaluate losses within a step (LBFGS) work; entries that depend only on
+        energies then need no further self-consistent calculations.
 
     Attributes
     ----------
@@ -98,17 +97,17 @@ class XCModel(TrainingLoop):
     Raises
     ------
     ValueError
-        For options that make no sense or would have no effect (those of a network or of
-        `HybridXC` beside `functional`), and a functional without parameters, or with NaN in them.
+        For options that are invalid or would have no effect (those of a network or of `HybridXC`
+        beside `functional`), and a functional without parameters, or with NaN in them.
 
     Notes
     -----
-    Labels are y of the data set: numbers in the entries' units, or what `transformers` made of
-    them. Where an entry holds another label of its own y counts, with a `LabelWarning`. Labels
-    that are arrays are the entries' own.
+    Labels are y of the data set: numbers in the entries' units, or the output of `transformers`.
+    Where an entry holds a different label, y takes precedence, with a `LabelWarning`. Labels that
+    are arrays come from the entries.
 
-    `predict` returns one number for each entry, (n,), so that metrics of DeepChem compare it with
-    y: the value in the label's unit, or, where the label is an array, the root mean square
+    `predict` returns one number for each entry, (n,), so that DeepChem's metrics can compare it
+    with y: the value in the label's unit, or, if the label is an array, the root mean square
     deviation from it. `predict_values` returns the arrays.
 
     Examples
@@ -199,15 +198,15 @@ class XCModel(TrainingLoop):
             DFTXC(chosen, ground_states),
             loss=self.objective.function,
             output_types=["prediction"],
-            # TorchModel divides by it.
+            # Not 0, because TorchModel divides by it.
             log_frequency=log_frequency or 10**9,
             device=place,
             **kwargs,
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # DeepChem removes a model's temporary folder with the model: a copy needs one of its own,
-        # or the first that goes takes the checkpoints of both.
+        # DeepChem deletes a model's temporary folder with the model: give a copy its own, or the
+        # first to be deleted takes the checkpoints of both.
         self.__dict__.update(state)
         if self.model_dir_is_temp:
             original = state["model_dir"]
@@ -235,36 +234,36 @@ class XCModel(TrainingLoop):
         dataset : Dataset
             X holds entries, (n,) or (n, 1), y their labels, w their weights.
         nb_epoch : int, optional
-            Epochs to train for; with `restore`, the one that was interrupted is the first.
+            Epochs to train for; with `restore`, the interrupted one counts as the first.
         max_checkpoints_to_keep, checkpoint_interval : int, optional
-            Checkpoints, and steps between them; an interval of 0 writes none.
+            Number of checkpoints, and steps between them; an interval of 0 writes none.
         deterministic : bool, optional
-            Entries in the order of the data set.
+            Whether entries keep the order of the data set.
         restore : bool, optional
-            Go on from the latest checkpoint: weights, optimiser, learning rate, order of entries
-            and kept densities are those of a run without interruption. For other `solver` options
-            these densities are starts, and the first step is self-consistent; checkpoints of 0.1.0
-            do not say theirs, and are taken to be of the same.
+            Continue from the latest checkpoint: weights, optimiser, learning rate, order of entries
+            and kept densities are those of a run without interruption. With other `solver` options
+            these densities only serve as starts, and the first step is self-consistent; checkpoints
+            of 0.1.0 do not contain theirs and are assumed to have the same.
         variables : list of Parameter, optional
-            What to train; all parameters by default.
+            Parameters to train; all by default.
         loss : deepchem Loss or callable, optional
-            Another loss; see `Objective`.
+            Loss for this fit; see `Objective`.
         callbacks : callable or list, optional
             Called as ``f(model, step)`` after every step.
         all_losses : list, optional
-            Losses that are logged are appended to it.
+            Logged losses are appended to it.
 
         Returns
         -------
         float
-            Mean loss of the steps since the last one that was logged.
+            Mean loss of the steps since the last logged one.
 
         Raises
         ------
         ValueError
-            For entries without a label, of molecules, y of another scale than the entries' own
+            For entries without a label or of molecules, y on another scale than the entries' own
             labels, weights that are negative, NaN or, times those of types, all zero, NaN in the
-            functional's parameters, and where none of these is trained.
+            functional's parameters, and if none of these is trained.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError
@@ -292,7 +291,7 @@ class XCModel(TrainingLoop):
         max_checkpoints_to_keep : int, optional
             Older ones are deleted; 0 writes none.
         model_dir : str, optional
-            Folder; that of the model by default.
+            Folder; the model's by default.
         """
         if max_checkpoints_to_keep > 0:
             state = self.training_state().state_dict()
@@ -309,16 +308,16 @@ class XCModel(TrainingLoop):
         Parameters
         ----------
         checkpoint : str, optional
-            A file; the latest one of the folder by default.
+            A file; the latest one in the folder by default.
         model_dir : str, optional
-            Folder; that of the model by default.
+            Folder; the model's by default.
         strict : bool, optional
-            DeepChem's; a checkpoint of another architecture is refused in any case.
+            Ignored; a checkpoint of another architecture is always refused.
 
         Raises
         ------
         ValueError
-            If there is no checkpoint, or it is damaged or of another functional.
+            If there is no checkpoint, or it is damaged or belongs to another functional.
         """
         latest = latest_checkpoint(Path(model_dir or self.model_dir))
         path = latest if checkpoint is None else Path(checkpoint)
@@ -327,18 +326,18 @@ class XCModel(TrainingLoop):
     def save(self) -> None:
         """Write a checkpoint to the model's folder, as DeepChem's models do.
 
-        The functional itself, for use elsewhere, is written by ``model.functional.save(path)``.
+        ``model.functional.save(path)`` writes the functional itself, for use elsewhere.
         """
         self.save_checkpoint()
 
     def reload(self) -> None:
-        """Read the latest checkpoint of the model's folder; as `restore`."""
+        """Read the latest checkpoint of the model's folder, as `restore` does."""
         self.restore()
 
     def get_task_type(self) -> str:
-        """What is predicted: numbers, ``"regression"``."""
+        """Kind of the predictions: numbers, ``"regression"``."""
         return "regression"
 
     def get_num_tasks(self) -> int:
-        """Columns of y: one."""
+        """Number of columns of y: one."""
         return 1

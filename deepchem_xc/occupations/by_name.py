@@ -11,7 +11,7 @@ from deepchem_xc.occupations.smearing import SMEARINGS, FixedOccupations, Smeari
 
 
 def smearing_kind(name: object) -> str:
-    """Name of a smearing as `SMEARINGS` has it, from other spellings of it.
+    """Name of a smearing in the spelling of `SMEARINGS`.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def smearing_kind(name: object) -> str:
 
 
 def make_smearing(spec: str | Mapping[str, Any] | Smearing | None) -> Smearing:
-    """A smearing from its description.
+    """Make a smearing from its description.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether electrons can be placed at all: checks that need their number and no energies."""
+"""Checks that electrons can be placed at all: they need the electron count, but no energies."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def check_electrons(
     nelectrons : float
         Electrons in the cell.
     nspin : int
-        Spin channels, 1 or 2.
+        Number of spin channels, 1 or 2.
     smearing : Smearing
-        Fixed occupations take whole states only.
+        Fixed occupations only fill whole states.
     moment : float, optional
         Magnetic moment to hold fixed, mu_B.
 
     Raises
     ------
     ValueError
-        For a number that is not positive, a moment without two channels or larger than the
-        electrons can make, and electrons that leave a state partly filled without a smearing.
+        For a number that is not positive, a moment without two channels or too large for the
+        electrons, and electrons that leave a state partly filled without a smearing.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def whole_states(nelectrons: float, nspin: int, moment: float | None = None) -> 
     -------
     tuple of int
         Without spin the number of pairs; with spin the states of both channels together or, with
-        a given moment, of each of the two.
+        a given moment, those of each channel.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def check_bands(
     nbands : int
         Bands per k-point and spin.
     nelectrons, nspin, smearing, moment
-        See `check_electrons`, which they have to pass.
+        See `check_electrons`, which they must pass.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def check_bands(
                 f"mu_B). Raise nbands to at least {count}."
             )
         return
-    # Filled states of the fuller channel, or of both together, which have all bands.
+    # Count states of the fuller channel if the moment is fixed, otherwise of all channels.
     states = nbands * (2 if nspin == 2 and moment is None else 1)
     filled = nelectrons * nspin / 2 if moment is None else (nelectrons + abs(moment)) / 2
     if filled >= states - 1e-9:

@@ -1,4 +1,4 @@
-"""The Fermi level: safeguarded root of the number of electrons."""
+"""The Fermi level, from a safeguarded root search on the electron count."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 from deepchem_xc.occupations.smearing import Gaussian, Smearing
 
-# Trial Fermi levels per round: the bracket shrinks by SECTIONS - 1 at the price of one batched
-# evaluation and one transfer to the host.
+# Trial Fermi levels per round: the bracket shrinks by a factor _SECTIONS - 1 at the cost of one
+# batched evaluation and one transfer to the host.
 _SECTIONS = 33
-_RESOLUTION = 0.1  # in widths: where sections hand over to Newton
-# Counts of electrons that agree to this, relatively, are equal: some ten roundings of the sum.
+_RESOLUTION = 0.1  # bracket, in widths, at which Newton steps take over
+# Relative tolerance for equal electron counts: some ten roundings of the sum.
 COUNT_TOLERANCE = 1e-14
-# A cumulative sum of many weights is whole to this, relatively; it has more roundings.
+# Relative tolerance for a cumulative sum of many weights to be whole; it has more roundings.
 _WHOLE = 1e-13
-# Gap, in widths, from which electrons above it and holes below it are counted apart.
+# Gap, in widths, from which electrons above it and holes below it are counted separately.
 _WIDE = 6.0
-# Levels further than this from both edges of a gap, in widths, add nothing to them.
+# Distance from both edges of a gap, in widths, beyond which levels contribute nothing.
 _NEAR_EDGES = 45.0
 _EDGE_STEPS = 30
 
@@ -45,16 +45,17 @@ def find_fermi_level(levels: Tensor, weights: Tensor, nstates: float, smearing: 
     Notes
     -----
     Filling the sorted levels gives a bracket; batched sections narrow it, and safeguarded Newton
-    steps finish, all on the device and with the states near the bracket only. Inside a gap the
-    count is flat to rounding, but the equation is not: as many electrons are above the gap as holes
-    below it, and the logarithms of both are known. With Fermi-Dirac smearing that is the middle of
-    the gap plus ``width / 2 * ln(w_homo / w_lumo)``, as in textbooks of semiconductors.
+    steps finish, all on the device and only with the states near the bracket. Inside a gap the
+    count is flat to rounding, but the equation is not: there are as many electrons above the gap
+    as holes below it, and the logarithms of both are known. With Fermi-Dirac smearing the solution
+    is the middle of the gap plus ``width / 2 * ln(w_homo / w_lumo)``, as in semiconductor
+    textbooks.
 
     With Methfessel-Paxton and Marzari-Vanderbilt smearing the count is not monotonic and several
-    solutions may exist; the one nearest to the Fermi level of Gaussian smearing of the same width
-    with a rising count is taken, so that it follows the eigenvalues smoothly wherever it can, and
-    that level itself where the count is flat around it. F. J. dos Santos, N. Marzari, Phys. Rev. B
-    107, 195122 (2023) start from the same level.
+    solutions may exist. Among those with a rising count, the one nearest to the Fermi level of
+    Gaussian smearing with the same width is taken, so that it follows the eigenvalues smoothly
+    wherever it can; where the count is flat around that level, the level itself is taken. F. J.
+    dos Santos, N. Marzari, Phys. Rev. B 107, 195122 (2023) start from the same level.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def fermi_level_shares(
 
     Examples
     --------
-    In a gap, half of it belongs to either edge:
+    In a gap, each edge has half of it:
 
     >>> levels = torch.tensor([-0.3, -0.1, 0.1, 0.1], dtype=torch.float64)
     >>> weights = torch.ones(4, dtype=torch.float64)
@@ -101,9 +102,9 @@ class _Solution(NamedTuple):
 
     level: float
     law: Smearing
-    """Gaussian smearing where the count of the one asked for is flat."""
+    """Gaussian smearing where the count of the requested one is flat."""
     edge: int | None
-    """Levels below the gap in which it is; None where it is in none."""
+    """Number of levels below the gap that contains it; None outside gaps."""
 
 
 def _solve(count: _Count, smearing: Smearing) -> _Solution:
@@ -124,7 +125,7 @@ def _solve(count: _Count, smearing: Smearing) -> _Solution:
 
 
 class _Count:
-    """Filled states less `nstates`, as a function of the Fermi level."""
+    """Filled states minus `nstates`, as a function of the Fermi level."""
 
     def __init__(self, levels: Tensor, weights: Tensor, nstates: float) -> None:
         self.levels, self.order = levels.sort()
@@ -143,7 +144,7 @@ class _Count:
         return homo, lumo
 
     def gap(self, smearing: Smearing) -> int | None:
-        """How many levels are below the gap that parts full from empty ones; None without one."""
+        """Number of levels below the gap between full and empty ones; None without a gap."""
         distance, place = (self.filled - self.nstates).abs().min(0)
         edge = int(place)
         if float(distance) > _WHOLE * max(1.0, self.nstates) or not 0 < edge < len(self.levels):
@@ -157,9 +158,9 @@ class _Count:
         return float((slope * self.weights).abs().sum()) < 100.0 * self.tolerance
 
     def near(self, low: float, high: float, smearing: Smearing) -> tuple[Tensor, Tensor, Tensor]:
-        """Levels partly filled for some mu in [low, high], their weights, excess of those below.
+        """Levels that may be partly filled for mu in [low, high], weights, excess of those below.
 
-        All others are full or empty to rounding.
+        All other levels are full or empty to rounding.
         """
         margin = smearing.reach * smearing.width
         ends = self.levels.new_tensor([low - margin, high + margin])
@@ -174,7 +175,7 @@ class _Count:
 
 
 class _Gap:
-    """Electrons above a gap and holes below it, by their logarithms."""
+    """Logarithms of the electrons above a gap and the holes below it."""
 
     def __init__(self, count: _Count, smearing: Smearing, edge: int) -> None:
         levels, self.width = count.levels, smearing.width
@@ -187,7 +188,7 @@ class _Gap:
         self.smearing = smearing
 
     def at(self, level: Tensor | float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Logarithm of electrons per hole, and its derivative by every level times the width."""
+        """Logarithm of electrons per hole, and its derivatives by level times the width."""
         logarithms, slopes = [], []
         for sign, levels, weights in zip(
             (-1.0, 1.0), (self.below, self.above), self.weights, strict=True
@@ -199,7 +200,7 @@ class _Gap:
         return logarithms[1] - logarithms[0], (slopes[0], slopes[1])
 
     def level(self) -> float:
-        """Where there are as many electrons as holes, Hartree."""
+        """Fermi level with as many electrons as holes (Hartree)."""
         reach = _NEAR_EDGES * self.width
         lower = self.below.new_tensor(self.homo - reach)
         upper = self.below.new_tensor(self.lumo + reach)
@@ -229,12 +230,12 @@ def _section(count: _Count, smearing: Smearing) -> tuple[float, float]:
         flat = new_high - new_low > 0.5 * (high - low)
         low, high = new_low, new_high
         if flat:
-            break  # the excess is zero, to rounding, throughout what is left
+            break  # the excess is zero, to rounding, everywhere in the bracket
     return low, high
 
 
 def _nearest_crossing(count: _Count, smearing: Smearing, centre: float) -> tuple[float, float]:
-    """Bracket of the zero with rising count nearest to `centre`."""
+    """Bracket of the zero nearest to `centre` at which the count rises."""
     spacing = 0.05 * smearing.width
     reach = 16
     while True:
@@ -250,12 +251,12 @@ def _nearest_crossing(count: _Count, smearing: Smearing, centre: float) -> tuple
             nearest = int(rising[(rising - reach + 0.5).abs().argmin()])
             low, high = trial[nearest : nearest + 2].tolist()
             return low, high
-        # The count tends to zero and to all states far out, so a rising zero exists.
+        # Far out the count tends to no states and to all states, so a rising zero exists.
         reach *= 4
 
 
 def _newton(count: _Count, smearing: Smearing, low: float, high: float) -> float:
-    """Newton steps kept inside a shrinking bracket; a fixed number, without host transfers."""
+    """Fixed number of Newton steps inside a shrinking bracket, without host transfers."""
     levels, weights, below = count.near(low, high, smearing)
     lower, upper = levels.new_tensor(low), levels.new_tensor(high)
     mu = 0.5 * (lower + upper)
@@ -264,7 +265,7 @@ def _newton(count: _Count, smearing: Smearing, low: float, high: float) -> float
         x = (levels - mu) / smearing.width
         value = smearing.occupation(x) @ weights + below
         slope = -(smearing.occupation_derivative(x) @ weights) / smearing.width
-        # Once within rounding, stay: in a gap any further step only follows noise.
+        # Stop at rounding: in a gap any further step would only follow noise.
         closer = (value.abs() < smallest) & (smallest > count.tolerance)
         best = torch.where(closer, mu, best)
         smallest = torch.where(closer, value.abs(), smallest)

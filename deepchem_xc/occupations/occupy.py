@@ -45,7 +45,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Occupations:
-    """Electrons in each state, and what follows from them.
+    """Occupations with Fermi level and entropy.
 
     Parameters
     ----------
@@ -53,16 +53,16 @@ class Occupations:
         Electrons in each state, (nspin, nk, nband), at most ``2 / nspin``, without the k-point
         weight.
     fermi_level : float or tuple of float
-        Hartree; the highest occupied level for fixed occupations. One per spin where the moment
-        is fixed; minus infinity for an empty channel.
+        Hartree; the highest occupied level for fixed occupations. One per spin if the moment is
+        fixed; minus infinity for an empty channel.
     entropy_energy : Tensor
         -TS, Hartree, 0-d.
     smearing : Smearing
-        What they were made with.
+        Smearing with which they were computed.
 
     Examples
     --------
-    One electron in a level for two: the entropy is ln 2 for each spin.
+    One electron in a level for two has the entropy ln 2 for each spin:
 
     >>> smearing = make_smearing({"name": "fermi-dirac", "width": 0.01})
     >>> level = torch.tensor([[[0.0, 1.0]]], dtype=torch.float64)
@@ -96,32 +96,32 @@ def occupy(
     eigenvalues : Tensor
         Shape (nspin, nk, nband), Hartree; ascending order is not required.
     weights : Tensor
-        Of the k-points, shape (nk,), sum 1.
+        Weights of the k-points, shape (nk,), sum 1.
     nelectrons : float
         Electrons in the cell; an integer for fixed occupations.
     smearing : Smearing
-        From `make_smearing`. Fixed occupations fill, at each k-point, the lowest states: of each
-        channel with a given moment, of both channels together without.
+        From `make_smearing`. Fixed occupations fill the lowest states at each k-point: those of
+        each channel if a moment is given, otherwise those of both channels together.
     magnetic_moment : float, optional
         Fixes ``N_up - N_down`` (mu_B); needs two spin channels.
 
     Returns
     -------
     Occupations
-        If the eigenvalues carry a graph, occupations and entropy have exact first
-        derivatives with respect to them, the shift of the Fermi level included.
+        If the eigenvalues carry a graph, occupations and entropy have exact first derivatives
+        with respect to them, including the shift of the Fermi level.
 
     Raises
     ------
     ValueError
         For an odd number of electrons without spin or smearing, a moment without two channels or
-        one that the electrons cannot make, wrong shapes, NaN.
+        too large for the electrons, wrong shapes, NaN.
     TooFewBandsError
-        When the bands cannot hold the electrons, or a smearing has no empty state to use.
+        If the bands cannot hold the electrons, or a smearing has no empty state to use.
 
     Notes
     -----
-    `find_fermi_level` says which Fermi level is taken where several would do.
+    `find_fermi_level` explains which Fermi level is taken if several solve the equation.
 
     Examples
     --------
@@ -160,9 +160,9 @@ def check_enough_bands(
 ) -> None:
     """Raise `TooFewBandsError` if the highest band holds electrons.
 
-    To be called on converged occupations: with a smearing, an occupied top band means that
-    electrons which belong into higher bands were left out, and energies come out too high without
-    any other sign. Fixed occupations pass, whatever the number of bands.
+    Call it on converged occupations: with a smearing, an occupied top band means that electrons
+    which belong into higher bands were left out, and energies are too high without any other sign.
+    Fixed occupations pass with any number of bands.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def check_enough_bands(
     tolerance : float, optional
         Largest occupation of the highest band, as a fraction of a full one.
     purpose : str, optional
-        What this is needed for, for the message.
+        Purpose of the limit, for the message.
 
     Examples
     --------
@@ -229,7 +229,7 @@ def _fill(
 
 
 def _lowest(eigenvalues: Tensor, count: int) -> Tensor:
-    """Ones for the `count` lowest of (1, nk, n) at every k-point; ties keep their order."""
+    """1 for the `count` lowest states of (1, nk, n) at every k-point; ties keep their order."""
     order = torch.sort(eigenvalues, dim=-1, stable=True).indices[..., :count]
     return torch.zeros_like(eigenvalues).scatter(-1, order, 1.0)
 
@@ -246,7 +246,7 @@ def _smear(
         zeros = torch.zeros_like(eigenvalues)
         return -math.inf, zeros, zeros.sum()
     levels = eigenvalues.detach()
-    # Every occupied energy weighs the same as its k-point; the order of states is immaterial.
+    # Every state has the weight of its k-point; the order of states does not matter.
     state_weights = weights[None, :, None].expand_as(levels).reshape(-1)
     flat = levels.reshape(-1)
     mu = find_fermi_level(flat, state_weights, nstates, smearing)
@@ -254,11 +254,11 @@ def _smear(
     shift: Tensor | float = 0.0
     x = (eigenvalues - mu) / smearing.width
     if eigenvalues.requires_grad:
-        # One Newton step at the solution changes no value but carries d mu / d eigenvalues.
+        # A Newton step at the solution changes no value, but carries d mu / d eigenvalues.
         slope = -(smearing.occupation_derivative(x.detach()).reshape(-1) * state_weights).sum()
         excess = (smearing.occupation(x).reshape(-1) * state_weights).sum() - nstates
         moving = slope.abs() > 1e-12
-        # Zero instead of a quotient that autograd would turn into NaN, where no state is at hand.
+        # With no state near mu, use zero instead of a quotient whose derivative would be NaN.
         shift = torch.where(moving, -excess / torch.where(moving, slope, 1.0), 0.0 * excess)
         x = x - shift
     occupation = smearing.occupation(x)

@@ -1,8 +1,8 @@
 """Smearing functions: occupation, generalised entropy and slope as functions of (e - mu) / width.
 
 Every smearing obeys ``entropy'(x) = x occupation'(x)``: the free energy is stationary with respect
-to the occupations, which is what forces and Hellmann-Feynman gradients rely on. ``-TS`` of a
-state is ``-width * entropy(x)``.
+to the occupations, as forces and Hellmann-Feynman gradients require. ``-TS`` of a state is
+``-width * entropy(x)``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-# Beyond this exp(-x^2) and exp(-|x|) are zero or negligible in float64. Clamping keeps powers of
-# x from overflowing, and so 0 * inf from becoming NaN.
+# Bounds of |x| beyond which exp(-x^2) and exp(-|x|) are zero or negligible in float64. Clamping
+# keeps powers of x from overflowing, and so prevents NaN from 0 * inf.
 _GAUSSIAN_CLAMP = 40.0
 _FERMI_CLAMP = 1e4
 
@@ -37,7 +37,7 @@ class Smearing(ABC):
 
     Examples
     --------
-    The law that all of them obey:
+    All smearings obey this law:
 
     >>> x = torch.linspace(-3.0, 3.0, 7, dtype=torch.float64, requires_grad=True)
     >>> smearings = [kind(0.01) for name, kind in SMEARINGS.items() if name != "fixed"]
@@ -49,9 +49,9 @@ class Smearing(ABC):
     width: float
 
     name: ClassVar[str]
-    # Then also symmetric: f(-x) = 1 - f(x).
+    # Monotonic smearings are also symmetric: f(-x) = 1 - f(x).
     monotonic: ClassVar[bool] = True
-    # |x| beyond which occupations are 0 or 1 and slopes 0, to well below rounding.
+    # Bound of |x| beyond which occupations are 0 or 1 and slopes 0, to well below rounding.
     reach: ClassVar[float] = 8.0
 
     def __post_init__(self) -> None:
@@ -66,9 +66,9 @@ class Smearing(ABC):
         """Occupation of a state at ``x = (e - mu) / width``, 1 at -inf and 0 at +inf."""
 
     def log_occupation(self, x: Tensor) -> Tensor:
-        """Logarithm of the occupation, where none is negative.
+        """Logarithm of the occupation, for smearings without negative occupations.
 
-        Fermi-Dirac and Gaussian smearing know it far beyond what a float can hold.
+        Fermi-Dirac and Gaussian smearing give it far beyond the underflow of the occupation.
         """
         return self.occupation(x).log()
 
@@ -87,10 +87,10 @@ class Smearing(ABC):
     @property
     @abstractmethod
     def extrapolation_factor(self) -> float:
-        """Energy at zero width is estimated by ``free + factor * (-TS)``."""
+        """Factor that estimates the energy at zero width as ``free + factor * (-TS)``."""
 
     def extrapolate(self, free_energy: Tensor, entropy_energy: Tensor) -> Tensor:
-        """Energy extrapolated to zero width; the convention of GPAW and ASE.
+        """Energy extrapolated to zero width, by the convention of GPAW and ASE.
 
         Parameters
         ----------

@@ -69,7 +69,7 @@ class _Multiplication:
         spin : int
             Channel.
         ks : range
-            Which k-points these are.
+            Their k-points.
 
         Returns
         -------
@@ -215,7 +215,7 @@ class Hamiltonian:
         spin : int
             Channel.
         ks : range
-            Which k-points these are.
+            Their k-points.
 
         Returns
         -------

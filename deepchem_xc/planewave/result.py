@@ -117,7 +117,7 @@ class SCFResult:
 
     @property
     def is_differentiable(self) -> bool:
-        """Whether anything that went in requires gradients."""
+        """Whether any input requires gradients."""
         return bool(self._sources)
 
     @property

@@ -1,9 +1,9 @@
 """Exchange-correlation functionals as torch modules: energy densities and nothing else.
 
-Contract: a `ValGrad`, or a `SpinParam` of two, in, energy per volume (..., nr) (Hartree / bohr^3)
-out, differentiable with respect to density and parameters. A functional declares its `ingredients`,
-is entered in the registry by one line, and can be added, scaled, saved and told from another. It
-sees points, never a basis, a cell or a solver; `integrated_energy` sums over points with weights.
+Contract: a functional turns a `ValGrad`, or a `SpinParam` of two, into an energy per volume
+(..., nr), Hartree / bohr^3, differentiable with respect to density and parameters. It declares its
+`ingredients`, is registered by one line, and can be added, scaled, saved and compared. It sees
+points, never a basis, a cell or a solver; `integrated_energy` sums over points with weights.
 """
 
 from __future__ import annotations

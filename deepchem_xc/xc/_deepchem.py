@@ -1,8 +1,8 @@
 """DeepChem's density-functional base types, imported without its import-time messages.
 
-DeepChem reports every optional dependency that it does not find (through ``logging``,
-``warnings`` and prints) when it is first imported. None of these concerns the few types used here,
-so they are silenced; the logging and warning set-up of the calling program is left as it was.
+When first imported, DeepChem reports every optional dependency that it does not find (through
+``logging``, ``warnings`` and prints). None of these reports concerns the few types used here, so
+they are silenced; the logging and warning set-up of the calling program is left as it was.
 """
 
 from __future__ import annotations

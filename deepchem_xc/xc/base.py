@@ -1,8 +1,8 @@
 """Functionals as users write and combine them: with sums, multiples and files.
 
-What a functional computes is the contract of :mod:`deepchem_xc.xc.contract`. One that screens its
-densities and one that does not can be added and scaled; sums and multiples are switched off in
-vacuum as a whole.
+:mod:`deepchem_xc.xc.contract` defines what a functional computes. Functionals that screen their
+densities and those that do not can be combined; sums and multiples are switched off in vacuum as a
+whole.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class XCFunctional(PointwiseXC):
     Attributes
     ----------
     ingredients : Ingredients
-        What of the density it needs; ``Ingredients.DENSITY`` alone for an LDA.
+        Which quantities of the density it needs; ``Ingredients.DENSITY`` alone for an LDA.
     family : int
-        The same as DeepChem says it: 1 for LDA, 2 for GGA, 4 for meta-GGA. A class sets one of
-        both.
+        The same in DeepChem's numbers: 1 for LDA, 2 for GGA, 4 for meta-GGA. A class sets one of
+        the two.
     name : str
         Name of the functional.
     density_threshold : float
@@ -45,7 +45,7 @@ class XCFunctional(PointwiseXC):
 
     Examples
     --------
-    A functional of one's own needs what it takes of the density and an energy density:
+    Your own functional needs its ingredients and an energy density:
 
     >>> import torch
     >>> from deepchem_xc.xc import Ingredients, ValGrad, XCFunctional, get_xc
@@ -58,7 +58,7 @@ class XCFunctional(PointwiseXC):
     tensor([-0.0367, -0.0914], dtype=torch.float64)
     """
 
-    # numpy's numbers leave products to __rmul__, and its arrays are refused there.
+    # With None, numpy's numbers leave products to __rmul__, which refuses numpy's arrays.
     __array_ufunc__ = None
 
     def save(
@@ -71,12 +71,12 @@ class XCFunctional(PointwiseXC):
         path : str or path-like
             Such as ``"mine.xc.safetensors"``.
         classes : iterable of types
-            Classes of one's own among its functionals and networks.
+            Your own classes among its functionals and networks.
 
         Raises
         ------
         ValueError
-            For what could not be read, see :func:`~deepchem_xc.xc.save_functional`.
+            If the file could not be read again, see :func:`~deepchem_xc.xc.save_functional`.
 
         Examples
         --------
@@ -106,7 +106,7 @@ class XCFunctional(PointwiseXC):
 
     def __mul__(self, factor: Any) -> XCFunctional:
         if not isinstance(factor, Tensor) and getattr(factor, "ndim", None) == 0:
-            factor = factor.item()  # of numpy
+            factor = factor.item()  # numpy's number
         if isinstance(factor, (Real, Tensor)):
             return ScaledXC(self, factor)
         return NotImplemented
@@ -129,19 +129,19 @@ class XCFunctional(PointwiseXC):
 
 @functools.singledispatch
 def as_functional(xc: Any) -> XCFunctional:
-    """Functional of this package for any functional of DeepChem's.
+    """Functional of this package for any DeepChem functional.
 
     Parameters
     ----------
     xc : BaseXC
         An :class:`~deepchem_xc.xc.XCFunctional` is returned as it is. DeepChem's sums and
-        multiples are taken apart, and what is left becomes a :class:`~deepchem_xc.xc.PlainXC`, see
+        multiples are taken apart, and their terms become :class:`~deepchem_xc.xc.PlainXC`, see
         :mod:`deepchem_xc.xc.plain`.
 
     Returns
     -------
     XCFunctional
-        With the same parameters, as the same objects.
+        With the same parameter objects.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def _itself(xc: XCFunctional) -> XCFunctional:
 
 @register(threshold_of_parts=True)
 class SumXC(XCFunctional):
-    """Sum of functionals, which share the quantities derived from the density.
+    """Sum of functionals that share the quantities derived from the density.
 
     Parameters
     ----------
@@ -205,12 +205,12 @@ class SumXC(XCFunctional):
         self.name = name if name is not None else "+".join(term.name for term in flat)
 
     def options(self) -> dict[str, Any]:
-        """What the sum is made of; see :meth:`from_options`."""
+        """Terms and name, for files; see :meth:`from_options`."""
         return {"terms": list(self.terms), "name": self.name}
 
     @classmethod
     def from_options(cls, **options: Any) -> SumXC:
-        """The sum again, from what :meth:`options` returned."""
+        """Rebuild the sum from what :meth:`options` returned."""
         return cls(*options.pop("terms"), **options)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
@@ -229,17 +229,17 @@ class ScaledXC(XCFunctional):
     Parameters
     ----------
     functional : BaseXC
-        What is scaled.
+        The functional to scale.
     factor : number, Tensor or TrainedFactor
-        0-d. A :class:`torch.nn.Parameter` becomes a parameter of the result, and so do those that
-        a tensor such as ``1 - t`` was computed from: it is computed again at every use. A tensor
-        that requires no gradient is a constant. Or what
-        :func:`~deepchem_xc.xc.factor.factor_of` made of a tensor.
+        0-d. A :class:`torch.nn.Parameter` becomes a parameter of the result, and so do those from
+        which a tensor such as ``1 - t`` was computed: it is computed again at every use. A tensor
+        that requires no gradient is a constant. A ``TrainedFactor`` comes from
+        :func:`~deepchem_xc.xc.factor.factor_of`.
 
     Attributes
     ----------
     factor : float or Tensor
-        At present.
+        Its present value.
 
     Raises
     ------
@@ -248,9 +248,9 @@ class ScaledXC(XCFunctional):
 
     Notes
     -----
-    Sums, products, quotients, powers and common functions of parameters, numbers and vectors, are
-    followed. The graph of another function is kept as it is: good for one gradient, and refused by
-    :class:`~deepchem_xc.models.XCModel`.
+    A factor follows its parameters through sums, products, quotients, powers and common functions
+    of numbers and vectors. The graph of any other function is kept as it is: it serves for one
+    gradient, and :class:`~deepchem_xc.models.XCModel` refuses it.
 
     Examples
     --------
@@ -275,7 +275,7 @@ class ScaledXC(XCFunctional):
         if isinstance(factor, (Real, Tensor)) and not _is_finite(factor):
             raise ValueError(f"a functional is scaled by a finite real number, not by {factor}")
         if type(factor) is not int and isinstance(factor, Real):
-            factor = float(factor)  # of numpy, a fraction
+            factor = float(factor)  # numpy's number or a fraction
         self.functional = as_functional(functional)
         self.factor: Any
         self.trained_factor: Any = None
@@ -286,7 +286,7 @@ class ScaledXC(XCFunctional):
         else:
             self.trained_factor = None if factor.is_leaf else factor_of(factor)
             if self.trained_factor is None:
-                # Not the storage of t.detach(), which an optimiser changes.
+                # A copy, because an optimiser changes the storage of t.detach().
                 fixed = factor.detach().to(torch.float64, copy=True)
                 constant = factor if factor.requires_grad else fixed
                 self.register_buffer("factor", constant)
@@ -299,7 +299,7 @@ class ScaledXC(XCFunctional):
         self.name = f"{label}*{inner}"
 
     def __getattr__(self, name: str) -> Any:
-        # Only for what is no plain attribute; torch keeps parameters, buffers and modules so.
+        # Called only for names that are not plain attributes, as torch's parameters and modules.
         trained = self.__dict__.get("_modules", {}).get("trained_factor")
         return trained() if name == "factor" and trained is not None else super().__getattr__(name)
 

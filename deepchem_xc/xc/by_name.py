@@ -25,7 +25,7 @@ _TERM = re.compile(
     r"(?P<name>[a-z]\w*|\d+(?![\w.]))\s*",
     re.IGNORECASE,
 )
-# A path or an ending: neither is in any name, number or factor.
+# A path or a file ending: no name, number or factor contains either.
 _FILE_NAME = re.compile(r"[/\\]|\.[a-z]\w*\s*$", re.IGNORECASE)
 _NAME_WITH_DASHES = re.compile(r"\s*[a-z]\w*(?:-\w+)+\s*", re.IGNORECASE)
 
@@ -44,27 +44,28 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
         - PySCF's pairs of exchange and correlation, "pbe,pbe", "gga_x_pbe,gga_c_pbe" or ",lyp",
           and its names of whole functionals, such as "PW91", "revTPSS" or "M06-L", also "AM05" and
           "WC"; "vwn" in a pair and "SVWN" mean libxc's lda_c_vwn, form V;
-        - a file that ``functional.save(path)`` wrote, if a string's end is ".safetensors";
-        - a functional, which is returned as it is, or made one of this package if it is
-          DeepChem's ``BaseXC`` only.
+        - a file that ``functional.save(path)`` wrote; a string must end in ".safetensors";
+        - a functional, which is returned as it is, or converted to one of this package if it is
+          only DeepChem's ``BaseXC``.
 
-        Upper and lower case are the same.
+        Names are not case-sensitive.
 
     Returns
     -------
     BaseXC
-        An :class:`~deepchem_xc.xc.XCFunctional` for every string: written in torch where this
-        package has it, else libxc's (CPU only, see :class:`~deepchem_xc.xc.LibXC`).
+        An :class:`~deepchem_xc.xc.XCFunctional` for every string: this package's, written in
+        torch, where there is one, otherwise libxc's (CPU only, see
+        :class:`~deepchem_xc.xc.LibXC`).
 
     Raises
     ------
     ValueError
         For a name that is neither common nor known to libxc, for a sum that cannot be read, for
         libxc functionals that need more than density, gradient and kinetic energy density, and for
-        hybrids and dispersion corrections by any name;
+        hybrids and dispersion corrections under any name;
         a :class:`~deepchem_xc.xc.FunctionalFileError` for a file that cannot be used.
     FileNotFoundError
-        For a file that is not there.
+        For a file that does not exist.
 
     Examples
     --------
@@ -171,6 +172,6 @@ def _by_number(number: int) -> str:
         if known == number:
             return identifier
     raise ValueError(
-        f"libxc has no functional of the number {number}; write a name such as 'PBE', or an "
+        f"libxc has no functional with the number {number}; write a name such as 'PBE', or an "
         "identifier such as gga_x_pbe (101)"
     )

@@ -1,9 +1,9 @@
-"""Whether autograd's derivatives of a functional are those of its values.
+"""Checks that autograd's derivatives of a functional agree with its values.
 
-A ``.detach()``, a number taken out of a tensor, or a part in single precision leaves energies as
-they are; potentials and gradients of parameters are then those of another functional. One in a
-``backward`` of one's own leaves potentials as they are too; what the self-consistent density adds
-to gradients needs second derivatives, and is then that of another functional.
+A ``.detach()``, a number taken out of a tensor, or a part in single precision leaves energies
+right, but makes potentials and parameter gradients those of another functional. Inside a
+user-written ``backward`` it leaves potentials right too; but the self-consistent density's share
+of gradients needs second derivatives, and these are then wrong.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from .substitution import called_with
 __all__ = ["check_derivatives", "check_memory"]
 
 _POINTS = 16
-#: Relative steps of differences.
+#: Relative step of the finite differences.
 _STEP = 1e-4
 #: Smallest error of a derivative that counts, relative to the size of the energy density. Exact
 #: derivatives are off by 1e-9, those of single precision by more than 1e-4.
 _TOLERANCE = 1e-5
-#: Scatter of differences at the smallest step, relative to the same. Sums of large terms, as in
-#: BEEF's exchange, reach 4e-5; single precision more than 1e-2.
+#: Allowed scatter of differences at the smallest step, relative to the same. Sums of large terms,
+#: as in BEEF's exchange, reach 4e-5; single precision more than 1e-2.
 _NOISE = 1e-4
-#: Where a parameter is 0, the difference that counts as a change of relative size 1.
+#: Change of a parameter that is 0 which counts as a relative change of 1.
 _UNIT = 0.1
 
 
 @outside_inference_and_autocast()
 def check_derivatives(functional: XCFunctional) -> None:
-    """Raise ``ValueError`` if derivatives by density or parameters are not those of the energy.
+    """Raise ``ValueError`` if autograd's derivatives disagree with differences of the energy.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def check_derivatives(functional: XCFunctional) -> None:
     Raises
     ------
     ValueError
-        If first derivatives differ from differences of energies, or derivatives of potentials from
-        differences of potentials, by more than these can be wrong. Points where the energy is not
-        smooth, or not finite, do not count.
+        If derivatives of energies or potentials with respect to density or parameters differ from
+        finite differences by more than the error of these. Points where the energy is not smooth,
+        or not finite, do not count.
 
     Notes
     -----
-    Second derivatives that raise an error are no fault: whoever needs them meets it. Parameters
-    of TorchScript cannot be exchanged, and derivatives by them are not tried.
+    Second derivatives that raise an error are not a fault: users meet the error when they need
+    them. Parameters of TorchScript cannot be replaced, so their derivatives are not tested.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def check_derivatives(functional: XCFunctional) -> None:
     >>> check_derivatives(Mine())
     Traceback (most recent call last):
     ...
-    ValueError: the functional mine has other derivatives by the density than its energies ...
+    ValueError: the functional mine has other derivatives with respect to the density than ...
     """
     for spins in (1, 2):
         points = sample_points(spins, _POINTS, seed=3, device=device_of(functional))
@@ -76,7 +76,7 @@ def check_derivatives(functional: XCFunctional) -> None:
             with torch.no_grad():
                 energy = functional.get_edensityxc(points)
         except Exception:
-            continue  # whoever has such channels meets the error
+            continue  # users of this number of channels will see the error
         size = energy.abs() + energy_scale(points)
         _check_density(functional, points, size)
         _check_kernel(functional, points, size)
@@ -107,14 +107,14 @@ def check_memory(functional: XCFunctional) -> None:
             called_with(used, others, points)
             found, expected = used.get_edensityxc(points), fresh.get_edensityxc(points)
     except Exception:
-        return  # what cannot be copied or evaluated says so where it matters
+        return  # a functional that cannot be copied or evaluated fails where it matters
     size = expected.abs() + energy_scale(points)
     if bool(((found - expected).abs() > 1e-9 * size).any()):
         raise ValueError(
             f"the functional {functional.name} keeps something that it computed with other values "
-            "of its parameters: training it would change nothing, or too little. Compute what "
-            "depends on parameters in energy_density every time, without caches or attributes "
-            "that hold results"
+            "of its parameters: training it would change nothing, or too little. In "
+            "energy_density, compute everything that depends on parameters at every call, without "
+            "caches or attributes that hold results"
         )
 
 
@@ -122,7 +122,7 @@ def _check_density(functional: XCFunctional, points: Any, size: Tensor) -> None:
     def energies(step: Tensor | float) -> Tensor:
         return functional.get_edensityxc(_moved_points(points, step))
 
-    _compare(functional, energies, _potential(energies, size), size, "by the density")
+    _compare(functional, energies, _potential(energies, size), size, "with respect to the density")
 
 
 def _check_kernel(functional: XCFunctional, points: Any, size: Tensor) -> None:
@@ -138,9 +138,9 @@ def _check_kernel(functional: XCFunctional, points: Any, size: Tensor) -> None:
             first = potential(zero, keep=True)
             second = _derivative(first.sum(), zero)
     except Exception:
-        return  # whoever needs them meets the error
+        return  # users of second derivatives will see the error
     size = size + first.detach().abs()
-    _compare(functional, potential, second, size, "by the density", of_potential=True)
+    _compare(functional, potential, second, size, "with respect to the density", of_potential=True)
 
 
 def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> None:
@@ -157,7 +157,7 @@ def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> No
     }
     if not trained:
         return
-    # Not the present values: a network may be at a kink there, at zero weights for example.
+    # At the present values a network may be at a kink, at zero weights for example: move away.
     trained = {name: _moved(p, _directions(p, 1), 1e-2) for name, p in trained.items()}
 
     def energies(names: list[str], step: Any, points: Any = points) -> Tensor:
@@ -182,25 +182,25 @@ def _check_parameters(functional: XCFunctional, points: Any, size: Tensor) -> No
         try:
             with torch.enable_grad():
                 first = potential(other, keep=True)
-                # Point by point: at a few of them there may be a kink.
+                # Point by point, because there may be a kink at a few of them.
                 second = torch.stack([_derivative(value, other) for value in first])
         except Exception:
-            return  # whoever needs them meets the error
+            return  # users of second derivatives will see the error
         sizes = size + first.detach().abs()
         _compare(functional, potential, second, sizes, what, of_potential=True)
 
     zero = torch.zeros((), dtype=size.dtype, device=size.device)
     for check in (check_energy, check_potential):
         try:
-            check(list(trained), "by parameters")
+            check(list(trained), "with respect to parameters")
         except ValueError:
-            for name in trained:  # which one it is
-                check([name], f"by its parameter {name!r}")
+            for name in trained:  # find out which one it is
+                check([name], f"with respect to its parameter {name!r}")
             raise
 
 
 def _moved_points(points: Any, *steps: Tensor | float) -> Any:
-    """Densities after relative steps, each in a direction of its own."""
+    """Densities after relative steps, each in its own direction."""
     spins = [points] if isinstance(points, ValGrad) else [points.u, points.d]
     channels = []
     for i, channel in enumerate(spins):
@@ -217,7 +217,7 @@ def _moved_points(points: Any, *steps: Tensor | float) -> Any:
 
 
 def _potential(energies: Callable[[Tensor], Tensor], like: Tensor, keep: bool = False) -> Tensor:
-    """Derivative of each energy by the step at its point, at zero steps; in a graph on request."""
+    """Derivative of each energy with respect to its point's step, at 0; in a graph if `keep`."""
     zero = torch.zeros_like(like, requires_grad=True)
     with torch.enable_grad():
         return _derivative(energies(zero).sum(), zero, keep)
@@ -240,20 +240,20 @@ def _compare(
     what: str,
     of_potential: bool = False,
 ) -> None:
-    """Refuse derivatives of energies, or of potentials, that are not those of their values."""
+    """Refuse derivatives of energies or potentials that disagree with finite differences."""
     with torch.no_grad():
         long, half, short = (
             (values(h) - values(-h)) / (2.0 * h) for h in (_STEP, _STEP / 2, 1e-2 * _STEP)
         )
         best = (4.0 * half - long) / 3.0
-        # Differences know their error where the energy is smooth.
+        # Where the energy is smooth, two step sizes give the error of the differences.
         scale = size + derivative.abs()
         error = 10.0 * (half - long).abs() + _TOLERANCE * scale
         # A wide network of ReLUs has kinks everywhere; between two of them there is no error.
         right = (short - derivative).abs() <= _TOLERANCE * scale
         noisy = ((short - half).abs() > error + _NOISE * scale) & ~right
         wrong = ((best - derivative).abs() > error) & ~right
-        # At few points there may be a kink or a jump.
+        # A few points may sit at a kink or a jump.
         if bool(wrong.any()) and int((wrong & ~noisy).sum()) * 4 > len(wrong):
             raise ValueError(_wrong(functional, what, of_potential))
         if int(noisy.sum()) * 5 > len(noisy):
@@ -279,7 +279,7 @@ def _wrong(functional: XCFunctional, what: str, of_potential: bool) -> str:
         "energies show, so that potentials or gradients would be wrong: compute energies "
         "in torch operations on the tensors themselves, in double precision, without "
         ".detach(), .data, .item(), float(...), numpy or torch.no_grad(); a parameter that "
-        "is not to be trained needs .requires_grad_(False)"
+        "should not be trained needs .requires_grad_(False)"
     )
 
 

@@ -1,21 +1,21 @@
-"""Neural functionals with exact conditions built into their form, and without.
+"""Neural functionals, with and without exact conditions built into their form.
 
 Exchange and correlation are those of the uniform gas times an enhancement factor each:
 
     e = e_x(Slater) F_x + e_c(PW92) F_c,    F = [1 + L_a(x net)] d(s),
 
-where net is a network of the inputs x_0 ... x_3 of :mod:`deepchem_xc.xc.features`, x = x_2 for a
-GGA and x_2 + tanh^2 x_3 for a meta-GGA vanishes in the uniform gas, L_a(y) = a sigmoid(y -
-ln(a - 1)) - 1 is bounded and L_a(0) = 0, and d damps large gradients. The form is that of S. Dick
-and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021). Around another functional than the LDA,
-F_0 instead of 1, it becomes
+where net is a network of the inputs x_0 ... x_3 of :mod:`deepchem_xc.xc.features`; x, which is x_2
+for a GGA and x_2 + tanh^2 x_3 for a meta-GGA, vanishes in the uniform gas; L_a(y) = a sigmoid(y -
+ln(a - 1)) - 1 is bounded and L_a(0) = 0; and d damps large gradients. The form is that of S. Dick
+and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021). Around a functional other than the LDA,
+with F_0 instead of 1, it becomes
 
     F = a sigmoid(x net + ln[F_0 / (a - F_0)]) d(s),
 
 which is F_0 d(s) for net = 0 and has the same bounds. Each condition is a part of the form:
 
 uniform_limit
-    F = 1 in the uniform gas: the factor that vanishes there.
+    F = 1 in the uniform gas, by the factor x that vanishes there.
 spin_scaling
     E_x[n_up, n_down] = (E_x[2 n_up] + E_x[2 n_down]) / 2 (G. L. Oliver and J. P. Perdew, Phys.
     Rev. A 20, 397 (1979)). Without it F_x is one factor for both channels and sees x_1 too.
@@ -27,7 +27,7 @@ lieb_oxford
     Perdew, K. Burke and M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)): L_1.804. Without it F_x =
     1 + y.
 correlation_bounds
-    0 <= F_c <= 2: correlation is not positive, and not below twice that of the uniform gas: L_2.
+    0 <= F_c <= 2: correlation is not positive and not below twice that of the uniform gas: L_2.
     Without it F_c = 1 + y.
 high_gradient
     F ~ s^(-1/2) or less for s -> infinity, as exchange must under non-uniform scaling to two
@@ -156,7 +156,7 @@ class _NeuralGGA(XCFunctional):
         factor = exchange.enhancement_factor(s2)
         if not self.lieb_oxford:
             return factor + y
-        # a - F_0, which is kappa less a vanishing part of F_0, without their difference
+        # a - F_0 in a closed form: the difference itself would cancel at large gradients
         rest = KAPPA_PBE**2 / (KAPPA_PBE + exchange.mu * s2)
         return a * torch.sigmoid(y + torch.log(factor) - torch.log(rest))
 
@@ -210,19 +210,19 @@ class _NeuralGGA(XCFunctional):
 class ConstrainedGGA(_NeuralGGA):
     """Neural GGA with exact conditions, each of which can be switched off.
 
-    Equations and conditions stand at the head of :mod:`deepchem_xc.xc.constrained`.
+    :mod:`deepchem_xc.xc.constrained` lists equations and conditions.
 
     Parameters
     ----------
     width, depth : int
         Size and number of the hidden layers of both networks.
     start : str
-        "zero": the last layers are, so that the functional is its base, to 1e-12 below s = 13,
-        before it is trained. "random": torch's initial weights.
+        "zero": zero last layers, so that before training the functional is its base, to 1e-12
+        below s = 13. "random": torch's initial weights.
     base : str
-        What the networks change: "lda", Slater exchange and PW92 correlation, or "pbe".
+        Functional that the networks modify: "lda", Slater exchange and PW92 correlation, or "pbe".
     seed : int, optional
-        Of the initial weights.
+        Seed of the initial weights.
     uniform_limit, spin_scaling, uniform_scaling, lieb_oxford, correlation_bounds, high_gradient
         Conditions, all on by default.
     name : str, optional
@@ -237,7 +237,7 @@ class ConstrainedGGA(_NeuralGGA):
     Raises
     ------
     ValueError
-        For sizes below 1, and an unknown ``start`` or ``base``.
+        For sizes below 1 and an unknown ``start`` or ``base``.
 
     Examples
     --------

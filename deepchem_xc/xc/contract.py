@@ -3,22 +3,21 @@
 A functional is a :class:`torch.nn.Module` and a ``deepchem.utils.dft_utils.BaseXC``. It has
 
 ``ingredients``
-    What it needs of the density: ``Ingredients.DENSITY`` (LDA), ``| GRADIENT`` (GGA), ``| TAU``
+    the quantities it needs: ``Ingredients.DENSITY`` (LDA), ``| GRADIENT`` (GGA), ``| TAU``
     (meta-GGA). A solver provides these and nothing else. DeepChem's ``family`` (1, 2 or 4)
-    follows; a class that sets only the family has the ingredients of that one.
+    follows; a class that sets only the family has the ingredients of that family.
 ``name``
-    what :func:`deepchem_xc.xc.get_xc` or a user calls it.
+    its name for :func:`deepchem_xc.xc.get_xc` and users.
 ``energy_density(variables)``
     the one method to write: energy per volume, (..., nr), in Hartree / bohr^3, from the screened
     quantities of a :class:`~deepchem_xc.xc.variables.DensityVariables`, in differentiable torch
     operations. It branches on ``variables.polarized`` where one and two channels differ, and gives
-    the same energy for a closed shell in either form. It works point by point, since many points
-    are handed over in pieces.
+    the same energy for a closed shell in either form. It must work point by point, because many
+    points are passed in pieces.
 
-``get_edensityxc(densinfo)`` is what a solver calls; it screens the density, calls
-``energy_density``, and switches the result off in vacuum. A functional that wants the raw density
-overrides ``get_edensityxc`` instead and then answers for zero, negative and vacuum densities
-itself.
+Solvers call ``get_edensityxc(densinfo)``, which screens the density, calls ``energy_density``, and
+switches the result off in vacuum. A functional that wants the raw density overrides
+``get_edensityxc`` instead and must then handle zero, negative and vacuum densities itself.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ __all__ = ["PointwiseXC"]
 
 
 class PointwiseXC(BaseXC, torch.nn.Module):
-    """What can be evaluated; :class:`~deepchem_xc.xc.XCFunctional` adds sums, multiples and files.
+    """Functional to evaluate; :class:`~deepchem_xc.xc.XCFunctional` adds sums and files.
 
     Attributes
     ----------
@@ -58,7 +57,7 @@ class PointwiseXC(BaseXC, torch.nn.Module):
     True
     """
 
-    # plain attributes that hide DeepChem's abstract property; every functional sets its own
+    # Plain attributes hide DeepChem's abstract property; every functional sets its own.
     family: int = 0
     name: str = ""
     density_threshold: float = 1e-15
@@ -80,7 +79,7 @@ class PointwiseXC(BaseXC, torch.nn.Module):
 
     @property
     def ingredients(self) -> Ingredients:
-        """What of the density it needs; those of its family.
+        """Quantities of the density that it needs: those of its family.
 
         Raises
         ------
@@ -99,7 +98,7 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         Parameters
         ----------
         variables : DensityVariables
-            Screened densities and what derives from them.
+            Screened densities and quantities derived from them.
 
         Returns
         -------
@@ -130,11 +129,11 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         Raises
         ------
         ValueError
-            If ``densinfo`` lacks what the family needs or is not of double precision, if a weight
-            is NaN, infinite or not of double precision, or ``energy_density`` gives anything but
-            one number a point.
+            If ``densinfo`` lacks a quantity that the family needs or is not in double precision,
+            if a weight is NaN, infinite or not in double precision, or if ``energy_density`` does
+            not give one number a point.
         """
-        _ = self.ingredients  # complain about a family that is none
+        _ = self.ingredients  # raises for an invalid family
         check_weights(self)
         energies = []
         for piece in split_points(densinfo):
@@ -152,8 +151,8 @@ class PointwiseXC(BaseXC, torch.nn.Module):
             got = tuple(energy.shape) if isinstance(energy, Tensor) else repr(energy)
             raise ValueError(
                 f"energy_density of {self.name or type(self).__name__} gives {got} instead of one "
-                f"number a point, a tensor of shape {tuple(variables.shape)}; of a network's "
-                "output (..., nr, 1) take .squeeze(-1)"
+                f"number a point, a tensor of shape {tuple(variables.shape)}; apply .squeeze(-1) "
+                "to a network's output (..., nr, 1)"
             )
         return energy
 
@@ -168,8 +167,8 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         Returns
         -------
         ValGrad or SpinParam[ValGrad]
-            By the density, Hartree; by its gradient, Hartree bohr; for meta-GGAs by the kinetic
-            energy density, without unit, and by the Laplacian, which is zero.
+            With respect to the density, Hartree; its gradient, Hartree bohr; for meta-GGAs also the
+            kinetic energy density, without unit, and the Laplacian, which is zero.
 
         Raises
         ------
@@ -178,11 +177,11 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         """
         variables = DensityVariables(densinfo)
         needs_tau = Ingredients.TAU in self.ingredients
-        # complain if they are missing
+        # These raise an error if the quantities are missing.
         _ = variables.gradients if Ingredients.GRADIENT in self.ingredients else None
         _ = variables.raw_tau if needs_tau else None
         channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
-        # Each channel has its own tensors: of one that is both, derivatives would be summed.
+        # Give each channel its own tensors, or autograd adds their derivatives.
         filled = [ValGrad(*(_alias(x) for x in (c.value, c.grad, c.lapl, c.kin))) for c in channels]
         if needs_tau:
             # DeepChem's method needs a Laplacian, though no functional here does.
@@ -207,7 +206,7 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         return self.name
 
     def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
-        """As torch's; a parameter in several places stays one, with ``assign=True`` too."""
+        """As torch's; a parameter used in several places stays shared, also if ``assign=True``."""
         shared = shared_names(self)
         found = super().load_state_dict(*arguments, **keywords)
         share(self, shared)
@@ -232,5 +231,5 @@ class PointwiseXC(BaseXC, torch.nn.Module):
 
 
 def _alias(tensor: Tensor | None) -> Tensor | None:
-    """Another tensor of the same numbers, in the same graph."""
+    """New tensor with the same storage, in the same graph."""
     return None if tensor is None else tensor.view_as(tensor)

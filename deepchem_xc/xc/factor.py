@@ -1,8 +1,8 @@
 """Factors such as ``1 - t`` of a trainable number t, computed again at every use.
 
 In ``t * f + (1 - t) * g`` the second factor is a tensor that was computed once: an optimiser's
-step moves t and leaves it where it was. Its graph says how it was made. Here that becomes an
-expression, which is evaluated with the present values of the parameters.
+step changes t but not this tensor. Its graph records how it was computed. This module turns the
+graph into an expression and evaluates it with the present values of the parameters.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch import Tensor
 
 __all__ = ["TrainedFactor", "factor_of", "leaves_of"]
 
-# What autograd calls operations that are linear in their inputs.
+# Autograd's names of operations that are linear in their inputs.
 _LINEAR = {
     "Add", "Sub", "Rsub", "Neg", "Clone", "Alias", "View", "UnsafeView", "Reshape", "Squeeze",
     "Unsqueeze", "Select", "ToCopy", "Sum", "Mean", "Expand", "Identity", "Unbind", "Split",
     "SplitWithSizes", "Slice", "Stack", "Cat", "Permute", "Transpose", "T", "Flip", "Cumsum",
     "Index", "Repeat",
 }  # fmt: skip
-# Those that are linear where only one of their inputs is in the graph.
+# Operations that are linear if only one of their inputs is in the graph.
 _BILINEAR = {"Mul", "Mv", "Mm", "Bmm", "Dot"}
-# Others of one tensor: the operation, and its input from what the graph keeps.
+# Other operations on one tensor: the function, and its input recovered from saved tensors.
 _UNARY: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Tensor]]] = {
     "Sigmoid": (torch.sigmoid, lambda node: torch.logit(node._saved_result)),
     "Exp": (torch.exp, lambda node: torch.log(node._saved_result)),
@@ -49,7 +49,7 @@ _UNARY: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Tensor]]] = 
     "Hardsigmoid": (F.hardsigmoid, lambda node: node._saved_self),
     "Prod": (torch.prod, lambda node: node._saved_self),
 }
-# Of two tensors, which the graph keeps under these names.
+# Operations on two tensors, and the names under which the graph saves these.
 _BINARY: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str, str]] = {
     "Mul": (torch.mul, "self", "other"),
     "Div": (torch.div, "self", "other"),
@@ -58,7 +58,7 @@ _BINARY: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str, str]] = {
     "Maximum": (torch.maximum, "self", "other"),
     "Minimum": (torch.minimum, "self", "other"),
 }
-# Of one tensor with numbers, which the graph keeps under these names.
+# Operations on one tensor with options, and the names under which the graph saves these.
 _WITH_OPTIONS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "Pow": (torch.pow, ("exponent",)),
     "Clamp": (torch.clamp, ("min", "max")),
@@ -73,24 +73,24 @@ _WITH_OPTIONS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "LinalgVectorNorm": (torch.linalg.vector_norm, ("ord", "dim", "keepdim")),
 }
 _TRIED = 1e-12
-# Elements of a vector that is no leaf.
+# Largest number of elements of a vector that is not a leaf.
 _MOST_ELEMENTS = 256
 
-# An expression is JSON: the number of a leaf; ["affine", constant, [[coefficients, expression],
-# ...]], a number; ["stack", shape, [numbers]]; or [operation, expression, ...], with plain numbers
-# behind them where it has options.
+# An expression is JSON: the index of a leaf; ["affine", constant, [[coefficients, expression],
+# ...]], a number; ["stack", shape, [numbers]]; or [operation, expression, ...], followed by plain
+# numbers if the operation has options.
 Expression = Any
 
 
 class TrainedFactor(torch.nn.Module):
-    """A number that follows the parameters it is made of.
+    """A number that follows the parameters from which it is computed.
 
     Parameters
     ----------
     expression : list or int
-        As `factor_of` finds it; JSON values.
+        From `factor_of`; JSON values.
     leaves : sequence of Tensor
-        What it is made of. Parameters become parameters of this module, others buffers.
+        Its inputs. Parameters become parameters of this module, others buffers.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class TrainedFactor(torch.nn.Module):
 
     @property
     def leaves(self) -> list[Tensor]:
-        """What it is made of."""
+        """Tensors from which it is computed."""
         return [getattr(self, f"t{i}") for i in range(self._count)]
 
     def forward(self) -> Tensor:
@@ -123,7 +123,7 @@ class TrainedFactor(torch.nn.Module):
 
 
 def factor_of(value: Tensor) -> TrainedFactor | None:
-    """The way a number was computed, from its graph.
+    """Recover from its graph how a number was computed.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def factor_of(value: Tensor) -> TrainedFactor | None:
     Returns
     -------
     TrainedFactor or None
-        None if the graph holds an operation that is not known here, or was freed.
+        None if the graph contains an operation that is not known here, or was freed.
 
     Examples
     --------
@@ -159,12 +159,12 @@ def factor_of(value: Tensor) -> TrainedFactor | None:
 
 
 def leaves_of(value: Tensor) -> list[Tensor]:
-    """Tensors at the ends of a graph, the tensor itself if it is one.
+    """Leaves of a tensor's graph: the tensor itself if it is a leaf.
 
     Parameters
     ----------
     value : Tensor
-        That requires gradients.
+        If it requires no gradient, there are none.
 
     Examples
     --------
@@ -196,15 +196,15 @@ _Place = tuple[Any, int]
 
 
 class _Reader:
-    """Reads graphs; equal leaves get one number."""
+    """Reads graphs; a leaf that occurs several times gets one index."""
 
     def __init__(self) -> None:
         self.leaves: list[Tensor] = []
 
     def affine(self, place: _Place, value: Tensor, coefficient: Tensor) -> Expression:
-        """The sum of coefficients times a tensor, as a constant and multiples of what is below it.
+        """Sum of coefficients times a tensor: a constant plus multiples of its inputs.
 
-        Constants that were added are in no graph: they follow from the value, 0-d.
+        Graphs do not hold added constants: the constant follows from the value, 0-d.
         """
         parts: dict[Any, Tensor] = {}
         todo = [(*place, coefficient)]
@@ -247,7 +247,7 @@ class _Reader:
         if name in _UNARY and len(places) == 1:
             return [name, self._input(places[0], _UNARY[name][1](node))]
         if name == "Softmax":
-            # Known but for a constant, which makes no difference.
+            # Its input is known except for a constant, which softmax ignores.
             value = torch.log(node._saved_result)
             return [name, self._shifted(self._input(places[0], value)), _axis(node._saved_dim)]
         if name == "LogSoftmax":
@@ -287,7 +287,7 @@ class _Reader:
         return ["affine", float(value), []] if constant else self.affine(place, value, coefficient)
 
     def _shifted(self, expression: Expression) -> Expression:
-        """Without the constant of its first number, in all of them."""
+        """Expression with the constant of its first number subtracted from all numbers."""
         if isinstance(expression, int) or expression[0] != "stack":
             return expression
         first = expression[2][0][1]
@@ -297,7 +297,7 @@ class _Reader:
 
 def _operation(node: Any) -> str:
     name = type(node).__name__
-    # A number to the power of a tensor, or both are tensors.
+    # The exponent is a tensor; the base is a number or a tensor.
     return (
         "Power" if name in ("PowBackward1", "PowBackward2") else re.sub(r"Backward\d*$", "", name)
     )
@@ -308,7 +308,7 @@ def _is_linear(node: Any) -> bool:
     inside = [child is not None for child, _ in node.next_functions]
     if name in _BILINEAR:
         return sum(inside) == 1
-    if name == "Div":  # by something that depends on nothing
+    if name == "Div":  # linear if the divisor is not in the graph
         return inside == [True] or inside == [True, False]
     return name in _LINEAR or type(node).__name__ == "LerpBackward0"
 

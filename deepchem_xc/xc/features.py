@@ -1,4 +1,4 @@
-"""What networks see of a density: the inputs of the XCDiff family.
+"""Inputs of neural functionals, computed from a density: those of the XCDiff family.
 
 S. Dick and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021):
 
@@ -7,7 +7,7 @@ S. Dick and M. Fernandez-Serra, Phys. Rev. B 104, L161109 (2021):
     x_2 = (1 - exp(-s^2)) ln(1 + s)
     x_3 = ln((alpha + 1) / 2)
 
-x_1 is 0 for a closed shell (up to 1e-5), x_2 without gradient, x_3 in the uniform gas. Two
+x_1 is 0 for a closed shell (up to 1e-5), x_2 at zero gradient, x_3 in the uniform gas. Two
 departures keep all derivatives finite: s is sqrt(s^2 + 1e-10) in the logarithm, and alpha in x_3
 is bounded (see :func:`indicator_feature`).
 """
@@ -29,7 +29,7 @@ _CBRT_N_RS = (3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
 
 
 def density_feature(inverse_rs: Tensor) -> Tensor:
-    """x_0 of the reciprocal Wigner-Seitz radius in 1 / bohr, of the same shape.
+    """x_0 from the reciprocal Wigner-Seitz radius (1 / bohr), same shape.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def spin_feature(variables: DensityVariables) -> Tensor:
 
 
 def gradient_feature(s2: Tensor) -> Tensor:
-    """x_2 of the squared reduced gradient, of the same shape.
+    """x_2 from the squared reduced gradient, same shape.
 
     Examples
     --------
@@ -63,11 +63,11 @@ def gradient_feature(s2: Tensor) -> Tensor:
 
 
 def indicator_feature(alpha: Tensor) -> Tensor:
-    """x_3 of the iso-orbital indicator, of the same shape.
+    """x_3 from the iso-orbital indicator, same shape.
 
-    alpha is positive for any orbitals, but not for any density and kinetic energy density that a
-    solver or a test may give. Below 0 it is replaced by alpha / (1 + 16 alpha^4)^(1/4), which is
-    above -1/2, so that the logarithm stays finite; four derivatives are continuous at 0.
+    alpha is positive for any orbitals, but not for every density and kinetic energy density that a
+    solver or a test may give. Below 0 it is replaced by alpha / (1 + 16 alpha^4)^(1/4), which stays
+    above -1/2 and so keeps the logarithm finite; four derivatives are continuous at 0.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def indicator_feature(alpha: Tensor) -> Tensor:
     >>> indicator_feature(torch.tensor([0.0, 1.0, -1e6], dtype=torch.float64))
     tensor([-0.6931,  0.0000, -1.3863], dtype=torch.float64)
     """
-    # below -1e6 it is constant to the last digit, and powers could overflow
+    # Below -1e6 the result is constant to the last digit, but powers could overflow.
     negative = alpha.clamp(min=-1e6, max=0.0)
     quartic = negative.square().square()
     bounded = torch.where(alpha < 0.0, negative * (1.0 + 16.0 * quartic) ** -0.25, alpha)

@@ -1,16 +1,16 @@
 """Functionals in files: one safetensors file each, read without executing anything from it.
 
-The weights are the file's tensors, under the names of ``functional.state_dict()``. Its metadata
-hold one JSON text, under the key "deepchem_xc":
+The weights are the file's tensors, named as in ``functional.state_dict()``. The file's metadata
+hold one JSON text under the key "deepchem_xc":
 
     format        version of this layout: 1, or 2 if weights are shared
     package       version of deepchem_xc that wrote it
-    units         of density and energy density
-    name, family  of the functional, for readers
+    units         units of density and energy density
+    name, family  name and family of the functional, for readers
     functional    its definition, see :mod:`deepchem_xc.xc.definition`
     frozen        names of weights that are not trained
-    shared        further names of weights that have several, with the first (format 2 only)
-    sha256        of all these and the tensors
+    shared        further names of shared weights, each with the first name (format 2 only)
+    sha256        checksum of all these and the tensors
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNITS = {"density": "1/bohr^3", "energy": "Hartree", "length": "bohr"}
 
 
 class FunctionalFileError(ValueError):
-    """A file that holds no functional, or one that cannot be used.
+    """A file does not hold a functional, or holds one that cannot be used.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class FunctionalFileError(ValueError):
 
 
 def is_file_name(xc: Any) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether what is given for a functional means a file: a path, or a name that ends so.
+    """Whether ``xc`` names a file: a path, or a string that ends in ".safetensors".
 
     Examples
     --------
@@ -60,18 +60,18 @@ def is_file_name(xc: Any) -> TypeGuard[str | os.PathLike[str]]:
 def rebuilt(
     header: dict[str, Any], tensors: dict[str, Tensor], classes: tuple[type[torch.nn.Module], ...]
 ) -> PointwiseXC:
-    """Functional of a definition, with these weights, in double precision."""
+    """Functional built from a definition, with these weights, in double precision."""
     functional = build(header["functional"], classes).double()
     shared = header.get("shared", {})
     if not isinstance(shared, dict) or not all(isinstance(x, str) for x in shared.values()):
-        raise ValueError(f"its shared weights are {shared!r}, not names with names")
+        raise ValueError(f"its shared weights are {shared!r}, not a mapping of names to names")
     share(functional, shared)
     _fill(functional, tensors, set(shared))
     return functional
 
 
 def _fill(functional: PointwiseXC, tensors: dict[str, Tensor], shared: set[str]) -> None:
-    """Set all weights, which must be those of this architecture, but for further names."""
+    """Set all weights; they must match this architecture, except for further names."""
     expected = {k: v for k, v in functional.state_dict().items() if k not in shared}
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
@@ -89,14 +89,14 @@ def _fill(functional: PointwiseXC, tensors: dict[str, Tensor], shared: set[str])
     problems += [f"{name} is not a part of it" for name in surplus] + other
     if problems:
         raise ValueError(
-            f"the weights are of another architecture than the definition, {functional.name}: "
+            f"the weights do not fit the architecture of the definition, {functional.name}: "
             + "; ".join(problems[:5])
         )
     functional.load_state_dict(tensors, strict=False)
 
 
 def digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """Checksum of a file's content: of the header, without a checksum, and the tensors."""
+    """Checksum of a file's content: the header, without its checksum, and the tensors."""
     described = {key: value for key, value in header.items() if key != "sha256"}
     checksum = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):

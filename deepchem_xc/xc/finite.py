@@ -1,4 +1,4 @@
-"""Where a functional gives NaN or infinity, said in terms of the density at that point."""
+"""Reports where a functional gives NaN or infinity, in terms of the density at that point."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class FunctionalValueError(FloatingPointError):
 def check_finite(
     functional: PointwiseXC, densinfo: ValGrad | SpinParam, values: Tensor, order: int = 0
 ) -> None:
-    """Raise an error that names functional and density if a result of it is not finite.
+    """Raise an error that names functional and density if a result is not finite.
 
     Parameters
     ----------
     functional : XCFunctional
-        What was evaluated.
+        The functional that was evaluated.
     densinfo : ValGrad or SpinParam[ValGrad]
-        Where, see :meth:`~deepchem_xc.xc.XCFunctional.get_edensityxc`.
+        Its argument, see :meth:`~deepchem_xc.xc.XCFunctional.get_edensityxc`.
     values : Tensor
         The result, or a sum or other linear map of it; any shape.
     order : int
-        0 for an energy, 1 for its first derivatives by the density, 2 for the second ones.
+        0 for an energy, 1 or 2 for first or second derivatives with respect to the density.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def check_finite(
     with torch.enable_grad():
         place = _first_bad_point(functional, densinfo, order)
     if place is None and order > 0:
-        return  # what it was multiplied by was not finite
+        return  # the functional is finite: the vector multiplied with its derivative was not
     place = place or f"finite energies, whose sum is {float(values.detach().sum()):g}"
     raise FunctionalValueError(
         f"the functional {functional.name or type(functional).__name__} gives {place}. After a "

@@ -19,7 +19,8 @@ __all__ = ["LYPCorrelation", "PBECorrelation"]
 BETA_PBE = 0.06672455060314922
 BETA_PBESOL = 0.046
 _GAMMA = (1.0 - math.log(2.0)) / math.pi**2
-# Correlation is zero to 80 digits beyond it, while third derivatives of q^2 overflow at 1e80.
+# Upper bound of q: beyond it correlation is zero to 80 digits, and third derivatives of q^2
+# overflow at 1e80.
 _LARGEST_Q = 1e40
 
 
@@ -28,14 +29,14 @@ _LARGEST_Q = 1e40
 class PBECorrelation(XCFunctional):
     """Correlation of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996).
 
-    Built on PW92 with the constants of many digits, as libxc's ``gga_c_pbe``.
+    Built on PW92 with the extended constants (``lda_c_pw_mod``), as libxc's ``gga_c_pbe``.
 
     Parameters
     ----------
     beta : float or Tensor
-        Default: PBE; PBEsol has 0.046.
+        Default: that of PBE; PBEsol has 0.046.
     trainable : bool
-        Makes it a parameter.
+        Whether it is a parameter.
     name : str
         Name of the result.
 
@@ -65,7 +66,7 @@ class PBECorrelation(XCFunctional):
         # Equations (3), (7), (8), summed: with U = 1 - exp(ec / gamma phi^3), (gamma / beta) A =
         # 1 / U - 1 and q = A t^2,
         #   ec + H = gamma phi^3 ln(1 - U / (1 + q + q^2)).
-        # Written so, nothing divides by the gradient, nothing overflows where A does (ec -> 0 in
+        # In this form nothing divides by the gradient, nothing overflows where A does (ec -> 0 in
         # vacuum), and ec and H do not cancel where the gradient is large.
         energy = pw92_energy(variables, modified=True)
         t2 = variables.phi2_t2
@@ -85,8 +86,8 @@ class PBECorrelation(XCFunctional):
 class LYPCorrelation(XCFunctional):
     """Correlation of Lee, Yang and Parr, Phys. Rev. B 37, 785 (1988): libxc's ``gga_c_lyp``.
 
-    In the form without Laplacian of Miehlich, Savin, Stoll and Preuss, Chem. Phys. Lett. 157, 200
-    (1989).
+    Uses the form without Laplacian of Miehlich, Savin, Stoll and Preuss, Chem. Phys. Lett. 157,
+    200 (1989).
 
     Examples
     --------
@@ -110,14 +111,14 @@ class LYPCorrelation(XCFunctional):
         n = variables.density
         inverse_cbrt = variables.rs * (1.0 / self._N_CBRT_RS)  # n^(-1/3)
         damping = (1.0 + self._D * inverse_cbrt).reciprocal()
-        # a b omega n^(11/3), and delta of the paper
+        # a b omega n^(11/3) and delta of the paper
         omega = (self._A * self._B) * torch.exp(-self._C * inverse_cbrt) * damping
         delta = inverse_cbrt * (self._C + self._D * damping)
         if not variables.polarized:
             sigma = self._SIGMA_PER_S2 * variables.s2  # |grad n|^2 / n^(8/3)
             bracket = self._CF - (1.0 / 24.0 + (7.0 / 72.0) * delta) * sigma
             return -n * (self._A * damping + omega * bracket)
-        # the terms in sigma_uu, sigma_ud, sigma_dd collected, so that none cancel
+        # The terms are collected by sigma_uu, sigma_ud and sigma_dd so that none cancel.
         fraction = 0.5 * variables.one_plus_minus_zeta  # n_up / n, n_down / n
         up, down = fraction.unbind(0)
         product = up * down

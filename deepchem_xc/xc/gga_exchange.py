@@ -1,8 +1,8 @@
 """Exchange in the generalised gradient approximation: e_x = e_x(Slater) F(s^2), per spin channel.
 
-A functional of this kind is its enhancement factor F as a function of the squared reduced gradient
-s^2, where s = |grad n| / (2 kF n) and kF = (3 pi^2 n)^(1/3). The square, not s itself, because F
-is smooth in it at zero gradient.
+Such a functional is defined by its enhancement factor F as a function of the squared reduced
+gradient s^2, where s = |grad n| / (2 kF n) and kF = (3 pi^2 n)^(1/3). The square is used, not s
+itself, because F is smooth in it at zero gradient.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class GGAExchange(XCFunctional):
 
 
 def constant(name: str, value: Any, trainable: Any) -> Any:
-    """A functional's constant: a plain number, or a float64 parameter if it is to be trained."""
+    """A functional's constant: a plain number, or a float64 parameter if trainable."""
     if not isinstance(trainable, bool):
         raise ValueError(f"trainable must be True or False, not {trainable!r}")
     number = value.detach() if isinstance(value, Tensor) else value
@@ -83,7 +83,7 @@ class PBEExchange(GGAExchange):
         Defaults: PBE (libxc's ``gga_x_pbe``). PBEsol has mu = 10/81 (Phys. Rev. Lett. 100, 136406
         (2008)), revPBE kappa = 1.245 (Phys. Rev. Lett. 80, 890 (1998)).
     trainable : bool
-        Makes both constants parameters.
+        Whether both constants are parameters.
     name : str
         Name of the result.
 
@@ -137,7 +137,7 @@ class RPBEExchange(PBEExchange):
 
     def enhancement_factor(self, s2: Tensor) -> Tensor:
         """F(s^2), of the same shape as ``s2``."""
-        # not expm1, whose derivative in torch is 1 + expm1 and loses the tail
+        # Not expm1: its derivative in torch is 1 + expm1, which loses the tail.
         return 1.0 + self.kappa - self.kappa * torch.exp((-self.mu / self.kappa) * s2)
 
 
@@ -152,7 +152,7 @@ class B88Exchange(GGAExchange):
     beta : float or Tensor
         Becke's constant.
     trainable : bool
-        Makes it a parameter.
+        Whether it is a parameter.
 
     Examples
     --------

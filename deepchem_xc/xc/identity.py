@@ -1,17 +1,17 @@
-"""Whether functionals are the same: every such question is answered here.
+"""All ways to ask whether two functionals are the same.
 
 ============================  ====================================================================
 `Identity`, `Unchanged`       the same values: nothing that is computed with it can differ
-`structure`                   made of the same classes and numbers, whatever the weights are
+`structure`                   built from the same classes and numbers, whatever the weights are
 `fingerprint`                 the same function of density and parameters, whatever these are
 `fixed_energies`              the same energies at a few densities
-`name_or_content`             the same name or, of a file, the same content
+`name_or_content`             the same name or, for a file, the same content
 ============================  ====================================================================
 
-Version counters of tensors do not tell: writes to ``.data``, ``vector_to_parameters`` and
-``load_state_dict(assign=True)`` pass them by, and a value that comes back is no change. What is
-compared are values: of parameters, buffers and plain attributes, and energy densities at a few
-points, in which everything else shows that matters, such as layers in a list or a closure.
+Version counters of tensors do not suffice: writes to ``.data``, ``vector_to_parameters`` and
+``load_state_dict(assign=True)`` bypass them, and a value that is restored is not a change. Instead,
+values are compared: those of parameters, buffers and plain attributes, and energy densities at a
+few points, which reveal everything else that matters, such as layers in a list or a closure.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ __all__ = [
     "structure",
 ]
 
-# Between energy densities of the same functional there may be rounding: of other threads, say.
+# Relative rounding error allowed between energy densities, as from another number of threads.
 _ROUNDING = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """What a functional was at one time.
+    """State of a functional at one time.
 
     Attributes
     ----------
     values : dict
         Digests of parameters, buffers and plain attributes, by name.
     energies : Tensor or None
-        Energy densities at `sample_points`, Hartree / bohr^3; None if they do not count.
+        Energy densities at `sample_points`, Hartree / bohr^3; None if they are not compared.
 
     Examples
     --------
@@ -75,14 +75,14 @@ class Identity:
 
     @classmethod
     def of(cls, functional: PointwiseXC) -> Identity:
-        """What a functional is now.
+        """Present state of a functional.
 
         Parameters
         ----------
         functional : XCFunctional
             It is evaluated at a few points and left as it is.
         """
-        # What evaluations themselves change, a counter or the last output, is no change.
+        # Ignore what evaluations themselves change, such as a counter or the last output.
         sampled_energies(functional, npoints=2, seed=1)
         values = _values(functional)
         energies = sampled_energies(functional)
@@ -91,7 +91,7 @@ class Identity:
 
     @classmethod
     def of_weights(cls, functional: PointwiseXC) -> Identity:
-        """The same of parameters and buffers alone, without evaluations.
+        """State of parameters and buffers alone, without evaluations.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class Identity:
 
     @classmethod
     def read(cls, functional: PointwiseXC) -> Identity:
-        """What can be read from a functional: it is not evaluated, and energies do not count.
+        """State read without evaluating the functional; energies are not compared.
 
         Parameters
         ----------
@@ -118,11 +118,11 @@ class Identity:
         return cls(_values(functional), None)
 
     def holds(self, functional: PointwiseXC) -> bool:
-        """Whether a functional is this one."""
+        """Whether a functional is still in this state."""
         return self.change(functional) is None
 
     def change(self, functional: PointwiseXC) -> str | None:
-        """Name of something that is not what it was; None if nothing is.
+        """Name of something that has changed; None if nothing has.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class Identity:
         Parameters
         ----------
         other : Identity
-            Of the other time.
+            Its state at the other time.
         """
         return self is other or self._difference(other) is None
 
@@ -160,17 +160,17 @@ class Identity:
 
 
 class Unchanged:
-    """Notices that a functional is no longer what a calculation was done with.
+    """Notices that a functional has changed since a calculation used it.
 
     Parameters
     ----------
     functional : XCFunctional
-        What was used.
+        The functional that was used.
     tensors : sequence of Tensor, optional
-        Parameters and buffers that are in the graph of a result: these very objects must still
-        be the functional's, whatever the values.
+        Parameters and buffers in the graph of a result: the functional must still hold these very
+        objects, whatever their values.
     weights_only : bool, optional
-        Cheaper: values of parameters and buffers alone count.
+        Compare only the values of parameters and buffers, which is cheaper.
 
     Examples
     --------
@@ -196,7 +196,7 @@ class Unchanged:
         self._identity = identity(functional)
 
     def check(self) -> None:
-        """Raise RuntimeError if a value was changed, or a tensor of a graph replaced."""
+        """Raise RuntimeError if a value has changed or a tensor of a graph was replaced."""
         change = self._identity.change(self._functional)
         if change is None:
             now = {id(x) for x in (*self._functional.parameters(), *self._functional.buffers())}
@@ -208,22 +208,21 @@ class Unchanged:
 
 def _changed(functional: PointwiseXC, what: str) -> str:
     return (
-        f"the functional {functional.name} was changed after this calculation ({what}): what "
-        "follows from it, derivatives included, would mix old and new values. Ask for results "
-        "and call backward() before the optimiser's step, or run scf again (start=result makes "
-        "it short)."
+        f"the functional {functional.name} was changed after this calculation ({what}): further "
+        "results, derivatives included, would mix old and new values. Ask for results and call "
+        "backward() before the optimiser's step, or run scf again (start=result makes it short)."
     )
 
 
 def guarded(value: Tensor, unchanged: Unchanged) -> Tensor:
-    """`value`, whose derivatives raise RuntimeError once the functional has changed.
+    """`value` with a guard: its backward pass raises RuntimeError if the functional changed.
 
     Parameters
     ----------
     value : Tensor
         In a graph or not.
     unchanged : Unchanged
-        Of the functional in that graph.
+        Watches the functional in that graph.
 
     Examples
     --------
@@ -275,7 +274,7 @@ def _digest(value: Any) -> bytes:
 
 
 def structure(functional: PointwiseXC) -> tuple[Any, ...]:
-    """What is the same while weights are trained: numbers, classes, and which tensors are trained.
+    """Everything that training leaves alone: numbers, classes, and which tensors are trained.
 
     Parameters
     ----------
@@ -314,7 +313,7 @@ def fixed_energies(functional: PointwiseXC) -> Tensor:
     >>> fixed_energies(PBE()).shape
     torch.Size([10])
     """
-    # A functional of one channel and of two need not share their code.
+    # A functional need not share code between one channel and two.
     points = [fixed_points(spins, device_of(functional)) for spins in (1, 2)]
     return torch.cat([functional.get_edensityxc(given) for given in points]).cpu()
 
@@ -322,8 +321,8 @@ def fixed_energies(functional: PointwiseXC) -> Tensor:
 def fingerprint(functional: PointwiseXC) -> Tensor:
     """`fixed_energies` with fixed numbers in place of the parameters.
 
-    The same for functionals that differ in the values of their parameters only. Checkpoints hold
-    it.
+    It is the same for functionals that differ only in the values of their parameters. Checkpoints
+    contain it.
 
     Parameters
     ----------
@@ -348,7 +347,7 @@ def fingerprint(functional: PointwiseXC) -> Tensor:
 
 
 def name_or_content(xc: str) -> str:
-    """What tells functionals apart that are given by name: the name or, of a file, its content.
+    """Identifier of a functional that is given as a string: its name or a file's content hash.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What of the density a functional needs, and the number by which DeepChem and libxc say it."""
+"""Quantities of the density that a functional needs, and DeepChem's number (family) for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Ingredients", "family_of", "ingredients_of"]
 
 
 class Ingredients(enum.Flag):
-    """What a solver has to provide at each point.
+    """Quantities that a solver must provide at each point.
 
     Examples
     --------
@@ -47,12 +47,12 @@ def family_of(ingredients: Ingredients) -> int:
             f"the ingredients of a functional are {ingredients!r}: write Ingredients.DENSITY, "
             "Ingredients.GRADIENT and Ingredients.TAU, joined by |"
         )
-    # The largest power of two in it.
+    # The largest power of two in the flags.
     return 1 << (int(ingredients.value).bit_length() - 1)
 
 
 def ingredients_of(family: Any, who: str) -> Ingredients:
-    """What a functional of one of DeepChem's families may use.
+    """Ingredients that a functional of one of DeepChem's families may use.
 
     Parameters
     ----------
@@ -74,6 +74,6 @@ def ingredients_of(family: Any, who: str) -> Ingredients:
     if family not in (1, 2, 4):
         raise ValueError(
             f"{who} has family = {family!r}: set it to 1 (LDA), 2 (GGA) or 4 (meta-GGA), which "
-            "says what of the density it needs"
+            "says which quantities of the density it needs"
         )
     return Ingredients(2 * int(family) - 1)

@@ -1,4 +1,4 @@
-"""The exchange-correlation energy: energy densities, summed over the points of space."""
+"""The exchange-correlation energy: energy densities summed over points in space."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def integrated_energy(
     functional : XCFunctional
         Any.
     densinfo : ValGrad or SpinParam[ValGrad]
-        What its ingredients say, see :meth:`~deepchem_xc.xc.XCFunctional.get_edensityxc`.
+        The quantities that its ingredients name, see
+        :meth:`~deepchem_xc.xc.XCFunctional.get_edensityxc`.
     weights : Tensor or float
-        Volumes that the points stand for, (..., nr), or one for all, in bohr^3; they may be in a
-        graph.
+        Volumes of the points, (..., nr), or one volume for all, in bohr^3; they may be in a graph.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def integrated_energy(
     """
     energy_density = functional.get_edensityxc(densinfo)
     one = not isinstance(weights, Tensor) or weights.ndim == 0
-    # A common weight multiplies the sum alone, not every point.
+    # A common weight multiplies only the sum, which is cheaper than every point.
     energy: Tensor = energy_density.sum() * weights if one else (weights * energy_density).sum()
     check_finite(functional, densinfo, energy)
     return energy

@@ -1,4 +1,4 @@
-"""The iso-orbital indicator of meta-GGAs: which kind of bond or atom a point belongs to.
+"""The iso-orbital indicator of meta-GGAs, which tells kinds of chemical bonds apart.
 
 alpha = (tau - tau_W) / tau_unif compares the kinetic energy density with that of one orbital,
 tau_W = |grad n|^2 / 8 n, in units of the uniform gas, tau_unif = (3/10) (3 pi^2)^(2/3) n^(5/3)
@@ -25,7 +25,7 @@ _UNIFORM = 0.3 * (9.0 * math.pi / 4.0) ** (2.0 / 3.0)
 
 
 def scaled_iso_orbital_indicator(variables: DensityVariables) -> Tensor:
-    """Indicator of the densities of the spin scaling relation.
+    """Indicator of the densities in the spin scaling relation.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def scaled_iso_orbital_indicator(variables: DensityVariables) -> Tensor:
     Returns
     -------
     Tensor
-        That of n (..., nr), or of 2 n_up and 2 n_down (2, ..., nr), no unit.
+        Of n (..., nr), or of 2 n_up and 2 n_down (2, ..., nr); no unit.
 
     Examples
     --------
@@ -84,6 +84,6 @@ def iso_orbital_indicator(variables: DensityVariables) -> Tensor:
 
 
 def spin_factor(variables: DensityVariables) -> Tensor:
-    """d(zeta) of the head of this module, (..., nr); only with two channels."""
+    """d(zeta) of the module's docstring, (..., nr); only with two channels."""
     five_thirds = variables.one_plus_minus_zeta * variables.cbrt_one_plus_minus_zeta.square()
     return five_thirds.mean(0)

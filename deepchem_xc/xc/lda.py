@@ -20,7 +20,7 @@ from .variables import DensityVariables
 
 __all__ = ["PW92Correlation", "SlaterExchange", "Teter93", "VWNCorrelation"]
 
-# energy per electron of exchange in the uniform gas, times rs
+# Exchange energy per electron of the uniform gas, times rs.
 SLATER = -0.75 / math.pi * (9.0 * math.pi / 4.0) ** (1.0 / 3.0)
 
 
@@ -65,7 +65,7 @@ _PW92 = {
         (0.0168869, 0.11125, 10.357, 3.6231, 0.88026, 0.49671),
     ),
 }
-# second derivative of the spin interpolation at zeta = 0, as published and exact
+# Second derivative of the spin interpolation at zeta = 0, as published and exact.
 _CURVATURE = {False: 1.709921, True: 4.0 / (9.0 * (2.0 ** (1.0 / 3.0) - 1.0))}
 
 
@@ -78,7 +78,7 @@ def _pw92_g(variables: DensityVariables, parameters: tuple[float, ...]) -> Tenso
 
 
 def _pw92_slope(variables: DensityVariables, parameters: tuple[float, ...]) -> Tensor:
-    """Derivative of :func:`_pw92_g` by ln(rs)."""
+    """Derivative of :func:`_pw92_g` with respect to ln(rs)."""
     a, alpha1, beta1, beta2, beta3, beta4 = (2.0 * parameters[0], *parameters[1:])
     x, rs = variables.sqrt_rs, variables.rs
     odd, even = (a * beta1) * x, (a * beta2) * rs
@@ -108,7 +108,7 @@ def pw92_energy(variables: DensityVariables, modified: bool) -> Tensor:
 
 
 def pw92_slope(variables: DensityVariables, modified: bool) -> Tensor:
-    """Derivative of :func:`pw92_energy` by ln(rs) at constant polarisation, (..., nr)."""
+    """Derivative of :func:`pw92_energy` with respect to ln(rs) at fixed zeta, (..., nr)."""
     return _pw92(variables, modified, _pw92_slope)
 
 
@@ -173,7 +173,7 @@ def _vwn_g(variables: DensityVariables, parameters: tuple[float, ...]) -> Tensor
 class VWNCorrelation(XCFunctional):
     """Correlation of the uniform gas, Vosko, Wilk and Nusair, Can. J. Phys. 58, 1200 (1980).
 
-    Their form V, fitted to the quantum Monte Carlo energies; libxc's ``lda_c_vwn``.
+    This is their form V, fitted to the quantum Monte Carlo energies; libxc's ``lda_c_vwn``.
 
     Examples
     --------
@@ -203,8 +203,8 @@ class VWNCorrelation(XCFunctional):
 class Teter93(XCFunctional):
     """Rational fit of exchange and correlation by Teter; libxc's ``lda_xc_teter93``.
 
-    Goedecker, Teter and Hutter, Phys. Rev. B 54, 1703 (1996), appendix: the functional that the
-    GTH LDA ("pade") pseudopotentials were made with.
+    Goedecker, Teter and Hutter, Phys. Rev. B 54, 1703 (1996), appendix. The GTH LDA ("pade")
+    pseudopotentials were made with it.
 
     Examples
     --------

@@ -1,14 +1,14 @@
 """Any other LDA, GGA or meta-GGA of libxc, through the library that PySCF ships.
 
-libxc computes on the CPU, in float64, and gives the energy, first and second derivatives, all of
-which autograd sees; a third differentiation raises an error. Functionals in torch have none of
+libxc computes on the CPU, in float64, and gives the energy and its first and second derivatives,
+which autograd uses; a third differentiation raises an error. Functionals in torch have none of
 these limits: prefer them where they exist.
 
 libxc applies its own screening, a step to zero below a density of 1e-10 to 1e-15 / bohr^3 that
 differs from functional to functional, in addition to this package's. In an empty spin channel
-beside a full one the potential of a GGA or meta-GGA is that of the uniform gas: the limit of the
-derivative by the density without gradient, and no derivative by gradient and kinetic energy
-density.
+beside a full one, the potential of a GGA or meta-GGA is that of the uniform gas: its derivative
+with respect to the density is the limit at zero gradient, and those with respect to gradient and
+kinetic energy density are zero.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .variables import DensityVariables
 
 __all__ = ["LibXC", "libxc_identifiers"]
 
-# Density of a channel relative to the other one; libxc's threshold is 2e-16.
+# Least density of a channel relative to the other; libxc's threshold is 2e-16.
 _LEAST_CHANNEL = 1e-15
 
 
@@ -46,7 +46,7 @@ class LibXC(XCFunctional):
     Parameters
     ----------
     identifier : str
-        As in libxc's list, such as "mgga_x_scan"; upper and lower case are the same.
+        As in libxc's list, such as "mgga_x_scan"; not case-sensitive.
 
     Raises
     ------
@@ -104,7 +104,7 @@ class LibXC(XCFunctional):
 
 
 def _independent_variables(variables: DensityVariables, family: int, lift: bool) -> list[Tensor]:
-    """What libxc differentiates with respect to, in the order of PySCF's ``eval_xc1``."""
+    """libxc's independent variables, in the order of PySCF's ``eval_xc1``."""
     if not variables.polarized:
         rows = [variables.density]
         if family > 1:
@@ -112,7 +112,7 @@ def _independent_variables(variables: DensityVariables, family: int, lift: bool)
             rows.append(lifted(rows[0][None], sigma[None])[0] if lift else sigma)
         return [*rows, variables.tau] if family == 4 else rows
     densities = variables.spin_densities
-    # Closer to full polarisation libxc has no derivatives by it.
+    # Closer to full polarisation, libxc gives no derivatives with respect to it.
     least = _LEAST_CHANNEL * densities.detach().flip(0)
     empty = densities.detach() < least
     densities = torch.where(empty, least + (densities - densities.detach()), densities)
@@ -132,7 +132,7 @@ register_sum("SCAN", "mgga_x_scan", "mgga_c_scan")
 
 
 class _Call(NamedTuple):
-    """What to evaluate, and the weights (2, npoints) of channels that are empty somewhere."""
+    """A call of libxc, with the weights (2, npoints) of channels that are empty somewhere."""
 
     number: int
     family: int
@@ -141,7 +141,7 @@ class _Call(NamedTuple):
     weight: Tensor | None
 
     def __call__(self, packed: Tensor, order: int) -> Tensor:
-        """As :func:`~deepchem_xc.xc.libxc_library.evaluate`, with the limits of empty channels."""
+        """As :func:`~deepchem_xc.xc.libxc_library.evaluate`, with limits for empty channels."""
         rows = packed.detach().numpy()
         call = self.family, int(self.polarized), order
         out = torch.from_numpy(evaluate(self.number, rows, *call))
@@ -160,14 +160,14 @@ class _Call(NamedTuple):
             share = torch.ones_like(weight[0])
             for channel in {0, 1}.intersection(derivative):
                 share = share * weight[channel]
-            # without gradient and kinetic energy density, which the channel does not have
+            # An empty channel has neither gradient nor kinetic energy density.
             rest = limit[1 + i] if max(derivative) < 2 else 0.0
             out[1 + i, points] = share * out[1 + i, points] + (1.0 - share) * rest
         return out
 
 
 def _derivatives_by_channel(nvariables: int, order: int) -> list[tuple[int, ...]]:
-    """Variables that each row of derivatives is taken by, in the order of the rows."""
+    """Variables with respect to which each row of derivatives is taken, in row order."""
     first: list[tuple[int, ...]] = [(i,) for i in range(nvariables)]
     if order == 1:
         return first
@@ -175,7 +175,7 @@ def _derivatives_by_channel(nvariables: int, order: int) -> list[tuple[int, ...]
 
 
 class _Energy(torch.autograd.Function):
-    """Energy per volume (npoints) of the independent variables (nvariables, npoints)."""
+    """Energy per volume (npoints) from the independent variables (nvariables, npoints)."""
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, call: _Call) -> Tensor:
@@ -191,7 +191,7 @@ class _Energy(torch.autograd.Function):
 
 
 class _FirstDerivative(torch.autograd.Function):
-    """First derivatives (nvariables, npoints), computed with the energy already."""
+    """First derivatives (nvariables, npoints), already computed with the energy."""
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, call: _Call, first: Tensor) -> Tensor:

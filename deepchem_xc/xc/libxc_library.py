@@ -1,13 +1,13 @@
-"""The C library libxc as PySCF ships it: its list, what of it can be used, its numbers.
+"""The C library libxc as PySCF ships it: which functionals it has, which are usable, their values.
 
-Two things are changed in it. libxc limits the squared gradient of meta-GGAs to ``8 n tau`` (the
-Fermi hole's curvature is not negative in exact densities), in the energy but not in its
-derivatives, which then are those of another energy; this rule is switched off, so that energy and
-potential belong together for any density and kinetic energy density. And the few
-functionals whose derivatives are infinite at zero gradient (of the density, or of the total one
-where those of two channels cancel) or in a vacuum are evaluated at a gradient that is never quite
-zero (a reduced one of 1e-5 is added in squares, which changes the energy by about 1e-10 of it), or
-down to a density of 1e-10 / bohr^3 only.
+Two things are changed in it. First, libxc limits the squared gradient of meta-GGAs to ``8 n tau``
+(the Fermi hole's curvature is not negative in exact densities), but only in the energy, so that its
+derivatives belong to another energy. This limit is switched off, so that energy and potential
+agree for any density and kinetic energy density. Second, a few functionals have infinite
+derivatives at zero gradient (of a channel, or of the total density where those of the channels
+cancel) or in a vacuum. They are evaluated at a gradient that is never quite zero (1e-5 is added in
+squares to the reduced one, a relative change of the energy of about 1e-10), or only down to a
+density of 1e-10 / bohr^3.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ __all__ = [
 ]
 
 FAMILIES = {"LDA": 1, "GGA": 2, "MGGA": 4}
-# xc.h of libxc: bits of the flags, and the kind "kinetic energy"
+# Flag bits, and the kind "kinetic energy", from libxc's xc.h.
 _HAVE_EXC, _HAVE_FXC, _THREE_DIMENSIONAL = 1 << 0, 1 << 2, 1 << 7
 _KINETIC = 3
-# Gradient, in units of the reduced one s, that a lifted gradient has at least.
+# Smallest reduced gradient s of a lifted gradient.
 _LIFT = 1e-5
 # Square of such a gradient of one channel, in units of its density to the power 8/3.
 _LIFT_OF_SIGMA = 4.0 * (6.0 * np.pi**2) ** (2.0 / 3.0) * _LIFT**2
-# Part of the squared gradients that may be lost where those of two channels cancel.
+# Relative rounding error of squared gradients where those of two channels cancel.
 _ROUNDING = 1e-14
-# Density, 1 / bohr^3, below which libxc gives zero where its own choice leads to infinities.
+# Density threshold of libxc (1 / bohr^3) for functionals whose default one leads to infinities.
 _RAISED_THRESHOLD = 1e-10
 
 
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
-    """PySCF's interface; imported when first needed, as functionals in torch do without it."""
+    """PySCF's interface; imported when first needed, because functionals in torch need none."""
     from pyscf.dft import libxc
 
     return libxc
@@ -65,7 +65,7 @@ def evaluate(number: int, rows: np.ndarray, family: int, spin: int, order: int) 
     Parameters
     ----------
     number : int
-        libxc's, see `libxc_identifiers`.
+        libxc's number, see `libxc_identifiers`.
     rows : ndarray
         (nvariables, npoints): n, sigma, tau; or n_up, n_down, sigma_uu, sigma_ud, sigma_dd, tau_up,
         tau_down, as far as the family needs them; atomic units.
@@ -74,7 +74,7 @@ def evaluate(number: int, rows: np.ndarray, family: int, spin: int, order: int) 
     spin : int
         1 for two channels, else 0.
     order : int
-        1 or 2; second derivatives follow as upper triangle, row by row.
+        1 or 2; second derivatives come last, as an upper triangle, row by row.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def _evaluate(
 
 
 def _vectors(rows: np.ndarray, family: int, spin: int) -> np.ndarray:
-    """Densities, gradient vectors with the given products, tau, in PySCF's order."""
+    """Densities, gradient vectors with the given scalar products, and tau, in PySCF's order."""
     if family == 1:
         return rows if spin else rows[0]
     shape = (2, 5 if family == 4 else 4, rows.shape[1])
@@ -123,7 +123,7 @@ def _own_name(number: int, raised: bool) -> str:
     """Name under which PySCF knows the functional without libxc's limit of sigma."""
     name = f"DEEPCHEM_XC_{number}" + "_RAISED" * raised
     interface = library()._itrf
-    # before libxc 7 it is not there; `_mismatch` refuses the functionals it would be needed for
+    # libxc before 7 lacks it; `_mismatch` refuses the functionals that would need it.
     limit = getattr(interface, "xc_func_set_fhc_enforcement", None)
     threshold = interface.xc_func_set_dens_threshold
     threshold.argtypes, threshold.restype = (ctypes.c_void_p, ctypes.c_double), None
@@ -160,7 +160,7 @@ def why_not(number: int) -> str | None:
     if functional.needs_laplacian:
         return "it needs the Laplacian of the density, which the solvers do not provide"
     if kind not in FAMILIES:
-        return f"its family {kind!r} is none of {', '.join(FAMILIES)}"
+        return f"its family {kind!r} is not one of {', '.join(FAMILIES)}"
     if not flags & _HAVE_EXC:
         return "it is a potential without an energy"
     if not flags & _HAVE_FXC:
@@ -170,24 +170,24 @@ def why_not(number: int) -> str | None:
     family = FAMILIES[kind]
     if treatment(number) is None:
         return (
-            "its energy or derivatives are NaN or infinite where densities on a grid get, such as "
-            "at zero gradient or a kinetic energy density below |grad n|^2 / 8 n"
+            "its energy or derivatives are NaN or infinite at values that occur on grids, such as "
+            "zero gradient or a kinetic energy density below |grad n|^2 / 8 n"
         )
     return _mismatch(number) if family == 4 else None
 
 
 class Treatment(NamedTuple):
-    """What a functional needs to be finite."""
+    """Changes that keep a functional finite."""
 
     lift: bool
-    """A gradient that is never quite zero."""
+    """Whether its gradient must never be quite zero."""
     raised: bool
-    """A higher density below which libxc gives zero."""
+    """Whether libxc needs a higher density threshold."""
 
 
 @cache
 def treatment(number: int) -> Treatment | None:
-    """What a functional needs to be finite; None if nothing helps."""
+    """Changes that keep a functional finite; None if nothing helps."""
     family = FAMILIES[library().xc_type(number)]
     for lift, raised in ((False, False), (True, False), (False, True), (True, True)):
         if _finite(number, family, lift, raised):
@@ -206,11 +206,11 @@ def _finite(number: int, family: int, lift: bool, raised: bool) -> bool:
 
 
 def _probes(family: int, spin: int, lift: bool) -> np.ndarray:
-    """Densities from vacuum to core, gradients from zero, tau from nothing to a uniform gas's.
+    """Densities from vacuum to core, gradients from zero, tau from zero to the uniform gas's.
 
-    Gradients of the two channels are parallel, or cancel each other but for rounding, as between
-    the atoms of an antiferromagnet. Some functionals are singular at a uniform gas's tau, which
-    rounding hits or misses: its neighbours are tried as well.
+    Gradients of the two channels are parallel, or cancel up to rounding, as between the atoms of
+    an antiferromagnet. Some functionals are singular at the uniform gas's tau, which rounding hits
+    or misses: neighbouring numbers are tried as well.
     """
     axes = np.meshgrid(
         np.geomspace(1e-14, 1e3, 35),
@@ -241,7 +241,7 @@ def _probes(family: int, spin: int, lift: bool) -> np.ndarray:
 
 
 def lifted(densities: Any, sigmas: Any) -> Any:
-    """Squared gradients that are never quite zero, as if a small one stood across the given ones.
+    """Squared gradients that are never quite zero: a small orthogonal gradient is added.
 
     Parameters
     ----------
@@ -253,8 +253,8 @@ def lifted(densities: Any, sigmas: Any) -> Any:
     Returns
     -------
     ndarray or Tensor
-        As `sigmas`. The added gradients are parallel, so that the total one is lifted also where
-        those of the channels cancel, by more than their rounding.
+        As `sigmas`. The added gradients are parallel, so that the total one is lifted by more than
+        rounding also where those of the channels cancel.
     """
     if len(densities) == 1:
         return sigmas + 2.0 ** (-2.0 / 3.0) * _LIFT_OF_SIGMA * densities ** (8.0 / 3.0)
@@ -270,14 +270,14 @@ def _two_kf(density: np.ndarray) -> np.ndarray:
 
 
 def _mismatch(number: int) -> str | None:
-    """Reason if a meta-GGA's energy jumps, or its first derivatives are not those of the energy."""
+    """Reason to refuse a meta-GGA: its energy jumps, or its derivatives disagree with it."""
     n = np.array([0.05, 0.4, 2.0])
     sigma = (0.6 * _two_kf(0.5 * n) * n) ** 2
 
     def energy(values: np.ndarray) -> np.ndarray:
         return evaluate(number, values, 4, 0, order=1)[0] * n
 
-    # Parts for tau above and below the uniform gas's may both count at it, in double precision.
+    # At the uniform gas's tau, the parts for tau above and below may both count by rounding.
     uniform = sigma / (8.0 * n), 2.0 * uniform_tau(0.5 * n)
     near, *at = (
         energy(np.stack((n, sigma, uniform[0] + alpha * uniform[1])))
@@ -293,6 +293,6 @@ def _mismatch(number: int) -> str | None:
     if np.all(np.abs((above - below) / (2.0 * step) - given) < 1e-3 * scale):
         return None
     return (
-        "its energy and its potential do not belong together where the kinetic energy density is "
+        "its potential is not the derivative of its energy where the kinetic energy density is "
         "below |grad n|^2 / 8 n (this libxc limits the gradient there in parts of the energy only)"
     )

@@ -19,34 +19,34 @@ from .networks import check_weights
 
 __all__ = ["load_functional"]
 
-# What a definition that was tampered with may lead to.
+# Errors that a definition may cause if it was tampered with.
 _REFUSED = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 def load_functional(
     path: str | os.PathLike[str], classes: Iterable[type[torch.nn.Module]] = ()
 ) -> XCFunctional:
-    """Functional of a file.
+    """Functional loaded from a file.
 
     Parameters
     ----------
     path : str or path-like
         Written by ``functional.save(path)``.
     classes : iterable of types
-        Classes of one's own that the file may use; no others but the package's are built.
+        Your own classes that the file may use; otherwise only the package's are built.
 
     Returns
     -------
     XCFunctional
-        With its weights, on the CPU, in float64. Computes the same, bit for bit.
+        With its weights, on the CPU, in float64. It computes the same, bit for bit.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     FunctionalFileError
-        If it is damaged or no file of a functional, was written by a newer version, names an
-        unknown class, has weights of another architecture, or has NaN or infinity among them.
+        If it is damaged or not a functional's file, was written by a newer version, names an
+        unknown class, or its weights do not fit the architecture or contain NaN or infinity.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def load_functional(
 
 
 def _finish(functional: XCFunctional, header: dict[str, Any]) -> None:
-    """What a header says besides the definition."""
+    """Set name and frozen parameters, which the header holds besides the definition."""
     name, frozen = header["name"], header.get("frozen", [])
     parameters = dict(functional.named_parameters())
     if not isinstance(name, str):
@@ -83,7 +83,9 @@ def _finish(functional: XCFunctional, header: dict[str, Any]) -> None:
     if not isinstance(frozen, list) or not set(frozen) <= set(parameters):
         raise ValueError(f"its frozen parameters are {frozen!r}, which it does not have")
     if header.get("family", functional.family) != functional.family:
-        raise ValueError(f"its family is {header['family']}, that of its definition another")
+        raise ValueError(
+            f"its family is {header['family']}, but its definition has {functional.family}"
+        )
     functional.name = name
     for key, parameter in parameters.items():
         parameter.requires_grad_(key not in frozen)
@@ -99,15 +101,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise FunctionalFileError(
-            f"{path} is damaged, or no safetensors file at all ({error})"
+            f"{path} is damaged, or not a safetensors file at all ({error})"
         ) from error
-    foreign = f"{path} is a safetensors file, but not of a functional of deepchem_xc"
+    foreign = f"{path} is a safetensors file, but does not hold a functional of deepchem_xc"
     if text is None:
         raise FunctionalFileError(f"{foreign}: its metadata have no entry {KEY!r}")
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FunctionalFileError(f"{path} is damaged: its definition is no JSON") from error
+        raise FunctionalFileError(f"{path} is damaged: its definition is not JSON") from error
     version = header.get("format") if isinstance(header, dict) else None
     if type(version) is not int or version < 1:
         raise FunctionalFileError(f"{foreign}: its definition has no format version")

@@ -1,4 +1,4 @@
-"""Networks inside functionals: building them, checking them, evaluating them at points.
+"""Building, checking and evaluating the networks inside functionals.
 
 A functional computes in float64 and calls its network with inputs (..., nr, ninput) at arbitrary
 points, in pieces: a network must map each point alone, as linear layers and activations do.
@@ -29,7 +29,7 @@ class ExpM1Activation(torch.nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply it."""
+        """Apply the activation."""
         return torch.expm1(x)
 
 
@@ -45,10 +45,10 @@ def multilayer_perceptron(
     width, depth : int
         Size and number of the hidden layers.
     start : str
-        "random": torch's initialisation. "zero": the same, but for a last layer of zeros, so that
-        the output is zero.
+        "random": torch's initialisation. "zero": the same with a last layer of zeros, so that the
+        output is zero.
     seed : int, optional
-        Of the initial weights; the global random numbers are then neither used nor changed.
+        Seed of the initial weights; torch's global generator is then neither used nor changed.
 
     Returns
     -------
@@ -58,7 +58,8 @@ def multilayer_perceptron(
     Raises
     ------
     ValueError
-        For sizes that are no whole numbers above 0, another seed, and an unknown ``start``.
+        For sizes that are not positive whole numbers, a seed that is not a whole number, and an
+        unknown ``start``.
 
     Examples
     --------
@@ -100,7 +101,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 
 def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn.Module:
-    """A user's network, converted to float64 in place and tried out.
+    """A user's network, converted to float64 in place and tested.
 
     Parameters
     ----------
@@ -117,10 +118,10 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     Raises
     ------
     TypeError
-        If it is no module.
+        If it is not a module.
     ValueError
-        If it does not take so many inputs, does not give one output, or has NaN or infinity among
-        its weights; if the output at a point depends on other points, on the mode (``train()`` or
+        If it does not take this number of inputs or give one output, or its weights contain NaN or
+        infinity; if the output at a point depends on other points, on the mode (``train()`` or
         ``eval()``) or on chance, as with dropout and batch normalisation; if it is compiled.
 
     Examples
@@ -146,7 +147,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     try:
         if _is_lazy(network):
             with torch.no_grad():
-                network(points)  # sizes and first weights follow from the inputs
+                network(points)  # the inputs determine sizes and initial weights
         with torch.no_grad(), undisturbed(network):
             output = network(points)
     except (RuntimeError, ValueError, IndexError) as error:
@@ -160,7 +161,7 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
     if output.dtype != torch.float64:
         raise ValueError(
             f"the network gives {output.dtype} for inputs of torch.float64: functionals compute in "
-            "double precision, so leave out .float() and the like"
+            "double precision, so remove .float() and similar conversions"
         )
     check_network_points(network, len(inputs))
     return network
@@ -190,7 +191,7 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     torch.Size([4, 7])
     """
     points = torch.stack(tuple(inputs), dim=-1)
-    # One leading axis: layers such as PReLU take the second axis for the features.
+    # One leading axis, because layers such as PReLU treat the second axis as features.
     output: Tensor = network(points.flatten(0, -2))
     return output.reshape(points.shape[:-1])
 
@@ -201,7 +202,7 @@ def _is_lazy(module: torch.nn.Module) -> bool:
 
 
 def check_weights(module: torch.nn.Module) -> None:
-    """Raise ``ValueError`` if a parameter or buffer is NaN, infinite or not of double precision."""
+    """Raise ``ValueError`` if a parameter or buffer is not finite or not in double precision."""
     refuse_lazy(module)
     for name, tensor in module.state_dict().items():
         where = f"the weights {name!r} ({type(module).__name__})"
@@ -219,16 +220,16 @@ def check_weights(module: torch.nn.Module) -> None:
 
 
 def refuse_lazy(module: torch.nn.Module) -> None:
-    """Raise ``ValueError`` for layers that have no weights yet, as torch's LazyLinear."""
+    """Raise ``ValueError`` for layers that have no weights yet, such as torch's LazyLinear."""
     if _is_lazy(module):
         raise ValueError(
             f"{type(module).__name__} has layers without weights, such as LazyLinear, which get "
-            "them when they are used first: call the network once, with a tensor of its inputs"
+            "them at their first use: call the network once, with a tensor of its inputs"
         )
 
 
 def refuse_compiled(module: torch.nn.Module) -> None:
-    """Raise ``ValueError`` for what torch.compile made, the module or a part of it.
+    """Raise ``ValueError`` if a module or a part of it is compiled by torch.compile.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ def refuse_compiled(module: torch.nn.Module) -> None:
     """
     for name, part in module.named_modules():
         wrapped = type(part).__module__.startswith("torch._dynamo")
-        # Functions and methods of its own, of the object and of its classes.
+        # Its functions and methods, those of the object and of its classes.
         own = (value for at in (part, *type(part).__mro__) for value in vars(at).values())
         inside = any(hasattr(value, "_torchdynamo_orig_callable") for value in own)
         if wrapped or inside or getattr(part, "_compiled_call_impl", None) is not None:
@@ -254,5 +255,5 @@ def refuse_compiled(module: torch.nn.Module) -> None:
             raise ValueError(
                 f"{who} is compiled by torch.compile, whose results cannot be differentiated "
                 "twice, as the response of the density needs: give the module itself, without "
-                "torch.compile(...) and .compile(), around it and around its methods"
+                "torch.compile(...) and .compile() around it or its methods"
             )

@@ -1,16 +1,16 @@
-"""DeepChem's neural functionals: any network of the density, alone or added to a known functional.
+"""DeepChem's neural functionals: a network of the density, alone or added to a known functional.
 
 Names, signatures and meaning are those of ``deepchem.models.dft.nnxc`` (M. F. Kasim and S. M.
-Vinko, Phys. Rev. Lett. 127, 126403 (2021)). They differ in this:
+Vinko, Phys. Rev. Lett. 127, 126403 (2021)). These points differ:
 
-- The energy is the mean of the network's at xi and -xi. DeepChem takes that at xi alone, where xi =
-  (n_up - n_down) / n has a sign, so that there the energy of a magnet depends on which channel is
+- The energy is the mean of the network's at xi and -xi. DeepChem takes only that at xi =
+  (n_up - n_down) / n, which has a sign, so that the energy of a magnet depends on which channel is
   called up. For a closed shell both are the same.
 - The network sees the reduced gradient s as s (1 + (s / 10)^16)^(-1/16): s itself to 3e-10 for s <
-  3, to 1e-6 at 5, and never more than 10. In the tail of a density s grows as n^(-1/3), and a
-  network that grows with s, such as DeepChem's default, would have a potential without bound in
-  vacuum there; exp(s) would overflow.
-- Leading axes of any number work (there the norm of the gradient was taken over the first axis,
+  3, to 1e-6 at 5, and never more than 10. In the tail of a density s grows as n^(-1/3). There the
+  potential of a network that grows with s, such as DeepChem's default, would be unbounded, and
+  exp(s) would overflow.
+- Any number of leading axes works (DeepChem took the norm of the gradient over the first axis,
   whatever it was), densities are screened, derivatives are finite at zero gradient, and networks
   are checked.
 """
@@ -42,7 +42,7 @@ _LARGEST_S = 10.0
 def _energy_per_electron(
     network: torch.nn.Module, variables: DensityVariables, *others: Tensor
 ) -> Tensor:
-    """Output of the network, the mean of both signs of the polarisation, (..., nr)."""
+    """Network output, averaged over both signs of the polarisation, (..., nr)."""
     n = variables.density
     if not variables.polarized:
         return evaluate_network(network, (n, torch.zeros_like(n), *others))
@@ -65,9 +65,9 @@ class NNLDA(XCFunctional):
     Raises
     ------
     TypeError
-        If it is no module.
+        If it is not a module.
     ValueError
-        If its numbers of inputs and outputs are others, or weights are NaN.
+        If it has other numbers of inputs or outputs, or its weights contain NaN.
 
     Examples
     --------
@@ -107,15 +107,15 @@ class NNPBE(XCFunctional):
     Raises
     ------
     TypeError
-        If it is no module.
+        If it is not a module.
     ValueError
-        If its numbers of inputs and outputs are others, or weights are NaN.
+        If it has other numbers of inputs or outputs, or its weights contain NaN.
 
     Notes
     -----
-    s has no derivative where the gradient is zero, and a potential none either if the network does
-    not make up for it; sqrt(s^2 + 1e-10) takes its place. Above s = 3 it is bent to stay below 10,
-    see the head of this module.
+    s has no derivative at zero gradient, so that the potential would not exist there for most
+    networks; sqrt(s^2 + 1e-10) replaces it. Above s = 3 it is bent to stay below 10, see the
+    module's docstring.
 
     Examples
     --------
@@ -148,13 +148,13 @@ class HybridXC(XCFunctional):
     Parameters
     ----------
     xcstr : str or XCFunctional
-        The known functional, anything :func:`~deepchem_xc.xc.get_xc` takes.
+        The known functional: anything that :func:`~deepchem_xc.xc.get_xc` takes.
     nnmodel : torch.nn.Module
         A network, which becomes an :class:`NNLDA` if the known functional is an LDA and an
         :class:`NNPBE` if it is a GGA or meta-GGA; or a functional, taken as it is.
     aweight0, bweight0 : float
-        Initial weights of network and known functional. While a is 0, as it is by default in
-        DeepChem, no gradient reaches the network: only a itself moves in the first step.
+        Initial weights of network and known functional. While a is 0, DeepChem's default, no
+        gradient reaches the network: the first step changes only a itself.
 
     Attributes
     ----------
@@ -205,14 +205,14 @@ class HybridXC(XCFunctional):
         self.name = f"a*{self.nnxc.name}+b*{self.xc.name}"
 
     def options(self) -> dict[str, Any]:
-        """Arguments of the constructor, for files; the weights are kept apart."""
+        """Arguments of the constructor, for files; the weights are stored separately."""
         return {"xcstr": self.xc, "nnmodel": self.nnxc}
 
     @classmethod
     def from_options(cls, **options: Any) -> HybridXC:
-        """The inverse of `options`; a file holds its functionals whole, and opens no other one."""
+        """Inverse of `options`; a file contains its functionals and must not open other files."""
         if not isinstance(options.get("xcstr"), XCFunctional):
-            raise ValueError(f"xcstr has to be a functional, not {options.get('xcstr')!r}")
+            raise ValueError(f"xcstr must be a functional, not {options.get('xcstr')!r}")
         return cls(**options)
 
     def energy_density(self, variables: DensityVariables) -> Tensor:

@@ -1,11 +1,12 @@
-"""Meta-GGAs of densities that one orbital makes, in each spin channel.
+"""Meta-GGAs for densities with a single orbital in each spin channel.
 
-The kinetic energy density of one real orbital is that of von Weizsaecker, tau_W = |grad n|^2 / 8n,
-and a meta-GGA of it is a GGA: the same energy, and the same derivative by the orbital. As a
-function of n and tau apart it may have no useful derivatives there. Those of TPSS and M06-L grow as
-1 / tau where the density has a maximum and tau_W is zero; SCAN's alpha = (tau - tau_W) / tau_unif
-has no bound in the tail of a density, where rounding becomes an alpha of any size. A potential
--1/2 div(de/dtau grad) made of them has states of any energy, far below the occupied one.
+The kinetic energy density of one real orbital is that of von Weizsaecker, tau_W = |grad n|^2 / 8n.
+With it a meta-GGA becomes a GGA that has the same energy and the same derivative with respect to
+the orbital. The separate derivatives with respect to n and tau may be useless there. Those of TPSS
+and M06-L grow as 1 / tau where the density has a maximum and tau_W is zero; SCAN's alpha = (tau -
+tau_W) / tau_unif is unbounded in the tail of a density, where rounding gives an alpha of any size.
+A potential -1/2 div(de/dtau grad) from such derivatives has states of arbitrary energy, far below
+the occupied one.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from .variables import DensityVariables
 
 __all__ = ["OneOrbital"]
 
-# Reduced gradient that is added in squares: where the gradient is zero, tau_W / tau would be 0 / 0.
-# It changes an energy by some 1e-12 of it.
+# Reduced gradient that is added in squares: at zero gradient tau_W / tau would be 0 / 0. The
+# relative change of an energy is about 1e-12.
 _LEAST_S = 1e-6
-# Reduced gradient that others are bent to stay below. The derivatives by n and by tau grow as its
-# square and cancel, to rounding. Only densities below 1e-13 / bohr^3 have it, or noise of a vacuum.
+# Upper bound to which reduced gradients are bent. Derivatives with respect to n and tau grow as its
+# square and cancel up to rounding. Only densities below 1e-13 / bohr^3, or vacuum noise, reach it.
 _LARGEST_S = 1e4
-# sigma / n^(8/3) of one channel where the reduced gradient is 1
+# Ratio sigma / n^(8/3) of one channel at reduced gradient 1.
 _SIGMA = 4.0 * (6.0 * np.pi**2) ** (2.0 / 3.0)
 _TOTAL_SIGMA = 2.0 ** (-2.0 / 3.0) * _SIGMA
 _LEAST_SIGMA = _LEAST_S**2 * _SIGMA
@@ -44,11 +45,11 @@ class OneOrbital(XCFunctional):
     Parameters
     ----------
     functional : XCFunctional
-        Any; one that is no meta-GGA stays what it is.
+        Any; one that is not a meta-GGA is left as it is.
 
     Examples
     --------
-    Correlation of TPSS is zero for one electron:
+    TPSS correlation is zero for one electron:
 
     >>> import torch
     >>> from deepchem_xc.xc import LibXC, OneOrbital, SpinParam, ValGrad
@@ -79,19 +80,19 @@ class OneOrbital(XCFunctional):
 
 
 class _OneOrbitalVariables(DensityVariables):
-    """As those given, with the kinetic energy density of one orbital in each channel."""
+    """The given variables with the kinetic energy density of one orbital in each channel."""
 
     def __init__(self, given: DensityVariables) -> None:
         super().__init__(given.densinfo, given.threshold)
         taus = list(self.raw_tau.unbind(0)) if self.polarized else [self.raw_tau]
         channels = (given.densinfo.u, given.densinfo.d) if self.polarized else (given.densinfo,)
         filled = [ValGrad(c.value, c.grad, c.lapl, tau) for c, tau in zip(channels, taus)]
-        # for functionals that are not made of variables
+        # For functionals that read densinfo instead of these variables.
         self.densinfo = SpinParam(*filled) if self.polarized else filled[0]
 
     @cached_property
     def raw_tau(self) -> Tensor:
-        """That of von Weizsaecker: (..., nr), or (2, ..., nr) with two channels."""
+        """The von Weizsaecker form: (..., nr), or (2, ..., nr) with two channels."""
         if self.polarized:
             return self.spin_sigma / (8.0 * self.spin_densities)
         return self.sigma / (8.0 * self.density)
@@ -104,7 +105,7 @@ class _OneOrbitalVariables(DensityVariables):
         given = torch.stack([gradient.square().sum(-2) for gradient in self.gradients])
         s2 = (given if self.polarized else given[0]) / (unit * density ** (8.0 / 3.0))
         ratio = s2 * _LARGEST_S**-2
-        # ten times above, the first form is the second one to the last digit
+        # At ten times the bound, both forms agree to the last digit.
         near = (1.0 + ratio.clamp(max=100.0) ** 8) ** (-1.0 / 16.0)
         return torch.where(ratio < 100.0, near, ratio.clamp(min=100.0).rsqrt())
 

@@ -1,7 +1,7 @@
-"""Functionals as other programs write them: PySCF's pairs, numbers, names of whole functionals.
+"""Other programs' notation for functionals: PySCF's pairs, numbers, names of whole functionals.
 
-What is read becomes a sum of libxc identifiers. Hybrids, dispersion corrections and van der Waals
-functionals, which this package does not compute, are refused by their whole name.
+Each becomes a sum of libxc identifiers. Hybrids, dispersion corrections and van der Waals
+functionals, which this package does not compute, are refused by name.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _DISPERSION = re.compile(
     re.IGNORECASE,
 )
 _HUBBARD = re.compile(r"\+ *u(?:eff)?$", re.IGNORECASE)
-# Part of a name to the part's libxc identifiers.
+# Prefixes of the libxc identifiers that a bare name may stand for.
 _PARTS = ("lda_x", "lda_c", "lda_xc", "gga_x", "gga_c", "mgga_x", "mgga_c")
-# What goes with a part in the functionals that people mean.
+# Usual partner of a part in a whole functional.
 _PARTNERS = {"gga_x_b88": "gga_c_lyp", "gga_c_lyp": "gga_x_b88"}
 _ALIASES = {"slater": "x", "dirac": "x", "pw92": "pw", "vwn5": "vwn", "vwn3": "vwn_3"}
 
@@ -65,7 +65,7 @@ def refuse_corrections(text: str) -> None:
         return "" if word[0].lower() in libxc_identifiers() else word[0]
 
     if not _DISPERSION.search(re.sub(r"[a-zA-Z]\w*", without_identifiers, name)):
-        return  # libxc's semilocal parts of such functionals
+        return  # libxc identifiers of the semilocal parts of such functionals
     bare = re.split(r"[-+]", name)[0]
     known = [
         identifier
@@ -81,12 +81,12 @@ def refuse_corrections(text: str) -> None:
 
 
 def identifiers_of_pair(text: str) -> Terms:
-    """Terms of what PySCF writes as "exchange,correlation".
+    """Terms of a functional in PySCF's notation "exchange,correlation".
 
     Raises
     ------
     ValueError
-        For what PySCF's parser does not know or reads in several ways, and for hybrids.
+        If PySCF's parser does not know it or finds it ambiguous, and for hybrids.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def _is_whole(terms: Terms) -> bool:
 
 
 def _parsed(text: str, name: str | None = None) -> Terms | None:
-    """libxc identifiers and factors by PySCF's parser; None if it does not know or has a choice."""
+    """libxc identifiers and factors by PySCF's parser; None if unknown or ambiguous."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -155,7 +155,7 @@ def _is_hybrid(name: str) -> str:
 
 
 def _refuse_part(name: str) -> None:
-    """Say which identifiers a name of exchange or correlation alone stands for."""
+    """Raise an error that lists the identifiers a name of exchange or correlation may mean."""
     bare = _ALIASES.get(name.strip().lower(), name.strip().lower())
     if bare == "x":
         found = ["lda_x"]

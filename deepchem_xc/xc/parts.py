@@ -1,4 +1,4 @@
-"""What a functional is made of: tensors, numbers and classes, wherever it keeps them."""
+"""Parts of a functional: tensors, numbers and classes, wherever it keeps them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._deepchem import BaseXC
 __all__ = ["named_parts"]
 
 _NUMBERS = (bool, int, float, complex, str, bytes, type(None))
-# No part of what is computed. Functionals in which the mode shows are refused (xc/trial.py).
+# Attributes that do not affect results. xc/trial.py refuses functionals that depend on the mode.
 _IGNORED = ("name", "training")
 
 
@@ -23,7 +23,7 @@ def named_parts(
     """Tensors, numbers and classes in a functional with their names.
 
     Plain attributes, lists and dictionaries are searched too. Names that begin with an underscore
-    are the object's own business.
+    are private to the object and skipped.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def named_parts(
     name : str, optional
         Its name.
     above : frozenset of int, optional
-        What it is a part of.
+        Ids of the objects that contain it, to stop at cycles.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def named_parts(
     inner: list[tuple[Any, Any]] = []
     if isinstance(value, (torch.nn.Module, BaseXC)):
         yield f"{name} (class)".strip(), type(value).__qualname__
-        # Numbers of the class, which the object's own may hide.
+        # Class attributes count too, unless the object overrides them.
         names = {k for cls in type(value).__mro__ for k, v in vars(cls).items() if _is_number(v)}
         found = {k: getattr(value, k) for k in names} | vars(value)
         inner = [(k, v) for k, v in found.items() if k[0] != "_" and k not in _IGNORED]

@@ -35,7 +35,7 @@ class PBE(SumXC):
     beta : float or Tensor
         Constant of correlation, see :class:`~deepchem_xc.xc.PBECorrelation`.
     trainable : bool
-        Makes the three constants parameters.
+        Whether the three constants are parameters.
     name : str
         Name of the result.
 
@@ -66,7 +66,7 @@ class PBE(SumXC):
 
     @classmethod
     def from_options(cls, **options: Any) -> PBE:
-        """PBE again, from what :meth:`options` returned."""
+        """Rebuild PBE from what :meth:`options` returned."""
         return cls(**options)
 
 

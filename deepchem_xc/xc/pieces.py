@@ -8,8 +8,8 @@ from ._deepchem import SpinParam, ValGrad
 
 __all__ = ["split_points"]
 
-# Arrays of this many numbers a thread stay in the cache; below it torch does not use a second
-# thread. The potential of PBE on a million points is 1.4 times faster in such pieces.
+# Numbers per thread in a piece: they stay in the cache; torch uses no second thread for fewer. The
+# potential of PBE on a million points is 1.4 times faster in such pieces.
 _CPU_PIECE = 32768
 
 

@@ -37,13 +37,13 @@ def _of_deepchem(xc: BaseXC) -> XCFunctional:
 
 
 class PlainXC(XCFunctional):
-    """A functional that is only DeepChem's ``BaseXC``, screened as the others are.
+    """A functional that is only DeepChem's ``BaseXC``, screened like all others.
 
     Parameters
     ----------
     xc : BaseXC
-        Has ``family`` and ``get_edensityxc(densinfo)``. Its parameters are those of a
-        :class:`torch.nn.Module` or, if it is none, the tensors that its ``getparamnames`` lists.
+        Has ``family`` and ``get_edensityxc(densinfo)``. Its parameters are those of the
+        :class:`torch.nn.Module` or, if it is not one, the tensors that ``getparamnames`` lists.
 
     Raises
     ------
@@ -52,8 +52,8 @@ class PlainXC(XCFunctional):
 
     Notes
     -----
-    Derivatives are taken of the energy density; its own ``get_vxc`` is not used. It cannot be
-    written to a file: an ``XCFunctional`` can.
+    Its energy density is differentiated; its own ``get_vxc`` is not used. It cannot be written to a
+    file: an ``XCFunctional`` can.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class PlainXC(XCFunctional):
         label = getattr(xc, "name", None)
         self.name = label if isinstance(label, str) and label else type(xc).__name__
         self.ingredients = ingredients_of(xc.family, self.name)
-        # The object's name of each tensor that is registered here, and what it was then.
+        # The object's name of each tensor registered here, and the tensor at that time.
         self._listed: dict[str, str] = {}
         self._before: dict[str, Tensor] = {}
         for listed in _listed_tensors(xc):
@@ -86,7 +86,7 @@ class PlainXC(XCFunctional):
                 self.register_buffer(own, tensor)
 
     def why_no_file(self) -> str | None:
-        """Its class need not say what its constructor was given."""
+        """Reason: its class need not reveal the arguments of its constructor."""
         return (
             f"{type(self.xc).__name__} is only DeepChem's BaseXC, which a file cannot "
             "express: derive the class from deepchem_xc.xc.XCFunctional instead, with name, family "
@@ -141,12 +141,12 @@ class PlainXC(XCFunctional):
             if get_attr(self.xc, listed) is not tensor:
                 raise ValueError(
                     f"the {listed!r} of {self.name} was replaced after this functional was made of "
-                    "it, which has the tensor that it was: write new values into the tensor, "
+                    "it, which still has the old tensor: write new values into the tensor, "
                     f"{listed}.data.copy_(...), or make the functional again, with get_xc(...)"
                 )
 
     def _screened(self, variables: DensityVariables) -> ValGrad | SpinParam:
-        """The density as DeepChem's functionals take it, with no gradient where it is vacuum."""
+        """Density in the form DeepChem's functionals take, with zero gradient in vacuum."""
         polarized, weight = variables.polarized, variables.channel_weight
         values = variables.spin_densities.unbind(0) if polarized else (variables.density,)
         count = len(values)
@@ -166,7 +166,7 @@ class PlainXC(XCFunctional):
 
     @contextlib.contextmanager
     def _own_tensors(self) -> Iterator[None]:
-        """The object with the tensors that are registered here."""
+        """Let the object hold the tensors registered here."""
         self.check_tensors()
         try:
             for own, listed in self._listed.items():
@@ -178,7 +178,7 @@ class PlainXC(XCFunctional):
 
 
 def _listed_tensors(xc: BaseXC) -> list[str]:
-    """Names of the tensors of an object that is no module, as `getparamnames` gives them."""
+    """Names that `getparamnames` lists for an object that is not a module."""
     if isinstance(xc, torch.nn.Module):
         return []
     try:

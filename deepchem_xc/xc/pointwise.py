@@ -1,4 +1,4 @@
-"""Whether a network, or a functional, maps each point alone and always in the same way."""
+"""Checks that a network or functional maps each point alone and always in the same way."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .sampling import device_of
 
 __all__ = ["PIECE", "check_network_points", "check_points", "undisturbed"]
 
-#: Points that are evaluated in one company or another.
+#: Number of points in a piece; pieces are evaluated in different combinations.
 PIECE = 8
-# Between evaluations of the same points in other company there is rounding.
+# Relative rounding error allowed between evaluations of the same points in other combinations.
 _ROUNDING = 1e-9
 
 Record = list[tuple[str, Tensor, Tensor]]
 
 
 def check_network_points(network: torch.nn.Module, ninput: int) -> None:
-    """Raise ``ValueError`` for a network that does not map each point alone, always in one way.
+    """Raise ``ValueError`` unless a network maps each point alone and always in the same way.
 
     Parameters
     ----------
@@ -61,18 +61,18 @@ def check_points(
     scales: dict[str, Tensor],
     who: str,
 ) -> None:
-    """Raise ``ValueError`` for what is no function of each point alone.
+    """Raise ``ValueError`` unless the result at a point depends on this point alone.
 
-    Pieces of points are evaluated in several companies and orders, and in both modes.
+    Pieces of points are evaluated in several combinations and orders, and in both modes.
 
     Parameters
     ----------
     module : torch.nn.Module
-        What is evaluated; it is left as it is.
+        The module that is evaluated; it is left as it is.
     evaluate : callable
         From names of pieces, each of `PIECE` points, to one number a point.
     scales : dict of str to Tensor
-        For the pieces "A", "B" and "C" a size of these numbers, to judge rounding by.
+        Typical size of these numbers for pieces "A", "B" and "C", which sets the rounding error.
     who : str
         The module, for the message.
 
@@ -121,9 +121,9 @@ def _advice(who: str, what: str, layer: str) -> str:
     cause = f"the layer {layer} does" if layer else "something in it does"
     return (
         f"{who} depends {what}: {cause}. A functional must map each point alone and give the same "
-        "number every time: leave out dropout, batch normalisation, spectral normalisation and "
-        "whatever looks at several points; LayerNorm normalises the features of each point, and "
-        "weight decay keeps weights small"
+        "number every time: remove dropout, batch normalisation, spectral normalisation and "
+        "anything else that combines several points; LayerNorm normalises the features of each "
+        "point, and weight decay keeps weights small"
     )
 
 
@@ -140,7 +140,7 @@ def _same(one: Tensor, other: Tensor, scale: Tensor) -> bool:
 def _culprit(
     module: torch.nn.Module, one: Record, other: Record, mine: slice | None, theirs: slice | None
 ) -> str:
-    """First layer whose outputs differ though its inputs do not, or nothing."""
+    """First layer whose outputs differ although its inputs do not; "" if there is none."""
     if len(one) != len(other):
         return ""
     for (name, x, y), (_, u, v) in zip(one, other, strict=True):
@@ -162,7 +162,7 @@ def _culprit(
 
 @contextlib.contextmanager
 def _recording(module: torch.nn.Module, record: Record) -> Iterator[None]:
-    """Inputs and outputs of all layers, in the order in which they are done."""
+    """Record inputs and outputs of all layers, in the order in which they finish."""
     open_calls: list[tuple[Any, Tensor | None]] = []
 
     def before(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -185,7 +185,7 @@ def _recording(module: torch.nn.Module, record: Record) -> Iterator[None]:
     handles = []
     for layer in module.modules():
         if isinstance(layer, torch.jit.ScriptModule):
-            continue  # it takes no hooks; its outer layer is named
+            continue  # it takes no hooks; the enclosing layer is named instead
         handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     try:
         yield
@@ -196,7 +196,7 @@ def _recording(module: torch.nn.Module, record: Record) -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed(module: torch.nn.Module) -> Iterator[Callable[[], list[str]]]:
-    """Leave modes, buffers and random numbers of a module as they are.
+    """Restore modes and buffers of a module, and torch's random state, on leaving.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from .variables import DensityVariables
 
 __all__ = ["R2SCANCorrelation", "R2SCANExchange"]
 
-# coefficients of alpha^0 ... alpha^7; rates below 0 and above 2.5; value at infinity
+# Coefficients of alpha^0 ... alpha^7; rates below 0 and above 2.5; minus the value at infinity.
 _POLYNOMIAL_X = (
     *(1.0, -0.667, -0.4445555, -0.663086601049),
     *(1.451297044490, -0.887998041597, 0.234528941479, -0.023185843322),
@@ -46,7 +46,7 @@ _SLOPE_X = sum(i * c for i, c in enumerate(_POLYNOMIAL_X))
 _SLOPE_C = sum(i * c for i, c in enumerate(_POLYNOMIAL_C))
 
 _DAMPING = 0.361**-4  # 1 / d_p2^4
-# where exp(-p^2 / d_p2^4) is zero; without it p^2 overflows
+# Upper bound of p, where exp(-p^2 / d_p2^4) is zero; without it p^2 would overflow.
 _LARGEST_P = 10.0
 
 
@@ -55,7 +55,7 @@ def _interpolation(
 ) -> Tensor:
     """f(alpha): 1 at 0, 0 at 1."""
     below, above, limit = tails
-    # every branch sees only arguments of its own, so that none overflows in a derivative
+    # Each branch sees only arguments of its own range, so that no derivative overflows.
     negative, middle = alpha.clamp(max=0.0), alpha.clamp(0.0, _SWITCH)
     large = alpha.clamp(min=_SWITCH)
     result = torch.full_like(middle, polynomial[-1])
@@ -166,9 +166,9 @@ class R2SCANCorrelation(XCFunctional):
     def _difference_to_one_orbital(
         self, variables: DensityVariables, ec: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Local energies per electron at alpha = 0 less those at 1; its derivative by ln(rs)."""
+        """Local energy per electron at alpha = 0 minus that at 1, and its ln(rs) derivative."""
         energy = self._lda0(variables)
-        # derivative of -b1 / d by ln(rs) is (b1 / d)^2 (d' rs) / b1
+        # The derivative of -b1 / d with respect to ln(rs) is (b1 / d)^2 (d' rs) / b1.
         slope = 0.5 * self._B2 * variables.sqrt_rs + self._B3 * variables.rs
         slope = energy.square() * slope * (1.0 / self._B1)
         if variables.polarized:
@@ -181,7 +181,7 @@ class R2SCANCorrelation(XCFunctional):
         return -self._B1 / (1.0 + self._B2 * variables.sqrt_rs + self._B3 * variables.rs)
 
     def _spin(self, variables: DensityVariables) -> Tensor:
-        """G_c(zeta), equation (S26): 1 without and 0 at full polarisation."""
+        """G_c(zeta), equation (S26): 1 at zero and 0 at full polarisation."""
         pair = variables.one_plus_minus_zeta
         d = (pair * variables.cbrt_one_plus_minus_zeta).mean(0)
         # 1 - zeta^12 as a polynomial in 1 - zeta^2, which does not cancel at full polarisation

@@ -1,6 +1,6 @@
-"""The registry of functionals: what users, files and configurations call them.
+"""The registry of functionals: their names for users, files and configurations.
 
-One line at a class enters it, and one line a sum of others that has a name of its own::
+One line registers a class, and one line registers a named sum of other functionals::
 
     @register("gga_x_rpbe")
     class RPBEExchange(PBEExchange): ...
@@ -8,10 +8,10 @@ One line at a class enters it, and one line a sum of others that has a name of i
 
     register_sum("RPBE", "gga_x_rpbe", "gga_c_pbe")
 
-A name in libxc's spelling takes the place of libxc's functional; any other is a common name, found
-in upper and lower case. Files know a class by the name of the class, as does the description of a
-training if it is registered with ``trained=True``. :func:`~deepchem_xc.xc.get_xc`, files,
-configuration and pseudopotentials read these tables. This module knows no functional.
+A name in libxc's spelling takes precedence over libxc's functional; any other is a common name.
+Neither is case-sensitive. Files refer to a class by its class name, and so do training
+configurations if it is registered with ``trained=True``. :func:`~deepchem_xc.xc.get_xc`, files,
+configuration and pseudopotentials read these tables. This module imports no functional.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class NamedFunctional:
     Attributes
     ----------
     name : str
-        As it is written in lists.
+        Spelling for lists.
     make : callable or None
-        Makes it; None if it is the sum of its parts.
+        Builds it; None if it is the sum of its parts.
     parts : tuple of str
-        libxc's names of exchange and correlation, for a whole functional that libxc has as well.
+        libxc's names of exchange and correlation, for a whole functional that libxc also has.
     """
 
     name: str
@@ -72,20 +72,20 @@ def register(
     trained: bool = False,
     threshold_of_parts: bool = False,
 ) -> Callable[[_C], _C]:
-    """Decorator that enters a class; it may stand there several times, with other names.
+    """Decorator that registers a class; it may be applied several times, with different names.
 
     Parameters
     ----------
     *names : str
-        What `get_xc` makes an object of the class for; a class without any can be in files only.
+        Names for which `get_xc` builds the class; a class without a name occurs only in files.
     parts : tuple of str, optional
-        libxc's names of the functionals whose sum it is, and for which it is made as well.
+        libxc's names of the functionals whose sum it is; it also replaces this sum.
     options : mapping, optional
         Arguments of the constructor under these names.
     trained : bool, optional
-        Whether the description of a training may ask for the class by its name.
+        Whether a training configuration may name the class.
     threshold_of_parts : bool, optional
-        Whether an object has the density threshold of its parts, unless another one is set.
+        Whether an object takes the density threshold of its parts, unless another one is set.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def register(
 
     def enter(cls: _C) -> _C:
         if _classes.setdefault(cls.__name__, cls) is not cls:
-            raise ValueError(f"there is a functional of the class name {cls.__name__} already")
+            raise ValueError(f"there is already a functional with the class name {cls.__name__}")
         for name in names:
             _enter(NamedFunctional(name, partial(cls, **(options or {})), parts))
         if trained:
@@ -114,14 +114,14 @@ def register(
 
 
 def register_sum(name: str, *parts: str) -> None:
-    """Enter a name for a sum of functionals.
+    """Register a name for a sum of functionals.
 
     Parameters
     ----------
     name : str
         Its name.
     *parts : str
-        Names of what is added: registered ones, or libxc's.
+        Names of the terms: registered ones, or libxc's.
 
     Raises
     ------
@@ -139,11 +139,11 @@ def register_sum(name: str, *parts: str) -> None:
 
 def _enter(entry: NamedFunctional) -> None:
     if _names.setdefault(entry.name.lower(), entry) is not entry:
-        raise ValueError(f"there is a functional of the name {entry.name} already")
+        raise ValueError(f"there is already a functional with the name {entry.name}")
 
 
 def find(name: str) -> NamedFunctional | None:
-    """What is registered under a name, in upper or lower case; None if nothing is.
+    """Functional registered under a name (not case-sensitive); None if there is none.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def find(name: str) -> NamedFunctional | None:
 
 
 def common_names() -> list[str]:
-    """Names under which people know whole functionals: LDAs, GGAs, meta-GGAs, others.
+    """Common names of whole functionals: LDAs, GGAs, meta-GGAs, others.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def common_names() -> list[str]:
 
 
 def identifiers() -> list[str]:
-    """Identifiers of libxc that are written in torch here.
+    """libxc identifiers of functionals that this package writes in torch.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def whole_functionals() -> dict[str, tuple[str, ...]]:
 
 
 def name_of_sum(parts: Iterable[str]) -> str | None:
-    """Name of a sum of these functionals, in any order; None if it has none.
+    """Name of the sum of these functionals, in any order; None if it has none.
 
     Examples
     --------
@@ -222,7 +222,7 @@ def registered_classes() -> dict[str, type]:
 
 
 def trained_classes() -> dict[str, type]:
-    """Classes that the description of a training may name, by their names in alphabetical order.
+    """Classes that a training configuration may name, by name in alphabetical order.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def trained_classes() -> dict[str, type]:
 
 
 def derives_threshold(cls: type) -> bool:
-    """Whether objects of a class have the density threshold of their parts.
+    """Whether objects of a class take the density threshold of their parts.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Densities at which functionals are tried, and what they give there."""
+"""Sample densities for tests of functionals, and energies at them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def sample_points(
     Parameters
     ----------
     spins : int
-        1 or 2 channels.
+        Number of spin channels, 1 or 2.
     npoints : int, optional
-        Points.
+        Number of points.
     seed : int, optional
         Another seed gives other points.
     device : optional
-        Of the tensors.
+        Device of the tensors.
 
     Returns
     -------
@@ -55,19 +55,19 @@ def sample_points(
 
 
 def sampled_energies(functional: BaseXC, npoints: int = 16, seed: int = 0) -> Tensor:
-    """Energy densities at `sample_points` of one and of two channels, Hartree / bohr^3.
+    """Energy densities at `sample_points` with one and with two channels (Hartree / bohr^3).
 
     Parameters
     ----------
     functional : XCFunctional
         Of any family.
     npoints, seed : int, optional
-        As of `sample_points`.
+        As in `sample_points`.
 
     Returns
     -------
     Tensor
-        (2 npoints,), on the CPU; NaN where the functional has no answer, for two channels, say.
+        (2 npoints,), on the CPU; NaN where the functional fails, for example with two channels.
 
     Examples
     --------
@@ -82,20 +82,20 @@ def sampled_energies(functional: BaseXC, npoints: int = 16, seed: int = 0) -> Te
             try:
                 found.append(functional.get_edensityxc(points).cpu())
             except Exception:
-                # Whoever uses such channels meets the error then.
+                # Users of this number of channels will see the error.
                 found.append(torch.full((npoints,), torch.nan, dtype=torch.float64))
     return torch.cat(found)
 
 
 def fixed_points(spins: int, device: torch.device | None = None) -> ValGrad | SpinParam:
-    """Five densities between 1e-6 and 8 bohr^-3; what checkpoints hold was computed at them.
+    """Five densities between 1e-6 and 8 bohr^-3; checkpoints contain energies at them.
 
     Parameters
     ----------
     spins : int
-        1 or 2 channels.
+        Number of spin channels, 1 or 2.
     device : optional
-        Of the tensors.
+        Device of the tensors.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def fixed_points(spins: int, device: torch.device | None = None) -> ValGrad | Sp
 
 
 def energy_scale(points: ValGrad | SpinParam) -> Tensor:
-    """Size of an energy density, to judge rounding by, Hartree / bohr^3.
+    """Typical size of an energy density, which sets its rounding error (Hartree / bohr^3).
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def energy_scale(points: ValGrad | SpinParam) -> Tensor:
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
-    """Where the weights are; the CPU if there are none.
+    """Device of a module's weights; the CPU if it has none.
 
     Parameters
     ----------

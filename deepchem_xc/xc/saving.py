@@ -35,16 +35,16 @@ def save_functional(
     functional : XCFunctional
         Any of this package: sums, multiples and :class:`~deepchem_xc.xc.HybridXC` included.
     path : str or path-like
-        Usually ends in ``.safetensors``, by which :func:`~deepchem_xc.xc.get_xc` knows a file.
-        Either the old or the new content is there at any time.
+        Should end in ``.safetensors``, by which :func:`~deepchem_xc.xc.get_xc` recognises files.
+        At any time the file has either the old or the new content.
     classes : iterable of types
-        Classes of one's own among its functionals and networks.
+        Your own classes among its functionals and networks.
 
     Raises
     ------
     ValueError
-        For classes that could not be read, weights with NaN or infinity or not of double
-        precision, and if what is built from the definition computes something else.
+        For classes that could not be read again, weights that are NaN, infinite or not in double
+        precision, and if a functional built from the definition computes something else.
     OSError
         If the file cannot be written.
 
@@ -76,7 +76,7 @@ def check_savable(
     functional : XCFunctional
         It is left as it is.
     classes : iterable of types, optional
-        As for :func:`save_functional`; by default all classes it is made of are taken as named.
+        As for :func:`save_functional`; by default all classes in the functional count as named.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _contents(
     }
     if shared:
         header["shared"] = shared
-    # Building draws initial weights; the program's random numbers are left alone.
+    # Building draws initial weights, which must not change the program's random numbers.
     with torch.random.fork_rng(devices=[]):
         _check_definition(functional, header, tensors, classes)
     return header, tensors
@@ -126,16 +126,16 @@ def _check_definition(
     tensors: dict[str, Tensor],
     classes: tuple[type[torch.nn.Module], ...],
 ) -> None:
-    """Raise ``ValueError`` if a functional is not what would be built from its definition.
+    """Raise ``ValueError`` if building from the definition gives another functional.
 
-    Layers that were exchanged or arguments that the constructor did not keep would show in the
-    file's first use only, or not at all.
+    Otherwise replaced layers, or arguments that the constructor did not keep, would be noticed only
+    at the file's first use, or not at all.
     """
     name = type(functional).__name__
     lost = forgotten(functional, {*classes, type(functional)})
     for where, part in functional.named_modules():
         if part._forward_hooks or part._forward_pre_hooks:
-            lost.append(f"files hold no hooks, as the one of {where!r}: make it a layer")
+            lost.append(f"files cannot hold hooks, such as that of {where!r}: make it a layer")
     advice = "; ".join(lost) or (
         f"keep the arguments of the constructor of {name} as attributes of the same names, or "
         "return them from a method options(), and make its networks from them"
@@ -151,5 +151,5 @@ def _check_definition(
         raise ValueError(
             f"{name} read from a file would be another functional: the energy density at a point "
             f"would be {float(found[worst])} instead of {float(expected[worst])}. "
-            + (advice if lost else f"Probably something was changed after it was made: {advice}")
+            + (advice if lost else f"Something was probably changed after it was made: {advice}")
         )

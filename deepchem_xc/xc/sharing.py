@@ -1,4 +1,4 @@
-"""One parameter in several places of a functional."""
+"""Parameters that a functional uses in several places."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["share", "shared_names"]
 
 
 def shared_names(module: torch.nn.Module) -> dict[str, str]:
-    """Further names of parameters that have several, each with the first name.
+    """Further names of shared parameters, each mapped to the first name.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def shared_names(module: torch.nn.Module) -> dict[str, str]:
 
 
 def share(module: torch.nn.Module, names: Mapping[str, str]) -> None:
-    """Make one parameter of several.
+    """Let several names share one parameter.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def share(module: torch.nn.Module, names: Mapping[str, str]) -> None:
     Raises
     ------
     ValueError
-        If it has no such parameters, or they are of different shapes.
+        If it has no such parameters, or their shapes differ.
 
     Examples
     --------
@@ -57,8 +57,8 @@ def share(module: torch.nn.Module, names: Mapping[str, str]) -> None:
     for name, first in names.items():
         parameters = dict(module.named_parameters(remove_duplicate=False))
         if name not in parameters or first not in parameters:
-            raise ValueError(f"there are no parameters {name!r} and {first!r} to be one")
+            raise ValueError(f"there are no parameters {name!r} and {first!r} to share")
         if parameters[name].shape != parameters[first].shape:
-            raise ValueError(f"{name!r} and {first!r} are of different shapes, and cannot be one")
+            raise ValueError(f"{name!r} and {first!r} differ in shape and cannot be shared")
         owner, _, own = name.rpartition(".")
         module.get_submodule(owner).register_parameter(own, parameters[first])

@@ -1,4 +1,4 @@
-"""Special functions whose derivatives autograd alone would lose to division by zero."""
+"""Special functions whose derivatives plain autograd would lose to division by zero."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _AsinhRatio(torch.autograd.Function):
 
     h obeys 2 x h' + h = (1 + x)^(-1/2); differentiated k times,
     2 x h^(k+1) + (2 k + 1) h^(k) = d^k/dx^k (1 + x)^(-1/2).
-    Going up with it loses digits as x -> 0, where the Taylor series takes over.
+    This upward recursion loses digits as x -> 0, where the Taylor series takes over.
     """
 
     @staticmethod
@@ -80,7 +80,7 @@ def asinh_ratio(x: Tensor) -> Tensor:
 
 
 def one_minus_exp(x: Tensor) -> Tensor:
-    """1 - exp(-x) for x >= 0; it and its derivatives to full relative precision.
+    """1 - exp(-x) for x >= 0, with full relative precision in all derivatives.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def one_minus_exp(x: Tensor) -> Tensor:
     >>> one_minus_exp(torch.tensor([0.0, 1e-20], dtype=torch.float64))
     tensor([0.0000e+00, 1.0000e-20], dtype=torch.float64)
     """
-    # torch derives expm1 as 1 + expm1, which loses the tail of the exponential
+    # torch's derivative of expm1 is 1 + expm1, which loses the tail of the exponential.
     return torch.where(x < 1.0, -torch.expm1(-x.clamp(max=1.0)), 1.0 - torch.exp(-x))
 
 
@@ -125,19 +125,19 @@ def fourth_root_decay(s2: Tensor, a: float) -> Tensor:
     >>> fourth_root_decay(torch.tensor([0.0, 1.0, 1e16], dtype=torch.float64), a=4.9479)
     tensor([1.0000e+00, 9.9290e-01, 4.9467e-04], dtype=torch.float64)
     """
-    # below, exp(-a / sqrt(s)) is less than 1e-217 and the root has no derivatives
+    # Below this bound exp(-a / sqrt(s)) is less than 1e-217, and at 0 the root has no derivative.
     return one_minus_exp(a * s2.clamp(min=(a / 500.0) ** 4) ** -0.25)
 
 
 def smooth_root(s2: Tensor, width: float = 1e-5) -> Tensor:
-    """Square root sqrt(s2 + width^2), which has all derivatives at 0.
+    """Square root sqrt(s2 + width^2), smooth at 0.
 
     Parameters
     ----------
     s2 : Tensor
         Any shape, non-negative.
     width : float
-        Larger than the root by less than this, and by less than width^2 / (2 s).
+        The result exceeds the root by at most this, and by less than width^2 / (2 s).
 
     Returns
     -------
@@ -162,7 +162,7 @@ def bounded(x2: Tensor, bound: float) -> Tensor:
     x2 : Tensor
         Square of x, any shape, non-negative.
     bound : float
-        Positive; x changes by 3e-10 of it at 0.3 bounds, by 1e-6 at half the bound.
+        Positive; the relative change of x is 3e-10 at 0.3 bounds and 1e-6 at half the bound.
 
     Returns
     -------
@@ -176,6 +176,6 @@ def bounded(x2: Tensor, bound: float) -> Tensor:
     >>> bounded(torch.tensor([0.0, 4.0, 1e100], dtype=torch.float64), bound=10.0)
     tensor([  0.,   4., 100.], dtype=torch.float64)
     """
-    # ten bounds away it is constant to the last digit, and powers could overflow
+    # Beyond ten bounds the result is constant to the last digit, but powers could overflow.
     x2 = x2.clamp(max=(10.0 * bound) ** 2)
     return x2 * (1.0 + (x2 / bound**2) ** 8) ** -0.125

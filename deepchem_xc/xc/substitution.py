@@ -1,7 +1,7 @@
 """Evaluating a module with other tensors in place of its own.
 
-As ``torch.func.functional_call``, which loses the parameters of a layer that has several places in
-a module (torch 2.13): it puts the substitutes back as the layer's own.
+``torch.func.functional_call`` does the same, but loses the parameters of a layer that occurs
+several times in a module (torch 2.13): it leaves the substitutes behind as the layer's own.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ def called_with(module: torch.nn.Module, tensors: Mapping[str, Tensor], *argumen
     module : torch.nn.Module
         It is left as it is.
     tensors : mapping
-        Names of parameters and buffers, with what takes their places, everywhere that they are
-        used.
+        Substitutes by name of the parameter or buffer; they apply wherever that one is used.
     *arguments
-        Of the module.
+        Arguments of the module.
 
     Examples
     --------
@@ -45,7 +44,7 @@ def called_with(module: torch.nn.Module, tensors: Mapping[str, Tensor], *argumen
 
 @contextlib.contextmanager
 def substituted(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """A module with other tensors, as `called_with` calls it.
+    """Context in which a module has other tensors, as in `called_with`.
 
     Examples
     --------
@@ -65,7 +64,7 @@ def substituted(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Itera
                 continue
             for table in (part._parameters, part._buffers):
                 undo += _exchanged(table, others)
-            if isinstance(part, torch.nn.RNNBase):  # it has a list of its weights
+            if isinstance(part, torch.nn.RNNBase):  # it also keeps a list of its weights
                 undo += _exchanged(part._flat_weights, others)
         yield
     finally:
@@ -84,7 +83,7 @@ def _exchanged(table: Any, others: Mapping[int, Tensor]) -> list[Callable[[], No
 
 
 def _overwritten(part: torch.nn.Module, others: Mapping[int, Tensor]) -> list[Callable[[], None]]:
-    """The same for TorchScript, in which no tensor can be exchanged: its values are."""
+    """The same for TorchScript, whose tensors cannot be replaced: overwrite their values."""
     undo: list[Callable[[], None]] = []
     for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
         other = others.get(id(tensor))

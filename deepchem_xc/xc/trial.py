@@ -1,9 +1,9 @@
-"""Trying out functionals before anything is computed with them.
+"""Checks of a functional before anything is computed with it.
 
-What solvers and trainings take for granted: a functional maps each point alone, gives the same
-number every time and in either mode of torch, depends on no trainable tensor that torch does
-not know as the functional's, and has the derivatives that its energies show. What is not so would
-be found in wrong numbers only.
+Solvers and training assume that a functional maps each point alone, gives the same number every
+time and in either mode of torch, depends on no trainable tensor that torch does not know as part of
+it, and that autograd's derivatives agree with its energies. Violations would otherwise only show
+up as wrong numbers.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .substitution import called_with
 
 __all__ = ["check_functional", "check_trainable"]
 
-# Functionals that were tried, with what they were made of then.
+# Functionals that passed the checks, with their structure at that time.
 _tried: weakref.WeakKeyDictionary[XCFunctional, tuple[Any, ...]] = weakref.WeakKeyDictionary()
 
 
 def check_functional(functional: XCFunctional) -> None:
-    """Raise ``ValueError`` for a functional that no calculation can be right with.
+    """Raise ``ValueError`` for a functional that would give wrong results.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def check_functional(functional: XCFunctional) -> None:
     ValueError
         If it depends on tensors that require gradients and are neither parameters nor buffers, or
         on a number that does not follow its parameter; if the energy density at a point depends
-        on other points, on the mode (``train()`` or ``eval()``), or on chance; if autograd gives
-        other derivatives, by density or parameters, than differences of energies, or of
-        potentials; if a part is compiled by torch.compile.
+        on other points, on the mode (``train()`` or ``eval()``), or on chance; if autograd's
+        derivatives with respect to density or parameters disagree with finite differences of
+        energies or potentials; if a part is compiled by torch.compile.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def check_functional(functional: XCFunctional) -> None:
     again = _tried.get(functional) == made_of
     own = not all(map(_is_known, functional.modules()))
     if own and not again:
-        check_memory(functional)  # before anything is evaluated, and could be remembered
+        check_memory(functional)  # first, before an evaluation could leave something behind
     _check_hidden(functional)
     _check_buffers(functional)
     if again:
@@ -91,7 +91,7 @@ def check_functional(functional: XCFunctional) -> None:
         try:
             evaluate("AB")
         except Exception:
-            continue  # whoever has such channels meets the error
+            continue  # users of this number of channels will see the error
         check_points(functional, evaluate, scales, f"the functional {functional.name}")
     if own:
         check_derivatives(functional)
@@ -99,7 +99,7 @@ def check_functional(functional: XCFunctional) -> None:
 
 
 def check_trainable(functional: XCFunctional) -> None:
-    """Raise ``ValueError`` for what an optimiser would leave behind.
+    """Raise ``ValueError`` for trainable tensors that an optimiser would miss.
 
     Parameters
     ----------
@@ -119,16 +119,16 @@ def check_trainable(functional: XCFunctional) -> None:
     >>> check_trainable(t * get_xc("lda_x"))
     Traceback (most recent call last):
     ...
-    ValueError: 'factor' of factor*lda_x is a tensor that requires gradients but no parameter: ...
+    ValueError: 'factor' of factor*lda_x is a tensor that requires gradients but not a parameter...
     """
     for name, buffer in functional.named_buffers():
         if not buffer.requires_grad:
             continue
         if buffer.is_leaf:
             raise ValueError(
-                f"{name!r} of {functional.name} is a tensor that requires gradients but no "
+                f"{name!r} of {functional.name} is a tensor that requires gradients but not a "
                 "parameter: an optimiser would not train it. Make it one, "
-                "torch.nn.Parameter(...), or leave it as it is with .detach()"
+                "torch.nn.Parameter(...), or keep it fixed with .detach()"
             )
         raise ValueError(_stale(functional, name, "tensors that require gradients"))
     check_functional(functional)
@@ -146,7 +146,7 @@ def _check_hidden(functional: XCFunctional) -> None:
             with torch.enable_grad(), undisturbed(functional):
                 energy = called_with(functional, fixed, points)
         except Exception:
-            continue  # whoever has such channels meets the error
+            continue  # users of this number of channels will see the error
         if energy.requires_grad:
             raise ValueError(_hidden(functional, leaves_of(energy)))
 
@@ -172,8 +172,8 @@ def _hidden(functional: XCFunctional, leaves: list[Tensor]) -> str:
         "does not know as a part of it: derivatives would lack the change of the density. Write "
         "self.x = torch.nn.Parameter(x) for a number, torch.nn.ModuleList([...]) or "
         "torch.nn.ParameterList([...]) instead of a list, torch.nn.ModuleDict({...}) instead of a "
-        "dictionary, and keep what a function closes over as an attribute; what is not to be "
-        "trained needs .requires_grad_(False)"
+        "dictionary, and keep what a function closes over as an attribute; a tensor that "
+        "should not be trained needs .requires_grad_(False)"
     )
 
 
@@ -190,22 +190,22 @@ def _check_buffers(functional: XCFunctional) -> None:
 def _stale(functional: XCFunctional, name: str, source: str) -> str:
     return (
         f"{name!r} of {functional.name} was computed from {source} when it was made, and does not "
-        "follow: compute it in energy_density. In multiples of functionals sums, products, "
-        "quotients, powers, softmax, exp, sigmoid, tanh, softplus and the like of "
-        "torch.nn.Parameters are followed, as in t * f + (1 - t) * g"
+        "follow: compute it in energy_density. Factors of functionals, as in t * f + (1 - t) * g, "
+        "follow torch.nn.Parameters through sums, products, quotients, powers, softmax, exp, "
+        "sigmoid, tanh, softplus and similar functions"
     )
 
 
 def _is_known(part: torch.nn.Module) -> bool:
-    """Whether a part is of this package or torch as they are, whose derivatives need no trial."""
+    """Whether a part is unchanged code of this package or torch, whose derivatives are trusted."""
     module = type_before_parametrizations(part).__module__
-    # Not all of torch's: TorchScript and graph modules hold anything.
+    # Not everything in torch: TorchScript and graph modules can contain anything.
     ours = module.partition(".")[0] == "deepchem_xc" or module.startswith("torch.nn.")
     return ours and not isinstance(part, PlainXC) and not any(_changes_of(part))
 
 
 def _changes_of(part: torch.nn.Module) -> tuple[list[Any], ...]:
-    """What changes a part beside its class, for comparisons: its hooks, and its own functions."""
+    """Changes to a part beyond its class, for comparison: its hooks and its own functions."""
     tables = (
         part._forward_pre_hooks,
         part._forward_hooks,
@@ -217,7 +217,7 @@ def _changes_of(part: torch.nn.Module) -> tuple[list[Any], ...]:
         for name, value in vars(part).items()
         if callable(value) and not (getattr(value, "__module__", None) or "").startswith("torch")
     ]
-    # torch counts hooks, and gives no number twice.
+    # torch numbers hooks and never reuses a number.
     return (*([*table] for table in tables), own)
 
 

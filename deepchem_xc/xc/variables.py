@@ -1,8 +1,8 @@
-"""What a functional is made of: the screened density and the quantities derived from it.
+"""Inputs of functionals: the screened density and the quantities derived from it.
 
-A :class:`DensityVariables` is built once per evaluation. Everything on it is computed when first
-asked for and then kept, so that the terms of a sum (PBE exchange and PBE correlation, say) share
-the powers of the density and the reduced gradients.
+A :class:`DensityVariables` is built once per evaluation. Each quantity is computed when first used
+and then kept, so that the terms of a sum (such as PBE exchange and PBE correlation) share the
+powers of the density and the reduced gradients.
 
 Screening
 ---------
@@ -15,24 +15,24 @@ derivatives that is 1 for ``n >= T`` and 0 for ``n <= 1e-5 T``; below, the densi
 this floor. With two channels the switches combine to one that is 0 only where both are empty. So
 energy and potential of a vacuum are exactly zero, and a density above T is untouched, bit for bit.
 
-*In an empty channel beside a full one* the potential is the limit of that of a small density, as
-far as there is one:
+*In an empty channel beside a full one* the potential is the limit of that of a small density,
+where this limit exists:
 
-- Where a channel's density is below ``1e-4 T`` the functional sees this density instead, and the
+- Where a channel's density is below ``1e-4 T``, the functional sees that value instead, and the
   potential is the derivative there. In a local density approximation it deviates from the limit by
-  the exchange potential of this density, 6e-7 Hartree. The energy takes no notice, so that where
-  the density is negative by more than round-off (superposed atoms, core densities at a low cutoff)
-  the potential is not the energy's derivative. A linear continuation of the energy would make it
-  so, but its mixed second derivative is unbounded where the other channel is nearly empty too, and
-  it would need third derivatives, which libxc does not have. What depends on it is small: see
-  docs/functionals.md.
-- What diverges in a generalised gradient approximation is switched off, by a polynomial again,
-  where a channel holds less than 1e-8 of the other one (or T): its own reduced gradient and
-  kinetic energy density (of round-off, they are noise of any size), and its part of PBE's
-  ``phi(zeta)``, whose derivative grows as the channel's density to the power -1/3. This changes the
-  correlation energy of such points by less than 1e-5 of it, and none of an empty channel. The
-  gradient of the total density stays, so that the potential of the empty channel is a smooth
-  function of the density and gradient of the full one.
+  the exchange potential of this density, 6e-7 Hartree. The energy does not change with the channel
+  there, so that where the density is negative by more than round-off (superposed atoms, core
+  densities at a low cutoff) the potential is not the energy's derivative. A linear continuation of
+  the energy would restore that, but its mixed second derivative is unbounded where the other
+  channel is nearly empty too, and it would need third derivatives, which libxc does not have. The
+  effect is small: see docs/functionals.md.
+- Quantities that diverge in a generalised gradient approximation are switched off, again by a
+  polynomial, where a channel holds less than 1e-8 of the other one (or T): its own reduced gradient
+  and kinetic energy density (computed from round-off, they are noise of any size), and its part of
+  PBE's ``phi(zeta)``, whose derivative grows as the channel's density to the power -1/3. The
+  relative change of the correlation energy at such points is below 1e-5, and zero for an empty
+  channel. The gradient of the total density stays, so that the potential of the empty channel is a
+  smooth function of the density and gradient of the full one.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(-2)
 
 
-# Least density of a channel, relative to the other one, whose own gradient is taken into account.
+# Least density of a channel, relative to the other one, at which its own gradient counts.
 _EMPTY = 1e-8
-# Density of a channel, in thresholds, at which its potential is that of an empty one.
+# Density, in thresholds, at which the potential of an empty channel is evaluated.
 _LEAST = 1e-4
 
 
 class DensityVariables:
-    """Screened densities of one evaluation and everything functionals derive from them.
+    """Screened densities of one evaluation and the quantities functionals derive from them.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class DensityVariables:
         (..., nr), ``grad`` has (..., 3, nr); atomic units. ``kin`` is the positive kinetic energy
         density, sum_i f_i |grad psi_i|^2 / 2.
     threshold : float
-        Densities below it are screened (see the head of this module), in 1 / bohr^3.
+        Densities below it are screened (see the module's docstring), in 1 / bohr^3.
 
     Raises
     ------
@@ -100,7 +100,7 @@ class DensityVariables:
 
     @property
     def shape(self) -> torch.Size:
-        """Of an energy density: (..., nr)."""
+        """Shape of an energy density: (..., nr)."""
         return self.raw_density.shape[1:] if self.polarized else self.raw_density.shape
 
     # densities ------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class DensityVariables:
 
     @cached_property
     def channel_weight(self) -> Tensor | None:
-        """Switch of each given density, 0 in vacuum and 1 above the threshold; None if all 1."""
+        """Switch for each given density, 0 in vacuum and 1 above the threshold; None if all 1."""
         density = self.raw_density
         if density.numel() == 0 or bool(density.detach().amin() >= self.threshold):
             return None  # most crystals: saves a sixth of the operations of PBE
@@ -124,7 +124,7 @@ class DensityVariables:
 
     @cached_property
     def gradient_weight(self) -> Tensor | None:
-        """Switch of each channel's own gradient, 0 in one that is empty beside the other.
+        """Switch for each channel's own gradient, 0 if it is empty compared with the other.
 
         None if all 1; only with two channels.
         """
@@ -152,7 +152,7 @@ class DensityVariables:
         density = self.raw_density
         if self.channel_weight is None:
             return density
-        # The floor's value with the derivative 1: it is the potential's limit that is wanted.
+        # The floor's value, but with derivative 1: this gives the limit of the potential.
         given = density.detach()
         floor = _LEAST * self.threshold
         return torch.where(given < floor, floor + (density - given), density)
@@ -164,16 +164,16 @@ class DensityVariables:
             return self.spin_densities.sum(0)
         if self.channel_weight is None:
             return self.raw_density
-        # the step in the derivative at the floor is removed by switch_off_in_vacuum
+        # switch_off_in_vacuum removes the step in the derivative at the floor.
         return self.raw_density.clamp(min=self._floor)
 
     @cached_property
     def scaled_density(self) -> Tensor:
-        """Densities of the spin scaling relation: n, or (2 n_up, 2 n_down) stacked in front."""
+        """Densities of the spin scaling relation: n, or 2 n_up and 2 n_down, (2, ..., nr)."""
         return 2.0 * self.spin_densities if self.polarized else self.density
 
-    # Powers of the density are exponentials of one logarithm: several times cheaper than pow, and
-    # so are their derivatives.
+    # Powers of the density are exponentials of one logarithm: they and their derivatives are
+    # several times cheaper than with pow.
 
     @cached_property
     def log_rs(self) -> Tensor:
@@ -236,7 +236,7 @@ class DensityVariables:
     def spin_scaling(self) -> Tensor:
         """Function phi = [(1+zeta)^(2/3) + (1-zeta)^(2/3)] / 2 of PBE, (..., nr).
 
-        Without the part of an empty channel (see the head of this module).
+        Without the part of an empty channel (see the module's docstring).
         """
         parts = self.cbrt_one_plus_minus_zeta.square()
         weight = self.gradient_weight
@@ -254,7 +254,7 @@ class DensityVariables:
             raise ValueError(
                 "this functional needs the gradient of the density, but densinfo.grad is None: "
                 "give ValGrad(value=(..., nr), grad=(..., 3, nr)) for every spin channel; "
-                "a functional of your own says so by family = 2 (GGA) or 4 (meta-GGA)"
+                "your own functional declares this by family = 2 (GGA) or 4 (meta-GGA)"
             )
         for channel in channels:
             _check_precision(channel.grad, "densinfo.grad")
@@ -321,7 +321,7 @@ class DensityVariables:
             raise ValueError(
                 "this meta-GGA needs the kinetic energy density, but densinfo.kin is None: give "
                 "ValGrad(value=..., grad=..., kin=...) with kin = sum_i f_i |grad psi_i|^2 / 2 of "
-                "shape (..., nr) for every spin channel; a functional of your own says so by "
+                "shape (..., nr) for every spin channel; your own functional declares this by "
                 "family = 4"
             )
         for channel in channels:
@@ -337,8 +337,8 @@ class DensityVariables:
     @cached_property
     def tau(self) -> Tensor:
         """Screened kinetic energy density, (..., nr), or of each channel, (2, ..., nr)."""
-        # as the gradient: with one channel the switch multiplies the energy alone, so that tau and
-        # |grad n|^2 / 8 n stay comparable
+        # With one channel the switch multiplies only the energy, as for the gradient, so that tau
+        # and |grad n|^2 / 8 n stay comparable.
         if not self.polarized or self.gradient_weight is None:
             return self.raw_tau
         return self.raw_tau * self.gradient_weight.square()

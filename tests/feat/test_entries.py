@@ -186,7 +186,7 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (changed(e_type="magnetic_moment"), r"magnetic_moment needs two spin channels; give"),
         (
             changed(e_type="density", true_val=[[[[1.0]]]], systems=[silicon(fft_size=[24] * 3)]),
-            r"true_val: the density has the grid \(1, 1, 1\), the system fft_size",
+            r"true_val: the density has the grid \(1, 1, 1\), but the system has fft_size",
         ),
         ({"true_val": 0.0}, "e_type: must be one of energy, eos, .*, got 'nothing'"),
         ([1, 2], "must be a mapping with e_type"),
@@ -199,7 +199,7 @@ def test_mistakes_name_the_entry_the_key_and_what_is_valid(values: Any, message:
 
 
 def test_cohesive_energies_count_their_atoms() -> None:
-    with pytest.raises(ValueError, match=r"\{'Si': 2\}, the others together \{'Si': 1\}"):
+    with pytest.raises(ValueError, match=r"\{'Si': 2\}, but the others together \{'Si': 1\}"):
         DFTEntry.create("cohesive_energy", 4.6, [silicon(), atom()])
     entry = DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**atom(), "number": 2}])
     import torch

@@ -251,5 +251,5 @@ def test_another_potential_at_the_same_path_is_another_potential(
     assert float(ground_states.energy(known, 10)) == pytest.approx(before, abs=1e-5)
     # As in another process, which has never loaded it.
     crystal_calculation._loaded.cache_clear()
-    with pytest.raises(ValueError, match="si.psp8 holds something else now"):
+    with pytest.raises(ValueError, match="si.psp8 has changed since"):
         GroundStates(PBE()).energy(late, 0)

@@ -167,7 +167,7 @@ def test_arrays_keep_the_labels_of_their_entries() -> None:
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        ([0.0, 0.0, 0.0], "0 throughout, as DeepChem fills it in where none is given"),
+        ([0.0, 0.0, 0.0], "0 throughout, DeepChem's default if none is given"),
         ([-2.102, -2.095, -2.084], r"it is 0.03675 times them and a constant\): .* y = -2.1"),
         ([0.3, -0.1, 0.9], "of another size"),
         ([np.nan, -57.0, -56.7], r"y of DFTEntry\(energy, Al\) is nan: give a number, or a weight"),
@@ -229,7 +229,7 @@ def test_transformed_y_of_entries_without_labels_does_not_pass_unnoticed() -> No
     data = NumpyDataset(x, np.array([-57.2, -57.0, -56.7]))
     scale = NormalizationTransformer(transform_y=True, dataset=data)
     changed = scale.transform(data)
-    with pytest.raises(ValueError, match="mean 0 and standard deviation 1.*tell the model which"):
+    with pytest.raises(ValueError, match="mean 0 and standard deviation 1.*pass them to the model"):
         trained(changed)
     part = changed.select([1, 2])
     with pytest.warns(

@@ -37,7 +37,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"scf_intervall": 1},
         r"'scf_intervall'; did you mean 'scf_interval'\?",
     ),
-    "a keyword of fit": ({"nb_epoch": 3}, "no keyword 'nb_epoch'; nb_epoch and the like belong"),
+    "a keyword of fit": ({"nb_epoch": 3}, "no keyword 'nb_epoch'; nb_epoch and similar belong"),
     "half an epoch": (
         {"scf_interval": 1.5},
         "scf_interval must be a whole number of at least 1, got 1.5",
@@ -55,7 +55,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a class": ({"optimizer": dc.models.optimizers.Adam}, r"such as Adam\(learning_rate=0.01\)"),
     "no function": ({"regularization_loss": 0.1}, "a function without arguments"),
-    "no transformer": ({"transformers": ["norm"]}, "transformers must be DeepChem's.*got 'norm'"),
+    "no transformer": (
+        {"transformers": ["norm"]},
+        "must be the DeepChem transformers.*'norm'",
+    ),
     "a device": ({"device": "gpu"}, "device = 'gpu' is not known: give 'cpu'"),
     "a solver": ({"solver": ["nbands"]}, "solver must be a dictionary"),
     "occupations": (

@@ -89,7 +89,9 @@ BY_PARAMETERS = {
 def test_potentials_that_lack_a_part_are_refused(name, mixed):
     functional = own(enhancement=BY_DENSITY[name])
     functional = get_xc("PBE") + 0.1 * functional if mixed else functional
-    with pytest.raises(ValueError, match="other derivatives by the density.*without .detach"):
+    with pytest.raises(
+        ValueError, match="derivatives with respect to the density.*without .detach"
+    ):
         check_functional(functional)
 
 
@@ -99,7 +101,7 @@ def test_parameters_that_are_used_as_numbers_are_refused(name, mixed):
     functional = own(weight=BY_PARAMETERS[name])
     parameter = "terms.1.functional.q" if mixed else "q"
     functional = get_xc("PBE") + 0.1 * functional if mixed else functional
-    message = rf"other derivatives by its parameter '{parameter}'.*requires_grad_\(False\)"
+    message = rf"with respect to its parameter '{parameter}'.*requires_grad_\(False\)"
     with pytest.raises(ValueError, match=message):
         check_functional(functional)
 
@@ -125,7 +127,7 @@ def test_a_functional_that_is_only_deepchems():
             )
             return -0.7 * n * n.detach() ** (1.0 / 3.0)
 
-    with pytest.raises(ValueError, match="other derivatives by the density"):
+    with pytest.raises(ValueError, match="derivatives with respect to the density"):
         check_functional(get_xc(Plain()))
 
 
@@ -193,15 +195,15 @@ class Powered(Own):
 
 
 SECOND = {
-    "numpy": (function(power_of_arrays), "by the density"),
-    "once_differentiable": (function(power, once=True), "by the density"),
+    "numpy": (function(power_of_arrays), "with respect to the density"),
+    "once_differentiable": (function(power, once=True), "with respect to the density"),
     "density detached": (
         function(lambda n, p: (4 / 3 * p * n.detach() ** (1 / 3), n ** (4 / 3))),
-        "by the density",
+        "with respect to the density",
     ),
     "parameter detached": (
         function(lambda n, p: (4 / 3 * p.detach() * n ** (1 / 3), n ** (4 / 3))),
-        "by its parameter '.*p'",
+        "with respect to its parameter '.*p'",
     ),
 }
 

@@ -105,7 +105,7 @@ def test_a_functional_passes_through():
         (".*PBE", r"cannot read the functional '.\*PBE'"),
         ("pbe,nonsense", r"cannot read the functional 'pbe,nonsense' as PySCF's pair"),
         ("PBE-nonsense", r"unknown functional 'PBE-nonsense'"),
-        ("9999", r"libxc has no functional of the number 9999"),
+        ("9999", r"libxc has no functional with the number 9999"),
         ("lda_x+", r"cannot read the functional 'lda_x\+'"),
         ("0.5*", r"cannot read the functional '0.5\*'"),
         ("", r"cannot read the functional ''"),

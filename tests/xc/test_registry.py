@@ -86,9 +86,9 @@ def test_every_whole_functional_is_the_sum_of_its_parts(name):
 
 
 def test_a_name_is_given_once():
-    with pytest.raises(ValueError, match="there is a functional of the name pbe already"):
+    with pytest.raises(ValueError, match="there is already a functional with the name pbe"):
         register("pbe")(Wigner)
-    with pytest.raises(ValueError, match="there is a functional of the class name PBE already"):
+    with pytest.raises(ValueError, match="there is already a functional with the class name PBE"):
         register()(type("PBE", (XCFunctional,), {"family": 1}))
 
 

@@ -190,7 +190,7 @@ WRONG = {
         lambda: torch.nn.utils.prune.l1_unstructured(Linear(8, 8), "weight", 4),
         r"pruned weights .*torch\.nn\.utils\.prune\.remove\(layer, 'weight'\)",
     ),
-    "hooked": (lambda: hooked(Tanh()), r"files hold no hooks, as the one of 'nnmodel\.1'"),
+    "hooked": (lambda: hooked(Tanh()), r"files cannot hold hooks, such as that of 'nnmodel\.1'"),
     "not named": (lambda: Residual(8), r"Residual cannot be saved.*classes=\[Residual\]"),
 }
 
@@ -263,5 +263,5 @@ def test_gradients_of_a_network_with_layer_norm_after_reading(path):
 def test_a_part_that_was_exchanged(path):
     functional = PBE(trainable=True)
     functional.terms[0] = get_xc("gga_x_b88")
-    with pytest.raises(ValueError, match=r"PBE\.options\(\) does not give .* exchanged"):
+    with pytest.raises(ValueError, match=r"PBE\.options\(\) does not give .* replaced"):
         functional.save(path)

@@ -56,14 +56,14 @@ def test_options_that_cannot_be_written(path):
             super().__init__()
             self.strength = strength
 
-    with pytest.raises(ValueError, match="needs 'strength', which is no attribute"):
+    with pytest.raises(ValueError, match="needs 'strength', which is not an attribute"):
         NoAttribute(1.0).save(path, classes=[NoAttribute])
     for strength, message in (
         (object(), "is a object"),
         (float("nan"), "is nan"),
         (torch.tanh, r"cannot be saved.*instead of a function give a layer"),
-        (torch.zeros(10_001), "10001 elements of torch.float32: saved are up to 10000"),
-        (torch.zeros(2, dtype=torch.complex64), "of torch.complex64: saved are"),
+        (torch.zeros(10_001), "10001 elements of torch.float32: files hold up to 10000"),
+        (torch.zeros(2, dtype=torch.complex64), "of torch.complex64: files hold"),
         (torch.full((2,), torch.inf), "must be finite"),
         (torch.float16, "is a dtype"),
     ):
@@ -102,7 +102,9 @@ def test_what_would_come_back_as_something_else(path):
     with pytest.raises(ValueError, match="ConstrainedGGA read from a file would be another"):
         exchanged.save(path)
     exchanged.exchange_network = torch.nn.Sequential(torch.nn.Linear(1, 1).double())
-    with pytest.raises(ValueError, match="ConstrainedGGA could not be read .*another architecture"):
+    with pytest.raises(
+        ValueError, match="ConstrainedGGA could not be read .*do not fit the architecture"
+    ):
         exchanged.save(path)
     assert not path.exists()
 
@@ -119,9 +121,9 @@ def test_a_class_with_the_name_of_another(path):
         name, family = "PBE", 1
 
     get_xc("PBE").save(path)
-    with pytest.raises(FunctionalFileError, match="class PBE has the name of another one"):
+    with pytest.raises(FunctionalFileError, match="class PBE has the same name as another one"):
         load_functional(path, classes=[PBE])
-    with pytest.raises(ValueError, match="class PBE has the name of another one"):
+    with pytest.raises(ValueError, match="class PBE has the same name as another one"):
         PBE().save(path, classes=[PBE])
 
 
@@ -158,19 +160,19 @@ def test_a_file_cut_short(kept, path):
     ConstrainedGGA(start="random").save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(FunctionalFileError, match="damaged, or no safetensors file"):
+    with pytest.raises(FunctionalFileError, match="damaged, or not a safetensors file"):
         load_functional(path)
 
 
 def test_foreign_files(path):
     path.write_text("PBE")
-    with pytest.raises(FunctionalFileError, match="no safetensors file"):
+    with pytest.raises(FunctionalFileError, match="not a safetensors file"):
         load_functional(path)
     torch.save(ConstrainedGGA(), path)
-    with pytest.raises(FunctionalFileError, match="no safetensors file"):
+    with pytest.raises(FunctionalFileError, match="not a safetensors file"):
         load_functional(path)
     save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(FunctionalFileError, match="not of a functional of deepchem_xc"):
+    with pytest.raises(FunctionalFileError, match="does not hold a functional of deepchem_xc"):
         load_functional(path)
     for text in ("{}", "[1]", '{"format": "x"}'):
         save_file({"weight": torch.ones(2)}, path, metadata={"deepchem_xc": text})
@@ -195,7 +197,7 @@ def test_weights_of_another_architecture(path):
 
     rewrite(path, ConstrainedGGA(), narrower)
     with pytest.raises(
-        FunctionalFileError, match=r"another architecture.* \(16,\) instead of \(8,\)"
+        FunctionalFileError, match=r"do not fit the architecture.* \(16,\) instead of \(8,\)"
     ):
         load_functional(path)
     rewrite(path, PBE(), lambda header: None, extra=torch.ones(1))
@@ -233,7 +235,7 @@ def test_weights_of_another_architecture(path):
                     },
                 }
             },
-            "xcstr has to be a functional",
+            "xcstr must be a functional",
         ),
         ({"functional": {"class": "PBE", "options": {"mu": {"$number": [], "trainable": 1}}}}, ""),
         (
@@ -298,7 +300,7 @@ TENSOR = {"$tensor": [1.0, 2.0], "shape": [2], "dtype": "float64", "trainable": 
             {"class": "NNLDA", "options": {"nnmodel": {"$network": {"class": "ModuleList"}}}},
             "unknown layer 'ModuleList'",
         ),
-        ({"class": "PBE", "options": {"mu": {"$dtype": "system"}}}, "unknown type of numbers"),
+        ({"class": "PBE", "options": {"mu": {"$dtype": "system"}}}, "unknown number type"),
         (
             {"class": "PBE", "options": {"mu": {**TENSOR, "shape": [3]}}},
             "no tensor can be made",
@@ -330,5 +332,5 @@ def test_a_number_longer_than_python_reads(path):
     PBE().save(path)
     text = json.dumps(header_of(path)).replace('"format": 1', '"format": ' + "1" * 5000)
     save_file(PBE().state_dict(), path, metadata={"deepchem_xc": text})
-    with pytest.raises(FunctionalFileError, match="its definition is no JSON"):
+    with pytest.raises(FunctionalFileError, match="its definition is not JSON"):
         load_functional(path)

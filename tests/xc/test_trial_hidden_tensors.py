@@ -119,5 +119,5 @@ def test_what_an_optimiser_would_not_train_is_refused():
     del functional.terms[1].c
     functional.terms[1].register_buffer("c", torch.tensor(0.1).double().requires_grad_())
     check_functional(functional)
-    with pytest.raises(ValueError, match=r"'terms\.1\.c' .* no parameter: an optimiser would not"):
+    with pytest.raises(ValueError, match=r"'terms\.1\.c' .* not a parameter: an optimiser would"):
         check_trainable(functional)

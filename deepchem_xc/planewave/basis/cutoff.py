@@ -1,4 +1,4 @@
-"""Kinetic energies that rise without bound at the cutoff, so that energies do not jump there."""
+"""Kinetic energies that diverge at the cutoff, so that total energies do not jump there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 # Smallest usable cutoff, Hartree.
 _MINIMUM_ECUT = 0.5
-# Closest approach to the cutoff, in units of the smoothing's width: keeps the kinetic energy finite
-# (3e5 times its value), and what a plane wave holds there is negligible.
+# Closest distance to the cutoff, in units of the smoothing's width: keeps the kinetic energy finite
+# (3e5 times its value); the coefficient of such a plane wave is negligible.
 _CLOSEST = 1e-3
 
 
@@ -33,13 +33,13 @@ def check_cutoff(ecut: float) -> None:
 def smooth_kinetic(kinetic: Tensor, ecut: float, width: float) -> Tensor:
     r"""Kinetic energies, raised smoothly to infinity within `width` below the cutoff.
 
-    At a fixed cutoff the number of plane waves jumps with the cell's size, and the energy with it.
-    Here plane waves come in with an infinite kinetic energy instead, and curves are smooth:
+    At a fixed cutoff the number of plane waves, and with it the energy, jumps as the cell changes.
+    With smoothing, new plane waves have infinite kinetic energy at first, and curves are smooth:
 
     .. math:: T \to T / [x^2 (3 + x - 6 x^2 + 3 x^3)], \quad x = (E_{cut} - T) / width < 1
 
     with a continuous second derivative (M. Bernasconi et al., J. Phys. Chem. Solids 56, 501
-    (1995), in the form that ABINIT's `ecutsm` has).
+    (1995), in the form of ABINIT's `ecutsm`).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Orbitals between plane waves and the grid, in pieces that fit the processor."""
+"""Transforms of orbitals between plane waves and the grid, in pieces that fit the processor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
-# FFTs run in pieces of about this size. Larger arrays leave the processor's caches and make every
-# temporary page-fault; a GPU wants as much at once as it can get. See docs/performance.md.
+# Size of the pieces in which FFTs run. Larger arrays leave the processor's caches and cause page
+# faults for every temporary; a GPU works best on pieces as large as possible. See
+# docs/performance.md.
 _CPU_PIECE_BYTES = 2**20
 _CUDA_PIECE_BYTES = 512 * 2**20
 _COMPLEX_BYTES = 16
@@ -22,7 +23,7 @@ class GridPieces:
     basis : PlaneWaveBasis
         Grid and k-points.
     piece_bytes : int, optional
-        Size of one piece's complex boxes; by default what suits the basis's device.
+        Size of one piece's complex boxes; the default suits the basis's device.
 
     Examples
     --------
@@ -44,16 +45,16 @@ class GridPieces:
     def split(
         self, ks: range, nband: int, dtype: torch.dtype = torch.complex128
     ) -> list[tuple[slice, slice]]:
-        """Pieces as (k slice, band slice); several k-points only where all their bands fit.
+        """Pieces as (k slice, band slice); several k-points only if all their bands fit.
 
         Parameters
         ----------
         ks : range
             k-points.
         nband : int
-            Bands of each.
+            Number of bands of each.
         dtype : torch.dtype, optional
-            Of the boxes: of complex64 twice as many fit.
+            Type of the boxes: twice as many fit in complex64.
         """
         pieces = []
         grids = self.grids * _COMPLEX_BYTES // dtype.itemsize
@@ -69,7 +70,7 @@ class GridPieces:
         return pieces
 
     def release(self) -> None:
-        """Free the memory that is kept for boxes: it comes back when it is needed."""
+        """Free the memory that is kept for boxes; it is allocated again when needed."""
         self._zeros.clear()
 
     def to_grid(self, orbitals: Tensor, ks: slice) -> Tensor:
@@ -80,18 +81,18 @@ class GridPieces:
         orbitals : Tensor
             Coefficients, (nk, nband, npw), complex.
         ks : slice
-            Which k-points these are.
+            Their k-points.
 
         Returns
         -------
         Tensor
-            (nk, nband, n1, n2, n3), complex: the sum over G of c_G exp(iG.r), whose square has the
-            mean 1 where the orbital is normalised; divided by the volume it is in bohr^-3.
+            (nk, nband, n1, n2, n3), complex: the sum over G of c_G exp(iG.r). Its square has the
+            mean 1 for a normalised orbital; divided by the volume it is in bohr^-3.
         """
         basis = self.basis
         nk, nband, npw = orbitals.shape
         index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, npw)
-        # Memory for boxes is kept, all zero, from call to call: fresh one costs a third of the FFT.
+        # Keep zeroed memory for boxes from call to call: a new allocation costs a third of the FFT.
         size = nk * nband * basis.orbital_ngrid
         zeros = self._zeros.pop(orbitals.dtype, None)
         if zeros is None or len(zeros) < size:
@@ -107,7 +108,8 @@ class GridPieces:
     def from_grid(self, values: Tensor, ks: slice) -> Tensor:
         """Coefficients (nk, nband, npw) of functions on the orbital grid (nk, nband, n1, n2, n3).
 
-        They are in the functions' unit, times the number of grid points: the caller divides.
+        They are in the functions' unit times the number of grid points, by which the caller must
+        divide.
         """
         basis = self.basis
         nk, nband = values.shape[:2]

@@ -1,9 +1,9 @@
 """The plane-wave discretisation of a crystal: G-vectors, k-points and the grids between them.
 
-A `PlaneWaveBasis` fixes *integers* (which G-vectors exist, where they sit in the FFT box) from the
-crystal it is made for, and derives everything metric (lengths, kinetic energies) from the
+A `PlaneWaveBasis` fixes *integers* (which G-vectors exist, where they sit in the FFT box) for the
+crystal it is made for, and derives metric quantities (lengths, kinetic energies) from the
 crystal's lattice on demand. `PlaneWaveBasis.with_geometry` keeps the integers and changes the
-lattice or positions, which is what forces and stress differentiate through.
+lattice or positions; forces and stress are derivatives of this.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.values import grid_size
 
-# Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
+# Factor on the squared radius, so that plane waves on the edge are in or out together with their
+# symmetry partners.
 _EDGE = 1.0 + 1e-10
 # Smallest number that is not below another and has prime factors 2, 3 and 5 only.
 _smooth = partial(next_fast_len, real=True)
-# Sides of the grids that orbitals are multiplied on, up to the largest here: MKL is up to twice as
-# slow on others, smaller ones included (25, 27, 30, 45, 50, 54). See docs/performance.md.
+# Sides of the grids for products with orbitals, up to the largest here: MKL is up to twice as slow
+# on others, even on smaller ones (25, 27, 30, 45, 50, 54). See docs/performance.md.
 _FAST_SIDES = (
     *(1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24),
     *(32, 36, 40, 48, 49, 56, 60, 64, 72, 80),
@@ -43,7 +44,7 @@ class PlaneWaveBasis:
 
     The orbitals are :math:`\psi(r) = \Omega^{-1/2} \sum_G c_G e^{i(k+G)r}` with
     :math:`|k+G|^2/2 \le E_{cut}`; densities and potentials live on the sphere of twice that
-    radius, which holds every product of two orbitals, and on a real-space grid that contains it.
+    radius, which contains every product of two orbitals, and on a real-space grid that contains it.
 
     Parameters
     ----------
@@ -57,13 +58,14 @@ class PlaneWaveBasis:
         Real-space grid. By default the smallest grid with prime factors 2, 3 and 5 that holds the
         density sphere without aliasing.
     symmetry : bool, optional
-        Reduce the k-points by the crystal's symmetry, as `make_kpoints` does (ignored where
-        `kpoints` is a `KPoints`).
+        Reduce the k-points by the crystal's symmetry, as `make_kpoints` does (ignored if `kpoints`
+        is a `KPoints`).
     device : torch.device or str, optional
-        Where the tensors live; the crystal's device by default.
+        Device of the tensors; the crystal's device by default.
     ecut_smoothing : float, optional
-        Kinetic energies rise without bound within this below the cutoff, Hartree: energies then
-        change smoothly with the lattice at a fixed cutoff (`smooth_kinetic`). 0, none, by default.
+        Width below the cutoff within which kinetic energies rise to infinity, Hartree: energies
+        then change smoothly with the lattice at a fixed cutoff (`smooth_kinetic`). 0, none, by
+        default.
 
     Attributes
     ----------
@@ -79,8 +81,8 @@ class PlaneWaveBasis:
     Raises
     ------
     ValueError
-        For a cutoff, grid or smoothing that makes no sense, a grid too small for the cutoff, or
-        k-points that were reduced by a symmetry that the crystal does not have.
+        For an invalid cutoff, grid or smoothing, a grid too small for the cutoff, or k-points that
+        were reduced by a symmetry that the crystal does not have.
 
     Examples
     --------
@@ -124,19 +126,19 @@ class PlaneWaveBasis:
         self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
 
         # Products of two orbitals, or of an orbital and a potential, are exact on every grid that
-        # holds the density sphere: they are formed on the fastest, whatever the functional's is.
+        # contains the density sphere: use the fastest, independent of the functional's grid.
         self.orbital_fft_size = _fast_size(2 * largest + 1)
         self.orbital_ngrid = int(np.prod(self.orbital_fft_size))
         self._orbital_density_index = torch.as_tensor(
             _box_index(sphere, self.orbital_fft_size), device=self.device
         )
 
-        # Spheres are cut in this lattice, also where a strained one is looked at later.
+        # Spheres are always cut in this lattice, even if the basis is strained later.
         self._cut_lattice = lattice
         self._set_orbitals()
 
     def _set_orbitals(self) -> None:
-        """Plane waves of the orbitals at every one of ``self.kpoints``."""
+        """Set the plane waves of the orbitals at all ``self.kpoints``."""
         lattice = self._cut_lattice
         k_coordinates = self.kpoints.coordinates.detach().cpu().numpy()
         lists = [_g_vectors(lattice, np.sqrt(2.0 * self.ecut), k) for k in k_coordinates]
@@ -144,8 +146,8 @@ class PlaneWaveBasis:
         nk, npw = len(lists), max(self.npw_per_k)
         orbital_g = np.zeros((nk, npw, 3), dtype=np.int64)
         mask = np.zeros((nk, npw))
-        # The box's corner, (n/2, n/2, n/2) from a sphere's centre, is outside: padding is parked
-        # there.
+        # The box's corner, (n/2, n/2, n/2) from a sphere's centre, is outside the sphere: padding
+        # goes there.
         corners = np.array(self.orbital_fft_size) // 2 - np.rint(k_coordinates).astype(np.int64)
         parked = _box_index(corners, self.orbital_fft_size)
         index = np.repeat(parked[:, None], npw, axis=1)
@@ -180,7 +182,7 @@ class PlaneWaveBasis:
 
     @property
     def volume(self) -> Tensor:
-        """Cell volume in bohr^3, a 0-d tensor that knows the lattice."""
+        """Cell volume in bohr^3, 0-d, in the graph of the lattice."""
         return self.crystal.volume
 
     # -- metric quantities; differentiable with respect to the crystal's lattice ------------------
@@ -212,8 +214,8 @@ class PlaneWaveBasis:
     ) -> PlaneWaveBasis:
         """Return the same integers on another lattice and positions.
 
-        This is the fixed set of plane waves that forces and stress differentiate at. The symmetry
-        of the k-points stays too: `scf` refuses a geometry that does not have it.
+        Forces and stress are derivatives at this fixed set of plane waves. The symmetry of the
+        k-points stays too: `scf` refuses a geometry that does not have it.
 
         Parameters
         ----------
@@ -225,7 +227,7 @@ class PlaneWaveBasis:
         Returns
         -------
         PlaneWaveBasis
-            Its metric quantities know the graphs of both; this basis stays as it is.
+            Its metric quantities are in the graphs of both; this basis stays as it is.
         """
         other = self._copy(("density_q", "density_q2", "orbital_q", "kinetic"))
         other.crystal = self.crystal.with_geometry(lattice=lattice, positions=positions)
@@ -234,8 +236,8 @@ class PlaneWaveBasis:
     def with_kpoints(self, kpoints: KPoints | Any) -> PlaneWaveBasis:
         """Return the same density sphere and grids with orbitals at other k-points.
 
-        Densities and potentials of this basis fit the other one, also where `with_geometry` made
-        this one: the spheres are cut in the lattice in which this basis's were.
+        Densities and potentials of this basis fit the other one, even if `with_geometry` made this
+        one: the spheres are cut in the same lattice.
 
         Parameters
         ----------
@@ -262,7 +264,7 @@ class PlaneWaveBasis:
         return other
 
     def _copy(self, forgotten: Sequence[str]) -> PlaneWaveBasis:
-        """Copy without these metric quantities, which are computed anew."""
+        """Copy without these metric quantities, which are computed again."""
         other = copy.copy(self)
         for name in forgotten:
             other.__dict__.pop(name, None)
@@ -288,7 +290,7 @@ class PlaneWaveBasis:
     def to_sphere(self, values: Tensor) -> Tensor:
         """Coefficients of a real function on the grid, in the function's unit.
 
-        Undoes `to_grid`; parts of the function beyond the sphere are left out.
+        Inverse of `to_grid`; parts of the function outside the sphere are dropped.
 
         Parameters
         ----------
@@ -303,11 +305,11 @@ class PlaneWaveBasis:
         return _from_box(values, self.density_index)
 
     def to_orbital_grid(self, coefficients: Tensor) -> Tensor:
-        """As `to_grid`, on the grid that orbitals are multiplied on."""
+        """As `to_grid`, on the grid for products with orbitals."""
         return _to_box(coefficients, self._orbital_density_index, self.orbital_fft_size)
 
     def from_orbital_grid(self, values: Tensor) -> Tensor:
-        """As `to_sphere`, from the grid that orbitals are multiplied on."""
+        """As `to_sphere`, from the grid for products with orbitals."""
         return _from_box(values, self._orbital_density_index)
 
     def gradient(self, coefficients: Tensor) -> Tensor:
@@ -370,7 +372,7 @@ def _box_index(g: np.ndarray, fft_size: Sequence[int]) -> np.ndarray:
 def _fft_size(
     lattice: np.ndarray, radius: float, largest: np.ndarray, asked: Sequence[int] | int | None
 ) -> tuple[int, int, int]:
-    """Check the grid asked for, or choose the smallest fast one that holds the density sphere."""
+    """Check the requested grid, or choose the smallest fast one that holds the density sphere."""
     if asked is None:
         reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
         first, second, third = (_smooth(2 * int(np.ceil(x))) for x in reach)

@@ -2,8 +2,8 @@
 
 With the origin on an inversion centre, H at every k-point is a real symmetric matrix in plane
 waves: inversion and complex conjugation together map k to itself. Its eigenvectors can be chosen
-real. Linear algebra then costs a quarter, and one FFT carries two orbitals, as its real and
-imaginary part.
+real. Linear algebra then costs a quarter, and one FFT transforms two orbitals, as real and
+imaginary parts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
-# Imaginary parts up to here are rounding.
+# Largest imaginary part that counts as rounding.
 _ROUNDING = 1e-10
 
 
 def inversion_centre(basis: PlaneWaveBasis) -> Tensor | None:
-    """Centre of inversion in reduced coordinates, (3,); None where the basis uses no inversion."""
+    """Centre of inversion in reduced coordinates, (3,); None if the basis uses no inversion."""
     symmetry = basis.kpoints.symmetry
     inverts = (symmetry.rotations == -np.eye(3, dtype=np.int64)).all(axis=(1, 2))
     if not inverts.any():
@@ -36,7 +36,7 @@ class RealGauge:
     Parameters
     ----------
     basis : PlaneWaveBasis
-        Plane waves, with the inversion among the symmetry of its k-points.
+        Plane waves; the symmetry of its k-points must contain the inversion.
     centre : Tensor
         Inversion centre x0, reduced, (3,).
     projectors : Tensor
@@ -49,7 +49,7 @@ class RealGauge:
     projectors, coupling : Tensor
         Real projectors (nk, n, npw) with the same nonlocal operator, and their coupling (n, n).
     density_phase : Tensor
-        exp(iG.x0), (nG,): multiplied with a density's or potential's coefficients it moves the
+        exp(iG.x0), (nG,): multiplying the coefficients of a density or potential by it moves the
         origin to the centre.
     """
 
@@ -62,14 +62,15 @@ class RealGauge:
         centred = projectors * self._phase.unsqueeze(1)
         self.projectors, self.coupling = centred.real.contiguous(), coupling
         if _has_imaginary_part(centred):
-            # B D B^+ of an atom and its image are complex conjugates: of each, the real part.
+            # B D B^+ of an atom and of its image are complex conjugates: keep the real part of
+            # each.
             self.projectors = torch.cat([centred.real, centred.imag], dim=1)
             self.coupling = torch.block_diag(coupling, coupling)
 
     def to_real(self, orbitals: Tensor, ks: slice) -> Tensor:
         """Real orthonormal orbitals, (nk, nband, npw), with the span of the given ones.
 
-        Where inversion maps that span onto another one, the closest that it does not.
+        If the span is not invariant under inversion, the closest invariant one.
         """
         centred = self.centre(orbitals, ks)
         if not _has_imaginary_part(centred):
@@ -89,7 +90,7 @@ class RealGauge:
         return real * self._phase[ks].conj().unsqueeze(1)
 
     def to_real_matrix(self, matrix: Tensor, k: int, chosen: Tensor) -> Tensor:
-        """H in some plane waves of one k-point, (n, n), Hartree, as it acts on real orbitals.
+        """H in some plane waves of one k-point, (n, n), Hartree, for real orbitals.
 
         `matrix` and `chosen` are as `Hamiltonian.dense` returns them; the result is real.
         """
@@ -98,7 +99,7 @@ class RealGauge:
 
 
 def pack(real: Tensor) -> Tensor:
-    """Two real rows as one complex row of their precision, (nk, n, npw) -> (nk, (n + 1) // 2, npw).
+    """Pack pairs of real rows into complex rows, (nk, n, npw) -> (nk, (n + 1) // 2, npw).
 
     Examples
     --------

@@ -1,7 +1,7 @@
-r"""Dipole moment of what has vacuum around it: molecules in a box, and slabs along their normal.
+r"""Dipole moments of systems in vacuum: molecules in a box, and slabs along their normal.
 
-In a cell that electrons fill, the dipole moment depends on where the cell begins, and has no
-meaning. Where there is vacuum between the atoms and their periodic images, the cell is cut there.
+In a cell filled with electrons, the dipole moment depends on where the cell begins and is
+meaningless. If there is vacuum between the atoms and their periodic images, the cell is cut there.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
-# Largest change of the dipole when the cut moves by one bohr, e bohr. The field of the periodic
-# images in such a box changes the dipole by more: LiH, 8 Angstrom from its images, has 0.03.
+# Largest change of the dipole (e bohr) when the cut moves by one bohr. In a box at this limit the
+# field of periodic images changes the dipole by more. LiH, 8 Angstrom from its images, has 0.03.
 _AMBIGUITY = 0.05
-# Components of lattice vectors below this are none, bohr.
+# Components of lattice vectors (bohr) that count as zero.
 _ZERO = 1e-6
 
 
@@ -35,9 +35,9 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
 
     .. math:: d = \sum_a Z_a r_a - \int r\, n(r)\, d^3r
 
-    It points from negative to positive charge and does not depend on the origin, nor on how the
-    atoms lie with respect to the cell: each direction is cut in the middle of the widest gap
-    between atoms. The integral is exact on the density sphere.
+    It points from negative to positive charge and depends neither on the origin nor on the position
+    of the atoms in the cell: each direction is cut in the middle of the widest gap between atoms.
+    The integral is exact on the density sphere.
 
     Parameters
     ----------
@@ -51,9 +51,8 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
     Returns
     -------
     Tensor
-        Cartesian, (3,), e bohr, in the graph of density and geometry. Components that a direction
-        filled with electrons contributes to are NaN: of a slab in the xy plane those along x
-        and y.
+        Cartesian, (3,), e bohr, in the graph of density and geometry. Components to which a
+        direction filled with electrons contributes are NaN: x and y for a slab in the xy plane.
 
     Raises
     ------
@@ -78,8 +77,8 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
         g, coefficients = _along(basis, electrons, axis)
         positions = torch.remainder(basis.crystal.positions[:, axis], 1.0)
         cut = _middle_of_gap(positions)
-        # Electrons of one unit of the reduced coordinate there: so much does the dipole change, in
-        # e bohr, when the cut moves by one bohr.
+        # Electrons per unit of the reduced coordinate there equal the change of the dipole, in e
+        # bohr, when the cut moves by one bohr.
         waves = torch.exp(2j * math.pi * g * cut.detach())
         density_there = abs(float((waves * coefficients.detach()).real.sum()))
         ambiguities.append(density_there)
@@ -98,7 +97,7 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
             "moving the cut by one bohr, in the widest gap along each of the lattice vectors, "
             f"changes it by {shown} e bohr (at most {_AMBIGUITY:g} is accepted), and no Cartesian "
             "component is free of that. Dipoles are defined for molecules in a box and along the "
-            "normal of slabs: use more vacuum, and lay a slab in the plane of two Cartesian axes."
+            "normal of slabs: use more vacuum, and put a slab in the plane of two Cartesian axes."
         )
     known = [x if x is not None else lattice.new_zeros(()) for x in parts]
     total = torch.stack(known) @ lattice
@@ -106,7 +105,7 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
 
 
 def _along(basis: PlaneWaveBasis, electrons: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Integers g and coefficients of the average over planes of constant reduced coordinate."""
+    """Integers g and coefficients of the average over planes with one reduced coordinate fixed."""
     others = [i for i in range(3) if i != axis]
     here = (basis.g_vectors[:, others] == 0).all(1)
     return basis.g_vectors[here, axis].to(torch.float64), electrons[here]
@@ -117,7 +116,7 @@ def _middle_of_gap(positions: Tensor) -> Tensor:
     ordered = positions.sort().values
     following = torch.cat([ordered[1:], ordered[:1] + 1.0])
     widest = int((following - ordered).argmax())
-    # In the graph of the positions: where the cut lies is then no source of noise or error.
+    # In the graph of the positions, so that the place of the cut causes no noise or error.
     return 0.5 * (ordered[widest] + following[widest])
 
 

@@ -17,12 +17,12 @@ def electrostatic_potential(
 ) -> Tensor:
     r"""Potential energy of an electron in the field of the valence electrons and the ions.
 
-    The Hartree potential plus the local pseudopotentials, without exchange and correlation:
+    This is the Hartree potential plus the local pseudopotentials, without exchange and correlation:
     low at atoms, high in vacuum. Its mean over the cell is zero, and eigenvalues and Fermi levels
-    are on the same scale, so that a work function is the value in vacuum less the Fermi level.
-    Within the core radii of the pseudopotentials it is not that of the real atoms. Being a Fourier
-    sum that ends, it ripples at low cutoffs (0.1 eV around helium at 350 eV): average it over a
-    region of the vacuum, or over planes, which removes the ripples and keeps the level.
+    are on the same scale, so that a work function is the value in vacuum minus the Fermi level.
+    Within the core radii of the pseudopotentials it differs from that of the real atoms. As a
+    truncated Fourier sum it ripples at low cutoffs (0.1 eV around helium at 350 eV): an average
+    over a region of the vacuum, or over planes, removes the ripples and keeps the level.
 
     Parameters
     ----------

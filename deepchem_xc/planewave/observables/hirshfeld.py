@@ -1,9 +1,9 @@
 r"""Magnetic moments of atoms by Hirshfeld's partition of the magnetisation.
 
-Each point of space is shared by the atoms in proportion to the densities that they would have as
-free atoms. The shares add up to one everywhere, so that the moments of the atoms add up to that of
-the cell; no radii have to be chosen. Moments within spheres, which other programs give, are
-smaller by what lies between the spheres.
+Atoms share each point of space in proportion to the densities that they would have as free atoms.
+The shares add up to one everywhere, so that the moments of the atoms add up to that of the cell,
+without a choice of radii. Moments within spheres, as from other programs, are smaller because they
+omit the space between the spheres.
 
 References
 ----------
@@ -23,8 +23,8 @@ from deepchem_xc.planewave.structure.atom_symmetry import atom_permutations
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 from deepchem_xc.planewave.terms.local import structure_phases
 
-# Density below which that of a free atom is rounding and ringing of its Fourier series, bohr^-3;
-# as nothing is less than it, far from all atoms they share alike.
+# Density (bohr^-3) below which a free atom's is rounding and ringing of its Fourier series; used as
+# a lower bound, so that far from all atoms they share equally.
 _VACUUM = 1e-7
 
 
@@ -49,7 +49,7 @@ def hirshfeld_moments(
     density : Tensor
         On the sphere, (nspin, nG), bohr^-3.
     symmetry : SymmetryGroup, optional
-        Atoms that it maps onto each other get the same moment, to the last digit.
+        Atoms that it maps onto each other get exactly the same moment.
 
     Returns
     -------
@@ -70,20 +70,20 @@ def hirshfeld_moments(
     """
     natom = basis.crystal.natom
     if len(density) == 1:
-        # Zero, and yet in the graph.
+        # Zero, but still in the graph.
         return 0.0 * density[0, :1].real.expand(natom)
     magnetisation = basis.to_grid(density[0] - density[1])
     total = torch.zeros_like(magnetisation)
     for atom in range(natom):
         total = total + _free_atom(basis, pseudos, atom)
     shared = magnetisation / total
-    # One atom at a time: all densities together would need natom grids.
+    # One atom at a time, because all densities together would need natom grids.
     means = [(_free_atom(basis, pseudos, atom) * shared).mean() for atom in range(natom)]
     moments = basis.volume * torch.stack(means)
     if symmetry is None:
         return moments
     images = torch.as_tensor(atom_permutations(basis.crystal, symmetry), device=moments.device)
-    # The first of the equivalent atoms stands for all: rounding differs among sums.
+    # Use the sum of the first equivalent atom for all, because rounding differs among sums.
     first = images.amin(0)
     sums = torch.zeros_like(moments).index_add(0, first, moments)
     counts = torch.zeros_like(moments).index_add(0, first, torch.ones_like(moments))

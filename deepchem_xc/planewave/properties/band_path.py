@@ -1,4 +1,4 @@
-"""The axis that bands are listed and drawn along: named points, distances, and where it breaks."""
+"""The axis of a band structure: named points, distances and breaks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 # Distance in reduced coordinates within which a k-point is a named one.
 _SAME_POINT = 1e-5
-# A step this many times longer than the median one is a jump, where no names say so.
+# Ratio to the median step from which a step counts as a jump, if names do not mark jumps.
 _LONG_STEP = 3.0
 
 
 @dataclass(frozen=True)
 class PathAxis:
-    """Where the k-points of a path lie on a line.
+    """Positions of a path's k-points on a line.
 
     Attributes
     ----------
     distances : ndarray
         (nk,), 1/Angstrom, in ASE's units (2 pi included). The points on both sides of a jump have
-        the same one.
+        the same distance.
     points : tuple of (int, str)
         Index and name of each named point, in the order of the path. Both sides of a jump are
         listed.
@@ -57,7 +57,7 @@ class PathAxis:
 
     @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Distance and label of each mark on the axis; both names at a jump, as ``X|M``."""
+        """Distance and label of each tick; a jump has both names, such as ``X|M``."""
         ticks: list[tuple[float, str]] = []
         labelled = -1
         for index, name in self.points:
@@ -72,9 +72,9 @@ class PathAxis:
 def path_axis(path: BandPath) -> PathAxis:
     """Distances, named points and jumps of a path.
 
-    Names and jumps are those of ``path.path``, in which a comma stands for a jump. Where this text
+    Names and jumps are those of ``path.path``, in which a comma stands for a jump. If this text
     does not describe the points (it is empty, or names points that are not among them), every
-    special point is named and a step much longer than the others is a jump.
+    special point is named, and steps much longer than the others are jumps.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def path_axis(path: BandPath) -> PathAxis:
 
 
 def _described(path: BandPath) -> tuple[list[tuple[int, str]], list[int]] | None:
-    """Named points and jumps as the path's text gives them; None if it does not fit the points."""
+    """Named points and jumps from the path's text; None if it does not match the points."""
     from ase.dft.kpoints import parse_path_string
 
     points: list[tuple[int, str]] = []
@@ -118,7 +118,7 @@ def _described(path: BandPath) -> tuple[list[tuple[int, str]], list[int]] | None
             if not near.any():
                 return None
             index = start + int(near.argmax())
-            # Points in between would connect two parts in spite of a comma.
+            # With points in between, two parts are connected despite the comma.
             if position == 0 and points and index == start:
                 breaks.append(index - 1)
             points.append((index, name))

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from ase.dft.kpoints import BandPath
     from ase.spectrum.band_structure import BandStructure
 
-# So many k-points are diagonalised together; more gains nothing and hides the progress.
+# Number of k-points diagonalised together; more gains nothing and hides the progress.
 _TOGETHER = 8
 _MAXIMUM_SWEEPS = 40
-# Spare bands are converged to so many times the tolerance; left as they start, they help little.
+# Tolerance of spare bands in units of the tolerance; unconverged ones would help little.
 _SPARE = 10.0
-# After so many sweeps without convergence there are more spare bands.
+# Number of sweeps without convergence after which spare bands are added.
 _PATIENCE = 6
-# With more k-points than this a bar shows how far it is.
+# Number of k-points above which a progress bar is shown.
 _LONG = 4 * _TOGETHER
-# A path's cell is that of the calculation if lengths, in units of themselves, and cosines of angles
-# agree to about this. ASE makes paths for the exact Bravais lattice within 2e-4 of a cell, such as
-# one read from a file with few digits.
+# Tolerance for relative lengths and cosines of angles when a path's cell is compared with that of
+# the calculation. ASE makes paths for the exact Bravais lattice within 2e-4 of a cell, such as one
+# read from a file with few digits.
 _SAME_CELL = 1e-3
 
 
 class DiagonalizationError(RuntimeError):
-    """The eigensolver did not reach the accuracy asked for; its message says what to change."""
+    """The eigensolver did not reach the requested accuracy; its message says what to change."""
 
 
 def eigenvalues_at(
@@ -51,7 +51,7 @@ def eigenvalues_at(
     tolerance: float = 1e-5,
     progress: bool | None = None,
 ) -> Tensor:
-    """Eigenvalues at k-points of one's own, in the potential of a ground state.
+    """Eigenvalues at given k-points in the potential of a ground state (Hartree).
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def eigenvalues_at(
     nbands : int, optional
         Number of bands; as many as `result` has by default.
     tolerance : float, optional
-        Largest residual norm of a band, Hartree. The error of an eigenvalue is of the order of its
-        square over the distance to the next.
+        Largest residual norm of a band, Hartree. The error of an eigenvalue is of the order of the
+        squared residual divided by the distance to the next eigenvalue.
     progress : bool, optional
         Show a progress bar; by default for more than 32 k-points.
 
@@ -77,8 +77,8 @@ def eigenvalues_at(
     DiagonalizationError
         If the tolerance is not reached.
     ValueError
-        If there are more bands than plane waves, the k-points make no sense, or the tolerance is
-        not positive.
+        If there are more bands than plane waves, the k-points are invalid, or the tolerance is not
+        positive.
 
     Examples
     --------
@@ -124,8 +124,9 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
             f"(now {basis.ecut:g} Ha, {basis.ecut * Hartree:g} eV) or ask for fewer bands."
         )
     hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential)
-    # The larger the gap to the highest spare band, the faster the wanted bands converge. How many
-    # it takes to get across a multiplet, or a bundle of close bands, is not known beforehand.
+    # The larger the gap to the highest spare band, the faster the wanted bands converge. The number
+    # of spare bands needed to reach past a multiplet, or a bundle of close bands, is not known
+    # beforehand.
     total = min(room, nbands + max(4, nbands // 4))
     orbitals = starting_orbitals(hamiltonian, result.problem.pseudopotentials, total)
     for sweep in range(1, _MAXIMUM_SWEEPS + 1):
@@ -167,22 +168,22 @@ def band_structure(
         the cell by default. Its points are reduced coordinates: a path for the same cell in another
         orientation is the same path.
     npoints : int, optional
-        Number of k-points, where `path` is not a `BandPath`.
+        Number of k-points, if `path` is not a `BandPath`.
     nbands, tolerance, progress : optional
         See `eigenvalues_at`.
 
     Returns
     -------
     ase.spectrum.band_structure.BandStructure
-        In eV, its reference `SCFResult.reference_level`. Where the path jumps, the points on both
-        sides stand next to each other: `band_path.path_axis` tells where.
+        In eV, with `SCFResult.reference_level` as its reference. At a jump of the path, the points
+        of both sides are adjacent: `band_path.path_axis` tells where.
 
     Raises
     ------
     ValueError
-        If the path was made for another cell: other lengths or angles, or the vectors in another
-        order; if it is neither text nor a `BandPath`; if it names a point that the lattice does
-        not have, or one without a line to it.
+        If the path was made for another cell (other lengths or angles, or another order of the
+        vectors), is neither text nor a `BandPath`, or names a point that the lattice does not have,
+        or one without a line to it.
 
     Examples
     --------
@@ -220,10 +221,11 @@ def named_path(atoms: Atoms, path: str | None, npoints: int) -> BandPath:
     if path is not None and not isinstance(path, str):
         raise ValueError(
             f"the path {path!r} is neither text, such as 'GXMGRX,MR' (a comma is a jump), nor a "
-            "BandPath of atoms.cell.bandpath(...). Levels at k-points of your own: eigenvalues_at."
+            "BandPath of atoms.cell.bandpath(...). For levels at your own k-points use "
+            "eigenvalues_at."
         )
     npoints = whole_number(npoints, "npoints")
-    # Its special points are those of the lattice that ASE recognises in the cell.
+    # The special points are those of the lattice that ASE recognises in the cell.
     known = atoms.cell.bandpath(npoints=0, pbc=atoms.pbc)
     text = known.path if path is None else path
     sections = parse_path_string(text)
@@ -245,9 +247,9 @@ def named_path(atoms: Atoms, path: str | None, npoints: int) -> BandPath:
 def _check_cell(path: BandPath, cell: Cell) -> None:
     """Raise ValueError unless reduced coordinates of the path's cell are those of `cell`.
 
-    They are if all products of lattice vectors agree: the metric does not notice an orientation.
+    They are if all products of lattice vectors agree: the metric does not depend on orientation.
     """
-    # The path of a layer has no vector where the layer is not periodic, and no k in that direction.
+    # The path of a layer has no vector and no k along the direction that is not periodic.
     periodic = path.cell.mask()
     theirs, ours = (
         vectors[periodic] @ vectors[periodic].T for vectors in (path.cell.array, cell.array)
@@ -256,7 +258,7 @@ def _check_cell(path: BandPath, cell: Cell) -> None:
     if np.abs((theirs - ours) / np.outer(lengths, lengths)).max(initial=0.0) > _SAME_CELL:
         raise ValueError(
             "the path belongs to a cell with lengths and angles "
-            f"{path.cell.cellpar().round(6).tolist()}, the calculation to one with "
+            f"{path.cell.cellpar().round(6).tolist()}, but the calculation to one with "
             f"{cell.cellpar().round(6).tolist()} (Angstrom, degrees): make it with "
             "atoms.cell.bandpath(...) of the atoms that were computed."
         )

@@ -1,4 +1,4 @@
-"""Densities and potentials as Gaussian cube files, which most programs that draw them read."""
+"""Densities and potentials as Gaussian cube files, which most visualisation programs read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PARTS = ("total", "up", "down", "magnetization")
 
 
 def density_part(result: SCFResult, part: str = "total") -> Tensor:
-    """Total density, one spin's, or their difference, on the grid.
+    """Total density, density of one spin, or magnetisation, on the grid (bohr^-3).
 
     Parameters
     ----------
     result : SCFResult
         Ground state.
     part : {"total", "up", "down", "magnetization"}, optional
-        Which density. Without spin polarisation up and down are half of the total each.
+        Which density. Without spin polarisation, up and down are each half of the total.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def density_part(result: SCFResult, part: str = "total") -> Tensor:
     up, down = density if len(density) == 2 else (0.5 * density[0], 0.5 * density[0])
     choices = {"total": up + down, "up": up, "down": down, "magnetization": up - down}
     if part not in choices:
-        raise ValueError(f"unknown part {part!r} of the density; the valid ones are {_PARTS}.")
+        raise ValueError(f"unknown part {part!r} of the density; valid are {_PARTS}.")
     return choices[part]
 
 
@@ -88,8 +88,8 @@ def write_potential_cube(path: str | os.PathLike[str], result: SCFResult) -> Non
     path : str or path
         File to write; it is replaced only once the new one is complete.
     result : SCFResult
-        Ground state. Written is the potential energy of an electron,
-        `SCFResult.electrostatic_potential`; the potential that a positive test charge sees is its
+        Ground state. The file contains the potential energy of an electron,
+        `SCFResult.electrostatic_potential`; the potential for a positive test charge is its
         negative.
 
     Examples

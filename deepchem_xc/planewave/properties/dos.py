@@ -17,19 +17,19 @@ from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry, operat
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.values import real_number, whole_number
 
-# A Gaussian is zero to double precision this many widths from its centre.
+# Distance, in widths, beyond which a Gaussian is zero to double precision.
 _REACH = 8.6
-# Sums over a grid are exact to 1e-5 up to this step, in widths; by default the grid is finer, so
-# that lines between its points look like Gaussians.
+# Largest step, in widths, at which sums over a grid are exact to 1e-5. The default step is smaller,
+# so that lines between the points look like Gaussians.
 _LARGEST_STEP = 1.25
 _STEP = 0.25
 _FEWEST_POINTS = 1001
-# Energies that are evaluated at the same time: those of a piece see the same levels.
+# Number of energies evaluated together, with the same nearby levels.
 _PIECE = 256
 
 
 class CoarseEnergiesWarning(UserWarning):
-    """A density of states is sampled so coarsely that sums over its energies count wrongly."""
+    """A density of states is sampled too coarsely for sums over its energies to be right."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class DensityOfStates:
     energies : ndarray
         (nenergy,), eV, on the scale of the eigenvalues.
     values : ndarray
-        (nspin, nenergy), states per eV and cell; a channel counts two electrons a state where
-        there is only one.
+        (nspin, nenergy), states per eV and cell; a single channel counts two electrons a state.
     fermi_level : float
         `SCFResult.reference_level`, eV.
     width : float
@@ -50,7 +49,7 @@ class DensityOfStates:
 
     Examples
     --------
-    Up to a Fermi level in the gap it adds up to the electrons, 8 in silicon:
+    Its sum up to a Fermi level in the gap is the number of electrons, 8 in silicon:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -90,12 +89,13 @@ def density_of_states(
     result : SCFResult
         Converged ground state.
     energies : array_like, optional
-        Where to evaluate it, eV; by default `npoints` equal steps that enclose all bands.
+        Energies at which to evaluate it, eV; by default `npoints` equal steps that enclose all
+        bands.
     width : float, optional
         Standard deviation s, eV.
     kpts : optional
-        A mesh finer than the ground state's, as `make_kpoints` takes it: eigenvalues are computed
-        there in the converged potential. The ground state's own by default.
+        A mesh finer than the ground state's, in the notation of `make_kpoints`, on which
+        eigenvalues are computed in the converged potential. The ground state's own by default.
     nbands : int, optional
         Number of bands on that mesh.
     npoints : int, optional
@@ -113,14 +113,14 @@ def density_of_states(
     ------
     ValueError
         If the width is not positive, `nbands` is given without `kpts`, `npoints` is below 2 or
-        given besides `energies`, or these are not a list of finite numbers; if `kpts` are a
+        given together with `energies`, or these are not a list of finite numbers; if `kpts` is a
         `KPoints` reduced by a symmetry that the state does not have.
 
     Warns
     -----
     CoarseEnergiesWarning
-        If equally spaced energies are more than 1.25 widths apart: values are right, but their sum
-        times the step is not the number of states.
+        If equally spaced energies are more than 1.25 widths apart: the values are right, but their
+        sum times the step is not the number of states.
 
     Examples
     --------
@@ -169,12 +169,12 @@ def _check_mesh(result: SCFResult, mesh: KPoints) -> None:
 def _energies(
     levels: NDArray[np.float64], energies: ArrayLike | None, width: float, npoints: int | None
 ) -> NDArray[np.float64]:
-    """Energies asked for, or equal steps around all levels (eV)."""
+    """Given energies, or equal steps around all levels (eV)."""
     if energies is not None:
         if npoints is not None:
             raise ValueError(
-                f"npoints={npoints} says how many energies are chosen, and energies= which: give "
-                "one of them."
+                f"npoints={npoints} sets how many energies are chosen, and energies= which ones: "
+                "give one of them."
             )
         grid = _one_axis(energies)
         steps = np.diff(grid)
@@ -187,7 +187,7 @@ def _energies(
     if equal and (step := abs(float(grid[1] - grid[0]))) > _LARGEST_STEP * width:
         warnings.warn(
             f"the energies are {step:.3g} eV apart and the levels {width:g} eV wide: sums over "
-            "them count wrongly. Raise the width, or sample more finely: the default, "
+            "them are wrong. Raise the width, or sample more finely: the default, "
             f"{_STEP * width:.3g} eV, is safe.",
             CoarseEnergiesWarning,
             stacklevel=3,
@@ -214,7 +214,7 @@ def _broaden(
     energies: NDArray[np.float64],
     width: float,
 ) -> NDArray[np.float64]:
-    """Sum of Gaussians at the levels, with integrals `shares`, (nenergy,), 1/eV."""
+    """Sum of Gaussians at the levels with the integrals `shares`, (nenergy,), 1/eV."""
     values = np.zeros(len(energies))
     for first in range(0, len(energies), _PIECE):
         piece = energies[first : first + _PIECE]

@@ -1,4 +1,4 @@
-"""Energies at a series of volumes (of a crystal) or areas (of a layer) and what follows from them.
+"""Energies of a crystal at several volumes (of a layer at several areas), and their fit.
 
 Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
 """
@@ -49,11 +49,11 @@ class VolumePoint:
     Attributes
     ----------
     scale : float
-        Volume or area in units of that of the atoms given.
+        Volume or area in units of that of the given atoms.
     size : float
         Volume (Angstrom^3) or area (Angstrom^2).
     energy : float
-        Extrapolated to zero smearing width, eV.
+        Energy extrapolated to zero smearing width, eV.
     free_energy : float
         eV.
     magnetic_moment : float
@@ -72,7 +72,7 @@ class VolumePoint:
 
 @dataclass(frozen=True)
 class EquationOfState:
-    """Energies over volumes or areas, the fit to them, and the structure at its minimum.
+    """Energies at volumes or areas, their fit, and the structure at its minimum.
 
     Attributes
     ----------
@@ -109,10 +109,7 @@ class EquationOfState:
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickles and deep copies hold: numbers alone.
-
-        Neither can hold the graph of a functional's parameters.
-        """
+        """State for pickles and deep copies: only numbers, because neither can hold a graph."""
         energies = None if self.energies is None else self.energies.detach()
         return {**self.__dict__, "energies": energies, "_tensors": {}}
 
@@ -142,9 +139,9 @@ class EquationOfState:
 
     @property
     def tensors(self) -> EquationOfStateTensors:
-        """The same as `fit` as 0-d tensors, in the graph of the functional's parameters.
+        """Values of `fit` as 0-d tensors, in the graph of the functional's parameters.
 
-        Inside `torch.no_grad`, and of a curve that was pickled or copied deeply, in no graph.
+        Inside `torch.no_grad`, and for pickled or deeply copied curves, they have no graph.
 
         Raises
         ------
@@ -180,7 +177,7 @@ class EquationOfState:
     def lattice_constants(self) -> dict[str, float]:
         """Constants of the Bravais lattice at the minimum, Angstrom and degrees.
 
-        For fcc, say, ``a`` of the conventional cube also where the cell is primitive.
+        For fcc, for example, ``a`` of the conventional cube, also for a primitive cell.
         """
         pbc = [i != self.axis for i in range(3)]
         return {k: float(v) for k, v in bravais_lattice(self.equilibrium, pbc).items()}
@@ -191,9 +188,9 @@ class EquationOfState:
         return self.lattice_constants["a"]
 
     def todict(self) -> dict[str, Any]:
-        """Points, fit and lattice constants as JSON can hold them.
+        """Points, fit and lattice constants as JSON values.
 
-        The last two are None where the points do not enclose a minimum.
+        The last two are None if the points do not enclose a minimum.
         """
         try:
             fit, constants = asdict(self.fit), self.lattice_constants
@@ -222,8 +219,8 @@ def equation_of_state(
     """Energies of a crystal at several volumes, or of a layer at several areas.
 
     The k-points (in reduced coordinates) and the real-space grid are the same at every volume, so
-    that neither steps within the curve; plane waves are those below ``ecut`` at each volume. Every
-    calculation starts from the one next to it.
+    that neither causes steps in the curve; plane waves are those below ``ecut`` at each volume.
+    Every calculation starts from the nearest one done.
 
     Parameters
     ----------
@@ -234,16 +231,16 @@ def equation_of_state(
     scales : sequence of float, optional
         At least five volumes or areas in units of that of `atoms`.
     dimension : int, optional
-        3 or 2. By default 2 where exactly one direction is not periodic. With 2 and periodic
-        atoms, the third lattice vector is the one across the layer.
+        3 or 2. By default 2 if exactly one direction is not periodic. With 2 and periodic atoms,
+        the third lattice vector is the one across the layer.
     entropy_response : bool, optional
-        Exact gradients, which cost an adjoint equation a volume where occupations are smeared.
-        False leaves out the response of the entropy; see `extrapolated_energy`.
+        Exact gradients, which cost one adjoint equation a volume if occupations are smeared. False
+        omits the response of the entropy; see `extrapolated_energy`.
     callback : callable, optional
-        Called with every `VolumePoint` when it is done.
+        Called with every finished `VolumePoint`.
     **keywords
-        Those of `scf`, except for `start` and `callback`: ``ecut`` (eV), ``kpts``, of which a
-        density is turned into a mesh at scale 1, ...
+        Those of `scf`, except `start` and `callback`: ``ecut`` (eV), ``kpts`` (a density becomes a
+        mesh at scale 1), ...
 
     Returns
     -------
@@ -256,7 +253,7 @@ def equation_of_state(
         For unknown keywords.
     ValueError
         For fewer than five scales, or a dimension that does not fit the atoms. A minimum outside
-        of the range raises when the fit is asked for: the points are not lost.
+        the range raises only when the fit is used, so that the points are not lost.
 
     Examples
     --------
@@ -267,8 +264,8 @@ def equation_of_state(
     >>> print(f"{curve.a0:.1f} Angstrom, {curve.fit.modulus:.0f} GPa")
     5.5 Angstrom, 81 GPa
 
-    With a functional that is being trained, tensors that know its parameters are
-    ``curve.lattice_constant``, ``curve.tensors.modulus`` and so on:
+    With a trainable functional, ``curve.lattice_constant``, ``curve.tensors.modulus`` and so on are
+    in the graph of its parameters:
 
     >>> from deepchem_xc.xc import PBE
     >>> functional = PBE(trainable=True)
@@ -283,7 +280,7 @@ def equation_of_state(
     series = volume_series(atoms, settings, scales, dimension)
     # The k-points of the series are reduced by the symmetry already.
     keywords |= {"kpts": series.kpoints, "fft_size": series.fft_size, "symmetry": None}
-    # From the middle outwards: there the initial moments are most likely to be right.
+    # From the middle outwards, because initial moments are most likely right there.
     done: dict[float, SCFResult] = {}
     points: dict[float, VolumePoint] = {}
     energies: dict[float, Tensor] = {}
@@ -306,7 +303,7 @@ def equation_of_state(
             magnetic_moment=float(plain.magnetic_moment),
             steps=result.nsteps,
         )
-        # Only the ends of what is done can be next to what is to come.
+        # Only the outermost results can be nearest to later volumes.
         done[scale] = result
         for inner in [s for s in done if min(done) < s < max(done)]:
             del done[inner]
@@ -329,7 +326,7 @@ def extrapolated_energy(result: Result, entropy_response: bool = True) -> Tensor
     result : Result
         A converged ground state.
     entropy_response : bool, optional
-        Differentiate the entropy too, which needs the adjoint equation. Otherwise the gradient is
+        Also differentiate the entropy, which needs the adjoint equation. Otherwise the gradient is
         that of the free energy, which costs nothing; the two differ by half the derivative of TS.
 
     Returns

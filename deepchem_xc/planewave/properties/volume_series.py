@@ -43,7 +43,7 @@ class VolumeSeries:
 
     See Also
     --------
-    volume_series : Makes it, with an example.
+    volume_series : Makes it; with an example.
     """
 
     atoms: Atoms
@@ -84,7 +84,7 @@ def volume_series(
     settings : Settings
         Cutoff, k-points, grid and symmetry.
     scales, dimension : optional
-        As of `equation_of_state`.
+        As for `equation_of_state`.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def volume_series(
     kpts = settings.kpts
     kpoints = make_kpoints(kpts, crystal, symmetry=settings.symmetry)
     series = VolumeSeries(atoms.copy(), ordered, axis, kpoints, (0, 0, 0))
-    # A layer in a cell as high as wide has operations at scale 1 that it has at no other.
+    # A layer in a cell as high as it is wide has operations at scale 1 that other scales lack.
     kept = [kept_operations(series.crystal(scale), kpoints.symmetry) for scale in ordered]
     everywhere = np.logical_and.reduce(kept)
     if not everywhere.all() and not isinstance(kpts, KPoints):
@@ -140,7 +140,7 @@ def _layer_axis(atoms: Atoms, dimension: int | None) -> int | None:
     if dimension == 3:
         if apart:
             raise ValueError(
-                f"dimension=3 scales the vacuum too: pbc={atoms.pbc.tolist()} says that "
+                f"dimension=3 scales the vacuum too: by pbc={atoms.pbc.tolist()}, "
                 f"direction(s) {apart} are not periodic. Set atoms.pbc = True if it is a crystal."
             )
         return None
@@ -152,8 +152,8 @@ def _layer_axis(atoms: Atoms, dimension: int | None) -> int | None:
     others = np.delete(cell, axis, axis=0)
     if np.abs(others @ across).max() > 1e-6 * np.linalg.norm(others, axis=1).max():
         raise ValueError(
-            f"lattice vector {axis} must stand upright on a layer, so that scaling its plane "
-            f"changes the area only; the cell is {cell.tolist()}."
+            f"lattice vector {axis} must be perpendicular to the layer, so that scaling its plane "
+            f"changes only the area; the cell is {cell.tolist()}."
         )
     return axis
 
@@ -166,7 +166,7 @@ def bravais_constant(atoms: Atoms, axis: int | None = None) -> float:
     atoms : ase.Atoms
         A crystal, primitive or not, or a layer.
     axis : int, optional
-        The lattice vector across a layer, which is left out.
+        The lattice vector across a layer, which is ignored.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def bravais_constant(atoms: Atoms, axis: int | None = None) -> float:
 
 
 def scaled(atoms: Atoms, scale: float, axis: int | None = None) -> Atoms:
-    """Atoms with `scale` times the volume or, with `axis`, times the area across that vector.
+    """Atoms with the volume scaled or, with `axis`, the area perpendicular to that vector.
 
     Examples
     --------

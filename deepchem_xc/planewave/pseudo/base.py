@@ -1,9 +1,9 @@
-"""What a pseudopotential is: the contract that every format in this folder fulfils.
+"""The contract of a pseudopotential, which every format in this folder fulfils.
 
 A norm-conserving pseudopotential (Hamann, Schlueter, Chiang, Phys. Rev. Lett. 43, 1494 (1979))
 replaces the nucleus and the core electrons of an atom by
 
-* a local potential V(r) that tends to -Z/r, Z being the number of valence electrons,
+* a local potential V(r) that tends to -Z/r, where Z is the number of valence electrons,
 * separable projectors (Kleinman, Bylander, Phys. Rev. Lett. 48, 1425 (1982); Bloechl, Phys. Rev.
   B 41, 5414 (1990)): sum over l, m, i, j of |p_i Y_lm> D_ij <p_j Y_lm|,
 * sometimes a partial core density for the non-linear core correction (Louie, Froyen, Cohen,
@@ -12,8 +12,8 @@ replaces the nucleus and the core electrons of an atom by
 The plane-wave code needs only their Fourier transforms, the *form factors*. All of them are
 functions of q2 = |q|^2 in bohr^-2, given as a float64 tensor of any shape on any device; they
 return Hartree atomic units on that device and can be differentiated at least twice by autograd,
-at q2 = 0 as well (except `local`, which diverges there). Taking q2 and not |q| is what makes
-that possible: |q| has no derivative at zero, q2 has.
+also at q2 = 0 (except `local`, which diverges there). This is why they take q2 instead of |q|,
+which has no derivative at zero.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Pseudopotential(ABC):
     symbol : str
         Chemical symbol.
     name : str
-        Name within its family, or the file it was read from.
+        Name within its family, or of the file it was read from.
     valence : float
         Number of valence electrons Z.
     functional : str or None
-        Functional it was made with ("PBE", "LDA", ...), None if unknown.
+        Functional with which it was made ("PBE", "LDA", ...), None if unknown.
     alpha : float
-        Limit of ``local(q2) + 4 pi Z / q2`` for q2 -> 0, in Hartree bohr^3. The energy per cell
-        that it causes is N_electrons / volume * (sum of alpha over the atoms).
+        Limit of ``local(q2) + 4 pi Z / q2`` for q2 -> 0, in Hartree bohr^3. It contributes
+        N_electrons / volume * (sum of alpha over the atoms) to the energy per cell.
     channels : tuple of Channel
         One entry per angular momentum that has projectors.
 
@@ -93,7 +93,7 @@ class Pseudopotential(ABC):
         Returns
         -------
         Tensor
-            4 pi int r^2 V(r) sin(qr)/(qr) dr in Hartree bohr^3, the shape of `q2`; it contains
+            4 pi int r^2 V(r) sin(qr)/(qr) dr in Hartree bohr^3, with the shape of `q2`; it includes
             the Coulomb part -4 pi Z / q2.
         """
 
@@ -111,8 +111,8 @@ class Pseudopotential(ABC):
         Returns
         -------
         Tensor
-            4 pi int r^2 p_i(r) j_l(qr) dr / q^l, shape (n, *q2.shape). Multiplied with the real
-            solid harmonic q^l Y_lm(q) and divided by the square root of the cell's volume this
+            4 pi int r^2 p_i(r) j_l(qr) dr / q^l, shape (n, *q2.shape). Multiplied by the real
+            solid harmonic q^l Y_lm(q) and divided by the square root of the cell's volume, this
             is the Fourier coefficient of p_i Y_lm, up to a phase that cancels in the energy.
         """
 
@@ -142,16 +142,16 @@ class Pseudopotential(ABC):
         """
         raise ValueError(
             f"the pseudopotential {self.name!r} of {self.symbol} has no core density; "
-            "ask has_core_density first"
+            "check has_core_density first"
         )
 
     @property
     @abstractmethod
     def atom(self) -> PseudoAtom:
-        """The spherical atom of this potential: what the self-consistent field starts from."""
+        """Spherical atom of this potential, from which the self-consistent field starts."""
 
     def atomic_density(self, q2: Tensor) -> Tensor:
-        """Form factor of a valence density to start the self-consistent field from.
+        """Form factor of the valence density from which the self-consistent field starts.
 
         Parameters
         ----------

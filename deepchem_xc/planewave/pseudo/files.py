@@ -1,4 +1,4 @@
-"""What the readers of potential files share: opening them, and the numbers that Fortran writes."""
+"""Common parts of the file readers: opening files, and numbers as Fortran writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BARE_EXPONENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([+-]\d{3})")
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """Content of a text file, which may be compressed with gzip.
+    """Content of a text file; it may be compressed with gzip.
 
     Raises
     ------
@@ -42,19 +42,19 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def read_number(text: str, what: str = "number") -> float:
-    """A finite number, with any exponent that Fortran or C may write.
+    """Read a finite number with any exponent that Fortran or C may write.
 
     Parameters
     ----------
     text : str
         ``"1.5"``, ``"1.5E-02"``, ``"1.5d-02"`` or ``"1.5-102"``.
     what : str, optional
-        What the number is, for messages.
+        Name of the number, for messages.
 
     Raises
     ------
     ValueError
-        If it is no number, or not finite.
+        If it is not a number, or not finite.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def read_number(text: str, what: str = "number") -> float:
 
 
 def read_count(text: str, what: str = "number") -> int:
-    """A whole number that is not negative.
+    """Read a whole number that is not negative.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def read_count(text: str, what: str = "number") -> int:
 
 
 def read_numbers(words: Iterable[str], what: str) -> NDArray[np.float64]:
-    """Finite numbers, shape (n,); `read_number` of every word.
+    """Read finite numbers, shape (n,), with `read_number` for every word.
 
     Raises
     ------
     ValueError
-        The message says which of them is no finite number.
+        If one is not a finite number; the message says which.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def read_numbers(words: Iterable[str], what: str) -> NDArray[np.float64]:
         if np.isfinite(values).all():
             return values
     except ValueError:
-        pass  # exponents of Fortran, or no numbers at all
+        pass  # Fortran's exponents, or not numbers at all
     return np.array(
         [read_number(word, f"{what}: number {i + 1}") for i, word in enumerate(words)],
         dtype=np.float64,

@@ -1,4 +1,4 @@
-"""Which functional a pseudopotential was made with, and whether it is the one in use."""
+"""The functional of a pseudopotential, and the check that it is the one in use."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FunctionalMismatchWarning(UserWarning):
     """A pseudopotential was made with another functional than the calculation uses."""
 
 
-# What other programs' files write, in lower case without separators, and what it is called here,
-# besides the names of whole functionals and of their parts that xc/registry.py knows. The
-# parametrisations of the LDA differ by less than pseudopotentials do and count as one.
+# Spellings in other programs' files, in lower case without separators, by the name used here; they
+# add to the names of whole functionals and their parts in xc/registry.py. Parametrisations of the
+# LDA differ by less than pseudopotentials do and count as one.
 _SPELLINGS = {
     "PBE": ("slapwpbxpbc", "slapwpbepbe", "gga"),
     "PBEsol": ("slapwpsxpsc",),
@@ -37,8 +37,9 @@ _SPELLINGS = {
 
 @lru_cache(maxsize=1)
 def _labels() -> dict[str, str]:
-    """What a functional is called here, by spelling."""
-    from deepchem_xc.xc.registry import whole_functionals  # not with planewave: DeepChem is slow
+    """Names of functionals used here, by spelling."""
+    # Imported late, because DeepChem imports slowly.
+    from deepchem_xc.xc.registry import whole_functionals
 
     found: dict[str, str] = {}
     for name, parts in whole_functionals().items():
@@ -59,7 +60,7 @@ def functional_label(name: str) -> str | None:
     -------
     str or None
         "PBE", "LDA", ...; an unknown libxc string is returned in lower case; None for any other
-        name that is not known (a trained functional, say).
+        unknown name (such as a trained functional).
 
     Examples
     --------
@@ -70,13 +71,13 @@ def functional_label(name: str) -> str | None:
     ('LDA', None)
     """
     terms = sorted((re.sub(r"[\s_\-]", "", t.lower()) for t in name.split("+")), reverse=True)
-    # exchange stands before correlation in the table
+    # The table lists exchange before correlation.
     terms.sort(key=lambda t: "ggac" in t or "ldac" in t)
     label = _labels().get("+".join(terms))
     if label is not None:
         return label
     if all(re.match(r"lda(x|c|xc|k)", t) for t in terms) or re.match(r"sla(pz|pw|vwn)", terms[0]):
-        # Quantum ESPRESSO adds "NOGX NOGC" for no gradient correction
+        # Quantum ESPRESSO appends "NOGX NOGC" if there is no gradient correction.
         gradient = terms[0].startswith("sla") and not re.fullmatch(
             r"sla(pz|pw|vwn)(nogx)?(nogc)?", terms[0]
         )
@@ -89,10 +90,10 @@ def functional_label(name: str) -> str | None:
 def check_functional(
     pseudopotentials: Mapping[str, Pseudopotential], functional: str | None
 ) -> None:
-    """Warn where a pseudopotential was made with another functional than the one in use.
+    """Warn if a pseudopotential was made with another functional than the one in use.
 
-    Nothing is said if either of the two is unknown: a trained functional has no potentials of
-    its own.
+    There is no warning if either functional is unknown: trained functionals have no potentials of
+    their own.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def check_functional(
     Warns
     -----
     FunctionalMismatchWarning
-        Once, naming all potentials that do not fit.
+        Once, naming all potentials that do not match.
 
     Examples
     --------
@@ -127,7 +128,7 @@ def check_functional(
     if wrong:
         warnings.warn(
             f"the functional is {functional}, but these pseudopotentials were made with another: "
-            f"{', '.join(wrong)}. Energies and structures carry an error from that; choose "
+            f"{', '.join(wrong)}. This adds an error to energies and structures; choose "
             "potentials made with the same functional (families: gth-pbe, gth-pade for LDA, "
             "gth-pbesol, gth-blyp, gth-uzh-scan, ...)",
             FunctionalMismatchWarning,

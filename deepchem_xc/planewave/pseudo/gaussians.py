@@ -1,4 +1,4 @@
-"""Fourier transforms of Gaussians times powers of r: all that GTH potentials are made of."""
+"""Fourier transforms of Gaussians times powers of r, the building blocks of GTH potentials."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def gaussian_coefficients(l: int, n: int, width: float) -> list[float]:
     front = 4.0 * math.pi * math.sqrt(math.pi / 2.0) * 2.0**n * width ** (2 * l + 2 * n + 3)
     coefficients = []
     for k in range(n + 1):
-        # n! times the k-th coefficient of L_n^(l+1/2)(t/2)
+        # n! times the k-th coefficient of L_n^(l+1/2)(t/2).
         binomial = math.gamma(n + l + 1.5) / (math.gamma(n - k + 1) * math.gamma(l + 1.5 + k))
         coefficients.append(front * (-0.5) ** k * binomial * math.factorial(n) / math.factorial(k))
     return coefficients

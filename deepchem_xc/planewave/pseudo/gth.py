@@ -62,8 +62,8 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
     Raises
     ------
     ValueError
-        If the entry is damaged, or holds something other than a plain GTH potential (a
-        non-linear core correction or spin-orbit coupling).
+        If the entry is damaged, or is not a plain GTH potential (has a non-linear core correction
+        or spin-orbit coupling).
 
     Examples
     --------
@@ -139,7 +139,7 @@ class GTHPseudopotential(Pseudopotential):
     parameters : GTHParameters
         Its numbers.
     functional : str or None
-        Functional it was made for.
+        Functional for which it was made.
 
     Examples
     --------
@@ -168,7 +168,7 @@ class GTHPseudopotential(Pseudopotential):
             local[: n + 1] += c * np.array(gaussian_coefficients(0, n, radius)) / radius ** (2 * n)
         self._local_radius = radius
         self._local = local.tolist()
-        # -4 pi Z/q2 exp(-t/2) + 4 pi Z/q2 tends to 2 pi Z r_loc^2
+        # -4 pi Z/q2 exp(-t/2) + 4 pi Z/q2 tends to 2 pi Z r_loc^2.
         self.alpha = 2.0 * math.pi * self.valence * radius**2 + self._local[0]
 
         channels = []
@@ -228,6 +228,6 @@ def _radial_projectors(l: int, radius: float, n: int, r: NDArray) -> NDArray:
 
 def _projector(l: int, i: int, radius: float) -> list[float]:
     """Coefficients, in t = q^2 r_l^2, of projector i = 0, 1, ... divided by q^l exp(-t/2)."""
-    half = l + 2 * i + 1.5  # l + (4i-1)/2 of the paper, whose i starts at one
+    half = l + 2 * i + 1.5  # l + (4i-1)/2 in the paper, where i starts at one
     norm = math.sqrt(2.0) / (radius**half * math.sqrt(math.gamma(half)))
     return [norm * c for c in gaussian_coefficients(l, i, radius)]

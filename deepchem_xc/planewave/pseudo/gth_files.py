@@ -1,4 +1,4 @@
-"""Finds GTH potentials by family and name in the files that come with PySCF."""
+"""GTH potentials by family and name, from the files that come with PySCF."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class GTHFamily:
     file : str
         File in PySCF's pseudopotential folder.
     prefix : str
-        How the names of its entries begin, such as "GTH-PBE".
+        Common beginning of its entries' names, such as "GTH-PBE".
     functional : str
-        Functional the set was made for.
+        Functional for which the set was made.
     aliases : tuple of str
         Other names of the family.
     """
@@ -59,7 +59,7 @@ _VALENCE = re.compile(r"-q(\d+)$")
 
 
 def resolve_family(name: str) -> str | None:
-    """Canonical name of a family, None if there is none of that name.
+    """Canonical name of a family; None for an unknown name.
 
     Examples
     --------
@@ -76,9 +76,9 @@ def resolve_family(name: str) -> str | None:
 def load_gth(symbol: str, name: str) -> GTHPseudopotential:
     """Load one GTH potential by family or by name.
 
-    A family ("gth-pbe") gives the file's default potential of the element, the one that carries
-    the family's bare name as a label. Where the file marks no default (the UZH set) the valence
-    is that of the gth-pbe default if the set has it, else the largest.
+    A family ("gth-pbe") gives the file's default potential for the element, which has the family's
+    bare name as a label. If the file marks no default (the UZH set), the valence is that of the
+    gth-pbe default if the set has it, otherwise the largest.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
         Chemical symbol.
     name : str
         A family, or the name of a potential: "GTH-PBE-q18", "GTH-GGA-q10" (UZH set),
-        "Ni.GTH-PBE-q18". Names are searched in all families, in the order of `FAMILIES`; upper
-        and lower case are the same.
+        "Ni.GTH-PBE-q18". Names are searched in all families, in the order of `FAMILIES`; they are
+        not case-sensitive.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
     Raises
     ------
     ValueError
-        If there is no such family, name or element; the message lists what there is.
+        If there is no such family, name or element; the message lists the valid ones.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
     prefix, dot, wanted = name.rpartition(".")
     if dot and prefix != symbol and prefix in atomic_numbers:
         raise ValueError(
-            f"the pseudopotential {name!r} belongs to {prefix}, it was asked for {symbol}"
+            f"the pseudopotential {name!r} belongs to {prefix}, but was requested for {symbol}"
         )
     for candidate in FAMILIES:
         for labels, body in _entries(candidate).get(symbol, ()):
@@ -120,7 +120,7 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
         {label for f in FAMILIES for ls, _ in _entries(f).get(symbol, ()) for label in ls}
     )
     if not known:
-        known = ["none, the element is in no family"]
+        known = ["none, no family has the element"]
     raise ValueError(
         f"no pseudopotential {name!r} for {symbol}. Families: {', '.join(FAMILIES)}; "
         f"names for {symbol}: {', '.join(known)}; or the path of a .psp8 or .upf (version 2) file"
@@ -152,7 +152,7 @@ def _build(
     symbol: str, labels: tuple[str, ...], body: tuple[str, ...], family: str
 ) -> GTHPseudopotential:
     with_valence = [label for label in labels if _VALENCE.search(label)] or list(labels)
-    # the UZH set repeats the names of the older sets; its second label (GTH-GGA-q4) is its own
+    # The UZH set repeats the names of the older sets; only its second label (GTH-GGA-q4) is unique.
     name = with_valence[-1] if FAMILIES[family].file == "POTENTIAL_UZH" else with_valence[0]
     try:
         parameters = parse_gth(body)
@@ -171,7 +171,7 @@ def _entries(family: str) -> dict[str, tuple[_Entry, ...]]:
     own = re.compile(re.escape(prefix) + r"(-q\d+)?$")
     found: dict[str, list[_Entry]] = {}
     for symbol, labels, body in _blocks(FAMILIES[family].file):
-        # entries that were never generated hold "NA" instead of numbers
+        # Entries that were never generated contain "NA" instead of numbers.
         if own.match(labels[0]) and body and body[0].split()[0] != "NA":
             found.setdefault(symbol, []).append((labels, body))
     return {symbol: tuple(entries) for symbol, entries in found.items()}

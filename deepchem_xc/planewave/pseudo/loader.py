@@ -1,4 +1,4 @@
-"""Turns what a user writes after ``pseudopotentials=`` into objects."""
+"""Loads the potentials that a user names with ``pseudopotentials=``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["load_pseudopotential", "load_pseudopotentials"]
 Source = str | os.PathLike | Pseudopotential
 
 _READERS = {".psp8": read_psp8, ".upf": read_upf}
-#: How the names of pseudopotential files end, in small letters.
+#: Endings of pseudopotential files, in lower case.
 SUFFIXES = tuple(f"{suffix}{packed}" for suffix in _READERS for packed in ("", ".gz"))
-# Endings of other codes' files, which a user may try, and what they are.
+# Endings of other codes' files that a user may try, and the names of these formats.
 _FOREIGN = {
     ".psml": "PSML",
     ".psf": "SIESTA",
@@ -47,10 +47,10 @@ def load_pseudopotentials(
     ----------
     spec : str, path, Pseudopotential or mapping
         Either one source for all of `symbols`: a family ("gth-pbe"), a name ("GTH-PBE-q4"), a file
-        (.psp8 or .upf, which .gz may follow) or an object. Or a mapping from chemical symbols to
-        sources, each element its own. In a mapping the key "default" is not an element: its
-        source, as a rule a family, is for all elements that the mapping does not name. Without
-        that key every element has to be named; no family is assumed.
+        (.psp8 or .upf, optionally followed by .gz) or an object. Or a mapping from chemical symbols
+        to sources. In a mapping the key "default" is not an element: its source, usually a family,
+        is for all elements that the mapping does not name. Without this key the mapping must name
+        every element; no family is assumed.
     symbols : iterable of str
         Chemical symbols; repetitions are allowed.
 
@@ -62,9 +62,9 @@ def load_pseudopotentials(
     Raises
     ------
     ValueError
-        If a family, name or element is unknown, a file is damaged, of a kind that is not
-        supported or for another element, or the mapping has no entry for an element or one for
-        something else. The message lists what is valid.
+        If a family, name or element is unknown, a file is damaged, of an unsupported kind or for
+        another element, or the mapping lacks an element or has a key that is not one. The message
+        lists what is valid.
     FileNotFoundError
         If a file does not exist.
 
@@ -106,14 +106,14 @@ def load_pseudopotentials(
 
 
 def _check_keys(spec: Mapping[str, Source]) -> None:
-    """Raise for keys that are no elements: their sources would not be used, without a word."""
+    """Raise for keys that are not elements, because their sources would be silently ignored."""
     from ase.data import atomic_numbers
 
     unknown = [key for key in spec if key != "default" and not atomic_numbers.get(key)]
     if unknown:
         raise ValueError(
-            f"pseudopotentials {dict(spec)!r} name {', '.join(map(repr, unknown))}, which is no "
-            "element: the keys are chemical symbols such as 'Ni', and 'default' for all others"
+            f"pseudopotentials {dict(spec)!r} name {', '.join(map(repr, unknown))}, which is not "
+            "an element: the keys are chemical symbols such as 'Ni', and 'default' for all others"
         )
 
 
@@ -125,7 +125,7 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
     source : str, path or Pseudopotential
         See `load_pseudopotentials`; an object is returned as it is.
     symbol : str
-        Chemical symbol that the result must be of.
+        Chemical symbol that the potential must have.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
     if foreign is not None:
         raise ValueError(
             f"{name}: {foreign} files are not read. Give a norm-conserving potential as "
-            f"{' or '.join(_READERS)} (version 2 of UPF; .gz may follow), for example of "
+            f"{' or '.join(_READERS)} (version 2 of UPF; .gz may follow), for example from "
             "PseudoDojo or SG15, or a family such as 'gth-pbe'"
         )
     if isinstance(source, os.PathLike) or os.sep in name or Path(name).is_file():

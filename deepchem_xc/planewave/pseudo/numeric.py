@@ -1,4 +1,4 @@
-"""A pseudopotential given by functions on a radial mesh, whatever file they came from."""
+"""A pseudopotential given by functions on a radial mesh, from any file format."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .tables import check_angular_momentum, check_smooth
 
 __all__ = ["NumericPseudopotential", "RadialProjectors"]
 
-_LOCAL_CUTOFF = 10.0  # bohr: beyond, V + Z/r is only the rounding error of the file
-_DENSITY_HELD = 0.99  # part of the electrons that a file's density must hold to be of use
+_LOCAL_CUTOFF = 10.0  # radius, bohr, beyond which V + Z/r is only the file's rounding error
+_DENSITY_HELD = 0.99  # smallest fraction of the electrons in a usable file density
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ class NumericPseudopotential(Pseudopotential):
     Parameters
     ----------
     symbol, name : str
-        Chemical symbol, and what the potential is called.
+        Chemical symbol, and name of the potential.
     valence : float
         Number of valence electrons.
     functional : str or None
-        Functional it was made with.
+        Functional with which it was made.
     r : ndarray, shape (nr,)
         Mesh in bohr.
     local : ndarray, shape (nr,)
@@ -62,9 +62,9 @@ class NumericPseudopotential(Pseudopotential):
     core_density : ndarray, shape (nr,), optional
         Partial core density in bohr^-3.
     valence_density : ndarray, shape (nr,), optional
-        Valence density of the atom in bohr^-3. It is scaled to hold `valence` electrons. Without
-        it, or if more than 1 % of the electrons are outside the mesh (PseudoDojo's Ca ends at
-        4 bohr), the atom is solved with this potential when a starting density is asked for.
+        Valence density of the atom in bohr^-3, to be scaled to `valence` electrons. Without it, or
+        if more than 1 % of the electrons are outside the mesh (PseudoDojo's Ca ends at 4 bohr), the
+        atom is solved with this potential when a starting density is needed.
     rab : ndarray, shape (nr,), optional
         dr/di, for meshes that are not equidistant.
 
@@ -76,12 +76,12 @@ class NumericPseudopotential(Pseudopotential):
 
     Notes
     -----
-    The long-range part -Z erf(r/s)/r of the local potential is transformed analytically, the
-    short-ranged rest on the mesh; s is so small that the split is exact at the end of the mesh.
+    The long-range part -Z erf(r/s)/r of the local potential is transformed analytically, and the
+    short-range rest on the mesh; s is so small that the split is exact at the end of the mesh.
 
     Examples
     --------
-    A proton smeared out over 0.3 bohr, with no projectors; alpha is pi times 0.3 squared:
+    A proton smeared out over 0.3 bohr, without projectors; alpha is pi times 0.3 squared:
 
     >>> import numpy as np
     >>> import torch
@@ -140,12 +140,12 @@ class NumericPseudopotential(Pseudopotential):
             empty = [i for i, f in enumerate(p.functions) if not np.any(f)]
             if empty:
                 raise ValueError(
-                    f"projector {empty[0]} of l={p.l} holds zeros only: it would be lost"
+                    f"projector {empty[0]} of l={p.l} contains only zeros: it would be lost"
                 )
             idle = np.nonzero(~p.coupling.any(axis=1))[0]
             if len(idle) > 0:
                 raise ValueError(
-                    f"projector {idle[0]} of l={p.l} has no energy (zeros only in the coupling): "
+                    f"projector {idle[0]} of l={p.l} has no energy (its coupling is zero): "
                     "it would be lost"
                 )
 
@@ -205,7 +205,7 @@ class NumericPseudopotential(Pseudopotential):
         return super().core_density(q2) if self._core is None else self._core(q2)[0]
 
     def atomic_density(self, q2: Tensor) -> Tensor:
-        """Valence density to start from: see `Pseudopotential.atomic_density`."""
+        """Starting valence density: see `Pseudopotential.atomic_density`."""
         return super().atomic_density(q2) if self._density is None else self._density(q2)[0]
 
     @cached_property
@@ -221,7 +221,7 @@ def _atom(
     local: NDArray,
     projectors: Sequence[tuple[int, NDArray, NDArray]],
 ) -> PseudoAtom:
-    """The atom of a potential on a mesh; beyond the mesh it is -Z/r."""
+    """Atom of a potential on a mesh; beyond the mesh the potential is -Z/r."""
 
     def potential(radii: NDArray) -> NDArray:
         outside = -valence / np.maximum(radii, r[-1])

@@ -1,9 +1,9 @@
-r"""The spherical atom of a pseudopotential: where the self-consistent field starts from.
+r"""The spherical atom of a pseudopotential, from which the self-consistent field starts.
 
 A good starting density saves steps of the self-consistent field, above all for d metals, and the
-atom of the very potential in use is the natural one. Few digits are enough, so the atom is solved
-with fractional occupations, exchange only (Slater's X-alpha potential, alpha = 0.7; J. C. Slater,
-Phys. Rev. 81, 385 (1951)), in a small even-tempered Gaussian basis r^l exp(-a r^2).
+natural choice is the atom of the very potential in use. A few digits are enough, so the atom is
+solved with fractional occupations, exchange only (Slater's X-alpha potential, alpha = 0.7; J. C.
+Slater, Phys. Rev. 81, 385 (1951)), in a small even-tempered Gaussian basis r^l exp(-a r^2).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RadialFunction = Callable[[NDArray], NDArray]
 _MESH = np.linspace(0.0, 20.0, 1001)
 _EXPONENTS = np.geomspace(0.03, 60.0, 13)
 _X_ALPHA = 0.7
-_TOLERANCE = 1e-4  # electrons that still move in a step
+_TOLERANCE = 1e-4  # change of the density in a step at convergence, per electron
 _MAX_STEPS = 300
 
 
@@ -40,17 +40,17 @@ class PseudoAtom:
     density : RadialTransform
         Form factor of the valence density, equal to the number of electrons at q = 0.
     open_shell : RadialTransform
-        Form factor of the density of one electron in the shell that carries a magnetic moment: of
-        the partly filled shells the one of highest l, or else the s shell.
+        Form factor of the density of one electron in the shell that carries a magnetic moment: the
+        partly filled shell with the highest l, or the s shell if all are full.
     unpaired : float
-        Electrons that can be unpaired in that shell, the largest moment to start from.
+        Electrons that can be unpaired in that shell, the largest starting moment.
     states : tuple of (int, ndarray)
         For each angular momentum the occupied states' coefficients, (n, number of exponents), on
         r^l exp(-a r^2), lowest state first.
 
     Examples
     --------
-    Nickel's states are 3s and 4s, 3p and 3d, the last an open shell with two unpaired electrons:
+    Nickel's states are 3s and 4s, 3p and 3d; 3d is an open shell with two unpaired electrons:
 
     >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
     >>> atom = load_pseudopotential("gth-pbe", "Ni").atom
@@ -135,7 +135,7 @@ def solve_pseudo_atom(
             own = [p for p in projectors if p[0] == l]
             solvers.append(_Channel(l, count, r, weights, own))
 
-    # the first density: a Gaussian about as wide as the outer shell
+    # Start from a Gaussian density about as wide as the outer shell.
     total = float(sum(electrons))
     shell = r**2 * np.exp(-0.5 * r**2)
     shell *= total / (weights @ shell)
@@ -149,8 +149,8 @@ def solve_pseudo_atom(
         if moved < _TOLERANCE * total:
             shell *= total / (weights @ shell)
             density = RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
-            # Of the partly filled shells f before d before p before s; an atom of closed shells can
-            # only be asked to open its s shell.
+            # Partly filled shells carry the moment in the order f, d, p, s; closed-shell atoms can
+            # only open their s shell.
             carrier = max(solvers, key=lambda s: (s.is_open, s.l if s.is_open else -s.l))
             moment = RadialTransform(0, r, weights, carrier.outermost[None] / (4.0 * math.pi))
             states = tuple((s.l, s.states) for s in solvers)
@@ -184,7 +184,7 @@ class _Channel:
         self._occupations[-1] = outer
         a = _EXPONENTS[:, None]
         gauss = np.exp(-a * r**2)
-        # u = r R(r), scaled to about one so that the overlap matrix is well conditioned
+        # u = r R(r), scaled to about one so that the overlap matrix is well conditioned.
         self._scale = scale = (2.0 * a) ** (0.5 * l + 0.75)
         self._u = scale * r ** (l + 1) * gauss
         slope = scale * ((l + 1) * r**l - 2.0 * a * r ** (l + 2)) * gauss
@@ -197,7 +197,7 @@ class _Channel:
             self._fixed += b @ coupling @ b.T
 
     def density(self, potential: NDArray) -> NDArray:
-        """4 pi r^2 n(r) of the electrons in the lowest states, which are kept in `states`."""
+        """4 pi r^2 n(r) of the electrons in the lowest states; also stores these in `states`."""
         from scipy.linalg import eigh
 
         hamiltonian = self._fixed + (self._u * (self._weights * potential)) @ self._u.T
@@ -210,7 +210,7 @@ class _Channel:
 
 
 def _hartree(r: NDArray, shell: NDArray, weights: NDArray) -> NDArray:
-    """Hartree potential of the density whose 4 pi r^2 n(r) is `shell`."""
+    """Hartree potential of the density with 4 pi r^2 n(r) = `shell`."""
     safe = np.maximum(r, 1e-9)
     half = 0.5 * weights * shell
     inside = np.cumsum(weights * shell) - half
@@ -227,7 +227,7 @@ def _exchange(r: NDArray, shell: NDArray) -> NDArray:
 def aufbau(symbol: str, valence: float) -> tuple[float, ...]:
     """Valence electrons per angular momentum of a neutral atom.
 
-    The shells fill by Madelung's rule; the core takes the innermost ones by principal quantum
+    Shells fill by Madelung's rule; the core takes the innermost ones, ordered by principal quantum
     number.
 
     Examples

@@ -19,7 +19,7 @@ from .numeric import NumericPseudopotential, RadialProjectors
 
 __all__ = ["read_psp8"]
 
-# ABINIT's ixc numbers; negative ones are -XXXCCC of libxc
+# ABINIT's ixc numbers; negative ones mean -XXXCCC in libxc's numbers.
 _FUNCTIONALS = {1: "LDA", 2: "LDA", 3: "LDA", 4: "LDA", 5: "LDA", 6: "LDA", 7: "LDA", 11: "PBE"}
 _FUNCTIONALS |= {14: "revPBE", 15: "RPBE", 26: "HCTH", 27: "HCTH407"}
 _LIBXC = {
@@ -46,7 +46,7 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     path : str or path
         The file.
     symbol : str
-        Chemical symbol that it must be of.
+        Chemical symbol that it must have.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
 
     Examples
     --------
-    A soft proton without projectors, written as such a file:
+    A soft proton without projectors, written to such a file:
 
     >>> from deepchem_xc.planewave.pseudo import read_psp8
     >>> import tempfile
@@ -83,7 +83,7 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     charge, valence = lines.numbers("zatom, zion, pspdat", 2)[:2]
     code, ixc, l_max, l_local, size = lines.integers("pspcod, pspxc, lmax, lloc, mmax", 5)
     if code != 8:
-        raise ValueError(f"{path}: pspcod is {code}, only 8 (psp8) is supported")
+        raise ValueError(f"{path}: pspcod is {code}, but only 8 (psp8) is supported")
     _check_element(path, charge, symbol)
     core_fraction = lines.numbers("rchrg, fchrg, qchrg", 2)[1]
     counts = _projector_counts(lines, l_max, l_local)
@@ -123,7 +123,7 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
             missing.discard(l)
         else:
             raise ValueError(f"{path}: unexpected block of l={l} in {lines.place}")
-    # densities are stored as 4 pi n(r)
+    # The file stores densities as 4 pi n(r).
     core = valence_density = None
     if core_fraction > 0:
         core = lines.table("core density", size, 1, more=True)[0] / (4.0 * np.pi)
@@ -154,7 +154,7 @@ def _functional(ixc: int) -> str | None:
 
 
 def _projector_counts(lines: _Lines, l_max: int, l_local: int) -> list[int]:
-    """Number of projectors of l = 0 ... l_max; the line has one for l = 0 ... 4 as a rule."""
+    """Number of projectors for l = 0 ... l_max; the line usually has one for l = 0 ... 4."""
     given = lines.integers("nproj", max(l_max, 0) + 1, more=True)
     counts, beyond = given[: l_max + 1], given[l_max + 1 :]
     if l_max < 0 or min(given) < 0 or any(beyond) or (0 <= l_local <= l_max and counts[l_local]):
@@ -175,7 +175,7 @@ def _check_element(path: str | os.PathLike, charge: float, symbol: str) -> None:
 
 
 class _Lines:
-    """The lines of a file, with errors that say where it broke."""
+    """The lines of a file; errors name the line."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
@@ -197,7 +197,7 @@ class _Lines:
         return self._lines[self._at - 1]
 
     def numbers(self, what: str, at_least: int) -> list[float]:
-        """Numbers at the beginning of the next line, which may go on with a comment."""
+        """Numbers at the beginning of the next line, which may end with a comment."""
         line = self.next(what)
         values: list[float] = []
         for word in line.split():
@@ -217,7 +217,7 @@ class _Lines:
         return values
 
     def integers(self, what: str, count: int, more: bool = False) -> list[int]:
-        """The first `count` numbers of the next line, or with `more` all, which must be whole."""
+        """First `count` numbers of the next line, or all with `more`; they must be whole."""
         values = self.numbers(what, count)
         values = values if more else values[:count]
         if any(value != round(value) for value in values):
@@ -227,9 +227,9 @@ class _Lines:
         return [round(value) for value in values]
 
     def table(self, what: str, size: int, columns: int, more: bool = False) -> NDArray:
-        """The columns f_1, f_2, ... of a block i, r, f_1, f_2, ..., shape (columns, size).
+        """Columns f_1, f_2, ... of a block i, r, f_1, f_2, ..., shape (columns, size).
 
-        With `more`, further columns are left out. All blocks must have the same mesh.
+        With `more`, further columns are ignored. All blocks must have the same mesh.
         """
         width = 2 + columns
         rows = []
@@ -249,11 +249,11 @@ class _Lines:
         if self.mesh.size == 0:
             self.mesh = block[:, 1]
         elif not np.array_equal(self.mesh, block[:, 1]):
-            raise ValueError(f"{self.path}: the {what} have another radial mesh than what precedes")
+            raise ValueError(f"{self.path}: the {what} and earlier blocks differ in radial mesh")
         return np.ascontiguousarray(block[:, 2:].T)
 
     def check_end(self) -> None:
-        """Raise if another block follows: then the header does not describe the file."""
+        """Raise if another block follows, because then the header does not describe the file."""
         while self._at < len(self._lines) and not self._lines[self._at].strip():
             self._at += 1
         if self._at < len(self._lines) and _TABLE_ROW.match(self._lines[self._at]):

@@ -1,11 +1,11 @@
 r"""Fourier transforms of functions tabulated on a radial mesh.
 
 A form factor F(q) = 4 pi int r^2 f(r) j_l(qr) dr / q^l of a function with l-fold symmetry is an
-even, analytic function of q. It is integrated on the file's mesh for equidistant q once and then
+even, analytic function of q. It is integrated once on the file's mesh for equidistant q and then
 evaluated as
 
-* its Taylor series in q^2 where q is small: exact parity, so that derivatives with respect to
-  q^2 of any order are finite at zero, which a spline in q would not give,
+* its Taylor series in q^2 for small q: the parity is exact, so that derivatives of any order with
+  respect to q^2 are finite at zero, unlike those of a spline in q,
 * a quintic spline in q elsewhere (four continuous derivatives).
 """
 
@@ -20,26 +20,27 @@ from torch import Tensor
 
 __all__ = ["RadialTransform", "quadrature_weights"]
 
-_SPACING = 0.01  # of the spline's nodes, 1/bohr: error below 1e-9 of the maximum for r < 10 bohr
-_TAYLOR_REACH = 2.0  # the series serves q r_max up to this
-_TAYLOR_TERMS = 13  # (x/2)^2k / (k! Gamma(k+l+3/2)) is then below 1e-16
+# Spacing of the spline's nodes (1/bohr): error below 1e-9 of the maximum for r < 10 bohr.
+_SPACING = 0.01
+_TAYLOR_REACH = 2.0  # largest q r_max for which the series is used
+_TAYLOR_TERMS = 13  # terms of the series; (x/2)^2k / (k! Gamma(k+l+3/2)) is then below 1e-16
 _MARGIN = 12  # nodes beyond both ends of a table, so that its end conditions do no harm
 
 
 def quadrature_weights(r: NDArray, rab: NDArray | None = None) -> NDArray:
     """Weights w_i with sum_i w_i f(r_i) = int_0^rmax f dr for f that vanishes as r^2 at zero.
 
-    The trapezoidal rule in the mesh index, with a third-order end correction at r_max. At the
-    origin none is wanted: r^2 times a smooth, even function has vanishing odd derivatives there,
-    and for such a function the plain rule converges faster than any power of the spacing, where
-    Simpson's does not.
+    This is the trapezoidal rule in the mesh index, with a third-order end correction at r_max. The
+    origin needs none: r^2 times a smooth, even function has vanishing odd derivatives there, and
+    for such a function the plain rule converges faster than any power of the spacing, unlike
+    Simpson's.
 
     Parameters
     ----------
     r : ndarray, shape (n,)
         Mesh in bohr, increasing, at least 8 points.
     rab : ndarray, shape (n,), optional
-        Derivative of r with respect to the mesh index; needed unless the mesh is equidistant.
+        Derivative of r with respect to the mesh index; required unless the mesh is equidistant.
 
     Returns
     -------
@@ -72,11 +73,11 @@ def quadrature_weights(r: NDArray, rab: NDArray | None = None) -> NDArray:
         or not np.all(np.isfinite(rab))
         or not np.allclose(0.5 * (rab[1:] + rab[:-1]), np.diff(r), rtol=0.02, atol=1e-12)
     ):
-        raise ValueError("dr/di does not belong to the radial mesh r")
+        raise ValueError("dr/di does not match the radial mesh r")
     weights = rab.copy()
     weights[0] *= 0.5
     weights[-3:] *= np.array([23.0 / 24.0, 7.0 / 6.0, 3.0 / 8.0])
-    # from the origin to the first point, where the integrand is c r^2
+    # Add the part from the origin to the first point, where the integrand is c r^2.
     weights[0] += r[0] / 3.0
     return weights
 
@@ -97,7 +98,7 @@ class RadialTransform:
 
     Notes
     -----
-    The table in q is made when first needed and again when larger q are asked for.
+    The table in q is made when first needed, and again when a larger q is requested.
 
     Examples
     --------
@@ -110,7 +111,7 @@ class RadialTransform:
 
     def __init__(self, l: int, r: NDArray, weights: NDArray, functions: NDArray) -> None:
         self.l = l
-        # a file's functions often end before its mesh does
+        # A file's functions often end before its mesh does.
         used = int(np.max(np.nonzero(np.any(functions != 0.0, axis=0))[0], initial=1)) + 1
         self._r = np.ascontiguousarray(r[:used])
         self._weighted = 4.0 * math.pi * np.ascontiguousarray((functions * weights)[:, :used])
@@ -127,7 +128,7 @@ class RadialTransform:
         taylor, spline = self._on_device(q2)
         switch2 = self._switch**2
         small = q2 < switch2
-        # both branches see only arguments of their own, or their gradients would be NaN
+        # Each branch sees only arguments of its own range, or its gradient would be NaN.
         u = torch.where(small, q2 / switch2, torch.ones_like(q2))
         q = torch.sqrt(torch.where(small, torch.full_like(q2, switch2), q2))
         node = torch.floor(q.detach() / _SPACING)
@@ -167,7 +168,7 @@ class RadialTransform:
 
     def _spline_coefficients(self, q_max: float) -> NDArray:
         """Polynomial coefficients on each interval, shape (n, intervals, 6)."""
-        # SciPy is imported where numeric tables are made: analytic potentials start without it
+        # Imported late, so that analytic potentials start without SciPy.
         from scipy.interpolate import make_interp_spline
         from scipy.special import spherical_jn
 
@@ -178,7 +179,7 @@ class RadialTransform:
         values[:low] = np.polynomial.polynomial.polyval(
             (q[:low] / self._switch) ** 2, self._taylor.T
         ).T
-        for start in range(low, len(q), 256):  # in pieces that stay in the cache
+        for start in range(low, len(q), 256):  # in pieces that fit the cache
             piece = q[start : start + 256, None]
             bessel = spherical_jn(self.l, piece * self._r)
             values[start : start + 256] = bessel @ self._weighted.T / piece**self.l

@@ -1,4 +1,4 @@
-"""What tables of radial functions must fulfil: a spoilt number or a wrong label shows in them."""
+"""Checks of radial functions in tables, which reveal damaged numbers and wrong labels."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 
 __all__ = ["check_angular_momentum", "check_smooth"]
 
-# Deviation of a number from its neighbours, in units of the function's largest, that is an error.
-# Tables with four digits have 1e-4.
+# Smallest deviation from the neighbours, relative to the function's maximum, that counts as an
+# error. Tables with four digits have 1e-4.
 _SPOILT = 2e-3
-# What a wrong number does to the interpolation at itself and at its neighbours.
+# Interpolation errors that a single wrong number causes at itself and at its neighbours.
 _PATTERN = np.array([1 / 6, -2 / 3, 1.0, -2 / 3, 1 / 6])
 _PATTERN_TOLERANCE = 0.12
-# Radii, bohr, between which the leading power of a projector is measured, and how far from a whole
-# number it may be to count.
+# Radii, bohr, between which the leading power of a projector is measured, and its largest distance
+# from a whole number that still counts.
 _INNER, _OUTER = 0.03, 0.06
 _POWER_TOLERANCE = 0.2
 
 
 def check_smooth(values: NDArray, what: str) -> None:
-    """Raise where one number of a smooth function does not belong between its neighbours.
+    """Raise if one number of a smooth function does not fit between its neighbours.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def check_smooth(values: NDArray, what: str) -> None:
     Raises
     ------
     ValueError
-        The message says which number it is. Kinks and steps pass: only a single wrong number makes
-        the pattern that is looked for.
+        If there is one; the message names it. Kinks and steps pass: only a single wrong number
+        causes the pattern that is searched for.
 
     Examples
     --------
@@ -70,15 +70,15 @@ def check_angular_momentum(r: NDArray, function: NDArray, l: int, what: str) -> 
     function : ndarray, shape (n,)
         r p(r).
     l : int
-        Angular momentum that the projector is said to have.
+        Angular momentum of the projector according to its file.
     what : str
         Name of the projector, for the message.
 
     Raises
     ------
     ValueError
-        If the power near the origin is that of another l. Where it cannot be told (a coarse mesh,
-        a function that is zero there) nothing is checked.
+        If the power near the origin is that of another l. If it cannot be determined (a coarse
+        mesh, a function that is zero there), nothing is checked.
 
     Examples
     --------

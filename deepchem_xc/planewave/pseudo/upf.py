@@ -1,7 +1,7 @@
 """Reader of norm-conserving UPF version 2 files, the format of Quantum ESPRESSO.
 
 Reference: the description of the Unified Pseudopotential Format by P. Giannozzi and others at
-pseudopotentials.quantum-espresso.org. The files hold Rydberg units; Hartree come out.
+pseudopotentials.quantum-espresso.org. The files use Rydberg units; they are converted to Hartree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["read_upf"]
 
 _ATTRIBUTE = re.compile(r"\s*[\w.:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _PROJECTOR = re.compile(r"PP_BETA\.")
-# Part of a projector's square that may stand beyond its cut-off radius.
+# Largest fraction of a projector's square beyond its cut-off radius.
 _NOISE = 1e-4
 
 
@@ -34,7 +34,7 @@ def read_upf(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
     path : str or path
         The file.
     symbol : str
-        Chemical symbol that it must be of.
+        Chemical symbol that it must have.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def read_upf(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
 
     Examples
     --------
-    A soft proton without projectors, written as such a file (energies in Rydberg):
+    A soft proton without projectors, written to such a file (energies in Rydberg):
 
     >>> from deepchem_xc.planewave.pseudo import read_upf
     >>> import tempfile
@@ -83,7 +83,7 @@ def read_upf(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
         density = None
         if root.find("PP_RHOATOM") is not None:
             shell = _values(root, "PP_RHOATOM", len(r))  # 4 pi r^2 n(r)
-            # the value at r = 0 carries no weight
+            # The value at r = 0 has no weight.
             density = shell / (4.0 * np.pi * np.where(r > 0.0, r, np.inf) ** 2)
         functional = header.get("functional", "")
         return NumericPseudopotential(
@@ -114,7 +114,7 @@ def _parse(text: str) -> ElementTree.Element:
         raise ValueError("not a UPF file: there is no <UPF version=...>")
     if version.group(1) != "2":
         raise ValueError(f"UPF version {version.group(1)} is not supported, only version 2")
-    # free text for people, often not valid XML
+    # These hold free text for people, which is often not valid XML.
     text = re.sub(
         r"<(PP_INFO|PP_INPUTFILE)\b.*?</\1>", "", text[version.start() :], flags=re.DOTALL
     )
@@ -125,7 +125,7 @@ def _parse(text: str) -> ElementTree.Element:
 
 
 def _with_valid_attributes(text: str) -> str:
-    """The text with & and < in the attributes of PP_HEADER (author, comment) written as XML."""
+    """Text in which & and < in the attributes of PP_HEADER (author, comment) are escaped."""
     start = text.find("<PP_HEADER")
     at = start + len("<PP_HEADER")
     if start < 0:
@@ -201,7 +201,7 @@ def _projectors(
         if len(values) > size:
             raise ValueError(f"{tag} holds {len(values)} numbers for {size} mesh points")
         attributes = root.find(tag)
-        assert attributes is not None  # _values has found it
+        assert attributes is not None  # _values found it
         if "angular_momentum" not in attributes.attrib:
             raise ValueError(f"{tag} has no angular_momentum")
         momenta.append(_count(attributes, "angular_momentum"))
@@ -212,7 +212,7 @@ def _projectors(
         raise ValueError(
             f"l_max is {header.get('l_max')}, but there are projectors of l={max(momenta)}"
         )
-    # what stands beyond the largest cut-off radius is noise
+    # Beyond the largest cut-off radius there is only noise.
     betas = np.array(functions)
     if extent > 0:
         lost = np.square(betas[:, extent:]).sum(1) / np.square(betas).sum(1).clip(min=1e-300)
@@ -238,10 +238,10 @@ def _projectors(
 
 
 def _values(root: ElementTree.Element, tag: str, size: int | None = None) -> NDArray:
-    """Numbers of a node, as many as its size says and as `size`."""
+    """Numbers of a node; their count must match its size attribute and `size`."""
     nodes = root.findall(tag)
     if len(nodes) != 1:
-        raise ValueError(f"there is no {tag}" if not nodes else f"{tag} stands there twice")
+        raise ValueError(f"there is no {tag}" if not nodes else f"{tag} occurs twice")
     node = nodes[0]
     values = read_numbers((node.text or "").split(), tag)
     said = _count(node, "size") if "size" in node.attrib else len(values)
@@ -255,7 +255,7 @@ def _values(root: ElementTree.Element, tag: str, size: int | None = None) -> NDA
 
 
 def _holds_something(root: ElementTree.Element, tag: str) -> bool:
-    """Whether a node has parts, or other numbers than zeros."""
+    """Whether a node has children, or numbers other than zero."""
     node = root.find(tag)
     return node is not None and (len(node) > 0 or re.search("[1-9]", node.text or "") is not None)
 

@@ -13,14 +13,14 @@ from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, species_labe
 def atom_permutations(
     crystal: Crystal, symmetry: SymmetryGroup, tolerance: float = 1e-3
 ) -> np.ndarray:
-    """Where operations take atoms: ``W x_a + w = x_{p[op, a]}`` modulo lattice vectors.
+    """Images of atoms under operations: ``W x_a + w = x_{p[op, a]}`` modulo lattice vectors.
 
     Parameters
     ----------
     crystal : Crystal
     symmetry : SymmetryGroup
     tolerance : float, optional
-        Largest distance in bohr between an image and the atom it falls on.
+        Largest distance in bohr between an image and its atom.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def atom_permutations(
     Raises
     ------
     ValueError
-        When an operation is no symmetry of the crystal.
+        If an operation is not a symmetry of the crystal.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def atom_permutations(
 
 
 def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, np.ndarray]:
-    """Where operations take atoms, whether they are symmetries or not.
+    """Images of atoms under operations, even if these are not symmetries.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, 
     targets : ndarray
         Nearest atom of the same species and initial moment to each image, (nop, natom), int64.
     distances : ndarray
-        Largest distance between an image and that atom, (nop,), bohr; infinite where there is none.
+        Largest distance between an image and that atom, (nop,), bohr; infinite without such atom.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, 
 
 
 def cartesian_rotations(crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:
-    """Orthogonal matrices R (nop, 3, 3) acting on Cartesian columns; the lattice is detached."""
+    """Orthogonal matrices R (nop, 3, 3) that act on Cartesian columns; the lattice is detached."""
     lattice = crystal.lattice.detach()
     rotations = torch.as_tensor(symmetry.rotations, dtype=lattice.dtype, device=lattice.device)
     return lattice.T @ rotations @ torch.linalg.inv(lattice.T)
@@ -123,8 +123,8 @@ def symmetrize_forces(forces: Tensor, crystal: Crystal, symmetry: SymmetryGroup)
     """
     if forces.shape != (crystal.natom, 3):
         raise ValueError(f"forces must have shape ({crystal.natom}, 3), got {tuple(forces.shape)}.")
-    # The average over the group is that over its factor group after that over translations: far
-    # fewer operations in a supercell.
+    # Averaging over translations and then over the factor group equals averaging over the group,
+    # with far fewer operations in a supercell.
     for part in (symmetry.subset(symmetry.is_pure_translation), symmetry.one_per_rotation()):
         rotations = cartesian_rotations(crystal, part)
         targets = torch.as_tensor(atom_permutations(crystal, part), device=forces.device)

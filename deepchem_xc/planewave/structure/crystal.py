@@ -56,14 +56,14 @@ class Crystal:
         Initial moments in mu_B, one per atom. Atoms of one element with different moments are
         different species to the symmetry search.
     pbc : tuple of bool, optional
-        Directions the input called periodic. The solver always is periodic; a k-point *density*
-        gives one k-point along the other directions, as in ASE.
+        Directions in which the input is periodic. The solver is always periodic; a k-point
+        *density* gives one k-point along the other directions, as in ASE.
 
     Raises
     ------
     ValueError
         For an empty cell, an unknown element, wrong shapes, NaN or infinite numbers, a
-        left-handed or singular cell, or atoms closer than 0.3 Angstrom, periodic images included.
+        left-handed or singular cell, or atoms (or periodic images) closer than 0.3 Angstrom.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class Crystal:
     pbc: tuple[bool, bool, bool] = (True, True, True)
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__  # the one way to normalise a frozen dataclass
+        set_field = object.__setattr__  # the only way to normalise a frozen dataclass
         set_field(self, "lattice", torch.as_tensor(self.lattice).to(torch.float64))
         positions = torch.as_tensor(self.positions, device=self.lattice.device)
         set_field(self, "positions", positions.to(torch.float64))
@@ -144,10 +144,10 @@ class Crystal:
     def with_geometry(
         self, lattice: Tensor | None = None, positions: Tensor | None = None
     ) -> Crystal:
-        """The same atoms in another geometry, unchecked.
+        """The same atoms in another geometry, without checks.
 
-        Meant for strained or displaced tensors that carry a graph: nothing is converted, copied
-        or validated.
+        Use it for strained or displaced tensors in a graph: nothing is converted, copied or
+        validated.
 
         Parameters
         ----------
@@ -181,23 +181,23 @@ class Crystal:
 
     @classmethod
     def from_ase(cls, atoms: Atoms) -> Crystal:
-        """From ASE atoms; Angstrom become bohr with ``ase.units`` (CODATA 2014).
+        """Convert ASE atoms; Angstrom become bohr with ``ase.units`` (CODATA 2014).
 
-        Initial magnetic moments are taken over, vectors if they stand along one axis; all zero
-        counts as none given. Directions that are not periodic are treated as a box (the cell as it
-        is), with a `NonPeriodicWarning`.
+        Initial magnetic moments are used, also vectors if they are along one axis; if all are zero,
+        there are none. Directions that are not periodic are treated as a box (the cell as it is),
+        with a `NonPeriodicWarning`.
 
         Raises
         ------
         ValueError
-            As the class, and for a non-periodic direction without a cell vector, non-collinear
+            As for the class, and for a non-periodic direction without a cell vector, non-collinear
             moments, partially occupied sites (``info["occupancy"]``, which ASE's CIF reader sets,
-            and whatever else is named after occupancies) and a charge (``info["charge"]``).
+            and anything else named after occupancies) and a charge (``info["charge"]``).
 
         Warns
         -----
         IgnoredInputWarning
-            For initial charges that do not add up to zero, moments that are results only, and a
+            For initial charges that do not add up to zero, moments that are only results, and a
             spin or multiplicity in ``info``.
 
         Examples
@@ -227,7 +227,7 @@ class Crystal:
                 "atoms.center(vacuum=4.0) (Angstrom of vacuum on each side; for a slab "
                 "atoms.center(vacuum=6.0, axis=2)) and check that energies do not change with it."
             )
-        check_lattice(torch.from_numpy(cell))  # before reduced coordinates are formed with it
+        check_lattice(torch.from_numpy(cell))  # first, because reduced coordinates need it
         check_full_sites(atoms)
         check_neutral(atoms)
         notice_unused_moments(atoms)
@@ -245,17 +245,17 @@ class Crystal:
 
     @classmethod
     def from_pymatgen(cls, structure: Any) -> Crystal:
-        """From a pymatgen ``Structure``.
+        """Convert a pymatgen ``Structure``.
 
-        Initial moments are the site property ``magmom`` or the spins of the species, vectors if
-        they stand along one axis. Oxidation states are not used. A lattice that is not periodic in
-        all directions gives a `NonPeriodicWarning`. pymatgen itself is not imported.
+        Initial moments are the site property ``magmom`` or the spins of the species; vectors must
+        be along one axis. Oxidation states are not used. A lattice that is not periodic in all
+        directions gives a `NonPeriodicWarning`. pymatgen itself is not imported.
 
         Raises
         ------
         ValueError
-            As the class, and for partially occupied (disordered) sites, a charge and non-collinear
-            moments.
+            As for the class, and for partially occupied (disordered) sites, a charge and
+            non-collinear moments.
         TypeError
             For a Molecule, which has no cell.
 
@@ -272,7 +272,7 @@ class Crystal:
 
         if not hasattr(structure, "lattice"):
             raise TypeError(
-                f"{type(structure).__name__} is no periodic structure: put a pymatgen Molecule "
+                f"{type(structure).__name__} is not a periodic structure: put a pymatgen Molecule "
                 "into a box with molecule.get_boxed_structure(a, b, c) (Angstrom)."
             )
         check_full_structure(structure)
@@ -291,15 +291,15 @@ class Crystal:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Crystal:
-        """From any file ASE can read (CIF, POSCAR, extended XYZ, ...); the last image of several.
+        """Read any file ASE can read (CIF, POSCAR, extended XYZ, ...); the last image of several.
 
-        Moments that the file holds as results of an earlier calculation become initial ones, with
-        an `IgnoredInputWarning`.
+        Moments that are results of an earlier calculation become initial ones, with an
+        `IgnoredInputWarning`.
 
         Raises
         ------
         ValueError
-            If the file holds no structure, or one that makes no sense.
+            If the file holds no structure, or an invalid one.
 
         Examples
         --------

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The shortest bond of chemistry is H2's 0.74 Angstrom. Less than half of it is reached by no
-# equation of state or collision anyone computes, but by duplicated sites, by an atom listed
-# again on the far face of the cell, and by lengths given in nanometres or in the wrong unit.
+# Smallest distance between atoms. The shortest bond in chemistry is H2's 0.74 Angstrom. No
+# realistic equation of state or collision reaches less than half of it; duplicated sites, atoms
+# repeated on the far face of the cell, and lengths in the wrong unit do.
 MINIMUM_DISTANCE_ANGSTROM = 0.3
 
-# |det(a)| / (|a1| |a2| |a3|) below which three vectors count as lying in one plane.
+# Value of |det(a)| / (|a1| |a2| |a3|) below which three vectors count as coplanar.
 _SINGULAR = 1e-6
 
 

@@ -1,11 +1,11 @@
-"""What space-group operations make of densities.
+"""Action of space-group operations on densities.
 
-A density that does not change under ``x -> W x + w`` obeys ``rho(W x + w) = rho(x)``; with
+A density that is invariant under ``x -> W x + w`` obeys ``rho(W x + w) = rho(x)``; with
 ``rho(x) = sum_G rho_G exp(2 pi i G . x)`` and integer G
 
     ``rho_{W^T G} = rho_G exp(2 pi i G . w)``,
 
-so everything happens among plane waves, and translations need not fit the real-space grid.
+so symmetrisation only involves plane waves, and translations need not fit the real-space grid.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 class DensitySymmetrizer:
     """Orthogonal projector of plane-wave coefficients onto those invariant under a group.
 
-    Plane waves fall into orbits ``{W^T G}``. Within one, an invariant density has a single free
-    number: ``rho_H = phase_H rho_R`` with R the orbit's representative. The projector is
-    ``rho_H -> phase_H mean_K(conj(phase_K) rho_K)``; orbits in which two operations demand
-    different phases (systematic absences) vanish. Applying it costs O(nG), whatever the number of
-    operations, and is differentiable; being self-adjoint, its backward symmetrises cotangents.
+    Plane waves fall into orbits ``{W^T G}``. Within an orbit, an invariant density has a single
+    free number: ``rho_H = phase_H rho_R`` with R the orbit's representative. The projector is
+    ``rho_H -> phase_H mean_K(conj(phase_K) rho_K)``; orbits in which two operations require
+    different phases (systematic absences) vanish. The projector costs O(nG) for any number of
+    operations and is differentiable; because it is self-adjoint, its backward symmetrises
+    cotangents.
 
     Parameters
     ----------
@@ -39,8 +40,8 @@ class DensitySymmetrizer:
     Raises
     ------
     ValueError
-        When the plane waves are not distinct or not closed (an orbit or two cut at the surface by
-        a slightly distorted lattice are dropped instead), or the operations no group.
+        If the plane waves are not distinct or not closed (but an orbit or two that a slightly
+        distorted lattice cuts at the surface are dropped), or the operations are not a group.
 
     Examples
     --------
@@ -71,8 +72,8 @@ class DensitySymmetrizer:
         """Project coefficients of shape (..., nG), complex, onto the invariant subspace."""
         if density.shape[-1:] != self._orbit.shape:
             raise ValueError(
-                f"the density has {density.shape[-1:]} coefficients, the symmetrizer was made for "
-                f"{len(self._orbit)} plane waves."
+                f"the density has {density.shape[-1:]} coefficients, but the symmetrizer was made "
+                f"for {len(self._orbit)} plane waves."
             )
         if self.is_trivial:
             return density
@@ -82,15 +83,15 @@ class DensitySymmetrizer:
 
 
 def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit number (nG,) and phase relative to the representative (nG,), zero where absent."""
+    """Orbit index (nG,), and phase relative to the representative (nG,), zero if absent."""
     if g.ndim != 2 or g.shape[1] != 3:
         raise ValueError(f"g_vectors must have shape (nG, 3), got {g.shape}.")
     g = g.astype(np.float64)  # integers far below 2^53: exact, and products go through BLAS
     factor_group = symmetry.one_per_rotation()
     rotations, translations = factor_group.rotations, factor_group.translations
 
-    # One integer per plane wave, linear in G: key(W^T G) = G . (W radix), with room for every
-    # rotated vector so that different vectors never share a key.
+    # One integer per plane wave, linear in G: key(W^T G) = G . (W radix); the radix is large enough
+    # for every rotated vector, so that different vectors never share a key.
     reach = np.abs(g).max(initial=0) * np.abs(rotations).sum(axis=1).max()
     radix = (2 * reach + 1) ** np.array([2.0, 1.0, 0.0])
     keys = g @ radix
@@ -117,7 +118,7 @@ def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndar
     labels, orbit = np.unique(best, return_inverse=True)
     complete = np.bincount(orbit)[orbit] * stabilisers == len(rotations)
     # A lattice that has the symmetry only to spglib's tolerance may cut an orbit or two at the
-    # surface of the sphere; these are dropped. More means that something else was passed.
+    # surface of the sphere; these are dropped. More of them mean wrong arguments.
     broken = len(np.unique(orbit[~complete]))
     if broken > max(2, len(labels) // 1000):
         raise ValueError(
@@ -129,8 +130,8 @@ def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     # rho_R = rho_G exp(2 pi i G.w), so the phase of G relative to R is the conjugate.
     phase = np.exp(-2j * math.pi * np.einsum("gi,gi->g", g, translations[best_operation]))
-    # The sum of a character over the stabiliser is its order or zero, so one half decides
-    # safely, however rough the translations of slightly distorted atoms are.
+    # The sum of a character over the stabiliser is its order or zero, so a threshold of one half is
+    # safe even for the inaccurate translations of slightly distorted atoms.
     present = np.abs(stabiliser_sum) > 0.5 * stabilisers
     phase *= complete & present & ~_absent_by_centring(symmetry, g)
     return orbit, phase
@@ -140,5 +141,5 @@ def _absent_by_centring(symmetry: SymmetryGroup, g: np.ndarray) -> np.ndarray:
     """Plane waves that a pure translation of a non-primitive cell forbids, shape (nG,)."""
     pure = symmetry.translations[symmetry.is_pure_translation]
     phases = g @ pure.T
-    # G.t is a multiple of 1/len(pure): anything nearer to an integer than half of that is one.
+    # G.t is a multiple of 1/len(pure): closer to an integer than half of that means an integer.
     return (np.abs(phases - np.rint(phases)) > 0.5 / len(pure)).any(axis=1)

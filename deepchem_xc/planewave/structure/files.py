@@ -21,15 +21,15 @@ _CIF = (".cif", ".mcif")
 
 
 def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
-    """The structure in a file that ASE reads, the last one of several.
+    """Structure from a file that ASE reads; the last one of several.
 
     Parameters
     ----------
     path : str or path
         CIF, POSCAR, extended XYZ, ...
     moments : bool, optional
-        Take moments that the file holds as results of an earlier calculation (the column
-        ``magmoms`` of an extended XYZ file) for initial ones, if it has no initial ones.
+        Whether moments that are results of an earlier calculation (the column ``magmoms`` of an
+        extended XYZ file) serve as initial ones if the file has no initial ones.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
     Warns
     -----
     IgnoredInputWarning
-        When results are taken for initial moments.
+        If results are used as initial moments.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
     if Path(path).suffix.lower() in _CIF and Path(path).is_file():
         refuse_magnetic_cif(Path(path).read_text(errors="replace"), os.fspath(path))
     try:
-        # ASE does not know the ending of magnetic CIFs; this one has no moments.
+        # ASE does not know the ending of magnetic CIFs; this file has no moments.
         atoms = read(Path(path), format="cif" if Path(path).suffix.lower() == ".mcif" else None)
     except UnknownFileTypeError as error:
         raise ValueError(f"ASE does not know the format of {os.fspath(path)} ({error}).") from error
@@ -85,19 +85,19 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
 
 
 def refuse_magnetic_cif(text: str, shown: str) -> None:
-    """Raise for a CIF with moments: ASE leaves out both them and the symmetry that they have.
+    """Raise for a CIF with moments, because ASE ignores these and their symmetry.
 
     Parameters
     ----------
     text : str
         Content of the CIF.
     shown : str
-        What to call it in the message.
+        Its name in the message.
 
     Raises
     ------
     ValueError
-        The message says how to read it.
+        For a magnetic CIF; the message says how to read it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Sites that are occupied in part, or by several elements: no calculation can represent them."""
+"""Checks that every site is full, with one element: no calculation can treat others."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Deviation from 1 at which a site counts as full: files round.
+# Largest deviation from 1 at which a site still counts as full, because files round.
 _FULL = 1e-3
-# Part of the names that programs give occupancies.
+# Common part of the names that programs give occupancies.
 _OCCUPANCY = "occupanc"
-# What a CIF writes where it does not say how full a site is: then it is full.
+# Values in a CIF for an unspecified occupancy, which means full.
 _UNSAID = ("", "?", ".")
 
 
 def check_full_sites(atoms: Atoms) -> None:
-    """Raise where ASE atoms say that a site is occupied in part, or by several elements.
+    """Raise if ASE atoms have sites that are partially occupied or shared by several elements.
 
     ASE reads such a site of a CIF as one full atom of its first element and keeps the occupancies
     in ``atoms.info["occupancy"]``; other formats and programs keep numbers, one for each atom, in
@@ -29,12 +29,12 @@ def check_full_sites(atoms: Atoms) -> None:
     Parameters
     ----------
     atoms : ase.Atoms
-        Structure. Occupancies of sites that are no longer there (after slicing) do not count.
+        Structure. Occupancies of sites that no longer exist (after slicing) do not count.
 
     Raises
     ------
     ValueError
-        The message names the occupancies, and what to do.
+        If there are such sites; the message names the occupancies and what to do.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def _refuse_partial(partial: Sequence[str], where: str) -> None:
 
 
 def _mixed_sites(atoms: Atoms, occupancy: Any, where: str) -> list[str]:
-    """Occupancies of the sites of `atoms` that are not those of one element, fully there."""
+    """Occupancies of the sites of `atoms` that are not full with a single element."""
     if isinstance(occupancy, str) and occupancy.strip()[:1] in ("{", "["):
         try:
             occupancy = json.loads(occupancy)
@@ -102,7 +102,7 @@ def _mixed_sites(atoms: Atoms, occupancy: Any, where: str) -> list[str]:
             own = [s for s, k in zip(symbols, kinds, strict=True) if str(k) == str(kind)]
         parts = {str(species): _part(part, where) for species, part in site.items()}
         there = {species: part for species, part in parts.items() if part != 0.0} or parts
-        # The kinds of atoms that were added later mean nothing: their elements are others.
+        # Kinds of atoms that were added later are meaningless; their elements tell them apart.
         if not (len(there) == 1 and _full(list(there.values()))) and set(own) & set(there):
             mixed.append(", ".join(f"{species} {part:g}" for species, part in there.items()))
     return mixed
@@ -113,7 +113,7 @@ def _full(parts: Sequence[float]) -> bool:
 
 
 def _part(value: Any, where: str) -> float:
-    """An occupancy as a number; sites of which nothing is said are full."""
+    """Occupancy as a number; sites without one are full."""
     if value is None or (isinstance(value, str) and value.strip() in _UNSAID):
         return 1.0
     try:
@@ -124,13 +124,13 @@ def _part(value: Any, where: str) -> float:
 
 def _unreadable(value: Any, where: str) -> str:
     return (
-        f"{where} holds {value!r}, which is no occupancy: a site is full (1) or empty. Remove "
-        f"{where} if all of the atoms are there."
+        f"{where} holds {value!r}, which is not an occupancy: a site is full (1) or empty. Remove "
+        f"{where} if all of the atoms are present."
     )
 
 
 def check_full_structure(structure: Any) -> None:
-    """Raise where sites of a pymatgen Structure are occupied in part, or by several species.
+    """Raise if a pymatgen Structure has partially occupied sites, or sites shared by species.
 
     Examples
     --------

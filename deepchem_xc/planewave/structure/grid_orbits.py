@@ -1,4 +1,4 @@
-"""Points of the real-space grid that symmetry makes equal."""
+"""Symmetry-equivalent points of the real-space grid."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor
 
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
-# Translations that are this close to the grid lie on it, in grid spacings.
+# Largest distance, in grid spacings, at which a translation counts as one of the grid.
 _ON_GRID = 1e-6
 
 
 def irreducible_points(symmetry: SymmetryGroup, fft_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """One point of every set that symmetry maps onto each other, and the sizes of the sets.
+    """One grid point of each set of equivalent ones, and the sizes of the sets.
 
-    An integral over the cell of anything that has the crystal's symmetry is a weighted sum over
+    The integral over the cell of any function with the crystal's symmetry is a weighted sum over
     these points. Operations that do not map the grid onto itself are left out.
 
     Parameters
     ----------
     symmetry : SymmetryGroup
-        The crystal's.
+        Group of the crystal.
     fft_size : (int, int, int)
         The grid.
 
     Returns
     -------
     index : Tensor
-        (n,), int64, of the flattened grid.
+        (n,), int64, indices into the flattened grid.
     count : Tensor
         (n,), float64; the sum is the number of grid points.
 

@@ -1,4 +1,4 @@
-"""Whether a crystal has the symmetry operations that are used for it."""
+"""Checks that a crystal has the symmetry operations that are used for it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from deepchem_xc.planewave.structure.atom_symmetry import atom_images, cartesian
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
-# Distance in bohr within which a crystal has an operation: above what spglib lets pass, and so
-# small that forces err by no more than 1e-4 Ha/bohr.
+# Distance (bohr) within which a crystal has an operation: above spglib's own tolerance, and small
+# enough that forces err by no more than 1e-4 Ha/bohr.
 _KEPT = 1e-4
-# Moments of atoms are the same if they differ by less than this, mu_B, or by less than this part of
-# the largest.
+# Difference of moments (mu_B), and relative to the largest, below which they count as the same.
 _SAME_MOMENT, _SAME_MOMENT_PART = 0.02, 0.05
 
 
 def kept_operations(
     crystal: Crystal, symmetry: SymmetryGroup, tolerance: float = _KEPT
 ) -> np.ndarray:
-    """Which operations a crystal has.
+    """Mask of the operations that a crystal has.
 
     Parameters
     ----------
     crystal : Crystal
     symmetry : SymmetryGroup
     tolerance : float, optional
-        Largest distance in bohr between an image and the atom it falls on, and by which a rotation
-        may miss the length of the shortest lattice vector.
+        Largest distance in bohr between an image and its atom, and largest change of the length of
+        the shortest lattice vector by a rotation.
 
     Returns
     -------
@@ -40,7 +39,7 @@ def kept_operations(
 
     Examples
     --------
-    Of silicon's 48 operations 12 are left when it is stretched along [111]:
+    Silicon keeps 12 of its 48 operations when it is stretched along [111]:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave.structure.symmetry import find_symmetry
@@ -61,7 +60,7 @@ def kept_operations(
 def check_symmetry(crystal: Crystal, symmetry: SymmetryGroup) -> None:
     """Raise ValueError unless a crystal has all operations of a group.
 
-    A density that is averaged over others is that of no crystal, and no energy shows it.
+    A density averaged over other operations belongs to no crystal, and no energy reveals it.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def check_symmetry(crystal: Crystal, symmetry: SymmetryGroup) -> None:
     """
     if len(symmetry) == 1:
         return
-    # These generate the group, and are far fewer in a supercell.
+    # These generate the group and are far fewer than its operations in a supercell.
     for part in (symmetry.subset(symmetry.is_pure_translation), symmetry.one_per_rotation()):
         lost = np.flatnonzero(~kept_operations(crystal, part))
         if len(lost) > 0:
@@ -86,20 +85,20 @@ def check_symmetry(crystal: Crystal, symmetry: SymmetryGroup) -> None:
                 "crystal does not all have, such as the rotation "
                 f"{part.rotations[lost[0]].tolist()} with the translation "
                 f"{part.translations[lost[0]].round(6).tolist()}: the atoms, their initial moments "
-                "or the cell are others, and a density averaged over such operations is wrong. "
+                "or the cell are different, and a density averaged over such operations is wrong. "
                 "Make the k-points or the basis for this crystal, or without symmetry "
                 "(symmetry=False)."
             )
 
 
 def operations_that_keep(moments: Tensor, crystal: Crystal, symmetry: SymmetryGroup) -> np.ndarray:
-    """Which operations map atoms onto atoms with the same moment.
+    """Mask of the operations that map atoms onto atoms with the same moment.
 
     Parameters
     ----------
     moments : Tensor
-        (natom,), mu_B. Moments that are about the same count as the same: a small difference is
-        the noise of a calculation without symmetry.
+        (natom,), mu_B. Moments that differ little count as the same, because a calculation without
+        symmetry has noise.
     crystal : Crystal
         The atoms.
     symmetry : SymmetryGroup

@@ -17,7 +17,7 @@ from deepchem_xc.planewave.values import flag, symmetry_choice
 
 _MESH_KEYS = ("size", "density", "gamma", "even")
 _LIST_KEYS = ("kpts", "weights")
-# Translation of an operation, reduced, that counts as none.
+# Largest translation of an operation, in reduced coordinates, that counts as zero.
 _NO_SHIFT = 1e-6
 
 
@@ -27,7 +27,7 @@ class MeshSymmetryWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class KPoints:
-    """k-points with weights, and the symmetry that makes them stand for the whole zone.
+    """k-points with weights, and the symmetry by which they represent the whole zone.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class KPoints:
     weights : Tensor
         Shape (nk,), summing to 1 within 1e-8; normalised to rounding.
     symmetry : SymmetryGroup
-        Operations that map the full mesh onto itself. Sums over `coordinates` give the full sum
-        after averaging over this group, so density, forces and stress must be symmetrised with it
-        and no other.
+        Operations that map the full mesh onto itself. Averaging sums over `coordinates` over this
+        group gives the full sum, so density, forces and stress must be symmetrised with it and no
+        other.
     size : tuple of int, optional
         Divisions of the full mesh; None for an explicit list.
     dropped : int, optional
@@ -79,7 +79,7 @@ class KPoints:
                 f"{float(weights.sum()):.10g}."
             )
         object.__setattr__(self, "coordinates", coordinates)
-        object.__setattr__(self, "weights", weights / weights.sum())  # to rounding
+        object.__setattr__(self, "weights", weights / weights.sum())  # 1 to rounding
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -92,7 +92,7 @@ class KPoints:
 
 
 def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
-    """k-points from what GPAW and ASE users write.
+    """Make k-points from the notation of GPAW and ASE.
 
     Parameters
     ----------
@@ -104,14 +104,14 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
           vector, with ``"gamma"`` and ``"even": True | False`` (even or odd divisions); one point
           along directions in which ``crystal.pbc`` is False;
         - ``[[0, 0, 0], [0.5, 0, 0]]`` or ``{"kpts": ..., "weights": ...}``: an explicit list in
-          reduced coordinates, taken as it is, with equal weights unless given;
+          reduced coordinates, used as it is, with equal weights by default;
         - `KPoints`: returned unchanged.
     crystal : Crystal
-        Gives symmetry and, for a density, the size of the zone.
+        Determines symmetry and, for a density, the size of the zone.
     symmetry : bool, str, mapping, SymmetryGroup or None, optional
-        True, None: meshes are reduced by the space group of the crystal and time reversal, less the
-        operations that do not map the mesh onto itself. False, ``"off"``: no reduction at all. More
-        in `values.symmetry_choice`. A group: reduced by that one.
+        True, None: meshes are reduced by the space group of the crystal and time reversal, except
+        operations that do not map the mesh onto itself. False, ``"off"``: no reduction at all. See
+        also `values.symmetry_choice`. A group: reduced by that one.
 
     Returns
     -------
@@ -121,13 +121,13 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
     Raises
     ------
     ValueError
-        For divisions that are not positive integers, NaN, wrong shapes, unknown keys, or a symmetry
-        that is not known.
+        For divisions that are not positive integers, NaN, wrong shapes, unknown keys, or an unknown
+        symmetry.
 
     Warns
     -----
     MeshSymmetryWarning
-        Where operations of the crystal are dropped because the mesh avoids Gamma.
+        If operations of the crystal are dropped because the mesh avoids Gamma.
 
     References
     ----------
@@ -188,7 +188,7 @@ def _check_keys(spec: Mapping[str, Any], valid: Sequence[str], what: str) -> Non
 def _numeric(spec: Any) -> np.ndarray:
     try:
         plain = np.asarray(spec.detach().cpu() if isinstance(spec, torch.Tensor) else spec)
-        # numpy makes numbers of text and booleans: "444" is no mesh of 444 divisions.
+        # numpy converts text and booleans to numbers, but "444" is not a mesh of 444 divisions.
         if plain.dtype.kind not in "iuf" and plain.size > 0:
             raise TypeError("not numbers")
         return plain.astype(np.float64)
@@ -253,15 +253,15 @@ def _explicit(kpts: Any, weights: Any, crystal: Crystal) -> KPoints:
 
 
 def _reduce(size: tuple[int, int, int], offsets: np.ndarray, group: SymmetryGroup) -> KPoints:
-    """One k-point per orbit of the mesh ``(i + shift) / size``, all in exact integers."""
+    """One k-point per orbit of the mesh ``(i + shift) / size``, in exact integer arithmetic."""
     from ase.dft.kpoints import monkhorst_pack
 
     divisions = np.array(size)
-    # Monkhorst-Pack points with or without an offset of half a division: 2 n k is an integer.
+    # 2 n k is an integer for Monkhorst-Pack points with or without an offset of half a division.
     corner = monkhorst_pack(size)[0] + offsets
     shift = np.rint(2 * divisions * corner).astype(np.int64) % 2  # in half divisions
     common = 2 * int(np.lcm.reduce(divisions))
-    step = common // divisions  # of the mesh, in units of 1 / common
+    step = common // divisions  # step of the mesh, in units of 1 / common
     origin = shift * step // 2
 
     # k transforms with W^T (up to inversion of the group element). The mesh is a lattice plus an

@@ -1,6 +1,6 @@
-"""What structures of ASE and pymatgen say besides cell and positions: charge and moments.
+"""Charges and moments in structures of ASE and pymatgen.
 
-What a plane-wave calculation cannot represent is refused, what it does not use is noticed.
+Input that a plane-wave calculation cannot represent raises an error; unused input raises a warning.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Charge, in elementary charges, and moment, mu_B, that count as none.
+# Largest charge (elementary charges) and moment (mu_B) that count as zero.
 _NEUTRAL, _NONMAGNETIC = 1e-6, 1e-2
-# Part of a moment, in units of the largest, that may stand across the common axis.
+# Largest component across the common axis, relative to the largest moment.
 _ACROSS = 1e-2
 _CHARGE_KEYS = ("charge", "total_charge")
-# Where programs keep a multiplicity or a spin; 0 and 1 are those of a closed shell.
+# Keys of a multiplicity or a spin in other programs; 0 and 1 mean a closed shell.
 _SPIN_KEYS = ("spin", "multiplicity", "spin_multiplicity")
-# Properties of pymatgen's sites that hold moments which are not used.
+# Site properties of pymatgen that hold moments which are not used.
 _OTHER_MOMENTS = ("magmoms", "final_magmom", "magnetic_moment", "magnetic_moments")
 
 
 class IgnoredInputWarning(UserWarning):
-    """Something that the input says is not used, or is used for something else."""
+    """Part of the input is not used, or is used for another purpose."""
 
 
 def check_neutral(atoms: Atoms) -> None:
-    """Raise where ASE atoms say that the cell is charged; notice initial charges that add up.
+    """Raise if ASE atoms have a cell charge; warn if initial charges do not add up to zero.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        Structure. ``info["charge"]`` (or ``"total_charge"``) is the cell's charge; initial charges
-        of atoms are what some codes start from and others sum up.
+        Structure. ``info["charge"]`` (or ``"total_charge"``) is the cell's charge; some codes start
+        from the initial charges of atoms, others sum them up.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _notice_charges(total: float) -> None:
 
 
 def _check_charges(said: Mapping[str, Any], where: str, remedy: str) -> None:
-    """Raise where entries of `said` are a charge of the cell, numbers in text included."""
+    """Raise if entries of `said` are a charge of the cell, also as text."""
     for key in _CHARGE_KEYS:
         if said.get(key) is None:
             continue
@@ -86,14 +86,14 @@ def _check_charges(said: Mapping[str, Any], where: str, remedy: str) -> None:
             charge = float(np.sum(np.asarray(said[key], dtype=np.float64)))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name} is {said[key]!r}, which is no charge: only neutral cells can be "
+                f"{name} is {said[key]!r}, which is not a charge: only neutral cells can be "
                 f"computed. If it is neutral, {remedy} {name}."
             ) from error
         _check_charge(charge, name, f"{remedy} {name}")
 
 
 def notice_unused_spin(atoms: Atoms) -> None:
-    """Notice a spin or multiplicity in ``atoms.info`` where there are no initial moments.
+    """Warn of a spin or multiplicity in ``atoms.info`` if there are no initial moments.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def check_neutral_structure(structure: Any) -> None:
     Raises
     ------
     ValueError
-        The message says how to make it neutral.
+        If it has; the message says how to make it neutral.
 
     Examples
     --------
@@ -135,12 +135,12 @@ def check_neutral_structure(structure: Any) -> None:
     >>> check_neutral_structure(Structure(Lattice.cubic(3.0), ["Fe"], [[0, 0, 0]]))
     """
     with warnings.catch_warnings():
-        # pymatgen says that the charge is not that of the oxidation states.
+        # pymatgen warns if the charge is not that of the oxidation states.
         warnings.simplefilter("ignore")
         charge = float(getattr(structure, "charge", 0.0) or 0.0)
     _check_charge(
         charge,
-        "structure.charge, which without a value of its own is the sum of the oxidation states",
+        "structure.charge, by default the sum of the oxidation states",
         "call structure.set_charge(0)",
     )
     _check_charges(getattr(structure, "properties", None) or {}, "structure.properties", "delete")
@@ -154,14 +154,14 @@ def site_moments(structure: Any) -> list[float] | None:
     Parameters
     ----------
     structure : pymatgen Structure
-        The site property ``magmom`` (numbers, vectors or ``Magmom`` objects along one axis), or
-        else the spins of its species (``structure.add_spin_by_site``).
+        With the site property ``magmom`` (numbers, vectors or ``Magmom`` objects along one axis) or
+        spins of its species (``structure.add_spin_by_site``).
 
     Raises
     ------
     ValueError
-        For moments along several axes, moments that are no numbers, and a site property and
-        species that contradict each other.
+        For moments along several axes, moments that are not numbers, and a site property that
+        contradicts the species.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def site_moments(structure: Any) -> list[float] | None:
         return from_sites if from_species is None else from_species
     if not np.allclose(from_sites, from_species, atol=_NONMAGNETIC, equal_nan=True):
         raise ValueError(
-            f"the site property magmom says {from_sites}, the spins of the species say "
+            f"the site property magmom is {from_sites}, but the spins of the species are "
             f"{from_species}: remove one of the two (structure.remove_site_property('magmom'), "
             "structure.remove_spin())."
         )
@@ -188,7 +188,7 @@ def site_moments(structure: Any) -> list[float] | None:
 
 
 def _notice_other_moments(structure: Any) -> None:
-    """Notice site properties that look like moments under another name."""
+    """Warn of site properties that look like moments under another name."""
     for name in _OTHER_MOMENTS:
         given = structure.site_properties.get(name)
         if given is not None and any(np.any(getattr(m, "moment", m)) for m in given):
@@ -202,7 +202,7 @@ def _notice_other_moments(structure: Any) -> None:
 
 
 def collinear_moments(moments: Sequence[Any] | NDArray) -> list[float]:
-    """Moments as one number for each atom, mu_B, from numbers or from vectors along one axis.
+    """Moments as one number for each atom (mu_B), from numbers or vectors along one axis.
 
     Parameters
     ----------
@@ -212,13 +212,13 @@ def collinear_moments(moments: Sequence[Any] | NDArray) -> list[float]:
     Returns
     -------
     list of float
-        Components along the axis, which points where the largest component of its largest moment
-        is positive: of moments along z their z components.
+        Components along the axis, whose sign makes the largest component of the largest moment
+        positive: for moments along z their z components.
 
     Raises
     ------
     ValueError
-        For vectors along several axes (beyond 1 % of the largest), and what is no number.
+        For vectors along several axes (beyond 1 % of the largest), and values that are not numbers.
 
     Examples
     --------
@@ -247,7 +247,7 @@ def collinear_moments(moments: Sequence[Any] | NDArray) -> list[float]:
 def _vector(moment: Any) -> NDArray[np.float64]:
     if moment is None:
         return np.zeros(3)
-    value = getattr(moment, "global_moment", moment)  # of pymatgen's Magmom
+    value = getattr(moment, "global_moment", moment)  # from pymatgen's Magmom
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -257,18 +257,18 @@ def _vector(moment: Any) -> NDArray[np.float64]:
     if array.shape == (3,):
         return array
     raise ValueError(
-        f"{moment!r} is no magnetic moment: give one number (mu_B) for each atom, or vectors along "
-        "one axis."
+        f"{moment!r} is not a magnetic moment: give one number (mu_B) for each atom, or vectors "
+        "along one axis."
     )
 
 
 def result_moments(atoms: Atoms) -> NDArray[np.float64] | None:
-    """Moments of atoms that a file brought along as results, where there are no initial ones.
+    """Moments of atoms that are results from a file, if there are no initial ones.
 
     Returns
     -------
     ndarray or None
-        (natom,) or, non-collinear, (natom, 3), mu_B; None for all below 0.01 mu_B.
+        (natom,) or, if non-collinear, (natom, 3), mu_B; None if all are below 0.01 mu_B.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -276,7 +276,7 @@ def result_moments(atoms: Atoms) -> NDArray[np.float64] | None:
         return None
     if np.any(atoms.get_initial_magnetic_moments()):
         return None
-    for name in ("magmoms", "magmom"):  # ASE calls a column "magmom" the latter
+    for name in ("magmoms", "magmom"):  # ASE stores a column "magmom" under the latter
         found = np.asarray(atoms.calc.results.get(name, 0.0), dtype=np.float64)
         if found.ndim > 0 and len(found) == len(atoms) and np.abs(found).max() > _NONMAGNETIC:
             return found
@@ -284,7 +284,7 @@ def result_moments(atoms: Atoms) -> NDArray[np.float64] | None:
 
 
 def notice_unused_moments(atoms: Atoms) -> None:
-    """Notice moments that are results of an earlier calculation, which a new one does not use."""
+    """Warn of moments that are results of an earlier calculation, which a new one ignores."""
     found = result_moments(atoms)
     if found is not None:
         warnings.warn(
@@ -297,7 +297,7 @@ def notice_unused_moments(atoms: Atoms) -> None:
 
 
 def few_moments(moments: NDArray) -> str:
-    """The first few of the moments, as text for a message.
+    """The first few moments, as text for a message.
 
     Examples
     --------

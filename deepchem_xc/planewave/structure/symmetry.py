@@ -1,6 +1,6 @@
 """Space-group operations, ``x -> W x + w`` on reduced positions, and their search.
 
-What they make of densities is in `density_symmetry`, of atoms, forces and stress in
+Their action on densities is in `density_symmetry`, that on atoms, forces and stress in
 `atom_symmetry`.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from deepchem_xc.planewave.structure.crystal import Crystal
 
-# Moments (mu_B) that differ by less are the same to the symmetry search.
+# Resolution of moments (mu_B) in the symmetry search.
 _MOMENT_RESOLUTION = 1e-3
 
 
@@ -65,7 +65,7 @@ class SymmetryGroup:
         return cls(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)), time_reversal)
 
     def subset(self, keep: np.ndarray) -> SymmetryGroup:
-        """The operations selected by a boolean mask or an index array; the caller keeps a group."""
+        """Operations selected by a mask or an index array; the caller must select a group."""
         return SymmetryGroup(self.rotations[keep], self.translations[keep], self.time_reversal)
 
     @property
@@ -74,7 +74,7 @@ class SymmetryGroup:
         return (self.rotations == np.eye(3, dtype=np.int64)).all(axis=(1, 2))
 
     def one_per_rotation(self) -> SymmetryGroup:
-        """One operation for each rotation. With the pure translations they make the group."""
+        """One operation for each rotation; with the pure translations they generate the group."""
         return self.subset(np.unique(self.rotations, axis=0, return_index=True)[1])
 
     @property
@@ -95,8 +95,8 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     crystal : Crystal
         The crystal; its geometry is detached.
     tolerance : float, optional
-        Distance in bohr within which two atoms coincide. Operations that miss by more than 1e-4
-        bohr are not used: see `kept_symmetry.check_symmetry`.
+        Distance in bohr within which two atoms coincide. Operations with errors above 1e-4 bohr are
+        not used: see `kept_symmetry.check_symmetry`.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     Raises
     ------
     ValueError
-        For a tolerance that is not positive, or when spglib finds no group.
+        For a tolerance that is not positive, or if spglib finds no group.
 
     References
     ----------
@@ -128,8 +128,8 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
         crystal.positions.detach().cpu().numpy().tolist(),
         species_labels(crystal),
     )
-    # spglib returns None or raises, by its version and environment, and announces the change
-    # in a warning at every call.
+    # spglib returns None or raises, depending on version and environment, and announces the change
+    # with a warning at every call.
     reason: object = "no operations found"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

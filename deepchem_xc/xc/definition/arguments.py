@@ -1,4 +1,4 @@
-"""Arguments of constructors, as objects keep them."""
+"""Constructor arguments, recovered from objects."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .known import WRONG, is_sequential
 
 
 def options_of(module: torch.nn.Module) -> dict[str, Any]:
-    """Arguments that build an object like this one again.
+    """Arguments that rebuild an object like this one.
 
     Parameters
     ----------
     module : torch.nn.Module
         A functional or network. Its method ``options`` gives them; without one they are the
-        attributes named like the constructor's arguments.
+        attributes with the names of the constructor's arguments.
 
     Raises
     ------
     ValueError
-        If an argument without a default is no attribute, or ``options`` fails.
+        If an argument without a default is not an attribute, or ``options`` fails.
 
     Examples
     --------
@@ -38,33 +38,33 @@ def options_of(module: torch.nn.Module) -> dict[str, Any]:
         except WRONG as error:
             raise ValueError(
                 f"{type(module).__name__}.options() does not give the arguments of its "
-                f"constructor ({error}): was a part of it exchanged after it was made?"
+                f"constructor ({error}): was a part of it replaced after it was made?"
             ) from error
     found = {}
     for parameter in arguments_of(type(module)):
         if hasattr(module, parameter.name):
             value = getattr(module, parameter.name)
-            # A flag such as bias=True, where the attribute is what it asks for.
+            # For a flag such as bias=True, the attribute is the object that the flag asks for.
             flag = isinstance(parameter.default, bool) and not isinstance(value, (bool, int))
             found[parameter.name] = value is not None if flag else value
         elif parameter.default is inspect.Parameter.empty:
             raise ValueError(
-                f"the constructor of {type(module).__name__} needs {parameter.name!r}, which is no "
-                f"attribute of it: store it as self.{parameter.name}, or write a method options() "
-                "that returns the constructor's arguments"
+                f"the constructor of {type(module).__name__} needs {parameter.name!r}, which is "
+                f"not an attribute: store it as self.{parameter.name}, or write a method "
+                "options() that returns the constructor's arguments"
             )
     return found
 
 
 def forgotten(module: torch.nn.Module, classes: Iterable[type[torch.nn.Module]] = ()) -> list[str]:
-    """Arguments of constructors that are no attributes, so that their defaults are taken.
+    """Constructor arguments that are not attributes, so that rebuilding uses their defaults.
 
     Parameters
     ----------
     module : torch.nn.Module
-        A functional or network; its parts are looked at too.
+        A functional or network; its parts are included.
     classes : iterable of types
-        Classes of one's own.
+        Your own classes.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def forgotten(module: torch.nn.Module, classes: Iterable[type[torch.nn.Module]] 
 
 
 def arguments_of(cls: type[torch.nn.Module]) -> list[inspect.Parameter]:
-    """Arguments of a constructor; those of its base classes, too, where it takes any keywords.
+    """Arguments of a constructor, and of its base classes' if it takes any keywords.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def arguments_of(cls: type[torch.nn.Module]) -> list[inspect.Parameter]:
             raise ValueError(
                 f"the constructor of {base.__name__} takes any number of arguments: write a method "
                 "options() that returns a dictionary of them, and a class method "
-                "from_options(**options) that builds it again"
+                "from_options(**options) that rebuilds the object"
             )
         found += [argument for argument in arguments if argument.kind is not argument.VAR_KEYWORD]
         if inspect.Parameter.VAR_KEYWORD not in kinds:

@@ -1,4 +1,4 @@
-"""From a definition to its functional."""
+"""Building functionals from definitions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .known import (
     is_sequential,
 )
 
-# A smaller threshold's floor would not be a normal number.
+# Smallest density threshold (1 / bohr^3): below it the floor would not be a normal number.
 _SMALLEST_THRESHOLD = 1e-300
 
 
 def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> PointwiseXC:
-    """Functional of a definition, with initial weights.
+    """Functional built from a definition, with initial weights.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> Poi
     Raises
     ------
     ValueError
-        For what is no definition, unknown classes, and options their constructors refuse.
+        For anything but a definition, unknown classes, and options that constructors refuse.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> Poi
     known = functionals_by_name(classes)
     if name not in known:
         raise ValueError(
-            f"unknown functional class {name!r}; known are {', '.join(known)}. A class of your own "
-            "has to be named: load_functional(path, classes=[...])"
+            f"unknown functional class {name!r}; known are {', '.join(known)}. Name your own "
+            "classes: load_functional(path, classes=[...])"
         )
     functional = _call(known[name], options, tuple(classes))
     if not isinstance(functional, PointwiseXC):
@@ -101,7 +101,7 @@ def _decode(value: Any, classes: tuple[type[torch.nn.Module], ...]) -> Any:
 
 def _dtype(name: Any) -> torch.dtype:
     if not isinstance(name, str) or name not in DTYPES:
-        raise ValueError(f"unknown type of numbers {name!r}; known are {', '.join(DTYPES)}")
+        raise ValueError(f"unknown number type {name!r}; known are {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
@@ -125,7 +125,7 @@ def _build_factor(expression: Any, shapes: Any) -> TrainedFactor:
     except WRONG as error:
         raise ValueError(f"a factor cannot be computed from {short}: {error}") from error
     if shape != ():
-        raise ValueError(f"the factor {short} is not one number but of shape {tuple(shape)}")
+        raise ValueError(f"the factor {short} is not one number but has shape {tuple(shape)}")
     return factor
 
 

@@ -1,4 +1,4 @@
-"""Classes and values that a definition can hold, and the keys that mark them."""
+"""Classes and values that a definition can contain, and the keys that mark them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..factor import TrainedFactor
 from ..networks import ExpM1Activation
 from ..registry import registered_classes
 
-# Layers, each with the attributes that are arguments of its constructor.
+# Layers, each with the attributes that correspond to arguments of its constructor.
 LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Linear: ("in_features", "out_features"),
     torch.nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine"),
@@ -50,12 +50,12 @@ LAYERS: dict[type[torch.nn.Module], tuple[str, ...]] = {
     torch.nn.Unflatten: ("dim", "unflattened_size"),
     ExpM1Activation: (),
 }
-# Modules that are a sequence of others.
+# Modules that only contain others.
 CONTAINERS: tuple[Any, ...] = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
 # Keys that mark an object among the options; no other key begins with a dollar sign.
 FUNCTIONAL, NETWORK, NUMBER, FACTOR = "$functional", "$network", "$number", "$factor"
 TENSOR, DTYPE = "$tensor", "$dtype"
-# Types of numbers that tensors among the options may have.
+# Number types that tensors among the options may have.
 DTYPES: dict[str, torch.dtype] = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float64, torch.float32, torch.int64, torch.bool)
@@ -65,7 +65,7 @@ WRONG = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
 
 
 def is_sequential(cls: type) -> bool:
-    """Whether a class is a Sequential that takes the layers as torch's does.
+    """Whether a class is a Sequential with torch's constructor.
 
     Examples
     --------
@@ -80,12 +80,12 @@ def is_sequential(cls: type) -> bool:
 def functionals_by_name(
     classes: Iterable[type[torch.nn.Module]],
 ) -> dict[str, type[torch.nn.Module]]:
-    """Functionals of this package, and the caller's classes, by the names that files know.
+    """Functionals of this package and the caller's classes, by their names in files.
 
     Parameters
     ----------
     classes : iterable of types
-        Classes of the caller.
+        The caller's classes.
 
     Raises
     ------
@@ -101,14 +101,14 @@ def functionals_by_name(
     for cls in classes:
         if own.setdefault(cls.__name__, cls) is not cls:
             raise ValueError(
-                f"the class {cls.__name__} has the name of another one, by which files know it: "
-                "give it a name of its own"
+                f"the class {cls.__name__} has the same name as another one, and files know "
+                "classes by name: rename it"
             )
     return {name: cls for name, cls in own.items() if cls not in LAYERS}
 
 
 def own_classes(functional: PointwiseXC) -> list[type[torch.nn.Module]]:
-    """Classes in a functional that are neither this package's nor layers that are known.
+    """Classes in a functional that are neither this package's nor known layers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From a functional to its definition."""
+"""Writing functionals as definitions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .known import (
     is_sequential,
 )
 
-# Largest array among the options: weights are kept apart.
+# Largest number of elements of an array among the options; weights are stored separately.
 _MOST_ELEMENTS = 10_000
 # Layers whose constructor has a flag `bias`; the attribute is the bias itself.
 _BIASED = (torch.nn.Linear, torch.nn.LayerNorm)
@@ -44,10 +44,10 @@ def definition_of(
     Parameters
     ----------
     functional : XCFunctional
-        Of a class of this package, or of one among ``classes``.
+        Of a class of this package or one of ``classes``.
     classes : iterable of types
         Other classes of functionals and networks. Their constructors' arguments, also those that
-        ``**options`` hands on to a base class, must be attributes of the same names (or have
+        ``**options`` passes to a base class, must be attributes of the same names (or have
         defaults), or be returned by a method ``options``.
 
     Returns
@@ -97,7 +97,7 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
             raise ValueError(f"{where} is {value}, which no functional can be built from")
         return value
     if isinstance(value, Integral):
-        return int(value)  # of numpy
+        return int(value)  # numpy's number
     if isinstance(value, Tensor):
         return _encode_tensor(value, where)
     if isinstance(value, torch.dtype) and value in DTYPES.values():
@@ -116,7 +116,7 @@ def _encode(value: Any, where: str, classes: tuple[type[torch.nn.Module], ...]) 
         return [_encode(item, f"{where}[{i}]", classes) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and not any(str(key).startswith("$") for key in value):
         return {str(k): _encode(item, f"{where}[{k!r}]", classes) for k, item in value.items()}
-    hint = "; instead of a function give a layer, torch.nn.Tanh() or one of your own"
+    hint = "; instead of a function give a layer, torch.nn.Tanh() or your own"
     raise ValueError(
         f"{where} is a {type(value).__name__}, which cannot be saved; numbers, strings, lists, "
         f"tensors, functionals and networks can{hint if callable(value) else ''}"
@@ -131,7 +131,7 @@ def _encode_tensor(value: Tensor, where: str) -> dict[str, Any]:
         return {NUMBER: float(value.detach()), "trainable": trainable}
     if value.dtype not in DTYPES.values() or value.numel() > _MOST_ELEMENTS:
         raise ValueError(
-            f"{where} is a tensor of {value.numel()} elements of {value.dtype}: saved are up to "
+            f"{where} is a tensor of {value.numel()} elements of {value.dtype}: files hold up to "
             f"{_MOST_ELEMENTS}, of {', '.join(DTYPES)}"
         )
     numbers, dtype = value.detach().cpu().tolist(), str(value.dtype).removeprefix("torch.")
@@ -186,7 +186,7 @@ def _unparametrized_definition(
     network: torch.nn.Module, cls: type, classes: tuple[type[torch.nn.Module], ...]
 ) -> dict[str, Any]:
     if cls in CONTAINERS or (cls in classes and is_sequential(cls)):
-        # Not .children(), which leaves out a layer that comes a second time.
+        # Not .children(), which omits a layer that occurs a second time.
         names = list(network._modules)
         found = [network.get_submodule(name) for name in names]
         layers = [_network_definition(layer, classes) for layer in found]

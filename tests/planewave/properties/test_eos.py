@@ -78,7 +78,7 @@ def test_residual_is_the_root_mean_square_deviation() -> None:
 @pytest.mark.parametrize(
     ("sizes", "energies", "message"),
     [
-        ([1, 2, 3, 4], [1, 0, 0, 1], "at least 5 points, 4 given"),
+        ([1, 2, 3, 4], [1, 0, 0, 1], "at least 5 points, got 4"),
         (
             [1, 2, 3, 4, 5],
             [5, 4, 3, 2, 1],
@@ -112,7 +112,7 @@ def test_a_line_or_a_molecule_has_no_equation_of_state() -> None:
 def test_a_layer_that_leans_is_refused() -> None:
     layer = graphene(a=2.46, vacuum=3.0)
     layer.cell[2, 0] = 1.0
-    with pytest.raises(ValueError, match="must stand upright"):
+    with pytest.raises(ValueError, match="must be perpendicular to the layer"):
         equation_of_state(layer, ecut=200.0)
 
 

@@ -261,7 +261,7 @@ def test_the_angular_momentum_of_a_projector_shows_in_its_form(upf_text, write) 
         ("<PP_PAW><PP_OCC>1.0</PP_OCC></PP_PAW>", "PP_PAW: ultrasoft and PAW"),
         ("<PP_SPIN_ORB><PP_RELBETA.1/></PP_SPIN_ORB>", "spin-orbit"),
         ("<PP_NONLOCAL></PP_NONLOCAL><PP_BETA.4>1.0</PP_BETA.4>", "number_of_proj is 3"),
-        ("<PP_LOCAL>1.0</PP_LOCAL>", "PP_LOCAL stands there twice"),
+        ("<PP_LOCAL>1.0</PP_LOCAL>", "PP_LOCAL occurs twice"),
     ],
 )
 def test_parts_that_contradict_the_header(upf_text, write, part: str, message: str) -> None:
@@ -320,5 +320,5 @@ def test_a_projector_of_zeros_is_not_lost_in_silence(upf_text, write) -> None:
         lambda node: node[1] + NUMBER.sub("0.0", node[2]),
         upf_text(),
     )
-    with pytest.raises(ValueError, match="projector 1 of l=0 holds zeros only: it would be lost"):
+    with pytest.raises(ValueError, match="projector 1 of l=0 contains only zeros: it would"):
         read_upf(write("zeros.upf", text), "Si")

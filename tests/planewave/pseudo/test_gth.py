@@ -196,7 +196,7 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         load_gth("Ni", "nothing")
     with pytest.raises(ValueError, match=r"'gth-hcth407' has no Ni.*gth-pbe.*holds: H"):
         load_gth("Ni", "gth-hcth407")
-    with pytest.raises(ValueError, match="belongs to Fe, it was asked for Ni"):
+    with pytest.raises(ValueError, match="belongs to Fe, but was requested for Ni"):
         load_gth("Ni", "Fe.GTH-PBE-q16")
     with pytest.raises(ValueError, match="no pseudopotential 'Si.PBE.gz' for Si"):
         load_gth("Si", "Si.PBE.gz")

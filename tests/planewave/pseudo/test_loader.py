@@ -58,9 +58,9 @@ def test_default_is_for_the_elements_that_are_not_named_and_for_no_others() -> N
         ({"Si": 4}, "neither a name nor a path"),
         (None, "neither a name nor a path"),
         ({"Si": Path("Si.pot")}, r"end in one of \.psp8, .*\.upf.*and this one does not exist"),
-        ("Fe.GTH-PBE-q16", "one of Fe"),
-        ({"si": "gth-pade", "default": "gth-pbe"}, "name 'si', which is no element.*'default'"),
-        ({"Si": "gth-pbe", "silicon": "gth-pade"}, "name 'silicon', which is no element"),
+        ("Fe.GTH-PBE-q16", "belongs to Fe"),
+        ({"si": "gth-pade", "default": "gth-pbe"}, "name 'si', which is not an element.*'default'"),
+        ({"Si": "gth-pbe", "silicon": "gth-pade"}, "name 'silicon', which is not an element"),
         ({"Si": Path(__file__).parent}, "a folder was given"),
     ],
 )

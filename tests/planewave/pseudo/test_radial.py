@@ -87,8 +87,8 @@ def test_functions_that_end_abruptly_are_integrated() -> None:
         (np.linspace(1, 0, 50), None, "increasing"),
         (np.linspace(-1, 1, 50), None, "from r >= 0"),
         (np.linspace(0, 1, 50) ** 2, None, "not equidistant"),
-        (np.linspace(0, 1, 50), np.full(50, 0.5), "does not belong"),
-        (np.linspace(0, 1, 50), np.full(40, 1 / 49), "does not belong"),
+        (np.linspace(0, 1, 50), np.full(50, 0.5), "does not match"),
+        (np.linspace(0, 1, 50), np.full(40, 1 / 49), "does not match"),
     ],
 )
 def test_bad_meshes_are_refused(r: np.ndarray, rab: np.ndarray | None, message: str) -> None:

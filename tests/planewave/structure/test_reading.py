@@ -240,8 +240,8 @@ def test_moments_of_pymatgen_are_initial_moments(structure: Structure, expected:
         (with_property([[0, 0, 2.2], [2.2, 0, 0]]), "not collinear"),
         (with_property([Magmom([0, 0, 2.2]), Magmom([2.2, 0, 0])]), "not collinear"),
         (with_property([2.2, [2.2, 0, 0]]), "not collinear"),
-        (with_property([[2.2, 0], [2.2, 0]]), "is no magnetic moment: give one number"),
-        (with_property(["up", "down"]), "'up' is no magnetic moment"),
+        (with_property([[2.2, 0], [2.2, 0]]), "is not a magnetic moment: give one number"),
+        (with_property(["up", "down"]), "'up' is not a magnetic moment"),
         (with_property([2.2, float("nan")]), "NaN"),
         (with_property([2.2, 2.2]).add_spin_by_site([2.2, -2.2]), "remove one of the two"),
     ],
@@ -305,7 +305,9 @@ def test_occupancies_in_any_form_are_refused(name: str) -> None:
 def test_occupancies_that_are_no_numbers_are_refused_with_what_to_do() -> None:
     atoms = bulk("MgO", "rocksalt", a=4.2)
     atoms.info["occupancy"] = ["half", 1.0]
-    with pytest.raises(ValueError, match=r"holds 'half', which is no occupancy.*Remove atoms.info"):
+    with pytest.raises(
+        ValueError, match=r"holds 'half', which is not an occupancy.*Remove atoms.info"
+    ):
         Crystal.from_ase(atoms)
     del atoms.info["occupancy"]
     atoms.set_array("occupancy", np.array([np.nan, 1.0]))
