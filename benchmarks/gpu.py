@@ -2,8 +2,8 @@
 
 ::
 
-    python benchmarks/cuda.py                          # a GPU and the CPU of the same machine
-    python benchmarks/cuda.py --systems si,al64 --devices cuda:1 --threads 4
+    python benchmarks/gpu.py                          # a GPU and the CPU of the same machine
+    python benchmarks/gpu.py --systems si,al64 --devices cuda:1 --threads 4
 
 Printed, and written as JSON: seconds (wall clock, the better of two runs) of the self-consistent
 field, of forces and stress, and of the gradient of a loss on the density with respect to PBE's
