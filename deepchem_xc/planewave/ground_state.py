@@ -22,6 +22,7 @@ from deepchem_xc.planewave.inputs import (
 )
 from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.loop.policies import Policies
 from deepchem_xc.planewave.loop.restart import Restart, moments_of, starting_point
 from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
@@ -74,6 +75,7 @@ def scf(
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
     mixing: Mixing | Mapping[str, Any] | None = None,
+    policies: Policies | None = None,
     gradient_tolerance: float | None = GRADIENT_TOLERANCE,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
@@ -132,6 +134,9 @@ def scf(
     mixing : Mixing or mapping, optional
         How densities are mixed, for example ``{"beta": 0.3, "preconditioner": None}``; see
         `Mixing`.
+    policies : Policies, optional
+        What else steers the loop: effort, single precision, held moment, localised levels; see
+        `Policies` in ``planewave.loop.policies``. It changes the way, not the ground state.
     gradient_tolerance : float, optional
         Relative residual to which the adjoint equation is solved when gradients are asked for. The
         default keeps errors of derivatives below 1e-5. 1e-6 takes about two thirds of the time:
@@ -237,6 +242,7 @@ def scf(
         orbitals=orbitals,
         callback=callback,
         mixing=Mixing.of(mixing),
+        policies=policies,
     )
     return replace(result, geometry=geometry, gradient_tolerance=gradient_tolerance)
 

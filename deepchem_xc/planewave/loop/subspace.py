@@ -34,6 +34,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.hamiltonian import LocalOperator
+from deepchem_xc.planewave.loop.policies import LocalisedLevels
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 
@@ -100,9 +101,9 @@ def relax_in_subspace(
     orbitals: Tensor,
     moment: float | None = None,
     before: Relaxed | None = None,
-    reduction: float = 0.02,
-    evaluations: int = 12,
-    rounds: int = 4,
+    reduction: float = LocalisedLevels.slope,
+    evaluations: int = LocalisedLevels.evaluations,
+    rounds: int = LocalisedLevels.rounds,
 ) -> Relaxed:
     """Rotate and fill given orbitals so that their free energy is least.
 
