@@ -1,6 +1,6 @@
 """Steps of the loop where localised levels are partly filled: downhill, and mixed near the end.
 
-Orbitals are made self-consistent among each other (`subspace`), and the next potential is that of
+Orbitals are made self-consistent among each other (`relaxation`), and the next potential is that of
 the density found. Such steps go downhill in the free energy and leave saddles, but converge slowly
 where the orbitals follow the potential stiffly. Anderson's mixing of the same densities is fast
 near a solution; elsewhere it mixes fillings that have nothing in common, and converges to saddles
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.loop.mixing import AndersonMixer
 from deepchem_xc.planewave.loop.policies import LocalisedLevels
-from deepchem_xc.planewave.loop.subspace import Relaxed, relax_in_subspace
+from deepchem_xc.planewave.loop.relaxation import Relaxed, relax_in_subspace
 from deepchem_xc.planewave.problem import KohnShamProblem
 
 # Gain of free energy by relaxed orbitals, Hartree, below which it is rounding.

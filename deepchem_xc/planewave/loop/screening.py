@@ -95,7 +95,16 @@ def screen(
 
     # The operator is close to normal in the Coulomb metric.
     inner = partial(coulomb_product, coulomb_metric(basis))
-    return gmres(operator, residual, _SCREENING_ERROR, iterations, inner=inner, strict=False)
+    return gmres(
+        operator,
+        residual,
+        _SCREENING_ERROR,
+        iterations,
+        inner=inner,
+        strict=False,
+        equation="the screening of the density's residual",
+        advice="Start from another density, or mix without (mixing={'preconditioner': None}).",
+    )
 
 
 def coulomb_metric(basis: PlaneWaveBasis) -> Tensor:

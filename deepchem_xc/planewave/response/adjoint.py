@@ -32,6 +32,7 @@ from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.fields import split_fields
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response.enough_states import enough_states
 from deepchem_xc.planewave.response.multiplets import check_multiplets
 from deepchem_xc.planewave.response.perturbation import PerturbedStates
 
@@ -182,7 +183,7 @@ class _Adjoint:
         """
         self._unchanged.check()
         cotangents = GroundState(*given)
-        states = self.states.for_eigenvalues(cotangents.eigenvalues, cotangents.fermi_level)
+        states = enough_states(self.states, cotangents.eigenvalues, cotangents.fermi_level)
         self.states = states
         extra = states.numbers.shape[2] - self.nband
         cotangents = cotangents._replace(
