@@ -29,6 +29,8 @@ from ase.data import atomic_masses, atomic_numbers
 from pyscf.gto.basis import parse_cp2k_pp
 from pyscf.pbc.gto import pseudo as pyscf_pseudo
 
+from deepchem_xc._files import write_json
+
 # ABINIT's `ixc`: minus two libxc identifiers, three digits each.
 XC = {"PBE": -101130, "Teter93": -20, "r2SCAN": -497498}
 OCCOPT = {"fixed": 1, "fermi-dirac": 3, "methfessel-paxton": 6, "gaussian": 7}
@@ -623,7 +625,6 @@ def main() -> None:
     names = [n for n in SYSTEMS if any(n.startswith(w) for w in wanted)]
     if not names:
         raise SystemExit(f"no system begins with {wanted}; see --list")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     entries = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     for name in names:
         try:
@@ -631,9 +632,7 @@ def main() -> None:
         except RuntimeError as error:
             print(error, flush=True)
             continue
-        partial = arguments.out.with_suffix(".tmp")
-        partial.write_text(json.dumps(entries, indent=1))
-        partial.replace(arguments.out)
+        write_json(arguments.out, entries)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark import BenchmarkError, Case, run_benchmark
-from deepchem_xc.benchmark.report import make_curve
-from deepchem_xc.benchmark.store import PointStore
+from deepchem_xc.against_gpaw import BenchmarkError, Case, run_benchmark
+from deepchem_xc.against_gpaw.report import make_curve
+from deepchem_xc.against_gpaw.store import PointStore
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.plotting import plot_convergence
+from deepchem_xc.tables import as_table
 
 # Five points give the same lattice constant as seven, to what matters here.
 FIVE_VOLUME_SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
@@ -140,13 +141,10 @@ def table_of(label: str, parameter: str, case: Case, rows: list[dict[str, Any]])
     }
     del fixed[{"ecut": "cutoff", "kpts": "mesh"}.get(parameter, parameter)]
     held = ", ".join(f"{name} {value}" for name, value in fixed.items() if value)
-    lines = [
-        f"{label} ({case.pseudopotential}): {parameter}, with {held}",
-        "",
-        f"| {parameter} ({unit}) | a (Angstrom) | error | B | error | moment (mu_B) | k-points "
-        "| plane waves | CPU s a point |",
-        "|---:" * 9 + "|",
-    ]
+    title = f"{label} ({case.pseudopotential}): {parameter}, with {held}"
+    header = [f"{parameter} ({unit})", "a (Angstrom)", "error", "B", "error", "moment (mu_B)"]
+    header += ["k-points", "plane waves", "CPU s a point"]
+    lines = []
     last = rows[-1]
     for row in rows:
         cells = [f"{row['value']:g}"]
@@ -159,8 +157,8 @@ def table_of(label: str, parameter: str, case: Case, rows: list[dict[str, Any]])
         cells += [f"{row['moment']:.3f}" if case.magmom and row["moment"] is not None else "-"]
         cells += [str(row["irreducible_kpoints"]), str(row["plane_waves"])]
         cells += [f"{row['cpu_seconds']:.1f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return f"{title}\n\n" + as_table(lines, header, left=0, markdown=True)
 
 
 def main() -> None:

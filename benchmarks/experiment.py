@@ -12,14 +12,11 @@ PBE. Everything finished is kept in the output folder, and the same command goes
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import multiprocessing
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +39,15 @@ from tqdm import tqdm
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark.run import available_cores
 from deepchem_xc.data import entry_arrays
 from deepchem_xc.losses.observables import lattice_constant
 from deepchem_xc.models import XCModel
 from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.parallel import default_jobs, parallel_map
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.plotting import plot_lattice_errors, plot_training
+from deepchem_xc.store import Store, digest
+from deepchem_xc.tables import as_table
 from deepchem_xc.xc import ConstrainedGGA, get_xc
 from deepchem_xc.xc.identity import name_or_content
 
@@ -76,11 +75,12 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     folder : Path
         ``{name}.json`` and ``{name}.pt`` are written there, and read if they are there.
     """
-    path = folder / f"{name}.json"
+    store = Store(folder)
     key = _key(definition_of(name), name_or_content(xc))
-    found = _read(path, key)
-    if found is not None:
+    if (found := store.read(name, key=key)) is not None:
         return found
+    # That all functionals use PBE's potentials is how the comparison is meant.
+    warnings.simplefilter("ignore", FunctionalMismatchWarning)
     began, cpu = time.perf_counter(), time.process_time()
     ground_states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
     shift = 1.0
@@ -104,7 +104,7 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     }
     with replacing(folder / f"{name}.pt", "wb") as file:
         torch.save(ground_states.state_dict(), file)
-    write_json(path, result)
+    store.write(name, result)
     return result
 
 
@@ -120,11 +120,12 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     output : Path
         Gets ``functional.safetensors``, and the loss as ``training.png``.
     """
-    known = [(_read(densities / f"{name}.json") or {}).get("energies") for name in names]
+    known = [(Store(densities).read(name) or {}).get("energies") for name in names]
     key = _key([definition_of(name) for name in names], known, HOW)
-    functional = output / "functional.safetensors"
-    if functional.exists() and _read(output / "training.json", key) is not None:
+    functional, store = output / "functional.safetensors", Store(output)
+    if functional.exists() and store.read("training", key=key) is not None:
         return
+    warnings.simplefilter("ignore", FunctionalMismatchWarning)
     entries = [entry_of(name) for name in names]
     model = XCModel(
         functional=ConstrainedGGA(base=HOW["base"], seed=HOW["seed"]),
@@ -146,43 +147,30 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     last = model.history[-1]
     if last.skipped:
         raise RuntimeError(f"training ended with no minimum for {', '.join(last.skipped)}")
-    write_json(output / "training.json", {"key": key, "loss": last.loss, "skipped": skipped})
+    store.write("training", {"key": key, "loss": last.loss, "skipped": skipped})
 
 
 def _key(*parts: Any) -> str:
     """Short hash of everything a result depends on: another one is not taken for it."""
-    text = json.dumps([deepchem_xc.__version__, *parts], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest([deepchem_xc.__version__, *parts])[:12]
 
 
-def _read(path: Path, key: str | None = None) -> dict[str, Any] | None:
-    """A finished result, if it is there and of this key."""
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found if key in (None, found.get("key")) else None
-
-
-def in_parallel(tasks: Mapping[str, tuple[Any, ...]], what: str, jobs: int) -> dict[str, Any]:
-    """Results of ``{name: (function, arguments ...)}``, with a progress bar; the first go first."""
+def in_parallel(
+    function: Callable[..., Any], calls: Mapping[str, Sequence[Any]], what: str, jobs: int
+) -> dict[str, Any]:
+    """Results by name, with a progress bar; the first call that fails ends the run."""
     found = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start_worker) as pool:
-        futures = {pool.submit(*task): name for name, task in tasks.items()}
-        try:
-            for future in tqdm(as_completed(futures), what, len(futures)):
-                found[futures[future]] = future.result()
-        except Exception as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            failed = f"{what}, {futures[future]}: {error}"
-            raise SystemExit(f"{failed}\nWhat is finished is kept.") from error
+    with (
+        tqdm(desc=what, total=len(calls)) as bar,
+        closing(parallel_map(function, calls, jobs=jobs, bar=bar)) as outcomes,
+    ):
+        for outcome in outcomes:
+            if outcome.error:
+                raise SystemExit(
+                    f"{what}, {outcome.name}: {outcome.error}\nWhat is finished is kept."
+                )
+            found[outcome.name] = outcome.value
     return found
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    # That all functionals use PBE's potentials is how the comparison is meant.
-    warnings.simplefilter("ignore", FunctionalMismatchWarning)
 
 
 def main() -> None:
@@ -191,7 +179,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--systems", nargs="+", choices=list(crystals()), default=list(crystals()))
-    parser.add_argument("--jobs", type=int, default=available_cores())
+    parser.add_argument("--jobs", type=int, default=default_jobs())
     parser.add_argument("--output", type=Path, default=Path("experiment-results"))
     arguments = parser.parse_args()
     start, output, jobs = time.perf_counter(), arguments.output, arguments.jobs
@@ -204,24 +192,20 @@ def main() -> None:
             f"learn from. The folds are {'; '.join(map(' '.join, folds(FOLDS, HOW['seed'])))}."
         )
 
-    def constants(xc: str, among: Mapping[str, Path]) -> dict[str, tuple[Any, ...]]:
-        return {name: (compute, name, xc, folder) for name, folder in among.items()}
+    def constants(xc: str, folder: Path) -> dict[str, Any]:
+        return in_parallel(compute, {name: (name, xc, folder) for name in names}, folder.name, jobs)
 
-    pbe = in_parallel(constants("PBE", dict.fromkeys(names, output / "PBE")), "PBE", jobs)
-    pbesol = in_parallel(
-        constants("PBEsol", dict.fromkeys(names, output / "PBEsol")), "PBEsol", jobs
-    )
-    trainings: dict[str, tuple[Callable[..., None], list[str], Path, Path]] = {
-        f"fold {i}": (train, [n for n in names if n not in fold], output / "PBE", output / f"{i}")
+    pbe = constants("PBE", output / "PBE")
+    pbesol = constants("PBEsol", output / "PBEsol")
+    trainings = {
+        f"fold {i}": ([n for n in names if n not in fold], output / "PBE", output / f"{i}")
         for i, fold in enumerate(dealt)
     }
-    trainings["all"] = (train, names, output / "PBE", output / "all")
-    in_parallel(trainings, "training", jobs)
-    tasks: dict[str, tuple[Any, ...]] = {}
-    for i, fold in enumerate(dealt):
-        functional = output / f"{i}" / "functional.safetensors"
-        tasks |= constants(str(functional), dict.fromkeys(fold, output / f"{i}"))
-    held_out = in_parallel({name: tasks[name] for name in names}, "held out", jobs)
+    trainings["all"] = (names, output / "PBE", output / "all")
+    in_parallel(train, trainings, "training", jobs)
+    fold_of = {name: output / f"{i}" for i, fold in enumerate(dealt) for name in fold}
+    trained = {n: (n, str(fold_of[n] / "functional.safetensors"), fold_of[n]) for n in names}
+    held_out = in_parallel(compute, trained, "held out", jobs)
     report(
         {"PBE": pbe, "PBEsol": pbesol, "trained": held_out},
         dealt,
@@ -244,24 +228,22 @@ def report(
     }
     mare = {xc: sum(map(abs, e)) / len(e) for xc, e in errors.items()}
     mean = {xc: sum(e) / len(e) for xc, e in errors.items()}
-    lines = ["| crystal | measured (Angstrom) | " + " | ".join(errors) + " | fold |"]
-    lines.append("|---|---:|" + "---:|" * (len(errors) + 1))
+    rows = []
     for row, name in enumerate(order):
         cells = [f"{100 * e[row]:+.2f} %" for e in errors.values()]
         fold = next(i for i, names in enumerate(dealt) if name in names)
-        lines.append(
-            f"| {name} | {crystals()[name]['a']:.3f} | " + " | ".join(cells) + f" | {fold} |"
-        )
+        rows.append([name, f"{crystals()[name]['a']:.3f}", *cells, f"{fold}"])
     for label, values, sign in (("mean absolute", mare, ""), ("mean", mean, "+")):
         cells = [f"{100 * value:{sign}.2f} %" for value in values.values()]
-        lines.append(f"| {label} | | " + " | ".join(cells) + " | |")
+        rows.append([label, "", *cells, ""])
+    header = ["crystal", "measured (Angstrom)", *errors, "fold"]
+    table = as_table(rows, header, markdown=True)
     known = {name: all_electron(name) for name in order}
     potentials = {name: found["PBE"][name]["a"] / a - 1.0 for name, a in known.items() if a}
     if potentials:
         mean_of = sum(map(abs, potentials.values())) / len(potentials)
         each = ", ".join(f"{name} {100 * error:+.2f}" for name, error in potentials.items())
-        lines.append(f"\nPBE here against all-electron PBE: {100 * mean_of:.2f} % (%: {each})")
-    table = "\n".join(lines)
+        table += f"\n\nPBE here against all-electron PBE: {100 * mean_of:.2f} % (%: {each})"
     print(table)
     for name, value in YARDSTICKS.items():
         print(f"published: {name} {100 * value:.2f} %")

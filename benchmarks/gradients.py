@@ -28,6 +28,7 @@ from scf_systems import ABINIT_SYSTEMS, chosen, mesh
 from deepchem_xc._files import write_json
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
+from deepchem_xc.tables import as_table
 from deepchem_xc.xc import PBE
 
 TOLERANCES = (1e-4, 1e-5, 1e-6, GRADIENT_TOLERANCE)
@@ -142,13 +143,14 @@ def show(title: str, entry: dict[str, Any]) -> None:
     print(f"  SCF {base:.2f} s; converged for gradients {tight:.2f} s ({tight / base:.2f})")
     energy = entry["energy_gradient"]
     print(f"  gradient of the energy {energy:.3f} s ({energy / base:.3f})")
-    print("  gradient of a density loss: tolerance, states s, adjoint s, both / SCF, error")
+    print("  gradient of a density loss")
+    rows = []
     for tolerance, run in entry["gradients"].items():
         both = run["states"] + run["adjoint"]
-        print(
-            f"    {tolerance}  {run['states']:7.2f} {run['adjoint']:7.2f} {both / base:6.2f}   "
-            f"{run['error']:.1e} (of the equation alone {run['error_of_the_equation']:.1e})"
-        )
+        row = [tolerance, f"{run['states']:.2f}", f"{run['adjoint']:.2f}", f"{both / base:.2f}"]
+        rows.append([*row, f"{run['error']:.1e}", f"{run['error_of_the_equation']:.1e}"])
+    header = ["tolerance", "states s", "adjoint s", "both / SCF", "error", "of the equation alone"]
+    print(as_table(rows, header, indent="    "))
     print(
         f"  memory: SCF {entry['peak_scf_MiB']:.0f} MiB, with gradients {entry['peak_MiB']:.0f} MiB"
     )

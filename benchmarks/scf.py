@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import math
 import os
 import shutil
 import signal
@@ -33,10 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from scf_growth import growth
-from scf_process import abinit, add_ratios, compare, work
+from scf_process import TIMES, abinit, add_ratios, compare, work
 from scf_systems import ABINIT_SYSTEMS, DENSITY, ELECTRONS, GPAW_SYSTEMS, TOLERANCE, chosen, mesh
 
 from deepchem_xc._files import write_json
+from deepchem_xc.tables import as_table
 
 
 def _largest_difference(a: Any, b: Any) -> float:
@@ -147,24 +147,20 @@ def against_pyscf(options: argparse.Namespace) -> dict[str, Any]:
 def print_entry(title: str, entry: dict[str, Any]) -> None:
     """Print one comparison."""
     print(title)
-    print(
-        f"  {'':16} {'SCF s':>8} {'CPU s':>8} {'process s':>9} {'CPU s':>8} {'MiB':>6} "
-        f"{'steps':>5} {'k':>4} {'bands':>5}  ours/this: SCF CPU process"
-    )
+    header = ["", "SCF s", "CPU s", "process s", "CPU s", "MiB", "steps", "k", "bands"]
+    header += ["ours/this: SCF", "CPU", "process"]
+    rows = []
     for code, result in entry.items():
         if "failed" in result:
-            print(f"  {code:16} {result['failed']}")
+            print(f"  {code}: {result['failed']}")
             continue
-        line = (
-            f"  {code:16} {result['scf_wall']:8.2f} {result['scf_cpu']:8.2f} "
-            f"{result['process_wall']:9.2f} {result['process_cpu']:8.2f} {result['peak_MiB']:6.0f} "
-            f"{result['steps']:5d} {result['kpoints']:4d} {result['bands']:5d}"
-        )
-        ratios = result.get("ours_over_this")
-        if ratios:
-            values = [ratios.get(key, math.nan) for key in ("scf_wall", "scf_cpu", "process_wall")]
-            line += "  " + " ".join(f"{value:8.3f}" for value in values)
-        print(line)
+        row = [code, *(f"{result[key]:.2f}" for key in TIMES), f"{result['peak_MiB']:.0f}"]
+        row += [f"{result[key]}" for key in ("steps", "kpoints", "bands")]
+        ratios = result.get("ours_over_this", {})
+        for key in ("scf_wall", "scf_cpu", "process_wall"):
+            row.append(f"{ratios[key]:.3f}" if key in ratios else "")
+        rows.append(row)
+    print(as_table(rows, header, indent="  "))
     for code, result in entry.items():
         if "errors" in result:
             errors = result["errors"]

@@ -10,7 +10,6 @@ energies, forces and stress.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -102,7 +101,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
 def ours_case(job: dict[str, Any]) -> dict[str, Any]:
     """`scf` for a crystal of the benchmark, with its settings."""
     timing = _import_ours(job["threads"])
-    from deepchem_xc.benchmark import CASES
+    from deepchem_xc.against_gpaw import CASES
     from deepchem_xc.planewave import scf
 
     case = CASES[job["case"]]
@@ -129,8 +128,8 @@ def gpaw_case(job: dict[str, Any]) -> dict[str, Any]:
     from ase.units import Hartree
     from gpaw import GPAW, PW, FermiDirac
 
-    from deepchem_xc.benchmark import CASES
-    from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS
+    from deepchem_xc.against_gpaw import CASES
+    from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 
     timing = {
         "import_wall": time.perf_counter() - STARTED[0],
@@ -257,9 +256,7 @@ def main() -> None:
     """Do the job of the first argument, write the answer to the second."""
     job = json.loads(Path(sys.argv[1]).read_text())
     answer = TASKS[job["task"]](job)
-    partial = Path(f"{sys.argv[2]}.tmp")
-    partial.write_text(json.dumps(answer))
-    os.replace(partial, sys.argv[2])
+    Path(sys.argv[2]).write_text(json.dumps(answer))
 
 
 if __name__ == "__main__":

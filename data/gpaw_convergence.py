@@ -12,12 +12,15 @@ from pathlib import Path
 
 from scipy.fft import next_fast_len
 
-from deepchem_xc.benchmark.gpaw_reference import (
+from deepchem_xc.against_gpaw.gpaw_reference import (
     GPAW_SETTINGS,
     GpawSettings,
     load_gpaw_eos,
     run_gpaw_eos,
 )
+from deepchem_xc.tables import as_table
+
+HEADER = ("changed", "compared with", "a", "modulus", "moment (mu_B)")
 
 
 def variants(name: str) -> dict[str, tuple[GpawSettings, str]]:
@@ -57,16 +60,20 @@ def main() -> None:
         settings = {variant: used for variant, (used, _) in tried.items()}
         results = run_gpaw_eos(settings, settings, arguments.output)
         results[f"{name}, mesh {GPAW_SETTINGS[name].kpts[0]}"] = load_gpaw_eos()[name]
+        rows = []
         for variant, (_, other) in tried.items():
             fit, base = (results[key]["fit"]["energy"] for key in (variant, other))
             modulus = "bulk_modulus" if "bulk_modulus" in fit else "layer_modulus"
             moments = [results[key]["points"][3]["magmom"] for key in (variant, other)]
-            print(
-                f"| {variant} | {other} | {100 * (fit['a'] / base['a'] - 1):+.4f} % "
-                f"| {100 * (fit[modulus] / base[modulus] - 1):+.2f} % "
-                f"| {moments[0] - moments[1]:+.4f} |",
-                flush=True,
+            rows.append(
+                [
+                    *(variant, other),
+                    f"{100 * (fit['a'] / base['a'] - 1):+.4f} %",
+                    f"{100 * (fit[modulus] / base[modulus] - 1):+.2f} %",
+                    f"{moments[0] - moments[1]:+.4f}",
+                ]
             )
+        print(as_table(rows, HEADER, left=2, markdown=True), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, run_gpaw_eos
+from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS, run_gpaw_eos
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from ase.units import Bohr, GPa, Hartree
 from scipy.fft import next_fast_len
 
 from deepchem_xc._atomic import replacing
-from deepchem_xc.benchmark.gpaw_reference import (
+from deepchem_xc.against_gpaw.gpaw_reference import (
     GpawSettings,
     load_gpaw_eos,
     run_gpaw_eos,

@@ -1,4 +1,4 @@
-"""Torch's modes around a calculation."""
+"""Leaving the modes of torch in which a calculation would be impossible or inexact."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ _AUTOCAST_DEVICES = ("cpu", "cuda")
 
 
 @contextlib.contextmanager
-def outside_inference_mode() -> Iterator[None]:
-    """Leave `torch.inference_mode` for `torch.no_grad`, and `torch.autocast`.
+def outside_inference_and_autocast() -> Iterator[None]:
+    """Leave `torch.inference_mode`, for `torch.no_grad`, and `torch.autocast`.
 
-    Potentials are derivatives of energies, which torch's inference mode rules out altogether;
-    inside `torch.no_grad` they are computed, and nothing keeps a graph either. Autocast would
-    compute what is in single precision here in half precision.
+    Potentials are derivatives of energies, which inference mode does not allow. In `torch.no_grad`
+    they can be computed, and no graph is kept there either. Autocast would turn operations in
+    single precision into operations in half precision.
 
     Examples
     --------
-    >>> with torch.inference_mode(), outside_inference_mode():
+    >>> with torch.inference_mode(), outside_inference_and_autocast():
     ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     (False, False)
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), outside_inference_and_autocast():
+    ...     torch.is_autocast_enabled("cpu")
+    False
     """
     with outside_autocast():
         if not torch.is_inference_mode_enabled():

@@ -1,4 +1,4 @@
-"""Finite differences that know their own uncertainty, and the assertion that uses them.
+"""Finite differences that know their own uncertainty, and the assertions that use them.
 
 Values of a self-consistent calculation have noise: what the loop's tolerance leaves, and rounding,
 which differs between machines. Divided by the step it becomes an error of the difference, next to
@@ -153,3 +153,72 @@ def assert_derivative(
 ) -> None:
     """The derivative of `function` at zero is `implicit`; see `assert_agreement`."""
     assert_agreement(implicit, differences(function, step), rel, scale)
+
+
+def _gradient(value: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """In the graph of `at`; zero where the value does not depend on it."""
+    if not value.requires_grad:
+        return torch.zeros_like(at)
+    return torch.autograd.grad(value, at, create_graph=True, materialize_grads=True)[0]
+
+
+def assert_exact_derivatives(
+    function: Callable[..., Any],
+    *inputs: torch.Tensor,
+    orders: tuple[int, ...] = (1,),
+    step: float = 2e-3,
+    rel: float = 1e-6,
+) -> None:
+    """Derivatives of a torch function are those of differences, along two random directions.
+
+    Parameters
+    ----------
+    function : callable
+        Of the inputs; gives a real tensor or several, which differ between calls by rounding alone.
+    *inputs : Tensor
+        Where it is differentiated, float64. Elements change by up to `step` of their size, zeros
+        by up to `step`.
+    orders : tuple of int
+        Which derivatives are tried. Second ones are those of the gradient of all outputs, summed
+        with random weights, and so on.
+    step : float
+        Largest step.
+    rel : float
+        Largest deviation and uncertainty, relative to what the elements of the inputs contribute
+        to a derivative, but at least to a ten-thousandth of the largest one.
+
+    Raises
+    ------
+    AssertionError
+        As `assert_agreement`.
+    """
+    start = torch.cat([x.detach().reshape(-1) for x in inputs])
+
+    def values(flat: torch.Tensor) -> torch.Tensor:
+        parts = flat.split([x.numel() for x in inputs])
+        found = function(*(part.view_as(x) for part, x in zip(parts, inputs, strict=True)))
+        found = found if isinstance(found, (tuple, list)) else (found,)
+        return torch.cat([part.reshape(-1) for part in found])
+
+    def derived(of: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
+        weights = 0.5 + torch.rand_like(of(start))
+
+        def gradient(flat: torch.Tensor) -> torch.Tensor:
+            flat = flat if flat.requires_grad else flat.clone().requires_grad_()
+            return _gradient((of(flat) * weights).sum(), flat)
+
+        return gradient
+
+    size = torch.where(start == 0.0, 1.0, start.abs())
+    for order in range(1, max(orders) + 1):
+        if order in orders:
+            at = start.clone().requires_grad_()
+            jacobian = torch.stack([_gradient(y, at) for y in values(at)]).detach()
+            for _ in range(2):
+                signs = torch.randint(0, 2, size.shape).to(size) * 2.0 - 1.0
+                along = signs * size * (0.5 + 0.5 * torch.rand_like(size))
+                found = differences(lambda h, of=values, d=along: of(start + h * d), step)
+                scale = jacobian.abs() @ along.abs()
+                scale = scale.clamp(min=1e-4 * float(scale.max()))
+                assert_agreement(jacobian @ along, found, rel, scale, f"derivative {order}")
+        values = derived(values)

@@ -11,6 +11,7 @@ import torch
 from tests.differences import (
     assert_agreement,
     assert_derivative,
+    assert_exact_derivatives,
     differences,
     named_differences,
 )
@@ -108,3 +109,40 @@ def test_arrays_and_names() -> None:
     both = named_differences(lambda h: {"sine": np.sin(h), "twice": 2.0 * h}, 0.01)
     assert both["sine"].value == pytest.approx(1.0, abs=1e-9)
     assert both["twice"].value == pytest.approx(2.0, abs=1e-12)
+
+
+class Wrong(torch.autograd.Function):
+    """x^3, whose derivative is off by a part."""
+
+    part = 0.0
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, cotangent: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 3.0 * (1.0 + Wrong.part) * x**2 * cotangent
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_derivatives_of_all_orders_are_checked_for_every_element(order: int) -> None:
+    x, y = torch.tensor([0.7, -1.3, 0.0]).double(), torch.tensor([[2.0, 1e-3]]).double()
+
+    def function(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.sin(x).sum() * y, (x**4).sum()
+
+    assert_exact_derivatives(function, x, y, orders=tuple(range(1, order + 1)))
+
+
+def test_a_wrong_derivative_of_one_element_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.tensor([0.7, -1.3, 2.0]).double()
+    assert_exact_derivatives(Wrong.apply, x, orders=(1, 2))
+    monkeypatch.setattr(Wrong, "part", 1e-5)
+    with pytest.raises(AssertionError, match="not that of the differences\nderivative 1"):
+        assert_exact_derivatives(Wrong.apply, x)
+    cut = lambda x: x**2 + (x[0] - x[0].detach()) * x[1].detach() ** 2  # noqa: E731
+    with pytest.raises(AssertionError, match="not that of the differences\nderivative 1"):
+        assert_exact_derivatives(cut, x)

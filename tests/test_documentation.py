@@ -1,17 +1,23 @@
-"""The README and docs/ hold what they say: examples run and print it, links lead somewhere."""
+"""Pages hold what they say: examples run and print it, links lead somewhere, cards fit files."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+import deepchem_xc
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+FILES = [*sorted(ROOT.glob("*.md")), ROOT / "data" / "README.md", *PAGES]
 # A fenced block: its language, if any, and its lines.
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 NUMBER = re.compile(r"[+-]?\d+(?:\.(\d+))?")
 
 
@@ -37,7 +43,11 @@ def assert_printed(printed: str, shown: str) -> None:
 WITH_EXAMPLES = [path for path in FILES if examples(path)]
 
 
-@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.name)
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=_name)
 def test_examples_run_and_print_what_is_shown(
     path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,9 +66,43 @@ def test_readme_has_examples_with_output() -> None:
     assert len(shown) >= 3 and shown[0] is not None
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=_name)
 def test_relative_links_lead_to_files(path: Path) -> None:
     links = [link.split("#")[0] for link in LINK.findall(path.read_text())]
     relative = [link for link in links if link and not re.match(r"[a-z]+:", link)]
     missing = [link for link in relative if not (path.parent / link).exists()]
     assert not missing
+
+
+def anchors(path: Path) -> set[str]:
+    """What links to the headings of a page end with, on GitHub."""
+    headings = (re.sub(r"[^\w\- ]", "", text.lower()) for text in HEADING.findall(path.read_text()))
+    return {text.strip().replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_links_to_headings_lead_to_one(path: Path) -> None:
+    links = [link.partition("#") for link in LINK.findall(path.read_text()) if "#" in link]
+    local = [(name, anchor) for name, _, anchor in links if not re.match(r"[a-z]+:", name)]
+    pages = [(path.parent / name if name else path, anchor) for name, anchor in local]
+    missing = [(page.name, anchor) for page, anchor in pages if anchor not in anchors(page)]
+    assert not missing
+
+
+def test_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "index.md"
+    listed = {(index.parent / link).resolve() for link in LINK.findall(index.read_text())}
+    assert {*PAGES, ROOT / "README.md"} - {index} <= listed
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "data").glob("*.safetensors")), ids=_name)
+def test_every_trained_functional_has_a_card_of_its_own(file: Path) -> None:
+    """A file that is trained again needs new numbers on its card."""
+    card = (ROOT / "docs" / "models" / f"{file.stem}.md").read_text()
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in card
+
+
+def test_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == deepchem_xc.__version__

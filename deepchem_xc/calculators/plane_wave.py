@@ -17,14 +17,14 @@ from ase.calculators.calculator import (
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
+from deepchem_xc._signatures import documents_keywords_of
 from deepchem_xc.calculators.settings import (
     OBJECTS,
     SavedCalculation,
     changed_files,
     check_objects,
     copied,
-    explain_unknown,
     file_digests,
     identity_of,
     is_plain,
@@ -34,14 +34,17 @@ from deepchem_xc.calculators.settings import (
 )
 from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
+from deepchem_xc.keywords import standard
 from deepchem_xc.numerics.errors import SCFConvergenceError
-from deepchem_xc.planewave.ground_state import convergence_of, with_defaults
-from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
-from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.assembly import set_up
+from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.loop.restart import Restart, moments_of, starting_point
-from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError
+from deepchem_xc.planewave.other_keywords import explain_unknown
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.kept_symmetry import operations_that_keep
+from deepchem_xc.planewave.values import with_defaults
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -58,6 +61,7 @@ _FAR = 0.5
 _STRAINED = 0.15
 
 
+@documents_keywords_of(scf, [name for name in Settings.model_fields if name != "convergence"])
 class PlaneWaveDFT(ElectronicStates, Calculator):
     """Plane-wave Kohn-Sham DFT for ASE.
 
@@ -87,43 +91,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         A name (``"PBE"``, the default), libxc identifiers, the path of a functional's file, or a
         functional (a torch module). When the parameters of a module, or the content of the file,
         change, so do the results: they are computed anew.
-    ecut : float
-        Plane-wave cutoff, eV. There is no default.
-    kpts : optional
-        ``(4, 4, 4)`` or 4 (Monkhorst-Pack), ``{"size": (4, 4, 4), "gamma": True}``,
-        ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates. Gamma by
-        default.
-    pseudopotentials : str or dict
-        A family such as ``"gth-pbe"``, or ``{symbol: name or file}``, in which ``"default"``
-        stands for all that are not named.
-    occupations : dict or str
-        ``{"name": "fermi-dirac", "width": 0.1}`` (eV); also fixed, gaussian, methfessel-paxton and
-        marzari-vanderbilt, ``"order"`` of Methfessel-Paxton, and ``"fixmagmom": True`` to hold the
-        total moment. A width that is not given is 0.1 eV.
-    spinpol : bool, optional
-        Two spin channels; by default if the atoms have initial magnetic moments.
     convergence : dict
         ``energy`` (change in a step, eV per valence electron; 1e-6 by default), ``density``
         (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional has
         parameters that require gradients), ``orbitals`` (residuals of occupied bands, eV; 10 times
         ``density`` in Hartree) and ``maxiter`` (100).
-    mixing : dict or Mixing, optional
-        How densities are mixed, for example ``{"beta": 0.3, "preconditioner": None}``; see
-        `planewave.mixing.Mixing`.
-    nbands : int or str, optional
-        Number of bands; -10 are ten more than the occupied ones, ``"120%"`` a fifth more. Chosen,
-        and raised where needed, by default.
-    fft_size : (int, int, int) or int, optional
-        Real-space grid.
-    symmetry : bool, str or dict
-        Use the symmetry of the atoms (default) or none (False, ``"off"``);
-        ``{"point_group": False}`` leaves k and -k the same.
-    ecut_smoothing : float
-        Width below the cutoff within which kinetic energies rise without bound, eV. Energies then
-        change smoothly with the cell, at lower cutoffs: useful for equations of state and cell
-        relaxations. None (0) by default.
-    device : optional
-        ``"cuda"`` computes there.
+    **keywords
+        All others of `planewave.scf`: ``ecut`` (eV), which has no default, ``kpts``,
+        ``pseudopotentials``, ``occupations``, ...
     txt : None, "-", path or text file
         Where to write what happens: nowhere, to the standard output, or to a file.
 
@@ -153,18 +128,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     ignored_changes = {"initial_charges"}
     default_parameters: dict[str, Any] = {
         "xc": "PBE",
-        "ecut": None,
-        "kpts": (1, 1, 1),
-        "pseudopotentials": "gth-pbe",
-        "occupations": {"name": "fermi-dirac", "width": 0.1},
-        "spinpol": None,
+        **{name: standard(name) for name in Settings.model_fields},
         "convergence": {"energy": 1e-6, "maxiter": 100},
-        "mixing": None,
-        "nbands": None,
-        "fft_size": None,
-        "symmetry": True,
-        "ecut_smoothing": 0.0,
-        "device": None,
         "txt": None,
     }
 
@@ -269,7 +234,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         # ASE does not look for changes when no atoms are given; the functional may have changed.
         return super().get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
 
-    @outside_inference_mode()
+    @outside_inference_and_autocast()
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -297,43 +262,12 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self.results = {}
         check_objects(settings, self._missing)
         files = file_digests(settings)
-        settings = {
-            name: self.default_parameters[name] if value is None else value
-            for name, value in settings.items()
-        }
-        basis = make_basis(
-            atoms,
-            settings["ecut"],
-            settings["kpts"],
-            fft_size=settings["fft_size"],
-            symmetry=settings["symmetry"],
-            device=settings["device"],
-            ecut_smoothing=settings["ecut_smoothing"],
-        )
-        problem = make_problem(
-            basis,
-            settings["xc"],
-            settings["pseudopotentials"],
-            settings["occupations"],
-            settings["spinpol"],
-            1.0 / Hartree,
-        )
-        options = with_defaults(settings["convergence"], self.default_parameters["convergence"])
-        convergence = convergence_of(problem, options, 1.0 / Hartree)
-        mixing = Mixing.of(settings["mixing"])
-        density, orbitals, description = self._warm_start(problem)
-        self._log.header(atoms, problem, description)
+        setup = set_up(atoms, settings["xc"], self._settings())
+        fields, orbitals, description = self._warm_start(setup.problem)
+        self._log.header(atoms, setup.problem, description)
         functional = identity_of(settings["xc"])
         try:
-            result = solve(
-                problem,
-                convergence,
-                number_of_bands(settings["nbands"], problem),
-                density,
-                orbitals,
-                self._log.step,
-                mixing,
-            )
+            result = setup.solve(fields, orbitals, self._log.step)
         except SCFConvergenceError as error:
             # What did not lead anywhere is not started from again.
             self._start = None
@@ -350,15 +284,25 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             "magmoms": plain.hirshfeld_moments.cpu().numpy(),
         }
 
-    def _warm_start(self, problem: KohnShamProblem) -> tuple[Tensor | None, Tensor | None, str]:
+    def _settings(self) -> Settings:
+        """Keywords of the calculation; None is this calculator's default of each."""
+        defaults, given = self.default_parameters, self.parameters
+        keywords = {
+            name: defaults[name] if given[name] is None else given[name]
+            for name in Settings.model_fields
+        }
+        keywords["convergence"] = with_defaults(given["convergence"], defaults["convergence"])
+        return Settings.of(keywords, "PlaneWaveDFT")
+
+    def _warm_start(self, problem: KohnShamProblem) -> tuple[Fields | None, Tensor | None, str]:
         start = self._start
         if start is None or not (_is_near(start, problem) and _has_symmetry(start, problem)):
             return None, None, "superposed atoms"
-        density, orbitals = starting_point(problem, start)
-        if density is None:
+        fields, orbitals = starting_point(problem, start)
+        if fields is None:
             return None, None, "superposed atoms"
         what = "density" if orbitals is None else "density and orbitals"
-        return density, orbitals, f"{what} of an earlier calculation"
+        return fields, orbitals, f"{what} of an earlier calculation"
 
     @staticmethod
     def _dipole(result: SCFResult) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -29,33 +28,6 @@ if TYPE_CHECKING:
 OBJECTS = ("xc", "pseudopotentials")
 # How files among them end.
 _FILES = (*SUFFIXES, ".safetensors")
-# Keywords of GPAW, PySCF and others, and what they are here.
-_ELSEWHERE = {
-    "charge": "only neutral cells can be computed",
-    "mode": "plane waves only, with ecut in eV: PW(400) is ecut=400",
-    "h": "the grid follows from ecut, or is fft_size",
-    "gpts": "fft_size",
-    "basis": "plane waves only, with ecut",
-    "setups": "pseudopotentials",
-    "maxiter": "convergence={'maxiter': ...}",
-    "width": "occupations={'name': 'fermi-dirac', 'width': ...}",
-    "smearing": "occupations={'name': 'fermi-dirac', 'width': ...}",
-    "max_cycle": "convergence={'maxiter': ...}",
-    "conv_tol": "convergence={'energy': ...}, eV per valence electron",
-    "eigensolver": "there is one, block Davidson",
-    "mixer": "mixing",
-    "parallel": "threads are torch's: torch.set_num_threads",
-    "verbose": "txt='-' prints every step",
-    "fixmom": "occupations={'fixmagmom': True}",
-    "spin": "spinpol=True and atoms.set_initial_magnetic_moments([...])",
-    "nspins": "spinpol",
-    "hund": "atoms.set_initial_magnetic_moments([...])",
-    "magmoms": "atoms.set_initial_magnetic_moments([...])",
-    "kpoints": "kpts",
-    "functional": "xc",
-    "pseudos": "pseudopotentials",
-    "usesymm": "symmetry",
-}
 
 
 @dataclass(frozen=True)
@@ -201,24 +173,6 @@ def copied(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.copy()
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
-
-
-def explain_unknown(unknown: Collection[str], valid: Collection[str]) -> str:
-    """Message for keywords that there are not, with what to write in place of GPAW's.
-
-    Examples
-    --------
-    >>> explain_unknown(["charge"], ["xc", "ecut"])
-    'unknown keyword(s) charge of PlaneWaveDFT (charge: only neutral cells can be computed); ...'
-    """
-    known = {name: _ELSEWHERE[name] for name in unknown if name in _ELSEWHERE}
-    near = {name: get_close_matches(name, valid, n=1) for name in unknown if name not in known}
-    known |= {name: f"did you mean {found[0]}?" for name, found in near.items() if found}
-    hints = "; ".join(f"{name}: {known[name]}" for name in unknown if name in known)
-    return (
-        f"unknown keyword(s) {', '.join(unknown)} of PlaneWaveDFT{f' ({hints})' if hints else ''}; "
-        f"the valid ones are {', '.join(valid)} (besides restart and atoms)."
-    )
 
 
 def is_plain(value: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from ase.units import Hartree
 
 from deepchem_xc import __version__
+from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.planewave.result import SCFResult
+
+# Space before a table of atoms.
+_INDENT = " " * 16
 
 
 class TextLog:
@@ -82,16 +86,14 @@ class TextLog:
             "",
             f"structure        {atoms.get_chemical_formula()}, {atoms.get_volume():.4f} Angstrom^3",
             "                 cell (Angstrom)",
-            *(
-                f"                 {x:14.8f}{y:14.8f}{z:14.8f}"
-                for x, y, z in np.asarray(atoms.cell)
-            ),
+            as_table(_fixed(np.asarray(atoms.cell)), left=0, indent=" " * 20),
             "                 positions (Angstrom)" + (", moment (mu_B)" if moments.any() else ""),
         ]
-        for symbol, (x, y, z), moment in zip(atoms.symbols, atoms.positions, moments, strict=True):
-            end = f"{moment:9.3f}" if moments.any() else ""
-            lines.append(f"              {symbol:2s} {x:14.8f}{y:14.8f}{z:14.8f}{end}")
+        columns = [atoms.symbols, *zip(*_fixed(atoms.positions), strict=True)]
+        if moments.any():
+            columns.append([f"{moment:.3f}" for moment in moments])
         lines += [
+            as_table(list(zip(*columns, strict=True)), indent=_INDENT),
             f"functional       {problem.functional.name}",
             *(
                 f"pseudopotential  {symbol}: {pseudo.name}, {pseudo.valence:g} electrons"
@@ -154,13 +156,19 @@ class TextLog:
     ) -> None:
         """Forces (eV/Angstrom) and stress (eV/Angstrom^3, Voigt order)."""
         lines = ["forces (eV/Angstrom)"]
-        lines += [
-            f"              {symbol:2s} {x:14.8f}{y:14.8f}{z:14.8f}"
-            for symbol, (x, y, z) in zip(atoms.symbols, forces, strict=True)
+        rows = [
+            [symbol, *numbers]
+            for symbol, numbers in zip(atoms.symbols, _fixed(forces), strict=True)
         ]
+        lines += [as_table(rows, indent=_INDENT)]
         lines += ["stress (eV/Angstrom^3: xx yy zz yz xz xy)"]
-        lines += ["                 " + " ".join(f"{s:12.8f}" for s in stress), ""]
+        lines += [as_table(_fixed(stress[None]), left=0, indent=" " * 20), ""]
         self._write(lines)
+
+
+def _fixed(numbers: NDArray[np.float64]) -> list[list[str]]:
+    """Rows of numbers with eight decimals."""
+    return [[f"{number:.8f}" for number in row] for row in numbers]
 
 
 def _fermi_levels(result: SCFResult) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from deepchem_xc._files import write_json
-from deepchem_xc.benchmark import (
+from deepchem_xc.against_gpaw import (
     Case,
     compare,
     format_table,
@@ -19,15 +19,15 @@ from deepchem_xc.benchmark import (
     run_benchmark,
     select_cases,
 )
-from deepchem_xc.benchmark.functionals import (
+from deepchem_xc.against_gpaw.functionals import (
     Row,
     constants_of,
     format_functionals,
     mean_error,
     with_functional,
 )
-from deepchem_xc.benchmark.report import about_run, write_report
-from deepchem_xc.benchmark.trainings import Training, train_beside
+from deepchem_xc.against_gpaw.report import about_run, write_report
+from deepchem_xc.against_gpaw.trainings import Training, train_beside
 from deepchem_xc.cli.options import say
 from deepchem_xc.eos.scales import VOLUME_SCALES
 

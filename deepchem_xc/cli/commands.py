@@ -7,12 +7,16 @@ where a command needs them, so that the help appears at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deepchem_xc.cli import options as option
-from deepchem_xc.cli.options import command, read_structure, say, scf_keywords
+from deepchem_xc.cli.calculation import computes_a_crystal
+from deepchem_xc.cli.options import command, say
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 app = typer.Typer(
     name="deepchem-xc",
@@ -30,36 +34,19 @@ def main() -> None:
 
 @app.command()
 @command
+@computes_a_crystal
 def scf(
-    structure: option.Structure,
-    ecut: option.Ecut,
-    kpts: option.Kpts = "5.0",
-    gamma: option.Gamma = True,
-    pseudopotentials: option.Pseudopotentials = "gth-pbe",
-    xc: option.Xc = "PBE",
-    smearing: option.Smearing = "fermi-dirac",
-    width: option.Width = None,
-    magmom: option.Magmom = "",
-    spinpol: option.Spinpol = None,
-    fix_moment: option.FixMoment = False,
-    nbands: option.Nbands = None,
-    symmetry: option.Symmetry = True,
-    maxiter: option.Maxiter = 100,
-    ecut_smoothing: option.EcutSmoothing = 0.0,
-    device: option.Device = "cpu",
-    threads: option.Threads = None,
+    atoms: Atoms,
+    keywords: dict[str, Any],
     output: option.Output = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show the steps.")] = False,
     debug: option.Debug = False,
 ) -> None:
     """Ground state: energies, forces, stress, moment, eigenvalues."""
-    keywords = dict(locals())
     from deepchem_xc import planewave
     from deepchem_xc.cli.results import UNITS, ground_state, print_ground_state, print_steps
 
-    option.check_files(output)
-    atoms = read_structure(structure, magmom)
-    result = planewave.scf(atoms, **scf_keywords(keywords), callback=print_steps(quiet))
+    result = planewave.scf(atoms, **keywords, callback=print_steps(quiet))
     values = ground_state(result)
     print_ground_state(values, atoms.get_chemical_symbols())
     write(output, {"units": UNITS, **values})
@@ -67,24 +54,10 @@ def scf(
 
 @app.command()
 @command
+@computes_a_crystal
 def eos(
-    structure: option.Structure,
-    ecut: option.Ecut,
-    kpts: option.Kpts = "5.0",
-    gamma: option.Gamma = True,
-    pseudopotentials: option.Pseudopotentials = "gth-pbe",
-    xc: option.Xc = "PBE",
-    smearing: option.Smearing = "fermi-dirac",
-    width: option.Width = None,
-    magmom: option.Magmom = "",
-    spinpol: option.Spinpol = None,
-    fix_moment: option.FixMoment = False,
-    nbands: option.Nbands = None,
-    symmetry: option.Symmetry = True,
-    maxiter: option.Maxiter = 100,
-    ecut_smoothing: option.EcutSmoothing = 0.0,
-    device: option.Device = "cpu",
-    threads: option.Threads = None,
+    atoms: Atoms,
+    keywords: dict[str, Any],
     strain: Annotated[
         float, typer.Option(help="Volumes (areas) from 1-strain to 1+strain times the file's.")
     ] = 0.06,
@@ -101,12 +74,9 @@ def eos(
     debug: option.Debug = False,
 ) -> None:
     """Equation of state: equilibrium volume and bulk modulus at fixed shape of the cell."""
-    keywords = dict(locals())
     from deepchem_xc.cli.eos import as_json, compute_curve, print_curve
 
-    option.check_files(output, figure)
-    atoms = read_structure(structure, magmom)
-    curve = compute_curve(atoms, scf_keywords(keywords), strain, points, layer)
+    curve = compute_curve(atoms, keywords, strain, points, layer)
     write(output, as_json(curve))
     print_curve(curve)
     if figure is not None:
@@ -114,31 +84,17 @@ def eos(
 
         sizes = [point.size for point in curve.points]
         energies = [point.energy for point in curve.points]
-        panel = EosPanel(str(atoms.symbols), [EosCurve(xc, sizes, energies, curve.fit)])
-        plot_equations_of_state([panel], figure)
+        drawn = EosCurve(keywords["functional"], sizes, energies, curve.fit)
+        plot_equations_of_state([EosPanel(str(atoms.symbols), [drawn])], figure)
         say(f"figure in {figure}")
 
 
 @app.command()
 @command
+@computes_a_crystal
 def bands(
-    structure: option.Structure,
-    ecut: option.Ecut,
-    kpts: option.Kpts = "5.0",
-    gamma: option.Gamma = True,
-    pseudopotentials: option.Pseudopotentials = "gth-pbe",
-    xc: option.Xc = "PBE",
-    smearing: option.Smearing = "fermi-dirac",
-    width: option.Width = None,
-    magmom: option.Magmom = "",
-    spinpol: option.Spinpol = None,
-    fix_moment: option.FixMoment = False,
-    nbands: option.Nbands = None,
-    symmetry: option.Symmetry = True,
-    maxiter: option.Maxiter = 100,
-    ecut_smoothing: option.EcutSmoothing = 0.0,
-    device: option.Device = "cpu",
-    threads: option.Threads = None,
+    atoms: Atoms,
+    keywords: dict[str, Any],
     path: Annotated[
         str | None,
         typer.Option(help="Special points, such as GXWKL.", show_default="ASE's for the lattice"),
@@ -149,18 +105,14 @@ def bands(
     debug: option.Debug = False,
 ) -> None:
     """Band structure along a path through the Brillouin zone."""
-    keywords = dict(locals())
     from deepchem_xc import planewave
     from deepchem_xc.cli.results import band_values, print_bands
     from deepchem_xc.planewave.properties.bands import band_structure, named_path
 
-    option.check_files(output, figure)
-    atoms = read_structure(structure, magmom)
     # A path that does not exist is said before the ground state is computed.
     band_path = named_path(atoms, path, npoints)
-    shared = scf_keywords(keywords)
-    result = planewave.scf(atoms, **{**shared, "nbands": None})
-    bands = band_structure(result, band_path, nbands=nbands)
+    result = planewave.scf(atoms, **{**keywords, "nbands": None})
+    bands = band_structure(result, band_path, nbands=keywords["nbands"])
     values = band_values(bands)
     print_bands(values, str(atoms.symbols))
     write(output, values)

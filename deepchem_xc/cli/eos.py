@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
+from deepchem_xc.tables import as_table
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -112,6 +114,8 @@ def print_curve(curve: EquationOfState) -> None:
 
 def _print_points(points: Sequence[VolumePoint], layer: bool) -> None:
     size = "area (Angstrom^2)" if layer else "volume (Angstrom^3)"
-    typer.echo(f"{size:>20} {'energy (eV)':>16} {'moment (mu_B)':>14}")
-    for point in points:
-        typer.echo(f"{point.size:20.5f} {point.energy:16.6f} {point.magnetic_moment:14.4f}")
+    rows = [
+        [f"{point.size:.5f}", f"{point.energy:.6f}", f"{point.magnetic_moment:.4f}"]
+        for point in points
+    ]
+    typer.echo(as_table(rows, [size, "energy (eV)", "moment (mu_B)"], left=0))

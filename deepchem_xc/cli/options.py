@@ -1,4 +1,4 @@
-"""What the command line's options mean, and how its errors look.
+"""Options of several commands, and how errors look.
 
 Nothing heavy is imported here: `deepchem-xc --help` has to answer at once.
 """
@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-if TYPE_CHECKING:
-    from ase import Atoms
-
-# Smearing width where none is given, eV.
-WIDTH = 0.1
+from deepchem_xc.keywords import field
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,90 +24,19 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
 
 
-def parse_nbands(text: str) -> int | str:
-    """Number of bands; with a minus or a % relative to the occupied ones.
+def help_of(keyword: str) -> str:
+    """Description of a keyword, as the help shows it.
 
     Examples
     --------
-    >>> parse_nbands("12"), parse_nbands("-4"), parse_nbands("120%")
-    (12, -4, '120%')
+    >>> help_of("nbands")
+    "Number of bands; -4 or '120%' count from the occupied ones."
     """
-    try:
-        return int(text)
-    except ValueError:
-        return text  # a percentage, or refused with what is valid
+    text = field(keyword).description or ""
+    return text[:1].upper() + text[1:] + ("" if text.endswith("...") else ".")
 
 
-Structure = Annotated[
-    Path, typer.Argument(help="Structure file; anything that ASE reads.", show_default=False)
-]
-Ecut = Annotated[float, typer.Option(help="Plane-wave cutoff, eV.", show_default=False)]
-EcutSmoothing = Annotated[
-    float, typer.Option(help="Kinetic energies rise within this below the cutoff, eV.")
-]
-Kpts = Annotated[
-    str,
-    typer.Option(
-        help="k-points: a mesh (8x8x8), or one number: a density in points per 1/Angstrom, "
-        "so that 4 is not 4x4x4."
-    ),
-]
-Gamma = Annotated[
-    bool, typer.Option("--gamma/--no-gamma", help="Mesh that contains Gamma, or avoids it.")
-]
-Pseudopotentials = Annotated[
-    str,
-    typer.Option(
-        help="Family, name or file; or one for each element: Ni=GTH-GGA-q18,O=O.psp8. "
-        "'default=' stands for the elements that are not named."
-    ),
-]
-Xc = Annotated[
-    str,
-    typer.Option(
-        help="Functional: PBE, LDA, ..., libxc identifiers joined with +, or a .safetensors file."
-    ),
-]
-Smearing = Annotated[
-    str,
-    typer.Option(
-        help="fixed, fermi-dirac, gaussian, methfessel-paxton or marzari-vanderbilt.",
-    ),
-]
-Width = Annotated[
-    float | None,
-    typer.Option(help="Smearing width, eV; not with fixed.", show_default=str(WIDTH)),
-]
-Magmom = Annotated[
-    str,
-    typer.Option(
-        help="Initial moments, mu_B: one for all atoms (0.7) or for elements (Fe=2.3,O=0).",
-        show_default="from the file",
-    ),
-]
-Spinpol = Annotated[
-    bool | None,
-    typer.Option(
-        "--spinpol/--no-spinpol", help="Two spin channels.", show_default="if there are moments"
-    ),
-]
-FixMoment = Annotated[
-    bool, typer.Option("--fix-moment", help="Keep the total of the initial moments.")
-]
-Nbands = Annotated[
-    Any,
-    typer.Option(
-        parser=parse_nbands,
-        metavar="NUMBER",
-        help="Number of bands; -4 and 120% count from the occupied ones.",
-        show_default="enough for the electrons",
-    ),
-]
-Symmetry = Annotated[
-    bool, typer.Option("--symmetry/--no-symmetry", help="Reduce the mesh of k-points by symmetry.")
-]
-Maxiter = Annotated[int, typer.Option(help="Largest number of self-consistency steps.")]
-Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option(help=help_of("device"))]
 Threads = Annotated[int | None, typer.Option(help="Threads.", show_default="torch's choice")]
 Output = Annotated[
     Path | None,
@@ -173,30 +97,6 @@ def say(message: str) -> None:
     typer.echo(f"deepchem-xc: {message}", err=True)
 
 
-def parse_kpts(text: str, gamma: bool = True) -> dict[str, Any]:
-    """Mesh or density of k-points.
-
-    Examples
-    --------
-    >>> parse_kpts("8x8x1")
-    {'size': (8, 8, 1), 'gamma': True}
-    >>> parse_kpts("3.5", gamma=False)
-    {'density': 3.5, 'gamma': False}
-    """
-    parts = re.split(r"[x,\s]+", text.strip().lower())
-    try:
-        if len(parts) == 3:
-            n1, n2, n3 = (int(part) for part in parts)
-            return {"size": (n1, n2, n3), "gamma": gamma}
-        (density,) = (float(part) for part in parts)
-    except ValueError as error:
-        raise ValueError(
-            f"kpts {text!r} is neither a mesh, such as 8x8x8, nor a density in points per "
-            "1/Angstrom, such as 5.0."
-        ) from error
-    return {"density": density, "gamma": gamma}
-
-
 def seed_list(text: str) -> list[int]:
     """Different whole numbers from a comma-separated list.
 
@@ -209,58 +109,6 @@ def seed_list(text: str) -> list[int]:
     if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
         raise ValueError(f"--seeds takes different whole numbers such as 0,1,2; got {text!r}.")
     return [int(part) for part in parts]
-
-
-def parse_by_element(text: str, what: str) -> str | dict[str, str]:
-    """One value for all elements, or one for each.
-
-    Examples
-    --------
-    >>> parse_by_element("gth-pbe", "pseudopotentials")
-    'gth-pbe'
-    >>> parse_by_element("Ni=GTH-GGA-q18,default=gth-pbe", "pseudopotentials")
-    {'Ni': 'GTH-GGA-q18', 'default': 'gth-pbe'}
-    """
-    if "=" not in text:
-        return text
-    values: dict[str, str] = {}
-    for part in text.split(","):
-        element, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (element and equals and value):
-            raise ValueError(f"{what} {text!r}: write one value, or Element=value,Element=value.")
-        values[element] = value
-    return values
-
-
-def read_structure(path: Path, magmom: str = "") -> Atoms:
-    """Read a structure and, if `magmom` is not empty, set its initial moments (mu_B)."""
-    from deepchem_xc.planewave.structure.files import read_atoms
-
-    if not path.exists():
-        raise ValueError(f"there is no structure file {path}.")
-    atoms = read_atoms(path, moments=not magmom)
-    if magmom:
-        moments = parse_by_element(magmom, "magmom")
-        try:
-            values = (
-                [float(moments)] * len(atoms)
-                if isinstance(moments, str)
-                else [
-                    float(moments.get(symbol, moments.get("default", 0.0)))
-                    for symbol in atoms.get_chemical_symbols()
-                ]
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"magmom {magmom!r}: give a number for all atoms, or Element=number."
-            ) from error
-        if isinstance(moments, dict):
-            absent = set(moments) - set(atoms.get_chemical_symbols()) - {"default"}
-            if absent:
-                raise ValueError(f"magmom names {sorted(absent)}, which are not in {path}.")
-        atoms.set_initial_magnetic_moments(values)
-        atoms.calc = None  # moments of an earlier calculation do not count beside these
-    return atoms
 
 
 def check_files(output: Path | None, figure: Path | None = None) -> None:
@@ -290,40 +138,11 @@ def torch_device(device: str, threads: int | None) -> str:
     """Check a device, and set the number of threads, if one is given."""
     import torch
 
-    from deepchem_xc.planewave import settings
+    from deepchem_xc import _values
 
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}.")
         torch.set_num_threads(threads)
-    settings.torch_device(device)
+    _values.torch_device(device)
     return device
-
-
-def scf_keywords(options: dict[str, Any]) -> dict[str, Any]:
-    """Keywords of `deepchem_xc.planewave.scf` from the options that the commands share."""
-    device = torch_device(options["device"], options["threads"])
-    occupations: dict[str, Any] = {"name": options["smearing"]}
-    width = options["width"]
-    if options["smearing"] != "fixed":
-        occupations["width"] = WIDTH if width is None else width
-    elif width is not None:
-        raise ValueError(
-            f"--width {width:g} would have no effect: --smearing fixed has none. Leave out one of "
-            "them; the others are fermi-dirac, gaussian, methfessel-paxton, marzari-vanderbilt."
-        )
-    if options["fix_moment"]:
-        occupations["fixmagmom"] = True
-    return {
-        "functional": options["xc"],
-        "ecut": options["ecut"],
-        "ecut_smoothing": options["ecut_smoothing"],
-        "kpts": parse_kpts(options["kpts"], options["gamma"]),
-        "pseudopotentials": parse_by_element(options["pseudopotentials"], "pseudopotentials"),
-        "occupations": occupations,
-        "spinpol": options["spinpol"],
-        "nbands": options["nbands"],
-        "symmetry": options["symmetry"],
-        "convergence": {"maxiter": options["maxiter"]},
-        "device": device,
-    }

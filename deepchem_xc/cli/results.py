@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from deepchem_xc.tables import as_table
+
 if TYPE_CHECKING:
     from ase.spectrum.band_structure import BandStructure
 
@@ -111,8 +113,8 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
         f"converged in {values['steps']} steps"
     )
     echo("\nEnergy (eV per cell)")
-    for name, energy in values["energies"].items():
-        echo(f"  {name:<13}{energy:16.6f}")
+    energies = [[name, f"{energy:.6f}"] for name, energy in values["energies"].items()]
+    echo(as_table(energies, indent="  "))
     fermi = values["fermi_level"]
     levels = fermi if isinstance(fermi, list) else [fermi]
     shown = ["none" if level is None else f"{level:.4f} eV" for level in levels]
@@ -127,16 +129,23 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
     moments = values["hirshfeld_moments"]
     if any(abs(moment) > 5e-5 for moment in moments):
         echo("\nMoments of the atoms (mu_B, Hirshfeld)")
-        for index, (symbol, moment) in enumerate(zip(symbols, moments)):
-            echo(f"  {index:3d} {symbol:<2} {moment:11.5f}")
+        echo(_by_atom(symbols, [[moment] for moment in moments]))
     echo("\nForces (eV/Angstrom)")
-    for index, (symbol, force) in enumerate(zip(symbols, values["forces"])):
-        echo(f"  {index:3d} {symbol:<2} " + " ".join(f"{f:11.5f}" for f in force))
+    echo(_by_atom(symbols, values["forces"]))
     echo("\nStress (GPa, positive under tension)")
-    for row in values["stress"]:
-        echo("         " + " ".join(f"{s:11.4f}" for s in row))
+    stress = [[f"{s:.4f}" for s in row] for row in values["stress"]]
+    echo(as_table(stress, left=0, indent="  "))
     pressure = -sum(values["stress"][i][i] for i in range(3)) / 3
     echo(f"Pressure      {pressure:.4f} GPa")
+
+
+def _by_atom(symbols: list[str], vectors: list[list[float]]) -> str:
+    """Table of one or more numbers for each atom, after its index and symbol."""
+    rows = [
+        [f"{index}", symbol, *(f"{x:.5f}" for x in vector)]
+        for index, (symbol, vector) in enumerate(zip(symbols, vectors))
+    ]
+    return as_table(rows, left=2, indent="  ")
 
 
 def band_values(bands: BandStructure) -> dict[str, Any]:
@@ -173,10 +182,12 @@ def print_bands(values: dict[str, Any], title: str) -> None:
     energies, reference = values["energies"], values["reference"]
     typer.echo(f"{title}: Fermi level {reference:.4f} eV; path {values['path']}")
     typer.echo("Eigenvalues at the special points, eV from the Fermi level")
+    rows = []
     for point in values["special_points"]:
         for spin, channel in enumerate(energies):
-            name = f" spin {spin}" if len(energies) == 2 else ""
-            levels = " ".join(f"{level - reference:9.3f}" for level in channel[point["index"]])
-            typer.echo(f"  {point['label']:<4}{name} {levels}")
+            name = [f"spin {spin}"] if len(energies) == 2 else []
+            levels = [f"{level - reference:.3f}" for level in channel[point["index"]]]
+            rows.append([point["label"], *name, *levels])
         if point["index"] in values["breaks"]:
-            typer.echo("")
+            rows.append([""] * len(rows[0]))
+    typer.echo(as_table(rows, left=len(energies), indent="  "))

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import write_json
 from deepchem_xc.cli.options import say
+from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
     from deepchem.data import Dataset
@@ -164,13 +165,15 @@ class _Run:
         typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
 
     def _print_errors(self, dataset: Dataset) -> None:
-        typer.echo(f"{'set':<12}{'type':<18}{'entries':>8}{'mean absolute error':>22}")
         sets = {"training": dataset, "validation": self.validation}
-        for name, data in sets.items():
-            if data is None:
-                continue
-            for e_type, (error, unit, count) in self._errors_by_type(data).items():
-                typer.echo(f"{name:<12}{e_type:<18}{count:>8}{error:>22.5g} {unit}")
+        rows = [
+            [name, e_type, unit, f"{count}", f"{error:.5g}"]
+            for name, data in sets.items()
+            if data is not None
+            for e_type, (error, unit, count) in self._errors_by_type(data).items()
+        ]
+        header = ["set", "type", "unit", "entries", "mean absolute error"]
+        typer.echo(as_table(rows, header, left=3))
 
 
 def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
@@ -196,7 +199,7 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
         shutil.rmtree(output / "checkpoints")
     elif path.exists() and (output / _LATEST).exists():
         before = _with_absolute_files(yaml.safe_load(path.read_text()) or {}, folder)
-        was, now = _without_place(before), _without_place(settings)
+        was, now = _comparable(before), _comparable(settings)
         changed = [k for k in now if k not in _FREE and now[k] != was.get(k)]
         if (output / _ENTRIES).exists():
             changed = [k for k in changed if k != "dataset"]
@@ -213,12 +216,21 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
         file.write(f"{entries}\n")
 
 
-def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of which a functional's file is left out."""
-    functional = settings.get("functional")
-    if not isinstance(functional, dict):
-        return settings
-    return {**settings, "functional": {**functional, "file": bool(functional.get("file"))}}
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the place of a functional's file, and without keywords that are not given.
+
+    Examples
+    --------
+    >>> _comparable({"functional": {"file": "f.safetensors"}, "solver": {"nbands": None}})
+    {'functional': {'file': True}, 'solver': {}}
+    """
+    found = dict(settings)
+    functional, solver = settings.get("functional"), settings.get("solver")
+    if isinstance(functional, dict):
+        found["functional"] = {**functional, "file": bool(functional.get("file"))}
+    if isinstance(solver, dict):
+        found["solver"] = {name: value for name, value in solver.items() if value is not None}
+    return found
 
 
 def _with_absolute_files(settings: dict[str, Any], folder: Path) -> dict[str, Any]:

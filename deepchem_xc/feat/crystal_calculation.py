@@ -114,7 +114,9 @@ class CrystalCalculation:
         True
         """
         keywords = self._keywords(options)
-        return digest({name: keywords.get(name) for name in ENERGY_OPTIONS})
+        given = {name: keywords.get(name) for name in ENERGY_OPTIONS}
+        # Keywords that are not given do not count, nor do those of later versions.
+        return digest({name: value for name, value in given.items() if value is not None})
 
     def _keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Of `planewave.scf`."""

@@ -16,15 +16,10 @@ from deepchem_xc.feat.crystal_calculation import (
 from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
-from deepchem_xc.planewave.inputs import (
-    make_basis,
-    make_convergence,
-    make_occupations,
-    make_problem,
-    number_of_bands,
-)
+from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 
@@ -32,6 +27,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _NOT_KEYWORDS = ("structure", "number")
+# What is left out where a calculation is tried without the cost of its k-points.
+_ONE_K_POINT = {"kpts": None, "symmetry": False}
 
 
 class DFTSystem:
@@ -138,9 +135,6 @@ class DFTSystem:
         )
         if spec.kpts is not None:
             _naming("kpts", lambda: make_kpoints(spec.kpts, crystal, symmetry=False))
-        if spec.occupations is not None:
-            _naming("occupations", lambda: make_occupations(spec.occupations, 1.0 / Hartree))
-        _naming("convergence", lambda: make_convergence(spec.convergence))
         if isinstance(spec.pseudopotentials, dict):
             surplus = sorted(set(spec.pseudopotentials) - {*crystal.species, "default"})
             if surplus:
@@ -156,13 +150,7 @@ class DFTSystem:
         spec = self._crystal_spec
         basis = _naming(
             "ecut, ecut_smoothing, fft_size",
-            lambda: make_basis(
-                crystal,
-                spec.ecut,
-                fft_size=spec.fft_size,
-                symmetry=False,
-                ecut_smoothing=spec.ecut_smoothing,
-            ),
+            lambda: make_basis(crystal, Settings.of({**self.keywords, **_ONE_K_POINT})),
         )
         with warnings.catch_warnings():
             # Which functional is trained does not show here.
@@ -195,16 +183,7 @@ class DFTSystem:
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
-        words = self.keywords
-        return volume_series(
-            self.atoms,
-            words["ecut"],
-            words.get("kpts"),
-            scales,
-            dimension=dimension,
-            fft_size=words.get("fft_size"),
-            symmetry=words.get("symmetry"),
-        )
+        return volume_series(self.atoms, Settings.of(self.keywords), scales, dimension)
 
     def series_calculations(self, series: VolumeSeries) -> list[CrystalCalculation]:
         """The calculations of a series."""

@@ -22,7 +22,9 @@ from pydantic import (
 )
 
 from deepchem_xc.feat.files import absolute_potential, plain, structure_values
-from deepchem_xc.planewave.settings import band_count, symmetry_choice
+from deepchem_xc.keywords import EnergyKeywords, StructureKeywords, standard, valid_values
+from deepchem_xc.keywords import field as keyword
+from deepchem_xc.planewave.settings import checked_keyword
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -93,7 +95,18 @@ class StructureSpec(_Spec):
         )
 
 
-class CrystalSpec(_Spec):
+class KeywordSpec(_Spec):
+    """Some keywords of a calculation, as files hold them: plain values that make sense."""
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _makes_sense(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.field_name is not None:
+            checked_keyword(info.field_name, value)
+        return value
+
+
+class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
     """A crystal and the keywords of its calculation, as those of `planewave.scf`.
 
     Examples
@@ -106,28 +119,11 @@ class CrystalSpec(_Spec):
         description="symbols, cell and positions, the path of a CIF, POSCAR or extxyz file, the "
         "text of a CIF, or ASE Atoms"
     )
-    ecut: float = Field(gt=0, description="plane-wave cutoff, a positive number in eV")
-    kpts: dict[str, Any] | list[Any] | None = Field(
-        None, description="a mesh [8, 8, 8], {size: [8, 8, 8], gamma: true} or {density: 5.0}"
-    )
-    occupations: dict[str, Any] | None = Field(
-        None, description="{name: fermi-dirac, width: 0.1}, the width in eV"
-    )
+    ecut: float = Field(description=keyword("ecut").description)
+    # Written out where it is left out: it is a part of what names a calculation.
     pseudopotentials: str | dict[str, str] = Field(
-        "gth-pbe", description="a family, a name, a file, or one of these for each element"
+        standard("pseudopotentials"), description=keyword("pseudopotentials").description
     )
-    spinpol: bool | None = Field(None, description="true or false")
-    convergence: dict[str, int | float] | None = Field(
-        None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
-    )
-    nbands: int | str | None = Field(
-        None, description="number of bands; -4 or '120%' count from the occupied ones"
-    )
-    fft_size: tuple[int, int, int] | None = Field(None, description="three numbers of points")
-    symmetry: bool | dict[str, bool] | None = Field(
-        None, description="true, false or {point_group: false}"
-    )
-    ecut_smoothing: float | None = Field(None, ge=0, description="width in eV")
     number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
 
     @field_validator("structure", mode="before")
@@ -135,9 +131,9 @@ class CrystalSpec(_Spec):
     def _read_structure(cls, value: Any, info: ValidationInfo) -> Any:
         return structure_values(value, _folder(info))
 
-    @field_validator("kpts", mode="before")
+    @field_validator("kpts", "fft_size", mode="before")
     @classmethod
-    def _cube(cls, value: Any) -> Any:
+    def _one_for_three(cls, value: Any) -> Any:
         return [value] * 3 if type(value) is int else value
 
     @field_validator("occupations", mode="before")
@@ -145,17 +141,10 @@ class CrystalSpec(_Spec):
     def _named(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    @field_validator("symmetry", mode="after")
+    @field_validator("pseudopotentials", mode="before")
     @classmethod
-    def _known_symmetry(cls, value: Any) -> Any:
-        symmetry_choice(value)
-        return value
-
-    @field_validator("nbands", mode="after")
-    @classmethod
-    def _known_nbands(cls, value: Any) -> Any:
-        band_count(value, 1.0)
-        return value
+    def _family(cls, value: Any) -> Any:
+        return standard("pseudopotentials") if value is None else value
 
     @field_validator("pseudopotentials", mode="after")
     @classmethod
@@ -321,7 +310,7 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
         return f"{path}: unknown key{hint} Valid: {', '.join(model.model_fields)}"
     named = [part for part in place if isinstance(part, str)]
     fields = {name: info for m in models for name, info in m.model_fields.items()}
-    valid = fields[named[-1]].description if named and named[-1] in fields else None
+    valid = valid_values(fields[named[-1]]) if named and named[-1] in fields else ""
     if error["type"] == "missing":
         return f"{path}: missing" + (f"; give {valid}" if valid else "")
     message = error["msg"].removeprefix("Value error, ")

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from ase.units import Hartree
+from deepchem_xc.feat.schema import KeywordSpec
+from deepchem_xc.keywords import DeviceKeywords, EnergyKeywords, LoopKeywords
+from deepchem_xc.planewave.settings import Settings
 
-from deepchem_xc._values import flag, real_number, torch_device
-from deepchem_xc.planewave.inputs import make_convergence, make_occupations
-from deepchem_xc.planewave.loop.mixing import Mixing
-from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
-from deepchem_xc.planewave.settings import band_count
 
-#: Their names; all others belong to single systems.
-SOLVER_OPTIONS = (
-    "convergence",
-    "mixing",
-    "gradient_tolerance",
-    "occupations",
-    "nbands",
-    "spinpol",
-    "ecut_smoothing",
-    "device",
-)
+class SolverSpec(KeywordSpec, LoopKeywords, EnergyKeywords):
+    """Keywords of all calculations, as files hold them; those of a system take precedence.
+
+    Examples
+    --------
+    >>> SolverSpec(gradient_tolerance="1e-5").gradient_tolerance
+    1e-05
+    """
+
+
 #: Those that say what is computed; the others say how, or where.
-ENERGY_OPTIONS = ("convergence", "occupations", "nbands", "spinpol", "ecut_smoothing")
+ENERGY_OPTIONS = tuple(EnergyKeywords.model_fields)
+#: Names of the options; all other keywords belong to single systems.
+SOLVER_OPTIONS = (*ENERGY_OPTIONS, *LoopKeywords.model_fields, *DeviceKeywords.model_fields)
 
 
 def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,23 +56,7 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
             "pseudopotentials belong to the systems."
         )
     try:
-        make_convergence(options.get("convergence"))
-        Mixing.of(options.get("mixing"))
-        make_occupations(options.get("occupations"), 1.0 / Hartree)
-        band_count(options.get("nbands"), 1.0)
-        torch_device(options.get("device"))
-        if options.get("spinpol") is not None:
-            flag(options["spinpol"], "spinpol")
-        if (width := options.get("ecut_smoothing")) is not None:
-            width = real_number(width, "ecut_smoothing", "eV")
-            if not 0.0 <= width < math.inf:
-                raise ValueError(f"ecut_smoothing must be at least 0 (eV), got {width}.")
-        tolerance = options.get("gradient_tolerance")
-        tolerance = real_number(
-            GRADIENT_TOLERANCE if tolerance is None else tolerance, "gradient_tolerance"
-        )
-        if not 0.0 < tolerance < 1.0:
-            raise ValueError(f"gradient_tolerance must be between 0 and 1, got {tolerance}.")
+        Settings.of(options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
     # Copies: what is changed in the caller's dictionaries later was not checked.

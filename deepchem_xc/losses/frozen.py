@@ -17,12 +17,12 @@ from torch import Tensor
 
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
-from deepchem_xc.planewave.terms.xc import density_information
+from deepchem_xc.planewave.terms.xc import core_density, density_information
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
 
-_FIELDS = ("value", "grad", "kin")
+_INGREDIENTS = ("value", "grad", "kin")
 # What a family needs last of these.
 _NEEDED = {1: "value", 2: "grad", 4: "kin"}
 
@@ -76,15 +76,13 @@ class FrozenEnergy:
             x.to(basis.device) for x in irreducible_points(result.kpoints.symmetry, basis.fft_size)
         )
         with torch.no_grad():
-            # With the kinetic energy density, where the functional needs it.
-            fields: Any = density_information(
-                basis, functional, result.converged.density_g, result.problem.core
-            )
-            spins = (fields.u, fields.d) if hasattr(fields, "u") else (fields,)
+            core = core_density(basis, result.problem.pseudopotentials)
+            seen: Any = density_information(basis, functional, result.converged.fields, core)
+            spins = (seen.u, seen.d) if hasattr(seen, "u") else (seen,)
             channels = tuple(
                 {
                     name: getattr(spin, name)[..., index].clone()
-                    for name in _FIELDS
+                    for name in _INGREDIENTS
                     if getattr(spin, name) is not None
                 }
                 for spin in spins
@@ -108,7 +106,7 @@ class FrozenEnergy:
         return guarded(energy, Unchanged(functional, weights_only=True))
 
     def serves(self, functional: XCFunctional) -> bool:
-        """Whether all fields are kept that a functional needs.
+        """Whether everything is kept that a functional needs.
 
         Examples
         --------

@@ -92,7 +92,8 @@ def lattice_constant(energies: Tensor, series: VolumeSeries) -> Tensor:
     --------
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave.properties.volume_series import volume_series
-    >>> series = volume_series(bulk("Al", a=4.0), 150.0)
+    >>> from deepchem_xc.planewave.settings import Settings
+    >>> series = volume_series(bulk("Al", a=4.0), Settings.of({"ecut": 150.0}))
     >>> x = torch.tensor(series.scales, dtype=torch.float64) ** (-2 / 3)
     >>> print(f"{float(lattice_constant((x - 1.01) ** 2, series)):.4f}")
     3.9802

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepchem_xc import xc
 from deepchem_xc.feat.schema import describe_mistakes
+from deepchem_xc.feat.solver_options import SolverSpec
 from deepchem_xc.models.functional import ignored_options
 from deepchem_xc.models.xc_model import XCModel
 from deepchem_xc.xc.registry import trained_classes
@@ -93,32 +94,6 @@ class ScheduleSpec(_Spec):
     initial: float = Field(gt=0, description="learning rate at the beginning")
     decay: float = Field(gt=0, le=1, description="factor, above 0 and at most 1")
     steps: int = Field(gt=0, description="steps after which it is applied once more")
-
-
-class SolverSpec(_Spec):
-    """Keywords of all calculations; those of a system take precedence.
-
-    Examples
-    --------
-    >>> SolverSpec(gradient_tolerance="1e-5").gradient_tolerance
-    1e-05
-    """
-
-    convergence: dict[str, int | float] | None = Field(
-        None, description="{energy: 1.0e-8, density: 1.0e-8, maxiter: 100}"
-    )
-    mixing: dict[str, Any] | None = Field(None, description="{beta: 0.3, history: 8}")
-    gradient_tolerance: float | None = Field(
-        None, gt=0, lt=1, description="relative residual of the adjoint equation, below 1"
-    )
-    occupations: str | dict[str, Any] | None = Field(
-        None, description="{name: fermi-dirac, width: 0.1}, the width in eV"
-    )
-    nbands: int | str | None = Field(
-        None, description="number of bands; -4 or '120%' count from the occupied ones"
-    )
-    spinpol: bool | None = Field(None, description="true or false")
-    ecut_smoothing: float | None = Field(None, ge=0, description="width in eV")
 
 
 class TrainingSpec(_Spec):

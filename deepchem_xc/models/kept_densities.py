@@ -70,7 +70,7 @@ class KeptDensities:
     True
     >>> result = aluminium.solve(get_xc("PBE"))
     >>> kept.keep(aluminium, aluminium.start_of(result), aluminium.freeze(result), epoch=0)
-    >>> kept.start(aluminium).density.shape == result.density_g.shape
+    >>> kept.start(aluminium).fields.density.shape == result.density_g.shape
     True
     """
 

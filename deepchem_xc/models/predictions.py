@@ -14,7 +14,7 @@ from deepchem.utils.evaluate import Evaluator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.dft_xc import DFTXC, EntryError
 from deepchem_xc.xc.networks import check_weights
@@ -129,7 +129,7 @@ def evaluation(module: torch.nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with outside_inference_mode(), torch.no_grad():
+        with outside_inference_and_autocast(), torch.no_grad():
             yield
     finally:
         for part, mode in modes:

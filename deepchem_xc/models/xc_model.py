@@ -75,8 +75,9 @@ class XCModel(TrainingLoop):
         Those that made y of the data sets, such as `NormalizationTransformer`. They are undone
         before y is compared with predictions, which are in the labels' units.
     solver : mapping, optional
-        Keywords of `planewave.scf` for all entries: convergence, mixing, gradient_tolerance,
-        occupations, nbands, spinpol, ecut_smoothing, device; those of a system take precedence.
+        Keywords of `planewave.scf` for all entries, such as ``{"convergence": {"density": 1e-5}}``;
+        those of a system take precedence. Valid are all that do not belong to one structure:
+        `feat.solver_options.SOLVER_OPTIONS`.
     cache_dir : path, optional
         Keep densities and orbitals in files there; see `GroundStates`. Here and in ``model_dir``,
         a relative path belongs to the folder that the model is made in.

@@ -37,7 +37,7 @@ def check_electrons(
 
     Examples
     --------
-    >>> from deepchem_xc.occupations.smearing import make_smearing
+    >>> from deepchem_xc.occupations.by_name import make_smearing
     >>> check_electrons(3.0, 1, make_smearing({"name": "fixed"}))
     Traceback (most recent call last):
     ValueError: 3 electrons cannot fill whole bands without spin. Use a smearing, ...
@@ -113,7 +113,7 @@ def check_bands(
 
     Examples
     --------
-    >>> from deepchem_xc.occupations.smearing import make_smearing
+    >>> from deepchem_xc.occupations.by_name import make_smearing
     >>> check_bands(4, 8.0, 1, make_smearing({"name": "fixed"}))
     >>> check_bands(4, 8.0, 1, make_smearing({"name": "fermi-dirac", "width": 0.01}))
     Traceback (most recent call last):

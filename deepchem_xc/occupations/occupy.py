@@ -1,4 +1,4 @@
-"""Occupation numbers: integer filling, or smearing with its Fermi level and entropy."""
+"""Occupations: integer filling, or smearing with its Fermi level and entropy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.occupations.by_name import make_smearing, smearing_kind
 from deepchem_xc.occupations.electron_count import (
     TooFewBandsError,
     check_bands,
@@ -23,8 +24,6 @@ from deepchem_xc.occupations.smearing import (
     MarzariVanderbilt,
     MethfesselPaxton,
     Smearing,
-    make_smearing,
-    smearing_kind,
 )
 
 __all__ = [
@@ -46,12 +45,13 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Occupations:
-    """Occupation numbers and what follows from them.
+    """Electrons in each state, and what follows from them.
 
     Parameters
     ----------
-    numbers : Tensor
-        Shape (nspin, nk, nband), at most ``2 / nspin``, without the k-point weight.
+    occupations : Tensor
+        Electrons in each state, (nspin, nk, nband), at most ``2 / nspin``, without the k-point
+        weight.
     fermi_level : float or tuple of float
         Hartree; the highest occupied level for fixed occupations. One per spin where the moment
         is fixed; minus infinity for an empty channel.
@@ -67,11 +67,11 @@ class Occupations:
     >>> smearing = make_smearing({"name": "fermi-dirac", "width": 0.01})
     >>> level = torch.tensor([[[0.0, 1.0]]], dtype=torch.float64)
     >>> half = occupy(level, torch.ones(1), 1.0, smearing)
-    >>> print(half.numbers.tolist(), f"{half.entropy_energy:.6f} {-0.02 * math.log(2.0):.6f}")
+    >>> print(half.occupations.tolist(), f"{half.entropy_energy:.6f} {-0.02 * math.log(2.0):.6f}")
     [[[1.0, 0.0]]] -0.013863 -0.013863
     """
 
-    numbers: Tensor
+    occupations: Tensor
     fermi_level: float | tuple[float, float]
     entropy_energy: Tensor
     smearing: Smearing
@@ -108,7 +108,7 @@ def occupy(
     Returns
     -------
     Occupations
-        If the eigenvalues carry a graph, occupation numbers and entropy have exact first
+        If the eigenvalues carry a graph, occupations and entropy have exact first
         derivatives with respect to them, the shift of the Fermi level included.
 
     Raises
@@ -128,7 +128,7 @@ def occupy(
     >>> levels = torch.tensor([[[-0.5, -0.1, 0.1, 0.4]]], dtype=torch.float64)
     >>> occupied = occupy(levels, torch.ones(1, dtype=torch.float64), 4.0,
     ...                   make_smearing({"name": "fermi-dirac", "width": 0.01}))
-    >>> abs(occupied.fermi_level) < 1e-9, round(float(occupied.numbers.sum()), 9)
+    >>> abs(occupied.fermi_level) < 1e-9, round(float(occupied.occupations.sum()), 9)
     (True, 4.0)
     """
     _check_input(eigenvalues, weights)
@@ -137,12 +137,12 @@ def occupy(
     check_bands(nband, nelectrons, nspin, smearing, magnetic_moment)
     weights = weights.to(eigenvalues)
     if isinstance(smearing, FixedOccupations):
-        numbers, fermi_level = _fill(eigenvalues.detach(), nelectrons, magnetic_moment)
-        return Occupations(numbers, fermi_level, numbers.new_zeros(()), smearing)
+        filled, fermi_level = _fill(eigenvalues.detach(), nelectrons, magnetic_moment)
+        return Occupations(filled, fermi_level, filled.new_zeros(()), smearing)
     if magnetic_moment is None:
         full = 2.0 / nspin
-        mu, occupation, entropy = _smear(eigenvalues, weights, nelectrons / full, smearing)
-        return Occupations(full * occupation, mu, full * entropy, smearing)
+        mu, occupation, entropy_energy = _smear(eigenvalues, weights, nelectrons / full, smearing)
+        return Occupations(full * occupation, mu, full * entropy_energy, smearing)
     channels = [
         _smear(eigenvalues[s : s + 1], weights, (nelectrons + sign * magnetic_moment) / 2, smearing)
         for s, sign in enumerate((1, -1))
@@ -182,9 +182,9 @@ def check_enough_bands(
     """
     if isinstance(occupations.smearing, FixedOccupations):
         return
-    numbers = occupations.numbers.detach()
-    nspin, _, nband = numbers.shape
-    top = float(numbers[:, :, -1].abs().max()) * nspin / 2
+    filled = occupations.occupations.detach()
+    nspin, _, nband = filled.shape
+    top = float(filled[:, :, -1].abs().max()) * nspin / 2
     if top > tolerance:
         raise TooFewBandsError(
             f"the highest of {nband} bands is occupied (to {top:.1e} of a full band, at most "
@@ -214,16 +214,16 @@ def _fill(
     nspin, nk, nband = eigenvalues.shape
     counts = whole_states(nelectrons, nspin, magnetic_moment)
     if nspin == 1:
-        numbers = 2.0 * _lowest(eigenvalues, counts[0])
-        return numbers, _highest_occupied(eigenvalues, numbers)
+        filled = 2.0 * _lowest(eigenvalues, counts[0])
+        return filled, _highest_occupied(eigenvalues, filled)
     if magnetic_moment is None:
         merged = eigenvalues.transpose(0, 1).reshape(1, nk, nspin * nband)
-        numbers = _lowest(merged, counts[0]).reshape(nk, nspin, nband).transpose(0, 1)
-        return numbers, _highest_occupied(eigenvalues, numbers)
+        filled = _lowest(merged, counts[0]).reshape(nk, nspin, nband).transpose(0, 1)
+        return filled, _highest_occupied(eigenvalues, filled)
     channels = [_lowest(channel[None], n) for channel, n in zip(eigenvalues, counts, strict=True)]
     up, down = (
-        _highest_occupied(channel[None], numbers)
-        for channel, numbers in zip(eigenvalues, channels, strict=True)
+        _highest_occupied(channel[None], filled)
+        for channel, filled in zip(eigenvalues, channels, strict=True)
     )
     return torch.cat(channels), (up, down)
 
@@ -234,8 +234,8 @@ def _lowest(eigenvalues: Tensor, count: int) -> Tensor:
     return torch.zeros_like(eigenvalues).scatter(-1, order, 1.0)
 
 
-def _highest_occupied(eigenvalues: Tensor, numbers: Tensor) -> float:
-    return float(torch.where(numbers > 0, eigenvalues, -math.inf).max())
+def _highest_occupied(eigenvalues: Tensor, occupations: Tensor) -> float:
+    return float(torch.where(occupations > 0, eigenvalues, -math.inf).max())
 
 
 def _smear(

@@ -1,4 +1,10 @@
-"""Plane-wave Kohn-Sham DFT of crystals in PyTorch."""
+"""Plane-wave Kohn-Sham DFT of crystals in PyTorch.
+
+Contract: a structure and settings in, an `SCFResult` out, whose tensors know the functional's
+parameters, the lattice and the positions. `scf` takes ASE's atoms and units (eV, Angstrom); all
+below it is in Hartree atomic units. A functional is known by its ingredients and its energy
+density alone. Data sets, losses and models are not known here.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.response.adjoint import GroundState
 
 
@@ -19,18 +20,18 @@ class Converged(NamedTuple):
     eigenvalues: Tensor
     """(nspin, nk, nband), Hartree."""
     occupation: Occupations
-    """Occupation numbers, Fermi level and entropy."""
-    density_g: Tensor
-    """Density on the sphere, (nspin, nG), bohr^-3; (2, nspin, nG) with the kinetic one."""
-    potential_g: Tensor
-    """Kohn-Sham potential the orbitals belong to, shaped as the density, Hartree."""
+    """Occupations, Fermi level and entropy."""
+    fields: Fields
+    """Density, for meta-GGAs with the kinetic energy density."""
+    potential: Potential
+    """Kohn-Sham potential the orbitals belong to."""
 
     def ground_state(self, volume: Tensor) -> GroundState:
         """What the loop determined, without a graph; `volume` in bohr^3."""
         return GroundState(
-            self.density_g * volume,
+            self.fields.to_electrons(volume),
             self.eigenvalues,
-            self.occupation.numbers,
+            self.occupation.occupations,
             torch.as_tensor(self.occupation.fermi_level, dtype=torch.float64),
             self.occupation.entropy_energy,
             self.orbitals,

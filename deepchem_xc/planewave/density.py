@@ -10,6 +10,7 @@ from deepchem_xc.numerics.precision import to_single
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack
+from deepchem_xc.planewave.fields import Fields
 
 # States that hold less than this add nothing to a density.
 _NO_ELECTRON = 1e-14
@@ -20,7 +21,7 @@ _PARTIAL_SUM = 32
 def density_from_orbitals(
     pieces: GridPieces,
     orbitals: Tensor,
-    numbers: Tensor,
+    weighted_occupations: Tensor,
     factor: Tensor | None = None,
     single: bool = False,
 ) -> Tensor:
@@ -34,8 +35,8 @@ def density_from_orbitals(
         How to cut the FFTs.
     orbitals : Tensor
         (nspin, nk, nband, npw).
-    numbers : Tensor
-        Electrons per state times the k-point's weight, (n, nspin, nk, nband): n sets of numbers
+    weighted_occupations : Tensor
+        Electrons per state times the k-point's weight, (n, nspin, nk, nband): n sets of them
         give n densities from one pass over the orbitals.
     factor : Tensor, optional
         Real factor of every plane wave, (nk, npw).
@@ -52,20 +53,20 @@ def density_from_orbitals(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
-    >>> numbers = result.occupations * result.weights[:, None]
-    >>> density = density_from_orbitals(result.problem.pieces, result.orbitals, numbers[None])
+    >>> weighted = (result.occupations * result.weights[:, None])[None]
+    >>> density = density_from_orbitals(result.problem.pieces, result.orbitals, weighted)
     >>> round(float(density[0, 0, 0].real * result.basis.volume), 9)  # electrons
     8.0
     """
     basis = pieces.basis
     nspin, nk, nband = orbitals.shape[:3]
-    count = len(numbers)
+    count = len(weighted_occupations)
     dtype = torch.complex64 if single else torch.complex128
     density = torch.zeros(
         (nspin, count, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device
     )
     # Bands that no set fills anywhere need no FFT.
-    filled = (numbers.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
+    filled = (weighted_occupations.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
     for spin in range(nspin):
         places = filled[spin].nonzero()
         if len(places) == 0:
@@ -77,7 +78,7 @@ def density_from_orbitals(
             rows = to_single(rows) if single else rows
             values = pieces.to_grid(rows, ks).flatten(0, 1)
             squares = torch.view_as_real(values).view(len(values), -1).square_()
-            weights = numbers[:, spin, ks, bands].reshape(count, -1)
+            weights = weighted_occupations[:, spin, ks, bands].reshape(count, -1)
             density[spin] += weights.to(squares.dtype) @ squares
     grid = density.transpose(0, 1).view(count, nspin, *basis.orbital_fft_size, 2).sum(-1)
     return basis.from_orbital_grid(grid) / basis.volume
@@ -87,7 +88,7 @@ def density_from_real_orbitals(
     pieces: GridPieces,
     gauge: RealGauge,
     orbitals: Tensor,
-    numbers: Tensor,
+    weighted_occupations: Tensor,
     factor: Tensor | None = None,
     single: bool = False,
 ) -> Tensor:
@@ -104,7 +105,7 @@ def density_from_real_orbitals(
         Inversion centre.
     orbitals : Tensor
         (nspin, nk, nband, npw), complex.
-    numbers : Tensor
+    weighted_occupations : Tensor
         Electrons per state times the k-point's weight, not negative, (n, nspin, nk, nband).
     factor : Tensor, optional
         Real factor of every plane wave, (nk, npw).
@@ -118,12 +119,12 @@ def density_from_real_orbitals(
     """
     basis = pieces.basis
     nspin, nk = orbitals.shape[:2]
-    shape = (len(numbers), nspin, basis.orbital_ngrid)
+    shape = (len(weighted_occupations), nspin, basis.orbital_ngrid)
     density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
     for spin in range(nspin):
         real = gauge.to_real(orbitals[spin], slice(0, nk))
         real = real if factor is None else real * factor.unsqueeze(1)
-        for of_set, target in zip(numbers[:, spin], density[:, spin], strict=True):
+        for of_set, target in zip(weighted_occupations[:, spin], density[:, spin], strict=True):
             filled = (of_set > _NO_ELECTRON * of_set.max()).any(0).nonzero().flatten().tolist()
             if not filled:
                 continue
@@ -131,7 +132,7 @@ def density_from_real_orbitals(
             packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
             packed = to_single(packed) if single else packed
             target.copy_(_sum_of_squares(pieces, packed, range(nk)))
-    grid = density.view(len(numbers), nspin, *basis.orbital_fft_size)
+    grid = density.view(len(weighted_occupations), nspin, *basis.orbital_fft_size)
     return basis.from_orbital_grid(grid) * gauge.density_phase.conj() / basis.volume
 
 
@@ -201,14 +202,44 @@ def pair_density(
     return density if left.is_complex() or gauge is None else density * gauge.density_phase.conj()
 
 
+def pair_fields(
+    pieces: GridPieces,
+    gauge: RealGauge | None,
+    left: Tensor,
+    right: Tensor,
+    ks: range,
+    tau: bool = False,
+) -> Fields:
+    """As `pair_density`, with the kinetic energy density where it is asked for.
+
+    Parameters
+    ----------
+    pieces, gauge, left, right, ks
+        As for `pair_density`.
+    tau : bool, optional
+        Whether the kinetic energy density is wanted.
+
+    Returns
+    -------
+    Fields
+        (nG,) each, as `Fields.to_electrons` has them.
+    """
+    density = pair_density(pieces, gauge, left, right, ks)
+    if not tau:
+        return Fields(density)
+    rows = [q.unsqueeze(1) for q in pieces.basis.orbital_q[ks.start : ks.stop].unbind(-1)]
+    gradients = [pair_density(pieces, gauge, row * left, row * right, ks) for row in rows]
+    return Fields(density, 0.5 * torch.stack(gradients).sum(0))
+
+
 def fields_from_orbitals(
     pieces: GridPieces,
     gauge: RealGauge | None,
     orbitals: Tensor,
-    numbers: Tensor,
-    kinetic: bool = False,
+    weighted_occupations: Tensor,
+    tau: bool = False,
     single: bool = False,
-) -> Tensor:
+) -> list[Fields]:
     r"""Density, and kinetic energy density where it is asked for; symmetrised.
 
     .. math:: \tau(r) = \frac{1}{2 \Omega} \sum_{nk} w_k f_{nk} |\nabla \psi_{nk}(r)|^2
@@ -221,17 +252,17 @@ def fields_from_orbitals(
         Halves the work in crystals with an inversion centre.
     orbitals : Tensor
         (nspin, nk, nband, npw), complex.
-    numbers : Tensor
+    weighted_occupations : Tensor
         Electrons per state times the k-point's weight, (n, nspin, nk, nband).
-    kinetic : bool, optional
+    tau : bool, optional
         Whether the kinetic energy density is wanted.
     single : bool, optional
         Transform the orbitals in single precision: the result is good to 1e-7.
 
     Returns
     -------
-    Tensor
-        (n, nspin, nG) in bohr^-3, or (n, 2, nspin, nG) with Hartree bohr^-3 in the second place.
+    list of Fields
+        One for each set of occupations.
 
     Examples
     --------
@@ -240,31 +271,32 @@ def fields_from_orbitals(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
-    >>> numbers = (r.occupations * r.weights[:, None])[None]
-    >>> fields = fields_from_orbitals(r.problem.pieces, None, r.orbitals, numbers, kinetic=True)
-    >>> energy = fields[0, 1, 0, 0].real * r.basis.volume
+    >>> weighted = (r.occupations * r.weights[:, None])[None]
+    >>> fields, = fields_from_orbitals(r.problem.pieces, None, r.orbitals, weighted, tau=True)
+    >>> energy = fields.tau[0, 0].real * r.basis.volume
     >>> bool(torch.isclose(energy, r.energies["kinetic"]))
     True
     """
     basis = pieces.basis
 
     def density(factor: Tensor | None) -> Tensor:
-        if gauge is not None and bool((numbers >= 0.0).all()):
-            return density_from_real_orbitals(pieces, gauge, orbitals, numbers, factor, single)
-        return density_from_orbitals(pieces, orbitals, numbers, factor, single)
+        given = orbitals, weighted_occupations, factor, single
+        if gauge is not None and bool((weighted_occupations >= 0.0).all()):
+            return density_from_real_orbitals(pieces, gauge, *given)
+        return density_from_orbitals(pieces, *given)
 
-    electrons = density(None)
-    if not kinetic:
-        return basis.symmetrize(electrons)
+    densities = basis.symmetrize(density(None))
+    if not tau:
+        return [Fields(one) for one in densities]
     gradients = [density(q) for q in basis.orbital_q.unbind(-1)]
-    tau = 0.5 * torch.stack(gradients).sum(0)
-    return basis.symmetrize(torch.stack([electrons, tau], dim=1))
+    taus = basis.symmetrize(0.5 * torch.stack(gradients).sum(0))
+    return [Fields(*pair) for pair in zip(densities, taus, strict=True)]
 
 
 def kinetic_density(
-    basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, recompute: bool = True
+    basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, recompute: bool = True
 ) -> Tensor:
-    """Kinetic energy density in the graph of the orbitals, their numbers and the lattice.
+    """Kinetic energy density in the graph of the orbitals, their occupations and the lattice.
 
     As in `fields_from_orbitals`, at more cost.
 
@@ -274,7 +306,7 @@ def kinetic_density(
         Its lattice may be in a graph.
     orbitals : Tensor
         (nspin, nk, nband, npw).
-    weighted : Tensor
+    weighted_occupations : Tensor
         Electrons per state times the k-point's weight, (nspin, nk, nband).
     recompute : bool, optional
         Compute its parts again when it is differentiated, so that the orbitals on the grid need
@@ -287,24 +319,24 @@ def kinetic_density(
     """
     size = basis.orbital_fft_size
 
-    def part(rows: Tensor, numbers: Tensor, q: Tensor, index: Tensor) -> Tensor:
+    def part(rows: Tensor, weights: Tensor, q: Tensor, index: Tensor) -> Tensor:
         gradient = (rows.unsqueeze(1) * q.T).flatten(0, 1)  # (3 nband, npw)
         box = gradient.new_zeros((len(gradient), basis.orbital_ngrid))
         box = box.index_copy(1, index, gradient).view(-1, *size)
         values = torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward")
         squares = torch.view_as_real(values).square().sum(-1).view(len(rows), 3, *size)
-        return 0.5 * torch.einsum("n,naxyz->xyz", numbers, squares)
+        return 0.5 * torch.einsum("n,naxyz->xyz", weights, squares)
 
     channels = []
-    for channel, numbers in zip(orbitals, weighted, strict=True):
+    for channel, weights in zip(orbitals, weighted_occupations, strict=True):
         total = basis.volume.new_zeros(size)
         for k, rows in enumerate(channel):
-            used = (numbers[k].abs() > _NO_ELECTRON).nonzero().squeeze(1)
+            used = (weights[k].abs() > _NO_ELECTRON).nonzero().squeeze(1)
             if len(used) == 0:
                 continue
             # The padding holds nothing, and its derivative shall be nothing, too.
             q = basis.orbital_q[k] * basis.mask[k].unsqueeze(1)
-            arguments = (rows[used], numbers[k, used], q, basis.orbital_index[k])
+            arguments = (rows[used], weights[k, used], q, basis.orbital_index[k])
             if recompute:
                 total = total + checkpoint(part, *arguments, use_reentrant=False)
             else:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.structure.symmetry import symmetrize_forces, symmetrize_stress
+from deepchem_xc.planewave.structure.atom_symmetry import symmetrize_forces, symmetrize_stress
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, OrbitalTerm
 
 
 def _of_density(
-    problem: KohnShamProblem, basis: PlaneWaveBasis, fields: Tensor
+    problem: KohnShamProblem, basis: PlaneWaveBasis, fields: Fields
 ) -> dict[str, Tensor]:
     return {t.name: t.energy(basis, fields) for t in problem.terms if isinstance(t, DensityTerm)}
 
@@ -22,38 +25,42 @@ def _of_ions(problem: KohnShamProblem, basis: PlaneWaveBasis) -> dict[str, Tenso
     return {t.name: t.energy(basis) for t in problem.terms if isinstance(t, IonTerm)}
 
 
-def _of_orbitals(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> dict[str, Tensor]:
+def _of_orbitals(
+    problem: KohnShamProblem, orbitals: Tensor, weighted_occupations: Tensor
+) -> dict[str, Tensor]:
     basis = problem.basis
     return {
         term.name: torch.stack(
-            [term.energy(basis, orbitals, weighted, ks) for ks in term.chunks(basis)]
+            [term.energy(basis, orbitals, weighted_occupations, ks) for ks in term.chunks(basis)]
         ).sum()
         for term in problem.terms
         if isinstance(term, OrbitalTerm)
     }
 
 
-def electron_energy(problem: KohnShamProblem, electrons: Tensor) -> Tensor:
+def electron_energy(problem: KohnShamProblem, electrons: Fields) -> Tensor:
     """Energy that the density determines: its derivative is the Kohn-Sham potential.
 
     Parameters
     ----------
     problem : KohnShamProblem
         The crystal.
-    electrons : Tensor
-        Density times volume on the sphere, (nspin, nG), or (2, nspin, nG) with the kinetic energy
-        density times the volume.
+    electrons : Fields
+        Of `Fields.to_electrons`.
 
     Returns
     -------
     Tensor
         0-d, Hartree per cell, in the graph of the geometry and the functional.
     """
-    terms = _of_density(problem, problem.basis, electrons / problem.basis.volume)
+    basis = problem.basis
+    terms = _of_density(problem, basis, electrons.to_densities(basis.volume))
     return torch.stack(list(terms.values())).sum()
 
 
-def orbital_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor) -> Tensor:
+def orbital_energy(
+    problem: KohnShamProblem, orbitals: Tensor, weighted_occupations: Tensor
+) -> Tensor:
     """Energy that the orbitals determine, 0-d, Hartree per cell, in the graph of the geometry.
 
     Parameters
@@ -62,18 +69,19 @@ def orbital_energy(problem: KohnShamProblem, orbitals: Tensor, weighted: Tensor)
         The crystal.
     orbitals : Tensor
         (nspin, nk, nband, npw).
-    weighted : Tensor
+    weighted_occupations : Tensor
         Electrons per state times the k-point's weight, (nspin, nk, nband).
     """
-    return torch.stack(list(_of_orbitals(problem, orbitals, weighted).values())).sum()
+    terms = _of_orbitals(problem, orbitals, weighted_occupations)
+    return torch.stack(list(terms.values())).sum()
 
 
 def energy_terms(
     problem: KohnShamProblem,
     orbitals: Tensor,
-    numbers: Tensor,
-    density: Tensor,
-    entropy: Tensor,
+    occupations: Tensor,
+    fields: Fields,
+    entropy_energy: Tensor,
 ) -> dict[str, Tensor]:
     """Energy by term for given orbitals and the density they make.
 
@@ -83,11 +91,11 @@ def energy_terms(
         The crystal.
     orbitals : Tensor
         (nspin, nk, nband, npw).
-    numbers : Tensor
+    occupations : Tensor
         Electrons per state, (nspin, nk, nband), without the k-points' weights.
-    density : Tensor
-        (nspin, nG), bohr^-3, or (2, nspin, nG) with the kinetic energy density.
-    entropy : Tensor
+    fields : Fields
+        Density, for meta-GGAs with the kinetic energy density.
+    entropy_energy : Tensor
         -TS of the occupations, 0-d.
 
     Returns
@@ -103,26 +111,26 @@ def energy_terms(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Si"), ecut=60.0, convergence={"density": 1e-3})
-    >>> none = [0 * x for x in (r.occupations, r.density_g, r.occupation.entropy_energy)]
+    >>> none = r.occupations * 0.0, r.fields * 0.0, r.occupation.entropy_energy
     >>> terms = energy_terms(r.problem, r.orbitals, *none)
     >>> bool(torch.isclose(terms["total"], terms["ewald"] + terms["core"]))
     True
     """
     basis = problem.basis
-    weighted = numbers * basis.weights[:, None]
+    weighted_occupations = occupations * basis.weights[:, None]
     found = {
-        **_of_orbitals(problem, orbitals, weighted),
-        **_of_density(problem, basis, density),
+        **_of_orbitals(problem, orbitals, weighted_occupations),
+        **_of_density(problem, basis, fields),
         **_of_ions(problem, basis),
     }
-    terms = {term.name: found[term.name] for term in problem.terms} | {"entropy": entropy}
+    terms = {term.name: found[term.name] for term in problem.terms} | {"entropy": entropy_energy}
     terms["total"] = torch.stack([v for k, v in terms.items() if k != "entropy"]).sum()
-    terms["free"] = terms["total"] + entropy
+    terms["free"] = terms["total"] + entropy_energy
     return terms
 
 
 def forces_and_stress(
-    problem: KohnShamProblem, orbitals: Tensor, numbers: Tensor, density: Tensor
+    problem: KohnShamProblem, orbitals: Tensor, occupations: Tensor, fields: Fields
 ) -> tuple[Tensor, Tensor]:
     """Forces and stress by differentiating the energy at fixed orbitals and occupations.
 
@@ -132,7 +140,7 @@ def forces_and_stress(
 
     Parameters
     ----------
-    problem, orbitals, numbers, density
+    problem, orbitals, occupations, fields
         As for `energy_terms`.
 
     Returns
@@ -149,22 +157,24 @@ def forces_and_stress(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Si"), ecut=60.0, symmetry=False)
-    >>> _, stress = forces_and_stress(r.problem, r.orbitals, r.occupations, r.density_g)
+    >>> _, stress = forces_and_stress(r.problem, r.orbitals, r.occupations, r.fields)
     >>> bool((stress - stress[0, 0] * torch.eye(3)).abs().max() < 1e-6)
     True
     """
     basis = problem.basis
     crystal = basis.crystal
     symmetry = basis.kpoints.symmetry
-    given = (crystal.lattice, crystal.positions, orbitals, numbers, density)
+    given = (crystal.lattice, crystal.positions, orbitals, occupations)
     parameters = problem.functional.parameters()
-    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (*given, *parameters))
+    graphs = (*given, *fields.leaves, *parameters)
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in graphs)
     if not keep:
-        lattice, positions, orbitals, numbers, density = (x.detach() for x in given)
+        lattice, positions, orbitals, occupations = (x.detach() for x in given)
+        fields = fields.detach()
     else:
         lattice, positions = crystal.lattice, crystal.positions
     volume = basis.volume if keep else basis.volume.detach()
-    weighted = numbers * basis.weights[:, None]
+    weighted_occupations = occupations * basis.weights[:, None]
 
     strain = torch.zeros_like(lattice).requires_grad_()
     displacement = torch.zeros_like(positions).requires_grad_()
@@ -183,16 +193,16 @@ def forces_and_stress(
     with torch.enable_grad():
         deformed = strained()
         # The number of electrons in each plane wave stays; the volume they share changes.
-        carried = density * (volume / deformed.volume)
+        carried = fields.to_electrons(volume).to_densities(deformed.volume)
         if problem.needs_kinetic_density:
-            tau = kinetic_density(deformed, orbitals, weighted, recompute=not keep)
-            carried = torch.stack([carried[0], tau])
+            tau = kinetic_density(deformed, orbitals, weighted_occupations, recompute=not keep)
+            carried = replace(carried, tau=tau)
         parts = {**_of_density(problem, deformed, carried), **_of_ions(problem, deformed)}
         totals = derivatives(torch.stack(list(parts.values())).sum())
         for term in problem.terms:
             if isinstance(term, OrbitalTerm):
                 for ks in term.chunks(basis):
-                    energy = term.energy(strained(), orbitals, weighted, ks)
+                    energy = term.energy(strained(), orbitals, weighted_occupations, ks)
                     totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))
     # Positions are reduced: x = r inv(lattice), so dE/dr = dE/dx inv(lattice)^T.
     forces = -totals[0] @ torch.linalg.inv(lattice).T

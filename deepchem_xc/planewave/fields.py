@@ -1,18 +1,204 @@
-"""What the loop mixes: the density, and for meta-GGAs the kinetic energy density."""
+"""What the loop mixes, and what acts on it: the density with its companions, and the potential.
+
+`Fields` is what orbitals make: it is symmetrised, mixed, differentiated and kept in files.
+`Potential` is its dual: the derivative of an energy by each member of `Fields`. Both are vectors,
+and only this file knows which members there are: a member that is None is zero.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
-def split_fields(density: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Density (nspin, nG), and kinetic energy density or None, of what may hold both.
+V = TypeVar("V", bound="_Vector")
+
+
+@dataclass(frozen=True, eq=False)
+class _Vector:
+    """A record of tensors with the operations of a vector space."""
+
+    @property
+    def _members(self) -> tuple[Tensor | None, ...]:
+        return tuple(getattr(self, member.name) for member in dataclasses.fields(self))
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The members that there are, in their order."""
+        return tuple(member for member in self._members if member is not None)
+
+    def with_leaves(self: V, leaves: Iterable[Tensor]) -> V:
+        """The same members with other values, as many as there are `leaves`."""
+        values = iter(leaves)
+        return type(self)(*(None if m is None else next(values) for m in self._members))
+
+    def map(self: V, function: Callable[[Tensor], Tensor]) -> V:
+        """A function of every member."""
+        return self.with_leaves(map(function, self.leaves))
+
+    def detach(self: V) -> V:
+        """The same values in no graph."""
+        return self.map(Tensor.detach)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether any member does."""
+        return any(leaf.requires_grad for leaf in self.leaves)
+
+    def symmetrized(self: V, basis: PlaneWaveBasis) -> V:
+        """The average over the crystal's symmetry."""
+        return self.map(basis.symmetrize)
+
+    def dot(self, other: _Vector) -> Tensor:
+        """Real scalar product, the sum of Re(a* b), 0-d; of a potential with electrons, Hartree."""
+        pairs = zip(self._members, other._members, strict=True)
+        products = [(a.conj() * b).real.sum() for a, b in pairs if a is not None and b is not None]
+        return torch.stack(products).sum()
+
+    def __add__(self: V, other: V) -> V:
+        pairs = zip(self._members, other._members, strict=True)
+        return type(self)(*(b if a is None else a if b is None else a + b for a, b in pairs))
+
+    def __sub__(self: V, other: V) -> V:
+        return self + other.map(torch.neg)
+
+    def __mul__(self: V, factor: Tensor | float) -> V:
+        return self.map(lambda leaf: leaf * factor)
+
+    def __rmul__(self: V, factor: float) -> V:
+        return self * factor
+
+    def __truediv__(self: V, divisor: Tensor | float) -> V:
+        return self.map(lambda leaf: leaf / divisor)
+
+
+@dataclass(frozen=True, eq=False)
+class Fields(_Vector):
+    """Densities of electrons on the sphere of plane waves.
+
+    Parameters
+    ----------
+    density : Tensor
+        (nspin, nG), bohr^-3: the total, or up and down.
+    tau : Tensor, optional
+        Kinetic energy density, (nspin, nG), Hartree bohr^-3; where a meta-GGA needs it.
 
     Examples
     --------
     >>> import torch
-    >>> density, kinetic = split_fields(torch.zeros(2, 1, 5))
-    >>> density.shape, kinetic.shape
-    (torch.Size([1, 5]), torch.Size([1, 5]))
+    >>> fields = Fields(torch.ones(1, 5), tau=torch.ones(1, 5))
+    >>> (fields * 2.0 - fields).tau.sum()
+    tensor(5.)
+    >>> Fields(torch.ones(1, 5)).tau is None
+    True
     """
-    return (density, None) if density.ndim == 2 else (density[0], density[1])
+
+    density: Tensor
+    tau: Tensor | None = None
+
+    def to_electrons(self, volume: Tensor) -> Fields:
+        """Of each plane wave in the cell instead of per volume: what a strain leaves as it is.
+
+        Parameters
+        ----------
+        volume : Tensor
+            Of the cell, 0-d, bohr^3.
+
+        Returns
+        -------
+        Fields
+            Electrons, and Hartree for `tau`.
+        """
+        return self * volume
+
+    def to_densities(self, volume: Tensor) -> Fields:
+        """The inverse of `to_electrons`."""
+        return self / volume
+
+
+@dataclass(frozen=True, eq=False)
+class Potential(_Vector):
+    """Derivative of an energy by `Fields`: what acts on electrons.
+
+    Parameters
+    ----------
+    v : Tensor
+        Of the density, (nspin, nG), Hartree: the potential that multiplies orbitals.
+    v_tau : Tensor, optional
+        Of the kinetic energy density, (nspin, nG), without unit: v_tau of the operator
+        -1/2 div(v_tau grad).
+
+    Examples
+    --------
+    A constant potential acts on the number of electrons:
+
+    >>> import torch
+    >>> v = Potential(torch.tensor([[3.0, 0.0]]))
+    >>> v.energy(Fields(torch.tensor([[0.5, 0.1]]).to(torch.complex64)), torch.tensor(16.0))
+    tensor(24.)
+    """
+
+    v: Tensor
+    v_tau: Tensor | None = None
+
+    @classmethod
+    def of_derivatives(cls, derivatives: Fields) -> Potential:
+        """From derivatives by the members of `Fields.to_electrons`, as autograd returns them."""
+        return cls(*derivatives._members)  # type: ignore[arg-type]
+
+    def energy(self, fields: Fields, volume: Tensor) -> Tensor:
+        """Energy of `fields` in this potential, 0-d, Hartree per cell; `volume` in bohr^3."""
+        return self.dot(fields.to_electrons(volume))
+
+
+def stack(vectors: Sequence[V]) -> V:
+    """Vectors, for example one for each spin, one after the other along a new first axis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> stack([Fields(torch.zeros(5)), Fields(torch.ones(5))]).density.shape
+    torch.Size([2, 5])
+    """
+    columns = zip(*(vector.leaves for vector in vectors), strict=True)
+    return vectors[0].with_leaves(torch.stack(column) for column in columns)
+
+
+def derivative(
+    energy: Tensor,
+    electrons: Fields,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> Potential:
+    """Derivative of an energy by every member of `Fields.to_electrons`, in one backward pass.
+
+    Parameters
+    ----------
+    energy : Tensor
+        0-d, Hartree, in the graph of `electrons`.
+    electrons : Fields
+        They require gradients.
+    create_graph, retain_graph : bool, optional
+        As for `torch.autograd.grad`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> electrons = Fields(torch.ones(1, 2, requires_grad=True))
+    >>> derivative(electrons.density.square().sum(), electrons).v
+    tensor([[2., 2.]])
+    """
+    found = torch.autograd.grad(
+        energy,
+        electrons.leaves,
+        create_graph=create_graph,
+        retain_graph=retain_graph,
+        materialize_grads=True,
+    )
+    return Potential.of_derivatives(electrons.with_leaves(found))

@@ -14,18 +14,18 @@ from torch import Tensor
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack, unpack
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Potential
 
 
-class LocalPotential:
-    """A local potential that multiplies batches of orbitals.
+class _Multiplication:
+    """A function of space that multiplies batches of orbitals.
 
     Parameters
     ----------
     pieces : GridPieces
         How to cut the FFTs; it knows the basis.
-    potential : Tensor
-        Sphere coefficients of a real function, (nspin, nG), Hartree.
+    function : Tensor
+        Its coefficients on the sphere, (nspin, nG); it is real.
     gauge : RealGauge, optional
         In crystals with an inversion centre: real orbitals are then taken as its.
 
@@ -36,27 +36,27 @@ class LocalPotential:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
-    >>> constant = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> constant = torch.zeros(1, len(basis.g_vectors), dtype=torch.complex128)
     >>> constant[0, 0] = 3.0
     >>> wave = torch.rand(1, 2, basis.npw, dtype=torch.complex128)
-    >>> times = LocalPotential(GridPieces(basis), constant).apply(wave, 0, range(1))
+    >>> times = _Multiplication(GridPieces(basis), constant).apply(wave, 0, range(1))
     >>> bool(torch.allclose(times, 3.0 * wave))
     True
     """
 
     def __init__(
-        self, pieces: GridPieces, potential: Tensor, gauge: RealGauge | None = None
+        self, pieces: GridPieces, function: Tensor, gauge: RealGauge | None = None
     ) -> None:
         self.pieces = pieces
-        self._values = self._on_grid(potential)
+        self._values = self._on_grid(function)
         if gauge is not None:
-            self._centred_values = self._on_grid(potential * gauge.density_phase)
+            self._centred_values = self._on_grid(function * gauge.density_phase)
 
-    def _on_grid(self, potential: Tensor) -> Tensor:
-        # The forward FFT leaves out its 1/N: it is carried by the potential. Each value stands
+    def _on_grid(self, function: Tensor) -> Tensor:
+        # The forward FFT leaves out its 1/N: it is carried by the function. Each value stands
         # twice, for real and imaginary part: a product of real and complex arrays would convert.
         basis = self.pieces.basis
-        scaled = basis.to_orbital_grid(potential) / basis.orbital_ngrid
+        scaled = basis.to_orbital_grid(function) / basis.orbital_ngrid
         return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
@@ -96,61 +96,59 @@ class LocalPotential:
 
 
 class LocalOperator:
-    """A local potential and, for meta-GGAs, the term -1/2 div(v grad).
+    """A local potential v and, for meta-GGAs, the operator -1/2 div(v_tau grad).
 
     Parameters
     ----------
     pieces : GridPieces
         How to cut the FFTs; it knows the basis.
-    potential : Tensor
-        (nspin, nG), Hartree, or (2, nspin, nG) with v, which has no unit.
+    potential : Potential
+        Its `v`, and `v_tau` where there is one.
     gauge : RealGauge, optional
         In crystals with an inversion centre: real orbitals are then taken as its.
 
     Attributes
     ----------
-    potential : Tensor
-        (nspin, nG), Hartree.
-    mass : Tensor or None
-        v, (nspin, nG).
+    potential : Potential
+        What was given.
 
     Examples
     --------
-    Where v is 1, the kinetic energy:
+    Where v_tau is 1, the kinetic energy:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
-    >>> both = torch.zeros(2, 1, len(basis.density_g), dtype=torch.complex128)
-    >>> both[1, 0, 0] = 1.0
+    >>> none, one = torch.zeros(2, 1, len(basis.g_vectors), dtype=torch.complex128)
+    >>> one[0, 0] = 1.0
     >>> wave = torch.rand(1, 2, basis.npw, dtype=torch.complex128)
-    >>> image = LocalOperator(GridPieces(basis), both).apply(wave, 0, range(1))
+    >>> image = LocalOperator(GridPieces(basis), Potential(none, one)).apply(wave, 0, range(1))
     >>> bool(torch.allclose(image, basis.kinetic[:, None] * wave))
     True
     """
 
     def __init__(
-        self, pieces: GridPieces, potential: Tensor, gauge: RealGauge | None = None
+        self, pieces: GridPieces, potential: Potential, gauge: RealGauge | None = None
     ) -> None:
-        self.basis = pieces.basis
-        self.potential, self.mass = split_fields(potential)
-        self._times = LocalPotential(pieces, self.potential, gauge)
-        self._times_mass = None if self.mass is None else LocalPotential(pieces, self.mass, gauge)
+        self.basis, self.potential = pieces.basis, potential
+        self._times_v = _Multiplication(pieces, potential.v, gauge)
+        v_tau = potential.v_tau
+        self._times_v_tau = None if v_tau is None else _Multiplication(pieces, v_tau, gauge)
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
-        """As `LocalPotential.apply`."""
-        result = self._times.apply(orbitals, spin, ks)
-        if self._times_mass is not None:
+        """As `Hamiltonian.apply`, of this part."""
+        result = self._times_v.apply(orbitals, spin, ks)
+        if self._times_v_tau is not None:
             for q in self.basis.orbital_q[ks.start : ks.stop].unbind(-1):
                 row = q.unsqueeze(1).to(orbitals.real.dtype)
-                result.addcmul_(self._times_mass.apply(row * orbitals, spin, ks), row, value=0.5)
+                result.addcmul_(self._times_v_tau.apply(row * orbitals, spin, ks), row, value=0.5)
         return result
 
 
 class _Operands(NamedTuple):
     kinetic: Tensor  # (nk, npw), real
-    beta: Tensor  # (nk, n, npw)
-    adjoint: Tensor  # (nk, npw, n)
+    projectors: Tensor  # (nk, n, npw)
+    conjugates: Tensor  # (nk, npw, n)
     coupling: Tensor  # (n, n)
 
 
@@ -161,10 +159,9 @@ class Hamiltonian:
     ----------
     basis : PlaneWaveBasis
         Plane waves.
-    potential : Tensor
-        Local potential as sphere coefficients, (nspin, nG), Hartree; for meta-GGAs stacked with v
-        of the term -1/2 div(v grad), (2, nspin, nG).
-    beta : Tensor
+    potential : Potential
+        Local potential, for meta-GGAs with `v_tau`.
+    projectors : Tensor
         Projectors, (nk, nproj, npw).
     coupling : Tensor
         Their coupling, (nproj, nproj), Hartree.
@@ -178,7 +175,7 @@ class Hamiltonian:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> result = scf(bulk("Si"), ecut=100.0, convergence={"density": 1e-4})
-    >>> hamiltonian = result.problem.hamiltonian(result.potential_g)
+    >>> hamiltonian = result.problem.hamiltonian(result.potential)
     >>> orbitals, levels = result.orbitals[0, :, :4], result.eigenvalues[0, :, :4]
     >>> residual = hamiltonian.apply(orbitals, 0, range(1)) - levels.unsqueeze(-1) * orbitals
     >>> bool(residual.norm(dim=-1).max() < 1e-3)
@@ -188,8 +185,8 @@ class Hamiltonian:
     def __init__(
         self,
         basis: PlaneWaveBasis,
-        potential: Tensor,
-        beta: Tensor,
+        potential: Potential,
+        projectors: Tensor,
         coupling: Tensor,
         pieces: GridPieces | None = None,
         gauge: RealGauge | None = None,
@@ -199,14 +196,14 @@ class Hamiltonian:
         self.pieces = GridPieces(basis) if pieces is None else pieces
         self.local = LocalOperator(self.pieces, potential, gauge)
         self.kinetic = basis.kinetic * basis.mask
-        self.beta = beta
+        self.projectors = projectors
         self.coupling = coupling.to(torch.complex128)
         self._cast: dict[torch.dtype, _Operands] = {}
 
     @property
     def nspin(self) -> int:
         """Number of spin channels."""
-        return self.local.potential.shape[0]
+        return self.local.potential.v.shape[0]
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
         """Apply H to orbitals of one spin.
@@ -230,26 +227,30 @@ class Hamiltonian:
         ValueError
             For real orbitals without a `gauge`.
         """
-        kinetic, beta, adjoint, coupling = self._operands(orbitals.dtype)
+        kinetic, projectors, conjugates, coupling = self._operands(orbitals.dtype)
         here = slice(ks.start, ks.stop)
         result = orbitals * kinetic[here].unsqueeze(1)
         if coupling.numel():
-            torch.baddbmm(result, (orbitals @ adjoint[here]) @ coupling, beta[here], out=result)
+            overlaps = orbitals @ conjugates[here]
+            torch.baddbmm(result, overlaps @ coupling, projectors[here], out=result)
         return result.add_(self.local.apply(orbitals, spin, ks))
 
     def _operands(self, dtype: torch.dtype) -> _Operands:
         """Kinetic energies and projectors as orbitals of some dtype need them."""
         if dtype not in self._cast:
             if dtype.is_complex:
-                beta, coupling = self.beta.to(dtype), self.coupling.to(dtype)
-                adjoint = beta.conj().transpose(-1, -2).resolve_conj()
+                projectors, coupling = self.projectors.to(dtype), self.coupling.to(dtype)
+                conjugates = projectors.conj().transpose(-1, -2).resolve_conj()
             elif self.gauge is None:
                 raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
             else:
-                beta, coupling = self.gauge.beta.to(dtype), self.gauge.coupling.to(dtype)
-                adjoint = beta.mT
+                projectors, coupling = (
+                    self.gauge.projectors.to(dtype),
+                    self.gauge.coupling.to(dtype),
+                )
+                conjugates = projectors.mT
             kinetic = self.kinetic.to(dtype.to_real())
-            self._cast[dtype] = _Operands(kinetic, beta, adjoint, coupling)
+            self._cast[dtype] = _Operands(kinetic, projectors, conjugates, coupling)
         return self._cast[dtype]
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
@@ -272,19 +273,20 @@ class Hamiltonian:
         basis = self.basis
         energy = torch.where(basis.mask[k] > 0, basis.kinetic[k], torch.inf)
         chosen = torch.argsort(energy)[:count]
-        g = basis.orbital_g[k, chosen]
+        potential = self.local.potential
+        g = basis.orbital_g_vectors[k, chosen]
         size = torch.tensor(basis.fft_size, device=basis.device)
         difference = torch.remainder(g[:, None] - g[None, :], size)
         flat = (difference[..., 0] * size[1] + difference[..., 1]) * size[2] + difference[..., 2]
         box = torch.zeros(basis.ngrid, dtype=torch.complex128, device=basis.device)
-        box[basis.density_index] = self.local.potential[spin]
+        box[basis.density_index] = potential.v[spin]
         matrix = box[flat]
-        if self.local.mass is not None:
-            box[basis.density_index] = self.local.mass[spin]
+        if potential.v_tau is not None:
+            box[basis.density_index] = potential.v_tau[spin]
             q = basis.orbital_q[k, chosen]
             matrix = matrix + 0.5 * (q @ q.T) * box[flat]
-        beta = self.beta[k][:, chosen]
+        projectors = self.projectors[k][:, chosen]
         # Rows are bands' plane waves: H_{GG'} acts on c_{G'} from the right in `apply`'s layout.
-        matrix = matrix + beta.T @ self.coupling @ beta.conj()
+        matrix = matrix + projectors.T @ self.coupling @ projectors.conj()
         matrix.diagonal().add_(energy[chosen])
         return matrix, chosen

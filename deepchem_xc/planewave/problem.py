@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ from deepchem_xc.occupations.occupy import Smearing
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, Term
@@ -25,7 +26,7 @@ from deepchem_xc.planewave.terms.hartree import Hartree
 from deepchem_xc.planewave.terms.kinetic import Kinetic
 from deepchem_xc.planewave.terms.local import Core, Local, superpose_atoms
 from deepchem_xc.planewave.terms.nonlocal_ import Nonlocal, coupling_matrix, projectors
-from deepchem_xc.planewave.terms.xc import ExchangeCorrelation, core_density
+from deepchem_xc.planewave.terms.xc import ExchangeCorrelation
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -50,7 +51,7 @@ class KohnShamProblem:
     pseudopotentials : mapping of str to Pseudopotential
         One for every species.
     smearing : Smearing
-        Occupation numbers.
+        How states are filled.
     nspin : int
         1, or 2 for collinear spin.
     moment : float or None
@@ -109,12 +110,7 @@ class KohnShamProblem:
         )
 
     @cached_property
-    def core(self) -> Tensor | None:
-        """Core density the functional sees, (nG,), bohr^-3; None if no potential has one."""
-        return core_density(self.basis, self.pseudopotentials)
-
-    @cached_property
-    def beta(self) -> Tensor:
+    def projectors(self) -> Tensor:
         """Nonlocal projectors, (nk, nproj, npw), complex coefficients without unit."""
         return projectors(self.basis, self.pseudopotentials)
 
@@ -127,7 +123,9 @@ class KohnShamProblem:
     def gauge(self) -> RealGauge | None:
         """What makes orbitals real; None in crystals without an inversion centre."""
         centre = inversion_centre(self.basis)
-        return None if centre is None else RealGauge(self.basis, centre, self.beta, self.coupling)
+        if centre is None:
+            return None
+        return RealGauge(self.basis, centre, self.projectors, self.coupling)
 
     @cached_property
     def constant_energy(self) -> float:
@@ -141,42 +139,39 @@ class KohnShamProblem:
         charges = [self.pseudopotentials[symbol].valence for symbol in self.basis.crystal.symbols]
         return torch.tensor(charges, dtype=torch.float64, device=self.basis.device)
 
-    def effective_potential(self, density: Tensor) -> tuple[Tensor, Tensor]:
+    def effective_potential(self, fields: Fields) -> tuple[Potential, Tensor]:
         """Kohn-Sham potential of a density.
 
         Parameters
         ----------
-        density : Tensor
-            (nspin, nG), bohr^-3; for meta-GGAs (2, nspin, nG) with the kinetic energy density.
+        fields : Fields
+            Density, for meta-GGAs with the kinetic energy density.
 
         Returns
         -------
-        potential : Tensor
-            Shaped as the density, Hartree; what multiplies the kinetic energy density has no unit.
+        potential : Potential
+            With `v_tau` for meta-GGAs.
         correction : Tensor
             0-d, Hartree: what, added to the sum of the occupied eigenvalues, gives the Hartree, XC,
             kinetic, local and nonlocal energy up to second order in the density's error (the
             functional of J. Harris, Phys. Rev. B 31, 1770 (1985)).
         """
-        potential = torch.zeros_like(density)
-        corrections = []
-        for term in self.terms:
-            if isinstance(term, DensityTerm):
-                part, correction = term.potential(self.basis, density)
-                target = split_fields(potential)[0] if part.ndim == 1 else potential
-                target.add_(part)
-                corrections.append(correction)
-        return potential, torch.stack(corrections).sum()
+        terms = [term for term in self.terms if isinstance(term, DensityTerm)]
+        found = [term.potential(self.basis, fields) for term in terms]
+        potentials, corrections = zip(*found, strict=True)
+        return reduce(operator.add, potentials), torch.stack(corrections).sum()
 
-    def hamiltonian(self, potential: Tensor) -> Hamiltonian:
+    def hamiltonian(self, potential: Potential) -> Hamiltonian:
         """Hamiltonian of this problem with some local potential.
 
         Parameters
         ----------
-        potential : Tensor
+        potential : Potential
             As `effective_potential` returns it.
         """
-        return Hamiltonian(self.basis, potential, self.beta, self.coupling, self.pieces, self.gauge)
+        return Hamiltonian(
+            self.basis, potential, self.projectors, self.coupling, self.pieces, self.gauge
+        )
 
     @property
     def needs_kinetic_density(self) -> bool:
@@ -226,23 +221,23 @@ class KohnShamProblem:
         moment = superpose_atoms(basis, self.pseudopotentials, open_shell, scale)
         return basis.symmetrize(0.5 * torch.stack([total + moment, total - moment]))
 
-    def starting_density(self) -> Tensor:
-        """`atomic_density`; for a meta-GGA with a kinetic energy density, (2, nspin, nG).
+    def starting_fields(self) -> Fields:
+        """`atomic_density`, and for a meta-GGA a kinetic energy density.
 
         That is the gradient expansion of Thomas, Fermi and von Weizsaecker (D. A. Kirzhnits, Sov.
         Phys. JETP 5, 64 (1957)) of each channel, without the Laplacian.
         """
         density = self.atomic_density()
         if not self.needs_kinetic_density:
-            return density
+            return Fields(density)
         basis = self.basis
         total = (self.nspin * basis.to_grid(density)).clamp_min(_VACUUM)
         gradient = self.nspin * basis.gradient(density)
         uniform = 0.3 * (3.0 * math.pi**2) ** (2.0 / 3.0) * total ** (5.0 / 3.0)
         # In the noise of a vacuum |grad n| / n has no bound, and tau would ring everywhere.
         weizsaecker = (gradient.square().sum(1) / total).clamp_max(_STEEPEST**2 * total)
-        kinetic = uniform + weizsaecker / 72.0
-        return torch.stack([density, basis.symmetrize(basis.to_sphere(kinetic / self.nspin))])
+        tau = (uniform + weizsaecker / 72.0) / self.nspin
+        return Fields(density, basis.symmetrize(basis.to_sphere(tau)))
 
     def default_nbands(self) -> int:
         """Bands that hold the electrons, and some empty ones where occupations are smeared."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.observables.dipole import dipole_moment
 from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
@@ -135,7 +135,7 @@ class SCFResult:
         if key not in self._cache:
             # A detached result holds no graph of the functional's parameters either: it would
             # be the explicit part of a derivative alone.
-            with outside_inference_mode(), torch.set_grad_enabled(bool(sources)):
+            with outside_inference_and_autocast(), torch.set_grad_enabled(bool(sources)):
                 self._cache[key] = make()
         value: T = self._cache[key]
         return value
@@ -158,8 +158,8 @@ class SCFResult:
         return attach(
             self.problem,
             geometry,
-            last.potential_g,
-            last.density_g,
+            last.potential,
+            last.fields,
             last.orbitals,
             self.gradient_tolerance,
         )
@@ -195,16 +195,18 @@ class SCFResult:
         return self.converged.orbitals
 
     @property
-    def potential_g(self) -> Tensor:
-        """Kohn-Sham potential, shaped as the density, Hartree, without derivatives.
+    def potential(self) -> Potential:
+        """Kohn-Sham potential, for meta-GGAs with `v_tau`, without derivatives."""
+        return self.converged.potential
 
-        (nspin, nG); of meta-GGAs (2, nspin, nG), with that of the kinetic energy density.
-        """
-        return self.converged.potential_g
+    @property
+    def potential_g(self) -> Tensor:
+        """Local Kohn-Sham potential on the sphere, (nspin, nG), Hartree, without derivatives."""
+        return self.potential.v
 
     @property
     def occupation(self) -> Occupations:
-        """Occupation numbers, Fermi level and entropy, without derivatives."""
+        """Occupations, Fermi level and entropy, without derivatives."""
         return self.converged.occupation
 
     @property
@@ -219,7 +221,7 @@ class SCFResult:
     def multiplet_eigenvalues(self) -> Tensor:
         """Eigenvalues with every degenerate set replaced by its mean, (nspin, nk, nband), Hartree.
 
-        Same numbers to within 1e-6 Ha, and each of them has derivatives.
+        Same values to within 1e-6 Ha, and each of them has derivatives.
         """
         return multiplet_means(self.eigenvalues)
 
@@ -232,8 +234,9 @@ class SCFResult:
         return self._once("occupations", self._occupations)
 
     def _occupations(self) -> Tensor:
-        state, smearing = self.ground_state, self.problem.smearing
-        return checked_occupations(state.numbers, state.eigenvalues, state.fermi_level, smearing)
+        state = self.ground_state
+        given = state.occupations, state.eigenvalues, state.fermi_level
+        return checked_occupations(*given, self.problem.smearing)
 
     @property
     def fermi_level(self) -> Tensor:
@@ -255,14 +258,14 @@ class SCFResult:
     @property
     def density_g(self) -> Tensor:
         """Density on the sphere, (nspin, nG), bohr^-3; up and down where nspin is 2."""
-        return split_fields(self._fields_g)[0]
+        return self.fields.density
 
     @property
-    def _fields_g(self) -> Tensor:
-        """Density, and for meta-GGAs the kinetic energy density, on the sphere."""
+    def fields(self) -> Fields:
+        """Density on the sphere, for meta-GGAs with the kinetic energy density."""
         if not self._in_graph:
-            return self.converged.density_g
-        return self.ground_state.electrons / self.volume
+            return self.converged.fields
+        return self.ground_state.electrons.to_densities(self.volume)
 
     @property
     def kinetic_energy_density(self) -> Tensor:
@@ -273,12 +276,12 @@ class SCFResult:
         return self._once("kinetic", self._kinetic_energy_density)
 
     def _kinetic_energy_density(self) -> Tensor:
-        kinetic = split_fields(self._fields_g)[1]
-        if kinetic is None:
-            state = self.ground_state
-            numbers = state.numbers * self.weights[:, None]
-            kinetic = kinetic_density(self._attached_problem.basis, state.orbitals, numbers)
-        return self.basis.to_grid(kinetic)
+        tau = self.fields.tau
+        if tau is None:
+            state, basis = self.ground_state, self._attached_problem.basis
+            weighted_occupations = state.occupations * self.weights[:, None]
+            tau = kinetic_density(basis, state.orbitals, weighted_occupations)
+        return self.basis.to_grid(tau)
 
     @property
     def density(self) -> Tensor:
@@ -297,26 +300,25 @@ class SCFResult:
     def _energies(self) -> dict[str, Tensor]:
         self._memory[0].check()
         state = self.ground_state
-        terms = energy_terms(
-            self._attached_problem, state.orbitals, state.numbers, self._fields_g, state.entropy
-        )
+        given = state.orbitals, state.occupations, self.fields, state.entropy_energy
+        terms = energy_terms(self._attached_problem, *given)
         if self._in_graph:
             # Stationary: its derivatives need no response.
             terms["free"] = self.free_energy
-            terms["total"] = terms["free"] - state.entropy
+            terms["total"] = terms["free"] - state.entropy_energy
         return terms
 
     @property
     def energy(self) -> Tensor:
         """Total energy without the entropy term, 0-d, Hartree per cell."""
-        return self.free_energy - self._entropy
+        return self.free_energy - self._entropy_energy
 
     @property
-    def _entropy(self) -> Tensor:
+    def _entropy_energy(self) -> Tensor:
         """-TS; zero has no derivatives that would need a response."""
         if self.problem.smearing.width == 0.0:
             return self.converged.occupation.entropy_energy.detach()
-        return self.ground_state.entropy
+        return self.ground_state.entropy_energy
 
     @property
     def free_energy(self) -> Tensor:
@@ -335,8 +337,8 @@ class SCFResult:
         return stationary_energy(
             self._attached_problem,
             last.orbitals,
-            last.occupation.numbers,
-            last.density_g * self.basis.volume,
+            last.occupation.occupations,
+            last.fields.to_electrons(self.basis.volume),
             self._fixed_terms()["free"],
         )
 
@@ -347,7 +349,7 @@ class SCFResult:
     @property
     def extrapolated_energy(self) -> Tensor:
         """Estimate of the energy at zero width, 0-d, Hartree per cell."""
-        return self.problem.smearing.extrapolate(self.free_energy, self._entropy)
+        return self.problem.smearing.extrapolate(self.free_energy, self._entropy_energy)
 
     @property
     def _forces_and_stress(self) -> tuple[Tensor, Tensor]:
@@ -357,7 +359,7 @@ class SCFResult:
         self._memory[0].check()
         state = self.ground_state
         return forces_and_stress(
-            self._attached_problem, state.orbitals, state.numbers, self._fields_g
+            self._attached_problem, state.orbitals, state.occupations, self.fields
         )
 
     @property
@@ -373,7 +375,7 @@ class SCFResult:
     @property
     def magnetic_moment(self) -> Tensor:
         """Total magnetic moment, 0-d, mu_B per cell."""
-        electrons, _ = split_fields(self.ground_state.electrons)
+        electrons = self.ground_state.electrons.density
         if self.problem.nspin == 1:
             return 0.0 * electrons[0, 0].real
         return (electrons[0, 0] - electrons[1, 0]).real
@@ -436,7 +438,7 @@ class SCFResult:
         ValueError
             If there is no empty band.
         """
-        return band_gap(self.multiplet_eigenvalues, self.converged.occupation.numbers)
+        return band_gap(self.multiplet_eigenvalues, self.converged.occupation.occupations)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

@@ -1,148 +1,210 @@
-"""What values of keywords mean, each in one place: for `scf`, the calculator, entries, commands.
+"""`Settings`: the keywords of a calculation, checked, in the units of ASE (eV, Angstrom).
 
-None is the default of every keyword. Numbers, flags and devices are checked by
-`deepchem_xc._values`.
+Keywords are listed in `deepchem_xc.keywords`; here stands which of their values make sense. Each is
+checked once, wherever it was given: `scf`, the calculator, equations of state and commands build
+`Settings`, systems of data sets and ``solver=`` use `checked_keyword`.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import numpy as np
+from ase.units import Hartree
+from pydantic import (
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
-from deepchem_xc._values import flag, real_number, torch_device, whole_number
+from deepchem_xc.keywords import Keywords
+from deepchem_xc.planewave.basis.cutoff import check_cutoff
+from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.other_keywords import explain_unknown
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
+from deepchem_xc.planewave.values import (
+    band_count,
+    flag,
+    grid_size,
+    make_occupations,
+    real_number,
+    symmetry_choice,
+    torch_device,
+)
 
-__all__ = [
-    "SymmetryChoice",
-    "band_count",
-    "flag",
-    "grid_size",
-    "real_number",
-    "symmetry_choice",
-    "torch_device",
-    "whole_number",
-]
+# Relative residual of the adjoint equation that rounding allows.
+_SMALLEST_TOLERANCE = 1e-12
 
 
-def grid_size(value: Any, name: str = "fft_size") -> tuple[int, int, int]:
-    """Three whole numbers; one stands for three.
+class Settings(Keywords):
+    """Keywords of a calculation, with values that make sense.
+
+    Numbers, flags, grid, device and mixing are converted; other values are as they were given,
+    since what they mean depends on the crystal, or on whether energies are in eV or Hartree.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        For values that make no sense; `of` says so in plain words.
 
     Examples
     --------
-    >>> grid_size(24), grid_size([24, 24, 30])
-    ((24, 24, 24), (24, 24, 30))
-    """
-    parts = [value] * 3 if np.ndim(value) == 0 else list(value)
-    if len(parts) != 3:
-        raise ValueError(f"{name} must be one or three whole numbers, got {value!r}.")
-    first, second, third = (whole_number(part, name) for part in parts)
-    return first, second, third
-
-
-@dataclass(frozen=True)
-class SymmetryChoice:
-    """Which symmetries a calculation uses.
-
-    Attributes
-    ----------
-    point_group : bool
-        Operations of the space group.
-    time_reversal : bool
-        k and -k are the same.
-    symmorphic : bool
-        Only operations without a translation.
+    >>> settings = Settings.of({"ecut": 300, "fft_size": 24, "nbands": None})
+    >>> settings.ecut, settings.fft_size, settings.nbands
+    (300.0, (24, 24, 24), None)
+    >>> Settings.of({"ekut": 300})
+    Traceback (most recent call last):
+    TypeError: unknown keyword(s) ekut of scf (ekut: did you mean ecut?); the valid ones are ecut...
     """
 
-    point_group: bool = True
-    time_reversal: bool = True
-    symmorphic: bool = False
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _makes_sense(
+        cls, value: Any, by_type: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        assert info.field_name is not None
+        if value is None:
+            return None
+        return checked_keyword(info.field_name, value, otherwise=by_type)
+
+    @classmethod
+    def of(
+        cls, given: Mapping[str, Any], caller: str = "scf", others: Collection[str] = ()
+    ) -> Settings:
+        """Settings from keywords.
+
+        Parameters
+        ----------
+        given : mapping
+            Keywords; None is the default of each.
+        caller : str, optional
+            What takes them, for messages.
+        others : collection of str, optional
+            Further keywords of the caller, for messages.
+
+        Raises
+        ------
+        TypeError
+            For unknown keywords; the message has similar ones and all valid ones.
+        ValueError
+            For values that make no sense; the message says what is valid.
+        """
+        unknown = [name for name in given if name not in cls.model_fields]
+        if unknown:
+            raise TypeError(explain_unknown(unknown, [*others, *cls.model_fields], caller))
+        try:
+            return cls.model_validate(dict(given))
+        except ValidationError as error:
+            raise ValueError("\n".join(map(_in_plain_words, error.errors()))) from None
 
 
-def symmetry_choice(value: Any) -> SymmetryChoice:
-    """What ``symmetry=`` means.
+def checked_keyword(name: str, value: Any, otherwise: Callable[[Any], Any] | None = None) -> Any:
+    """Value of a keyword, converted where that needs nothing else.
 
     Parameters
     ----------
-    value : bool, None, "on", "off" or mapping
-        ``True``, ``None``, ``"on"`` and ``{}``: all symmetries. ``False`` and ``"off"``: none, so
-        that all k-points of a mesh are computed. A mapping, as GPAW's users write it, switches
-        parts: ``{"point_group": False}`` leaves time reversal, ``{"time_reversal": False}`` the
-        space group, ``{"symmorphic": True}`` the operations without a translation.
+    name : str
+        Keyword; other names pass.
+    value : object
+        What was given, not None.
+    otherwise : callable, optional
+        Check of what has none here.
 
     Raises
     ------
     ValueError
-        For anything else; the message lists what is valid.
+        The message has the value and what is valid.
 
     Examples
     --------
-    >>> symmetry_choice({"point_group": False})
-    SymmetryChoice(point_group=False, time_reversal=True, symmorphic=False)
-    >>> symmetry_choice("off") == symmetry_choice(False)
+    >>> checked_keyword("spinpol", 1)
     True
+    >>> checked_keyword("nbands", "many")
+    Traceback (most recent call last):
+    ValueError: nbands = 'many' is no number of bands: give a positive integer, ...
     """
-    if value is None:
-        return SymmetryChoice()
-    if isinstance(value, str) and value.strip().lower() in ("on", "off"):
-        value = value.strip().lower() == "on"
-    if isinstance(value, Mapping):
-        unknown = sorted(set(map(str, value)) - set(SymmetryChoice.__dataclass_fields__))
-        if not unknown:
-            given = {k: flag(v, f"symmetry[{k!r}]") for k, v in value.items() if v is not None}
-            return SymmetryChoice(**given)
-    elif isinstance(value, (bool, np.bool_, int, np.integer)) and value in (0, 1):
-        return SymmetryChoice(point_group=bool(value), time_reversal=bool(value))
-    raise ValueError(
-        f"symmetry = {value!r} is not known. Valid: True, None or 'on' (all), False or 'off' "
-        f"(none), or a dictionary with {', '.join(SymmetryChoice.__dataclass_fields__)}, each True "
-        "or False."
-    )
+    check = _CHECKS.get(name, otherwise)
+    return value if check is None else check(value)
 
 
-def band_count(value: Any, occupied: float) -> int | None:
-    """Number of bands that ``nbands=`` means; None leaves the choice to the calculation.
+def _in_plain_words(mistake: Any) -> str:
+    if mistake["type"] == "value_error":
+        return str(mistake["ctx"]["error"])
+    return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}, got {mistake['input']!r}."
 
-    Parameters
-    ----------
-    value : int, str or None
-        That many; with a minus, so many more than the occupied ones (rounded down); ``"120%"`` of
-        the occupied ones (rounded up), as GPAW's users write it.
-    occupied : float
-        Bands that hold electrons: half their number, or of the fuller spin channel all.
 
-    Raises
-    ------
-    ValueError
-        For anything else.
+def _cutoff(value: Any) -> float:
+    ecut = real_number(value, "ecut", "eV")
+    check_cutoff(ecut / Hartree)
+    return ecut
 
-    Examples
-    --------
-    >>> band_count(np.int64(8), 4.0), band_count(-10, 4.0), band_count("120%", 4.0)
-    (8, 14, 5)
-    """
-    if value is None:
-        return None
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            percent = float(value.strip().removesuffix("%"))
-        except ValueError:
-            percent = math.nan
-        if percent > 0 and math.isfinite(percent):
-            return max(1, math.ceil(percent / 100.0 * occupied - 1e-9))
-    elif not isinstance(value, (bool, np.bool_, str)):
-        try:
-            number = operator.index(value)
-        except TypeError:
-            number = 0
-        if number > 0:
-            return number
-        if number < 0:
-            return math.floor(occupied + 1e-9) - number
-    raise ValueError(
-        f"nbands = {value!r} is no number of bands: give a positive integer, a negative one for so "
-        "many more than the occupied bands, or a percentage of them such as '120%'."
-    )
+
+def _smoothing(value: Any) -> float:
+    width = real_number(value, "ecut_smoothing", "eV")
+    if not 0.0 <= width < math.inf:
+        raise ValueError(
+            f"ecut_smoothing must be at least 0 (eV) and below the cutoff, got {width:g}; a tenth "
+            "of the cutoff is usual."
+        )
+    return width
+
+
+def _occupations(value: Any) -> Any:
+    make_occupations(value, 1.0 / Hartree)
+    return value
+
+
+def _convergence(value: Any) -> Any:
+    Convergence.of(value, 1.0 / Hartree)
+    return value
+
+
+def _bands(value: Any) -> Any:
+    band_count(value, 1.0)
+    return value
+
+
+def _symmetry(value: Any) -> Any:
+    if not isinstance(value, SymmetryGroup):
+        symmetry_choice(value)
+    return value
+
+
+def _gradient_tolerance(value: Any) -> float:
+    tolerance = real_number(value, "gradient_tolerance")
+    if not _SMALLEST_TOLERANCE <= tolerance < 1.0:
+        raise ValueError(
+            f"gradient_tolerance = {tolerance} cannot be met: give a relative residual between "
+            f"{_SMALLEST_TOLERANCE:g}, which rounding allows, and 1; {GRADIENT_TOLERANCE:g} is the "
+            "default."
+        )
+    return tolerance
+
+
+def _as_given(value: Any) -> Any:
+    """What makes sense depends on the crystal: `make_kpoints`, `load_pseudopotentials` say it."""
+    return value
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "ecut": _cutoff,
+    "kpts": _as_given,
+    "pseudopotentials": _as_given,
+    "fft_size": grid_size,
+    "symmetry": _symmetry,
+    "convergence": _convergence,
+    "occupations": _occupations,
+    "nbands": _bands,
+    "spinpol": lambda value: flag(value, "spinpol"),
+    "ecut_smoothing": _smoothing,
+    "mixing": Mixing.of,
+    "gradient_tolerance": _gradient_tolerance,
+    "device": torch_device,
+}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
 
 from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
@@ -37,7 +37,7 @@ _NOISE = 1e-4
 _UNIT = 0.1
 
 
-@outside_inference_mode()
+@outside_inference_and_autocast()
 def check_derivatives(functional: XCFunctional) -> None:
     """Raise ``ValueError`` if derivatives by density or parameters are not those of the energy.
 

@@ -32,8 +32,9 @@ from torch import Tensor
 from ._deepchem import BaseXC, SpinParam, ValGrad
 from .ingredients import Ingredients, family_of, ingredients_of
 from .networks import check_weights
+from .pieces import split_points
 from .sharing import share, shared_names
-from .variables import DensityVariables, split_points
+from .variables import DensityVariables
 
 __all__ = ["PointwiseXC"]
 

@@ -36,13 +36,13 @@ class Count:
     """How many self-consistency loops were run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from deepchem_xc.calculators import plane_wave
+        from deepchem_xc.planewave import assembly
 
         self.loops = 0
-        solve = plane_wave.solve
+        solve = assembly.solve
 
         def counted(*arguments: Any, **keywords: Any) -> Any:
             self.loops += 1
             return solve(*arguments, **keywords)
 
-        monkeypatch.setattr(plane_wave, "solve", counted)
+        monkeypatch.setattr(assembly, "solve", counted)

@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 
 from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from tests.calculators.systems import TIGHT, distorted, silicon
 
 
@@ -110,6 +111,13 @@ def test_bands_are_counted_as_in_gpaw(asked: Any, number: int) -> None:
     atoms = silicon(ecut=80.0, nbands=asked)
     atoms.get_potential_energy()
     assert atoms.calc.get_number_of_bands() == number
+
+
+def test_the_adjoint_is_solved_as_well_as_is_asked_for() -> None:
+    for given, used in ({}, GRADIENT_TOLERANCE), ({"gradient_tolerance": 1e-5}, 1e-5):
+        atoms = silicon(ecut=80.0, **given)
+        atoms.get_potential_energy()
+        assert atoms.calc.scf_result.gradient_tolerance == used
 
 
 def test_txt_must_be_something_to_write_to() -> None:

@@ -25,7 +25,7 @@ def test_bands_at_special_points(call: Call, aluminium: Path, tmp_path: Path) ->
     # The lowest band of a nearly free electron metal rises from Gamma to X.
     assert values["energies"][0][0][0] < values["energies"][0][2][0]
     lowest = values["energies"][0][0][0] - values["reference"]
-    assert f"{lowest:9.3f}" in run.stdout
+    assert f"{lowest:.3f}" in run.stdout
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from deepchem_xc.benchmark import CASES, Case
-from deepchem_xc.benchmark.gpaw_reference import GPAW_SETTINGS, load_gpaw_eos
-from deepchem_xc.benchmark.report import make_curve
-from deepchem_xc.benchmark.trainings import Training
+from deepchem_xc.against_gpaw import CASES, Case
+from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS, load_gpaw_eos
+from deepchem_xc.against_gpaw.report import make_curve
+from deepchem_xc.against_gpaw.trainings import Training
 from deepchem_xc.plotting import fitted_energy
 from deepchem_xc.xc import ConstrainedGGA
 from tests.cli.options import Call
@@ -35,7 +35,7 @@ def gpaws_own_points(monkeypatch: pytest.MonkeyPatch) -> None:
             found = [{**points[0], "scale": scale, "volume": size, "energy": energy}]
         return {"irreducible_kpoints": 1, "plane_waves": 1, "bands": 1, **found[0]}
 
-    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", compute_point)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.points.compute_point", compute_point)
 
 
 @pytest.mark.usefixtures("gpaws_own_points")
@@ -69,8 +69,8 @@ def test_benchmark_live_gpaw_takes_the_reference_from_a_run(
             on_point("Al", point)
         return results
 
-    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.find_spec", lambda name: True)
-    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.run_gpaw_eos", run_gpaw_eos)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.gpaw_reference.find_spec", lambda name: True)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.gpaw_reference.run_gpaw_eos", run_gpaw_eos)
     run = call(*PBE_OF_AL, "-o", tmp_path, "--live-gpaw")
     assert run.exit_code == 0, run.stderr
     assert "-50.00 % !" in run.stdout
@@ -86,7 +86,7 @@ def test_benchmark_live_gpaw_shows_what_gpaw_computes(
 ) -> None:
     """GPAW itself, with settings so coarse that its lattice constant is visibly another."""
     coarse = replace(GPAW_SETTINGS["Al"], ecut=250, kpts=(3, 3, 3), gpts=(12, 12, 12))
-    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.GPAW_SETTINGS", {"Al": coarse})
+    monkeypatch.setattr("deepchem_xc.against_gpaw.gpaw_reference.GPAW_SETTINGS", {"Al": coarse})
     run = call(*PBE_OF_AL, "-o", tmp_path, "--live-gpaw")
     assert run.exit_code == 0, run.stderr
     live, stored = (load_gpaw_eos(path)["Al"] for path in (tmp_path / "gpaw_eos.json", None))
@@ -105,8 +105,8 @@ def test_benchmark_live_gpaw_without_gpaw_is_refused_before_anything_is_computed
     def computed(*_: Any) -> Any:
         raise AssertionError("a point was computed")
 
-    monkeypatch.setattr("deepchem_xc.benchmark.gpaw_reference.find_spec", lambda name: None)
-    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", computed)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.gpaw_reference.find_spec", lambda name: None)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.points.compute_point", computed)
     run = call(*PBE_OF_AL, "-o", tmp_path, "--live-gpaw")
     assert run.exit_code == 1
     assert "make gpaw" in run.stderr and "was computed" not in run.stderr
@@ -118,7 +118,7 @@ def test_benchmark_with_failed_points_is_an_error(
     def fails(case: Case, scale: float, device: str | None = None) -> dict[str, Any]:
         raise RuntimeError("the loop did not converge")
 
-    monkeypatch.setattr("deepchem_xc.benchmark.points.compute_point", fails)
+    monkeypatch.setattr("deepchem_xc.against_gpaw.points.compute_point", fails)
     run = call(*PBE_OF_AL, "-o", tmp_path)
     assert run.exit_code == 1
     assert "7 of 7 points failed" in run.stderr

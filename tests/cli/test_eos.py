@@ -45,7 +45,7 @@ def test_eos_keeps_the_points_of_a_curve_without_a_minimum(call: Call, tmp_path:
     values = json.loads(output.read_text())
     assert values["fit"] is None and len(values["points"]) == 5
     for point in values["points"]:
-        assert f"{point['energy']:16.6f}" in run.output
+        assert f"{point['energy']:.6f}" in run.output
 
 
 def test_eos_prints_what_is_done_when_a_volume_fails(
@@ -66,7 +66,7 @@ def test_eos_prints_what_is_done_when_a_volume_fails(
     run = call("eos", aluminium, *COARSE)
     assert run.exit_code == 1 and "not converged" in run.output
     for result in done:
-        assert f"{float(result.extrapolated_energy) * Hartree:16.6f}" in run.output
+        assert f"{float(result.extrapolated_energy) * Hartree:.6f}" in run.output
 
 
 def test_eos_of_a_layer_strains_it_in_its_plane_only(call: Call, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_an_error_is_one_clear_line_and_a_status(
 def test_debug_shows_where_the_error_was(call: Call, aluminium: Path) -> None:
     run = call("scf", aluminium, "--ecut", "-5", "--debug")
     assert run.exit_code == 1
-    assert "Traceback" in run.stderr and "in make_basis" in run.stderr
+    assert "Traceback" in run.stderr and "planewave/settings.py" in run.stderr
     assert run.stderr.strip().splitlines()[-1].startswith("deepchem-xc: error: ")
 
 

@@ -144,7 +144,10 @@ def structure_with(**more: Any) -> dict[str, Any]:
         (changed(systems=[HF]), r"systems\[0\]: type energy is for a structure"),
         (changed(e_type="ae"), r"systems\[0\]: type ae is for molecules"),
         (system_with(ecut=None), r"systems\[0\]\.ecut: .*give plane-wave cutoff"),
-        (system_with(ecut=-5), r"systems\[0\]\.ecut: input should be greater than 0, got -5"),
+        (
+            system_with(ecut=-5),
+            r"systems\[0\]\.ecut: .*-5 eV. is not usable.*got -5; give plane",
+        ),
         (system_with(ekut=5), r"systems\[0\]\.ekut: unknown key, did you mean 'ecut'"),
         (system_with(kpts=[2, 2, "x"]), r"systems\[0\]\.kpts: "),
         (system_with(occupations={"name": "fermi"}), r"systems\[0\]\.occupations: .*fermi-dirac"),
@@ -212,6 +215,25 @@ def atom() -> dict[str, Any]:
         "positions": [[0, 0, 0]],
     }
     return {"structure": structure, "ecut": 100.0}
+
+
+def test_calculations_have_the_names_that_0_1_0_gave_them() -> None:
+    """Densities that were kept are found by these names, whatever keywords are added later."""
+    everything = {
+        "kpts": {"size": [2, 2, 2], "gamma": True},
+        "occupations": "fixed",
+        "spinpol": "no",
+        "convergence": {"energy": "1e-8", "maxiter": 50},
+        "nbands": "150%",
+        "fft_size": [24, 24, 24],
+        "symmetry": "off",
+        "ecut_smoothing": "10",
+    }
+    for more, key in (
+        ({}, "20de4156e1392c711cfb73cc"),
+        (everything, "58e221387f50c625194fc83f"),
+    ):
+        assert DFTSystem({**silicon(), **more}).calculation().key == key
 
 
 def test_every_type_has_a_deviation_that_counts_as_one() -> None:

@@ -31,4 +31,4 @@ def random_bands(nspin=1, nk=7, nband=9, seed=0):
 
 
 def count(occupations, weights):
-    return float((occupations.numbers * weights[:, None]).sum())
+    return float((occupations.occupations * weights[:, None]).sum())

@@ -16,8 +16,8 @@ from deepchem_xc.occupations.occupy import TooFewBandsError
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.inputs import make_problem, number_of_bands
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.settings import band_count
 from deepchem_xc.planewave.structure.crystal import NonPeriodicWarning
+from deepchem_xc.planewave.values import band_count
 
 SILICON = bulk("Si")
 
@@ -199,7 +199,8 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
         ({"gradient_tolerance": "small"}, "gradient_tolerance must be a number"),
         ({"callback": 5}, "callback = 5 is no function"),
         ({"ecut": -5.0}, r"ecut = -0.183747 Ha \(-5 eV\) is not usable"),
-        ({"ecut_smoothing": -1.0}, r"ecut_smoothing = -0.036\d+ Ha \(-1 eV\) is not usable"),
+        ({"ecut_smoothing": -1.0}, r"ecut_smoothing must be at least 0 \(eV\) .*, got -1; a tenth"),
+        ({"ecut_smoothing": 100.0}, r"ecut_smoothing = 3.67\d+ Ha \(100 eV\) is not usable"),
         (
             {"occupations": {"width": -0.1}},
             "'width'.* must be a positive number, got -0.1; .*fixed",

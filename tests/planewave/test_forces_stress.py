@@ -161,7 +161,7 @@ def ground_state(
     problem = make_problem(basis, functional, pseudos, case["occupations"])
     if start is None:
         return solve(problem, TIGHT)
-    return solve(problem, TIGHT, density=start.density_g, orbitals=start.orbitals)
+    return solve(problem, TIGHT, fields=start.fields, orbitals=start.orbitals)
 
 
 @pytest.fixture(params=[name for name in CASES if "files" not in CASES[name]])

@@ -11,6 +11,7 @@ from ase.build import bulk
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.models.functional import default_network
 from deepchem_xc.planewave import scf
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.properties.bands import eigenvalues_at
 from deepchem_xc.planewave.terms.local import local_potential
 from deepchem_xc.xc import PBE, FunctionalValueError, HybridXC, XCFunctional, get_xc
@@ -32,7 +33,7 @@ def test_minority_level_of_hydrogen_in_the_lda():
     for fraction, tolerance in ((0.0, 0.08), (1e-9, 0.08), (1e-6, 0.04)):
         density = result.density_g.clone()
         density[1] = fraction * density[0]
-        potential, _ = result.problem.effective_potential(density)
+        potential, _ = result.problem.effective_potential(Fields(density))
         matrix, _ = result.problem.hamiltonian(potential).dense(1, 0, 1500)
         level = float(torch.linalg.eigvalsh(matrix)[0]) * EV
         assert abs(level - minority) < tolerance, fraction
@@ -46,7 +47,7 @@ def test_potential_and_bands_of_an_empty_channel_with_gradients(name):
     density[1] = 0.0
     problem = result.problem
     ions = local_potential(problem.basis, problem.pseudopotentials)
-    local = problem.basis.to_grid(problem.effective_potential(density)[0] - ions)
+    local = problem.basis.to_grid(problem.effective_potential(Fields(density))[0].v - ions)
     assert float(local.abs().max()) < 2.0
     if name == "PBE":
         for nbands in (1, 2, 5, 8, 12):

@@ -11,6 +11,7 @@ from torch import Tensor
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.density import density_from_orbitals
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -35,7 +36,7 @@ def problem() -> KohnShamProblem:
 
 @pytest.fixture(scope="module")
 def hamiltonian(problem: KohnShamProblem) -> Hamiltonian:
-    potential, _ = problem.effective_potential(problem.atomic_density())
+    potential, _ = problem.effective_potential(problem.starting_fields())
     return problem.hamiltonian(potential)
 
 
@@ -76,15 +77,15 @@ def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
     k, spin = 1, 0
     matrix, chosen = hamiltonian.dense(spin, k, 12)
     torch.testing.assert_close(matrix, matrix.mH, rtol=0, atol=1e-13)
-    position = {tuple(g): i for i, g in enumerate(basis.density_g.tolist())}
+    position = {tuple(g): i for i, g in enumerate(basis.g_vectors.tolist())}
     for row, column in [(0, 0), (1, 3), (7, 2), (11, 11)]:
         a, b = chosen[row], chosen[column]
-        difference = (basis.orbital_g[k, a] - basis.orbital_g[k, b]).tolist()
-        value = complex(hamiltonian.local.potential[spin, position[tuple(difference)]])
+        difference = (basis.orbital_g_vectors[k, a] - basis.orbital_g_vectors[k, b]).tolist()
+        value = complex(hamiltonian.local.potential.v[spin, position[tuple(difference)]])
         if row == column:
-            reduced = basis.orbital_g[k, a] + basis.k_coordinates[k]
+            reduced = basis.orbital_g_vectors[k, a] + basis.k_coordinates[k]
             value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
-        beta_a, beta_b = problem.beta[k, :, a], problem.beta[k, :, b]
+        beta_a, beta_b = problem.projectors[k, :, a], problem.projectors[k, :, b]
         value += complex(beta_a @ problem.coupling.to(beta_a.dtype) @ beta_b.conj())
         assert complex(matrix[row, column]) == pytest.approx(value, abs=1e-12)
 
@@ -93,9 +94,12 @@ def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
     basis = hamiltonian.basis
     x = random_orbitals(basis, 3)
     up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
-    shift = hamiltonian.local.potential[0] - hamiltonian.local.potential[1]
-    empty = torch.zeros_like(hamiltonian.beta[:, :0])
-    only = Hamiltonian(basis, shift[None], empty, torch.zeros((0, 0), dtype=torch.float64))
+    up_v, down_v = hamiltonian.local.potential.v
+    shift = up_v - down_v
+    empty = torch.zeros_like(hamiltonian.projectors[:, :0])
+    only = Hamiltonian(
+        basis, Potential(shift[None]), empty, torch.zeros((0, 0), dtype=torch.float64)
+    )
     expected = only.apply(x, 0, range(basis.nk)) - x * (basis.kinetic * basis.mask)[:, None]
     assert float((up - down).abs().max()) > 1e-3
     torch.testing.assert_close(up - down, expected, rtol=0, atol=1e-11)
@@ -119,15 +123,15 @@ def test_some_of_the_kpoints_give_the_same_as_all(hamiltonian: Hamiltonian) -> N
 def test_cutting_the_ffts_changes_nothing(problem: KohnShamProblem, piece_bytes: int) -> None:
     basis = problem.basis
     orbitals = random_orbitals(basis, 7).expand(2, -1, -1, -1)
-    numbers = torch.rand(1, 2, basis.nk, 7, dtype=torch.float64)  # one set
-    expected = density_from_orbitals(GridPieces(basis), orbitals, numbers)
+    weighted = torch.rand(1, 2, basis.nk, 7, dtype=torch.float64)  # one set
+    expected = density_from_orbitals(GridPieces(basis), orbitals, weighted)
     pieces = GridPieces(basis, piece_bytes)
     covered = torch.zeros(basis.nk, 7)
     for ks, bands in pieces.split(range(basis.nk), 7):
         covered[ks, bands] += 1.0
     assert torch.equal(covered, torch.ones_like(covered))
-    torch.testing.assert_close(density_from_orbitals(pieces, orbitals, numbers), expected)
-    rounded = density_from_orbitals(pieces, orbitals, numbers, single=True)
+    torch.testing.assert_close(density_from_orbitals(pieces, orbitals, weighted), expected)
+    rounded = density_from_orbitals(pieces, orbitals, weighted, single=True)
     assert rounded.dtype == torch.complex128
     largest = float(expected.abs().max())
     assert 0.0 < float((rounded - expected).abs().max()) < 1e-6 * largest
@@ -136,21 +140,21 @@ def test_cutting_the_ffts_changes_nothing(problem: KohnShamProblem, piece_bytes:
 def test_an_empty_channel_has_no_density(problem: KohnShamProblem) -> None:
     basis = problem.basis
     orbitals = random_orbitals(basis, 3).expand(2, -1, -1, -1)
-    numbers = torch.ones(1, 2, basis.nk, 3, dtype=torch.float64)
-    numbers[0, 1] = 0.0
-    up, down = density_from_orbitals(GridPieces(basis), orbitals, numbers)[0]
+    weighted = torch.ones(1, 2, basis.nk, 3, dtype=torch.float64)
+    weighted[0, 1] = 0.0
+    up, down = density_from_orbitals(GridPieces(basis), orbitals, weighted)[0]
     assert float(up.abs().max()) > 0.0 and float(down.abs().max()) == 0.0
 
 
 def test_the_density_of_orthonormal_states_counts_the_electrons(problem: KohnShamProblem) -> None:
     basis = problem.basis
     orbitals = torch.linalg.qr(random_orbitals(basis, 6).mT)[0].mT
-    numbers = torch.rand(1, 1, basis.nk, 6, dtype=torch.float64)
-    density = density_from_orbitals(GridPieces(basis), orbitals[None], numbers)[0]
-    assert float(density[0, 0].real * basis.volume) == pytest.approx(float(numbers.sum()))
+    weighted = torch.rand(1, 1, basis.nk, 6, dtype=torch.float64)
+    density = density_from_orbitals(GridPieces(basis), orbitals[None], weighted)[0]
+    assert float(density[0, 0].real * basis.volume) == pytest.approx(float(weighted.sum()))
     grid = basis.to_grid(density)
     electrons = float(grid.mean() * basis.volume)
-    assert electrons == pytest.approx(float(numbers.sum()))
+    assert electrons == pytest.approx(float(weighted.sum()))
     assert float(grid.min()) > -1e-12  # nothing is cut off: the sphere holds every product
 
 
@@ -175,27 +179,27 @@ def test_the_potential_of_a_term_is_the_derivative_of_its_energy(
     superposed = basis.to_grid(problem.atomic_density())
     density = basis.to_sphere(superposed + 0.01)
     assert float(basis.to_grid(density).min()) > 0.0 > float(superposed.min())
-    potential, correction = term.potential(basis, density)
+    potential, correction = term.potential(basis, Fields(density))
     grid = torch.randn(2, *basis.fft_size, dtype=torch.float64)
     direction = basis.to_sphere(basis.to_grid(density) * grid)
 
     def product(other: Tensor) -> float:
-        return float(basis.volume * (potential.conj() * other).real.sum())
+        return float(potential.energy(Fields(other), basis.volume))
 
     def energy(step: float) -> float:
-        return float(term.energy(basis, density + step * direction))
+        return float(term.energy(basis, Fields(density + step * direction)))
 
     assert float(correction) == pytest.approx(energy(0.0) - product(density), abs=1e-12)
     assert_derivative(product(direction), energy, 1e-5, rel=1e-7)
 
 
 def test_the_potential_is_that_of_all_terms(problem: KohnShamProblem) -> None:
-    density = problem.atomic_density()
-    potential, correction = problem.effective_potential(density)
+    fields = problem.starting_fields()
+    potential, correction = problem.effective_potential(fields)
     terms = [term for term in problem.terms if isinstance(term, DensityTerm)]
     parts, corrections = zip(
-        *(term.potential(problem.basis, density) for term in terms), strict=True
+        *(term.potential(problem.basis, fields) for term in terms), strict=True
     )
-    whole: Any = sum(parts)
-    torch.testing.assert_close(potential, whole, rtol=1e-13, atol=1e-13)
+    whole: Any = sum(part.v for part in parts)
+    torch.testing.assert_close(potential.v, whole, rtol=1e-13, atol=1e-13)
     assert float(correction) == pytest.approx(float(sum(corrections)), rel=1e-13)

@@ -16,6 +16,7 @@ from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, density_of
 from deepchem_xc.planewave.ground_state import LostMomentsWarning
 from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.volume_series import volume_series
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.kept_symmetry import (
     check_symmetry,
     kept_operations,
@@ -107,9 +108,10 @@ def test_k_points_of_atoms_without_moments_are_not_an_antiferromagnets() -> None
 def test_a_layer_in_a_cubic_cell_uses_what_it_has_at_every_area() -> None:
     layer = Atoms("H", cell=[3.0, 3.0, 3.0], pbc=True)
     assert len(find_symmetry(Crystal.from_ase(layer))) == 48
-    series = volume_series(layer, 100.0, GAMMA, dimension=2)
+    settings = Settings.of({"ecut": 100.0, "kpts": GAMMA})
+    series = volume_series(layer, settings, dimension=2)
     assert len(series.kpoints.symmetry) == 16
-    assert len(volume_series(layer, 100.0, GAMMA).kpoints.symmetry) == 48
+    assert len(volume_series(layer, settings).kpoints.symmetry) == 48
 
 
 def test_moments_that_are_about_the_same_are_the_same() -> None:
@@ -155,7 +157,7 @@ def test_a_calculator_does_not_start_from_moments_that_its_symmetry_lacks(
 ) -> None:
     atoms = chain()
     start = Restart.of(antiferromagnet)
-    start = Restart(Crystal.from_ase(atoms), start.density_g, start.density)
+    start = Restart(Crystal.from_ase(atoms), start.g_vectors, start.fields)
     for symmetry, description in (True, "superposed atoms"), (False, "an earlier calculation"):
         log = tmp_path / f"{symmetry}.txt"
         calculator = PlaneWaveDFT(

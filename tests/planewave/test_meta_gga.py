@@ -161,8 +161,9 @@ def test_a_file_holds_the_kinetic_energy_density(tmp_path: pytest.TempPathFactor
     result = scf(bulk("Si"), "r2SCAN", ecut=100.0)
     path = str(tmp_path / "si.npz")  # type: ignore[operator]
     Restart.of(result).save(path)
-    loaded = Restart.load(path).density
-    assert loaded.shape[0] == 2 and torch.equal(loaded, result.converged.density_g)
+    loaded = Restart.load(path).fields
+    assert loaded.tau is not None and torch.equal(loaded.tau, result.fields.tau)
+    assert torch.equal(loaded.density, result.density_g)
 
 
 def test_core_corrections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,3 +152,9 @@ def tensor() -> Callable[..., Tensor]:
         return torch.tensor(_sample(*args, alpha=alpha, **kwargs))
 
     return make
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a functional is saved."""
+    return tmp_path / "mine.xc.safetensors"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deepchem_xc.xc import SpinParam, ValGrad, get_xc
+from tests.differences import assert_exact_derivatives
 
 WHOLE = ("LDA", "Teter93", "PBE", "PBEsol", "revPBE", "RPBE", "BLYP", "lda_x+lda_c_vwn", "r2SCAN")
 GGA_EXCHANGE = ("gga_x_pbe", "gga_x_pbe_sol", "gga_x_pbe_r", "gga_x_rpbe", "gga_x_b88")
@@ -103,28 +104,26 @@ def test_correlation_is_negative(name, tensor, densinfo):
 
 @pytest.mark.parametrize("nspin", [1, 2])
 @pytest.mark.parametrize("name", ALL)
-def test_third_derivatives_against_finite_differences(name, nspin, tensor, densinfo):
-    """The kernel's gradient: autograd's third derivative equals differences of the second."""
+def test_derivatives_to_the_third_against_differences(name, nspin, tensor, densinfo):
+    """Potential, kernel and the kernel's gradient."""
     rho = tensor(nspin, npoints=2, density=(0.05, 5.0), s=(0.3, 2.0), zeta=0.6)
     functional = get_xc(name)
 
-    def potential(values):
-        total = functional.get_edensityxc(densinfo(values)).sum()
-        (gradient,) = torch.autograd.grad(total, values, create_graph=True)
-        return gradient.narrow(-2, 0, {1: 1, 2: 4, 4: 5}[functional.family])
+    def energy(values):
+        return functional.get_edensityxc(densinfo(values))
 
-    assert torch.autograd.gradgradcheck(potential, rho.requires_grad_(), atol=1e-5, rtol=1e-5)
+    assert_exact_derivatives(energy, rho, orders=(1, 2, 3))
 
 
 @pytest.mark.parametrize("nspin", [1, 2])
 def test_large_grids_in_pieces(nspin, tensor, densinfo, monkeypatch):
     """A large grid is cut into pieces, which changes neither energy, potential nor kernel."""
-    from deepchem_xc.xc import variables
+    from deepchem_xc.xc import pieces
 
     rho = tensor(nspin, npoints=601, s=(0.1, 2.0))
     whole = _energy_potential_kernel(rho, densinfo)
-    monkeypatch.setattr(variables, "_CPU_PIECE", 50 // torch.get_num_threads())
-    assert len(variables.split_points(densinfo(rho))) > 10
+    monkeypatch.setattr(pieces, "_CPU_PIECE", 50 // torch.get_num_threads())
+    assert len(pieces.split_points(densinfo(rho))) > 10
     for one, other in zip(whole, _energy_potential_kernel(rho, densinfo)):
         assert torch.allclose(one, other, rtol=1e-13, atol=1e-300)
 

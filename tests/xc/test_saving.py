@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 import subprocess
 import sys
 from collections import OrderedDict
@@ -31,6 +29,7 @@ from deepchem_xc.xc import (
     get_xc,
     load_functional,
 )
+from tests.xc.saved import header_of
 
 
 def network(ninput):
@@ -92,18 +91,6 @@ FUNCTIONALS = {
 @pytest.fixture
 def density(sample, densinfo):
     return densinfo(sample(2, npoints=50, s=(0.1, 3.0), alpha=(0.1, 10.0)))
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "mine.xc.safetensors"
-
-
-def header_of(path):
-    content = path.read_bytes()
-    (size,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + size])
-    return json.loads(header["__metadata__"]["deepchem_xc"])
 
 
 @pytest.mark.parametrize("name", FUNCTIONALS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 
 import pytest
 import torch
@@ -18,18 +17,7 @@ from deepchem_xc.xc import (
     load_functional,
 )
 from deepchem_xc.xc.file_format import digest
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "mine.xc.safetensors"
-
-
-def header_of(path):
-    content = path.read_bytes()
-    (size,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + size])
-    return json.loads(header["__metadata__"]["deepchem_xc"])
+from tests.xc.saved import header_of
 
 
 def rewrite(path, functional, change, **tensors):

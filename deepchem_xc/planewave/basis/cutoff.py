@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
+from ase.units import Hartree
 from torch import Tensor
 
+# Smallest usable cutoff, Hartree.
+_MINIMUM_ECUT = 0.5
 # Closest approach to the cutoff, in units of the smoothing's width: keeps the kinetic energy finite
 # (3e5 times its value), and what a plane wave holds there is negligible.
 _CLOSEST = 1e-3
+
+
+def check_cutoff(ecut: float) -> None:
+    """Raise `ValueError` if a cutoff, Hartree, is not usable.
+
+    Examples
+    --------
+    >>> check_cutoff(20.0)
+    """
+    if not math.isfinite(ecut) or ecut < _MINIMUM_ECUT:
+        raise ValueError(
+            f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
+            "must be a finite number of "
+            f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
+            "usual for norm-conserving pseudopotentials."
+        )
 
 
 def smooth_kinetic(kinetic: Tensor, ecut: float, width: float) -> Tensor:

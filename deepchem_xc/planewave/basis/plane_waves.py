@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from ase.units import Hartree
+from scipy.fft import next_fast_len
 from torch import Tensor
 
-from deepchem_xc.planewave.basis.cutoff import smooth_kinetic
-from deepchem_xc.planewave.settings import grid_size
+from deepchem_xc.planewave.basis.cutoff import check_cutoff, smooth_kinetic
 from deepchem_xc.planewave.structure.crystal import Crystal
+from deepchem_xc.planewave.structure.density_symmetry import DensitySymmetrizer
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.structure.symmetry import DensitySymmetrizer
+from deepchem_xc.planewave.values import grid_size
 
-_MINIMUM_ECUT = 0.5
 # Plane waves on the cutoff's edge belong in or out together with their symmetry partners.
 _EDGE = 1.0 + 1e-10
+# Smallest number that is not below another and has prime factors 2, 3 and 5 only.
+_smooth = partial(next_fast_len, real=True)
 # Sides of the grids that orbitals are multiplied on, up to the largest here: MKL is up to twice as
 # slow on others, smaller ones included (25, 27, 30, 45, 50, 54). See docs/performance.md.
 _FAST_SIDES = (
@@ -65,13 +67,13 @@ class PlaneWaveBasis:
 
     Attributes
     ----------
-    orbital_g : Tensor
+    orbital_g_vectors : Tensor
         Integer G of the orbitals, (nk, npw, 3), padded to the longest list.
     fft_size, orbital_fft_size : (int, int, int)
         Grids of densities and functionals, and of products with orbitals.
     mask : Tensor
         1.0 where a plane wave exists and 0.0 in the padding, (nk, npw).
-    density_g : Tensor
+    g_vectors : Tensor
         Integer G of the density sphere, (nG, 3); the first one is G = 0.
 
     Raises
@@ -99,13 +101,7 @@ class PlaneWaveBasis:
         device: torch.device | str | None = None,
         ecut_smoothing: float = 0.0,
     ) -> None:
-        if not np.isfinite(ecut) or ecut < _MINIMUM_ECUT:
-            raise ValueError(
-                f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
-                "must be a finite number of "
-                f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
-                "usual for norm-conserving pseudopotentials."
-            )
+        check_cutoff(ecut)
         if not 0.0 <= ecut_smoothing < ecut:
             raise ValueError(
                 f"ecut_smoothing = {ecut_smoothing:g} Ha ({ecut_smoothing * Hartree:g} eV) is not "
@@ -124,7 +120,7 @@ class PlaneWaveBasis:
         largest = np.abs(sphere).max(axis=0)
         self.fft_size = _fft_size(lattice, 2.0 * np.sqrt(2.0 * self.ecut), largest, fft_size)
         self.ngrid = int(np.prod(self.fft_size))
-        self.density_g = torch.as_tensor(sphere, device=self.device)
+        self.g_vectors = torch.as_tensor(sphere, device=self.device)
         self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
 
         # Products of two orbitals, or of an orbital and a potential, are exact on every grid that
@@ -157,30 +153,30 @@ class PlaneWaveBasis:
             orbital_g[k, : len(g)] = g
             mask[k, : len(g)] = 1.0
             index[k, : len(g)] = _box_index(g, self.orbital_fft_size)
-        self.orbital_g = torch.as_tensor(orbital_g, device=self.device)
+        self.orbital_g_vectors = torch.as_tensor(orbital_g, device=self.device)
         self.mask = torch.as_tensor(mask, device=self.device)
         self.orbital_index = torch.as_tensor(index, device=self.device)
         self.k_coordinates = self.kpoints.coordinates.to(self.device)
         self.weights = self.kpoints.weights.to(self.device)
-        self.symmetrize = DensitySymmetrizer(self.kpoints.symmetry, self.density_g)
+        self.symmetrize = DensitySymmetrizer(self.kpoints.symmetry, self.g_vectors)
 
     def __repr__(self) -> str:
         """Sizes at a glance."""
         return (
             f"PlaneWaveBasis(ecut={self.ecut} Ha, {self.nk} k-points, "
             f"{min(self.npw_per_k)}-{self.npw} plane waves, grid {self.fft_size}, "
-            f"{len(self.density_g)} density G-vectors)"
+            f"{len(self.g_vectors)} density G-vectors)"
         )
 
     @property
     def nk(self) -> int:
         """Number of (irreducible) k-points."""
-        return self.orbital_g.shape[0]
+        return self.orbital_g_vectors.shape[0]
 
     @property
     def npw(self) -> int:
         """Length of the padded plane-wave lists."""
-        return self.orbital_g.shape[1]
+        return self.orbital_g_vectors.shape[1]
 
     @property
     def volume(self) -> Tensor:
@@ -192,7 +188,7 @@ class PlaneWaveBasis:
     @cached_property
     def density_q(self) -> Tensor:
         """Cartesian G of the density sphere, (nG, 3), 1/bohr."""
-        return self.density_g.to(torch.float64) @ self.crystal.reciprocal_lattice
+        return self.g_vectors.to(torch.float64) @ self.crystal.reciprocal_lattice
 
     @cached_property
     def density_q2(self) -> Tensor:
@@ -202,7 +198,7 @@ class PlaneWaveBasis:
     @cached_property
     def orbital_q(self) -> Tensor:
         """Cartesian k + G, (nk, npw, 3), 1/bohr."""
-        reduced = self.orbital_g.to(torch.float64) + self.k_coordinates[:, None, :]
+        reduced = self.orbital_g_vectors.to(torch.float64) + self.k_coordinates[:, None, :]
         return reduced @ self.crystal.reciprocal_lattice
 
     @cached_property
@@ -257,7 +253,7 @@ class PlaneWaveBasis:
         >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
         >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (2, 2, 2))
         >>> other = basis.with_kpoints([[0.1, 0.2, 0.3]])
-        >>> other.nk, other.density_g is basis.density_g
+        >>> other.nk, other.g_vectors is basis.g_vectors
         (1, True)
         """
         other = self._copy(("orbital_q", "kinetic"))
@@ -377,7 +373,7 @@ def _fft_size(
     """Check the grid asked for, or choose the smallest fast one that holds the density sphere."""
     if asked is None:
         reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
-        first, second, third = (_next_smooth(2 * int(np.ceil(x))) for x in reach)
+        first, second, third = (_smooth(2 * int(np.ceil(x))) for x in reach)
         return first, second, third
     size = grid_size(asked)
     minimum = 2 * largest + 1
@@ -394,19 +390,7 @@ def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:
     """Fastest grid of at least this size."""
 
     def side(least: int) -> int:
-        return next((n for n in _FAST_SIDES if n >= least), 0) or _next_smooth(least)
+        return next((n for n in _FAST_SIDES if n >= least), 0) or _smooth(least)
 
     first, second, third = (side(int(n)) for n in minimum)
     return first, second, third
-
-
-def _next_smooth(n: int) -> int:
-    """Smallest integer >= n whose prime factors are 2, 3 and 5."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1

@@ -39,14 +39,14 @@ class RealGauge:
         Plane waves, with the inversion among the symmetry of its k-points.
     centre : Tensor
         Inversion centre x0, reduced, (3,).
-    beta : Tensor
+    projectors : Tensor
         Projectors, (nk, nproj, npw).
     coupling : Tensor
         Their coupling, (nproj, nproj), Hartree.
 
     Attributes
     ----------
-    beta, coupling : Tensor
+    projectors, coupling : Tensor
         Real projectors (nk, n, npw) with the same nonlocal operator, and their coupling (n, n).
     density_phase : Tensor
         exp(iG.x0), (nG,): multiplied with a density's or potential's coefficients it moves the
@@ -54,16 +54,16 @@ class RealGauge:
     """
 
     def __init__(
-        self, basis: PlaneWaveBasis, centre: Tensor, beta: Tensor, coupling: Tensor
+        self, basis: PlaneWaveBasis, centre: Tensor, projectors: Tensor, coupling: Tensor
     ) -> None:
-        reduced = basis.orbital_g.to(torch.float64) + basis.k_coordinates[:, None, :]
+        reduced = basis.orbital_g_vectors.to(torch.float64) + basis.k_coordinates[:, None, :]
         self._phase = _turn(reduced @ centre)  # (nk, npw)
-        self.density_phase = _turn(basis.density_g.to(torch.float64) @ centre)
-        centred = beta * self._phase.unsqueeze(1)
-        self.beta, self.coupling = centred.real.contiguous(), coupling
+        self.density_phase = _turn(basis.g_vectors.to(torch.float64) @ centre)
+        centred = projectors * self._phase.unsqueeze(1)
+        self.projectors, self.coupling = centred.real.contiguous(), coupling
         if _has_imaginary_part(centred):
-            # beta D beta^+ of an atom and its image are complex conjugates: of each, the real part.
-            self.beta = torch.cat([centred.real, centred.imag], dim=1)
+            # B D B^+ of an atom and its image are complex conjugates: of each, the real part.
+            self.projectors = torch.cat([centred.real, centred.imag], dim=1)
             self.coupling = torch.block_diag(coupling, coupling)
 
     def to_real(self, orbitals: Tensor, ks: slice) -> Tensor:

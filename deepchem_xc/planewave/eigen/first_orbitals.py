@@ -47,7 +47,7 @@ def starting_orbitals(
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.planewave.inputs import make_problem
     >>> problem = make_problem(basis)
-    >>> h = problem.hamiltonian(problem.effective_potential(problem.atomic_density())[0])
+    >>> h = problem.hamiltonian(problem.effective_potential(problem.starting_fields())[0])
     >>> start = starting_orbitals(h, problem.pseudopotentials, 4)[0, 0]
     >>> bool(torch.allclose(start @ start.mH, torch.eye(4, dtype=start.dtype)))
     True

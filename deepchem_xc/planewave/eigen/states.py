@@ -72,9 +72,10 @@ def diagonalize(
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.planewave.inputs import make_problem
     >>> problem = make_problem(basis)
+    >>> from deepchem_xc.planewave.fields import Potential
     >>> from deepchem_xc.planewave.terms.local import local_potential
     >>> ions = local_potential(basis, problem.pseudopotentials)
-    >>> h = problem.hamiltonian(ions.unsqueeze(0))
+    >>> h = problem.hamiltonian(Potential(ions.unsqueeze(0)))
     >>> start = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :4]
     >>> bool(diagonalize(h, start, expansions=20, tolerance=1e-6)[2].max() < 1e-6)
     True
@@ -123,12 +124,12 @@ def change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor
     return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
-def importance_of(problem: KohnShamProblem, numbers: Tensor) -> Tensor:
+def importance_of(problem: KohnShamProblem, occupations: Tensor) -> Tensor:
     """Root of each state's occupation: what its residual counts for in the density.
 
-    `numbers` are electrons per state, (nspin, nk, nband); a full state's importance is 1.
+    `occupations` are (nspin, nk, nband), in electrons; a full state's importance is 1.
     """
-    return (0.5 * problem.nspin * numbers.abs()).sqrt()
+    return (0.5 * problem.nspin * occupations.abs()).sqrt()
 
 
 def fill(
@@ -178,10 +179,10 @@ def fill(
         occupation = occupy(
             eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
         )
-        importance = importance_of(problem, occupation.numbers)
+        importance = importance_of(problem, occupation.occupations)
         sweeps -= 1
         nbands = orbitals.shape[2]
-        highest = float(occupation.numbers[:, :, -1].abs().max())
+        highest = float(occupation.occupations[:, :, -1].abs().max())
         room = min(basis.npw_per_k) - nbands
         smeared = problem.smearing.width > 0
         if spare is not None and smeared and highest > spare and room > 0:
@@ -240,21 +241,21 @@ def converge_states(
         eigenvalues, orbitals, residuals = diagonalize(
             hamiltonian, orbitals, _FINE_EXPANSIONS, goal.to(orbitals.device)
         )
-        numbers = occupy(
+        occupations = occupy(
             eigenvalues,
             problem.basis.weights,
             problem.nelectrons,
             problem.smearing,
             problem.moment,
-        ).numbers
+        ).occupations
         nband = orbitals.shape[2]
-        if float(numbers[:, :, -1].abs().max()) > _EMPTY_STATE and nband < room:
+        if float(occupations[:, :, -1].abs().max()) > _EMPTY_STATE and nband < room:
             orbitals = more_bands(problem.basis, orbitals, min(_MORE_BANDS, room - nband))
             goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
             goal[:, :, -1] = torch.inf
             sweeps = _FINE_SWEEPS
             continue
-        filled = numbers.abs() > 1e-6
+        filled = occupations.abs() > 1e-6
         goal = torch.where(filled, _FINE_FILLED_RESIDUAL, _FINE_EMPTY_RESIDUAL)
         goal[:, :, -1] = torch.where(filled[:, :, -1], _FINE_FILLED_RESIDUAL, torch.inf)
         if bool((residuals <= goal).all()):

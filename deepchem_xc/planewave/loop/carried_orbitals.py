@@ -26,7 +26,7 @@ class Orbitals:
     ----------
     k_coordinates : Tensor
         Reduced coordinates, (nk, 3).
-    orbital_g : Tensor
+    g_vectors : Tensor
         Integer G, (nk, npw, 3), padded.
     mask : Tensor
         1.0 where a plane wave exists, (nk, npw).
@@ -35,7 +35,7 @@ class Orbitals:
     """
 
     k_coordinates: Tensor
-    orbital_g: Tensor
+    g_vectors: Tensor
     mask: Tensor
     coefficients: Tensor
 
@@ -62,7 +62,7 @@ def carried_orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor |
     >>> from deepchem_xc.planewave import scf
     >>> old, new = (scf(bulk("Si"), ecut=ecut) for ecut in (80.0, 100.0))
     >>> b = old.basis
-    >>> kept = Orbitals(b.k_coordinates, b.orbital_g, b.mask, old.orbitals)
+    >>> kept = Orbitals(b.k_coordinates, b.orbital_g_vectors, b.mask, old.orbitals)
     >>> carried_orbitals(new.problem, kept).shape == new.orbitals.shape
     True
     """
@@ -74,13 +74,13 @@ def carried_orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor |
         k_coordinates, basis.k_coordinates, rtol=0.0, atol=_SAME_K
     ):
         return None
-    g, coefficients = old.orbital_g.to(basis.device), old.coefficients.to(basis.device)
-    if torch.equal(g, basis.orbital_g):
+    g, coefficients = old.g_vectors.to(basis.device), old.coefficients.to(basis.device)
+    if torch.equal(g, basis.orbital_g_vectors):
         return coefficients
     nspin, nk, nband = coefficients.shape[:3]
     if nband > min(basis.npw_per_k):
         return None
-    index, found = match_plane_waves(g, basis.orbital_g, old.mask.to(basis.device))
+    index, found = match_plane_waves(g, basis.orbital_g_vectors, old.mask.to(basis.device))
     index = index[None, :, None].expand(nspin, nk, nband, -1)
     # Near a smoothed cutoff coefficients must be small: scale them down, or they dominate the
     # residual. A smaller cell's plane waves come to lie there.

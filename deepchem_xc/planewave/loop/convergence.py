@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from deepchem_xc._values import real_number, whole_number
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.problem import KohnShamProblem
+
+# What GPAW's users write, and what there is instead.
+_GPAW_KEYS = {
+    "eigenstates": "'orbitals' is the largest residual of an occupied band here.",
+    "maximum iterations": "'maxiter' is the largest number of steps here.",
+    "bands": "Empty bands are always converged at the end.",
+    "forces": "Forces follow from 'density'.",
+}
 
 # Gap, Hartree, below which integer occupations that do not converge are taken to keep changing
 # places if the density's error is still above the second; and the steps before the end in which
@@ -43,6 +53,51 @@ class Convergence:
     density: float = 1e-6
     orbitals: float | None = None
     maxiter: int = 100
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | None, energy_unit: float = 1.0) -> Convergence:
+        """From a mapping of its parameters; None is the default of each of them.
+
+        Parameters
+        ----------
+        options : mapping or None
+            Energies in units of `energy_unit`.
+        energy_unit : float, optional
+            Hartree per unit: 1 for Hartree, 1/27.2 for eV.
+
+        Raises
+        ------
+        ValueError
+            For unknown keys, and values that are not positive numbers.
+
+        Examples
+        --------
+        >>> Convergence.of({"density": 1e-7, "energy": None}).density
+        1e-07
+        """
+        keys = [field.name for field in fields(cls)]
+        if options is not None and not isinstance(options, Mapping):
+            raise ValueError(
+                f"convergence = {options!r} is no dictionary: say what has to converge, for "
+                f"example {{'energy': 1e-6}} (per valence electron); the keys are {keys}."
+            )
+        unknown = sorted(map(str, set(options or {}) - set(keys)))
+        if unknown:
+            hints = "".join(f" {_GPAW_KEYS[key]}" for key in unknown if key in _GPAW_KEYS)
+            raise ValueError(
+                f"unknown convergence keys {unknown}; the valid ones are {keys}." + hints
+            )
+        values: dict[str, Any] = {}
+        for name, given in (options or {}).items():
+            if given is None:
+                continue
+            value = real_number(given, f"convergence[{name!r}]")
+            if not value > 0:
+                raise ValueError(f"convergence[{name!r}] must be positive, got {given}.")
+            values[name] = value * (energy_unit if name in ("energy", "orbitals") else 1.0)
+        if "maxiter" in values:
+            values["maxiter"] = whole_number((options or {})["maxiter"], "convergence['maxiter']")
+        return cls(**values)
 
     @property
     def orbital_tolerance(self) -> float:

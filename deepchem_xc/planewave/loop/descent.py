@@ -13,6 +13,7 @@ import itertools
 
 from torch import Tensor
 
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.mixing import AndersonMixer
 from deepchem_xc.planewave.loop.policies import LocalisedLevels
 from deepchem_xc.planewave.loop.relaxation import Relaxed, relax_in_subspace
@@ -46,7 +47,7 @@ class Descent:
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Al"), ecut=100.0, convergence={"density": 1e-2})
     >>> descent, mixer = Descent(r.problem), AndersonMixer(r.basis, r.problem.nelectrons)
-    >>> descent.choose(step=3, error=0.1, mixer=mixer, local_states=r.density_g[0])
+    >>> descent.choose(step=3, error=0.1, mixer=mixer, local_dos=r.density_g[0])
     >>> descent.mode
     'plain'
     """
@@ -59,7 +60,7 @@ class Descent:
         self._errors: list[float] = []
 
     def choose(
-        self, step: int, error: float, mixer: AndersonMixer, local_states: Tensor | None
+        self, step: int, error: float, mixer: AndersonMixer, local_dos: Tensor | None
     ) -> None:
         """Set the mode of this step.
 
@@ -71,7 +72,7 @@ class Descent:
             Of the density, electrons per valence electron.
         mixer : AndersonMixer
             Knows which levels are localised.
-        local_states : Tensor or None
+        local_dos : Tensor or None
             Local density of states at the Fermi level, (nG,).
         """
         policy = self._policy
@@ -84,7 +85,7 @@ class Descent:
                 and self._problem.smearing.monotonic
                 and step >= policy.steps
                 and error > policy.start
-                and mixer.is_localised(local_states)
+                and mixer.is_localised(local_dos)
             )
         self._errors.append(error)
         mode = self._way(error) if needed else "plain"
@@ -106,7 +107,7 @@ class Descent:
         return "mixed" if mixed or error < policy.near else "downhill"
 
     def relax(
-        self, potential: Tensor, eigenvalues: Tensor, orbitals: Tensor, moment: float | None
+        self, potential: Potential, eigenvalues: Tensor, orbitals: Tensor, moment: float | None
     ) -> Relaxed:
         """As `relax_in_subspace`, from the filling of the last step."""
         before = self._relaxed
@@ -126,6 +127,6 @@ class Descent:
             self._step = max(0.5 * self._step, policy.shortest)
         return self._relaxed
 
-    def next_density(self, density: Tensor, output: Tensor) -> Tensor:
-        """Density to try next, without mixing, from the last input and the relaxed orbitals'."""
-        return density + self._step * (output - density)
+    def next_fields(self, fields: Fields, output: Fields) -> Fields:
+        """Fields to try next, without mixing, from the last input and the relaxed orbitals'."""
+        return fields + (output - fields) * self._step

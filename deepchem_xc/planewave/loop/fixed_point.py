@@ -11,7 +11,7 @@ from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.eigen.states import fill, importance_of
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.loop.mixing import to_total_and_moment
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -30,9 +30,10 @@ class Iterate:
 
     Attributes
     ----------
-    density : Tensor
-        Input, as `KohnShamProblem.starting_density` has it.
-    potential, correction : Tensor
+    fields : Fields
+        Input: density, for meta-GGAs with the kinetic energy density.
+    potential : Potential
+    correction : Tensor
         As `KohnShamProblem.effective_potential` returns them.
     hamiltonian : Hamiltonian
         Of this potential.
@@ -40,9 +41,9 @@ class Iterate:
         (nspin, nk, nband) in Hartree, (nspin, nk, nband, npw), (nspin, nk, nband) in Hartree.
     occupation : Occupations
         Of these levels.
-    output : Tensor
-        Density of these states, shaped as the input.
-    local_states : Tensor or None
+    output : Fields
+        Of these states.
+    local_dos : Tensor or None
         Local density of states at the Fermi level, (nG,), 1/(Hartree bohr^3); None for none.
     density_error : float
         Integral of |output - input|, electrons per valence electron.
@@ -50,16 +51,16 @@ class Iterate:
         Largest residual of an occupied band, Hartree, weighted by its occupation.
     """
 
-    density: Tensor
-    potential: Tensor
+    fields: Fields
+    potential: Potential
     correction: Tensor
     hamiltonian: Hamiltonian
     eigenvalues: Tensor
     orbitals: Tensor
     residuals: Tensor
     occupation: Occupations
-    output: Tensor
-    local_states: Tensor | None
+    output: Fields
+    local_dos: Tensor | None
     density_error: float
     orbital_error: float
 
@@ -84,8 +85,8 @@ class FixedPointMap:
     def improve(
         self,
         hamiltonian: Hamiltonian,
-        potential: tuple[Tensor, Tensor],
-        density: Tensor,
+        potential: tuple[Potential, Tensor],
+        fields: Fields,
         orbitals: Tensor,
         moment: float | None,
         target: float,
@@ -97,10 +98,12 @@ class FixedPointMap:
         ----------
         hamiltonian : Hamiltonian
             Of the potential.
-        potential : (Tensor, Tensor)
-            What `KohnShamProblem.effective_potential` makes of the density.
-        density, orbitals : Tensor
-            Input of this step, and the states so far.
+        potential : (Potential, Tensor)
+            What `KohnShamProblem.effective_potential` makes of the fields.
+        fields : Fields
+            Input of this step.
+        orbitals : Tensor
+            States so far, (nspin, nk, nband, npw).
         moment : float or None
             To hold fixed, mu_B per cell.
         target : float
@@ -120,10 +123,10 @@ class FixedPointMap:
             single,
             self._expansions,
         )
-        self._importance = importance_of(problem, occupation.numbers)
-        output, local_states = new_density(problem, orbitals, occupation, eigenvalues, single)
+        self._importance = importance_of(problem, occupation.occupations)
+        output, local_dos = new_fields(problem, orbitals, occupation, eigenvalues, single)
         return Iterate(
-            density,
+            fields,
             *potential,
             hamiltonian,
             eigenvalues,
@@ -131,17 +134,19 @@ class FixedPointMap:
             residuals,
             occupation,
             output,
-            local_states,
-            density_error=_distance(problem.basis, density, output) / problem.nelectrons,
+            local_dos,
+            density_error=_distance(problem.basis, fields, output) / problem.nelectrons,
             orbital_error=_orbital_error(residuals, self._importance),
         )
 
 
 def free_energy(problem: KohnShamProblem, found: Iterate) -> float:
     """Free energy of a step, Hartree per cell, up to second order in the density's error."""
-    weighted = found.occupation.numbers * problem.basis.weights[:, None]
+    weighted_occupations = found.occupation.occupations * problem.basis.weights[:, None]
     return problem.constant_energy + float(
-        (weighted * found.eigenvalues).sum() + found.correction + found.occupation.entropy_energy
+        (weighted_occupations * found.eigenvalues).sum()
+        + found.correction
+        + found.occupation.entropy_energy
     )
 
 
@@ -153,10 +158,10 @@ def second_order(problem: KohnShamProblem, found: Iterate) -> float:
     as a rule below. And what residuals contribute.
     """
     own_potential, own_correction = problem.effective_potential(found.output)
-    shift = ((own_potential - found.potential).conj() * found.output).real.sum()
-    excess = float(own_correction - found.correction + shift * problem.basis.volume)
-    weighted = found.occupation.numbers * problem.basis.weights[:, None]
-    of_orbitals = float((weighted.abs() * found.residuals.square()).sum()) / _APART
+    shift = (own_potential - found.potential).energy(found.output, problem.basis.volume)
+    excess = float(own_correction - found.correction + shift)
+    weighted_occupations = found.occupation.occupations * problem.basis.weights[:, None]
+    of_orbitals = float((weighted_occupations.abs() * found.residuals.square()).sum()) / _APART
     return abs(excess) + of_orbitals
 
 
@@ -172,39 +177,41 @@ def gap(occupation: Occupations, eigenvalues: Tensor, moment: float | None) -> f
     moment : float or None
         Without a fixed moment both channels share their electrons.
     """
-    filled = occupation.numbers > 0.0
+    filled = occupation.occupations > 0.0
     channels = (0, 2) if moment is None else (2,)
     lowest = torch.where(filled, torch.inf, eigenvalues).amin(channels)
     highest = torch.where(filled, eigenvalues, -torch.inf).amax(channels)
     return float((lowest - highest).min())
 
 
-def new_density(
+def new_fields(
     problem: KohnShamProblem,
     orbitals: Tensor,
     occupation: Occupations,
     eigenvalues: Tensor,
     single: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Density as `starting_density` has it, and local density of states, (nG,) or None.
+) -> tuple[Fields, Tensor | None]:
+    """Fields of the filled orbitals, and local density of states, (nG,) or None.
 
     With `single`, in single precision: good to 1e-7.
     """
     basis, smearing = problem.basis, problem.smearing
-    numbers = occupation.numbers.unsqueeze(0)
+    sets = [occupation.occupations]
     if smearing.width > 0.0:
         level = eigenvalues.new_tensor(occupation.fermi_level).reshape(-1, 1, 1)
         # Fermi-Dirac at a width that a coarse k-mesh resolves, whatever fills the states.
         filled = torch.sigmoid((level - eigenvalues) / _SCREENING_WIDTH)
-        states = filled * (1.0 - filled) * (2.0 / problem.nspin / _SCREENING_WIDTH)
-        states = torch.where(states > _FEW_STATES * states.max(), states, 0.0)
-        numbers = torch.stack([occupation.numbers, states])
-    numbers = numbers * basis.weights[:, None]
-    kinetic = problem.needs_kinetic_density
-    fields = fields_from_orbitals(problem.pieces, problem.gauge, orbitals, numbers, kinetic, single)
-    if len(fields) == 1:
-        return fields[0], None
-    return fields[0], split_fields(fields[1])[0].sum(0)
+        dos = filled * (1.0 - filled) * (2.0 / problem.nspin / _SCREENING_WIDTH)
+        sets.append(torch.where(dos > _FEW_STATES * dos.max(), dos, 0.0))
+    output, *others = fields_from_orbitals(
+        problem.pieces,
+        problem.gauge,
+        orbitals,
+        torch.stack(sets) * basis.weights[:, None],
+        problem.needs_kinetic_density,
+        single,
+    )
+    return output, others[0].density.sum(0) if others else None
 
 
 def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
@@ -219,7 +226,7 @@ def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
     return float(torch.cat([others.flatten(), highest.flatten()]).max())
 
 
-def _distance(basis: PlaneWaveBasis, before: Tensor, after: Tensor) -> float:
+def _distance(basis: PlaneWaveBasis, before: Fields, after: Fields) -> float:
     """Integral of the absolute difference of two densities, or of their moments if that is more."""
-    change = to_total_and_moment(split_fields(after - before)[0])
+    change = to_total_and_moment(after.density - before.density)
     return float(basis.to_grid(change).abs().mean((1, 2, 3)).max() * basis.volume)

@@ -7,7 +7,7 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 
 
 class HeldMoment:
-    """The magnetic moment that occupation numbers are made with, step by step.
+    """The magnetic moment that occupations are made with, step by step.
 
     A rough start can lose a magnet's moment, and the loop would settle there: the start's is held
     until the density is close, unless the density was given.

@@ -1,4 +1,4 @@
-"""Next density from the densities and residuals so far.
+"""Next fields from the fields and residuals so far.
 
 Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
 metric (`deepchem_xc.numerics.anderson`). The total density's is screened as the electrons at the
@@ -12,7 +12,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -21,14 +21,9 @@ from torch import Tensor
 
 from deepchem_xc.numerics.anderson import Anderson
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import split_fields
-from deepchem_xc.planewave.loop.screening import (
-    coulomb_metric,
-    coulomb_product,
-    participation_ratio,
-    screen,
-)
-from deepchem_xc.planewave.settings import real_number, whole_number
+from deepchem_xc.planewave.fields import Fields, stack
+from deepchem_xc.planewave.loop.screening import coulomb_metric, participation_ratio, screen
+from deepchem_xc.planewave.values import real_number, whole_number
 
 # States per Hartree and electron below which a crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
@@ -180,8 +175,13 @@ def from_total_and_moment(density: Tensor) -> Tensor:
     return 0.5 * torch.stack([total + moment, total - moment], dim=-2)
 
 
+def _coulomb_product(metric: Tensor, left: Fields, right: Fields) -> Tensor:
+    """Inner product of fields, real and 0-d."""
+    return (left * metric).dot(right)
+
+
 class AndersonMixer:
-    """Anderson mixing of densities on the sphere, alone or with the kinetic energy density.
+    """Anderson mixing of fields on the sphere.
 
     Parameters
     ----------
@@ -191,8 +191,8 @@ class AndersonMixer:
         Sets the scale below which a density of states counts as none.
     mixing : Mixing, optional
         Step, history, preconditioner.
-    start : Tensor, optional
-        Density of the first step, shaped as those that follow: its magnetisation is the one that
+    start : Fields, optional
+        Those of the first step: their magnetisation is the one that
         `Mixing.keep_moment` speaks of. The first input by default.
 
     Examples
@@ -205,7 +205,8 @@ class AndersonMixer:
     >>> wanted = basis.to_sphere(torch.rand(1, *basis.fft_size, dtype=torch.float64))
     >>> mixer, density = AndersonMixer(basis, nelectrons=8.0), torch.zeros_like(wanted)
     >>> for _ in range(2):
-    ...     density = mixer.next_density(density, wanted - 2.0 * (density - wanted), None)
+    ...     output = wanted - 2.0 * (density - wanted)
+    ...     density = mixer.next_fields(Fields(density), Fields(output), None).density
     >>> bool(torch.allclose(density, wanted))
     True
     """
@@ -215,71 +216,72 @@ class AndersonMixer:
         basis: PlaneWaveBasis,
         nelectrons: float,
         mixing: Mixing | None = None,
-        start: Tensor | None = None,
+        start: Fields | None = None,
     ) -> None:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        self._anderson: Anderson[Tensor] = Anderson(
-            self.mixing.history, partial(coulomb_product, coulomb_metric(basis))
+        metric = coulomb_metric(basis)
+        self._anderson: Anderson[Fields] = Anderson(
+            self.mixing.history, partial(_coulomb_product, metric)
         )
-        self._pattern = None if start is None else to_total_and_moment(start)[..., -1, :]
+        self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0
 
-    def next_density(self, density: Tensor, output: Tensor, local_states: Tensor | None) -> Tensor:
-        """Density to try next.
+    def next_fields(self, given: Fields, output: Fields, local_dos: Tensor | None) -> Fields:
+        """Fields to try next.
 
         Parameters
         ----------
-        density, output : Tensor
-            The last step's input, and what the Kohn-Sham equations made of it, (nspin, nG) or
-            (2, nspin, nG).
-        local_states : Tensor or None
+        given, output : Fields
+            The last step's input, and what the Kohn-Sham equations made of it.
+        local_dos : Tensor or None
             Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
             None for none.
 
         Returns
         -------
-        Tensor
-            Shaped as the input.
+        Fields
+            With the members of the input.
         """
-        x = to_total_and_moment(density)
-        f = to_total_and_moment(output) - x
+        x = given.map(to_total_and_moment)
+        f = output.map(to_total_and_moment) - x
         if self._pattern is None:
-            self._pattern = x[..., -1, :]
-        localised = self.is_localised(local_states)
-        precondition = self._preconditioner(local_states, localised)
+            self._pattern = _moment(x)
+        localised = self.is_localised(local_dos)
+        precondition = self._preconditioner(local_dos, localised)
         new = self._anderson.next_input(x, f, self.mixing.beta, precondition)
         # The moment of an isolated atom follows from its shells; plain steps upset them.
-        if new.shape[-2] == 2 and self.mixing.keep_moment and not localised:
-            new[..., 1, :] = self._moment_kept(new[..., 1, :], x[..., 1, :], f[..., 1, :])
-        return from_total_and_moment(new)
+        if len(new.density) == 2 and self.mixing.keep_moment and not localised:
+            moment = self._moment_kept(_moment(new), _moment(x), _moment(f))
+            new = stack([new.map(lambda leaf: leaf[0]), moment])
+        return new.map(from_total_and_moment)
 
     def _preconditioner(
-        self, local_states: Tensor | None, localised: bool
-    ) -> Callable[[Tensor], Tensor] | None:
+        self, local_dos: Tensor | None, localised: bool
+    ) -> Callable[[Fields], Fields] | None:
         """What is made of residuals of total and moment before a step; None for nothing."""
         chosen = self.mixing.preconditioner
-        if local_states is None or chosen is None:
+        if local_dos is None or chosen is None:
             return None
         if isinstance(chosen, str):
             # A partly filled shell of an isolated atom is no metal, however many states it has.
-            if self._has_no_states(local_states) or (chosen == "auto" and localised):
+            if self._has_no_states(local_dos) or (chosen == "auto" and localised):
                 return None
             chosen = screen
-        return partial(_on_total_density, partial(chosen, self.basis), local_states)
+        return partial(_on_total_density, partial(chosen, self.basis), local_dos)
 
-    def _has_no_states(self, local_states: Tensor) -> bool:
-        states = float(local_states[0].real * self.basis.volume)
+    def _has_no_states(self, local_dos: Tensor) -> bool:
+        states = float(local_dos[0].real * self.basis.volume)
         return states <= _NEGLIGIBLE_STATES * self.nelectrons
 
-    def is_localised(self, local_states: Tensor | None) -> bool:
+    def is_localised(self, local_dos: Tensor | None) -> bool:
         """Whether there are states at the Fermi level, and they fill a small part of the cell."""
-        if local_states is None or self._has_no_states(local_states):
+        if local_dos is None or self._has_no_states(local_dos):
             return False
-        return participation_ratio(self.basis, local_states) < self.mixing.localised
+        return participation_ratio(self.basis, local_dos) < self.mixing.localised
 
-    def _moment_kept(self, magnetisation: Tensor, last: Tensor, residual: Tensor) -> Tensor:
+    def _moment_kept(self, magnetisation: Fields, last: Fields, residual: Fields) -> Fields:
         """The magnetisation to try next, unless it gives up a moment that is growing.
 
         `last` and `residual` are the last input's.
@@ -291,8 +293,7 @@ class AndersonMixer:
         """
         assert self._pattern is not None
         present, grows, step = (
-            float(torch.vdot(self._pattern.flatten(), part.flatten()).real)
-            for part in (last, residual, magnetisation - last)
+            float(self._pattern.dot(part)) for part in (last, residual, magnetisation - last)
         )
         self._largest = max(self._largest, abs(present))
         least = self.mixing.least_moment * self._largest
@@ -303,10 +304,14 @@ class AndersonMixer:
 
 
 def _on_total_density(
-    precondition: Callable[[Tensor, Tensor], Tensor], local_states: Tensor, residual: Tensor
-) -> Tensor:
+    precondition: Callable[[Tensor, Tensor], Tensor], local_dos: Tensor, residual: Fields
+) -> Fields:
     """The residual with its total density preconditioned; moment and tau stay as they are."""
-    residual = residual.clone()
-    density = split_fields(residual)[0]
-    density[0] = precondition(density[0], local_states)
-    return residual
+    density = residual.density.clone()
+    density[0] = precondition(density[0], local_dos)
+    return replace(residual, density=density)
+
+
+def _moment(fields: Fields) -> Fields:
+    """The magnetisation of fields of total and moment, (nG,) each; the total of one channel."""
+    return fields.map(lambda leaf: leaf[-1])

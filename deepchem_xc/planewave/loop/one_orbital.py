@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.terms.xc import density_information
+from deepchem_xc.planewave.terms.xc import core_density, density_information
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import ValGrad
@@ -74,28 +74,30 @@ def with_several_orbitals(
     functional = problem.functional
     if not isinstance(functional, OneOrbital):
         return None
-    if bool((occupation.numbers[:, :, 1:].abs().sum((1, 2)) < _SECOND).all()):
+    if bool((occupation.occupations[:, :, 1:].abs().sum((1, 2)) < _SECOND).all()):
         return None
     return replace(problem, functional=functional.functional)
 
 
-def why_unbounded(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> str | None:
+def why_unbounded(problem: KohnShamProblem, fields: Fields, potential: Potential) -> str | None:
     """Where the kinetic operator of a meta-GGA is negative, and what to do; None if nowhere.
 
     Parameters
     ----------
     problem : KohnShamProblem
         Any.
-    fields, potential : Tensor
-        Density and kinetic energy density, and what `effective_potential` made of them,
-        (2, nspin, nG); of other functionals (nspin, nG).
+    fields : Fields
+        Density, for meta-GGAs with the kinetic energy density.
+    potential : Potential
+        What `effective_potential` made of them.
     """
     from deepchem_xc.xc import integrated_energy
 
     slope = _slope(problem, fields, potential)
     if slope is None or float(slope.min()) > -1.0:
         return None
-    information: Any = density_information(problem.basis, problem.functional, fields, problem.core)
+    core = core_density(problem.basis, problem.pseudopotentials)
+    information: Any = density_information(problem.basis, problem.functional, fields, core)
     channels = (information,) if problem.nspin == 1 else (information.u, information.d)
     with torch.enable_grad():
         for channel in channels:
@@ -115,19 +117,18 @@ def why_unbounded(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -
     )
 
 
-def is_lost(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> bool:
+def is_lost(problem: KohnShamProblem, fields: Fields, potential: Potential) -> bool:
     """Whether that operator is so negative that energies have no digits; see `why_unbounded`."""
     slope = _slope(problem, fields, potential)
     return slope is not None and float(slope.min()) < _LOST
 
 
-def _slope(problem: KohnShamProblem, fields: Tensor, potential: Tensor) -> Tensor | None:
+def _slope(problem: KohnShamProblem, fields: Fields, potential: Potential) -> Tensor | None:
     """de/dtau on the grid, (nspin, nr), 0 in empty channels; None of other functionals."""
-    mass = split_fields(potential)[1]
-    if mass is None:
+    if potential.v_tau is None:
         return None
-    filled = split_fields(fields)[0][:, 0].real * problem.basis.volume > _SECOND
-    return torch.where(filled.unsqueeze(-1), problem.basis.to_grid(mass).flatten(1), 0.0)
+    filled = fields.density[:, 0].real * problem.basis.volume > _SECOND
+    return torch.where(filled.unsqueeze(-1), problem.basis.to_grid(potential.v_tau).flatten(1), 0.0)
 
 
 def _described(channel: ValGrad, point: int) -> str:

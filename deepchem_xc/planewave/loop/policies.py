@@ -11,7 +11,7 @@ from typing import Any
 
 from deepchem_xc.planewave.eigen.states import EXPANSIONS
 from deepchem_xc.planewave.loop.convergence import Convergence
-from deepchem_xc.planewave.settings import real_number, whole_number
+from deepchem_xc.planewave.values import real_number, whole_number
 
 # Residual, Hartree, that the highest band keeps where it is cut out of a multiplet.
 _CUT_RESIDUAL = 1e-4

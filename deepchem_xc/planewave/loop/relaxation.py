@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.policies import LocalisedLevels
 from deepchem_xc.planewave.loop.subspace import SubspaceFreeEnergy
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -24,8 +25,8 @@ class Relaxed:
 
     Parameters
     ----------
-    density : Tensor
-        Theirs, as `KohnShamProblem.starting_density` returns it.
+    fields : Fields
+        Theirs.
     orbitals : Tensor
         (nspin, nk, nband, npw).
     levels : Tensor
@@ -42,12 +43,12 @@ class Relaxed:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Al"), ecut=100.0, convergence={"density": 1e-4})
-    >>> filling = Relaxed(r.density_g, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(r.orbitals)
+    >>> filling = Relaxed(r.fields, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(r.orbitals)
     >>> bool(torch.allclose(filling.real, torch.diag_embed(r.eigenvalues)))
     True
     """
 
-    density: Tensor
+    fields: Fields
     orbitals: Tensor
     levels: Tensor
     free_energy: float
@@ -66,7 +67,7 @@ class Relaxed:
 
 def relax_in_subspace(
     problem: KohnShamProblem,
-    potential: Tensor,
+    potential: Potential,
     eigenvalues: Tensor,
     orbitals: Tensor,
     moment: float | None = None,
@@ -81,7 +82,7 @@ def relax_in_subspace(
     ----------
     problem : KohnShamProblem
         Energy terms, electrons, smearing.
-    potential : Tensor
+    potential : Potential
         The potential that the orbitals are states of, as `KohnShamProblem.effective_potential`
         returns it.
     eigenvalues : Tensor
@@ -102,7 +103,7 @@ def relax_in_subspace(
     Returns
     -------
     Relaxed
-        Density, orbitals and their levels.
+        Fields, orbitals and their levels.
 
     Examples
     --------
@@ -111,8 +112,8 @@ def relax_in_subspace(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2), convergence={"density": 1e-7})
-    >>> density = relax_in_subspace(r.problem, r.potential_g, r.eigenvalues, r.orbitals).density
-    >>> bool(torch.allclose(density, r.density_g, atol=1e-7))
+    >>> fields = relax_in_subspace(r.problem, r.potential, r.eigenvalues, r.orbitals).fields
+    >>> bool(torch.allclose(fields.density, r.density_g, atol=1e-7))
     True
     """
     hamiltonian = torch.diag_embed(eigenvalues).to(orbitals.dtype)
@@ -125,4 +126,4 @@ def relax_in_subspace(
         best = best.minimised(goal, evaluations)
         if best.slope <= goal:
             break
-    return Relaxed(best.density, best.orbitals, best.levels, best.lowest, first - best.lowest)
+    return Relaxed(best.fields, best.orbitals, best.levels, best.lowest, first - best.lowest)

@@ -19,7 +19,7 @@ from torch import Tensor
 from deepchem_xc._atomic import replacing
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.loop.carried_orbitals import (
     Orbitals,
     carried_orbitals,
@@ -33,8 +33,15 @@ from deepchem_xc.planewave.structure.crystal import Crystal
 _FORMAT = "deepchem_xc density 1"
 # Relative difference of numbers of electrons, from which on an earlier density is another system's.
 _ELECTRON_TOLERANCE = 1e-6
-# Leading axes of a density: spins, and density or kinetic energy density before them.
+# Leading axes of a density in a file: spins, and density or kinetic energy density before them.
 _SHAPES = {(1,), (2,), (2, 1), (2, 2)}
+# Names of orbitals in files, and those of their attributes.
+_ORBITALS = {
+    "orbitals_k_coordinates": "k_coordinates",
+    "orbitals_orbital_g": "g_vectors",
+    "orbitals_mask": "mask",
+    "orbitals_coefficients": "coefficients",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +52,10 @@ class Restart:
     ----------
     crystal : Crystal
         The structure it was done for.
-    density_g : Tensor
+    g_vectors : Tensor
         Integer G, (nG, 3).
-    density : Tensor
-        Its coefficients, (nspin, nG), bohr^-3: total, or up and down; with the kinetic energy
-        density of a meta-GGA (2, nspin, nG).
+    fields : Fields
+        Coefficients of its density, with the kinetic energy density of a meta-GGA.
     orbitals : Orbitals or None
         Its orbitals, if they are kept.
     notes : str
@@ -63,13 +69,13 @@ class Restart:
     >>> result = scf(bulk("Si"), "PBE", ecut=100.0, kpts=(1, 1, 1))
     >>> path = tempfile.mkdtemp() + "/si.npz"
     >>> Restart.of(result).save(path)
-    >>> bool((Restart.load(path).density == result.density_g).all())
+    >>> bool((Restart.load(path).fields.density == result.density_g).all())
     True
     """
 
     crystal: Crystal
-    density_g: Tensor
-    density: Tensor = field(repr=False)
+    g_vectors: Tensor
+    fields: Fields = field(repr=False)
     orbitals: Orbitals | None = field(default=None, repr=False)
     notes: str = field(default="", repr=False)
 
@@ -79,8 +85,10 @@ class Restart:
         basis = result.basis
         kept = None
         if orbitals:
-            kept = Orbitals(basis.k_coordinates, basis.orbital_g, basis.mask, result.orbitals)
-        return cls(basis.crystal, basis.density_g, result.converged.density_g, kept, notes)
+            kept = Orbitals(
+                basis.k_coordinates, basis.orbital_g_vectors, basis.mask, result.orbitals
+            )
+        return cls(basis.crystal, basis.g_vectors, result.converged.fields, kept, notes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an npz file; ``path`` is replaced only once the new file is complete."""
@@ -93,12 +101,11 @@ class Restart:
             "symbols": np.array(self.crystal.symbols),
             "moments": np.array(() if moments is None else moments, dtype=np.float64),
             "pbc": np.array(self.crystal.pbc),
-            "density_g": _numpy(self.density_g),
-            "density": _numpy(self.density),
+            "density_g": _numpy(self.g_vectors),
+            "density": _numpy(_stacked(self.fields)),
         }
         if self.orbitals is not None:
-            for name in ("k_coordinates", "orbital_g", "mask", "coefficients"):
-                arrays[f"orbitals_{name}"] = _numpy(getattr(self.orbitals, name))
+            arrays |= {key: _numpy(getattr(self.orbitals, name)) for key, name in _ORBITALS.items()}
         with replacing(path, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -141,8 +148,8 @@ class Restart:
             "positions": crystal.positions,
             "moments": crystal.magnetic_moments,
             "pbc": crystal.pbc,
-            "density_g": self.density_g,
-            "density": self.density,
+            "density_g": self.g_vectors,
+            "density": _stacked(self.fields),
         }
 
     @classmethod
@@ -155,7 +162,7 @@ class Restart:
             state["moments"],
             state["pbc"],
         )
-        return cls(crystal, state["density_g"], state["density"])
+        return cls(crystal, state["density_g"], _unstacked(state["density"]))
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, np.ndarray]) -> Restart:
@@ -171,15 +178,16 @@ class Restart:
             raise ValueError(f"its arrays have shapes {tuple(g.shape)} and {tuple(density.shape)}")
         orbitals = None
         if "orbitals_coefficients" in arrays:
-            names = ("k_coordinates", "orbital_g", "mask", "coefficients")
-            orbitals = Orbitals(*(torch.from_numpy(arrays[f"orbitals_{name}"]) for name in names))
-        return cls(crystal, g, density, orbitals, str(arrays["notes"]))
+            orbitals = Orbitals(
+                **{name: torch.from_numpy(arrays[key]) for key, name in _ORBITALS.items()}
+            )
+        return cls(crystal, g, _unstacked(density), orbitals, str(arrays["notes"]))
 
 
 def starting_point(
     problem: KohnShamProblem, restart: Restart
-) -> tuple[Tensor | None, Tensor | None]:
-    """Density and orbitals with which to start `problem`.
+) -> tuple[Fields | None, Tensor | None]:
+    """Fields and orbitals with which to start `problem`.
 
     The density follows the atoms: the difference between the old density and superposed atoms in
     the old geometry is added to superposed atoms in the new one.
@@ -193,8 +201,8 @@ def starting_point(
 
     Returns
     -------
-    density : Tensor or None
-        (nspin, nG), bohr^-3. None if the atoms or the number of electrons are others.
+    fields : Fields or None
+        None if the atoms or the number of electrons are others.
     orbitals : Tensor or None
         Orthonormal, (nspin, nk, nband, npw). None if there are none, or if k-points or spins are
         others.
@@ -206,31 +214,28 @@ def starting_point(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> old, new = (scf(bulk("Si", a=a), ecut=100.0) for a in (5.5, 5.4))
-    >>> density, _ = starting_point(new.problem, Restart.of(old))
-    >>> print(f"{density[0, 0].real * new.basis.volume:.9f}")
+    >>> fields, _ = starting_point(new.problem, Restart.of(old))
+    >>> print(f"{fields.density[0, 0].real * new.basis.volume:.9f}")
     8.000000000
     """
     if not _fits(problem, restart):
         return None, None
     basis = problem.basis
     old = restart.crystal.to(basis.device)
-    density, found = _on_sphere(basis, restart)
-    if density.ndim > 2 and not problem.needs_kinetic_density:
-        density = density[0]
+    fields, found = _on_sphere(basis, restart)
     before = replace(problem, basis=basis.with_geometry(old.lattice, old.positions))
-    atoms = before.atomic_density() if density.ndim == 2 else before.starting_density()
-    if density.shape[-2] != problem.nspin:
+    atoms = before.starting_fields()
+    # The kinetic energy density is that of the model where one of both functionals needs none.
+    if fields.tau is None or atoms.tau is None:
+        fields, atoms = Fields(fields.density), Fields(atoms.density)
+    if fields.density.shape[0] != problem.nspin:
         # One channel says nothing of spins, and none is asked of two: totals are compared.
-        density, atoms = (x.sum(-2, keepdim=True) / problem.nspin for x in (density, atoms))
-    deformation = ((density - atoms) * found).expand(*density.shape[:-2], problem.nspin, -1)
+        fields, atoms = (
+            x.map(lambda leaf: leaf.sum(0, keepdim=True) / problem.nspin) for x in (fields, atoms)
+        )
+    deformation = ((fields - atoms) * found).map(lambda leaf: leaf.expand(problem.nspin, -1))
     deformation = deformation * (old.volume / basis.volume).detach()
-    start = problem.starting_density()
-    if deformation.ndim < start.ndim:
-        # From a GGA: the kinetic energy density starts from the model of the atoms.
-        start[0] += deformation
-    else:
-        start = start + deformation
-    start = basis.symmetrize(start)
+    start = (problem.starting_fields() + deformation).symmetrized(basis)
     return start, carried_orbitals(problem, restart.orbitals)
 
 
@@ -259,29 +264,39 @@ def moments_of(problem: KohnShamProblem, restart: Restart) -> Tensor | None:
     1.000
     """
     basis = problem.basis
-    if restart.density.shape[-2] == 1 or not _fits(problem, restart):
+    if restart.fields.density.shape[0] == 1 or not _fits(problem, restart):
         return None
     old = restart.crystal.to(basis.device)
-    density, _ = _on_sphere(basis, restart)
+    fields, _ = _on_sphere(basis, restart)
     before = basis.with_geometry(old.lattice, old.positions)
-    return hirshfeld_moments(before, problem.pseudopotentials, split_fields(density)[0])
+    return hirshfeld_moments(before, problem.pseudopotentials, fields.density)
 
 
 def _fits(problem: KohnShamProblem, restart: Restart) -> bool:
     """Whether the earlier calculation had the same atoms and electrons."""
     if restart.crystal.symbols != problem.basis.crystal.symbols:
         return False
-    total = float(split_fields(restart.density)[0][:, 0].real.sum() * restart.crystal.volume)
+    total = float(restart.fields.density[:, 0].real.sum() * restart.crystal.volume)
     return abs(total - problem.nelectrons) <= _ELECTRON_TOLERANCE * problem.nelectrons
 
 
-def _on_sphere(basis: PlaneWaveBasis, restart: Restart) -> tuple[Tensor, Tensor]:
-    """The earlier density on the sphere of `basis`, and whether it had the plane waves, (nG,)."""
-    density = restart.density.to(basis.device)
+def _on_sphere(basis: PlaneWaveBasis, restart: Restart) -> tuple[Fields, Tensor]:
+    """The earlier fields on the sphere of `basis`, and whether it had the plane waves, (nG,)."""
     index, found = match_plane_waves(
-        restart.density_g.to(basis.device)[None], basis.density_g[None]
+        restart.g_vectors.to(basis.device)[None], basis.g_vectors[None]
     )
-    return density[..., index[0]] * found[0], found[0]
+    fields = restart.fields.map(lambda leaf: leaf.to(basis.device)[:, index[0]])
+    return fields * found[0], found[0]
+
+
+def _stacked(fields: Fields) -> Tensor:
+    """Fields as files hold them: (nspin, nG), or (2, nspin, nG) with the kinetic energy density."""
+    return fields.density if fields.tau is None else torch.stack([fields.density, fields.tau])
+
+
+def _unstacked(array: Tensor) -> Fields:
+    """The inverse of `_stacked`."""
+    return Fields(array) if array.ndim == 2 else Fields(*array)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -12,8 +12,6 @@ References
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -26,15 +24,15 @@ from deepchem_xc.planewave.terms.hartree import coulomb_kernel
 _SCREENING_ERROR = 0.02
 
 
-def participation_ratio(basis: PlaneWaveBasis, local_states: Tensor) -> float:
+def participation_ratio(basis: PlaneWaveBasis, local_dos: Tensor) -> float:
     """Fraction of the cell that a local density of states fills: 1 if it is uniform.
 
     Parameters
     ----------
     basis : PlaneWaveBasis
         Grid.
-    local_states : Tensor
-        On the sphere, (nG,).
+    local_dos : Tensor
+        Local density of states on the sphere, (nG,).
 
     Examples
     --------
@@ -44,12 +42,12 @@ def participation_ratio(basis: PlaneWaveBasis, local_states: Tensor) -> float:
     >>> round(participation_ratio(basis, (basis.density_q2 == 0).to(torch.complex128)), 9)
     1.0
     """
-    states = basis.to_grid(local_states).clamp_min(0.0)
-    return float(states.mean().square() / states.square().mean().clamp_min(1e-300))
+    dos = basis.to_grid(local_dos).clamp_min(0.0)
+    return float(dos.mean().square() / dos.square().mean().clamp_min(1e-300))
 
 
 def screen(
-    basis: PlaneWaveBasis, residual: Tensor, local_states: Tensor, iterations: int = 12
+    basis: PlaneWaveBasis, residual: Tensor, local_dos: Tensor, iterations: int = 12
 ) -> Tensor:
     r"""Solve :math:`(1 - \chi_0 v_c) x = f` with the local-density-of-states model of chi0.
 
@@ -61,7 +59,7 @@ def screen(
         Grid.
     residual : Tensor
         f, residual of the total density, (nG,), bohr^-3.
-    local_states : Tensor
+    local_dos : Tensor
         D, local density of states at the Fermi level on the sphere, (nG,), 1/(Hartree bohr^3).
     iterations : int, optional
         Largest number of GMRES steps; a preconditioner need not be exact.
@@ -80,21 +78,25 @@ def screen(
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> q2 = basis.density_q2
     >>> wave = (abs(q2 - q2[1:].min()) < 1e-9).to(torch.complex128)  # the shortest G
-    >>> states = 0.1 * (q2 == 0).to(torch.complex128)
-    >>> bool(torch.allclose(screen(basis, wave, states), wave * q2 / (q2 + 0.4 * torch.pi)))
+    >>> dos = 0.1 * (q2 == 0).to(torch.complex128)
+    >>> bool(torch.allclose(screen(basis, wave, dos), wave * q2 / (q2 + 0.4 * torch.pi)))
     True
     """
-    total = local_states[0].real * basis.volume
+    total = local_dos[0].real * basis.volume
     kernel = coulomb_kernel(basis)
-    states = basis.to_grid(local_states)
+    dos = basis.to_grid(local_dos)
 
     def operator(x: Tensor, _: float) -> Tensor:
         potential = basis.to_grid(kernel * x)
-        mean = (states * potential).sum() * (basis.volume / basis.ngrid) / total
-        return x + basis.to_sphere(states * (potential - mean))
+        mean = (dos * potential).sum() * (basis.volume / basis.ngrid) / total
+        return x + basis.to_sphere(dos * (potential - mean))
 
     # The operator is close to normal in the Coulomb metric.
-    inner = partial(coulomb_product, coulomb_metric(basis))
+    metric = coulomb_metric(basis)
+
+    def inner(left: Tensor, right: Tensor) -> Tensor:
+        return dot(metric * left, right)
+
     return gmres(
         operator,
         residual,
@@ -114,8 +116,3 @@ def coulomb_metric(basis: PlaneWaveBasis) -> Tensor:
     """
     kernel = coulomb_kernel(basis)
     return torch.where(kernel > 0, kernel, kernel[1:].max())
-
-
-def coulomb_product(metric: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Inner product of densities (..., nG) in a metric (nG,), real and 0-d."""
-    return dot(metric * left, right)

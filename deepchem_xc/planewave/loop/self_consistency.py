@@ -14,7 +14,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
 from deepchem_xc.planewave.eigen.states import change_bands, is_rough, polish
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.convergence import Convergence, not_converged
 from deepchem_xc.planewave.loop.descent import Descent
 from deepchem_xc.planewave.loop.fixed_point import (
@@ -22,7 +22,7 @@ from deepchem_xc.planewave.loop.fixed_point import (
     Iterate,
     free_energy,
     gap,
-    new_density,
+    new_fields,
     second_order,
 )
 from deepchem_xc.planewave.loop.held_moment import HeldMoment
@@ -31,7 +31,7 @@ from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_
 from deepchem_xc.planewave.loop.policies import Policies
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.settings import whole_number
+from deepchem_xc.planewave.values import whole_number
 
 # A channel with fewer electrons than this part of the error that ends the loop is empty.
 _EMPTY_CHANNEL = 0.1
@@ -43,7 +43,7 @@ def solve(
     problem: KohnShamProblem,
     convergence: Convergence | None = None,
     nbands: int | None = None,
-    density: Tensor | None = None,
+    fields: Fields | None = None,
     orbitals: Tensor | None = None,
     callback: Callback | None = None,
     mixing: Mixing | None = None,
@@ -60,8 +60,8 @@ def solve(
     nbands : int, optional
         Number of bands. By default enough for the electrons, and more are added while the highest
         band is occupied.
-    density : Tensor, optional
-        Start, as `KohnShamProblem.starting_density` returns it, which is the default.
+    fields : Fields, optional
+        Start; `KohnShamProblem.starting_fields` by default.
     orbitals : Tensor, optional
         Start, orthonormal, (nspin, nk, nband, npw).
     callback : callable, optional
@@ -96,7 +96,7 @@ def solve(
     >>> bool(abs(result.history[-1]["energy"] - result.energies["free"]) < 1e-8)
     True
     """
-    loop = _Loop(problem, convergence, nbands, density, orbitals, mixing, policies)
+    loop = _Loop(problem, convergence, nbands, fields, orbitals, mixing, policies)
     with torch.no_grad():
         for step in range(1, loop.convergence.maxiter + 1):
             found = loop.step()
@@ -116,8 +116,7 @@ def solve(
                 start = (nbands, None, found.orbitals)
                 return solve(other, convergence, *start, callback, mixing, policies)
             loop.prepare_next(step, found, energy)
-    unbounded = why_unbounded(problem, loop.density, loop.potential)
-    raise not_converged(problem, loop.convergence, loop.history, unbounded)
+    raise not_converged(problem, loop.convergence, loop.history, loop.why_unbounded())
 
 
 class _Loop:
@@ -128,7 +127,7 @@ class _Loop:
         problem: KohnShamProblem,
         convergence: Convergence | None,
         nbands: int | None,
-        density: Tensor | None,
+        fields: Fields | None,
         orbitals: Tensor | None,
         mixing: Mixing | None,
         policies: Policies | None,
@@ -137,7 +136,7 @@ class _Loop:
         self.convergence = convergence or Convergence()
         policies = Policies.of(policies)
         self._effort, self._precision = policies.effort, policies.precision
-        self._moment = HeldMoment(problem, density is not None, policies.moment)
+        self._moment = HeldMoment(problem, fields is not None, policies.moment)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
         check_bands(
             self._nbands, problem.nelectrons, problem.nspin, problem.smearing, self._moment.value
@@ -148,11 +147,11 @@ class _Loop:
             orbitals = change_bands(problem.basis, orbitals, self._nbands)
         self._orbitals = orbitals
         # Rough orbitals would spoil a density that was good already.
-        self._sweeps = 1 if density is None else self._effort.settling_sweeps
-        self.density = problem.starting_density() if density is None else density
-        self.potential = torch.empty(0)
+        self._sweeps = 1 if fields is None else self._effort.settling_sweeps
+        self._fields = problem.starting_fields() if fields is None else fields
+        self._potential: Potential | None = None
         self.history: list[dict[str, float]] = []
-        self._first = self.density
+        self._first = self._fields
         self._mixer = self._new_mixer()
         self._descent = Descent(problem, policies.localised)
         self._residual = self._effort.residual(torch.inf)
@@ -167,11 +166,11 @@ class _Loop:
     def step(self) -> Iterate | None:
         """The next iterate; None where the functional has no lowest state at this density."""
         problem = self.problem
-        potential = problem.effective_potential(self.density)
-        self.potential = potential[0]
-        if is_lost(problem, self.density, self.potential):
+        potential = problem.effective_potential(self._fields)
+        self._potential = potential[0]
+        if is_lost(problem, self._fields, self._potential):
             return None
-        hamiltonian = problem.hamiltonian(self.potential)
+        hamiltonian = problem.hamiltonian(self._potential)
         if self._orbitals is None:
             pseudos = problem.pseudopotentials
             self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands)
@@ -183,7 +182,7 @@ class _Loop:
             found = self._map.improve(
                 hamiltonian,
                 potential,
-                self.density,
+                self._fields,
                 self._orbitals,
                 self._moment.value,
                 target,
@@ -219,7 +218,7 @@ class _Loop:
             "orbital_error": found.orbital_error,
         }
         if self.problem.nspin == 2:
-            up, down = split_fields(found.output)[0][:, 0].real
+            up, down = found.output.density[:, 0].real
             record["moment"] = float((up - down) * self.problem.basis.volume)
         if self.problem.smearing.width == 0.0:
             record["gap"] = gap(found.occupation, found.eigenvalues, self._moment.value)
@@ -227,31 +226,37 @@ class _Loop:
         return record
 
     def prepare_next(self, step: int, found: Iterate, energy: float) -> None:
-        """Density, precision and moment of the next step."""
+        """Fields, precision and moment of the next step."""
         error = found.density_error
         self._energy, self._rounded = energy, self._single
         self._single = self._precision.is_single(self._residual, error, self.convergence, step)
-        self.density = self._next_density(step, found)
+        self._fields = self._next_fields(step, found)
         if self._moment.release(error, step):
             self._mixer = self._new_mixer()
 
-    def _next_density(self, step: int, found: Iterate) -> Tensor:
+    def _next_fields(self, step: int, found: Iterate) -> Fields:
         output, before = found.output, self._descent.mode
-        self._descent.choose(step, found.density_error, self._mixer, found.local_states)
+        self._descent.choose(step, found.density_error, self._mixer, found.local_dos)
         mode = self._descent.mode
         if mode != "plain":
             relaxed = self._descent.relax(
                 found.potential, found.eigenvalues, found.orbitals, self._moment.value
             )
-            output, self._orbitals = relaxed.density, relaxed.orbitals
+            output, self._orbitals = relaxed.fields, relaxed.orbitals
         if mode != before:
             self._mixer = self._new_mixer()
         if mode == "downhill":
-            density = self._descent.next_density(found.density, output)
+            fields = self._descent.next_fields(found.fields, output)
         else:
-            density = self._mixer.next_density(found.density, output, found.local_states)
+            fields = self._mixer.next_fields(found.fields, output, found.local_dos)
         nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons
-        return _without_remains(density, output, self.problem.basis, nothing)
+        return _without_remains(fields, output, self.problem.basis, nothing)
+
+    def why_unbounded(self) -> str | None:
+        """Why there is no lowest state, where there is none; see the function of this name."""
+        if self._potential is None:
+            return None
+        return why_unbounded(self.problem, self._fields, self._potential)
 
     def result(self, found: Iterate) -> SCFResult:
         """The ground state."""
@@ -269,7 +274,7 @@ class _Loop:
                 problem.smearing,
                 problem.moment,
             )
-            output, _ = new_density(problem, orbitals, occupation, eigenvalues)
+            output, _ = new_fields(problem, orbitals, occupation, eigenvalues)
         problem.pieces.release()
         last = Converged(orbitals, eigenvalues, occupation, output, found.potential)
         return SCFResult(problem, last, self.history)
@@ -290,12 +295,12 @@ def _number_of_bands(problem: KohnShamProblem, nbands: int | None, orbitals: Ten
 
 
 def _without_remains(
-    mixed: Tensor, output: Tensor, basis: PlaneWaveBasis, nothing: float
-) -> Tensor:
-    """The mixed density, zero in channels that came out with fewer electrons than `nothing`.
+    mixed: Fields, output: Fields, basis: PlaneWaveBasis, nothing: float
+) -> Fields:
+    """The mixed fields, zero in channels that came out with fewer electrons than `nothing`.
 
     What is left of earlier steps there is no orbital's density: it has nodes and negative values,
     at which the channel's potential has spikes that hold spurious levels.
     """
-    electrons = split_fields(output)[0][:, 0].real * basis.volume
-    return torch.where((electrons.abs() < nothing).unsqueeze(-1), 0.0, mixed)
+    empty = (output.density[:, 0].real * basis.volume).abs() < nothing
+    return mixed.map(lambda leaf: torch.where(empty.unsqueeze(-1), 0.0, leaf))

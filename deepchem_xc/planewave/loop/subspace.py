@@ -29,6 +29,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.fields import Potential
 from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
@@ -62,7 +63,7 @@ class SubspaceFreeEnergy:
     size : int
         Number of variables: real and imaginary parts of the change of the filling, in the origin's
         orbitals and scaled so that curvatures without interaction are one.
-    density, orbitals, levels : Tensor
+    fields, orbitals, levels
         Of the lowest free energy so far.
     lowest, slope : float
         That energy and the norm of its gradient, Hartree.
@@ -71,7 +72,7 @@ class SubspaceFreeEnergy:
     def __init__(
         self,
         problem: KohnShamProblem,
-        potential: Tensor,
+        potential: Potential,
         hamiltonian: Tensor,
         orbitals: Tensor,
         filling: Tensor,
@@ -105,17 +106,21 @@ class SubspaceFreeEnergy:
         levels, vectors = self._eigh(filling)
         response = OccupationResponse(problem, levels, self.moment)
         orbitals = vectors.mH @ self._origin_orbitals
-        weighted = response.numbers * weights
-        density = fields_from_orbitals(
-            problem.pieces, problem.gauge, orbitals, weighted[None], problem.needs_kinetic_density
-        )[0]
-        potential, correction = problem.effective_potential(density)
+        weighted_occupations = response.occupations * weights
+        (fields,) = fields_from_orbitals(
+            problem.pieces,
+            problem.gauge,
+            orbitals,
+            weighted_occupations[None],
+            problem.needs_kinetic_density,
+        )
+        potential, correction = problem.effective_potential(fields)
         shift = potential - self.potential
         # <H> of the given potential, and what the density's own one makes different.
         given = vectors.mH @ self._hamiltonian @ vectors
-        band_energy = (weighted * given.diagonal(dim1=-2, dim2=-1).real).sum()
-        interaction = basis.volume * (shift.conj() * density).real.sum() + correction
-        value = float(band_energy + interaction + response.entropy)
+        band_energy = (weighted_occupations * given.diagonal(dim1=-2, dim2=-1).real).sum()
+        interaction = shift.energy(fields, basis.volume) + correction
+        value = float(band_energy + interaction + response.entropy_energy)
 
         rest = given + vectors.mH @ self._elements(shift) @ vectors - torch.diag_embed(levels)
         gradient = self._curvature(response) * rest
@@ -125,10 +130,10 @@ class SubspaceFreeEnergy:
         flat = torch.view_as_real(gradient).flatten().cpu().numpy()
         if value < self.lowest:
             self.lowest, self.slope = value, float(np.linalg.norm(flat))
-            self.density, self.orbitals, self.levels = density, orbitals, levels
+            self.fields, self.orbitals, self.levels = fields, orbitals, levels
             self._best = filling
             self._rest = vectors @ rest @ vectors.mH
-            self._matrix = (vectors * response.numbers.unsqueeze(-2)) @ vectors.mH
+            self._matrix = (vectors * response.occupations.unsqueeze(-2)) @ vectors.mH
         return value, flat
 
     def minimised(self, goal: float, evaluations: int) -> SubspaceFreeEnergy:
@@ -182,15 +187,15 @@ class SubspaceFreeEnergy:
 
     def _filling_from(self, matrix: Tensor) -> Tensor:
         """A filling that makes a density matrix, about."""
-        numbers, vectors = self._eigh(matrix)
+        occupations, vectors = self._eigh(matrix)
         full = 2.0 / self.problem.nspin
-        share = (numbers / full).clamp(_SURE, 1.0 - _SURE)
+        share = (occupations / full).clamp(_SURE, 1.0 - _SURE)
         levels = -self.problem.smearing.width * torch.logit(share)
         return (vectors * levels.unsqueeze(-2)) @ vectors.mH
 
     def _filling(self, variables: np.ndarray) -> Tensor:
-        numbers = torch.from_numpy(variables.copy()).to(self._scale)
-        change = torch.view_as_complex(numbers.view(*self._scale.shape, 2)) / self._scale
+        parts = torch.from_numpy(variables.copy()).to(self._scale)
+        change = torch.view_as_complex(parts.view(*self._scale.shape, 2)) / self._scale
         return torch.diag_embed(self._origin) + 0.5 * (change + change.mH)
 
     def _eigh(self, filling: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,7 +214,7 @@ class SubspaceFreeEnergy:
         every[:, :, :, :count] = filled.mT
         return self._weights[..., None] * every
 
-    def _elements(self, potential: Tensor) -> Tensor:
+    def _elements(self, potential: Potential) -> Tensor:
         """A local potential between the origin's orbitals, (nspin, nk, nband, nband), Hartree."""
         operator = LocalOperator(self.problem.pieces, potential, self.problem.gauge)
         ks = range(self._operands.shape[1])

@@ -108,8 +108,8 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
 def _along(basis: PlaneWaveBasis, electrons: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Integers g and coefficients of the average over planes of constant reduced coordinate."""
     others = [i for i in range(3) if i != axis]
-    here = (basis.density_g[:, others] == 0).all(1)
-    return basis.density_g[here, axis].to(torch.float64), electrons[here]
+    here = (basis.g_vectors[:, others] == 0).all(1)
+    return basis.g_vectors[here, axis].to(torch.float64), electrons[here]
 
 
 def _middle_of_gap(positions: Tensor) -> Tensor:

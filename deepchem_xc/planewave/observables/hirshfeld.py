@@ -19,7 +19,8 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.pseudo import Pseudopotential
-from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, atom_permutations
+from deepchem_xc.planewave.structure.atom_symmetry import atom_permutations
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 from deepchem_xc.planewave.terms.local import structure_phases
 
 # Density below which that of a free atom is rounding and ringing of its Fourier series, bohr^-3;

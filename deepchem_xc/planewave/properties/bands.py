@@ -15,9 +15,9 @@ from deepchem_xc.planewave.eigen.first_orbitals import more_bands, starting_orbi
 from deepchem_xc.planewave.eigen.states import diagonalize
 from deepchem_xc.planewave.inputs import number_of_bands
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
+from deepchem_xc.planewave.values import real_number, whole_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -123,7 +123,7 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
             f"{nbands} bands do not fit into {room} plane waves: raise ecut "
             f"(now {basis.ecut:g} Ha, {basis.ecut * Hartree:g} eV) or ask for fewer bands."
         )
-    hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential_g)
+    hamiltonian = replace(result.problem, basis=basis).hamiltonian(result.potential)
     # The larger the gap to the highest spare band, the faster the wanted bands converge. How many
     # it takes to get across a multiplet, or a bundle of close bands, is not known beforehand.
     total = min(room, nbands + max(4, nbands // 4))

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepchem_xc.planewave.properties.bands import eigenvalues_at
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.settings import real_number, whole_number
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry, operations_that_keep
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
+from deepchem_xc.planewave.values import real_number, whole_number
 
 # A Gaussian is zero to double precision this many widths from its centre.
 _REACH = 8.6

@@ -15,7 +15,8 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_mode
+from deepchem_xc._modes import outside_inference_and_autocast
+from deepchem_xc._signatures import takes_keywords_of
 from deepchem_xc.eos.fits import (
     EquationOfStateFit,
     EquationOfStateTensors,
@@ -31,6 +32,7 @@ from deepchem_xc.planewave.properties.volume_series import (
     scaled,
     volume_series,
 )
+from deepchem_xc.planewave.settings import Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -151,7 +153,7 @@ class EquationOfState:
         """
         in_graph = torch.is_grad_enabled()
         if in_graph not in self._tensors:
-            with outside_inference_mode():
+            with outside_inference_and_autocast():
                 energies = self.energies
                 if energies is None:
                     values = [point.energy for point in self.points]
@@ -205,17 +207,14 @@ class EquationOfState:
         }
 
 
-@outside_inference_mode()
+@takes_keywords_of(scf, Settings.model_fields)
+@outside_inference_and_autocast()
 def equation_of_state(
     atoms: Atoms,
     functional: str | XCFunctional = "PBE",
     *,
-    ecut: float,
-    kpts: Any = None,
     scales: Sequence[float] = VOLUME_SCALES,
     dimension: int | None = None,
-    fft_size: Sequence[int] | int | None = None,
-    symmetry: Any = None,
     entropy_response: bool = True,
     callback: Callable[[VolumePoint], None] | None = None,
     **keywords: Any,
@@ -223,7 +222,7 @@ def equation_of_state(
     """Energies of a crystal at several volumes, or of a layer at several areas.
 
     The k-points (in reduced coordinates) and the real-space grid are the same at every volume, so
-    that neither steps within the curve; plane waves are those below `ecut` at each volume. Every
+    that neither steps within the curve; plane waves are those below ``ecut`` at each volume. Every
     calculation starts from the one next to it.
 
     Parameters
@@ -232,24 +231,19 @@ def equation_of_state(
         Structure at scale 1. A layer is scaled in its plane only and keeps the height of its cell.
     functional : str or XCFunctional, optional
         As for `scf`.
-    ecut : float
-        Cutoff, eV.
-    kpts : optional
-        As for `scf`; a density is turned into a mesh at scale 1.
     scales : sequence of float, optional
         At least five volumes or areas in units of that of `atoms`.
     dimension : int, optional
         3 or 2. By default 2 where exactly one direction is not periodic. With 2 and periodic
         atoms, the third lattice vector is the one across the layer.
-    fft_size, symmetry : optional
-        As for `scf`.
     entropy_response : bool, optional
         Exact gradients, which cost an adjoint equation a volume where occupations are smeared.
         False leaves out the response of the entropy; see `extrapolated_energy`.
     callback : callable, optional
         Called with every `VolumePoint` when it is done.
     **keywords
-        Anything else for `scf`, but for `start`, which is chosen.
+        Those of `scf`, except for `start` and `callback`: ``ecut`` (eV), ``kpts``, of which a
+        density is turned into a mesh at scale 1, ...
 
     Returns
     -------
@@ -258,6 +252,8 @@ def equation_of_state(
 
     Raises
     ------
+    TypeError
+        For unknown keywords.
     ValueError
         For fewer than five scales, or a dimension that does not fit the atoms. A minimum outside
         of the range raises when the fit is asked for: the points are not lost.
@@ -282,9 +278,11 @@ def equation_of_state(
     >>> all(p.grad is not None for p in functional.parameters())
     True
     """
-    series = volume_series(
-        atoms, ecut, kpts, scales, dimension=dimension, fft_size=fft_size, symmetry=symmetry
-    )
+    own = ("functional", "scales", "dimension", "entropy_response", "callback")
+    settings = Settings.of(keywords, "equation_of_state", own)
+    series = volume_series(atoms, settings, scales, dimension)
+    # The k-points of the series are reduced by the symmetry already.
+    keywords |= {"kpts": series.kpoints, "fft_size": series.fft_size, "symmetry": None}
     # From the middle outwards: there the initial moments are most likely to be right.
     done: dict[float, SCFResult] = {}
     points: dict[float, VolumePoint] = {}
@@ -294,9 +292,6 @@ def equation_of_state(
         result = scf(
             series.crystal(scale),
             functional,
-            ecut=ecut,
-            kpts=series.kpoints,
-            fft_size=series.fft_size,
             start=None if nearest is None else done[nearest],
             **keywords,
         )

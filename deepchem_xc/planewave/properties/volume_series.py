@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from deepchem_xc.eos.fits import MINIMUM_POINTS
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.planewave.inputs import make_basis
-from deepchem_xc.planewave.settings import grid_size, real_number
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import kept_operations
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
+from deepchem_xc.planewave.values import real_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -70,15 +71,20 @@ class VolumeSeries:
 
 def volume_series(
     atoms: Atoms,
-    ecut: float,
-    kpts: Any = None,
+    settings: Settings,
     scales: Sequence[float] = VOLUME_SCALES,
-    *,
     dimension: int | None = None,
-    fft_size: Sequence[int] | int | None = None,
-    symmetry: Any = None,
 ) -> VolumeSeries:
-    """Cells, k-points and grid of an equation of state; parameters as of `equation_of_state`.
+    """Cells, k-points and grid of an equation of state.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Structure at scale 1.
+    settings : Settings
+        Cutoff, k-points, grid and symmetry.
+    scales, dimension : optional
+        As of `equation_of_state`.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def volume_series(
     Examples
     --------
     >>> from ase.build import bulk
-    >>> series = volume_series(bulk("Al", a=4.0), 150.0, (2, 2, 2))
+    >>> series = volume_series(bulk("Al", a=4.0), Settings.of({"ecut": 150.0, "kpts": (2, 2, 2)}))
     >>> series.dimension, len(series.scales), series.size(1.0)
     (3, 7, 16.0)
     """
@@ -104,7 +110,8 @@ def volume_series(
         )
     axis = _layer_axis(atoms, dimension)
     crystal = Crystal.from_ase(atoms)
-    kpoints = make_kpoints(kpts, crystal, symmetry=symmetry)
+    kpts = settings.kpts
+    kpoints = make_kpoints(kpts, crystal, symmetry=settings.symmetry)
     series = VolumeSeries(atoms.copy(), ordered, axis, kpoints, (0, 0, 0))
     # A layer in a cell as high as wide has operations at scale 1 that it has at no other.
     kept = [kept_operations(series.crystal(scale), kpoints.symmetry) for scale in ordered]
@@ -112,10 +119,12 @@ def volume_series(
     if not everywhere.all() and not isinstance(kpts, KPoints):
         lasting = kpoints.symmetry.subset(everywhere)
         series = replace(series, kpoints=make_kpoints(kpts, crystal, symmetry=lasting))
-    if fft_size is None:
-        # The largest volume has the most G-vectors below a cutoff in every direction.
-        fft_size = make_basis(series.crystal(ordered[-1]), ecut, symmetry=False).fft_size
-    return replace(series, fft_size=grid_size(fft_size))
+    if settings.fft_size is not None:
+        return replace(series, fft_size=settings.fft_size)
+    # The largest volume has the most G-vectors below a cutoff in every direction.
+    largest = series.crystal(ordered[-1])
+    basis = make_basis(largest, Settings.of({"ecut": settings.ecut, "symmetry": False}))
+    return replace(series, fft_size=basis.fft_size)
 
 
 def _layer_axis(atoms: Atoms, dimension: int | None) -> int | None:

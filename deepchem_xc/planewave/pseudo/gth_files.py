@@ -179,7 +179,11 @@ def _entries(family: str) -> dict[str, tuple[_Entry, ...]]:
 
 @cache
 def _blocks(file: str) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
-    """Element, labels and lines of every entry of a file in CP2K's format."""
+    """Element, labels and lines of every entry of a file in CP2K's format.
+
+    PySCF finds an entry by its default or by one suffix alone, and lists none: messages here say
+    which there are, and the UZH set holds several functionals.
+    """
     blocks: list[tuple[str, tuple[str, ...], list[str]]] = []
     for line in (_folder() / file).read_text().splitlines():
         line = line.split("#", 1)[0]
@@ -195,7 +199,10 @@ def _blocks(file: str) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ..
 
 @cache
 def _folder() -> Path:
-    """PySCF's folder of pseudopotentials, found without the half second that its import takes."""
+    """PySCF's folder of pseudopotentials.
+
+    `importlib.resources` would import PySCF, which takes half a second.
+    """
     spec = importlib.util.find_spec("pyscf")
     for place in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(place) / "pbc" / "gto" / "pseudo"

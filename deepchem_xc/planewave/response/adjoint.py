@@ -18,7 +18,7 @@ N. F. Schmitz, B. Ploumhans, M. F. Herbst, arXiv:2509.07785 (2025).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +30,7 @@ from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients, s
 from deepchem_xc.occupations.occupy import check_enough_bands, occupy
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential, derivative
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.enough_states import enough_states
 from deepchem_xc.planewave.response.multiplets import check_multiplets
@@ -57,18 +57,28 @@ SECOND_DERIVATIVES = (
 class GroundState(NamedTuple):
     """What the loop determines; in a graph if anything that requires gradients went in."""
 
-    electrons: Tensor
-    """Density times volume on the sphere, (nspin, nG)."""
+    electrons: Fields
+    """As `Fields.to_electrons` returns them."""
     eigenvalues: Tensor
     """(nspin, nk, nband), Hartree."""
-    numbers: Tensor
+    occupations: Tensor
     """Electrons in each state, (nspin, nk, nband)."""
     fermi_level: Tensor
     """Hartree, 0-d, or (2,) with a fixed moment."""
-    entropy: Tensor
+    entropy_energy: Tensor
     """-TS, Hartree, 0-d."""
     orbitals: Tensor
     """(nspin, nk, nband, npw). Only what does not depend on their phases may be made of them."""
+
+    def flatten(self) -> tuple[Tensor, ...]:
+        """All tensors, those of the electrons first."""
+        return (*self.electrons.leaves, *self[1:])
+
+    @classmethod
+    def unflatten(cls, tensors: Sequence[Tensor], electrons: Fields) -> GroundState:
+        """The inverse of `flatten`, for electrons with the same members as `electrons`."""
+        count = len(electrons.leaves)
+        return cls(electrons.with_leaves(tensors[:count]), *tensors[count:])
 
 
 class Geometry(NamedTuple):
@@ -100,8 +110,8 @@ def unchanged(problem: KohnShamProblem) -> Unchanged:
 def attach(
     problem: KohnShamProblem,
     geometry: Geometry,
-    potential: Tensor,
-    density: Tensor,
+    potential: Potential,
+    fields: Fields,
     orbitals: Tensor,
     tolerance: float,
 ) -> GroundState:
@@ -113,8 +123,9 @@ def attach(
         With a geometry that is not in a graph.
     geometry : Geometry
         The same geometry, which may be.
-    potential, density : Tensor
-        Converged, (nspin, nG).
+    potential : Potential
+    fields : Fields
+        Converged.
     orbitals : Tensor
         (nspin, nk, nband, npw).
     tolerance : float
@@ -127,9 +138,11 @@ def attach(
     """
     with torch.no_grad():
         states = PerturbedStates(problem, potential, orbitals)
-    adjoint = _Adjoint(problem, geometry, states, density, orbitals.shape[2], tolerance)
+    electrons = fields.to_electrons(problem.basis.volume)
+    adjoint = _Adjoint(problem, geometry, states, electrons, orbitals.shape[2], tolerance)
     inputs = [geometry.lattice, geometry.positions, *functional_tensors(problem)]
-    return GroundState(*attach_implicit(adjoint, inputs, SECOND_DERIVATIVES))
+    outputs = attach_implicit(adjoint, inputs, SECOND_DERIVATIVES)
+    return GroundState.unflatten(outputs, electrons)
 
 
 class _Adjoint:
@@ -140,7 +153,7 @@ class _Adjoint:
         problem: KohnShamProblem,
         geometry: Geometry,
         states: PerturbedStates,
-        density: Tensor,
+        electrons: Fields,
         nband: int,
         tolerance: float,
     ) -> None:
@@ -148,7 +161,7 @@ class _Adjoint:
         self.nband = nband  # the response may need more of them
         self._unchanged = unchanged(problem)
         self.moves = geometry.lattice.requires_grad or geometry.positions.requires_grad
-        self.electrons = density * problem.basis.volume
+        self.electrons = electrons
 
     def values(self) -> tuple[Tensor, ...]:
         """Of `GroundState`, without a graph."""
@@ -165,14 +178,14 @@ class _Adjoint:
         if self.nband < min(problem.basis.npw_per_k):
             check_enough_bands(occupation, _HIGHEST_OCCUPATION, " for derivatives")
         level = torch.as_tensor(occupation.fermi_level, dtype=torch.float64)
-        return (
-            self.electrons.clone(),
+        return GroundState(
+            self.electrons.map(Tensor.clone),
             eigenvalues,
-            occupation.numbers,
+            occupation.occupations,
             level.to(eigenvalues.device),
             occupation.entropy_energy,
             states.orbitals.detach()[:, :, shown],
-        )
+        ).flatten()
 
     def gradients(
         self, given: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
@@ -182,25 +195,28 @@ class _Adjoint:
         `given` are the cotangents of the tensors of a `GroundState`.
         """
         self._unchanged.check()
-        cotangents = GroundState(*given)
+        cotangents = GroundState.unflatten(given, self.electrons)
         states = enough_states(self.states, cotangents.eigenvalues, cotangents.fermi_level)
         self.states = states
-        extra = states.numbers.shape[2] - self.nband
+        extra = states.occupations.shape[2] - self.nband
         cotangents = cotangents._replace(
             eigenvalues=pad(cotangents.eigenvalues, (0, extra)),
-            numbers=pad(cotangents.numbers, (0, extra)),
+            occupations=pad(cotangents.occupations, (0, extra)),
             orbitals=pad(cotangents.orbitals, (0, 0, 0, extra)),
         )
         check_multiplets(states.eigenvalues, cotangents.eigenvalues)
         rhs = states.in_gauge(cotangents.orbitals)
-        known = self._without_constant(self._real_and_symmetric(cotangents.electrons))
+        known = Potential.of_derivatives(cotangents.electrons)
+        known = self._without_constant(self._real_and_symmetric(known))
 
-        def cotangents_of(potential: Tensor) -> tuple[list[Tensor], Tensor, float]:
+        def cotangents_of(potential: Potential) -> tuple[list[Tensor], Tensor, float]:
             """Cotangents of orbitals and eigenvalues of the loss, with <potential, electrons>."""
-            blocks, numbers = states.potential_cotangents(potential)
+            blocks, occupations = states.potential_cotangents(potential)
             blocks = [a + b for a, b in zip(blocks, rhs, strict=True)]
             eigenvalues = cotangents.eigenvalues + states.occupation.cotangent(
-                cotangents.numbers + numbers, cotangents.entropy, cotangents.fermi_level
+                cotangents.occupations + occupations,
+                cotangents.entropy_energy,
+                cotangents.fermi_level,
             )
             norm = (
                 sum(float(block.norm()) ** 2 for block in blocks) + float(eigenvalues.norm()) ** 2
@@ -212,7 +228,7 @@ class _Adjoint:
         blocks, eigenvalues, norm = cotangents_of(known)
         right, _ = states.adjoint(blocks, eigenvalues, _EXACT * self.tolerance * norm)
 
-        def response_to(electrons: Tensor, accuracy: float) -> Tensor:
+        def response_to(electrons: Fields, accuracy: float) -> Fields:
             change = self._real_and_symmetric(kernel(electrons))
             return states.density_response(change, accuracy)
 
@@ -220,12 +236,13 @@ class _Adjoint:
             response_to,
             right,
             self.tolerance,
+            inner=Fields.dot,
             equation="the response equation",
             advice="Converge the ground state more tightly, smear the occupations more, or ask "
             "for less accuracy.",
         )
         with torch.enable_grad():
-            loss = (potential.conj() * electrons).real.sum()
+            loss = potential.dot(electrons)
             if self.moves:
                 total = known + self._real_and_symmetric(kernel(electrons))
                 blocks, eigenvalues, norm = cotangents_of(total)
@@ -234,20 +251,21 @@ class _Adjoint:
                 loss = loss + self._orbital_part(moved, z, total)
         return explicit_gradients(loss, [*moved, *inputs[2:]])
 
-    def _kernel(self, geometry: Geometry) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    def _kernel(self, geometry: Geometry) -> tuple[Callable[[Fields], Potential], Potential]:
         """Kernel of the potential, and the potential in the graph of geometry and functional."""
         with torch.enable_grad():
-            electrons = self.electrons.detach().requires_grad_()
+            electrons = self.electrons.detach().map(Tensor.requires_grad_)
             energy = electron_energy(geometry.of(self.problem), electrons)
-            (potential,) = torch.autograd.grad(energy, electrons, create_graph=True)
+            potential = derivative(energy, electrons, create_graph=True)
 
-        def kernel(change: Tensor) -> Tensor:
-            (result,) = torch.autograd.grad(potential, electrons, change, retain_graph=True)
-            return result
+        def kernel(change: Fields) -> Potential:
+            with torch.enable_grad():
+                work = potential.dot(change)
+            return derivative(work, electrons, retain_graph=True)
 
         return kernel, potential
 
-    def _orbital_part(self, geometry: Geometry, z: Tensor | None, potential: Tensor) -> Tensor:
+    def _orbital_part(self, geometry: Geometry, z: Tensor | None, potential: Potential) -> Tensor:
         """Re <z| T + V_nonlocal |psi> as a function of the geometry.
 
         For meta-GGAs also the energy of the kinetic energy density, at fixed orbitals, in
@@ -258,32 +276,32 @@ class _Adjoint:
         # 4 Re <z|A|psi> = <psi+z|A|psi+z> - <psi-z|A|psi-z>, z scaled to be as large as psi.
         scale = float(psi.norm() / z.norm().clamp_min(1e-300))
         both = torch.cat([psi + scale * z, psi - scale * z], dim=2)
-        # The scale divides the sums: numbers as small as it makes them would count as no electron.
-        numbers = torch.full(both.shape[:3], 0.25, dtype=torch.float64, device=both.device)
-        numbers[:, :, z.shape[2] :] *= -1.0
+        # The scale divides the sums: occupations as small as it makes them would count as none.
+        quarters = torch.full(both.shape[:3], 0.25, dtype=torch.float64, device=both.device)
+        quarters[:, :, z.shape[2] :] *= -1.0
         moved = geometry.of(self.problem)
-        energy = orbital_energy(moved, both, numbers) / scale
-        _, mass = split_fields(potential)
-        if mass is not None and self.states.mass is not None:
+        energy = orbital_energy(moved, both, quarters) / scale
+        v_tau, own_v_tau = potential.v_tau, self.states.potential.v_tau
+        if v_tau is not None and own_v_tau is not None:
             basis = moved.basis
-            weighted = self.states.numbers * basis.weights[:, None]
-            tau = kinetic_density(basis, self.states.orbitals, weighted)
-            energy = energy + basis.volume * (mass.conj() * tau).real.sum()
-            # And the orbitals' part of the Hamiltonian's own -1/2 div(v grad).
-            tau = kinetic_density(basis, both, numbers)
-            own = basis.volume * (self.states.mass.conj() * tau).real.sum()
+            weighted_occupations = self.states.occupations * basis.weights[:, None]
+            tau = kinetic_density(basis, self.states.orbitals, weighted_occupations)
+            energy = energy + basis.volume * (v_tau.conj() * tau).real.sum()
+            # And the orbitals' part of the Hamiltonian's own -1/2 div(v_tau grad).
+            tau = kinetic_density(basis, both, quarters)
+            own = basis.volume * (own_v_tau.conj() * tau).real.sum()
             energy = energy + own / scale
         return energy
 
-    def _real_and_symmetric(self, potential: Tensor) -> Tensor:
+    def _real_and_symmetric(self, potential: Potential) -> Potential:
         basis = self.problem.basis
-        return basis.symmetrize(basis.to_sphere(basis.to_grid(potential)))
+        real = potential.map(lambda leaf: basis.to_sphere(basis.to_grid(leaf)))
+        return real.symmetrized(basis)
 
-    def _without_constant(self, potential: Tensor) -> Tensor:
+    def _without_constant(self, potential: Potential) -> Potential:
         """Less the constant that moves nothing, and would hide the rest from the tolerance."""
-        potential = potential.clone()
-        # Of the fields of a meta-GGA only the first one is a potential.
-        constants = (potential if potential.ndim == 2 else potential[0])[:, 0]
+        v = potential.v.clone()
+        constants = v[:, 0]
         # Both channels share their electrons where the moment is free.
         constants -= constants.mean() if self.problem.moment is None else constants.clone()
-        return potential
+        return replace(potential, v=v)

@@ -44,7 +44,7 @@ def enough_states(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> result = scf(bulk("Si"), ecut=100.0, kpts=(1, 1, 1), nbands=8)
-    >>> states = PerturbedStates(result.problem, result.potential_g, result.orbitals)
+    >>> states = PerturbedStates(result.problem, result.potential, result.orbitals)
     >>> first, last = torch.eye(8, dtype=torch.float64)[[0, 7], None, None]
     >>> [enough_states(states, loss).orbitals.shape[2] for loss in (first, last)]
     [8, 11]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,13 +11,14 @@ from torch import Tensor
 from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import (
     SECOND_DERIVATIVES,
     functional_tensors,
     unchanged,
 )
-from deepchem_xc.planewave.terms.xc import xc_energy
+from deepchem_xc.planewave.terms.xc import core_density, xc_energy
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 def stationary_energy(
     problem: KohnShamProblem,
     orbitals: Tensor,
-    numbers: Tensor,
-    electrons: Tensor,
+    occupations: Tensor,
+    electrons: Fields,
     value: Tensor,
 ) -> Tensor:
     """Free energy in the graph of functional and geometry, at no more cost than an energy's.
@@ -35,9 +37,10 @@ def stationary_energy(
     ----------
     problem : KohnShamProblem
         Its geometry may be in a graph.
-    orbitals, numbers, electrons : Tensor
-        Of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband), and the density times the
-        volume (nspin, nG).
+    orbitals, occupations : Tensor
+        Of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband).
+    electrons : Fields
+        Of the ground state, as `Fields.to_electrons` returns them.
     value : Tensor
         The free energy, 0-d, Hartree.
 
@@ -50,17 +53,18 @@ def stationary_energy(
     crystal = problem.basis.crystal
     inputs = [crystal.lattice, crystal.positions, *functional_tensors(problem)]
     with torch.enable_grad():
+        basis = problem.basis
+        fields = electrons.to_densities(basis.volume)
         if crystal.lattice.requires_grad or crystal.positions.requires_grad:
-            density = electrons / problem.basis.volume
             if problem.needs_kinetic_density:
-                weighted = numbers * problem.basis.weights[:, None]
-                tau = kinetic_density(problem.basis, orbitals, weighted)
-                density = torch.stack([density[0], tau])
+                weighted_occupations = occupations * basis.weights[:, None]
+                tau = kinetic_density(basis, orbitals, weighted_occupations)
+                fields = replace(fields, tau=tau)
             zero = value.new_zeros(())
-            energy = energy_terms(problem, orbitals, numbers, density, zero)["free"]
+            energy = energy_terms(problem, orbitals, occupations, fields, zero)["free"]
         else:
-            basis = problem.basis
-            energy = xc_energy(basis, problem.functional, electrons / basis.volume, problem.core)
+            core = core_density(basis, problem.pseudopotentials)
+            energy = xc_energy(basis, problem.functional, fields, core)
     stationary = _Stationary(value, explicit_gradients(energy, inputs), unchanged(problem))
     return attach_implicit(stationary, inputs, SECOND_DERIVATIVES)[0]
 

@@ -1,4 +1,4 @@
-"""What follows from eigenvalues and fillings alone: means of degenerate sets, and the band gap."""
+"""What follows from eigenvalues and occupations: means of degenerate sets, the band gap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def multiplet_means(eigenvalues: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        The same numbers to within 1e-6 Ha, in the graph of the eigenvalues. The mean of a
+        The same to within 1e-6 Ha, in the graph of the eigenvalues. The mean of a
         degenerate set has derivatives, which single eigenvalues of it have not.
 
     Examples
@@ -34,14 +34,14 @@ def multiplet_means(eigenvalues: Tensor) -> Tensor:
     return (sums / sizes.clamp_min(1.0)).gather(-1, sets)
 
 
-def band_gap(levels: Tensor, numbers: Tensor) -> Tensor:
+def band_gap(levels: Tensor, occupations: Tensor) -> Tensor:
     """Smallest difference between empty and filled states, 0-d, Hartree; 0 for a metal.
 
     Parameters
     ----------
     levels : Tensor
         Means of degenerate sets, (nspin, nk, nband), Hartree, ascending.
-    numbers : Tensor
+    occupations : Tensor
         Electrons in each state, (nspin, nk, nband), at most 2 / nspin. A state counts as filled
         when it holds more than half of that.
 
@@ -56,7 +56,7 @@ def band_gap(levels: Tensor, numbers: Tensor) -> Tensor:
     >>> band_gap(levels, torch.tensor([[[2.0, 0.0], [2.0, 0.0]]]))
     tensor(0.3000, dtype=torch.float64)
     """
-    filled = numbers > 1.0 / len(numbers)
+    filled = occupations > 1.0 / len(occupations)
     if bool(filled.all()):
         raise ValueError("the band gap needs at least one empty band: ask for more with nbands=")
     half_filled = not bool(filled.any())  # the lowest level holds one electron of two

@@ -66,16 +66,16 @@ def check_multiplets(
 
 
 def checked_occupations(
-    numbers: Tensor, energies: Tensor, fermi_level: Tensor, smearing: Smearing
+    occupations: Tensor, energies: Tensor, fermi_level: Tensor, smearing: Smearing
 ) -> Tensor:
-    """Occupation numbers whose derivative raises where a loss takes one out of a degenerate set.
+    """Occupations whose derivative raises where a loss takes one out of a degenerate set.
 
-    Terms of the energy weigh the numbers of such a set differently with good reason: what they
-    lose when its states mix they get back from the orbitals. A loss of numbers alone does not.
+    Terms of the energy weigh those of such a set differently with good reason: what they lose when
+    its states mix they get back from the orbitals. A loss of occupations alone does not.
 
     Parameters
     ----------
-    numbers, energies : Tensor
+    occupations, energies : Tensor
         Electrons in each state and eigenvalues (Hartree), (nspin, nk, nband).
     fermi_level : Tensor
         Hartree, 0-d or (2,).
@@ -85,22 +85,22 @@ def checked_occupations(
     Returns
     -------
     Tensor
-        The numbers, in their graph.
+        The occupations, in their graph.
 
     Examples
     --------
     >>> from deepchem_xc.occupations.smearing import FermiDirac
     >>> energies = torch.tensor([[[0.1, 0.2, 0.2]]], dtype=torch.float64)
-    >>> numbers = torch.tensor([[[2.0, 1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
+    >>> occupations = torch.tensor([[[2.0, 1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
     >>> level, smearing = torch.tensor(0.2, dtype=torch.float64), FermiDirac(0.01)
-    >>> checked_occupations(numbers, energies, level, smearing)[0, 0, 1:].sum().backward()
-    >>> checked_occupations(numbers, energies, level, smearing)[0, 0, 1].backward()
+    >>> checked_occupations(occupations, energies, level, smearing)[0, 0, 1:].sum().backward()
+    >>> checked_occupations(occupations, energies, level, smearing)[0, 0, 1].backward()
     Traceback (most recent call last):
     ...
     deepchem_xc...DegenerateStatesError: the loss treats the occupations ...
     """
-    if not numbers.requires_grad or smearing.width == 0.0:
-        return numbers
+    if not occupations.requires_grad or smearing.width == 0.0:
+        return occupations
     energies = energies.detach()
     level = fermi_level.detach().reshape(-1, 1, 1)
     slope = smearing.occupation_derivative((energies - level) / smearing.width)
@@ -110,6 +110,6 @@ def checked_occupations(
         advice = "Sum the occupations of the set"
         check_multiplets(energies, torch.where(moving, cotangent, 0.0), "occupations", advice)
 
-    shown = numbers.view_as(numbers)
+    shown = occupations.view_as(occupations)
     shown.register_hook(check)
     return shown

@@ -1,4 +1,4 @@
-"""How occupation numbers and the Fermi level follow the eigenvalues."""
+"""How occupations and the Fermi level follow the eigenvalues."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class OccupationResponse:
 
     Attributes
     ----------
-    eigenvalues, numbers : Tensor
+    eigenvalues, occupations : Tensor
         (nspin, nk, nband), Hartree and electrons.
     fermi_level : float or tuple of float
         Hartree; one for each spin with a fixed moment.
-    entropy : Tensor
+    entropy_energy : Tensor
         -TS, 0-d, Hartree.
     nfilled : int
         Bands up to this one hold electrons somewhere.
@@ -49,7 +49,7 @@ class OccupationResponse:
     >>> from deepchem_xc.planewave import scf
     >>> result = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2), convergence={"density": 1e-4})
     >>> response = OccupationResponse(result.problem, result.eigenvalues)
-    >>> cotangent = response.cotangent(torch.rand_like(response.numbers))
+    >>> cotangent = response.cotangent(torch.rand_like(response.occupations))
     >>> bool(cotangent.abs().max() > 0.0), abs(float(cotangent.sum())) < 1e-9
     (True, True)
     """
@@ -72,23 +72,26 @@ class OccupationResponse:
                 self.smearing,
                 self._moment,
             )
-        self.numbers = self._occupation.numbers.detach()
+        self.occupations = self._occupation.occupations.detach()
         self.fermi_level = self._occupation.fermi_level
-        self.entropy = self._occupation.entropy_energy.detach()
+        self.entropy_energy = self._occupation.entropy_energy.detach()
         full = 2.0 / problem.nspin
-        filled = (self.numbers.abs() > full * NO_ELECTRON).any(0).any(0).nonzero()
+        filled = (self.occupations.abs() > full * NO_ELECTRON).any(0).any(0).nonzero()
         self.nfilled = int(filled[-1]) + 1
 
     def cotangent(
-        self, numbers: Tensor, entropy: Tensor | None = None, level: Tensor | None = None
+        self,
+        occupations: Tensor,
+        entropy_energy: Tensor | None = None,
+        level: Tensor | None = None,
     ) -> Tensor:
-        """Cotangents of occupation numbers, -TS and Fermi level, as one of the eigenvalues.
+        """Cotangents of occupations, -TS and Fermi level, as one of the eigenvalues.
 
         Parameters
         ----------
-        numbers : Tensor
+        occupations : Tensor
             (nspin, nk, nband).
-        entropy : Tensor, optional
+        entropy_energy : Tensor, optional
             0-d.
         level : Tensor, optional
             As many as there are Fermi levels.
@@ -98,11 +101,11 @@ class OccupationResponse:
         Tensor
             (nspin, nk, nband).
         """
-        outputs, cotangents = [self._occupation.numbers], [numbers]
-        if entropy is not None:
+        outputs, cotangents = [self._occupation.occupations], [occupations]
+        if entropy_energy is not None:
             outputs.append(self._occupation.entropy_energy)
-            cotangents.append(entropy)
-        total = torch.zeros_like(numbers)
+            cotangents.append(entropy_energy)
+        total = torch.zeros_like(occupations)
         if self.smearing.width > 0.0:
             (total,) = torch.autograd.grad(outputs, self._leaf, cotangents, retain_graph=True)
         if level is not None:
@@ -115,23 +118,23 @@ class OccupationResponse:
         energy = self.eigenvalues
         below, above = energy[:, :, : self.nfilled, None], energy[:, :, None, :]
         difference = below - above
-        number = self.numbers[:, :, : self.nfilled, None] - self.numbers[:, :, None, :]
+        change = self.occupations[:, :, : self.nfilled, None] - self.occupations[:, :, None, :]
         if smearing.width == 0.0:
             close = difference.abs() < 1e-8
-            if bool((close & (number.abs() > 1e-8)).any()):
+            if bool((close & (change.abs() > 1e-8)).any()):
                 raise ResponseConvergenceError(
                     "a filled and an empty state have the same energy: integer occupations then "
                     "have no derivative. Smear the occupations.",
                     [],
                 )
-            return torch.where(close, 0.0, number / difference)
+            return torch.where(close, 0.0, change / difference)
         close = difference.abs() < _CLOSE * smearing.width
         level = torch.as_tensor(self.fermi_level, dtype=energy.dtype)
         level = level.to(energy.device).reshape(-1, 1, 1, 1)
         middle = (0.5 * (below + above) - level) / smearing.width
         slope = smearing.occupation_derivative(middle) * (2.0 / len(energy) / smearing.width)
         slope = torch.where(middle.isfinite(), slope, 0.0)  # an empty channel has no level
-        return torch.where(close, slope, number / difference)
+        return torch.where(close, slope, change / difference)
 
     def level_cotangent(self, level: Tensor) -> Tensor:
         """Cotangent of the Fermi level as one of the eigenvalues, (nspin, nk, nband).

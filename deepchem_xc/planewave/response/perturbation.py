@@ -11,14 +11,18 @@ that degenerate states do no harm; the rest solves Sternheimer's equation.
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
+
 import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
-from deepchem_xc.planewave.density import pair_density
+from deepchem_xc.planewave.density import pair_fields
 from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.eigen.states import converge_states
+from deepchem_xc.planewave.fields import Fields, Potential, stack
 from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
@@ -30,10 +34,10 @@ _USABLE_RESIDUAL = 1e-6
 _MORE = 3
 # Arrays of Sternheimer's equation take about this much memory at a time.
 _BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
-# Effective gap, Hartree, that converts a residual into an error of the electrons: a gap times what
-# errors of many states cancel. Measured: errors are 0.1 to 1 times the accuracy asked for.
+# What a residual is divided by to become an error of the electrons, Hartree: a gap times what
+# errors of many states cancel. Measured: errors are then 0.1 to 1 times the accuracy asked for.
 _GAP = 1.5
-# Smallest energy difference, Hartree, where it only counts in a correction.
+# Energy differences, Hartree, are not taken to be smaller where they only count as a correction.
 _APART = 1e-4
 
 
@@ -44,8 +48,8 @@ class PerturbedStates:
     ----------
     problem : KohnShamProblem
         The crystal.
-    potential : Tensor
-        Converged Kohn-Sham potential, (nspin, nG), Hartree.
+    potential : Potential
+        Converged Kohn-Sham potential.
     orbitals : Tensor
         Its states, (nspin, nk, nband, npw); they are improved where they need it.
 
@@ -53,17 +57,13 @@ class PerturbedStates:
     ----------
     orbitals : Tensor
         Improved, (nspin, nk, nband, npw).
-    eigenvalues, numbers : Tensor
+    eigenvalues, occupations : Tensor
         (nspin, nk, nband), Hartree and electrons. There may be more bands than were given: enough
         for the highest to be empty.
     occupation : OccupationResponse
         How the states are filled.
-    mass : Tensor or None
-        For meta-GGAs v of the term -1/2 div(v grad), (nspin, nG).
     nfilled : int
         Bands up to this one hold electrons somewhere.
-    nusable : int
-        Bands up to this one are converged well enough to be differentiated.
 
     Raises
     ------
@@ -77,22 +77,21 @@ class PerturbedStates:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> result = scf(bulk("Al"), ecut=100.0, kpts=(2, 2, 2))
-    >>> states = PerturbedStates(result.problem, result.potential_g, result.orbitals)
+    >>> states = PerturbedStates(result.problem, result.potential, result.orbitals)
     >>> constant = torch.zeros_like(result.density_g)
     >>> constant[:, 0] = 1.0
-    >>> bool(states.density_response(constant, 1e-8).abs().max() < 1e-8)
+    >>> bool(states.density_response(Potential(constant), 1e-8).density.abs().max() < 1e-8)
     True
     """
 
-    def __init__(self, problem: KohnShamProblem, potential: Tensor, orbitals: Tensor) -> None:
+    def __init__(self, problem: KohnShamProblem, potential: Potential, orbitals: Tensor) -> None:
         self.problem, self.basis = problem, problem.basis
         self.gauge, self.potential = problem.gauge, potential
         self.hamiltonian = problem.hamiltonian(potential)
-        self.mass = self.hamiltonian.local.mass
         eigenvalues, orbitals, residuals = converge_states(problem, self.hamiltonian, orbitals)
         self.orbitals, self.eigenvalues = orbitals, eigenvalues
         self.occupation = OccupationResponse(problem, eigenvalues)
-        self.numbers, self.nfilled = self.occupation.numbers, self.occupation.nfilled
+        self.occupations, self.nfilled = self.occupation.occupations, self.occupation.nfilled
         usable = (residuals < _USABLE_RESIDUAL).all(0).all(0)
         self.nusable = int(usable.cumprod(0).sum())
         if self.nusable < self.nfilled:
@@ -139,46 +138,46 @@ class PerturbedStates:
             self._dampings[key] = teter_preconditioner(self.basis.kinetic[here], filled)
         return self._dampings[key]
 
-    def density_response(self, potential: Tensor, accuracy: float) -> Tensor:
+    def density_response(self, potential: Potential, accuracy: float) -> Fields:
         """Change of the electrons in a small potential: the independent-particle response.
 
         Parameters
         ----------
-        potential : Tensor
-            Symmetric as the density is, (nspin, nG), Hartree.
+        potential : Potential
+            Symmetric as the density is.
         accuracy : float
             Error allowed, electrons.
 
         Returns
         -------
-        Tensor
-            Electrons, (nspin, nG): the density times the volume. Symmetrised.
+        Fields
+            Electrons (`Fields.to_electrons`), symmetrised.
         """
-        rhs, numbers = self.potential_cotangents(potential)
-        eigenvalues = self.occupation.cotangent(numbers)
+        rhs, occupations = self.potential_cotangents(potential)
+        eigenvalues = self.occupation.cotangent(occupations)
         return self.adjoint(rhs, eigenvalues, accuracy)[0]
 
-    def potential_cotangents(self, potential: Tensor) -> tuple[list[Tensor], Tensor]:
+    def potential_cotangents(self, potential: Potential) -> tuple[list[Tensor], Tensor]:
         """Cotangents of orbitals and occupations for the loss <potential, electrons>.
 
         Returns
         -------
         rhs : list of Tensor
             For every spin (nk, nfilled, npw), real where there is a gauge.
-        numbers : Tensor
+        occupations : Tensor
             (nspin, nk, nband).
         """
         local = LocalOperator(self.problem.pieces, potential, self.gauge)
-        numbers = torch.zeros_like(self.numbers)
+        occupations = torch.zeros_like(self.occupations)
         rhs = []
         for spin, states in enumerate(self._states):
             filled = states[:, : self.nfilled]
             product = local.apply(filled, spin, range(self.basis.nk))
             weights = self.basis.weights[:, None]
-            numbers[spin, :, : self.nfilled] = weights * row_dots(filled, product)
-            weights = 2.0 * weights * self.numbers[spin, :, : self.nfilled]
+            occupations[spin, :, : self.nfilled] = weights * row_dots(filled, product)
+            weights = 2.0 * weights * self.occupations[spin, :, : self.nfilled]
             rhs.append(product.mul_(weights.unsqueeze(-1)))
-        return rhs, numbers
+        return rhs, occupations
 
     def in_gauge(self, cotangent: Tensor) -> list[Tensor]:
         """Cotangent of complex orbitals (nspin, nk, nband, npw), as `potential_cotangents` has it.
@@ -201,7 +200,7 @@ class PerturbedStates:
 
     def adjoint(
         self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Fields, Tensor | None]:
         """Solve for z of all bands, and sum up what a local potential does to the loss.
 
         Parameters
@@ -217,24 +216,20 @@ class PerturbedStates:
 
         Returns
         -------
-        electrons : Tensor
-            Cotangent of the potential's coefficients, (nspin, nG), symmetrised.
+        electrons : Fields
+            Cotangent of the potential's coefficients, symmetrised.
         z : Tensor or None
             (nspin, nk, nusable, npw), complex.
         """
         basis, nk = self.basis, self.basis.nk
-        kinetic = self.problem.needs_kinetic_density
-        electrons = torch.zeros(
-            (2 if kinetic else 1, len(rhs), len(basis.density_g)),
-            dtype=torch.complex128,
-            device=basis.device,
-        )
+        tau = self.problem.needs_kinetic_density
         used = eigenvalues[:, :, : self.nusable].abs().amax((0, 1)).nonzero()
         nband = max(self.nfilled, int(used[-1]) + 1 if len(used) else 0)
-        kept = []
+        kept, channels = [], []
         rows = len(rhs) * nk * self.nfilled
         tolerance = accuracy * _GAP / rows**0.5
         for spin, cotangent in enumerate(rhs):
+            parts = []
             for first in range(0, nk, self._step):
                 ks = range(first, min(first + self._step, nk))
                 here = slice(ks.start, ks.stop)
@@ -243,22 +238,19 @@ class PerturbedStates:
                 z[:, : self.nfilled] += self._known_part(spin, here, cotangent[here])
                 z[:, : self.nfilled] += self._unknown_part(spin, ks, cotangent[here], tolerance)
                 pieces, left = self.problem.pieces, states[:, :nband]
-                electrons[0, spin] += pair_density(pieces, self.gauge, left, z, ks)
-                for q in basis.orbital_q[here].unbind(-1) if kinetic else ():
-                    row = q.unsqueeze(1)
-                    tau = pair_density(pieces, self.gauge, row * left, row * z, ks)
-                    electrons[1, spin] += 0.5 * tau
+                parts.append(pair_fields(pieces, self.gauge, left, z, ks, tau))
                 if keep:
                     kept.append(z if self.gauge is None else self.gauge.to_complex(z, here))
-        adjoint = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
-        return basis.symmetrize(electrons if kinetic else electrons[0]), adjoint
+            channels.append(reduce(operator.add, parts))
+        all_z = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
+        return stack(channels).symmetrized(basis), all_z
 
     def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
         """What z holds of the states that are known."""
         states = self._states[spin][here]
         overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
-        number = self.numbers[spin, here]
-        n, m = number[:, : self.nfilled, None], number[:, None, :]
+        held = self.occupations[spin, here]
+        n, m = held[:, : self.nfilled, None], held[:, None, :]
         # The operator that the loss's derivative with respect to the density matrix is.
         operator = n * overlap
         square = slice(0, self.nfilled)

@@ -13,6 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.structure.crystal_checks import (
+    check_distances,
+    check_lattice,
+    check_moments,
+    check_positions,
+    check_symbols,
+)
 from deepchem_xc.planewave.structure.files import read_atoms
 from deepchem_xc.planewave.structure.full_sites import check_full_sites, check_full_structure
 from deepchem_xc.planewave.structure.reading import (
@@ -26,14 +33,6 @@ from deepchem_xc.planewave.structure.reading import (
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-# The shortest bond of chemistry is H2's 0.74 Angstrom. Less than half of it is reached by no
-# equation of state or collision anyone computes, but by duplicated sites, by an atom listed
-# again on the far face of the cell, and by lengths given in nanometres or in the wrong unit.
-MINIMUM_DISTANCE_ANGSTROM = 0.3
-
-# |det(a)| / (|a1| |a2| |a3|) below which three vectors count as lying in one plane.
-_SINGULAR = 1e-6
 
 
 class NonPeriodicWarning(UserWarning):
@@ -97,13 +96,13 @@ class Crystal:
         set_field(self, "symbols", tuple(str(symbol) for symbol in self.symbols))
         if self.magnetic_moments is not None:
             moments = np.asarray(self.magnetic_moments, dtype=np.float64)
-            _check_moments(moments, len(self.symbols))
+            check_moments(moments, len(self.symbols))
             set_field(self, "magnetic_moments", tuple(moments.tolist()))
         set_field(self, "pbc", _three_flags(self.pbc))
-        _check_symbols(self.symbols)
-        _check_lattice(self.lattice)
-        _check_positions(self.positions, self.natom)
-        _check_distances(self)
+        check_symbols(self.symbols)
+        check_lattice(self.lattice)
+        check_positions(self.positions, self.natom)
+        check_distances(self.lattice, self.positions, self.symbols)
 
     @property
     def natom(self) -> int:
@@ -217,7 +216,7 @@ class Crystal:
         """
         from ase.units import Bohr
 
-        _check_symbols(atoms.get_chemical_symbols())
+        check_symbols(atoms.get_chemical_symbols())
         cell = np.asarray(atoms.cell[:], dtype=np.float64)
         pbc = _three_flags(atoms.pbc)
         missing = [i for i in range(3) if not np.any(cell[i])]
@@ -228,7 +227,7 @@ class Crystal:
                 "atoms.center(vacuum=4.0) (Angstrom of vacuum on each side; for a slab "
                 "atoms.center(vacuum=6.0, axis=2)) and check that energies do not change with it."
             )
-        _check_lattice(torch.from_numpy(cell))  # before reduced coordinates are formed with it
+        check_lattice(torch.from_numpy(cell))  # before reduced coordinates are formed with it
         check_full_sites(atoms)
         check_neutral(atoms)
         notice_unused_moments(atoms)
@@ -343,88 +342,4 @@ def _notice_box(pbc: tuple[bool, bool, bool], cell: np.ndarray) -> None:
         f"images in the given box of {lengths} Angstrom. Check that there is enough vacuum.",
         NonPeriodicWarning,
         stacklevel=3,  # the caller of from_ase or from_pymatgen
-    )
-
-
-def _check_symbols(symbols: Sequence[str]) -> None:
-    from ase.data import atomic_numbers
-
-    if not symbols:
-        raise ValueError("the cell holds no atoms; a crystal needs at least one.")
-    unknown = sorted({s for s in symbols if atomic_numbers.get(s, 0) == 0})
-    if unknown:
-        raise ValueError(
-            f"unknown element(s) {', '.join(map(repr, unknown))}: symbols must be chemical "
-            "elements such as 'H', 'Si' or 'Ni' (ghost atoms are not supported)."
-        )
-
-
-def _check_lattice(lattice: Tensor) -> None:
-    if lattice.shape != (3, 3):
-        raise ValueError(
-            f"lattice must have shape (3, 3), one vector a row; got {tuple(lattice.shape)}."
-        )
-    cell = lattice.detach()
-    if not bool(torch.isfinite(cell).all()):
-        raise ValueError(f"the lattice contains NaN or infinite numbers: {cell.tolist()}.")
-    determinant = float(torch.linalg.det(cell))
-    if abs(determinant) <= _SINGULAR * float(torch.linalg.vector_norm(cell, dim=1).prod()):
-        raise ValueError(
-            f"the cell {cell.tolist()} is singular: its vectors lie in one plane or one has zero "
-            "length. Give three independent vectors."
-        )
-    if determinant < 0:
-        raise ValueError(
-            f"the cell {cell.tolist()} is left-handed (a1 . (a2 x a3) < 0). Exchange two lattice "
-            "vectors, and the same two components of reduced positions and k-points; with ASE: "
-            "atoms.set_cell(atoms.cell[[1, 0, 2]])."
-        )
-
-
-def _check_positions(positions: Tensor, natom: int) -> None:
-    if positions.shape != (natom, 3):
-        raise ValueError(
-            f"positions must have shape ({natom}, 3), one row for each of the {natom} symbols; got "
-            f"{tuple(positions.shape)}."
-        )
-    bad = (~torch.isfinite(positions.detach())).any(dim=1).nonzero().flatten().tolist()
-    if bad:
-        raise ValueError(f"the positions of atoms {bad} contain NaN or infinite numbers.")
-
-
-def _check_moments(moments: np.ndarray, natom: int) -> None:
-    if moments.shape != (natom,):
-        raise ValueError(
-            f"magnetic_moments must hold one number (mu_B) for each of the {natom} atoms; got "
-            f"shape {moments.shape}. Non-collinear moments are not supported."
-        )
-    if not np.isfinite(moments).all():
-        raise ValueError(f"magnetic_moments contain NaN or infinite numbers: {moments.tolist()}.")
-
-
-def _check_distances(crystal: Crystal) -> None:
-    from ase.neighborlist import primitive_neighbor_list
-    from ase.units import Bohr
-
-    positions = crystal.positions.detach().cpu().numpy()
-    cell = crystal.lattice.detach().cpu().numpy() * Bohr
-    first, second, distance = primitive_neighbor_list(
-        "ijd",
-        (True, True, True),
-        cell,
-        positions - np.floor(positions),
-        MINIMUM_DISTANCE_ANGSTROM,
-        use_scaled_positions=True,
-    )
-    if len(distance) == 0:
-        return
-    closest = int(np.argmin(distance))
-    i, j = int(first[closest]), int(second[closest])
-    pair = f"{crystal.symbols[i]}{i} and " + (
-        "its own periodic image" if i == j else f"{crystal.symbols[j]}{j}"
-    )
-    raise ValueError(
-        f"atoms overlap: {pair} are {distance[closest]:.4f} Angstrom apart (periodic images "
-        f"included), less than {MINIMUM_DISTANCE_ANGSTROM} Angstrom. Remove duplicated atoms, and "
-        "check the units (bohr inside Crystal, Angstrom in ASE) and that positions are reduced."
     )

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.structure.atom_symmetry import atom_images, cartesian_rotations
 from deepchem_xc.planewave.structure.crystal import Crystal
-from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, atom_images, cartesian_rotations
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 # Distance in bohr within which a crystal has an operation: above what spglib lets pass, and so
 # small that forces err by no more than 1e-4 Ha/bohr.

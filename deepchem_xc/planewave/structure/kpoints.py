@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.settings import flag, symmetry_choice
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, find_symmetry
+from deepchem_xc.planewave.values import flag, symmetry_choice
 
 _MESH_KEYS = ("size", "density", "gamma", "even")
 _LIST_KEYS = ("kpts", "weights")
@@ -111,7 +111,7 @@ def make_kpoints(spec: Any, crystal: Crystal, symmetry: Any = None) -> KPoints:
     symmetry : bool, str, mapping, SymmetryGroup or None, optional
         True, None: meshes are reduced by the space group of the crystal and time reversal, less the
         operations that do not map the mesh onto itself. False, ``"off"``: no reduction at all. More
-        in `settings.symmetry_choice`. A group: reduced by that one.
+        in `values.symmetry_choice`. A group: reduced by that one.
 
     Returns
     -------

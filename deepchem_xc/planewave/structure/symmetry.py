@@ -1,11 +1,7 @@
-"""Space-group operations, and what they make of densities, forces and stress.
+"""Space-group operations, ``x -> W x + w`` on reduced positions, and their search.
 
-An operation moves reduced positions as ``x -> W x + w``. A density that does not change under it
-obeys ``rho(W x + w) = rho(x)``; with ``rho(x) = sum_G rho_G exp(2 pi i G . x)`` and integer G
-
-    ``rho_{W^T G} = rho_G exp(2 pi i G . w)``,
-
-so everything happens among plane waves, and translations need not fit the real-space grid.
+What they make of densities is in `density_symmetry`, of atoms, forces and stress in
+`atom_symmetry`.
 """
 
 from __future__ import annotations
@@ -15,8 +11,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from deepchem_xc.planewave.structure.crystal import Crystal
 
@@ -132,7 +126,7 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     cell = (
         crystal.lattice.detach().cpu().numpy().tolist(),
         crystal.positions.detach().cpu().numpy().tolist(),
-        _species_labels(crystal),
+        species_labels(crystal),
     )
     # spglib returns None or raises, by its version and environment, and announces the change
     # in a warning at every call.
@@ -151,7 +145,11 @@ def find_symmetry(crystal: Crystal, tolerance: float = 1e-5) -> SymmetryGroup:
     return SymmetryGroup(found["rotations"], found["translations"], time_reversal=True)
 
 
-def _species_labels(crystal: Crystal) -> list[int]:
+def species_labels(crystal: Crystal) -> list[int]:
+    """One number an atom, equal for atoms that an operation may exchange.
+
+    These are atoms of one element with the same initial moment.
+    """
     moments = crystal.magnetic_moments or (0.0,) * crystal.natom
     kinds = [
         (symbol, round(moment / _MOMENT_RESOLUTION))
@@ -159,277 +157,3 @@ def _species_labels(crystal: Crystal) -> list[int]:
     ]
     order = {kind: number for number, kind in enumerate(sorted(set(kinds)))}
     return [order[kind] + 1 for kind in kinds]
-
-
-class DensitySymmetrizer:
-    """Orthogonal projector of plane-wave coefficients onto those invariant under a group.
-
-    Plane waves fall into orbits ``{W^T G}``. Within one, an invariant density has a single free
-    number: ``rho_H = phase_H rho_R`` with R the orbit's representative. The projector is
-    ``rho_H -> phase_H mean_K(conj(phase_K) rho_K)``; orbits in which two operations demand
-    different phases (systematic absences) vanish. Applying it costs O(nG), whatever the number of
-    operations, and is differentiable; being self-adjoint, its backward symmetrises cotangents.
-
-    Parameters
-    ----------
-    symmetry : SymmetryGroup
-        The operations; they must form a group.
-    g_vectors : Tensor
-        Integer plane waves, shape (nG, 3), each once; closed under the rotations, as a sphere
-        ``|G| <= 2 Gmax`` is. Results stay on its device.
-
-    Raises
-    ------
-    ValueError
-        When the plane waves are not distinct or not closed (an orbit or two cut at the surface by
-        a slightly distorted lattice are dropped instead), or the operations no group.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> import itertools
-    >>> symmetry = find_symmetry(Crystal.from_ase(bulk("Al")))
-    >>> g = torch.tensor([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1),
-    ...                   (-1, 0, 0), (0, -1, 0), (0, 0, -1), (-1, -1, -1)])
-    >>> rho = torch.zeros(9, dtype=torch.complex128)
-    >>> rho[1] = 8.0
-    >>> DensitySymmetrizer(symmetry, g)(rho).real.tolist()
-    [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
-    """
-
-    def __init__(self, symmetry: SymmetryGroup, g_vectors: Tensor) -> None:
-        device = g_vectors.device
-        self.symmetry = symmetry
-        self.is_trivial = len(symmetry) == 1
-        orbit, phase = _orbits(symmetry, g_vectors.detach().cpu().numpy())
-        self.norbit = int(orbit.max(initial=-1)) + 1
-        self._orbit = torch.from_numpy(orbit).to(device)
-        self._phase = torch.from_numpy(phase).to(device)
-        multiplicity = np.bincount(orbit, minlength=self.norbit)
-        self._conjugate_over_size = torch.from_numpy(phase.conj() / multiplicity[orbit]).to(device)
-
-    def __call__(self, density: Tensor) -> Tensor:
-        """Project coefficients of shape (..., nG), complex, onto the invariant subspace."""
-        if density.shape[-1:] != self._orbit.shape:
-            raise ValueError(
-                f"the density has {density.shape[-1:]} coefficients, the symmetrizer was made for "
-                f"{len(self._orbit)} plane waves."
-            )
-        if self.is_trivial:
-            return density
-        totals = density.new_zeros((*density.shape[:-1], self.norbit))
-        totals = totals.index_add(-1, self._orbit, density * self._conjugate_over_size)
-        return totals.index_select(-1, self._orbit) * self._phase
-
-
-def _orbits(symmetry: SymmetryGroup, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit number (nG,) and phase relative to the representative (nG,), zero where absent."""
-    if g.ndim != 2 or g.shape[1] != 3:
-        raise ValueError(f"g_vectors must have shape (nG, 3), got {g.shape}.")
-    g = g.astype(np.float64)  # integers far below 2^53: exact, and products go through BLAS
-    factor_group = symmetry.one_per_rotation()
-    rotations, translations = factor_group.rotations, factor_group.translations
-
-    # One integer per plane wave, linear in G: key(W^T G) = G . (W radix), with room for every
-    # rotated vector so that different vectors never share a key.
-    reach = np.abs(g).max(initial=0) * np.abs(rotations).sum(axis=1).max()
-    radix = (2 * reach + 1) ** np.array([2.0, 1.0, 0.0])
-    keys = g @ radix
-    rotated_radix = rotations @ radix  # (nrot, 3)
-    if len(np.unique(keys)) < len(keys):
-        raise ValueError("g_vectors must be distinct.")
-
-    # The representative of an orbit is its member with the smallest key.
-    best = np.full(len(g), np.inf)
-    best_operation = np.zeros(len(g), dtype=np.int64)
-    stabilisers = np.zeros(len(g), dtype=np.int64)
-    stabiliser_sum = np.zeros(len(g), dtype=np.complex128)
-    for operation, (vector, translation) in enumerate(
-        zip(rotated_radix, translations, strict=True)
-    ):
-        image = g @ vector
-        better = image < best
-        best[better] = image[better]
-        best_operation[better] = operation
-        fixed = np.flatnonzero(image == keys)
-        stabilisers[fixed] += 1
-        stabiliser_sum[fixed] += np.exp(2j * math.pi * (g[fixed] @ translation))
-
-    labels, orbit = np.unique(best, return_inverse=True)
-    complete = np.bincount(orbit)[orbit] * stabilisers == len(rotations)
-    # A lattice that has the symmetry only to spglib's tolerance may cut an orbit or two at the
-    # surface of the sphere; these are dropped. More means that something else was passed.
-    broken = len(np.unique(orbit[~complete]))
-    if broken > max(2, len(labels) // 1000):
-        raise ValueError(
-            f"internal error: {broken} of {len(labels)} orbits of plane waves are incomplete, for "
-            f"example that of {g[np.flatnonzero(~complete)[0]].astype(int).tolist()}. Pass the "
-            "whole sphere |G| <= 2 Gmax of the lattice that the operations belong to, and "
-            "operations that form a group."
-        )
-
-    # rho_R = rho_G exp(2 pi i G.w), so the phase of G relative to R is the conjugate.
-    phase = np.exp(-2j * math.pi * np.einsum("gi,gi->g", g, translations[best_operation]))
-    # The sum of a character over the stabiliser is its order or zero, so one half decides
-    # safely, however rough the translations of slightly distorted atoms are.
-    present = np.abs(stabiliser_sum) > 0.5 * stabilisers
-    phase *= complete & present & ~_absent_by_centring(symmetry, g)
-    return orbit, phase
-
-
-def _absent_by_centring(symmetry: SymmetryGroup, g: np.ndarray) -> np.ndarray:
-    """Plane waves that a pure translation of a non-primitive cell forbids, shape (nG,)."""
-    pure = symmetry.translations[symmetry.is_pure_translation]
-    phases = g @ pure.T
-    # G.t is a multiple of 1/len(pure): anything nearer to an integer than half of that is one.
-    return (np.abs(phases - np.rint(phases)) > 0.5 / len(pure)).any(axis=1)
-
-
-def atom_permutations(
-    crystal: Crystal, symmetry: SymmetryGroup, tolerance: float = 1e-3
-) -> np.ndarray:
-    """Where operations take atoms: ``W x_a + w = x_{p[op, a]}`` modulo lattice vectors.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    symmetry : SymmetryGroup
-    tolerance : float, optional
-        Largest distance in bohr between an image and the atom it falls on.
-
-    Returns
-    -------
-    ndarray
-        Shape (nop, natom), int64.
-
-    Raises
-    ------
-    ValueError
-        When an operation is no symmetry of the crystal.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> silicon = Crystal.from_ase(bulk("Si"))
-    >>> permutations = atom_permutations(silicon, find_symmetry(silicon))
-    >>> sorted(set(permutations[:, 0].tolist()))
-    [0, 1]
-    """
-    targets, distances = atom_images(crystal, symmetry)
-    for operation in np.flatnonzero(distances > tolerance):
-        raise ValueError(
-            f"operation {operation} (rotation {symmetry.rotations[operation].tolist()}, "
-            f"translation {symmetry.translations[operation].tolist()}) does not map the "
-            "crystal onto itself; find the symmetry of this crystal with find_symmetry."
-        )
-    return targets
-
-
-def atom_images(crystal: Crystal, symmetry: SymmetryGroup) -> tuple[np.ndarray, np.ndarray]:
-    """Where operations take atoms, whether they are symmetries or not.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    symmetry : SymmetryGroup
-
-    Returns
-    -------
-    targets : ndarray
-        Nearest atom of the same species and initial moment to each image, (nop, natom), int64.
-    distances : ndarray
-        Largest distance between an image and that atom, (nop,), bohr; infinite where there is none.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> silicon = Crystal.from_ase(bulk("Si"))
-    >>> bool(atom_images(silicon, find_symmetry(silicon))[1].max() < 1e-6)
-    True
-    """
-    positions = crystal.positions.detach().cpu().numpy()
-    lattice = crystal.lattice.detach().cpu().numpy()
-    labels = np.array(_species_labels(crystal))
-    targets = np.empty((len(symmetry), crystal.natom), dtype=np.int64)
-    distances = np.empty(len(symmetry))
-    for operation in range(len(symmetry)):
-        images = positions @ symmetry.rotations[operation].T + symmetry.translations[operation]
-        difference = images[:, None] - positions[None]  # (natom, natom, 3)
-        difference -= np.rint(difference)
-        distance = np.linalg.norm(difference @ lattice, axis=-1)
-        distance[labels[:, None] != labels[None]] = np.inf
-        targets[operation] = distance.argmin(axis=1)
-        distances[operation] = distance.min(axis=1).max()
-    return targets, distances
-
-
-def cartesian_rotations(crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:
-    """Orthogonal matrices R (nop, 3, 3) acting on Cartesian columns; the lattice is detached."""
-    lattice = crystal.lattice.detach()
-    rotations = torch.as_tensor(symmetry.rotations, dtype=lattice.dtype, device=lattice.device)
-    return lattice.T @ rotations @ torch.linalg.inv(lattice.T)
-
-
-def symmetrize_forces(forces: Tensor, crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:
-    """Average of forces over a group: ``F_{p(a)} <- mean_ops R F_a``.
-
-    Parameters
-    ----------
-    forces : Tensor
-        Cartesian, shape (natom, 3), Hartree/bohr (any vector field on the atoms).
-    crystal : Crystal
-    symmetry : SymmetryGroup
-
-    Returns
-    -------
-    Tensor
-        Shape (natom, 3), differentiable with respect to `forces`.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> silicon = Crystal.from_ase(bulk("Si"))
-    >>> noise = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-    >>> bool(symmetrize_forces(noise, silicon, find_symmetry(silicon)).abs().max() < 1e-12)
-    True
-    """
-    if forces.shape != (crystal.natom, 3):
-        raise ValueError(f"forces must have shape ({crystal.natom}, 3), got {tuple(forces.shape)}.")
-    # The average over the group is that over its factor group after that over translations: far
-    # fewer operations in a supercell.
-    for part in (symmetry.subset(symmetry.is_pure_translation), symmetry.one_per_rotation()):
-        rotations = cartesian_rotations(crystal, part)
-        targets = torch.as_tensor(atom_permutations(crystal, part), device=forces.device)
-        rotated = torch.einsum("oij,aj->oai", rotations, forces)
-        total = torch.zeros_like(forces).index_add(0, targets.reshape(-1), rotated.reshape(-1, 3))
-        forces = total / len(part)
-    return forces
-
-
-def symmetrize_stress(stress: Tensor, crystal: Crystal, symmetry: SymmetryGroup) -> Tensor:
-    """Average of a Cartesian tensor over a group: ``mean_ops R sigma R^T``.
-
-    Parameters
-    ----------
-    stress : Tensor
-        Shape (3, 3), Hartree/bohr^3 (any second-rank tensor).
-    crystal : Crystal
-    symmetry : SymmetryGroup
-
-    Returns
-    -------
-    Tensor
-        Shape (3, 3), differentiable with respect to `stress`.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> aluminium = Crystal.from_ase(bulk("Al"))
-    >>> uniaxial = torch.diag(torch.tensor([3.0, 0.0, 0.0], dtype=torch.float64))
-    >>> symmetrize_stress(uniaxial, aluminium, find_symmetry(aluminium)).diagonal().round().tolist()
-    [1.0, 1.0, 1.0]
-    """
-    if stress.shape != (3, 3):
-        raise ValueError(f"stress must have shape (3, 3), got {tuple(stress.shape)}.")
-    rotations = cartesian_rotations(crystal, symmetry.one_per_rotation())
-    return torch.einsum("oij,jk,olk->il", rotations, stress, rotations) / len(rotations)

@@ -9,9 +9,10 @@ A term has a name and is one of three kinds: `IonTerm`, `DensityTerm`, `OrbitalT
   coefficients, occupations and number of electrons per G (``density * volume``). Forces, stress and
   the energies by name need nothing else from a term.
 * ``potential(basis, fields)`` of a `DensityTerm` returns the functional derivative of that energy
-  on the density sphere, Hartree, and what the energy is beyond potential times density.
+  as a `Potential`, Hartree, and what the energy is beyond potential times density.
 
-Densities are given as coefficients on the density sphere, (nspin, nG) in bohr^-3: one channel holds
-the total density, two channels hold up and down. Orbitals are coefficients (nspin, nk, nband, npw).
+Densities are given as `Fields`, coefficients on the density sphere, (nspin, nG) in bohr^-3: one
+channel holds the total density, two channels hold up and down. Orbitals are coefficients
+(nspin, nk, nband, npw).
 How a term works stands in plain functions beside its class.
 """

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fields import Fields, Potential
 
 
 class IonTerm(ABC):
@@ -25,21 +26,20 @@ class DensityTerm(ABC):
     name: str
 
     @abstractmethod
-    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+    def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """0-d, Hartree per cell, in the graph of density, geometry and the functional.
 
         Parameters
         ----------
         basis : PlaneWaveBasis
             May be a strained copy of the one the term was made for.
-        fields : Tensor
-            Density (nspin, nG), bohr^-3; (2, nspin, nG) with the kinetic energy density, Hartree
-            bohr^-3.
+        fields : Fields
+            Density, with the kinetic energy density where a meta-GGA needs it.
         """
 
     @abstractmethod
-    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
-        """Derivative by the density, and the energy less what the potential makes of the density.
+    def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
+        """Derivative by the fields, and the energy less what the potential makes of the fields.
 
         Parameters
         ----------
@@ -48,10 +48,10 @@ class DensityTerm(ABC):
 
         Returns
         -------
-        potential : Tensor
-            Shaped as `fields`, or (nG,) for one that acts on the density of all channels, Hartree.
+        potential : Potential
+            Hartree; `v` may be (1, nG) where it acts on the density of all channels alike.
         correction : Tensor
-            E - integral of potential times density, 0-d, Hartree per cell.
+            E - `potential.energy(fields, volume)`, 0-d, Hartree per cell.
         """
 
 
@@ -66,7 +66,7 @@ class OrbitalTerm(ABC):
 
     @abstractmethod
     def energy(
-        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, ks: slice
+        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice
     ) -> Tensor:
         """0-d, Hartree per cell, in the graph of orbitals, occupations and geometry.
 
@@ -76,7 +76,7 @@ class OrbitalTerm(ABC):
             Plane waves.
         orbitals : Tensor
             (nspin, nk, nband, npw), of all k-points.
-        weighted : Tensor
+        weighted_occupations : Tensor
             Electrons in each state times the k-point's weight, (nspin, nk, nband).
         ks : slice
             k-points to sum over, one of `chunks`.

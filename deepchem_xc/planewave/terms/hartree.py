@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.terms.base import DensityTerm
 
 
@@ -83,12 +83,11 @@ class Hartree(DensityTerm):
 
     name = "hartree"
 
-    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+    def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """See `hartree_energy`."""
-        return hartree_energy(basis, split_fields(fields)[0])
+        return hartree_energy(basis, fields.density)
 
-    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
+    def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """See `hartree_potential`."""
-        density = split_fields(fields)[0]
-        potential = hartree_potential(basis, density)
-        return potential, -0.5 * basis.volume * (potential.conj() * density).real.sum()
+        potential = Potential(hartree_potential(basis, fields.density).unsqueeze(0))
+        return potential, -0.5 * potential.energy(fields, basis.volume)

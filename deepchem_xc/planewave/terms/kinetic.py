@@ -9,7 +9,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.terms.base import OrbitalTerm
 
 
-def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> Tensor:
+def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor) -> Tensor:
     """Kinetic energy sum_nk f_nk sum_G |k+G|^2/2 |c_G|^2.
 
     Parameters
@@ -18,7 +18,7 @@ def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> 
         Plane waves.
     orbitals : Tensor
         Coefficients, (nspin, nk, nband, npw).
-    numbers : Tensor
+    weighted_occupations : Tensor
         Electrons in each state times the k-point's weight, (nspin, nk, nband).
 
     Returns
@@ -39,7 +39,7 @@ def kinetic_energy(basis: PlaneWaveBasis, orbitals: Tensor, numbers: Tensor) -> 
     True
     """
     weight = orbitals.abs().square_() if not orbitals.requires_grad else orbitals.abs().square()
-    per_plane_wave = torch.einsum("skb,skbg->kg", numbers, weight)
+    per_plane_wave = torch.einsum("skb,skbg->kg", weighted_occupations, weight)
     return (per_plane_wave * basis.kinetic).sum()
 
 
@@ -49,7 +49,7 @@ class Kinetic(OrbitalTerm):
     name = "kinetic"
 
     def energy(
-        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, ks: slice
+        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice
     ) -> Tensor:
         """See `kinetic_energy`."""
-        return kinetic_energy(basis, orbitals, weighted)  # all k-points are one chunk
+        return kinetic_energy(basis, orbitals, weighted_occupations)  # all k-points are one chunk

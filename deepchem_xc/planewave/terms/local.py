@@ -1,22 +1,24 @@
-"""Local part of the pseudopotentials, and the density-like fields made of atoms."""
+"""Local part of the pseudopotentials, and the functions on the sphere made of atoms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm
+from deepchem_xc.planewave.terms.kept import KeptForBasis
 
 
 def structure_phases(basis: PlaneWaveBasis, atoms: list[int]) -> Tensor:
     """Phases exp(-i G.tau) of some atoms (indices) on the density sphere, (natom, nG), complex."""
     positions = basis.crystal.positions[atoms]
-    angle = -2.0 * torch.pi * positions @ basis.density_g.T.to(positions.dtype)
+    angle = -2.0 * torch.pi * positions @ basis.g_vectors.T.to(positions.dtype)
     return torch.polar(torch.ones_like(angle), angle)
 
 
@@ -190,18 +192,16 @@ class Local(DensityTerm):
 
     def __init__(self, pseudos: Mapping[str, Pseudopotential]) -> None:
         self._pseudos = pseudos
-        self._kept: tuple[PlaneWaveBasis, Tensor] | None = None
+        self._potential = KeptForBasis(partial(local_potential, pseudos=pseudos))
 
-    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+    def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """See `local_energy`."""
-        potential = local_potential(basis, self._pseudos)
-        return local_energy(basis, potential, split_fields(fields)[0])
+        return local_energy(basis, local_potential(basis, self._pseudos), fields.density)
 
-    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
+    def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """See `local_potential`; it is the same in every step."""
-        if self._kept is None or self._kept[0] is not basis:
-            self._kept = basis, local_potential(basis, self._pseudos)
-        return self._kept[1], fields.new_zeros((), dtype=torch.float64)
+        potential = Potential(self._potential.of(basis).unsqueeze(0))
+        return potential, basis.volume.new_zeros(())
 
 
 class Core(IonTerm):

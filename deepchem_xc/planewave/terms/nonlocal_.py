@@ -149,7 +149,7 @@ def atom_functions(
             angular = solid_harmonics(l, q)  # (2l+1, nk, npw)
             parts.append((angular.unsqueeze(1) * (form * mask).unsqueeze(0)).flatten(0, 1))
         centred[species] = parts
-    reduced = basis.orbital_g[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
+    reduced = basis.orbital_g_vectors[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
     rows = []
     for atom, symbol in enumerate(basis.crystal.symbols):
         if not centred[symbol]:
@@ -209,7 +209,7 @@ def nonlocal_energy(
     basis: PlaneWaveBasis,
     pseudos: Mapping[str, Pseudopotential],
     orbitals: Tensor,
-    numbers: Tensor,
+    weighted_occupations: Tensor,
     ks: slice = slice(None),
 ) -> Tensor:
     """Nonlocal energy of the orbitals at some k-points.
@@ -220,7 +220,7 @@ def nonlocal_energy(
         Plane waves.
     pseudos : mapping of str to Pseudopotential
         One for every species.
-    orbitals, numbers : Tensor
+    orbitals, weighted_occupations : Tensor
         Coefficients (nspin, nk, nband, npw), and electrons per state times the k-point's weight,
         (nspin, nk, nband), of all k-points.
     ks : slice, optional
@@ -245,11 +245,11 @@ def nonlocal_energy(
     >>> bool(torch.isclose(nonlocal_energy(basis, pseudos, uniform, one), 2 * s @ h @ s))
     True
     """
-    beta = projectors(basis, pseudos, ks)
-    overlaps = orbitals[:, ks] @ beta.conj().transpose(-1, -2)  # (nspin, nk, nband, nproj)
+    waves = projectors(basis, pseudos, ks)
+    overlaps = orbitals[:, ks] @ waves.conj().transpose(-1, -2)  # (nspin, nk, nband, nproj)
     coupling = coupling_matrix(basis, pseudos).to(overlaps.dtype)
     per_state = ((overlaps @ coupling) * overlaps.conj()).real.sum(-1)
-    return (per_state * numbers[:, ks]).sum()
+    return (per_state * weighted_occupations[:, ks]).sum()
 
 
 class Nonlocal(OrbitalTerm):
@@ -273,7 +273,7 @@ class Nonlocal(OrbitalTerm):
         return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
 
     def energy(
-        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted: Tensor, ks: slice
+        self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice
     ) -> Tensor:
         """See `nonlocal_energy`."""
-        return nonlocal_energy(basis, self._pseudos, orbitals, weighted, ks)
+        return nonlocal_energy(basis, self._pseudos, orbitals, weighted_occupations, ks)

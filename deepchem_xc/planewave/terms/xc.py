@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import split_fields
+from deepchem_xc.planewave.fields import Fields, Potential, derivative
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.base import DensityTerm
+from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.local import superpose_atoms
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def density_information(
-    basis: PlaneWaveBasis, functional: XCFunctional, density: Tensor, core: Tensor | None
+    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core_density: Tensor | None
 ) -> ValGrad | SpinParam:
     """What the functional asks for, on the flattened grid.
 
@@ -29,10 +31,9 @@ def density_information(
         Grid.
     functional : XCFunctional
         Its ingredients say whether gradients are needed.
-    density : Tensor
-        Valence density, (nspin, nG), bohr^-3; for meta-GGAs stacked with the kinetic energy
-        density, (2, nspin, nG), Hartree bohr^-3.
-    core : Tensor or None
+    fields : Fields
+        Valence density, for meta-GGAs with the kinetic energy density.
+    core_density : Tensor or None
         Core density (nG,) that the functional sees too (non-linear core correction), shared
         equally by the channels.
 
@@ -48,26 +49,26 @@ def density_information(
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.xc import get_xc
-    >>> density = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> density = torch.zeros(1, len(basis.g_vectors), dtype=torch.complex128)
     >>> density[0, 0] = 0.03  # uniform, bohr^-3
-    >>> seen = density_information(basis, get_xc("PBE"), density, core=None)
+    >>> seen = density_information(basis, get_xc("PBE"), Fields(density), core_density=None)
     >>> round(float(seen.value.mean()), 9), float(seen.grad.abs().max())
     (0.03, 0.0)
     """
     from deepchem_xc.xc import Ingredients, SpinParam, ValGrad
 
-    density, kinetic = split_fields(density)
+    density = fields.density
     nspin = density.shape[0]
-    if core is not None:
-        density = density + core / nspin
-    kinetic_values = None if kinetic is None else basis.to_grid(kinetic).flatten(1)
+    if core_density is not None:
+        density = density + core_density / nspin
+    tau = None if fields.tau is None else basis.to_grid(fields.tau).flatten(1)
     values = basis.to_grid(density).flatten(1)  # (nspin, nr)
     channels = []
     for spin in range(nspin):
         gradient = None
         if Ingredients.GRADIENT in functional.ingredients:
             gradient = basis.gradient(density[spin]).flatten(1)  # (3, nr)
-        kin = None if kinetic_values is None else kinetic_values[spin]
+        kin = None if tau is None else tau[spin]
         channels.append(ValGrad(value=values[spin], grad=gradient, kin=kin))
     return channels[0] if nspin == 1 else SpinParam(u=channels[0], d=channels[1])
 
@@ -75,8 +76,8 @@ def density_information(
 def xc_energy(
     basis: PlaneWaveBasis,
     functional: XCFunctional,
-    density: Tensor,
-    core: Tensor | None = None,
+    fields: Fields,
+    core_density: Tensor | None = None,
 ) -> Tensor:
     """XC energy of a density.
 
@@ -86,9 +87,9 @@ def xc_energy(
         Grid and volume.
     functional : XCFunctional
         Any; its ingredients say what of the density it needs.
-    density : Tensor
-        Valence density, (nspin, nG), bohr^-3, or (2, nspin, nG) with the kinetic energy density.
-    core : Tensor, optional
+    fields : Fields
+        Valence density, for meta-GGAs with the kinetic energy density.
+    core_density : Tensor, optional
         Core density that the functional sees too, (nG,), bohr^-3.
 
     Returns
@@ -111,28 +112,28 @@ def xc_energy(
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.xc import get_xc
-    >>> density = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> density = torch.zeros(1, len(basis.g_vectors), dtype=torch.complex128)
     >>> density[0, 0] = 0.03  # uniform, bohr^-3
-    >>> energy = xc_energy(basis, get_xc("lda_x"), density) / basis.volume
+    >>> energy = xc_energy(basis, get_xc("lda_x"), Fields(density)) / basis.volume
     >>> print(f"{energy:.6f} {-0.75 * (3 / torch.pi) ** (1 / 3) * 0.03 ** (4 / 3):.6f}")
     -0.006885 -0.006885
     """
     from deepchem_xc.xc import integrated_energy
 
-    if density.requires_grad:
-        density = _watched(basis, functional, density, core)
-    information = density_information(basis, functional, density, core)
+    if fields.requires_grad:
+        fields = _watched(basis, functional, fields, core_density)
+    information = density_information(basis, functional, fields, core_density)
     return integrated_energy(functional, information, basis.volume / basis.ngrid)
 
 
 def _watched(
-    basis: PlaneWaveBasis, functional: XCFunctional, density: Tensor, core: Tensor | None
-) -> Tensor:
-    """The same density; whatever is differentiated through it has to be finite."""
+    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core_density: Tensor | None
+) -> Fields:
+    """The same fields; whatever is differentiated through it has to be finite."""
     from deepchem_xc.xc import check_finite
 
-    given = density.detach()
-    core = None if core is None else core.detach()
+    given = fields.detach()
+    core = None if core_density is None else core_density.detach()
 
     def check(derivative: Tensor) -> None:
         if not bool(torch.isfinite(derivative).all()):
@@ -140,26 +141,30 @@ def _watched(
                 information = density_information(basis, functional, given, core)
             check_finite(functional, information, derivative, order=2)
 
-    watched = density.view_as(density)
-    watched.register_hook(check)
-    return watched
+    def watch(leaf: Tensor) -> Tensor:
+        watched = leaf.view_as(leaf)
+        if watched.requires_grad:
+            watched.register_hook(check)
+        return watched
+
+    return fields.map(watch)
 
 
 def xc_potential(
     basis: PlaneWaveBasis,
     functional: XCFunctional,
-    density: Tensor,
-    core: Tensor | None = None,
+    fields: Fields,
+    core_density: Tensor | None = None,
     create_graph: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """XC energy, and its derivative with respect to the density.
+) -> tuple[Tensor, Potential]:
+    """XC energy, and its derivative with respect to the fields.
 
     The derivative is taken by autograd through the whole expression, so the potential is exactly
     consistent with the energy on this grid, whatever the functional.
 
     Parameters
     ----------
-    basis, functional, density, core
+    basis, functional, fields, core_density
         As for `xc_energy`.
     create_graph : bool, optional
         Keep the graphs of both results, to the density and the functional's parameters.
@@ -168,9 +173,8 @@ def xc_potential(
     -------
     energy : Tensor
         0-d, Hartree per cell.
-    potential : Tensor
-        (nspin, nG), Hartree, symmetrised as the density is; (2, nspin, nG) where the kinetic
-        energy density was given, whose part of it has no unit.
+    potential : Potential
+        Symmetrised as the density is; with `v_tau` where the kinetic energy density was given.
 
     Examples
     --------
@@ -180,17 +184,18 @@ def xc_potential(
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.xc import get_xc
-    >>> density = torch.zeros(1, len(basis.density_g), dtype=torch.complex128)
+    >>> density = torch.zeros(1, len(basis.g_vectors), dtype=torch.complex128)
     >>> density[0, 0] = 0.03  # uniform, bohr^-3
-    >>> _, potential = xc_potential(basis, get_xc("lda_x"), density)
-    >>> print(f"{potential[0, 0].real:.6f} {-((3 * 0.03 / torch.pi) ** (1 / 3)):.6f}")
+    >>> _, potential = xc_potential(basis, get_xc("lda_x"), Fields(density))
+    >>> print(f"{potential.v[0, 0].real:.6f} {-((3 * 0.03 / torch.pi) ** (1 / 3)):.6f}")
     -0.305983 -0.305983
     """
     with torch.enable_grad():
-        variable = density if density.requires_grad else density.detach().requires_grad_()
-        energy = xc_energy(basis, functional, variable, core)
-        (derivative,) = torch.autograd.grad(energy, variable, create_graph=create_graph)
-    potential = basis.symmetrize(derivative / basis.volume)
+        electrons = fields.to_electrons(basis.volume)
+        if not fields.requires_grad:
+            electrons = electrons.detach().map(Tensor.requires_grad_)
+        energy = xc_energy(basis, functional, electrons.to_densities(basis.volume), core_density)
+        potential = derivative(energy, electrons, create_graph).symmetrized(basis)
     return (energy, potential) if create_graph else (energy.detach(), potential.detach())
 
 
@@ -220,15 +225,14 @@ class ExchangeCorrelation(DensityTerm):
 
     def __init__(self, functional: XCFunctional, pseudos: Mapping[str, Pseudopotential]) -> None:
         self._functional, self._pseudos = functional, pseudos
-        self._kept: tuple[PlaneWaveBasis, Tensor | None] | None = None
+        self._core_density = KeptForBasis(partial(core_density, pseudos=pseudos))
 
-    def energy(self, basis: PlaneWaveBasis, fields: Tensor) -> Tensor:
+    def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """See `xc_energy`."""
         return xc_energy(basis, self._functional, fields, core_density(basis, self._pseudos))
 
-    def potential(self, basis: PlaneWaveBasis, fields: Tensor) -> tuple[Tensor, Tensor]:
+    def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """See `xc_potential`."""
-        if self._kept is None or self._kept[0] is not basis:
-            self._kept = basis, core_density(basis, self._pseudos)
-        energy, potential = xc_potential(basis, self._functional, fields, self._kept[1])
-        return potential, energy - basis.volume * (potential.conj() * fields).real.sum()
+        core = self._core_density.of(basis)
+        energy, potential = xc_potential(basis, self._functional, fields, core)
+        return potential, energy - potential.energy(fields, basis.volume)

@@ -39,23 +39,23 @@ def test_orbitals_hold_every_plane_wave_below_the_cutoff_and_no_other(
 ) -> None:
     for index, k in enumerate(basis.k_coordinates.numpy()):
         inside = basis.mask[index] > 0
-        ours = {tuple(g) for g in basis.orbital_g[index][inside].tolist()}
+        ours = {tuple(g) for g in basis.orbital_g_vectors[index][inside].tolist()}
         assert len(ours) == int(inside.sum()) == basis.npw_per_k[index]
         assert ours == by_brute_force(k, math.sqrt(2.0 * basis.ecut))
 
 
 def test_densities_live_on_the_sphere_of_twice_the_radius(basis: PlaneWaveBasis) -> None:
-    ours = {tuple(g) for g in basis.density_g.tolist()}
-    assert len(ours) == len(basis.density_g)
+    ours = {tuple(g) for g in basis.g_vectors.tolist()}
+    assert len(ours) == len(basis.g_vectors)
     assert ours == by_brute_force(np.zeros(3), 2.0 * math.sqrt(2.0 * basis.ecut))
-    assert basis.density_g[0].tolist() == [0, 0, 0]
+    assert basis.g_vectors[0].tolist() == [0, 0, 0]
 
 
 def test_a_plane_wave_exactly_at_the_cutoff_is_in_with_its_whole_star() -> None:
     side = 2.0 * math.pi  # unit reciprocal vectors: |G|^2 / 2 = 4.5 for (3, 0, 0) and (2, 2, 1)
     cube = Crystal(side * torch.eye(3, dtype=torch.float64), ("Si",), torch.zeros(1, 3))
     basis = PlaneWaveBasis(cube, 4.5, (1, 1, 1))
-    on_the_edge = basis.orbital_g[0].square().sum(-1) == 9
+    on_the_edge = basis.orbital_g_vectors[0].square().sum(-1) == 9
     assert int((on_the_edge & (basis.mask[0] > 0)).sum()) == 6 + 24
 
 
@@ -78,7 +78,7 @@ def test_grid_values_are_the_fourier_sum(basis: PlaneWaveBasis) -> None:
     grid = basis.to_grid(coefficients)
     for point in points:
         x = torch.tensor(point, dtype=torch.float64) / torch.tensor(basis.fft_size)
-        phase = 2.0 * math.pi * basis.density_g.to(torch.float64) @ x
+        phase = 2.0 * math.pi * basis.g_vectors.to(torch.float64) @ x
         value = (coefficients * torch.polar(torch.ones_like(phase), phase)).sum()
         assert float(grid[point]) == pytest.approx(float(value.real), abs=1e-12)
         assert abs(float(value.imag)) < 1e-12
@@ -98,18 +98,18 @@ def test_gradient_is_the_derivative_of_a_known_wave(basis: PlaneWaveBasis) -> No
 def test_the_grid_holds_products_of_orbitals_without_aliasing(basis: PlaneWaveBasis) -> None:
     """|psi|^2 on the grid has exactly the coefficients of the convolution."""
     inside = basis.mask[1] > 0
-    g = basis.orbital_g[1][inside]
+    g = basis.orbital_g_vectors[1][inside]
     c = torch.randn(len(g), dtype=torch.complex128)
     box = torch.zeros(basis.fft_size, dtype=torch.complex128)
     wrapped = torch.remainder(g, torch.tensor(basis.fft_size))
     box[wrapped[:, 0], wrapped[:, 1], wrapped[:, 2]] = c
     psi = torch.fft.ifftn(box, norm="forward")
     density = basis.to_sphere(psi.abs().square())
-    position = {tuple(x): i for i, x in enumerate(basis.density_g.tolist())}
-    chosen = torch.randperm(len(basis.density_g))[:20].tolist()
+    position = {tuple(x): i for i, x in enumerate(basis.g_vectors.tolist())}
+    chosen = torch.randperm(len(basis.g_vectors))[:20].tolist()
     ours = {tuple(x): i for i, x in enumerate(g.tolist())}
     for index in chosen:
-        shift = basis.density_g[index]
+        shift = basis.g_vectors[index]
         total = 0.0 + 0.0j
         for i, target in enumerate((g + shift).tolist()):
             if (j := ours.get(tuple(target))) is not None:
@@ -120,14 +120,14 @@ def test_the_grid_holds_products_of_orbitals_without_aliasing(basis: PlaneWaveBa
 def test_a_strained_copy_keeps_its_integers_and_its_own_lengths(basis: PlaneWaveBasis) -> None:
     assert float(basis.density_q2[5]) > 0  # cached before the copy is made
     larger = basis.with_geometry(lattice=1.1 * basis.crystal.lattice)
-    assert torch.equal(larger.orbital_g, basis.orbital_g)
+    assert torch.equal(larger.orbital_g_vectors, basis.orbital_g_vectors)
     torch.testing.assert_close(larger.kinetic * 1.21, basis.kinetic)
     torch.testing.assert_close(larger.density_q2 * 1.21, basis.density_q2)
     assert float(larger.volume) == pytest.approx(1.331 * float(basis.volume))
 
 
 def test_default_grids_have_small_prime_factors_and_fit(basis: PlaneWaveBasis) -> None:
-    for n, axis in zip(basis.fft_size, basis.density_g.T, strict=True):
+    for n, axis in zip(basis.fft_size, basis.g_vectors.T, strict=True):
         rest = n
         for prime in (2, 3, 5):
             while rest % prime == 0:

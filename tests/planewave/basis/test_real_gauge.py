@@ -32,7 +32,7 @@ def problem(shift: float = 0.07) -> KohnShamProblem:
 
 
 def hamiltonian(chosen: KohnShamProblem) -> Hamiltonian:
-    return chosen.hamiltonian(chosen.effective_potential(chosen.atomic_density())[0])
+    return chosen.hamiltonian(chosen.effective_potential(chosen.starting_fields())[0])
 
 
 def real_orbitals(basis: PlaneWaveBasis, nband: int) -> torch.Tensor:
@@ -90,11 +90,11 @@ def test_symmetrised_densities_agree() -> None:
     basis, gauge = chosen.basis, chosen.gauge
     assert gauge is not None
     orbitals = gauge.to_complex(real_orbitals(basis, 5), slice(0, basis.nk)).unsqueeze(0)
-    numbers = torch.rand((2, 1, basis.nk, 5), dtype=torch.float64)
-    numbers[1, :, :, :2] = 0.0
+    weighted = torch.rand((2, 1, basis.nk, 5), dtype=torch.float64)
+    weighted[1, :, :, :2] = 0.0
     pieces = GridPieces(basis)
-    expected = basis.symmetrize(density_from_orbitals(pieces, orbitals, numbers))
-    packed = basis.symmetrize(density_from_real_orbitals(pieces, gauge, orbitals, numbers))
+    expected = basis.symmetrize(density_from_orbitals(pieces, orbitals, weighted))
+    packed = basis.symmetrize(density_from_real_orbitals(pieces, gauge, orbitals, weighted))
     torch.testing.assert_close(packed, expected)
 
 

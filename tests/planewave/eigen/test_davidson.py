@@ -10,6 +10,7 @@ from ase.build import bulk
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize, teter_preconditioner
 from deepchem_xc.planewave.eigen.states import diagonalize
+from deepchem_xc.planewave.fields import Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 
@@ -28,7 +29,7 @@ def hamiltonian() -> Hamiltonian:
     mesh = [[0.0, 0.0, 0.0], [0.31, -0.17, 0.42], [0.5, 0.5, 0.5]]
     basis = PlaneWaveBasis(crystal, 4.0, mesh, symmetry=False)
     problem = make_problem(basis, "PBE", "gth-pbe", {"name": "fermi-dirac", "width": 0.01})
-    potential, _ = problem.effective_potential(problem.atomic_density())
+    potential, _ = problem.effective_potential(problem.starting_fields())
     return problem.hamiltonian(potential)
 
 
@@ -83,7 +84,7 @@ def test_single_precision_finds_the_same_states(crystal: str, hamiltonian: Hamil
     if crystal.startswith("Si"):
         basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 8.0, (2, 2, 2))
         problem = make_problem(basis)
-        hamiltonian = problem.hamiltonian(problem.effective_potential(problem.atomic_density())[0])
+        hamiltonian = problem.hamiltonian(problem.effective_potential(problem.starting_fields())[0])
         assert hamiltonian.gauge is not None
     basis, nspin = hamiltonian.basis, hamiltonian.nspin
     wanted, count = slice(0, NBAND), NBAND + 3
@@ -135,8 +136,8 @@ def test_degenerate_levels_come_out_complete() -> None:
     cube = Crystal(6.0 * torch.eye(3, dtype=torch.float64), ("H",), torch.zeros(1, 3))
     basis = PlaneWaveBasis(cube, 6.0, [[0.0, 0.0, 0.0]], symmetry=False)
     empty = torch.zeros((1, 0, basis.npw), dtype=torch.complex128)
-    nothing = torch.zeros((1, len(basis.density_g)), dtype=torch.complex128)
-    free = Hamiltonian(basis, nothing, empty, torch.zeros((0, 0), dtype=torch.float64))
+    nothing = torch.zeros((1, len(basis.g_vectors)), dtype=torch.complex128)
+    free = Hamiltonian(basis, Potential(nothing), empty, torch.zeros((0, 0), dtype=torch.float64))
     values, _, _ = converge(free, random_start(basis, 21, nspin=1), sweeps=15)
     unit = 0.5 * (2.0 * np.pi / 6.0) ** 2
     expected = unit * np.array([0.0] + 6 * [1.0] + 12 * [2.0])
@@ -169,7 +170,7 @@ def test_many_bands_in_few_plane_waves_are_still_right(nband: int) -> None:
     basis = PlaneWaveBasis(cube, 4.5, [[0.1, 0.2, 0.3]], symmetry=False)
     assert basis.npw < 4 * 10
     problem = make_problem(basis, "PBE", "gth-pbe", {"name": "fermi-dirac", "width": 0.01})
-    potential, _ = problem.effective_potential(problem.atomic_density())
+    potential, _ = problem.effective_potential(problem.starting_fields())
     hamiltonian = problem.hamiltonian(potential)
     values, _, _ = converge(hamiltonian, random_start(basis, nband, nspin=1), sweeps=20)
     expected = exact(hamiltonian, 0, 0)[: nband - 2]

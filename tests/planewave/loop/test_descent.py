@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deepchem_xc.occupations.smearing import FermiDirac, MethfesselPaxton, Smearing
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.descent import Descent
 from deepchem_xc.planewave.loop.policies import LocalisedLevels
 
@@ -62,9 +63,9 @@ def test_steps_are_halved_when_the_free_energy_rises(monkeypatch: pytest.MonkeyP
     module = "deepchem_xc.planewave.loop.descent.relax_in_subspace"
     monkeypatch.setattr(module, lambda *_: SimpleNamespace(free_energy=next(energies), gain=1.0))
     chosen = descent(FermiDirac(0.01))
-    zero, one = torch.zeros(1), torch.ones(1)
+    zero, one = Fields(torch.zeros(1)), Fields(torch.ones(1))
     lengths = []
     for _ in range(6):
-        chosen.relax(zero, zero, zero, None)
-        lengths.append(float(chosen.next_density(zero, one)))
+        chosen.relax(Potential(torch.zeros(1)), torch.zeros(1), torch.zeros(1), None)
+        lengths.append(float(chosen.next_fields(zero, one).density))
     assert lengths == [1.0, 1.0, 0.5, 0.25, 0.25, 0.25]

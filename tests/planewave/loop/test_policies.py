@@ -109,7 +109,7 @@ def test_a_moment_is_let_go_when_the_policy_says_so() -> None:
 def test_empty_bands_of_a_result_are_as_good_as_asked_for(aluminium: KohnShamProblem) -> None:
     def residual(wanted: float) -> float:
         result = solve(aluminium, nbands=8, policies=Policies(Effort(empty=wanted)))
-        h = aluminium.hamiltonian(result.potential_g)
+        h = aluminium.hamiltonian(result.potential)
         left = states.diagonalize(h, result.orbitals, expansions=0)[2]
         return float(left[:, :, :-1].max())
 

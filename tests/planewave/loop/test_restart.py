@@ -17,12 +17,15 @@ from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart, starting_point
 from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.settings import Settings
 
 ECUT = 150.0
 
 
 def problem(atoms: Atoms, ecut: float = ECUT, **keywords: Any) -> KohnShamProblem:
-    basis = make_basis(atoms, ecut, {"size": (2, 2, 2), "gamma": True})
+    basis = make_basis(
+        atoms, Settings.of({"ecut": ecut, "kpts": {"size": (2, 2, 2), "gamma": True}})
+    )
     return make_problem(basis, "PBE", "gth-pbe", energy_unit=1.0 / Hartree, **keywords)
 
 
@@ -32,11 +35,11 @@ def silicon() -> SCFResult:
 
 
 def test_the_same_problem_starts_where_the_other_ended(silicon: SCFResult) -> None:
-    density, orbitals = starting_point(problem(bulk("Si")), Restart.of(silicon))
-    assert density is not None and orbitals is not None
-    assert torch.allclose(density, silicon.density_g, rtol=0.0, atol=1e-13)
+    fields, orbitals = starting_point(problem(bulk("Si")), Restart.of(silicon))
+    assert fields is not None and orbitals is not None
+    assert torch.allclose(fields.density, silicon.density_g, rtol=0.0, atol=1e-13)
     assert torch.equal(orbitals, silicon.orbitals)
-    again = solve(problem(bulk("Si")), density=density, orbitals=orbitals)
+    again = solve(problem(bulk("Si")), fields=fields, orbitals=orbitals)
     assert again.nsteps <= 2
     assert float(again.free_energy) == pytest.approx(float(silicon.free_energy), abs=1e-10)
 
@@ -49,43 +52,45 @@ def test_other_plane_waves_keep_electrons_and_save_steps(silicon: SCFResult, cha
     else:
         ecut = 180.0
     new = problem(atoms, ecut)
-    assert new.basis.density_g.shape != silicon.basis.density_g.shape
-    density, orbitals = starting_point(new, Restart.of(silicon))
-    assert density is not None and orbitals is not None
-    assert float(density[0, 0].real * new.basis.volume) == pytest.approx(8.0, abs=1e-9)
+    assert new.basis.g_vectors.shape != silicon.basis.g_vectors.shape
+    fields, orbitals = starting_point(new, Restart.of(silicon))
+    assert fields is not None and orbitals is not None
+    assert float(fields.density[0, 0].real * new.basis.volume) == pytest.approx(8.0, abs=1e-9)
     overlaps = orbitals @ orbitals.mH
     assert torch.allclose(overlaps, torch.eye(orbitals.shape[2]).to(overlaps), atol=1e-12)
     assert bool((orbitals * (1 - new.basis.mask)[None, :, None]).abs().max() == 0)
 
     converged = solve(new, Convergence(energy=1e-10, density=1e-8))
-    distance = (density - converged.density_g).abs().square().sum()
+    distance = (fields.density - converged.density_g).abs().square().sum()
     atoms_distance = (new.atomic_density() - converged.density_g).abs().square().sum()
     assert float(distance) < 0.05 * float(atoms_distance)
     steps = Convergence(density=1e-6)
-    warm = solve(new, steps, density=density, orbitals=orbitals)
+    warm = solve(new, steps, fields=fields, orbitals=orbitals)
     assert warm.nsteps < solve(new, steps).nsteps
     assert float(warm.free_energy) == pytest.approx(float(converged.free_energy), abs=1e-7)
 
 
 def test_orbitals_of_a_larger_cell_are_damped_where_smoothing_raises_energies() -> None:
     def smoothed(a: float) -> KohnShamProblem:
-        basis = make_basis(bulk("Si", a=a), ECUT, (2, 2, 2), ecut_smoothing=20.0)
+        basis = make_basis(
+            bulk("Si", a=a), Settings.of({"ecut": ECUT, "kpts": (2, 2, 2), "ecut_smoothing": 20.0})
+        )
         return make_problem(basis, "PBE")
 
     large, small = (solve(smoothed(a)) for a in (5.5, 5.4))
     _, orbitals = starting_point(small.problem, Restart.of(large))
     assert orbitals is not None
-    potential, _ = small.problem.effective_potential(small.density_g)
+    potential, _ = small.problem.effective_potential(small.fields)
     hamiltonian = small.problem.hamiltonian(potential)
     residuals = diagonalize(hamiltonian, orbitals, expansions=0)[2]
     assert float(residuals.max()) < 0.1  # 1.05 without
 
 
 def test_orbitals_are_improved_as_far_as_a_given_density_is_good(silicon: SCFResult) -> None:
-    good = solve(problem(bulk("Si")), density=silicon.density_g).history[0]
+    good = solve(problem(bulk("Si")), fields=silicon.fields).history[0]
     assert good["density_error"] < 1e-5 and good["orbital_error"] < 1e-5
-    density, orbitals = starting_point(problem(bulk("Si", a=5.5)), Restart.of(silicon))
-    fair = solve(problem(bulk("Si", a=5.5)), density=density, orbitals=orbitals).history[0]
+    fields, orbitals = starting_point(problem(bulk("Si", a=5.5)), Restart.of(silicon))
+    fair = solve(problem(bulk("Si", a=5.5)), fields=fields, orbitals=orbitals).history[0]
     assert fair["density_error"] > 1e-3
     assert 1e-5 < fair["orbital_error"] < 0.03 * fair["density_error"]
 
@@ -94,40 +99,40 @@ def test_a_density_with_spin_starts_one_without_and_the_other_way_round(
     silicon: SCFResult,
 ) -> None:
     polarised = problem(bulk("Si"), spinpol=True)
-    density, orbitals = starting_point(polarised, Restart.of(silicon))
-    assert density is not None and orbitals is None
-    assert torch.allclose(density[0], density[1])
-    assert torch.allclose(density.sum(0), silicon.density_g[0], atol=1e-13)
-    spins = solve(polarised, density=density)
+    fields, orbitals = starting_point(polarised, Restart.of(silicon))
+    assert fields is not None and orbitals is None
+    assert torch.allclose(fields.density[0], fields.density[1])
+    assert torch.allclose(fields.density.sum(0), silicon.density_g[0], atol=1e-13)
+    spins = solve(polarised, fields=fields)
     back, _ = starting_point(problem(bulk("Si")), Restart.of(spins))
     assert back is not None
-    assert torch.allclose(back[0], spins.density_g.sum(0), atol=1e-13)
+    assert torch.allclose(back.density[0], spins.density_g.sum(0), atol=1e-13)
 
 
 def test_other_atoms_electrons_or_k_points_are_not_started_from(silicon: SCFResult) -> None:
     restart = Restart.of(silicon)
     assert starting_point(problem(bulk("C")), restart) == (None, None)
     carbon_in_its_place = Restart(
-        restart.crystal, restart.density_g, restart.density * 1.25, restart.orbitals
+        restart.crystal, restart.g_vectors, restart.fields * 1.25, restart.orbitals
     )
     assert starting_point(problem(bulk("Si")), carbon_in_its_place) == (None, None)
-    basis = make_basis(bulk("Si"), ECUT, (2, 2, 2))
-    density, orbitals = starting_point(make_problem(basis, "PBE"), restart)
-    assert density is not None and orbitals is None
+    basis = make_basis(bulk("Si"), Settings.of({"ecut": ECUT, "kpts": (2, 2, 2)}))
+    fields, orbitals = starting_point(make_problem(basis, "PBE"), restart)
+    assert fields is not None and orbitals is None
 
 
 def test_a_moved_atom_takes_its_density_along(silicon: SCFResult) -> None:
     moved = bulk("Si")
     moved.positions[0] += [0.10, 0.03, -0.05]
     new = solve(problem(moved))
-    density, _ = starting_point(new.problem, Restart.of(silicon))
-    assert density is not None
+    fields, _ = starting_point(new.problem, Restart.of(silicon))
+    assert fields is not None
 
     def distance(start: torch.Tensor) -> float:
         return float((start - new.density_g).abs().square().sum())
 
-    assert distance(density) < 0.3 * distance(silicon.density_g)
-    assert distance(density) < 0.3 * distance(new.problem.atomic_density())
+    assert distance(fields.density) < 0.3 * distance(silicon.density_g)
+    assert distance(fields.density) < 0.3 * distance(new.problem.atomic_density())
 
 
 @pytest.mark.parametrize("orbitals", [False, True])
@@ -138,8 +143,8 @@ def test_a_file_gives_back_what_was_written(
     path = tmp_path / "new folder" / "si.npz"
     written.save(path)
     read = Restart.load(path)
-    assert torch.equal(read.density, silicon.density_g) and read.notes == written.notes
-    assert torch.equal(read.density_g, silicon.basis.density_g)
+    assert torch.equal(read.fields.density, silicon.density_g) and read.notes == written.notes
+    assert torch.equal(read.g_vectors, silicon.basis.g_vectors)
     assert torch.equal(read.crystal.lattice, silicon.basis.crystal.lattice)
     assert read.crystal.symbols == ("Si", "Si") and read.crystal.magnetic_moments is None
     if orbitals:

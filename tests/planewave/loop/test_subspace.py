@@ -56,7 +56,7 @@ def free_energy(result: SCFResult, noise: float) -> SubspaceFreeEnergy:
     change = torch.randn(hamiltonian.shape, dtype=hamiltonian.dtype, generator=generator)
     return SubspaceFreeEnergy(
         result.problem,
-        result.potential_g,
+        result.potential,
         hamiltonian,
         result.orbitals,
         hamiltonian + noise * (change + change.mH),
@@ -66,8 +66,8 @@ def free_energy(result: SCFResult, noise: float) -> SubspaceFreeEnergy:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_gradient_is_that_of_differences(system: Callable[[], SCFResult]) -> None:
     function = free_energy(system(), noise=0.01)
-    numbers = np.random.default_rng(2)
-    place, direction = numbers.normal(size=(2, function.size))
+    random = np.random.default_rng(2)
+    place, direction = random.normal(size=(2, function.size))
     direction /= np.linalg.norm(direction)
     for start in (np.zeros(function.size), 0.01 * place):
         slope = float(function(start)[1] @ direction)
@@ -86,7 +86,7 @@ def test_its_value_is_the_sum_of_the_energy_terms(system: Callable[[], SCFResult
         function.levels, problem.basis.weights, problem.nelectrons, problem.smearing, problem.moment
     )
     terms = energy_terms(
-        problem, function.orbitals, filled.numbers, function.density, filled.entropy_energy
+        problem, function.orbitals, filled.occupations, function.fields, filled.entropy_energy
     )
     expected = float(terms["free"])
     assert function.lowest + problem.constant_energy == pytest.approx(expected, abs=1e-9)
@@ -96,18 +96,18 @@ def test_its_value_is_the_sum_of_the_energy_terms(system: Callable[[], SCFResult
 def test_it_goes_downhill_until_the_gradient_is_small(system: Callable[[], SCFResult]) -> None:
     result = system()
     start = free_energy(result, noise=0.0)
-    arguments: tuple[Any, ...] = (result.potential_g, result.eigenvalues, result.orbitals)
+    arguments: tuple[Any, ...] = (result.potential, result.eigenvalues, result.orbitals)
     relaxed = relax_in_subspace(result.problem, *arguments, reduction=1e-3)
     overlap = relaxed.orbitals @ relaxed.orbitals.mH
     assert torch.allclose(overlap, torch.eye(len(overlap[0, 0])).to(overlap), atol=1e-9)
     end = SubspaceFreeEnergy(
         result.problem,
-        result.potential_g,
+        result.potential,
         torch.diag_embed(result.eigenvalues).to(result.orbitals.dtype),
         result.orbitals,
         relaxed.filling_of(result.orbitals),
     )
-    assert torch.allclose(end.density, relaxed.density, atol=1e-9)
+    assert torch.allclose(end.fields.density, relaxed.fields.density, atol=1e-9)
     assert end.lowest < start.lowest
     assert end.slope < 0.01 * start.slope
 
@@ -119,7 +119,7 @@ def test_full_and_empty_levels_that_should_be_the_opposite_are_left() -> None:
     levels = result.eigenvalues.clone()
     levels[1, 0, 0] = 1.0  # the minority's s electron goes to its p shell
     levels[1, 0, 1:4] = torch.tensor([-1.0, -1.0, 1.0])
-    arguments = result.problem, result.potential_g, hamiltonian, result.orbitals
+    arguments = result.problem, result.potential, hamiltonian, result.orbitals
     wrong = SubspaceFreeEnergy(*arguments, torch.diag_embed(levels).to(hamiltonian.dtype))
     right = SubspaceFreeEnergy(*arguments, hamiltonian)
     best = downhill = wrong
@@ -133,13 +133,13 @@ def test_full_and_empty_levels_that_should_be_the_opposite_are_left() -> None:
 def test_a_filling_follows_its_orbitals() -> None:
     """Rotated orbitals are filled as before; directions that are new are as the highest level."""
     result = metal()
-    relaxed = Relaxed(result.density_g, result.orbitals, result.eigenvalues, 0.0, 0.0)
+    relaxed = Relaxed(result.fields, result.orbitals, result.eigenvalues, 0.0, 0.0)
     turn = torch.linalg.qr(torch.randn(result.orbitals.shape[2], 3, dtype=torch.complex128)).Q
     filling = relaxed.filling_of(turn.mH @ result.orbitals)
     expected = turn.mH @ torch.diag_embed(result.eigenvalues).to(turn.dtype) @ turn
     assert torch.allclose(filling, expected, atol=1e-9)
     three = result.orbitals[:, :, :3], result.eigenvalues[:, :, :3]
-    fewer = Relaxed(result.density_g, *three, 0.0, 0.0)
+    fewer = Relaxed(result.fields, *three, 0.0, 0.0)
     levels = torch.linalg.eigvalsh(fewer.filling_of(result.orbitals))
     assert torch.allclose(levels[..., :3], fewer.levels, atol=1e-9)
     assert torch.allclose(levels[..., 3:], fewer.levels[..., 2:], atol=1e-9)

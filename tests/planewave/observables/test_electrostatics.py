@@ -75,7 +75,7 @@ def test_potential_is_poissons(molecule: SCFResult) -> None:
     ions = coefficients - 4.0 * math.pi * electrons / basis.density_q2.clamp_min(1e-9)
     # At long wavelengths the ions are point charges: -4 pi Z / G^2 less a constant.
     phases = torch.exp(
-        -2j * math.pi * (basis.crystal.positions @ basis.density_g.T.to(torch.float64))
+        -2j * math.pi * (basis.crystal.positions @ basis.g_vectors.T.to(torch.float64))
     )
     small = (basis.density_q2 > 0) & (basis.density_q2 < 0.7)
     point = -4.0 * math.pi * (molecule.problem.charges.to(phases.dtype) @ phases)

@@ -72,7 +72,7 @@ def test_bands_belong_to_the_plane_waves_of_a_strained_basis(strain: float | str
         matrix = strain * torch.eye(3, dtype=torch.float64)
     strained = basis.with_geometry(crystal.lattice @ (torch.eye(3) + matrix))
     new = PlaneWaveBasis(strained.crystal, 3.5, points)
-    assert not torch.equal(new.density_g, basis.density_g)
+    assert not torch.equal(new.g_vectors, basis.g_vectors)
     result = scf(strained, "LDA", pseudopotentials="gth-pade", occupations={"width": 0.02})
     values = eigenvalues_at(result, points, nbands=4)
     assert torch.allclose(values, result.eigenvalues[:, :, :4], rtol=0.0, atol=1e-8)
@@ -89,11 +89,11 @@ def test_k_points_far_outside_the_zone_are_those_inside(silicon: SCFResult) -> N
 
 def test_without_a_potential_bands_are_free_electrons(hydrogen: SCFResult) -> None:
     # The potential of hydrogen has no nonlocal part.
-    nothing = torch.zeros_like(hydrogen.potential_g)
-    free = replace(hydrogen, converged=hydrogen.converged._replace(potential_g=nothing))
+    nothing = hydrogen.potential * 0.0
+    free = replace(hydrogen, converged=hydrogen.converged._replace(potential=nothing))
     basis = hydrogen.basis
     k = torch.tensor([[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], dtype=torch.float64)
-    q = (basis.density_g[None] + k[:, None]) @ basis.crystal.reciprocal_lattice
+    q = (basis.g_vectors[None] + k[:, None]) @ basis.crystal.reciprocal_lattice
     expected = (0.5 * q.square().sum(-1)).sort(dim=-1).values[:, :6]
     values = eigenvalues_at(free, k, nbands=6, tolerance=1e-6)
     assert values.shape == (2, 2, 6)

@@ -49,7 +49,7 @@ def test_orbitals_that_are_no_states_are_an_error() -> None:
         noise = torch.randn_like(result.orbitals) * result.basis.mask[:, None]
         noise = torch.linalg.qr(noise.mT)[0].mT
         with pytest.raises(ResponseConvergenceError, match="too large to differentiate"):
-            perturbation.PerturbedStates(result.problem, result.potential_g, noise)
+            perturbation.PerturbedStates(result.problem, result.potential, noise)
 
 
 @pytest.mark.parametrize("quantity", ["free_energy", "density", "forces"])

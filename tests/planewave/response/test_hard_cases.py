@@ -292,7 +292,7 @@ def test_the_number_of_bands_does_not_matter(nbands: int) -> None:
         "occupations": {"name": "fermi-dirac", "width": 0.5},
     }
     result, functional = solved(bulk("Al"), nbands=nbands, **settings)
-    highest = float(result.occupation.numbers[..., -1].max())
+    highest = float(result.occupation.occupations[..., -1].max())
     assert (1e-9 < highest < 1e-6) == (nbands == 5)
     assert result.eigenvalues.shape[2] == result.occupations.shape[2] == nbands
     reference, other = solved(bulk("Al"), nbands=9, **settings)

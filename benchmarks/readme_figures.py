@@ -1,0 +1,129 @@
+"""The figures of the README.
+
+    python benchmarks/readme_figures.py                                 # from what is kept
+    python benchmarks/readme_figures.py --results benchmark-results     # after `make benchmark`
+
+Drawn into docs/figures/: the enhancement factor of the functional that the benchmark trains
+(data/recovered_gga.safetensors) between that of the LDA, from which it started, and that of PBE,
+with which its data were made; and energy curves with PBE beside GPAW's (data/gpaw_eos.json). The
+curves' points are kept in docs/figures/energy_curves.json; ``--results`` replaces them with those
+of a complete run of the benchmark, which is refused if it was made with coarse settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import deepchem_xc  # first: it keeps DeepChem's import notices quiet
+
+# isort: split
+import numpy as np
+from enhancement import enhancement_factor
+from matplotlib.figure import Figure
+
+from deepchem_xc._files import data_file, write_json
+from deepchem_xc.against_gpaw import CASES
+from deepchem_xc.against_gpaw.gpaw_reference import load_gpaw_eos
+from deepchem_xc.eos.fits import fit_equation_of_state
+from deepchem_xc.plotting import fitted_energy
+from deepchem_xc.xc import get_xc
+
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+POINTS = FIGURES / "energy_curves.json"
+# Wigner-Seitz radius, bohr, at which factors are drawn: valence electrons have 1.5 to 4.
+RADIUS = 2.0
+LARGEST_GRADIENT = 2.0
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+COLORS = (BLUE, ORANGE, "#009e73", "#cc79a7")
+
+
+def draw_factors(path: Path) -> None:
+    """LDA, PBE, and what was learned from energies alone."""
+    s = np.linspace(0.0, LARGEST_GRADIENT, 201)
+    learned = get_xc(str(data_file("recovered_gga.safetensors")))
+    figure, (ax,) = _axes(1)
+    for functional, label, style in (
+        (get_xc("LDA"), "LDA, the start", {"color": GREY, "ls": "--"}),
+        (get_xc("PBE"), "PBE", {"color": BLUE, "lw": 5, "alpha": 0.35}),
+        (learned, "learned from energies", {"color": ORANGE, "lw": 1.6}),
+    ):
+        ax.plot(s, enhancement_factor(functional, s, RADIUS), label=label, **style)
+    ax.set_xlabel("reduced density gradient s")
+    ax.set_ylabel(r"enhancement factor $F_{xc}$")
+    ax.set_title(f"A GGA learned through the field ($r_s$ = {RADIUS:g} bohr)", fontsize=10.5)
+    ax.legend(frameon=False, loc="upper left")
+    _save(figure, path)
+
+
+def draw_curves(path: Path) -> None:
+    """Energies of this code as lines, GPAW's as rings, each from its own minimum."""
+    kept, gpaw = json.loads(POINTS.read_text())["systems"], load_gpaw_eos()
+    figure, axes = _axes(len(kept))
+    for ax, (name, curve), color in zip(axes, kept.items(), COLORS):
+        ours = fit_equation_of_state(curve["sizes"], curve["energies"], curve["dimension"])
+        points = gpaw[name]["points"]
+        size = np.array([p["area" if ours.dimension == 2 else "volume"] for p in points])
+        energy = np.array([p["energy"] for p in points])
+        fit = fit_equation_of_state(size, energy, ours.dimension)
+        line = np.linspace(size.min(), size.max(), 200)
+        ax.plot(line / fit.size, 1e3 * (fitted_energy(ours, line) - ours.energy), color=color)
+        rings = 1e3 * (energy - fit.energy)
+        ax.plot(size / fit.size, rings, "o", color=color, markerfacecolor="none")
+        ax.set_title(name, fontsize=10, y=0.72)
+    axes[-1].set_xlabel("volume (graphene: area) in units of GPAW's")
+    figure.supylabel("energy (meV per cell)", fontsize=10)
+    figure.suptitle("PBE: this code (lines) on GPAW's points (rings)", fontsize=10.5)
+    _save(figure, path)
+
+
+def keep_points(results: Path) -> None:
+    """Copy the curves of a complete run of the benchmark with PBE."""
+    report = json.loads((results / "benchmark.json").read_text())
+    systems: dict[str, Any] = {}
+    for name, system in report["systems"].items():
+        if system["settings"] != CASES[name].settings():
+            raise SystemExit(f"{results}: {name} was not computed with the benchmark's settings.")
+        ours = system["ours"]
+        systems[name] = {
+            "sizes": ours["sizes"],
+            "energies": ours["energies"],
+            "dimension": ours["fit"]["dimension"],
+        }
+    units = {"sizes": "Angstrom^3, graphene Angstrom^2", "energies": "eV per cell"}
+    write_json(POINTS, {"version": deepchem_xc.__version__, "units": units, "systems": systems})
+
+
+def _axes(rows: int) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(5.2, 3.7), dpi=150, layout="constrained")
+    axes = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # A white ground, so that axes can be read on a dark page too; no date, so that a figure
+    # that is drawn again is the same file.
+    figure.savefig(path, facecolor="white", metadata={"Software": None})
+    print(path)
+
+
+def main() -> None:
+    """Draw both figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, help="output folder of the benchmark")
+    arguments = parser.parse_args()
+    if arguments.results:
+        keep_points(arguments.results)
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    draw_factors(FIGURES / "learned-factor.png")
+    draw_curves(FIGURES / "energy-curves.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""What is computed: one table of crystals and the settings a convergence study gave them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from deepchem_xc import __version__
+from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
+from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.store import digest
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class Case:
+    """A crystal and how it is computed.
+
+    Attributes
+    ----------
+    system
+        Name in `GPAW_SETTINGS`, which says what the crystal looks like.
+    pseudopotential
+        Family or name.
+    ecut
+        Plane-wave cutoff, eV.
+    kpts
+        Gamma-centred mesh.
+    ecut_smoothing
+        Width below the cutoff within which kinetic energies rise, eV.
+    width
+        Fermi-Dirac width, eV; GPAW's, since the lattice constant depends on it.
+    magmom
+        Initial moment per atom, mu_B; zero computes without spin polarisation.
+    vacuum
+        Height of the cell of a layer, Angstrom.
+    xc
+        Functional, as for `get_xc`: a name, or the path of a functional's file.
+    density, energy
+        Convergence of the self-consistency loop: integrated density error, and energy change in
+        eV, per valence electron.
+    scales
+        Volumes (areas, for layers) of the curve, in units of the reference's.
+    a_limit, modulus_limit, moment_limit
+        Expected agreement with GPAW: relative, relative, mu_B.
+    """
+
+    system: str
+    pseudopotential: str
+    ecut: float
+    kpts: tuple[int, int, int]
+    width: float = 0.1
+    magmom: float = 0.0
+    vacuum: float | None = None
+    ecut_smoothing: float = 0.0
+    xc: str = "PBE"
+    density: float = 1e-5
+    energy: float = 1e-6
+    scales: tuple[float, ...] = VOLUME_SCALES
+    a_limit: float = 0.003
+    modulus_limit: float = 0.05
+    moment_limit: float = 0.05
+
+    def atoms(self, scale: float = 1.0) -> Atoms:
+        """Primitive cell with the volume (area, for a layer) of GPAW's cell times `scale`.
+
+        Examples
+        --------
+        >>> from deepchem_xc.against_gpaw import CASES
+        >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
+        4.0400
+        """
+        crystal = replace(GPAW_SETTINGS[self.system], vacuum=self.vacuum, magmom=self.magmom)
+        return crystal.atoms(scale)
+
+    def keywords(self) -> dict[str, Any]:
+        """Keywords of `planewave.scf`; the grid is that of a whole curve.
+
+        Examples
+        --------
+        >>> from deepchem_xc.benchmark import CASES
+        >>> CASES["Al"].keywords()["occupations"]
+        {'name': 'fermi-dirac', 'width': 0.1}
+        """
+        return {
+            "ecut": self.ecut,
+            "kpts": {"size": self.kpts, "gamma": True},
+            "pseudopotentials": self.pseudopotential,
+            "occupations": {"name": "fermi-dirac", "width": self.width},
+            "convergence": {"energy": self.energy, "density": self.density},
+            "ecut_smoothing": self.ecut_smoothing,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Everything an energy depends on, as JSON would give it back.
+
+        The limits are left out: they change what is said about a result, not the result. So are
+        the volumes: each point stands for itself. The version is in: another solver's energies
+        are not mixed with this one's.
+        """
+        from deepchem_xc.xc.identity import name_or_content
+
+        values = asdict(self)
+        for other in ("scales", "a_limit", "modulus_limit", "moment_limit"):
+            del values[other]
+        values.update(xc=name_or_content(self.xc), version=__version__)
+        settings: dict[str, Any] = json.loads(json.dumps(values))
+        return settings
+
+    def key(self) -> str:
+        """Short hash of `settings`, the same in every process.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> from deepchem_xc.against_gpaw import CASES
+        >>> len(CASES["Al"].key())
+        12
+        >>> replace(CASES["Al"], ecut=1.0).key() == CASES["Al"].key()
+        False
+        """
+        return digest(self.settings())[:12]
+
+    def cost(self) -> float:
+        """Rough relative cost of one point: long ones are started first."""
+        mesh = self.kpts[0] * self.kpts[1] * self.kpts[2]
+        spins = 2 if self.magmom else 1
+        return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
+
+
+def _table(*cases: Case) -> Mapping[str, Case]:
+    return {case.system: case for case in cases}
+
+
+#: Settings of the benchmark. docs/convergence.md shows why these.
+CASES = _table(
+    Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
+    Case(
+        "Ni",
+        "GTH-PBE-q18",
+        ecut=4000,
+        ecut_smoothing=220,
+        kpts=(16, 16, 16),
+        magmom=0.7,
+        density=1e-4,
+        a_limit=0.005,
+    ),
+    Case("Ca", "gth-pbe", ecut=1200, ecut_smoothing=110, kpts=(12, 12, 12), density=1e-4),
+    Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), vacuum=8.0),
+)
+
+#: Settings of ``--quick``: enough to see that everything works, not to judge the numbers.
+QUICK_CASES = _table(
+    Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8), density=1e-4),
+    Case(
+        "Ni",
+        "GTH-PBE-q18",
+        ecut=3000,
+        ecut_smoothing=220,
+        kpts=(4, 4, 4),
+        magmom=0.7,
+        density=1e-4,
+        a_limit=0.005,
+    ),
+    Case("Ca", "gth-pbe", ecut=900, ecut_smoothing=110, kpts=(5, 5, 5), density=1e-4),
+    Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0, density=1e-4),
+)
+
+
+def select_cases(names: str | Iterable[str] | None = None, quick: bool = False) -> dict[str, Case]:
+    """Cases by name.
+
+    Parameters
+    ----------
+    names : str or iterable of str, optional
+        Names, upper or lower case, as a list or separated by commas; all by default.
+    quick : bool, optional
+        Coarse settings.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or none is given.
+
+    Examples
+    --------
+    >>> from deepchem_xc.against_gpaw import select_cases
+    >>> list(select_cases("ni,al"))
+    ['Ni', 'Al']
+    """
+    table = QUICK_CASES if quick else CASES
+    if names is None:
+        return dict(table)
+    if isinstance(names, str):
+        names = names.split(",")
+    known = {name.lower(): name for name in table}
+    wanted = [name.strip() for name in names if name.strip()]
+    unknown = [name for name in wanted if name.lower() not in known]
+    if unknown or not wanted:
+        raise ValueError(f"unknown systems {unknown}; the benchmark has {', '.join(table)}")
+    return {known[name.lower()]: table[known[name.lower()]] for name in wanted}

@@ -1,0 +1,306 @@
+"""Compares equations of state with GPAW's, and writes the comparison down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepchem_xc._files import write_json
+from deepchem_xc.against_gpaw.cases import Case
+from deepchem_xc.tables import as_table
+
+if TYPE_CHECKING:
+    from deepchem_xc.eos.fits import EquationOfStateFit
+    from deepchem_xc.plotting import EosPanel
+
+Point = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Energies of one code and what follows from them.
+
+    Attributes
+    ----------
+    sizes
+        Volumes (Angstrom^3), or areas (Angstrom^2) of a layer.
+    energies
+        eV per cell, extrapolated to zero smearing width.
+    fit
+        Equation of state.
+    a
+        Lattice constant, Angstrom.
+    moment
+        Moment at scale 1, mu_B per cell: the same volume for both codes.
+    seconds
+        Sum over the points.
+    """
+
+    sizes: tuple[float, ...]
+    energies: tuple[float, ...]
+    fit: EquationOfStateFit
+    a: float
+    moment: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One system, next to the reference where there is one.
+
+    Attributes
+    ----------
+    case
+        Settings and expected agreement.
+    curve, reference
+        Ours and GPAW's.
+    a_error, modulus_error
+        Relative.
+    moment_error
+        mu_B.
+    """
+
+    case: Case
+    curve: Curve
+    reference: Curve | None
+    a_error: float | None = None
+    modulus_error: float | None = None
+    moment_error: float | None = None
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """Names of the errors beyond what is expected of the case."""
+        errors = {
+            "a": (self.a_error, self.case.a_limit),
+            "modulus": (self.modulus_error, self.case.modulus_limit),
+            "moment": (self.moment_error, self.case.moment_limit),
+        }
+        return tuple(
+            name for name, (error, limit) in errors.items() if error and abs(error) > limit
+        )
+
+
+def make_curve(points: Iterable[Point]) -> Curve:
+    """Fit points as `compute_point` and `load_gpaw_eos` give them."""
+    from deepchem_xc.eos.fits import fit_equation_of_state
+
+    points = sorted(points, key=lambda point: point["scale"])
+    layer = "area" in points[0]
+    sizes = tuple(float(point["area" if layer else "volume"]) for point in points)
+    energies = tuple(float(point["energy"]) for point in points)
+    fit = fit_equation_of_state(sizes, energies, dimension=2 if layer else 3)
+    middle = min(points, key=lambda point: abs(point["scale"] - 1.0))
+    return Curve(
+        sizes,
+        energies,
+        fit,
+        # A hexagonal cell holds a^2 sqrt(3) / 2, the primitive fcc cell a^3 / 4.
+        a=(2 * fit.size / 3**0.5) ** 0.5 if layer else (4 * fit.size) ** (1 / 3),
+        moment=abs(float(middle["magmom"])),
+        seconds=sum(float(point["seconds"]) for point in points),
+    )
+
+
+def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | None) -> Comparison:
+    """Fit both sets of points and take the differences.
+
+    Parameters
+    ----------
+    case : Case
+        What was computed.
+    points : iterable of mapping
+        From `run_benchmark`.
+    reference : iterable of mapping, optional
+        ``load_gpaw_eos()[system]["points"]``.
+
+    Raises
+    ------
+    ValueError
+        If a minimum does not lie between the points; the message names the system.
+    """
+    try:
+        ours = make_curve(points)
+    except ValueError as error:
+        raise ValueError(f"{case.system}: {error}") from error
+    if reference is None:
+        return Comparison(case, ours, None)
+    try:
+        theirs = make_curve(reference)
+    except ValueError as error:
+        raise ValueError(f"reference of {case.system}: {error}") from error
+    return Comparison(
+        case,
+        ours,
+        theirs,
+        a_error=ours.a / theirs.a - 1,
+        modulus_error=ours.fit.modulus / theirs.fit.modulus - 1,
+        moment_error=ours.moment - theirs.moment if case.magmom else None,
+    )
+
+
+_HEADER = (
+    ("system", "a (Angstrom)", "GPAW", "error")
+    + ("B (GPa; layer N/m)", "GPAW", "error")
+    + ("moment (mu_B)", "GPAW", "error", "time (s)")
+)
+
+
+def format_table(
+    comparisons: Sequence[Comparison], quick: bool = False, live_gpaw: bool = False
+) -> str:
+    """Readable table, which is Markdown too; errors beyond the expected ones carry a ``!``.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        One row each.
+    quick : bool, optional
+        Say that the settings are coarse.
+    live_gpaw : bool, optional
+        Say that the reference was computed here, not taken from the project.
+    """
+    notes = []
+    if quick:
+        notes.append(
+            "Coarse settings (--quick): these errors are mostly those of the settings. "
+            "The full benchmark tells how well the two codes agree."
+        )
+    if live_gpaw:
+        seconds = sum(c.reference.seconds for c in comparisons if c.reference)
+        notes.append(f"GPAW's numbers were computed here (--live-gpaw), in {seconds:.0f} s.")
+    if any(comparison.exceeded for comparison in comparisons):
+        notes.append("! beyond the agreement that is expected of converged settings.")
+    missing = [c.case.system for c in comparisons if c.reference is None]
+    if missing:
+        notes.append(f"No reference for {', '.join(missing)}.")
+    notes.append("Moment at GPAW's reference volume. Time: sum over the points.")
+    table = as_table([_row(comparison) for comparison in comparisons], _HEADER, markdown=True)
+    return "\n".join([table, "", *notes])
+
+
+def _row(comparison: Comparison) -> tuple[str, ...]:
+    ours, theirs, exceeded = comparison.curve, comparison.reference, comparison.exceeded
+
+    def percent(name: str, error: float | None) -> str:
+        if error is None:
+            return "-"
+        return f"{100 * error:+.2f} %" + (" !" if name in exceeded else "")
+
+    cells = [comparison.case.system, f"{ours.a:.4f}"]
+    cells += [f"{theirs.a:.4f}" if theirs else "-", percent("a", comparison.a_error)]
+    cells += [f"{ours.fit.modulus:.1f}", f"{theirs.fit.modulus:.1f}" if theirs else "-"]
+    cells += [percent("modulus", comparison.modulus_error)]
+    if comparison.case.magmom:
+        cells += [f"{ours.moment:.3f}", f"{theirs.moment:.3f}" if theirs else "-"]
+        error = comparison.moment_error
+        mark = " !" if "moment" in exceeded else ""
+        cells += ["-" if error is None else f"{error:+.3f}{mark}"]
+    else:
+        cells += ["-", "-", "-"]
+    return (*cells, f"{ours.seconds:.0f}")
+
+
+def about_run() -> dict[str, Any]:
+    """Versions and processor, so that a result says where it comes from."""
+    import platform
+    from importlib.metadata import version
+
+    packages = ("deepchem-xc", "torch", "deepchem", "ase", "pyscf", "numpy")
+    return {
+        "versions": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def write_report(
+    comparisons: Sequence[Comparison],
+    output: str | Path,
+    quick: bool = False,
+    about: Mapping[str, Any] | None = None,
+    live_gpaw: bool = False,
+) -> dict[str, Path]:
+    """Write ``benchmark.json``, ``benchmark.md`` and ``benchmark.png`` into a folder.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        What to write.
+    output : path
+        Folder.
+    quick : bool, optional
+        Coarse settings.
+    about : mapping, optional
+        More to put into the JSON file: versions, times.
+    live_gpaw : bool, optional
+        The reference was computed here, not taken from the project.
+
+    Returns
+    -------
+    dict
+        Path by kind: json, table, figure.
+    """
+    from deepchem_xc.plotting import plot_equations_of_state
+
+    output = Path(output)
+    paths = {
+        "json": output / "benchmark.json",
+        "table": output / "benchmark.md",
+        "figure": output / "benchmark.png",
+    }
+    write_json(
+        paths["json"],
+        {
+            "quick": quick,
+            "live_gpaw": live_gpaw,
+            **(about or {}),
+            "units": {
+                "sizes": "Angstrom^3, layers Angstrom^2",
+                "energies": "eV per cell",
+                "a": "Angstrom",
+                "modulus": "GPa, layers N/m",
+                "moment": "mu_B per cell",
+            },
+            "systems": {c.case.system: _as_dict(c) for c in comparisons},
+        },
+    )
+    paths["table"].write_text(format_table(comparisons, quick, live_gpaw) + "\n")
+    title = "Equations of state with PBE" + (" (coarse settings)" if quick else "")
+    plot_equations_of_state([_panel(c) for c in comparisons], paths["figure"], title)
+    return paths
+
+
+def _panel(comparison: Comparison) -> EosPanel:
+    from deepchem_xc.plotting import EosCurve, EosPanel
+
+    named = (("deepchem_xc", comparison.curve), ("GPAW", comparison.reference))
+    unit = "N/m" if comparison.curve.fit.dimension == 2 else "GPa"
+    return EosPanel(
+        comparison.case.system,
+        tuple(
+            EosCurve(
+                f"{name}: a = {curve.a:.3f}, B = {curve.fit.modulus:.1f} {unit}",
+                curve.sizes,
+                curve.energies,
+                curve.fit,
+            )
+            for name, curve in named
+            if curve is not None
+        ),
+    )
+
+
+def _as_dict(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "settings": comparison.case.settings(),
+        "ours": asdict(comparison.curve),
+        "gpaw": asdict(comparison.reference) if comparison.reference else None,
+        "errors": {
+            "a": comparison.a_error,
+            "modulus": comparison.modulus_error,
+            "moment": comparison.moment_error,
+        },
+        "beyond_expectation": list(comparison.exceeded),
+    }

@@ -1,0 +1,123 @@
+"""Works through all points of a benchmark: in parallel, with a progress bar, resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+from deepchem_xc.against_gpaw.cases import Case
+from deepchem_xc.against_gpaw.store import PointStore
+from deepchem_xc.parallel import default_jobs, parallel_map
+
+
+class BenchmarkError(RuntimeError):
+    """Some points failed; those that did not are kept. `details` holds the tracebacks."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def run_benchmark(
+    cases: Mapping[str, Case],
+    output: str | Path,
+    *,
+    jobs: int | None = None,
+    threads: int = 1,
+    device: str | None = None,
+    executor: Executor | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+    notify: Callable[[str], None] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Compute every point that is not there yet.
+
+    Parameters
+    ----------
+    cases : mapping
+        `Case` by name, see `select_cases`; a system may come with several settings.
+    output : path
+        Folder; finished points are kept in its ``points``. A run that was interrupted goes on
+        where it stopped when it is given the same folder.
+    jobs : int, optional
+        Points computed at the same time, each in a process of its own; by default as many as
+        there are cores for `threads` each, or one on a `device`.
+    threads : int, optional
+        Threads of each.
+    device : str, optional
+        Torch device.
+    executor : Executor, optional
+        Computes the points in place of own processes, see `parallel_map`; its workers must reach
+        the folder.
+    fresh : bool, optional
+        Compute all points anew.
+    progress : bool, optional
+        Show a progress bar on standard error.
+    notify : callable, optional
+        Called with sentences about points that were found, or found damaged.
+
+    Returns
+    -------
+    dict
+        ``{name: points}``, see `compute_point`, by increasing scale.
+
+    Raises
+    ------
+    BenchmarkError
+        If points failed, after all others are done.
+    """
+    from tqdm import tqdm
+
+    notify = notify or (lambda message: None)
+    store = PointStore(Path(output) / "points", notify)
+    tasks = [(name, case, scale) for name, case in cases.items() for scale in sorted(case.scales)]
+    done: dict[tuple[str, float], dict[str, Any]] = {}
+    for name, case, scale in tasks:
+        if fresh:
+            store.discard(case, scale)
+        elif (point := store.read(case, scale)) is not None:
+            done[name, scale] = point
+    if done:
+        notify(f"{len(done)} of {len(tasks)} points were there already in {store.folder}")
+    # The longest first, so that no process works alone at the end.
+    todo = {
+        f"{name} at scale {scale:g}": (name, case, scale)
+        for name, case, scale in sorted(tasks, key=lambda task: -task[1].cost())
+        if (name, scale) not in done
+    }
+    if jobs is None:
+        jobs = 1 if device not in (None, "cpu") else default_jobs(threads)
+
+    failures: list[str] = []
+    details: list[str] = []
+    calls = {label: (case, scale, store.folder, device) for label, (_, case, scale) in todo.items()}
+    with tqdm(
+        total=len(tasks), initial=len(done), unit="point", disable=not progress, leave=False
+    ) as bar:
+        for outcome in parallel_map(
+            _compute_and_keep, calls, jobs=jobs, threads=threads, executor=executor, bar=bar
+        ):
+            if outcome.value is None:
+                failures.append(f"{outcome.name}: {outcome.error}")
+                details.append(outcome.details)
+            else:
+                name, _, scale = todo[outcome.name]
+                done[name, scale] = outcome.value
+    if failures:
+        raise BenchmarkError(
+            f"{len(failures)} of {len(tasks)} points failed (the others are kept):\n  "
+            + "\n  ".join(failures),
+            "\n".join(details),
+        )
+    return {name: [done[name, scale] for scale in sorted(cases[name].scales)] for name in cases}
+
+
+def _compute_and_keep(case: Case, scale: float, folder: Path, device: str | None) -> dict[str, Any]:
+    """Compute one point and keep it, in the process that computes it."""
+    from deepchem_xc.against_gpaw.points import compute_point
+
+    point = compute_point(case, scale, device)
+    PointStore(folder).write(case, scale, point)
+    return point

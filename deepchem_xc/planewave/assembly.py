@@ -1,0 +1,170 @@
+"""From `Settings` to a calculation that can be solved: the one place that puts it together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ase.units import Hartree
+
+from deepchem_xc._modes import refuse_inference_tensors
+from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.inputs import (
+    BROKEN_SYMMETRY,
+    as_crystal,
+    make_basis,
+    make_problem,
+    number_of_bands,
+)
+from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.loop.policies import Policies
+from deepchem_xc.planewave.loop.self_consistency import solve
+from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
+from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
+from deepchem_xc.planewave.settings import Settings
+from deepchem_xc.planewave.values import with_defaults
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deepchem_xc.planewave.result import SCFResult
+    from deepchem_xc.xc import XCFunctional
+
+# What belongs to a basis, and cannot be given beside one.
+_OF_THE_BASIS = ("ecut", "kpts", "fft_size", "symmetry", "device", "ecut_smoothing")
+# The loop's integrated density error in electrons per valence electron where gradients are wanted,
+# unless asked for otherwise. Derivatives with respect to the geometry are small differences of
+# large terms: docs/derivatives.md has the errors that follow.
+_GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A problem, and how its loop runs: all that `solve` takes.
+
+    Attributes
+    ----------
+    problem : KohnShamProblem
+        Basis, functional, potentials and occupations.
+    convergence : Convergence
+        When the loop stops.
+    nbands : int or None
+        Number of bands; None leaves it to the loop.
+    mixing : Mixing
+        How densities are mixed.
+    gradient_tolerance : float
+        Relative residual of the adjoint equation.
+    geometry : Geometry or None
+        Lattice and positions that the result's derivatives are taken with respect to.
+    policies : Policies or None
+        What else steers the loop; None is the default.
+
+    See Also
+    --------
+    set_up : Makes it, with an example.
+    """
+
+    problem: KohnShamProblem
+    convergence: Convergence
+    nbands: int | None
+    mixing: Mixing
+    gradient_tolerance: float
+    geometry: Geometry | None
+    policies: Policies | None = None
+
+    def solve(
+        self,
+        fields: Fields | None = None,
+        orbitals: Tensor | None = None,
+        callback: Callable[[dict[str, float]], None] | None = None,
+    ) -> SCFResult:
+        """Ground state; parameters and errors as of `loop.self_consistency.solve`."""
+        result = solve(
+            self.problem,
+            self.convergence,
+            self.nbands,
+            fields,
+            orbitals,
+            callback,
+            self.mixing,
+            self.policies,
+        )
+        tolerance = self.gradient_tolerance
+        return replace(result, geometry=self.geometry, gradient_tolerance=tolerance)
+
+
+def set_up(target: Any, functional: str | XCFunctional | None, settings: Settings) -> Setup:
+    """The problem that settings mean, and how its loop runs.
+
+    Parameters
+    ----------
+    target : ase.Atoms, pymatgen Structure, Crystal or PlaneWaveBasis
+        With a basis, energies of `settings` are in Hartree, and the keywords of a basis are not
+        valid.
+    functional : str or XCFunctional, optional
+        Anything `get_xc` takes; PBE by default.
+    settings : Settings
+        Keywords of the calculation.
+
+    Raises
+    ------
+    ValueError
+        For settings that make no sense for this structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> setup = set_up(bulk("Si"), "PBE", Settings.of({"ecut": 100.0, "nbands": -2}))
+    >>> setup.problem.nelectrons, setup.nbands, setup.convergence.density
+    (8.0, 6, 1e-06)
+    """
+    if isinstance(functional, torch.nn.Module):
+        tensors = (*functional.parameters(), *functional.buffers())
+        refuse_inference_tensors("the functional", tensors)
+    if isinstance(target, PlaneWaveBasis):
+        refuse_inference_tensors("the basis", [target.crystal.lattice, target.weights])
+        given = [name for name in _OF_THE_BASIS if getattr(settings, name) is not None]
+        if given:
+            raise ValueError(f"{sorted(given)} belong to the PlaneWaveBasis that was given.")
+        basis, unit = target, 1.0
+        moves = basis.crystal.requires_grad
+        if moves and len(basis.kpoints.symmetry) > 1:
+            raise ValueError(BROKEN_SYMMETRY)
+    else:
+        crystal = as_crystal(target)
+        refuse_inference_tensors("the crystal", [crystal.lattice, crystal.positions])
+        moves = crystal.requires_grad
+        basis, unit = make_basis(crystal, settings), 1.0 / Hartree
+    geometry = Geometry(basis.crystal.lattice, basis.crystal.positions) if moves else None
+    basis = basis.with_geometry(*(x.detach() for x in geometry)) if geometry else basis
+    problem = make_problem(
+        basis, functional, settings.pseudopotentials, settings.occupations, settings.spinpol, unit
+    )
+    tolerance = settings.gradient_tolerance
+    return Setup(
+        problem=problem,
+        convergence=_convergence(problem, settings.convergence, unit, moves),
+        nbands=number_of_bands(settings.nbands, problem),
+        mixing=Mixing.of(settings.mixing),
+        gradient_tolerance=GRADIENT_TOLERANCE if tolerance is None else tolerance,
+        geometry=geometry,
+    )
+
+
+def _convergence(
+    problem: KohnShamProblem, options: Any, energy_unit: float, moves: bool
+) -> Convergence:
+    """`Convergence`, with a tighter density where derivatives may be asked for.
+
+    A gradient's error is of first order in the density's, an energy's of second. `moves` says that
+    positions or lattice require gradients.
+    """
+    if moves or functional_tensors(problem):
+        density = _GEOMETRY_GRADIENT_DENSITY if moves else _GRADIENT_DENSITY
+        options = with_defaults(options, {"density": density})
+    return Convergence.of(options, energy_unit)
