@@ -16,24 +16,15 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 # Davidson works on so many k-points at a time that its arrays take about this much memory: a
 # processor wants them in its caches, a GPU wants them large.
 _DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
-# Davidson expansions in one sweep over the bands.
-_EXPANSIONS = 3
-# The highest band may hold this much of an electron before more bands are added.
-_HIGHEST_OCCUPATION = 1e-6
-# It may be cut out of a multiplet, and then keeps a residual of this size, Hartree.
-_CUT_RESIDUAL = 1e-4
+#: Davidson expansions in one sweep over the bands.
+EXPANSIONS = 3
 # A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
 # if they were occupied with this importance.
 _EMPTY = 1e-2
-# Orbitals with larger residuals, Hartree, but for the highest band, are first improved in single
-# precision.
-_ROUGH_START = 1e-3
 # Residual, Hartree, that new bands are brought to, and in how many sweeps at most.
 _ROUGH = 1e-2
 _SETTLING_SWEEPS = 6
-# Residual of the empty bands in a result, Hartree: their eigenvalues are then good to about 1e-6.
-# Few of them need work, so that long expansions are cheap.
-EMPTY_RESIDUAL = 3e-4
+# Expansions for the empty bands of a result: few of them need work, so that long ones are cheap.
 _POLISHING_EXPANSIONS = 10
 # Residuals, Hartree, of states that are to be perturbed: of those that hold electrons, and others.
 _FINE_FILLED_RESIDUAL = 1e-8
@@ -48,7 +39,7 @@ _MORE_BANDS = 3
 def diagonalize(
     hamiltonian: Hamiltonian,
     orbitals: Tensor,
-    expansions: int = _EXPANSIONS,
+    expansions: int = EXPANSIONS,
     tolerance: Tensor | float = 0.0,
     single: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,19 +132,6 @@ def importance_of(problem: KohnShamProblem, occupations: Tensor) -> Tensor:
     return (0.5 * problem.nspin * occupations.abs()).sqrt()
 
 
-def highest_occupation(tolerance: float) -> float:
-    """What the highest band may hold, electrons, where residuals shall fall to `tolerance` Hartree.
-
-    Residuals count times the root of the occupation.
-
-    Examples
-    --------
-    >>> [f"{highest_occupation(tolerance):.0e}" for tolerance in (1e-5, 1e-8)]
-    ['1e-06', '1e-08']
-    """
-    return min(_HIGHEST_OCCUPATION, (tolerance / _CUT_RESIDUAL) ** 2)
-
-
 def fill(
     problem: KohnShamProblem,
     hamiltonian: Hamiltonian,
@@ -163,6 +141,7 @@ def fill(
     target: float,
     spare: float | None,
     single: bool = False,
+    expansions: int = EXPANSIONS,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
     """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
 
@@ -180,6 +159,8 @@ def fill(
         What the highest band may hold, electrons, before bands are added; None adds none.
     single : bool, optional
         Whether single precision is enough.
+    expansions : int, optional
+        As for `diagonalize`.
 
     Returns
     -------
@@ -193,7 +174,7 @@ def fill(
     sweeps = 1
     while True:
         eigenvalues, orbitals, residuals = diagonalize(
-            hamiltonian, orbitals, tolerance=goal, single=single
+            hamiltonian, orbitals, expansions, goal, single
         )
         occupation = occupy(
             eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
@@ -213,21 +194,18 @@ def fill(
         goal = target / importance.clamp_min(_EMPTY)
 
 
-def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor) -> bool:
-    """Whether orbitals are so far off that single precision improves them as well.
-
-    Others would lose digits that the loop then has to find again.
-    """
+def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> bool:
+    """Whether a band other than the highest has a residual above `residual`, Hartree."""
     residuals = diagonalize(hamiltonian, orbitals, expansions=0, single=True)[2]
-    return bool((residuals[:, :, :-1] > _ROUGH_START).any())
+    return bool((residuals[:, :, :-1] > residual).any())
 
 
-def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and orbitals with all bands but the highest below `EMPTY_RESIDUAL`.
+def polish(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and orbitals with residuals below `residual`, Hartree, except the highest band's.
 
     The highest band may belong to a multiplet that is cut; it gets a few sweeps and no promise.
     """
-    goal = torch.full(orbitals.shape[:3], EMPTY_RESIDUAL, dtype=torch.float64)
+    goal = torch.full(orbitals.shape[:3], residual, dtype=torch.float64)
     goal[:, :, -1] = torch.inf
     for _ in range(_SETTLING_SWEEPS):
         eigenvalues, orbitals, residuals = diagonalize(
