@@ -128,7 +128,7 @@ def test_every_keyword_is_judged() -> None:
 
 
 def test_several_mistakes_are_said_at_once() -> None:
-    with pytest.raises(ValueError, match=r"(?s)ecut must be a number.*nbands = 0 is no number"):
+    with pytest.raises(ValueError, match=r"(?s)ecut must be a number.*nbands = 0 is not a number"):
         scf(bulk("Si"), ecut="300", nbands=0)
 
 

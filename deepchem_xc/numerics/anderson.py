@@ -1,16 +1,16 @@
-r"""Anderson's extrapolation: the next input of a fixed-point iteration from those so far.
+r"""Anderson's extrapolation: the next input of a fixed-point iteration from the earlier ones.
 
 A fixed-point iteration looks for the x at which the residual :math:`f(x) = F(x) - x` vanishes.
-Anderson's method [1]_ [2]_ takes f as linear in the span of the last inputs, finds the x in this
-span whose residual is smallest, and steps from there along that residual:
+Anderson's method [1]_ [2]_ assumes that f is linear in the span of the last inputs, finds the x in
+this span whose residual is smallest, and steps from there along that residual:
 
 .. math::
     \bar x = x_n - \sum_i \gamma_i (x_n - x_i), \quad
     \bar f = f_n - \sum_i \gamma_i (f_n - f_i), \quad
     x_{n+1} = \bar x + \beta P \bar f,
 
-with the :math:`\gamma` that minimise :math:`\langle \bar f, \bar f \rangle`. The inner product and
-the preconditioner P are handed in.
+with the :math:`\gamma` that minimise :math:`\langle \bar f, \bar f \rangle`. The caller passes the
+inner product and the preconditioner P.
 
 References
 ----------
@@ -29,28 +29,28 @@ from torch import Tensor
 
 from deepchem_xc.numerics.vectors import Inner, V, dot
 
-# Singular values of the scaled Gram matrix below this fraction of the largest are noise: the
-# residuals that they belong to say nothing new.
+# Fraction of the largest singular value of the scaled Gram matrix below which the others are noise:
+# their residuals add no information.
 _NOISE = 1e-10
-# Smallest squared norm that is divided by, so that two equal residuals do no harm.
+# Lower bound of the squared norms used as divisors, so that two equal residuals do no harm.
 _TINY = 1e-300
 
 
 class Anderson(Generic[V]):
-    """Inputs and residuals of a fixed-point iteration, and the next input that follows from them.
+    """Inputs and residuals of a fixed-point iteration, from which it computes the next input.
 
     Parameters
     ----------
     history : int
-        Earlier steps that are combined with the last one, at least 0; 0 is plain iteration.
+        Number of earlier steps to combine with the last one, at least 0; 0 is plain iteration.
     inner : callable, optional
         ``inner(left, right)``, the real inner product whose norm measures residuals: a number, or
         a tensor that holds one. Linear in both vectors. Euclidean by default, for tensors.
 
     Notes
     -----
-    Vectors are tensors, or any objects with ``a + b``, ``a - b`` and ``number * a``; `inner` and
-    the preconditioner are all that looks inside. Vectors that are handed in are kept, not copied.
+    Vectors are tensors, or any objects with ``a + b``, ``a - b`` and ``number * a``; only `inner`
+    and the preconditioner look inside them. Vectors are kept by reference, not copied.
 
     Raises
     ------
@@ -59,8 +59,8 @@ class Anderson(Generic[V]):
 
     Examples
     --------
-    The map x -> 1 - 2 x overshoots, and repeating it runs away from its fixed point 1/3. It is
-    linear, so two steps show where that is:
+    The map x -> 1 - 2 x overshoots, and repeating it diverges from its fixed point 1/3. It is
+    linear, so two steps are enough to find this point:
 
     >>> anderson, x = Anderson(history=3), torch.zeros(1, dtype=torch.float64)
     >>> for _ in range(2):
@@ -82,27 +82,27 @@ class Anderson(Generic[V]):
         step: float = 1.0,
         precondition: Callable[[V], V] | None = None,
     ) -> V:
-        """The input to try next.
+        """Remember a step and return the next input.
 
         Parameters
         ----------
         x, residual : vector
-            The last input, and what the map made of it less itself.
+            The last input, and F(x) - x.
         step : float, optional
             Beta, the length of the step along the preconditioned residual.
         precondition : callable, optional
-            P, from a residual to the vector to step along. None by default.
+            P, which turns a residual into the direction of the step. None by default.
         """
         x, residual = self.extrapolated(x, residual)
         return x + step * (residual if precondition is None else precondition(residual))
 
     def extrapolated(self, x: V, residual: V) -> tuple[V, V]:
-        """Remember a step; the combination of all with the smallest residual, and that residual.
+        """Remember a step; return the combination of all with smallest residual, and its residual.
 
         Parameters
         ----------
         x, residual : vector
-            The last input, and what the map made of it less itself.
+            The last input, and F(x) - x.
 
         Examples
         --------
@@ -121,7 +121,7 @@ class Anderson(Generic[V]):
     def _weights(self, changes: list[tuple[V, V]], residual: V) -> list[float]:
         """Gamma: the least-squares fit of the last residual by the changes of residuals."""
         rows = [df for _, df in changes]
-        # The upper triangle of the Gram matrix, and the right-hand side, fetched at once.
+        # One transfer from the device: upper triangle of the Gram matrix, and right-hand side.
         pairs = [(i, j) for i in range(len(rows)) for j in range(i, len(rows))]
         products = [self._inner(rows[i], rows[j]) for i, j in pairs]
         products += [self._inner(row, residual) for row in rows]

@@ -1,4 +1,4 @@
-"""Errors of iterations that do not converge, and of files that are not whole, for all solvers."""
+"""Errors of all solvers: iterations that do not converge, and damaged files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class SCFConvergenceError(RuntimeError):
-    """The self-consistency loop used up its steps.
+    """The self-consistency loop did not converge within its steps.
 
     Attributes
     ----------
@@ -23,13 +23,13 @@ class SCFConvergenceError(RuntimeError):
     """
 
     def __init__(self, message: str, history: Sequence[dict[str, float]] = ()) -> None:
-        # pickle makes it of the message alone, and then sets the history
+        # pickle calls this with the message alone, and then sets the history
         super().__init__(message)
         self.history = list(history)
 
 
 class ResponseConvergenceError(RuntimeError):
-    """A linear-response equation was not solved to the tolerance asked for.
+    """A linear-response equation was not solved to the requested tolerance.
 
     Attributes
     ----------
@@ -44,13 +44,13 @@ class ResponseConvergenceError(RuntimeError):
     """
 
     def __init__(self, message: str, history: Sequence[float] = ()) -> None:
-        # pickle makes it of the message alone, and then sets the history
+        # pickle calls this with the message alone, and then sets the history
         super().__init__(message)
         self.history = list(history)
 
 
 class DamagedFileError(ValueError):
-    """A file is not what it should be: cut short, altered, or something else altogether.
+    """A file is truncated or altered, or of another kind altogether.
 
     Examples
     --------

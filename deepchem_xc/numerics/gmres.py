@@ -33,19 +33,19 @@ def gmres(
         A is linear over the real numbers.
     right : Tensor
         b, of any shape, real or complex; or another vector with ``a + b``, ``a - b`` and
-        ``number * a``, together with its `inner`.
+        ``number * a``, which then needs `inner`.
     tolerance : float
-        Norm of b - A x in units of that of b.
+        Norm of b - A x, relative to that of b.
     maxiter : int, optional
         Largest number of products.
     inner : callable, optional
         ``inner(left, right)``, the real inner product whose norm is minimised: a number, or a
         tensor that holds one. Euclidean by default.
     strict : bool, optional
-        Raise an error where `tolerance` is not reached. With False the best x of the `maxiter`
-        products is returned, as suits a preconditioner.
+        Raise an error if `tolerance` is not reached. With False the best x after `maxiter` products
+        is returned, which is enough for a preconditioner.
     equation, advice : str, optional
-        What the error calls the equation, and what it says can be done.
+        Name of the equation in the error, and its advice.
 
     Returns
     -------
@@ -55,8 +55,8 @@ def gmres(
     Raises
     ------
     ResponseConvergenceError
-        If `maxiter` products did not suffice, or the residual is not a number. Without `strict`
-        in the second case only.
+        If `maxiter` products are not enough, or the residual is not a number. Without `strict`
+        only in the second case.
 
     References
     ----------
@@ -82,7 +82,7 @@ def gmres(
     while residual > tolerance and size < maxiter:
         image = apply(vectors[size], 0.1 * tolerance / residual)
         column = triangle[:, size]
-        for _ in range(2):  # once leaves the basis orthogonal to a few digits only
+        for _ in range(2):  # after one pass the basis is orthogonal to a few digits only
             for i, vector in enumerate(vectors):
                 overlap = float(product(vector, image))
                 column[i] += overlap
@@ -109,7 +109,7 @@ def gmres(
     if not residual <= (tolerance if strict else 1.0):
         raise ResponseConvergenceError(
             f"{equation} did not converge in {size} iterations: its residual is {residual:.1e} of "
-            f"the right-hand side's norm, {tolerance:.1e} was wanted. {advice}",
+            f"the right-hand side's norm, but {tolerance:.1e} was requested. {advice}",
             history,
         )
     weights = torch.linalg.solve_triangular(

@@ -1,15 +1,14 @@
 r"""Implicit differentiation: derivatives of a converged iteration, without its steps.
 
-At a fixed point :math:`x = F(x, p)` a loss L(x) changes with the parameters p as
+At a fixed point :math:`x = F(x, p)` the derivative of a loss L(x) with respect to parameters p is
 
 .. math:: \frac{dL}{dp} = n \cdot \frac{\partial F}{\partial p}, \quad
     n = u + \Big(\frac{\partial F}{\partial x}\Big)^T n, \quad u = \frac{\partial L}{\partial x}.
 
-One linear equation, the adjoint equation, serves every parameter. It needs products with the
-transposed Jacobian only (vector-Jacobian products, vjp), and is solved when gradients are asked
-for: `solve_adjoint`. A solution comes into the graph of what it depends on by
-`attach_implicit`, which calls for its gradients once in each backward pass, whatever number of
-losses was summed.
+One linear equation, the adjoint equation, serves all parameters. `solve_adjoint` solves it with
+products with the transposed Jacobian only (vector-Jacobian products, vjp). `attach_implicit` puts a
+solution into the graph of its inputs: gradients are computed once in each backward pass, however
+many losses were summed.
 
 References
 ----------
@@ -30,22 +29,23 @@ from deepchem_xc.numerics.vectors import Inner, V
 
 
 class ImplicitSolution(Protocol):
-    """What an iteration converged to, and how losses on it are differentiated."""
+    """Result of a converged iteration, with the gradients of losses on it."""
 
     def values(self) -> tuple[Tensor, ...]:
-        """The outputs, in no graph."""
+        """The outputs, without a graph."""
 
     def gradients(
         self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
     ) -> Sequence[Tensor | None]:
-        """Derivatives of a loss by each input, in no graph; None where it does not depend on it.
+        """Derivatives of a loss with respect to each input, without a graph; None if independent.
 
         Parameters
         ----------
         cotangents : tuple of Tensor
-            Derivatives of the loss by each output, zeros where the loss does not depend on it.
+            Derivatives of the loss with respect to each output, zeros if the loss does not depend
+            on it.
         inputs : tuple of Tensor
-            What `attach_implicit` was given.
+            The inputs given to `attach_implicit`.
         """
 
 
@@ -67,15 +67,15 @@ def solve_adjoint(
         ``vjp(n, accuracy)`` is the product of n with the transposed Jacobian of the map, with an
         error of at most `accuracy` times the norm of n.
     right : Tensor
-        u, derivative of the loss by the fixed point; or another vector, as in `gmres`.
+        u, derivative of the loss with respect to the fixed point; or another vector, as in `gmres`.
     tolerance : float
-        Norm of the equation's residual in units of that of u.
+        Norm of the equation's residual, relative to that of u.
     maxiter : int, optional
         Largest number of products.
     inner : callable, optional
-        Real inner product of two vectors, whose norm is meant; Euclidean by default.
+        Real inner product of two vectors, which defines these norms; Euclidean by default.
     equation, advice : str, optional
-        What the error calls the equation, and what it says can be done.
+        Name of the equation in the error, and its advice.
 
     Returns
     -------
@@ -85,11 +85,11 @@ def solve_adjoint(
     Raises
     ------
     ResponseConvergenceError
-        If `maxiter` products did not suffice, or the residual is not a number.
+        If `maxiter` products are not enough, or the residual is not a number.
 
     Examples
     --------
-    The fixed point of x -> p + x / 2 is 2 p, and so is its derivative by p:
+    The fixed point of x -> p + x / 2 is 2 p; its derivative with respect to p is 2:
 
     >>> one = torch.ones(1, dtype=torch.float64)
     >>> solve_adjoint(lambda n, accuracy: 0.5 * n, one, 1e-12)
@@ -105,24 +105,24 @@ def solve_adjoint(
 def attach_implicit(
     solution: ImplicitSolution, inputs: Sequence[Tensor], refusal: str
 ) -> tuple[Tensor, ...]:
-    """The values of a solution, in the graph of what they depend on.
+    """Put the values of a solution into the graph of its inputs.
 
-    Derivatives are of first order. Where a graph of them is kept (``create_graph=True``) and
-    differentiated, `NotImplementedError` is raised instead of a derivative that lacks terms.
+    Derivatives are of first order only. Differentiating them again (``create_graph=True``) raises
+    `NotImplementedError`, because the second derivative would lack terms.
 
     Parameters
     ----------
     solution : ImplicitSolution
         Values and their gradients.
     inputs : sequence of Tensor
-        What the values depend on. Those that do not require gradients may be among them.
+        Everything the values depend on; some may not require gradients.
     refusal : str
-        What the error for second derivatives says.
+        Message of the error for second derivatives.
 
     Returns
     -------
     tuple of Tensor
-        As ``solution.values()``. In a graph if one of the inputs requires gradients.
+        As ``solution.values()``; in the graph if an input requires gradients.
 
     Examples
     --------
@@ -147,14 +147,14 @@ def attach_implicit(
 
 
 class _Node(torch.autograd.Function):
-    """Values forward; backward, the gradients of the solution."""
+    """Autograd node whose values and gradients are those of an `ImplicitSolution`."""
 
     @staticmethod
     def forward(
         ctx: Any, solution: ImplicitSolution, refusal: str, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
-        # Not save_for_backward: its version counters refuse inputs that were written to and hold
-        # the same values. Solutions check what they depend on themselves.
+        # save_for_backward would reject inputs that were overwritten with the same values.
+        # Solutions check their inputs themselves.
         ctx.solution, ctx.refusal, ctx.sources = solution, refusal, inputs
         return solution.values()
 
@@ -163,7 +163,7 @@ class _Node(torch.autograd.Function):
         inputs = ctx.sources
         with torch.no_grad(), outside_autocast():
             gradients = ctx.solution.gradients(cotangents, inputs)
-        if torch.is_grad_enabled():  # a graph of the gradients is kept
+        if torch.is_grad_enabled():  # create_graph=True
             sources = (*cotangents, *inputs)
             gradients = [
                 None if g is None else _NoFurther.apply(g, ctx.refusal, *sources) for g in gradients
@@ -172,7 +172,7 @@ class _Node(torch.autograd.Function):
 
 
 class _NoFurther(torch.autograd.Function):
-    """A gradient that raises an error when it is differentiated."""
+    """Identity whose derivative raises an error."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, refusal: str, *sources: Tensor) -> Tensor:
@@ -185,19 +185,19 @@ class _NoFurther(torch.autograd.Function):
 
 
 def explicit_gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-    """Derivatives of a number by each input, as ``ImplicitSolution.gradients`` returns them.
+    """Derivatives of a scalar with respect to each input, as for ``ImplicitSolution.gradients``.
 
     Parameters
     ----------
     value : Tensor
-        0-d, in the graph of those of the inputs that require gradients.
+        0-d, in the graph of the inputs that require gradients.
     inputs : sequence of Tensor
         Any.
 
     Returns
     -------
     list of (Tensor or None)
-        None where an input requires no gradient, or the number does not depend on it.
+        None if an input does not require gradients, or the scalar does not depend on it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Single precision for what is rough anyway, double for everything that is kept."""
+"""Single precision for approximate intermediate steps, double for all results."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 @contextlib.contextmanager
 def all_digits() -> Iterator[None]:
-    """Matrix products in single precision with all of its digits, whatever the user has set.
+    """Matrix products in full single precision, whatever the user has set.
 
-    TensorFloat-32 and bfloat16, which training code often allows for networks, have three.
+    TensorFloat-32 and bfloat16, which training code often allows for networks, have three digits.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def to_double(values: Tensor) -> Tensor:
 
 
 def in_single(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """A function computed in single precision, its result in the precision of its argument.
+    """Compute a function in single precision; the result has the precision of the argument.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an iteration needs of its vectors: sums, multiples and an inner product."""
+"""Operations that vectors of an iteration need: sums, multiples and an inner product."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     Parameters
     ----------
     left, right : Tensor
-        Of one shape, real or complex. The real and the imaginary part of a complex number count as
-        two real ones.
+        Of the same shape, real or complex. The real and imaginary parts of a complex number count
+        as two real numbers.
 
     Returns
     -------

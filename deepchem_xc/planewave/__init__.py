@@ -1,9 +1,9 @@
 """Plane-wave Kohn-Sham DFT of crystals in PyTorch.
 
-Contract: a structure and settings in, an `SCFResult` out, whose tensors know the functional's
-parameters, the lattice and the positions. `scf` takes ASE's atoms and units (eV, Angstrom); all
-below it is in Hartree atomic units. A functional is known by its ingredients and its energy
-density alone. Data sets, losses and models are not known here.
+Contract: a structure and settings in, an `SCFResult` out, whose tensors are differentiable with
+respect to the functional's parameters, the lattice and the positions. `scf` takes ASE's atoms and
+units (eV, Angstrom); everything below it is in Hartree atomic units. A functional is defined by its
+ingredients and its energy density alone. Nothing here knows data sets, losses or models.
 """
 
 from __future__ import annotations

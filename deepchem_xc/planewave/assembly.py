@@ -1,4 +1,4 @@
-"""From `Settings` to a calculation that can be solved: the one place that puts it together."""
+"""From `Settings` to a calculation that can be solved: the only place that assembles it."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from deepchem_xc.planewave.result import SCFResult
     from deepchem_xc.xc import XCFunctional
 
-# What belongs to a basis, and cannot be given beside one.
+# Keywords that belong to a basis, and are not valid together with one.
 _OF_THE_BASIS = ("ecut", "kpts", "fft_size", "symmetry", "device", "ecut_smoothing")
-# The loop's integrated density error in electrons per valence electron where gradients are wanted,
-# unless asked for otherwise. Derivatives with respect to the geometry are small differences of
-# large terms: docs/derivatives.md has the errors that follow.
+# Default integrated density error of the loop, electrons per valence electron, if the functional or
+# the geometry requires gradients. Derivatives with respect to the geometry are small differences of
+# large terms: docs/derivatives.md has the resulting errors.
 _GRADIENT_DENSITY, _GEOMETRY_GRADIENT_DENSITY = 1e-7, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """A problem, and how its loop runs: all that `solve` takes.
+    """A problem and the settings of its loop: everything that `solve` takes.
 
     Attributes
     ----------
     problem : KohnShamProblem
-        Basis, functional, potentials and occupations.
+        Basis, functional, pseudopotentials and smearing.
     convergence : Convergence
-        When the loop stops.
+        Criteria to stop the loop.
     nbands : int or None
         Number of bands; None leaves it to the loop.
     mixing : Mixing
@@ -60,7 +60,7 @@ class Setup:
     gradient_tolerance : float
         Relative residual of the adjoint equation.
     geometry : Geometry or None
-        Lattice and positions that the result's derivatives are taken with respect to.
+        Lattice and positions, if the result is differentiable with respect to them.
     policies : Policies or None
         What else steers the loop; None is the default.
 
@@ -83,7 +83,7 @@ class Setup:
         orbitals: Tensor | None = None,
         callback: Callable[[dict[str, float]], None] | None = None,
     ) -> SCFResult:
-        """Ground state; parameters and errors as of `loop.self_consistency.solve`."""
+        """Ground state; parameters and errors as for `loop.self_consistency.solve`."""
         result = solve(
             self.problem,
             self.convergence,
@@ -99,13 +99,12 @@ class Setup:
 
 
 def set_up(target: Any, functional: str | XCFunctional | None, settings: Settings) -> Setup:
-    """The problem that settings mean, and how its loop runs.
+    """Build the problem that settings describe, with the settings of its loop.
 
     Parameters
     ----------
     target : ase.Atoms, pymatgen Structure, Crystal or PlaneWaveBasis
-        With a basis, energies of `settings` are in Hartree, and the keywords of a basis are not
-        valid.
+        With a basis, energies in `settings` are in Hartree, and keywords of a basis are not valid.
     functional : str or XCFunctional, optional
         Anything `get_xc` takes; PBE by default.
     settings : Settings
@@ -114,7 +113,7 @@ def set_up(target: Any, functional: str | XCFunctional | None, settings: Setting
     Raises
     ------
     ValueError
-        For settings that make no sense for this structure.
+        For settings that are not valid for this structure.
 
     Examples
     --------
@@ -130,7 +129,7 @@ def set_up(target: Any, functional: str | XCFunctional | None, settings: Setting
         refuse_inference_tensors("the basis", [target.crystal.lattice, target.weights])
         given = [name for name in _OF_THE_BASIS if getattr(settings, name) is not None]
         if given:
-            raise ValueError(f"{sorted(given)} belong to the PlaneWaveBasis that was given.")
+            raise ValueError(f"{sorted(given)} belong to the given PlaneWaveBasis: leave them out.")
         basis, unit = target, 1.0
         moves = basis.crystal.requires_grad
         if moves and len(basis.kpoints.symmetry) > 1:
@@ -159,9 +158,9 @@ def set_up(target: Any, functional: str | XCFunctional | None, settings: Setting
 def _convergence(
     problem: KohnShamProblem, options: Any, energy_unit: float, moves: bool
 ) -> Convergence:
-    """`Convergence`, with a tighter density where derivatives may be asked for.
+    """`Convergence`, with a tighter density if the result is differentiable.
 
-    A gradient's error is of first order in the density's, an energy's of second. `moves` says that
+    A gradient's error is of first order in the density's, an energy's of second. `moves` is True if
     positions or lattice require gradients.
     """
     if moves or functional_tensors(problem):

@@ -24,10 +24,10 @@ class Converged(NamedTuple):
     fields: Fields
     """Density, for meta-GGAs with the kinetic energy density."""
     potential: Potential
-    """Kohn-Sham potential the orbitals belong to."""
+    """Kohn-Sham potential whose eigenstates the orbitals are."""
 
     def ground_state(self, volume: Tensor) -> GroundState:
-        """What the loop determined, without a graph; `volume` in bohr^3."""
+        """All results of the loop, without a graph; `volume` in bohr^3."""
         return GroundState(
             self.fields.to_electrons(volume),
             self.eigenvalues,

@@ -1,4 +1,4 @@
-"""Densities of orbitals, and what two sets of orbitals have in common."""
+"""Densities of orbitals, and of products of two sets of orbitals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack
 from deepchem_xc.planewave.fields import Fields
 
-# States that hold less than this add nothing to a density.
+# Electrons in a state below which it adds nothing to a density.
 _NO_ELECTRON = 1e-14
-# Pieces that are summed in single precision before the sum is added to one in double precision.
+# Number of pieces summed in single precision before the sum is added to one in double precision.
 _PARTIAL_SUM = 32
 
 
@@ -65,7 +65,7 @@ def density_from_orbitals(
     density = torch.zeros(
         (nspin, count, 2 * basis.orbital_ngrid), dtype=torch.float64, device=basis.device
     )
-    # Bands that no set fills anywhere need no FFT.
+    # Bands that are empty in all sets need no FFT.
     filled = (weighted_occupations.abs() > _NO_ELECTRON).any(0).any(1)  # (nspin, nband)
     for spin in range(nspin):
         places = filled[spin].nonzero()
@@ -94,8 +94,9 @@ def density_from_real_orbitals(
 ) -> Tensor:
     """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
 
-    Real and imaginary part of one FFT are two orbitals, each times the root of its number. What
-    stands between them in its square is odd under inversion: symmetrising the density removes it.
+    The real and imaginary parts of one FFT are two orbitals, each times the root of its occupation.
+    Cross terms of the two in the square are odd under inversion: symmetrise the density to remove
+    them.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def _sum_of_squares(pieces: GridPieces, rows: Tensor, ks: range) -> Tensor:
     for count, (piece, bands) in enumerate(pieces.split(ks, rows.shape[1], rows.dtype), start=1):
         offset = slice(piece.start - ks.start, piece.stop - ks.start)
         values = torch.view_as_real(pieces.to_grid(rows[offset, bands], piece))
-        # Grid by grid: each is read once, where a product and a sum pass through memory four times.
+        # Grid by grid, each is read once; a product and a sum would pass through memory four times.
         for parts in values.view(-1, 2 * ngrid):
             partial.addcmul_(parts, parts)
         if count % _PARTIAL_SUM == 0:
@@ -156,23 +157,23 @@ def _sum_of_squares(pieces: GridPieces, rows: Tensor, ks: range) -> Tensor:
 def pair_density(
     pieces: GridPieces, gauge: RealGauge | None, left: Tensor, right: Tensor, ks: range
 ) -> Tensor:
-    r"""Sum over bands of Re(left* right), of one spin and some k-points, not yet symmetrised.
+    r"""Sum of Re(left* right) over bands and some k-points of one spin, not yet symmetrised.
 
     .. math:: n_G = \int e^{-iG.r} \sum_{nk} Re[a_{nk}^*(r) b_{nk}(r)] dr
 
-    in electrons where a and b are normalised; divided by the volume it is a density.
+    in electrons if a and b are normalised; divided by the volume it is a density.
 
     Parameters
     ----------
     pieces : GridPieces
         How to cut the FFTs.
     gauge : RealGauge or None
-        Needed for real orbitals. Parts that are odd under its inversion are then left out or not,
-        as chance has it: symmetrising the result removes them.
+        Needed for real orbitals. The result may then contain parts that are odd under inversion;
+        symmetrise it.
     left, right : Tensor
         (nk, nband, npw), both complex or both real.
     ks : range
-        Which k-points these are.
+        Their k-points.
 
     Returns
     -------
@@ -190,8 +191,7 @@ def pair_density(
     8.0
     """
     basis = pieces.basis
-    # 4 Re(a* b) = |a + b|^2 - |a - b|^2, of parts that are equally large: b is scaled, and with it
-    # the sum.
+    # 4 Re(a* b) = |a + b|^2 - |a - b|^2. Scaling b to the norm of a limits the rounding.
     scale = left.norm() / right.norm().clamp_min(1e-300)
     parts = []
     for sign in (1.0, -1.0):
@@ -210,7 +210,7 @@ def pair_fields(
     ks: range,
     tau: bool = False,
 ) -> Fields:
-    """As `pair_density`, with the kinetic energy density where it is asked for.
+    """As `pair_density`, with the kinetic energy density if requested.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def pair_fields(
     Returns
     -------
     Fields
-        (nG,) each, as `Fields.to_electrons` has them.
+        (nG,) each, as `Fields.to_electrons` returns them.
     """
     density = pair_density(pieces, gauge, left, right, ks)
     if not tau:
@@ -240,7 +240,7 @@ def fields_from_orbitals(
     tau: bool = False,
     single: bool = False,
 ) -> list[Fields]:
-    r"""Density, and kinetic energy density where it is asked for; symmetrised.
+    r"""Symmetrised density, with the kinetic energy density if requested.
 
     .. math:: \tau(r) = \frac{1}{2 \Omega} \sum_{nk} w_k f_{nk} |\nabla \psi_{nk}(r)|^2
 
@@ -257,7 +257,7 @@ def fields_from_orbitals(
     tau : bool, optional
         Whether the kinetic energy density is wanted.
     single : bool, optional
-        Transform the orbitals in single precision: the result is good to 1e-7.
+        Transform the orbitals in single precision: the result is accurate to 1e-7.
 
     Returns
     -------
@@ -266,7 +266,7 @@ def fields_from_orbitals(
 
     Examples
     --------
-    Its integral is the kinetic energy:
+    The integral of tau is the kinetic energy:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -298,7 +298,7 @@ def kinetic_density(
 ) -> Tensor:
     """Kinetic energy density in the graph of the orbitals, their occupations and the lattice.
 
-    As in `fields_from_orbitals`, at more cost.
+    As in `fields_from_orbitals`, but slower.
 
     Parameters
     ----------
@@ -309,8 +309,8 @@ def kinetic_density(
     weighted_occupations : Tensor
         Electrons per state times the k-point's weight, (nspin, nk, nband).
     recompute : bool, optional
-        Compute its parts again when it is differentiated, so that the orbitals on the grid need
-        not be kept. It can then be differentiated once only.
+        Compute its parts again in the backward pass, so that the orbitals on the grid need not be
+        kept. It can then be differentiated only once.
 
     Returns
     -------
@@ -334,7 +334,7 @@ def kinetic_density(
             used = (weights[k].abs() > _NO_ELECTRON).nonzero().squeeze(1)
             if len(used) == 0:
                 continue
-            # The padding holds nothing, and its derivative shall be nothing, too.
+            # The padding is zero, and its derivative must be zero, too.
             q = basis.orbital_q[k] * basis.mask[k].unsqueeze(1)
             arguments = (rows[used], weights[k, used], q, basis.orbital_index[k])
             if recompute:

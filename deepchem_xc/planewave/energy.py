@@ -39,14 +39,14 @@ def _of_orbitals(
 
 
 def electron_energy(problem: KohnShamProblem, electrons: Fields) -> Tensor:
-    """Energy that the density determines: its derivative is the Kohn-Sham potential.
+    """Energy of the terms of the density; its derivative is the Kohn-Sham potential.
 
     Parameters
     ----------
     problem : KohnShamProblem
         The crystal.
     electrons : Fields
-        Of `Fields.to_electrons`.
+        Densities as `Fields.to_electrons` returns them.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def electron_energy(problem: KohnShamProblem, electrons: Fields) -> Tensor:
 def orbital_energy(
     problem: KohnShamProblem, orbitals: Tensor, weighted_occupations: Tensor
 ) -> Tensor:
-    """Energy that the orbitals determine, 0-d, Hartree per cell, in the graph of the geometry.
+    """Energy of the terms of the orbitals, 0-d, Hartree per cell, in the graph of the geometry.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def energy_terms(
     fields: Fields,
     entropy_energy: Tensor,
 ) -> dict[str, Tensor]:
-    """Energy by term for given orbitals and the density they make.
+    """Energy by term for given orbitals and their density.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def energy_terms(
     fields : Fields
         Density, for meta-GGAs with the kinetic energy density.
     entropy_energy : Tensor
-        -TS of the occupations, 0-d.
+        -TS of the occupations, 0-d, Hartree.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def energy_terms(
 
     Examples
     --------
-    Without occupations or density only the ions are left:
+    Without electrons only the energies of the ions are left:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -134,9 +134,9 @@ def forces_and_stress(
 ) -> tuple[Tensor, Tensor]:
     """Forces and stress by differentiating the energy at fixed orbitals and occupations.
 
-    They are in the graph of whatever is given, and of the functional's parameters. At
-    self-consistency nothing else contributes (Hellmann and Feynman; for the stress O. H. Nielsen
-    and R. M. Martin, Phys. Rev. B 32, 3780 (1985)). The strain acts on a fixed set of plane waves.
+    They are in the graph of all arguments and of the functional's parameters. At self-consistency
+    nothing else contributes (Hellmann and Feynman; for the stress O. H. Nielsen and R. M. Martin,
+    Phys. Rev. B 32, 3780 (1985)). The strain acts on a fixed set of plane waves.
 
     Parameters
     ----------
@@ -146,13 +146,13 @@ def forces_and_stress(
     Returns
     -------
     forces : Tensor
-        (natom, 3), Hartree/bohr, their sum removed, symmetrised.
+        (natom, 3), Hartree/bohr, symmetrised, with their mean removed.
     stress : Tensor
         dE/dstrain over the volume, (3, 3), Hartree/bohr^3, symmetrised.
 
     Examples
     --------
-    Silicon's stress is isotropic, here without the help of symmetry:
+    Silicon's stress is isotropic, even without symmetrisation:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -186,13 +186,13 @@ def forces_and_stress(
     def derivatives(energy: Tensor) -> tuple[Tensor, ...]:
         if not energy.requires_grad:
             return torch.zeros_like(positions), torch.zeros_like(lattice)
-        # Potentials without projectors have an energy that nothing moves.
+        # Without projectors the nonlocal energy depends on neither.
         moved = (displacement, strain)
         return torch.autograd.grad(energy, moved, create_graph=keep, materialize_grads=True)
 
     with torch.enable_grad():
         deformed = strained()
-        # The number of electrons in each plane wave stays; the volume they share changes.
+        # A strain keeps the number of electrons in each plane wave, but changes the volume.
         carried = fields.to_electrons(volume).to_densities(deformed.volume)
         if problem.needs_kinetic_density:
             tau = kinetic_density(deformed, orbitals, weighted_occupations, recompute=not keep)

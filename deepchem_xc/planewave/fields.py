@@ -1,8 +1,8 @@
-"""What the loop mixes, and what acts on it: the density with its companions, and the potential.
+"""The quantities that the loop mixes, and their potential.
 
-`Fields` is what orbitals make: it is symmetrised, mixed, differentiated and kept in files.
-`Potential` is its dual: the derivative of an energy by each member of `Fields`. Both are vectors,
-and only this file knows which members there are: a member that is None is zero.
+`Fields` holds the densities of the orbitals; it is symmetrised, mixed, differentiated and kept in
+files. `Potential` is its dual: the derivative of an energy with respect to each member of `Fields`.
+Both are vectors, and only this file knows their members; a member that is None is zero.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ class _Vector:
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The members that there are, in their order."""
+        """The members that are not None, in order."""
         return tuple(member for member in self._members if member is not None)
 
     def with_leaves(self: V, leaves: Iterable[Tensor]) -> V:
-        """The same members with other values, as many as there are `leaves`."""
+        """The same members with other values, one for each of `leaves`."""
         values = iter(leaves)
         return type(self)(*(None if m is None else next(values) for m in self._members))
 
     def map(self: V, function: Callable[[Tensor], Tensor]) -> V:
-        """A function of every member."""
+        """Apply a function to every member."""
         return self.with_leaves(map(function, self.leaves))
 
     def detach(self: V) -> V:
-        """The same values in no graph."""
+        """The same values without a graph."""
         return self.map(Tensor.detach)
 
     @property
     def requires_grad(self) -> bool:
-        """Whether any member does."""
+        """Whether any member requires gradients."""
         return any(leaf.requires_grad for leaf in self.leaves)
 
     def symmetrized(self: V, basis: PlaneWaveBasis) -> V:
@@ -56,7 +56,7 @@ class _Vector:
         return self.map(basis.symmetrize)
 
     def dot(self, other: _Vector) -> Tensor:
-        """Real scalar product, the sum of Re(a* b), 0-d; of a potential with electrons, Hartree."""
+        """Real inner product, the sum of Re(a* b), 0-d; potential times electrons is in Hartree."""
         pairs = zip(self._members, other._members, strict=True)
         products = [(a.conj() * b).real.sum() for a, b in pairs if a is not None and b is not None]
         return torch.stack(products).sum()
@@ -87,7 +87,7 @@ class Fields(_Vector):
     density : Tensor
         (nspin, nG), bohr^-3: the total, or up and down.
     tau : Tensor, optional
-        Kinetic energy density, (nspin, nG), Hartree bohr^-3; where a meta-GGA needs it.
+        Kinetic energy density, (nspin, nG), Hartree bohr^-3, if a meta-GGA needs it.
 
     Examples
     --------
@@ -103,12 +103,12 @@ class Fields(_Vector):
     tau: Tensor | None = None
 
     def to_electrons(self, volume: Tensor) -> Fields:
-        """Of each plane wave in the cell instead of per volume: what a strain leaves as it is.
+        """Amounts per cell instead of densities; unchanged by a strain.
 
         Parameters
         ----------
         volume : Tensor
-            Of the cell, 0-d, bohr^3.
+            Volume of the cell, 0-d, bohr^3.
 
         Returns
         -------
@@ -124,14 +124,14 @@ class Fields(_Vector):
 
 @dataclass(frozen=True, eq=False)
 class Potential(_Vector):
-    """Derivative of an energy by `Fields`: what acts on electrons.
+    """Derivative of an energy with respect to `Fields`.
 
     Parameters
     ----------
     v : Tensor
-        Of the density, (nspin, nG), Hartree: the potential that multiplies orbitals.
+        With respect to the density, (nspin, nG), Hartree: the potential that multiplies orbitals.
     v_tau : Tensor, optional
-        Of the kinetic energy density, (nspin, nG), without unit: v_tau of the operator
+        With respect to the kinetic energy density, (nspin, nG), without unit: v_tau in the operator
         -1/2 div(v_tau grad).
 
     Examples
@@ -149,7 +149,7 @@ class Potential(_Vector):
 
     @classmethod
     def of_derivatives(cls, derivatives: Fields) -> Potential:
-        """From derivatives by the members of `Fields.to_electrons`, as autograd returns them."""
+        """From derivatives with respect to `Fields.to_electrons`, as autograd returns them."""
         return cls(*derivatives._members)  # type: ignore[arg-type]
 
     def energy(self, fields: Fields, volume: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class Potential(_Vector):
 
 
 def stack(vectors: Sequence[V]) -> V:
-    """Vectors, for example one for each spin, one after the other along a new first axis.
+    """Stack vectors, for example one for each spin, along a new first axis.
 
     Examples
     --------
@@ -176,14 +176,14 @@ def derivative(
     create_graph: bool = False,
     retain_graph: bool | None = None,
 ) -> Potential:
-    """Derivative of an energy by every member of `Fields.to_electrons`, in one backward pass.
+    """Derivative of an energy with respect to `Fields.to_electrons`, in one backward pass.
 
     Parameters
     ----------
     energy : Tensor
         0-d, Hartree, in the graph of `electrons`.
     electrons : Fields
-        They require gradients.
+        All members require gradients.
     create_graph, retain_graph : bool, optional
         As for `torch.autograd.grad`.
 

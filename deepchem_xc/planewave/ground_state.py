@@ -56,7 +56,7 @@ def scf(
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
 
-    None is the default of every keyword.
+    None selects the default of every keyword.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def scf(
         ``{"density": 3.5}`` (points per 1/Angstrom) or a list of reduced coordinates. Gamma by
         default.
     pseudopotentials : optional
-        A family (``"gth-pbe"``; the others are ``planewave.pseudo.loader.FAMILIES``), a name
+        A family (``"gth-pbe"``; ``planewave.pseudo.loader.FAMILIES`` lists the others), a name
         (``"GTH-PBE-q4"``) or file, or a mapping from symbols to these, in which ``"default"``
-        stands for all that are not named.
+        stands for all other symbols.
     occupations : mapping or str, optional
         ``{"name": "fermi-dirac", "width": 0.1}``; also fixed, gaussian, methfessel-paxton and
         marzari-vanderbilt, ``"order"`` of Methfessel-Paxton (1 by default), and
-        ``"fixmagmom": True``. Fermi-Dirac by default, of 0.1 eV as all where no width is given.
+        ``"fixmagmom": True``. Fermi-Dirac by default. Without ``"width"`` it is 0.1 eV.
     spinpol : bool, optional
         Two spin channels; by default if there are initial magnetic moments.
     convergence : mapping, optional
@@ -89,22 +89,21 @@ def scf(
         if positions or lattice require gradients), ``orbitals`` (residuals of occupied bands; 10
         times ``density`` in Hartree) and ``maxiter`` (100).
     nbands : int or str, optional
-        Number of bands; -10 are ten more than the occupied ones, ``"120%"`` a fifth more. Chosen,
-        and raised where needed, by default.
+        Number of bands; -10 means ten more than the occupied ones, ``"120%"`` a fifth more. By
+        default chosen, and raised if needed.
     fft_size : (int, int, int) or int, optional
         Real-space grid.
     symmetry : bool, str or mapping, optional
         Use the crystal's symmetry (default) or none (False, ``"off"``);
-        ``{"point_group": False}`` leaves time reversal (`values.symmetry_choice`).
+        ``{"point_group": False}`` uses only time reversal (`values.symmetry_choice`).
     device : optional
         ``"cuda"`` runs everything there.
     ecut_smoothing : float, optional
-        Width below the cutoff within which kinetic energies rise without bound, eV: makes curves
-        of energy against volume smooth at lower cutoffs (`smooth_kinetic`); none by default.
+        Width below the cutoff within which kinetic energies rise without bound, eV: smooths curves
+        of energy against volume at lower cutoffs (`smooth_kinetic`); none by default.
     start : SCFResult or Restart, optional
         Start from this result's density and orbitals; its cell, positions and cutoff may differ.
-        With two spin channels, symmetry operations that its magnetic moments do not have are not
-        used.
+        With two spin channels, symmetry operations that its magnetic moments lack are not used.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
     mixing : Mixing or mapping, optional
@@ -114,9 +113,9 @@ def scf(
         What else steers the loop: effort, single precision, held moment, localised levels; see
         `Policies` in ``planewave.loop.policies``. It changes the way, not the ground state.
     gradient_tolerance : float, optional
-        Relative residual to which the adjoint equation is solved when gradients are asked for. The
-        default keeps errors of derivatives below 1e-5. 1e-6 takes about two thirds of the time:
-        errors of losses on the density are 1e-6, the largest ones 4e-4 (docs/derivatives.md).
+        Relative residual of the adjoint equation, which a backward pass solves. The default keeps
+        errors of derivatives below 1e-5. 1e-6 takes about two thirds of the time: errors of losses
+        on the density are then 1e-6, the largest ones 4e-4 (docs/derivatives.md).
 
     Returns
     -------
@@ -128,12 +127,12 @@ def scf(
     SCFConvergenceError
         If the loop does not converge; it carries the history.
     ValueError
-        For input that makes no sense; the message says what is valid.
+        For input that is not valid; the message says what is.
 
     Warns
     -----
     LostMomentsWarning
-        If `start` is magnetic and neither `spinpol` nor initial moments say whether this is.
+        If `start` is magnetic, but neither `spinpol` nor initial moments are given.
 
     Examples
     --------
@@ -148,7 +147,7 @@ def scf(
     given = locals()
     settings = Settings.of({name: given[name] for name in Settings.model_fields})
     if callback is not None and not callable(callback):
-        raise ValueError(f"callback = {callback!r} is no function of the dict of a step.")
+        raise ValueError(f"callback = {callback!r} is not a function: give one of a step's dict.")
     setup = replace(set_up(target, functional, settings), policies=Policies.of(policies))
     if start is None:
         return setup.solve(callback=callback)
@@ -156,8 +155,8 @@ def scf(
         start = Restart.of(start)
     if not isinstance(start, Restart):
         raise ValueError(
-            f"start = {start!r} is no earlier result: give an SCFResult, or Restart.load(path) of "
-            "a file."
+            f"start = {start!r} is not an earlier result: give an SCFResult, or Restart.load(path) "
+            "for a file."
         )
     if spinpol is None and setup.problem.nspin == 1:
         notice_moments(setup.problem, start, stacklevel=5)

@@ -1,7 +1,7 @@
 """The Kohn-Sham Hamiltonian applied to batches of k-points and bands.
 
-It acts in the precision of the orbitals: single precision takes half the time, and is enough
-while a potential is far from self-consistent.
+It works in the precision of the orbitals: single precision takes half the time, and is enough
+while the potential is far from self-consistent.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from deepchem_xc.planewave.fields import Potential
 
 
 class _Multiplication:
-    """A function of space that multiplies batches of orbitals.
+    """Multiplication of batches of orbitals by a function of space.
 
     Parameters
     ----------
     pieces : GridPieces
         How to cut the FFTs; it knows the basis.
     function : Tensor
-        Its coefficients on the sphere, (nspin, nG); it is real.
+        Coefficients of the real function on the sphere, (nspin, nG).
     gauge : RealGauge, optional
-        In crystals with an inversion centre: real orbitals are then taken as its.
+        Gauge of real orbitals, in crystals with an inversion centre.
 
     Examples
     --------
-    A constant multiplies:
+    Multiplication by a constant:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -53,14 +53,14 @@ class _Multiplication:
             self._centred_values = self._on_grid(function * gauge.density_phase)
 
     def _on_grid(self, function: Tensor) -> Tensor:
-        # The forward FFT leaves out its 1/N: it is carried by the function. Each value stands
-        # twice, for real and imaginary part: a product of real and complex arrays would convert.
+        # The function carries the 1/N that the forward FFT leaves out. Each value is stored twice,
+        # for real and imaginary part: a product of real and complex arrays would convert the real.
         basis = self.pieces.basis
         scaled = basis.to_orbital_grid(function) / basis.orbital_ngrid
         return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
-        """Product with orbitals of one spin, in the sphere of plane waves.
+        """Product with orbitals of one spin, cut to the sphere of plane waves.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class _Multiplication:
         Returns
         -------
         Tensor
-            (nk, nband, npw), real or complex as the orbitals are.
+            (nk, nband, npw), real or complex like the orbitals.
         """
         if orbitals.is_complex():
             product = self._multiply(orbitals, self._values[spin], ks)
@@ -103,18 +103,18 @@ class LocalOperator:
     pieces : GridPieces
         How to cut the FFTs; it knows the basis.
     potential : Potential
-        Its `v`, and `v_tau` where there is one.
+        `v`, for meta-GGAs with `v_tau`.
     gauge : RealGauge, optional
-        In crystals with an inversion centre: real orbitals are then taken as its.
+        Gauge of real orbitals, in crystals with an inversion centre.
 
     Attributes
     ----------
     potential : Potential
-        What was given.
+        The given one.
 
     Examples
     --------
-    Where v_tau is 1, the kinetic energy:
+    With v_tau = 1 it is the kinetic energy:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -136,7 +136,7 @@ class LocalOperator:
         self._times_v_tau = None if v_tau is None else _Multiplication(pieces, v_tau, gauge)
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
-        """As `Hamiltonian.apply`, of this part."""
+        """As `Hamiltonian.apply`, for this part."""
         result = self._times_v.apply(orbitals, spin, ks)
         if self._times_v_tau is not None:
             for q in self.basis.orbital_q[ks.start : ks.stop].unbind(-1):
@@ -166,9 +166,9 @@ class Hamiltonian:
     coupling : Tensor
         Their coupling, (nproj, nproj), Hartree.
     pieces : GridPieces, optional
-        How to cut the FFTs; given where it is used again, with its boxes.
+        How to cut the FFTs; pass it to reuse its boxes.
     gauge : RealGauge, optional
-        In crystals with an inversion centre: real orbitals are then taken as its.
+        Gauge of real orbitals, in crystals with an inversion centre.
 
     Examples
     --------
@@ -236,7 +236,7 @@ class Hamiltonian:
         return result.add_(self.local.apply(orbitals, spin, ks))
 
     def _operands(self, dtype: torch.dtype) -> _Operands:
-        """Kinetic energies and projectors as orbitals of some dtype need them."""
+        """Kinetic energies and projectors for orbitals of some dtype."""
         if dtype not in self._cast:
             if dtype.is_complex:
                 projectors, coupling = self.projectors.to(dtype), self.coupling.to(dtype)
@@ -254,14 +254,14 @@ class Hamiltonian:
         return self._cast[dtype]
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
-        """H in the `count` plane waves of lowest kinetic energy at one k-point.
+        """Matrix of H in the `count` plane waves of lowest kinetic energy at one k-point.
 
         Parameters
         ----------
         spin, k : int
             Channel and k-point.
         count : int
-            At most the number of plane waves there.
+            At most the number of plane waves at this k-point.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""From what users give to a basis and a `KohnShamProblem`; here units change."""
+"""From users' input to a basis and a `KohnShamProblem`; units are converted here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
 DEFAULT_FUNCTIONAL = "PBE"
-# Where displacements or strains may break a symmetry that was asked for.
+# Message if displacements or strains may break a requested symmetry.
 BROKEN_SYMMETRY = (
     "positions or lattice require gradients, and displacements and strains may break the symmetry "
     "that reduced the k-points: leave symmetry out, or give symmetry=False."
@@ -35,8 +35,8 @@ def make_basis(structure: Any, settings: Settings) -> PlaneWaveBasis:
     Parameters
     ----------
     structure : ase.Atoms, pymatgen Structure or Crystal
-        Where positions or lattice of a `Crystal` require gradients, time reversal alone reduces
-        the k-points.
+        If positions or lattice of a `Crystal` require gradients, only time reversal reduces the
+        k-points.
     settings : Settings
         Cutoff, k-points, grid, symmetry, device.
 
@@ -48,8 +48,8 @@ def make_basis(structure: Any, settings: Settings) -> PlaneWaveBasis:
     """
     if settings.ecut is None:
         raise ValueError(
-            "ecut is missing: give the plane-wave cutoff in eV, for example ecut=540.0. What is "
-            "enough depends on the pseudopotentials; docs/convergence.md shows how to find out."
+            "ecut is missing: give the plane-wave cutoff in eV, for example ecut=540.0. The "
+            "pseudopotentials determine what is enough; docs/convergence.md shows how to find out."
         )
     crystal = as_crystal(structure)
     return PlaneWaveBasis(
@@ -64,12 +64,12 @@ def make_basis(structure: Any, settings: Settings) -> PlaneWaveBasis:
 
 
 def _symmetry(asked: Any, moves: bool) -> Any:
-    """Symmetry to use; displacements may break all but time reversal.
+    """Symmetry to use; displacements may break every symmetry except time reversal.
 
     Raises
     ------
     ValueError
-        If a symmetry is asked for that displacements may break.
+        If displacements may break the requested symmetry.
     """
     if not moves or isinstance(asked, SymmetryGroup):
         if moves and len(asked) > 1:
@@ -105,7 +105,7 @@ def make_problem(
     spinpol: bool | None = None,
     energy_unit: float = 1.0,
 ) -> KohnShamProblem:
-    """Put a basis, a functional, pseudopotentials and occupations together.
+    """Combine a basis, a functional, pseudopotentials and occupations.
 
     Parameters
     ----------
@@ -120,13 +120,13 @@ def make_problem(
     spinpol : bool, optional
         Two spin channels; by default if the crystal has initial magnetic moments.
     energy_unit : float, optional
-        Hartree per unit in which the width is given: 1 for Hartree, 1/27.2 for eV.
+        Unit of the width, Hartree: 1 for Hartree, 1/27.2 for eV.
 
     Raises
     ------
     ValueError
         If a name is unknown (the message lists the valid ones), the electrons cannot be placed, or
-        the crystal lacks the symmetry that its k-points were reduced by.
+        the crystal lacks the symmetry that reduced its k-points.
     """
     from deepchem_xc.xc import Ingredients, get_xc
     from deepchem_xc.xc.trial import check_functional as try_functional
@@ -175,14 +175,14 @@ def make_problem(
 
 
 def number_of_bands(nbands: Any, problem: KohnShamProblem) -> int | None:
-    """Bands that ``nbands=`` means for a problem; None leaves the choice to the calculation.
+    """Number of bands from ``nbands=`` for a problem; None leaves the choice to the calculation.
 
     Parameters
     ----------
     nbands : int, str or None
         See `values.band_count`.
     problem : KohnShamProblem
-        Says how many are occupied.
+        Determines how many are occupied.
     """
     moment = problem.moment if problem.moment is not None else problem.initial_moment
     return band_count(nbands, 0.5 * (problem.nelectrons + abs(moment or 0.0)))

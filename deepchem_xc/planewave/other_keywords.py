@@ -1,4 +1,4 @@
-"""Keywords that there are not, and what to write in place of them."""
+"""Unknown keywords, and what to write instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Keywords of GPAW, PySCF and others, and what they are here.
+# Keywords of GPAW, PySCF and others, and what to write here instead.
 _ELSEWHERE = {
     "charge": "only neutral cells can be computed",
     "mode": "plane waves only, with ecut in eV: PW(400) is ecut=400",
@@ -38,7 +38,7 @@ _ELSEWHERE = {
     "pseudos": "pseudopotentials",
     "usesymm": "symmetry",
 }
-# Keywords of the calculator that are others in functions, and hints that hold there.
+# Hints for functions, whose keywords differ from the calculator's.
 _IN_FUNCTIONS = {
     "xc": "functional",
     "txt": "callback=print shows every step",
@@ -50,7 +50,7 @@ _IN_FUNCTIONS = {
 def explain_unknown(
     unknown: Collection[str], valid: Collection[str], caller: str = "PlaneWaveDFT"
 ) -> str:
-    """Message for keywords that there are not, with what to write in place of GPAW's.
+    """Message for unknown keywords, which says what to write instead of GPAW's.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def explain_unknown(
 
 
 def names_similar_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Answer unknown keywords of a function with `explain_unknown`.
+    """Make a function answer unknown keywords with `explain_unknown`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One crystal's Kohn-Sham problem: everything the self-consistency loop does not change."""
+"""The Kohn-Sham problem of one crystal: everything that the self-consistency loop keeps fixed."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from deepchem_xc.planewave.terms.xc import ExchangeCorrelation
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
-# Density below which its gradient's square is not divided by it, bohr^-3.
+# Smallest density that its gradient's square is divided by, bohr^-3.
 _VACUUM = 1e-6
-# Slope |grad n| / n that a starting kinetic energy density takes notice of, 1 / bohr; helium's is
-# 2.7 in its tail.
+# Largest slope |grad n| / n in a starting kinetic energy density, 1/bohr; helium's is 2.7 in its
+# tail.
 _STEEPEST = 6.0
 
 
 @dataclass(frozen=True, eq=False)
 class KohnShamProblem:
-    """A basis, a functional, pseudopotentials and how states are filled.
+    """A basis, a functional, pseudopotentials and a smearing.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class KohnShamProblem:
     pseudopotentials : mapping of str to Pseudopotential
         One for every species.
     smearing : Smearing
-        How states are filled.
+        Rule that fills the states.
     nspin : int
         1, or 2 for collinear spin.
     moment : float or None
@@ -60,8 +60,8 @@ class KohnShamProblem:
     Raises
     ------
     ValueError
-        If the electrons cannot be placed: an odd number without spin or smearing, or a moment that
-        they cannot make.
+        If the electrons cannot be placed: an odd number without spin or smearing, or an impossible
+        moment.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class KohnShamProblem:
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """The energy, term by term: energies by name, forces, stress and the potential follow."""
+        """Terms of the energy, which determine energies by name, forces, stress and potential."""
         pseudos = self.pseudopotentials
         return (
             Kinetic(),
@@ -121,7 +121,7 @@ class KohnShamProblem:
 
     @cached_property
     def gauge(self) -> RealGauge | None:
-        """What makes orbitals real; None in crystals without an inversion centre."""
+        """Gauge of real orbitals; None in crystals without an inversion centre."""
         centre = inversion_centre(self.basis)
         if centre is None:
             return None
@@ -129,7 +129,7 @@ class KohnShamProblem:
 
     @cached_property
     def constant_energy(self) -> float:
-        """Energy of the ions: the part that knows no electrons' state, Hartree per cell."""
+        """Energy of the ions alone, which does not depend on the electronic state, Ha per cell."""
         ions = [term.energy(self.basis) for term in self.terms if isinstance(term, IonTerm)]
         return float(torch.stack(ions).sum().detach())
 
@@ -152,8 +152,8 @@ class KohnShamProblem:
         potential : Potential
             With `v_tau` for meta-GGAs.
         correction : Tensor
-            0-d, Hartree: what, added to the sum of the occupied eigenvalues, gives the Hartree, XC,
-            kinetic, local and nonlocal energy up to second order in the density's error (the
+            0-d, Hartree: added to the sum of the occupied eigenvalues, it gives the sum of Hartree,
+            XC, kinetic, local and nonlocal energy up to second order in the density's error (the
             functional of J. Harris, Phys. Rev. B 31, 1770 (1985)).
         """
         terms = [term for term in self.terms if isinstance(term, DensityTerm)]
@@ -182,9 +182,9 @@ class KohnShamProblem:
 
     @property
     def initial_moment(self) -> float | None:
-        """Moment to begin with, mu_B per cell: the fixed one, or the sum of the atoms' if any.
+        """Moment of the first step, mu_B per cell: the fixed one, or the sum of the atoms' if any.
 
-        Integer occupations choose their own moment among integers.
+        Integer occupations choose their own, integer moment.
         """
         if self.moment is not None or self.nspin == 1 or self.smearing.width == 0.0:
             return self.moment
@@ -192,7 +192,7 @@ class KohnShamProblem:
         return total if total != 0.0 else None
 
     def _atomic_moments(self) -> list[float]:
-        """Initial moments; no atom holds more than can be unpaired in its open shell."""
+        """Initial moments, limited to the electrons that can be unpaired in the open shell."""
         crystal = self.basis.crystal
         moments = []
         for symbol, m in zip(crystal.symbols, crystal.magnetic_moments or (), strict=False):
@@ -222,10 +222,10 @@ class KohnShamProblem:
         return basis.symmetrize(0.5 * torch.stack([total + moment, total - moment]))
 
     def starting_fields(self) -> Fields:
-        """`atomic_density`, and for a meta-GGA a kinetic energy density.
+        """`atomic_density`, for a meta-GGA with a kinetic energy density.
 
-        That is the gradient expansion of Thomas, Fermi and von Weizsaecker (D. A. Kirzhnits, Sov.
-        Phys. JETP 5, 64 (1957)) of each channel, without the Laplacian.
+        The latter is the gradient expansion of Thomas, Fermi and von Weizsaecker (D. A. Kirzhnits,
+        Sov. Phys. JETP 5, 64 (1957)) for each channel, without the Laplacian.
         """
         density = self.atomic_density()
         if not self.needs_kinetic_density:
@@ -234,20 +234,20 @@ class KohnShamProblem:
         total = (self.nspin * basis.to_grid(density)).clamp_min(_VACUUM)
         gradient = self.nspin * basis.gradient(density)
         uniform = 0.3 * (3.0 * math.pi**2) ** (2.0 / 3.0) * total ** (5.0 / 3.0)
-        # In the noise of a vacuum |grad n| / n has no bound, and tau would ring everywhere.
+        # In the noise of a vacuum |grad n| / n is unbounded, and tau would oscillate everywhere.
         weizsaecker = (gradient.square().sum(1) / total).clamp_max(_STEEPEST**2 * total)
         tau = (uniform + weizsaecker / 72.0) / self.nspin
         return Fields(density, basis.symmetrize(basis.to_sphere(tau)))
 
     def default_nbands(self) -> int:
-        """Bands that hold the electrons, and some empty ones where occupations are smeared."""
+        """Bands that hold the electrons, and a few empty ones."""
         largest = self.nelectrons / 2.0
         if self.nspin == 2:
             moments = self.basis.crystal.magnetic_moments or (0.0,)
             unpaired = abs(self.moment) if self.moment is not None else abs(sum(moments))
             largest += min(unpaired, self.nelectrons) / 2.0
         occupied = math.ceil(largest - 1e-9)
-        # Two or three empty bands, not converged themselves, keep the eigensolver from having to
-        # separate the highest occupied band from the next.
+        # With two or three empty bands, which need not converge, the eigensolver need not separate
+        # the highest occupied band from the next one.
         spare = 2 if self.smearing.width == 0.0 else 3
         return occupied + max(spare, math.ceil(0.2 * occupied))

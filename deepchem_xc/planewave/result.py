@@ -1,4 +1,4 @@
-"""What a self-consistency loop leaves behind."""
+"""The result of a self-consistency loop."""
 
 from __future__ import annotations
 
@@ -31,34 +31,35 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Relative residual of the adjoint equation: so small, since some derivatives (of a layer's Fermi
+# Relative residual of the adjoint equation; so small because some derivatives (of a layer's Fermi
 # level, of single energy terms with respect to positions) are small differences of large ones.
 GRADIENT_TOLERANCE = 3e-9
 
 
 @dataclass(frozen=True, eq=False)
 class SCFResult:
-    """A converged ground state and everything that follows from it, in Hartree atomic units.
+    """A converged ground state and its properties, in Hartree atomic units.
 
-    Everything is computed when it is first asked for. Where the functional's parameters, or the
-    lattice and positions, require gradients, all results but the orbitals are in their graph:
-    ``loss.backward()`` differentiates through the self-consistent field. `free_energy` costs no
-    more than an energy then; any other loss solves one adjoint equation for each backward pass.
+    Each property is computed on first access. If the functional's parameters, or the lattice and
+    positions, require gradients, all results except the orbitals are in their graph:
+    ``loss.backward()`` differentiates through the self-consistent field. The derivative of
+    `free_energy` costs no more than an energy; any other loss solves one adjoint equation for each
+    backward pass.
 
     Attributes
     ----------
     problem : KohnShamProblem
-        Basis, functional, pseudopotentials and smearing; its geometry is in no graph.
+        Basis, functional, pseudopotentials and smearing; its geometry has no graph.
     converged : Converged
-        The last step's orbitals, eigenvalues, occupations, density and potential, in no graph.
+        Orbitals, eigenvalues, occupations, density and potential of the last step, without a graph.
     history : list of dict
         One record a step: energy, density_error, orbital_error, moment and so on.
     geometry : Geometry or None
-        The lattice and positions that were given, if they require gradients.
+        The given lattice and positions, if they require gradients.
     gradient_tolerance : float
-        Relative error that the adjoint equation is solved to.
+        Relative residual of the adjoint equation.
     detached : bool
-        Whether results stay out of any graph, whatever went in.
+        Whether results stay out of any graph, even if inputs require gradients.
 
     Examples
     --------
@@ -84,19 +85,19 @@ class SCFResult:
     _memory: list[Unchanged] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
-        """Remember what the functional is; copies of a result keep the first memory."""
+        """Remember the functional's state; copies of a result keep the first memory."""
         from deepchem_xc.xc.identity import Unchanged
 
         if not self._memory:
             self._memory.append(Unchanged(self.problem.functional))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickles and deep copies hold: all that results follow from, and no results.
+        """State of pickles and deep copies: everything that results are computed from, no results.
 
-        These may be in graphs, which cannot be copied. The copy has its own functional, lattice
+        Results may be in graphs, which cannot be copied. The copy has its own functional, lattice
         and positions, which are leaves.
         """
-        self._memory[0].check()  # results follow from the functional as it was
+        self._memory[0].check()  # results depend on the functional as it was
         state = {**self.__dict__, "_cache": {}, "_memory": []}
         if self.geometry is not None:
             state["geometry"] = Geometry(*(_leaf(x) for x in self.geometry))
@@ -125,7 +126,7 @@ class SCFResult:
         return torch.is_grad_enabled() and self.is_differentiable
 
     def detach(self) -> SCFResult:
-        """The same result out of any graph; it shares what has been computed."""
+        """The same result outside any graph; it shares all computed results."""
         return self if self.detached else replace(self, detached=True)
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
@@ -133,8 +134,8 @@ class SCFResult:
         sources = self._sources if torch.is_grad_enabled() else []
         key = (name, tuple(map(id, sources)))
         if key not in self._cache:
-            # A detached result holds no graph of the functional's parameters either: it would
-            # be the explicit part of a derivative alone.
+            # Detached results must not carry the functional's parameters either: their graph would
+            # hold only the explicit part of a derivative.
             with outside_inference_and_autocast(), torch.set_grad_enabled(bool(sources)):
                 self._cache[key] = make()
         value: T = self._cache[key]
@@ -146,7 +147,7 @@ class SCFResult:
 
     @property
     def ground_state(self) -> GroundState:
-        """What the loop determined, in the graph of everything it depends on."""
+        """All results of the loop, in the graph of everything they depend on."""
         return self._once("ground_state", self._attach)
 
     def _attach(self) -> GroundState:
@@ -166,7 +167,7 @@ class SCFResult:
 
     @property
     def basis(self) -> PlaneWaveBasis:
-        """Plane waves, k-points and grid, in no graph: for a volume that is, see `volume`."""
+        """Plane waves, k-points and grid, without a graph; for a volume with one see `volume`."""
         return self.problem.basis
 
     @property
@@ -186,7 +187,7 @@ class SCFResult:
 
     @property
     def nsteps(self) -> int:
-        """Self-consistency steps taken."""
+        """Number of self-consistency steps."""
         return len(self.history)
 
     @property
@@ -213,7 +214,7 @@ class SCFResult:
     def eigenvalues(self) -> Tensor:
         """Eigenvalues, (nspin, nk, nband), Hartree, ascending.
 
-        A loss has to treat those of a degenerate set alike, or use `multiplet_eigenvalues`.
+        A loss must treat degenerate ones alike, or use `multiplet_eigenvalues`.
         """
         return self.ground_state.eigenvalues
 
@@ -221,7 +222,7 @@ class SCFResult:
     def multiplet_eigenvalues(self) -> Tensor:
         """Eigenvalues with every degenerate set replaced by its mean, (nspin, nk, nband), Hartree.
 
-        Same values to within 1e-6 Ha, and each of them has derivatives.
+        The values agree to within 1e-6 Ha, and each of them has derivatives.
         """
         return multiplet_means(self.eigenvalues)
 
@@ -229,7 +230,7 @@ class SCFResult:
     def occupations(self) -> Tensor:
         """Electrons in each state, (nspin, nk, nband); at most 2 / nspin.
 
-        A loss has to treat those of a degenerate set alike, as those of `eigenvalues`.
+        A loss must treat those of degenerate states alike, as for `eigenvalues`.
         """
         return self._once("occupations", self._occupations)
 
@@ -242,22 +243,22 @@ class SCFResult:
     def fermi_level(self) -> Tensor:
         """Fermi level, Hartree; with a fixed moment one for each spin, (2,).
 
-        That of a channel without electrons is minus infinity.
+        For a channel without electrons it is minus infinity.
         """
         return self.ground_state.fermi_level
 
     @property
     def reference_level(self) -> Tensor:
-        """Level that bands and densities of states are referred to, 0-d, Hartree.
+        """Zero of energy for bands and densities of states, 0-d, Hartree.
 
-        The Fermi level; with a fixed moment the mean of those of the channels with electrons.
+        The Fermi level; with a fixed moment the mean over the channels with electrons.
         """
         levels = self.fermi_level.reshape(-1)
         return levels[torch.isfinite(levels.detach())].mean()
 
     @property
     def density_g(self) -> Tensor:
-        """Density on the sphere, (nspin, nG), bohr^-3; up and down where nspin is 2."""
+        """Density on the sphere, (nspin, nG), bohr^-3: total, or up and down."""
         return self.fields.density
 
     @property
@@ -271,7 +272,7 @@ class SCFResult:
     def kinetic_energy_density(self) -> Tensor:
         """Kinetic energy density on the grid, (nspin, n1, n2, n3), Hartree bohr^-3.
 
-        Half the squared gradients of the orbitals, which is what meta-GGAs see.
+        Half the squared gradients of the orbitals, as meta-GGAs use them.
         """
         return self._once("kinetic", self._kinetic_energy_density)
 
@@ -303,7 +304,7 @@ class SCFResult:
         given = state.orbitals, state.occupations, self.fields, state.entropy_energy
         terms = energy_terms(self._attached_problem, *given)
         if self._in_graph:
-            # Stationary: its derivatives need no response.
+            # The free energy is stationary: its derivatives need no response.
             terms["free"] = self.free_energy
             terms["total"] = terms["free"] - state.entropy_energy
         return terms
@@ -315,17 +316,17 @@ class SCFResult:
 
     @property
     def _entropy_energy(self) -> Tensor:
-        """-TS; zero has no derivatives that would need a response."""
+        """-TS; if it is zero, its derivatives need no response."""
         if self.problem.smearing.width == 0.0:
             return self.converged.occupation.entropy_energy.detach()
         return self.ground_state.entropy_energy
 
     @property
     def free_energy(self) -> Tensor:
-        """Total energy with the entropy term: what the loop minimises, 0-d, Hartree per cell.
+        """Total energy with the entropy term, which the loop minimises, 0-d, Hartree per cell.
 
-        As it is stationary, its derivatives are those at fixed orbitals and occupations (Hellmann
-        and Feynman): they need no response.
+        Because it is stationary, its derivatives are those at fixed orbitals and occupations
+        (Hellmann and Feynman) and need no response.
         """
         return self._once("free", self._free_energy)
 
@@ -364,7 +365,7 @@ class SCFResult:
 
     @property
     def forces(self) -> Tensor:
-        """Forces, (natom, 3), Hartree/bohr, derivatives of the free energy."""
+        """Forces, (natom, 3), Hartree/bohr: negative derivatives of the free energy."""
         return self._forces_and_stress[0]
 
     @property
@@ -384,7 +385,7 @@ class SCFResult:
     def hirshfeld_moments(self) -> Tensor:
         """Magnetic moments of the atoms, (natom,), mu_B; they add up to `magnetic_moment`.
 
-        By Hirshfeld's partition: see `deepchem_xc.planewave.observables.hirshfeld`.
+        They follow Hirshfeld's partition: see `deepchem_xc.planewave.observables.hirshfeld`.
         """
         return self._once("moments", self._hirshfeld_moments)
 
@@ -397,8 +398,8 @@ class SCFResult:
     def electrostatic_potential(self) -> Tensor:
         """Potential energy of an electron on the grid, (n1, n2, n3), Hartree.
 
-        Hartree potential and local pseudopotentials, on the scale of the eigenvalues: a work
-        function is its value in vacuum less `fermi_level`. See
+        Sum of Hartree potential and local pseudopotentials, on the scale of the eigenvalues: a work
+        function is its value in vacuum minus `fermi_level`. See
         `deepchem_xc.planewave.observables.electrostatics`.
         """
         return self._once("electrostatic", self._electrostatic_potential)
@@ -411,8 +412,8 @@ class SCFResult:
     def dipole(self) -> Tensor:
         """Dipole moment, Cartesian, (3,), e bohr, from negative to positive charge.
 
-        Of molecules in a box, and of slabs along their normal; components in directions that
-        electrons fill are NaN. See `deepchem_xc.planewave.observables.dipole`.
+        Defined for molecules in a box, and for slabs along their normal; components along
+        directions that electrons fill are NaN. See `deepchem_xc.planewave.observables.dipole`.
 
         Raises
         ------
@@ -429,9 +430,9 @@ class SCFResult:
     def band_gap(self) -> Tensor:
         """Smallest difference between empty and filled states, 0-d, Hartree; 0 for a metal.
 
-        Both spins share one gap. A state counts as filled when it holds more than half of what it
-        can, and a band that is filled at some k-points only makes a metal. States of one energy
-        (to 1e-6 Ha), also at other k-points, share the derivative: that of their mean.
+        Both spins share one gap. A state counts as filled above half of its capacity, and a band
+        that is filled at some k-points only makes a metal. States of equal energy (to 1e-6 Ha),
+        also at different k-points, share one derivative, that of their mean.
 
         Raises
         ------

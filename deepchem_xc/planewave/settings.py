@@ -1,8 +1,8 @@
 """`Settings`: the keywords of a calculation, checked, in the units of ASE (eV, Angstrom).
 
-Keywords are listed in `deepchem_xc.keywords`; here stands which of their values make sense. Each is
-checked once, wherever it was given: `scf`, the calculator, equations of state and commands build
-`Settings`, systems of data sets and ``solver=`` use `checked_keyword`.
+`deepchem_xc.keywords` lists the keywords; this module says which values are valid. Each value is
+checked once, wherever it comes from: `scf`, the calculator, equations of state and commands build
+`Settings`; systems of data sets and ``solver=`` use `checked_keyword`.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from deepchem_xc.planewave.values import (
     torch_device,
 )
 
-# Relative residual of the adjoint equation that rounding allows.
+# Smallest relative residual of the adjoint equation that rounding allows.
 _SMALLEST_TOLERANCE = 1e-12
 
 
 class Settings(Keywords):
-    """Keywords of a calculation, with values that make sense.
+    """Keywords of a calculation, with valid values.
 
-    Numbers, flags, grid, device and mixing are converted; other values are as they were given,
-    since what they mean depends on the crystal, or on whether energies are in eV or Hartree.
+    Numbers, flags, grid, device and mixing are converted; other values stay as given, because
+    their meaning depends on the crystal, or on whether energies are in eV or Hartree.
 
     Raises
     ------
     pydantic.ValidationError
-        For values that make no sense; `of` says so in plain words.
+        For values that are not valid; `of` says so in plain words.
 
     Examples
     --------
@@ -85,16 +85,16 @@ class Settings(Keywords):
         given : mapping
             Keywords; None is the default of each.
         caller : str, optional
-            What takes them, for messages.
+            Name of the function that takes them, for messages.
         others : collection of str, optional
             Further keywords of the caller, for messages.
 
         Raises
         ------
         TypeError
-            For unknown keywords; the message has similar ones and all valid ones.
+            For unknown keywords; the message lists similar ones and all valid ones.
         ValueError
-            For values that make no sense; the message says what is valid.
+            For values that are not valid; the message says what is.
         """
         unknown = [name for name in given if name not in cls.model_fields]
         if unknown:
@@ -106,21 +106,21 @@ class Settings(Keywords):
 
 
 def checked_keyword(name: str, value: Any, otherwise: Callable[[Any], Any] | None = None) -> Any:
-    """Value of a keyword, converted where that needs nothing else.
+    """Check the value of a keyword, and convert it if it needs nothing else.
 
     Parameters
     ----------
     name : str
-        Keyword; other names pass.
+        Keyword; values of other names pass.
     value : object
-        What was given, not None.
+        Given value, not None.
     otherwise : callable, optional
-        Check of what has none here.
+        Check of keywords that have none here.
 
     Raises
     ------
     ValueError
-        The message has the value and what is valid.
+        For a value that is not valid; the message says what is.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def checked_keyword(name: str, value: Any, otherwise: Callable[[Any], Any] | Non
     True
     >>> checked_keyword("nbands", "many")
     Traceback (most recent call last):
-    ValueError: nbands = 'many' is no number of bands: give a positive integer, ...
+    ValueError: nbands = 'many' is not a number of bands: give a positive integer, ...
     """
     check = _CHECKS.get(name, otherwise)
     return value if check is None else check(value)
@@ -189,7 +189,7 @@ def _gradient_tolerance(value: Any) -> float:
 
 
 def _as_given(value: Any) -> Any:
-    """What makes sense depends on the crystal: `make_kpoints`, `load_pseudopotentials` say it."""
+    """Validity depends on the crystal: `make_kpoints` and `load_pseudopotentials` check it."""
     return value
 
 

@@ -1,7 +1,7 @@
-"""What values of keywords mean, each in one place: for `scf`, the calculator, entries, commands.
+"""Meaning of keywords' values, each in one place: for `scf`, the calculator, entries, commands.
 
-`deepchem_xc.keywords` lists the keywords, `settings.Settings` checks them all. Numbers, flags and
-devices are checked by `deepchem_xc._values`.
+`deepchem_xc.keywords` lists the keywords, `settings.Settings` checks them all, and
+`deepchem_xc._values` checks numbers, flags and devices.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SymmetryChoice:
     point_group : bool
         Operations of the space group.
     time_reversal : bool
-        k and -k are the same.
+        k and -k are equivalent.
     symmorphic : bool
         Only operations without a translation.
     """
@@ -68,15 +68,15 @@ class SymmetryChoice:
 
 
 def symmetry_choice(value: Any) -> SymmetryChoice:
-    """What ``symmetry=`` means.
+    """Symmetries that ``symmetry=`` selects.
 
     Parameters
     ----------
     value : bool, None, "on", "off" or mapping
         ``True``, ``None``, ``"on"`` and ``{}``: all symmetries. ``False`` and ``"off"``: none, so
-        that all k-points of a mesh are computed. A mapping, as GPAW's users write it, switches
-        parts: ``{"point_group": False}`` leaves time reversal, ``{"time_reversal": False}`` the
-        space group, ``{"symmorphic": True}`` the operations without a translation.
+        that all k-points of a mesh are computed. A mapping, as in GPAW, switches parts:
+        ``{"point_group": False}`` keeps only time reversal, ``{"time_reversal": False}`` only the
+        space group, ``{"symmorphic": True}`` only operations without a translation.
 
     Raises
     ------
@@ -102,22 +102,22 @@ def symmetry_choice(value: Any) -> SymmetryChoice:
     elif isinstance(value, (bool, np.bool_, int, np.integer)) and value in (0, 1):
         return SymmetryChoice(point_group=bool(value), time_reversal=bool(value))
     raise ValueError(
-        f"symmetry = {value!r} is not known. Valid: True, None or 'on' (all), False or 'off' "
+        f"symmetry = {value!r} is not known: give True, None or 'on' (all), False or 'off' "
         f"(none), or a dictionary with {', '.join(SymmetryChoice.__dataclass_fields__)}, each True "
         "or False."
     )
 
 
 def band_count(value: Any, occupied: float) -> int | None:
-    """Number of bands that ``nbands=`` means; None leaves the choice to the calculation.
+    """Number of bands from ``nbands=``; None leaves the choice to the calculation.
 
     Parameters
     ----------
     value : int, str or None
-        That many; with a minus, so many more than the occupied ones (rounded down); ``"120%"`` of
-        the occupied ones (rounded up), as GPAW's users write it.
+        A positive number is the number of bands. A negative one is added to the occupied bands
+        (rounded down); ``"120%"`` is relative to them (rounded up). Both are as in GPAW.
     occupied : float
-        Bands that hold electrons: half their number, or of the fuller spin channel all.
+        Bands that hold electrons: half the electrons, or the electrons of the fuller spin channel.
 
     Raises
     ------
@@ -148,28 +148,28 @@ def band_count(value: Any, occupied: float) -> int | None:
         if number < 0:
             return math.floor(occupied + 1e-9) - number
     raise ValueError(
-        f"nbands = {value!r} is no number of bands: give a positive integer, a negative one for so "
-        "many more than the occupied bands, or a percentage of them such as '120%'."
+        f"nbands = {value!r} is not a number of bands: give a positive integer, a negative one for "
+        "that many more than the occupied bands, or a percentage of them such as '120%'."
     )
 
 
 def make_occupations(
     spec: Mapping[str, Any] | str | Smearing | None, energy_unit: float = 1.0
 ) -> tuple[Smearing, bool]:
-    """Smearing, and whether the moment is fixed, from what ``occupations=`` says.
+    """Smearing, and whether the moment is fixed, from ``occupations=``.
 
     Parameters
     ----------
     spec : mapping, str, Smearing or None
-        ``{"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}``, or a name. Without a name it
-        is Fermi-Dirac, without a width 0.1 eV.
+        ``{"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}``, or a name. The default name
+        is Fermi-Dirac, the default width 0.1 eV.
     energy_unit : float, optional
-        Hartree per unit in which a width is given.
+        Unit of the width, Hartree.
 
     Raises
     ------
     ValueError
-        For an unknown name or key, and a width that is no positive number.
+        For an unknown name or key, or a width that is not positive.
 
     Examples
     --------
@@ -207,9 +207,9 @@ def make_occupations(
 
 
 def with_defaults(options: Any, defaults: Mapping[str, Any]) -> Any:
-    """A mapping with `defaults` for the keys that it lacks, or that are None in it.
+    """A mapping with `defaults` for keys that are missing or None.
 
-    Anything else is returned as it is, for `Convergence.of` to refuse.
+    Anything else is returned unchanged, for `Convergence.of` to refuse.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def test_an_unknown_keyword_is_refused_with_the_valid_ones() -> None:
         ({"ecut": "300"}, r"ecut must be a number \(eV\), got '300'"),
         ({"symmetry": "none"}, "symmetry = 'none' is not known"),
         ({"device": "gpu"}, "device = 'gpu' is not known"),
-        ({"nbands": "many"}, "nbands = 'many' is no number of bands"),
+        ({"nbands": "many"}, "nbands = 'many' is not a number of bands"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(keywords: dict[str, Any], message: str) -> None:

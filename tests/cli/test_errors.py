@@ -128,4 +128,4 @@ def test_a_missing_option_is_a_usage_error(call: Call, aluminium: Path) -> None:
 def test_nbands_that_is_no_number(call: Call, aluminium: Path) -> None:
     run = call("scf", aluminium, *COARSE, "--nbands", "many")
     assert run.exit_code == 1
-    assert "nbands = 'many' is no number of bands" in run.stderr
+    assert "nbands = 'many' is not a number of bands" in run.stderr

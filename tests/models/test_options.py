@@ -65,7 +65,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"solver": {"occupations": "fermi"}},
         "solver: unknown occupations 'fermi'; valid",
     ),
-    "bands": ({"solver": {"nbands": "many"}}, "solver: nbands = 'many' is no number of bands"),
+    "bands": ({"solver": {"nbands": "many"}}, "solver: nbands = 'many' is not a number of bands"),
     "spin": ({"solver": {"spinpol": "yes"}}, "solver: spinpol must be True or False"),
     "smoothing": ({"solver": {"ecut_smoothing": -1}}, "solver: ecut_smoothing must be at least 0"),
     "a class of losses": ({"loss": dc.models.losses.L1Loss}, r"got its class: L1Loss\(\)"),

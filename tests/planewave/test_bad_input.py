@@ -155,7 +155,7 @@ def test_more_bands_than_plane_waves() -> None:
 
 @pytest.mark.parametrize("nbands", [0, 4.5, "8", "x%", "-5%", True, [8]])
 def test_a_number_of_bands_that_is_no_number_of_bands(nbands: Any) -> None:
-    with pytest.raises(ValueError, match="nbands = .* is no number of bands: give .*120%"):
+    with pytest.raises(ValueError, match="nbands = .* is not a number of bands: give .*120%"):
         run(nbands=nbands)
 
 
@@ -193,11 +193,11 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
         ({"fft_size": (24, 24)}, r"fft_size must be one or three whole numbers, got \(24, 24\)"),
         ({"fft_size": (24.5, 24, 24)}, "fft_size must be a whole number of at least 1, got 24.5"),
         ({"fft_size": "24"}, "fft_size must be a whole number"),
-        ({"symmetry": "none"}, "symmetry = 'none' is not known. Valid: True, None or 'on'"),
+        ({"symmetry": "none"}, "symmetry = 'none' is not known: give True, None or 'on'"),
         ({"device": "gpu"}, "device = 'gpu' is not known"),
         ({"device": "mps"}, "device = 'mps' is not supported: give one of 'cpu', 'cuda'"),
         ({"gradient_tolerance": "small"}, "gradient_tolerance must be a number"),
-        ({"callback": 5}, "callback = 5 is no function"),
+        ({"callback": 5}, "callback = 5 is not a function"),
         ({"ecut": -5.0}, r"ecut = -0.183747 Ha \(-5 eV\) is not usable"),
         ({"ecut_smoothing": -1.0}, r"ecut_smoothing must be at least 0 \(eV\) .*, got -1; a tenth"),
         ({"ecut_smoothing": 100.0}, r"ecut_smoothing = 3.67\d+ Ha \(100 eV\) is not usable"),
@@ -205,7 +205,7 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
             {"occupations": {"width": -0.1}},
             "'width'.* must be a positive number, got -0.1; .*fixed",
         ),
-        ({"start": "si.npz"}, r"start = 'si.npz' is no earlier result.*Restart.load\(path\)"),
+        ({"start": "si.npz"}, r"start = 'si.npz' is not an earlier result.*Restart.load\(path\)"),
     ],
 )
 def test_values_that_are_no_values_of_a_keyword(options: dict[str, Any], message: str) -> None:
@@ -357,7 +357,7 @@ def test_nothing_is_computed_for_electrons_that_cannot_be_placed(
 
 def test_options_that_belong_to_a_basis_given_by_hand() -> None:
     basis = PlaneWaveBasis(Crystal.from_ase(SILICON), 4.0, (1, 1, 1))
-    with pytest.raises(ValueError, match=r"\['ecut', 'kpts'\] belong to the PlaneWaveBasis"):
+    with pytest.raises(ValueError, match=r"\['ecut', 'kpts'\] belong to the given PlaneWaveBasis"):
         run(basis)
 
 

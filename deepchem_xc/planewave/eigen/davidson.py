@@ -1,9 +1,9 @@
 """Block Davidson for the lowest states, batched over k-points.
 
 Rows are bands: an array (nk, nband, npw) holds orbitals, and every step is a batched matrix
-product, Cholesky or small eigenproblem over k. The subspace holds at most
-``1 + expansions`` blocks and is not restarted: in a self-consistency loop two expansions a step,
-warm-started, do most good for each application of H.
+product, Cholesky decomposition or small eigenproblem over k. The subspace holds at most
+``1 + expansions`` blocks and is not restarted: in a self-consistency loop, warm starts with two
+expansions a step gain most for each application of H.
 
 References
 ----------
@@ -20,15 +20,15 @@ from torch import Tensor
 
 from deepchem_xc.numerics.precision import in_single
 
-# Corrections are multiplied in single precision while residuals are below so many times the
-# tolerance: rounding is some 1e-6 of them.
+# Residuals, in units of the tolerance, below which H is applied to corrections in single precision:
+# rounding is some 1e-6 of them.
 _CORRECTED = 1e4
 
 
 def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
     """Approximate inverse of H - e for plane waves well above a band's own kinetic energy.
 
-    With x the plane wave's kinetic energy over the band's own, it is [2]_
+    With x the ratio of the plane wave's kinetic energy to the band's, it is [2]_
     ``(27 + 18 x + 12 x^2 + 8 x^3) / (27 + 18 x + 12 x^2 + 8 x^3 + 16 x^4)``.
 
     Parameters
@@ -45,7 +45,7 @@ def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
 
     Examples
     --------
-    One for slow plane waves, 1/2x for fast ones:
+    Close to 1 for slow plane waves, 1 / 2x for fast ones:
 
     >>> kinetic = torch.tensor([[0.0, 1.0, 1000.0]], dtype=torch.float64)
     >>> band = torch.tensor([[[0.0, 1.0, 0.0]]], dtype=torch.float64)  # its own energy is 1 Ha
@@ -70,7 +70,7 @@ def row_norms(block: Tensor) -> Tensor:
 
 
 def orthonormalize(block: Tensor) -> Tensor:
-    """Orthonormal rows with the same span; by Cholesky, or QR where that breaks down.
+    """Orthonormal rows with the same span, by Cholesky, or QR if that breaks down.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def orthonormalize(block: Tensor) -> Tensor:
 
 
 def _complement(block: Tensor, space: Tensor) -> Tensor:
-    """Orthonormal basis of `block` with `space` projected out; twice, as once is not enough."""
+    """Orthonormal basis of `block` with `space` projected out (twice: once is not enough)."""
     block = torch.baddbmm(block, block @ space.mH, space, alpha=-1)
     # A band whose residual is exactly zero leaves an arbitrary direction, not 0/0.
     norms = row_norms(block)
@@ -115,27 +115,27 @@ def davidson(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Improve the lowest eigenstates of a Hermitian operator.
 
-    Corrections are as small beside the orbitals as their residuals are. They are multiplied in
-    single precision where its rounding then stays far below the tolerance; orbitals never are.
+    Corrections are as small, relative to the orbitals, as the residuals. The operator is applied to
+    them in single precision if the rounding stays far below the tolerance, but never to orbitals.
 
     Parameters
     ----------
     apply : callable
-        (nk, n, npw) -> the operator applied to it, in its argument's precision.
+        Applies the operator to (nk, n, npw), in its argument's precision.
     orbitals : Tensor
         Start, orthonormal rows, (nk, nstart, npw); real or complex, single or double precision.
     kinetic : Tensor
         Kinetic energies, (nk, npw), Hartree, in the orbitals' precision.
     nband : int, optional
-        How many states are wanted, at most nstart; all nstart by default.
+        Number of wanted states, at most nstart; all nstart by default.
     expansions : int, optional
         Largest number of times that preconditioned residuals are added to the subspace.
     tolerance : float or Tensor, optional
-        Residual norm at which a band is good enough, Hartree; one number, or one for every band
-        (nk, nband). Bands that are good enough at all k-points add nothing more to the subspace.
+        Residual norm at which a band counts as converged, Hartree; one number, or one for each band
+        (nk, nband). Bands that are converged at all k-points are no longer expanded.
     dimension : int, optional
-        Number of plane waves at the k-point that has fewest, npw by default: the subspace cannot
-        grow beyond it.
+        Smallest number of plane waves at any k-point, npw by default: the subspace cannot exceed
+        it.
 
     Returns
     -------
@@ -158,12 +158,12 @@ def davidson(
     """
     nk, nstart, npw = orbitals.shape
     nband = nstart if nband is None else nband
-    # The subspace grows in place: concatenating it anew costs as much as the products it is for.
+    # The subspace grows in place: concatenation would cost as much as the products with it.
     dimension = npw if dimension is None else dimension
     room = min(nstart + expansions * nband, dimension)
     space_buffer = orbitals.new_empty((nk, room, npw))
     image_buffer = torch.empty_like(space_buffer)
-    # Small eigenproblems are solved in double precision, whatever the orbitals have.
+    # Small eigenproblems are solved in double precision, whatever precision the orbitals have.
     fine = torch.complex128 if orbitals.is_complex() else torch.float64
     matrix_buffer = orbitals.new_empty((nk, room, room), dtype=fine)
     space_buffer[:, :nstart] = orbitals
@@ -173,8 +173,8 @@ def davidson(
         space, image = space_buffer[:, :size], image_buffer[:, :size]
         matrix = matrix_buffer[:, :size, :size]
         image[:, old:] = in_single(apply, space[:, old:]) if single else apply(space[:, old:])
-        # The lower triangle, of which `eigh` takes no more: with the older images, which are the
-        # more exact ones.
+        # `eigh` reads only the lower triangle: compute it from the older images, which are more
+        # exact.
         matrix[:, old:] = space[:, old:] @ image.mH
         eigenvalues, vectors = torch.linalg.eigh(matrix)
         eigenvalues = eigenvalues[:, :nband]

@@ -1,4 +1,4 @@
-"""Orbitals to start from: atomic orbitals and the smoothest plane waves."""
+"""Starting orbitals: atomic orbitals and the smoothest plane waves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.nonlocal_ import atom_functions
 
-# Plane waves, at least, in which H is diagonalised outright.
+# Smallest number of plane waves in which H is diagonalised exactly.
 _DENSE_PLANE_WAVES = 40
 
 
@@ -23,13 +23,13 @@ def starting_orbitals(
 ) -> Tensor:
     """Lowest states of H among atomic orbitals and the eigenvectors of H in a few plane waves.
 
-    Atomic orbitals make localised states right at once, plane waves the others. A little noise
-    gives every symmetry a part in the start: the eigensolver keeps what it is given.
+    Atomic orbitals represent localised states well from the start, plane waves the others. A little
+    noise gives every symmetry a part in the start: the eigensolver preserves symmetries.
 
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Of the starting potential.
+        Hamiltonian of the starting potential.
     pseudos : mapping of str to Pseudopotential
         One for every species.
     nband : int
@@ -101,7 +101,7 @@ def more_bands(basis: PlaneWaveBasis, orbitals: Tensor, extra: int) -> Tensor:
     orbitals : Tensor
         Orthonormal, (nspin, nk, nband, npw).
     extra : int
-        How many to add; the seed is fixed.
+        Number of bands to add; the seed is fixed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The electronic states of a given potential: diagonalised, filled, and enough of them."""
+"""Electronic states of a given potential: diagonalised and filled, with more bands if needed."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# Davidson works on so many k-points at a time that its arrays take about this much memory: a
-# processor wants them in its caches, a GPU wants them large.
+# Memory of Davidson's arrays, bytes, which sets the number of k-points at a time: a processor wants
+# them in its caches, a GPU wants them large.
 _DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 #: Davidson expansions in one sweep over the bands.
 EXPANSIONS = 3
-# A band's residual counts in proportion to the root of its occupation. Empty bands are improved as
-# if they were occupied with this importance.
+# Importance of empty bands. A band's residual counts in proportion to its importance, the root of
+# its occupation.
 _EMPTY = 1e-2
-# Residual, Hartree, that new bands are brought to, and in how many sweeps at most.
+# Residual of new bands, Hartree, and the largest number of sweeps to reach it.
 _ROUGH = 1e-2
 _SETTLING_SWEEPS = 6
 # Expansions for the empty bands of a result: few of them need work, so that long ones are cheap.
 _POLISHING_EXPANSIONS = 10
-# Residuals, Hartree, of states that are to be perturbed: of those that hold electrons, and others.
+# Residuals of occupied and of empty states for derivatives, Hartree.
 _FINE_FILLED_RESIDUAL = 1e-8
 _FINE_EMPTY_RESIDUAL = 1e-7
 _FINE_SWEEPS = 8
 _FINE_EXPANSIONS = 8
-# States with fewer electrons than this are empty; bands added at a time while the highest is not.
+# Electrons below which a state is empty, and number of bands added at a time while the highest band
+# is not empty.
 _EMPTY_STATE = 1e-10
 _MORE_BANDS = 3
 
@@ -48,17 +49,17 @@ def diagonalize(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Of the potential whose states are wanted.
+        Hamiltonian of the given potential.
     orbitals : Tensor
         Start, orthonormal, (nspin, nk, nband, npw).
     expansions : int, optional
         Largest number of expansions of the subspace.
     tolerance : float or Tensor, optional
-        Residual norm at which a band is good enough, Hartree; one number, or anything that
+        Residual norm at which a band counts as converged, Hartree; one number, or anything that
         broadcasts to (nspin, nk, nband).
     single : bool, optional
-        Work in single precision, in half the time. Eigenvalues are then good to about 1e-7 of the
-        kinetic energy; the orbitals are in double precision, and orthonormal to that.
+        Work in single precision, which takes half the time. Eigenvalues are then accurate to about
+        1e-7 of the kinetic energy; orbitals are returned in double precision and orthonormal to it.
 
     Returns
     -------
@@ -119,13 +120,13 @@ def diagonalize(
 
 
 def change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor:
-    """Leave out the highest bands of (nspin, nk, nband, npw), or add some (`more_bands`)."""
+    """Remove the highest bands of (nspin, nk, nband, npw), or add some (`more_bands`)."""
     extra = nbands - orbitals.shape[2]
     return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
 def importance_of(problem: KohnShamProblem, occupations: Tensor) -> Tensor:
-    """Root of each state's occupation: what its residual counts for in the density.
+    """Root of each state's relative occupation: the weight of its residual in the density's error.
 
     `occupations` are (nspin, nk, nband), in electrons; a full state's importance is 1.
     """
@@ -143,20 +144,20 @@ def fill(
     single: bool = False,
     expansions: int = EXPANSIONS,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
-    """Improve the orbitals and occupy them, with more of them while the highest band is occupied.
+    """Improve the orbitals and occupy them; add bands while the highest one is occupied.
 
     Parameters
     ----------
     problem, hamiltonian, orbitals
-        What to solve, and the orbitals so far.
+        The problem to solve, and the current orbitals.
     importance : Tensor or None
-        Importance of the states' residuals as known from the last step, (nspin, nk, nband).
+        Importance of the states' residuals from the last step, (nspin, nk, nband).
     moment : float or None
         Magnetic moment to hold, mu_B; None lets it relax.
     target : float
-        Residual, times importance, to aim at, Hartree.
+        Wanted residual times importance, Hartree.
     spare : float or None
-        What the highest band may hold, electrons, before bands are added; None adds none.
+        Electrons in the highest band above which bands are added; None adds none.
     single : bool, optional
         Whether single precision is enough.
     expansions : int, optional
@@ -167,7 +168,7 @@ def fill(
     eigenvalues, orbitals, residuals : Tensor
         As `diagonalize` returns them.
     occupation : Occupations
-        How they are filled.
+        Occupations, Fermi level and entropy.
     """
     basis = problem.basis
     goal: Tensor | float = target if importance is None else target / importance.clamp_min(_EMPTY)
@@ -203,7 +204,7 @@ def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> boo
 def polish(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> tuple[Tensor, Tensor]:
     """Eigenvalues and orbitals with residuals below `residual`, Hartree, except the highest band's.
 
-    The highest band may belong to a multiplet that is cut; it gets a few sweeps and no promise.
+    A multiplet may be cut at the highest band: it gets a few sweeps but may stay above.
     """
     goal = torch.full(orbitals.shape[:3], residual, dtype=torch.float64)
     goal[:, :, -1] = torch.inf
@@ -219,21 +220,21 @@ def polish(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> tuple
 def converge_states(
     problem: KohnShamProblem, hamiltonian: Hamiltonian, orbitals: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """States as exact as derivatives need them, with the highest band empty where there is room.
+    """States accurate enough for derivatives, with the highest band empty if there is room.
 
     Parameters
     ----------
     problem, hamiltonian, orbitals
-        What to solve, and the orbitals so far, (nspin, nk, nband, npw).
+        The problem to solve, and the current orbitals, (nspin, nk, nband, npw).
 
     Returns
     -------
     eigenvalues, orbitals, residuals : Tensor
-        As `diagonalize` returns them. Residuals are those that were reached: the highest band may
-        belong to a multiplet that is cut.
+        As `diagonalize` returns them. Residuals are those that were reached: that of the highest
+        band may be large, because a multiplet may be cut there.
     """
     goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
-    goal[:, :, -1] = torch.inf  # may belong to a multiplet that is cut
+    goal[:, :, -1] = torch.inf  # a multiplet may be cut here
     room = min(problem.basis.npw_per_k)
     sweeps = _FINE_SWEEPS
     while sweeps > 0:

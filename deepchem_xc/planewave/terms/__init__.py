@@ -5,14 +5,14 @@ The contract of a term (`base.py`)
 A term has a name and is one of three kinds: `IonTerm`, `DensityTerm`, `OrbitalTerm`.
 
 * ``energy(basis, ...)`` returns a 0-d tensor in Hartree per cell. It is differentiable with respect
-  to everything it is given *and* to ``basis.crystal.lattice`` and ``.positions``, at fixed orbital
+  to all its arguments *and* to ``basis.crystal.lattice`` and ``.positions``, at fixed orbital
   coefficients, occupations and number of electrons per G (``density * volume``). Forces, stress and
   the energies by name need nothing else from a term.
 * ``potential(basis, fields)`` of a `DensityTerm` returns the functional derivative of that energy
-  as a `Potential`, Hartree, and what the energy is beyond potential times density.
+  as a `Potential`, Hartree, and the energy minus the product of potential and density.
 
-Densities are given as `Fields`, coefficients on the density sphere, (nspin, nG) in bohr^-3: one
-channel holds the total density, two channels hold up and down. Orbitals are coefficients
+Densities are `Fields`, coefficients on the density sphere, (nspin, nG) in bohr^-3: one channel
+holds the total density, two channels hold up and down. Orbitals are coefficients
 (nspin, nk, nband, npw).
-How a term works stands in plain functions beside its class.
+Each term's equations are plain functions beside its class.
 """

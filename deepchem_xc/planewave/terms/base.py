@@ -1,4 +1,4 @@
-"""What a term of the energy is: a name, an energy, and a potential if it is of the density."""
+"""Interface of an energy term: a name, an energy, and a potential if it depends on the density."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class IonTerm(ABC):
 
     @abstractmethod
     def energy(self, basis: PlaneWaveBasis) -> Tensor:
-        """0-d, Hartree per cell, in the graph of the basis's geometry."""
+        """Energy, 0-d, Hartree per cell, in the graph of the basis's geometry."""
 
 
 class DensityTerm(ABC):
@@ -27,19 +27,19 @@ class DensityTerm(ABC):
 
     @abstractmethod
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
-        """0-d, Hartree per cell, in the graph of density, geometry and the functional.
+        """Energy, 0-d, Hartree per cell, in the graph of density, geometry and the functional.
 
         Parameters
         ----------
         basis : PlaneWaveBasis
             May be a strained copy of the one the term was made for.
         fields : Fields
-            Density, with the kinetic energy density where a meta-GGA needs it.
+            Density, with the kinetic energy density if a meta-GGA needs it.
         """
 
     @abstractmethod
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
-        """Derivative by the fields, and the energy less what the potential makes of the fields.
+        """Derivative with respect to the fields, and the energy minus potential times fields.
 
         Parameters
         ----------
@@ -49,26 +49,26 @@ class DensityTerm(ABC):
         Returns
         -------
         potential : Potential
-            Hartree; `v` may be (1, nG) where it acts on the density of all channels alike.
+            Hartree; `v` may be (1, nG) if it is the same for all channels.
         correction : Tensor
             E - `potential.energy(fields, volume)`, 0-d, Hartree per cell.
         """
 
 
 class OrbitalTerm(ABC):
-    """An energy of the orbitals, bilinear in each."""
+    """An energy of the orbitals, quadratic in each."""
 
     name: str
 
     def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
-        """k-points that are summed at a time, so that memory is bounded."""
+        """k-points to sum at a time, which bounds the memory."""
         return [slice(0, basis.nk)]
 
     @abstractmethod
     def energy(
         self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice
     ) -> Tensor:
-        """0-d, Hartree per cell, in the graph of orbitals, occupations and geometry.
+        """Energy, 0-d, Hartree per cell, in the graph of orbitals, occupations and geometry.
 
         Parameters
         ----------
@@ -83,5 +83,5 @@ class OrbitalTerm(ABC):
         """
 
 
-#: One of the three.
+#: Any of the three kinds.
 Term = IonTerm | DensityTerm | OrbitalTerm

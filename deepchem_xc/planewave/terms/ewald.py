@@ -11,7 +11,8 @@ from torch import Tensor
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.terms.base import IonTerm
 
-# Both sums stop where erfc(x), respectively exp(-x^2), is below this x: 2e-18, 4e-17.
+# Value of x at which the sums end: in real space erfc(x) is then 3e-18, in reciprocal space
+# exp(-x^2) is 4e-17.
 _REACH = 6.15
 # Pairs whose distances are screened at once, to bound the memory of large cells.
 _CHUNK = 2_000_000
@@ -29,9 +30,8 @@ def ewald_energy(
     + 2 pi / V sum_{G != 0} exp(-G^2 / 4 eta) / G^2 |sum_a Z_a exp(i G . tau_a)|^2
     - sqrt(eta / pi) sum_a Z_a^2 - pi / (2 V eta) (sum_a Z_a)^2``.
 
-    Which vectors R and G enter follows from the shape of the cell, through the detached geometry;
-    what is left out is below 1e-16 of a pair's energy, so that derivatives, too, are those of the
-    infinite sums.
+    The detached geometry determines which vectors R and G enter. The terms left out are below 1e-16
+    of a pair's energy, so that derivatives, too, are those of the infinite sums.
 
     Parameters
     ----------
@@ -92,13 +92,13 @@ def ewald_energy(
 
 
 def _balanced_eta(natom: int, volume: float) -> float:
-    # natom^2/2 pairs in a sphere of radius x/sqrt(eta) against natom phases for half the G in one
-    # of radius 2 sqrt(eta) x: equal for eta^3 = natom pi^3 / volume^2.
+    # Balance natom^2/2 pairs in a sphere of radius x/sqrt(eta) against natom phases for half the G
+    # in a sphere of radius 2 sqrt(eta) x: equal for eta^3 = natom pi^3 / volume^2.
     return math.pi * (natom / volume**2) ** (1 / 3)
 
 
 def _box(vectors: Tensor, radius: float, offset: float = 0.0) -> Tensor:
-    """Integer n (m, 3), among them all with ``|(n + d) @ vectors| <= radius``, |d_i| <= offset."""
+    """Integers n (m, 3) that include all ``|(n + d) @ vectors| <= radius`` for |d_i| <= offset."""
     # |n_i + d_i| is at most the radius over the distance between lattice planes.
     planes = torch.linalg.vector_norm(torch.linalg.inv(vectors), dim=0)
     reach = (radius * planes + offset).floor()
@@ -112,7 +112,7 @@ def _real_space(lattice: Tensor, positions: Tensor, charges: Tensor, eta: float)
     with torch.no_grad():
         first, second = torch.triu_indices(natom, natom, device=lattice.device)
         difference = positions[first] - positions[second]
-        nearest = -torch.round(difference)  # brings it into [-1/2, 1/2]
+        nearest = -torch.round(difference)  # shifts the difference into [-1/2, 1/2]
         shells = _box(lattice, radius, offset=0.5)
         pairs, shifts = [], []
         for part in range(0, len(first), max(1, _CHUNK // len(shells))):
@@ -149,7 +149,7 @@ def _reciprocal_space(
 
 
 class Ewald(IonTerm):
-    """Ions among themselves.
+    """Electrostatic energy of the ions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Electrostatic energy of the electrons among themselves."""
+"""Electrostatic energy of the electrons."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def hartree_energy(basis: PlaneWaveBasis, density: Tensor) -> Tensor:
 
 
 def hartree_potential(basis: PlaneWaveBasis, density: Tensor) -> Tensor:
-    """Hartree potential of a density, 4 pi rho_G / G^2, and 0 at G = 0.
+    """Hartree potential of a density, 4 pi rho_G / G^2, with 0 at G = 0.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def hartree_potential(basis: PlaneWaveBasis, density: Tensor) -> Tensor:
 
 
 class Hartree(DensityTerm):
-    """Electrons among themselves."""
+    """Electrostatic energy of the electrons."""
 
     name = "hartree"
 

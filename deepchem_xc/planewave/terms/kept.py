@@ -1,4 +1,4 @@
-"""The value of a function for the basis that it was last asked about."""
+"""Cache of a function's value for the last basis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 class KeptForBasis(Generic[T]):
-    """Keeps one value, since a loop asks for that of one basis in every step.
+    """Keeps one value, because a loop needs that of the same basis in every step.
 
     Parameters
     ----------
     make : callable
-        ``make(basis)``, where it is not kept.
+        ``make(basis)`` computes the value for a new basis.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Local part of the pseudopotentials, and the functions on the sphere made of atoms."""
+"""Local part of the pseudopotentials, and superpositions of atoms on the density sphere."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def local_potential(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
     >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
     >>> pseudos = load_pseudopotentials("gth-pbe", ["Si"])
-    >>> int(basis.to_grid(local_potential(basis, pseudos)).argmin())  # the one at the origin
+    >>> int(basis.to_grid(local_potential(basis, pseudos)).argmin())  # the atom at the origin
     0
     """
 
@@ -115,7 +115,7 @@ def local_energy(basis: PlaneWaveBasis, potential: Tensor, density: Tensor) -> T
     Parameters
     ----------
     basis : PlaneWaveBasis
-        Gives the volume.
+        Provides the volume.
     potential : Tensor
         (nG,), Hartree.
     density : Tensor
@@ -180,7 +180,7 @@ def core_energy(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -
 
 
 class Local(DensityTerm):
-    """Electrons in the local pseudopotentials.
+    """Energy of the electrons in the local pseudopotentials.
 
     Parameters
     ----------
@@ -199,13 +199,13 @@ class Local(DensityTerm):
         return local_energy(basis, local_potential(basis, self._pseudos), fields.density)
 
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
-        """See `local_potential`; it is the same in every step."""
+        """See `local_potential`; computed once, because it does not depend on the density."""
         potential = Potential(self._potential.of(basis).unsqueeze(0))
         return potential, basis.volume.new_zeros(())
 
 
 class Core(IonTerm):
-    """Local pseudopotentials at G = 0.
+    """Energy of the local pseudopotentials at G = 0.
 
     Parameters
     ----------

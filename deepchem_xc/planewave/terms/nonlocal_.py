@@ -12,7 +12,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.base import OrbitalTerm
 
-# Projectors of this many bytes stand in memory at once while energies are differentiated.
+# Memory of the projectors kept at once while energies are differentiated, bytes.
 _PROJECTOR_BYTES = 64 * 2**20
 
 
@@ -76,7 +76,7 @@ def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
                 math.sqrt(17.5) * y * (3.0 * x * x - y * y),
             ]
         )
-    raise ValueError(f"projectors with l = {angular_momentum} are not supported; l is 0 to 3")
+    raise ValueError(f"projectors with l = {angular_momentum} are not supported; use l = 0 to 3")
 
 
 def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
@@ -85,7 +85,7 @@ def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential
     Parameters
     ----------
     basis : PlaneWaveBasis
-        Gives the atoms.
+        Provides the atoms.
     pseudos : mapping of str to Pseudopotential
         One for every species.
 
@@ -128,10 +128,10 @@ def atom_functions(
     basis : PlaneWaveBasis
         Plane waves; the result is differentiable with respect to its lattice and positions.
     form_factors : callable
-        ``form_factors(species, q2)`` gives angular momenta l and radial transforms divided by q^l,
-        (n, nk, npw).
+        ``form_factors(species, q2)`` returns angular momenta l and radial transforms divided by
+        q^l, (n, nk, npw).
     ks : slice, optional
-        Which k-points.
+        The k-points.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def projectors(
 
     .. math:: \beta_{aim}(k+G) = \Omega^{-1/2} \, p_{il}(|k+G|) \, Y_{lm} \, e^{-i(k+G)\tau_a}
 
-    ordered by atom, channel, m and i as `coupling_matrix` is, and zero in the padding.
+    ordered by atom, channel, m and i like `coupling_matrix`, and zero in the padding.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def projectors(
     pseudos : mapping of str to Pseudopotential
         One for every species.
     ks : slice, optional
-        Which k-points.
+        The k-points.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def projectors(
 
     Examples
     --------
-    Those of GTH potentials are normalised in space, hence here, but for what the cutoff leaves out:
+    Those of GTH potentials are normalised in space, hence also here, up to the cutoff's error:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -224,7 +224,7 @@ def nonlocal_energy(
         Coefficients (nspin, nk, nband, npw), and electrons per state times the k-point's weight,
         (nspin, nk, nband), of all k-points.
     ks : slice, optional
-        Which k-points to add up; a large cell's projectors need not stand in memory at once.
+        k-points to sum over; the projectors of a large cell then need not be in memory at once.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def nonlocal_energy(
 
     Examples
     --------
-    Only the two s projectors of either atom see a uniform orbital:
+    A uniform orbital overlaps only with the two s projectors of each atom:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -253,7 +253,7 @@ def nonlocal_energy(
 
 
 class Nonlocal(OrbitalTerm):
-    """Orbitals in the nonlocal pseudopotentials.
+    """Energy of the orbitals in the nonlocal pseudopotentials.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ class Nonlocal(OrbitalTerm):
         self._pseudos = pseudos
 
     def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
-        """k-points whose projectors stand in memory at once."""
+        """k-points whose projectors are in memory at once."""
         nproj = coupling_matrix(basis, self._pseudos).shape[0]
         step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
         return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]

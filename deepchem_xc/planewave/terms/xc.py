@@ -23,25 +23,24 @@ if TYPE_CHECKING:
 def density_information(
     basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core_density: Tensor | None
 ) -> ValGrad | SpinParam:
-    """What the functional asks for, on the flattened grid.
+    """Ingredients of the functional on the flattened grid.
 
     Parameters
     ----------
     basis : PlaneWaveBasis
         Grid.
     functional : XCFunctional
-        Its ingredients say whether gradients are needed.
+        Its ingredients determine whether gradients are computed.
     fields : Fields
         Valence density, for meta-GGAs with the kinetic energy density.
     core_density : Tensor or None
-        Core density (nG,) that the functional sees too (non-linear core correction), shared
-        equally by the channels.
+        Core density (nG,) to add (non-linear core correction), shared equally by the channels.
 
     Returns
     -------
     ValGrad or SpinParam[ValGrad]
-        One channel gives a `ValGrad` of the total density, two give up and down: values (nr,) in
-        bohr^-3 and, where they are needed, gradients (3, nr) in bohr^-4.
+        A `ValGrad` of the total density for one channel, up and down for two: values (nr,) in
+        bohr^-3 and, if they are needed, gradients (3, nr) in bohr^-4.
 
     Examples
     --------
@@ -86,27 +85,27 @@ def xc_energy(
     basis : PlaneWaveBasis
         Grid and volume.
     functional : XCFunctional
-        Any; its ingredients say what of the density it needs.
+        Any functional.
     fields : Fields
         Valence density, for meta-GGAs with the kinetic energy density.
     core_density : Tensor, optional
-        Core density that the functional sees too, (nG,), bohr^-3.
+        Core density to add, (nG,), bohr^-3.
 
     Returns
     -------
     Tensor
-        0-d, Hartree per cell. Its derivatives by the density are looked at as well, when they are
-        computed.
+        0-d, Hartree per cell. Its derivatives with respect to the density are checked when they
+        are computed.
 
     Raises
     ------
     FunctionalValueError
-        If the energy, or a first or second derivative, is NaN or infinite; it names the functional
-        and the density at such a point.
+        If the energy, or a first or second derivative, is NaN or infinite; the message names the
+        functional and the density at such a point.
 
     Examples
     --------
-    Dirac's exchange of a uniform gas, -3/4 (3/pi)^(1/3) n^(4/3) of energy per volume:
+    Dirac's exchange of a uniform gas is -3/4 (3/pi)^(1/3) n^(4/3) per volume:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -129,7 +128,7 @@ def xc_energy(
 def _watched(
     basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core_density: Tensor | None
 ) -> Fields:
-    """The same fields; whatever is differentiated through it has to be finite."""
+    """The same fields; derivatives that pass through them in a backward pass must be finite."""
     from deepchem_xc.xc import check_finite
 
     given = fields.detach()
@@ -159,26 +158,26 @@ def xc_potential(
 ) -> tuple[Tensor, Potential]:
     """XC energy, and its derivative with respect to the fields.
 
-    The derivative is taken by autograd through the whole expression, so the potential is exactly
-    consistent with the energy on this grid, whatever the functional.
+    Autograd differentiates the whole expression, so the potential is exactly consistent with the
+    energy on this grid, whatever the functional.
 
     Parameters
     ----------
     basis, functional, fields, core_density
         As for `xc_energy`.
     create_graph : bool, optional
-        Keep the graphs of both results, to the density and the functional's parameters.
+        Keep the graph of both results with respect to the density and the functional's parameters.
 
     Returns
     -------
     energy : Tensor
         0-d, Hartree per cell.
     potential : Potential
-        Symmetrised as the density is; with `v_tau` where the kinetic energy density was given.
+        Symmetrised like the density; with `v_tau` if the kinetic energy density was given.
 
     Examples
     --------
-    Of a uniform gas exchange makes -(3 n / pi)^(1/3):
+    The exchange potential of a uniform gas is -(3 n / pi)^(1/3):
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -200,7 +199,7 @@ def xc_potential(
 
 
 def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:
-    """Core density of all atoms, (nG,), bohr^-3, or None where no pseudopotential carries one."""
+    """Core density of all atoms, (nG,), bohr^-3, or None if no pseudopotential has one."""
     if not any(pseudos[species].has_core_density for species in basis.crystal.species):
         return None
 
@@ -211,12 +210,12 @@ def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) 
 
 
 class ExchangeCorrelation(DensityTerm):
-    """Exchange and correlation of the electrons, core densities included.
+    """Exchange and correlation of the electrons, including core densities.
 
     Parameters
     ----------
     functional : XCFunctional
-        Any.
+        Any functional.
     pseudos : mapping of str to Pseudopotential
         One for every species.
     """

@@ -195,7 +195,7 @@ def test_bands_that_do_not_converge_are_an_error(
 def test_more_bands_than_plane_waves_or_none_are_refused(silicon: SCFResult) -> None:
     with pytest.raises(ValueError, match="raise ecut"):
         eigenvalues_at(silicon, [[0, 0, 0]], nbands=10_000)
-    with pytest.raises(ValueError, match="nbands = 0 is no number of bands"):
+    with pytest.raises(ValueError, match="nbands = 0 is not a number of bands"):
         eigenvalues_at(silicon, [[0, 0, 0]], nbands=0)
 
 
