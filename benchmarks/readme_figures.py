@@ -48,12 +48,13 @@ def draw_factors(path: Path) -> None:
     for functional, label, style in (
         (get_xc("LDA"), "LDA, the start", {"color": GREY, "ls": "--"}),
         (get_xc("PBE"), "PBE", {"color": BLUE, "lw": 5, "alpha": 0.35}),
-        (learned, "learned from energies", {"color": ORANGE, "lw": 1.6}),
+        (learned, "learned", {"color": ORANGE, "lw": 1.6}),
     ):
         ax.plot(s, enhancement_factor(functional, s, RADIUS), label=label, **style)
     ax.set_xlabel("reduced density gradient s")
     ax.set_ylabel(r"enhancement factor $F_{xc}$")
-    ax.set_title(f"A GGA learned through the field ($r_s$ = {RADIUS:g} bohr)", fontsize=10.5)
+    title = f"A GGA learned from energies of 15 crystals ($r_s$ = {RADIUS:g} bohr)"
+    ax.set_title(title, fontsize=10.5)
     ax.legend(frameon=False, loc="upper left")
     _save(figure, path)
 

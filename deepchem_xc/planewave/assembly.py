@@ -21,6 +21,7 @@ from deepchem_xc.planewave.inputs import (
 )
 from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.loop.policies import Policies
 from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
@@ -60,6 +61,8 @@ class Setup:
         Relative residual of the adjoint equation.
     geometry : Geometry or None
         Lattice and positions, if the result is differentiable with respect to them.
+    policies : Policies or None
+        What else steers the loop; None is the default.
 
     See Also
     --------
@@ -72,6 +75,7 @@ class Setup:
     mixing: Mixing
     gradient_tolerance: float
     geometry: Geometry | None
+    policies: Policies | None = None
 
     def solve(
         self,
@@ -88,6 +92,7 @@ class Setup:
             orbitals,
             callback,
             self.mixing,
+            self.policies,
         )
         tolerance = self.gradient_tolerance
         return replace(result, geometry=self.geometry, gradient_tolerance=tolerance)

@@ -17,6 +17,7 @@ from deepchem_xc.planewave.loop.magnetic_start import (
     notice_moments,
 )
 from deepchem_xc.planewave.loop.mixing import Mixing
+from deepchem_xc.planewave.loop.policies import Policies
 from deepchem_xc.planewave.loop.restart import Restart, starting_point
 from deepchem_xc.planewave.other_keywords import names_similar_keywords
 from deepchem_xc.planewave.result import SCFResult
@@ -50,6 +51,7 @@ def scf(
     start: SCFResult | Restart | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
     mixing: Mixing | Mapping[str, Any] | None = None,
+    policies: Policies | None = None,
     gradient_tolerance: float | None = None,
 ) -> SCFResult:
     """Self-consistent ground state of a crystal.
@@ -107,6 +109,9 @@ def scf(
     mixing : Mixing or mapping, optional
         How densities are mixed, for example ``{"beta": 0.3, "preconditioner": None}``; see
         `Mixing`.
+    policies : Policies, optional
+        What else steers the loop: effort, single precision, held moment, localised levels; see
+        `Policies` in ``planewave.loop.policies``. It changes the way, not the ground state.
     gradient_tolerance : float, optional
         Relative residual of the adjoint equation, which a backward pass solves. The default keeps
         errors of derivatives below 1e-5. 1e-6 takes about two thirds of the time: errors of losses
@@ -143,7 +148,7 @@ def scf(
     settings = Settings.of({name: given[name] for name in Settings.model_fields})
     if callback is not None and not callable(callback):
         raise ValueError(f"callback = {callback!r} is not a function: give one of a step's dict.")
-    setup = set_up(target, functional, settings)
+    setup = replace(set_up(target, functional, settings), policies=Policies.of(policies))
     if start is None:
         return setup.solve(callback=callback)
     if isinstance(start, SCFResult):

@@ -12,8 +12,8 @@ from deepchem.data import NumpyDataset
 from deepchem_xc.data import DFTEntry, entry_arrays
 from deepchem_xc.models import XCModel
 from deepchem_xc.xc import DensityVariables, XCFunctional, get_xc
+from tests.crystals import TIGHT
 
-TIGHT = {"energy": 1e-11, "density": 1e-9}
 LOOSE = {"energy": 1e-8, "density": 1e-7}
 # What two trainings of the same may differ by: rounding, which follows how arrays lie in memory.
 # One step changes a weight by 1e-3.

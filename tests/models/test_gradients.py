@@ -12,11 +12,9 @@ import torch
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import XCModel
 from deepchem_xc.xc import PBE
+from tests.crystals import TIGHT, TIGHTER
 from tests.differences import assert_derivative, differences
-from tests.models.systems import SCALES, TIGHT, Enhanced, aluminium, dataset, silicon
-
-# For what has an error of first order in the density's.
-TIGHTER = {"energy": 1e-12, "density": 1e-11}
+from tests.models.systems import SCALES, Enhanced, aluminium, dataset, silicon
 
 
 def atom(symbol: str, **more: Any) -> dict[str, Any]:

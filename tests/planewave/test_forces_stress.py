@@ -19,6 +19,7 @@ from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.self_consistency import solve
+from tests.crystals import FIXED, SHEAR, SMEARED, bcc, cubic, doubles, fcc
 from tests.differences import assert_derivative
 
 TIGHT = Convergence(energy=1e-12, density=1e-9, orbitals=1e-5)
@@ -30,27 +31,10 @@ AGREEMENT = 1e-6
 # Ha/bohr, Ha: of less than this, AGREEMENT would be a test of rounding.
 SMALLEST = 1e-3
 
-# Distorted on purpose: no symmetry, no vanishing component.
-SHEAR = torch.tensor(
-    [[1.01, 0.02, -0.015], [0.02, 0.985, 0.01], [-0.015, 0.01, 1.02]], dtype=torch.float64
-)
-
-
-def fcc(a: float) -> Tensor:
-    return 0.5 * a * torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=torch.float64)
-
-
-def bcc(a: float) -> Tensor:
-    return 0.5 * a * torch.tensor([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]], dtype=torch.float64)
-
 
 def crystal(lattice: Tensor, symbols: str, positions: list[list[float]], **kw: Any) -> Crystal:
-    reduced = torch.tensor(positions, dtype=torch.float64)
-    return Crystal(lattice @ SHEAR, tuple(symbols.split()), reduced, **kw)
+    return Crystal(lattice @ SHEAR, tuple(symbols.split()), doubles(positions), **kw)
 
-
-FIXED = {"name": "fixed"}
-METAL = {"name": "fermi-dirac", "width": 0.01}
 
 CASES: dict[str, dict[str, Any]] = {
     "covalent": {
@@ -71,28 +55,28 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "aluminium": {
         "crystal": crystal(
-            torch.diag(torch.tensor([5.4, 5.4, 7.6], dtype=torch.float64)),
+            torch.diag(doubles([5.4, 5.4, 7.6])),
             "Al Al",
             [[0.0, 0.02, 0.01], [0.42, 0.53, 0.55]],
         ),
         "ecut": 5.0,
-        "occupations": METAL,
+        "occupations": SMEARED,
     },
     "nickel": {
         "crystal": crystal(
-            torch.diag(torch.tensor([4.7, 4.7, 6.65], dtype=torch.float64)),
+            torch.diag(doubles([4.7, 4.7, 6.65])),
             "Ni Ni",
             [[0.0, 0.02, 0.01], [0.48, 0.52, 0.51]],
             magnetic_moments=(0.8, 0.8),
         ),
         "ecut": 7.0,
         "pseudopotentials": {"Ni": "GTH-GGA-q10"},
-        "occupations": METAL,
+        "occupations": SMEARED,
         "mesh": [[0.25, 0.25, 0.25]],
     },
     "f projectors": {
         "crystal": crystal(
-            6.4 * torch.eye(3, dtype=torch.float64),
+            cubic(6.4),
             "Cs Br",
             [[0.0, 0.02, 0.01], [0.52, 0.48, 0.51]],
         ),
@@ -101,18 +85,18 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "magnet": {
         "crystal": crystal(
-            5.6 * torch.eye(3, dtype=torch.float64),
+            cubic(5.6),
             "Fe Co",
             [[0.01, 0.0, -0.02], [0.51, 0.48, 0.5]],
             magnetic_moments=(2.5, 1.5),
         ),
         "ecut": 7.0,
-        "occupations": METAL,
+        "occupations": SMEARED,
         "mesh": [[0.25, 0.25, 0.25]],
     },
     "one spin more": {
         "crystal": crystal(
-            6.0 * torch.eye(3, dtype=torch.float64),
+            cubic(6.0),
             "N O",
             [[0.5, 0.49, 0.33], [0.48, 0.5, 0.69]],
             magnetic_moments=(0.5, 0.5),

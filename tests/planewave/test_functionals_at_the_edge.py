@@ -15,13 +15,10 @@ from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.properties.bands import eigenvalues_at
 from deepchem_xc.planewave.terms.local import local_potential
 from deepchem_xc.xc import PBE, FunctionalValueError, HybridXC, XCFunctional, get_xc
+from tests.crystals import hydrogen
 
 EV = 27.211386
 SILICON = {"ecut": 100.0, "kpts": (2, 2, 2)}
-
-
-def hydrogen(length, moment=1.0):
-    return Atoms("H", [[0.5 * length] * 3], cell=[length] * 3, pbc=True, magmoms=[moment])
 
 
 def test_minority_level_of_hydrogen_in_the_lda():

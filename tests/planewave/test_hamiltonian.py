@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+from deepchem_xc.planewave import PlaneWaveBasis
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.density import density_from_orbitals
 from deepchem_xc.planewave.fields import Fields, Potential
@@ -16,6 +16,7 @@ from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.terms.base import DensityTerm
+from tests.crystals import SMEARED, gallium_nitride
 from tests.differences import assert_derivative
 
 MESH = {"kpts": [[0.0, 0.0, 0.0], [0.31, -0.17, 0.42]], "weights": [0.25, 0.75]}
@@ -24,14 +25,8 @@ MESH = {"kpts": [[0.0, 0.0, 0.0], [0.31, -0.17, 0.42]], "weights": [0.25, 0.75]}
 @pytest.fixture(scope="module")
 def problem() -> KohnShamProblem:
     """Two species, projectors up to d, two spins, a triclinic cell, padded plane-wave lists."""
-    crystal = Crystal(
-        torch.tensor([[6.1, 0.3, -0.4], [0.9, 6.8, 0.5], [-0.6, 1.1, 7.3]], dtype=torch.float64),
-        ("Ga", "N"),
-        torch.tensor([[0.02, -0.03, 0.05], [0.31, 0.27, 0.24]], dtype=torch.float64),
-        magnetic_moments=(0.5, 0.7),
-    )
-    basis = PlaneWaveBasis(crystal, 4.0, MESH, symmetry=False)
-    return make_problem(basis, "PBE", "gth-pbe", {"name": "fermi-dirac", "width": 0.01})
+    basis = PlaneWaveBasis(gallium_nitride(), 4.0, MESH, symmetry=False)
+    return make_problem(basis, "PBE", "gth-pbe", SMEARED)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from deepchem_xc.planewave.structure.kept_symmetry import (
 )
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from deepchem_xc.planewave.structure.symmetry import find_symmetry
+from tests.crystals import hydrogen_chain
 
 GAMMA: dict[str, Any] = {"size": (1, 1, 1), "gamma": True}
 LDA: dict[str, Any] = {"ecut": 100.0, "pseudopotentials": "gth-pade"}
@@ -36,15 +37,9 @@ def zincblende(shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Atoms:
     return atoms
 
 
-def chain(moments: list[float] | None = None) -> Atoms:
-    atoms = Atoms("H2", cell=[4.0, 4.2, 6.0], scaled_positions=[[0, 0, 0], [0, 0, 0.5]], pbc=True)
-    atoms.set_initial_magnetic_moments(moments)
-    return atoms
-
-
 @pytest.fixture(scope="module")
 def antiferromagnet() -> SCFResult:
-    return scf(chain([1.0, -1.0]), "LDA", occupations=FIXED_MOMENT, **LDA)
+    return scf(hydrogen_chain([1.0, -1.0]), "LDA", occupations=FIXED_MOMENT, **LDA)
 
 
 def test_operations_of_a_distorted_crystal_are_those_that_spglib_finds() -> None:
@@ -100,9 +95,9 @@ def test_a_strain_that_keeps_the_symmetry_is_computed() -> None:
 
 
 def test_k_points_of_atoms_without_moments_are_not_an_antiferromagnets() -> None:
-    points = make_kpoints(GAMMA, Crystal.from_ase(chain()))
+    points = make_kpoints(GAMMA, Crystal.from_ase(hydrogen_chain()))
     with pytest.raises(ValueError, match="initial moments"):
-        scf(chain([1.0, -1.0]), "LDA", kpts=points, **LDA)
+        scf(hydrogen_chain([1.0, -1.0]), "LDA", kpts=points, **LDA)
 
 
 def test_a_layer_in_a_cubic_cell_uses_what_it_has_at_every_area() -> None:
@@ -126,36 +121,36 @@ def test_a_start_keeps_an_antiferromagnet_without_initial_moments(
     antiferromagnet: SCFResult, kpts: tuple[int, int, int] | None
 ) -> None:
     keywords: dict[str, Any] = {"occupations": FIXED_MOMENT, "kpts": kpts, **LDA}
-    kept = scf(chain(), "LDA", spinpol=True, start=antiferromagnet, **keywords)
-    right = scf(chain([1.0, -1.0]), "LDA", **keywords)
+    kept = scf(hydrogen_chain(), "LDA", spinpol=True, start=antiferromagnet, **keywords)
+    right = scf(hydrogen_chain([1.0, -1.0]), "LDA", **keywords)
     assert float(kept.free_energy) == pytest.approx(float(right.free_energy), abs=1e-7)
     assert torch.allclose(kept.hirshfeld_moments, right.hirshfeld_moments, atol=1e-3)
     assert abs(float(kept.hirshfeld_moments[0])) > 0.7
     assert len(kept.kpoints.symmetry) == len(right.kpoints.symmetry) == 8
     # And so does the next one, from a crystal without moments.
-    again = scf(chain(), "LDA", spinpol=True, start=kept, **keywords)
+    again = scf(hydrogen_chain(), "LDA", spinpol=True, start=kept, **keywords)
     assert float(again.free_energy) == pytest.approx(float(right.free_energy), abs=1e-7)
 
 
 def test_moments_that_a_given_symmetry_lacks_are_not_lost(antiferromagnet: SCFResult) -> None:
     message = r"0\.71, -0\.71 mu_B, which only 8 of the 16 symmetry operations"
-    crystal = Crystal.from_ase(chain())
+    crystal = Crystal.from_ase(hydrogen_chain())
     points = make_kpoints(GAMMA, crystal)
     with pytest.raises(ValueError, match=message):
-        scf(chain(), "LDA", kpts=points, spinpol=True, start=antiferromagnet, **LDA)
+        scf(hydrogen_chain(), "LDA", kpts=points, spinpol=True, start=antiferromagnet, **LDA)
     basis = PlaneWaveBasis(crystal, 3.7, GAMMA)
     with pytest.raises(ValueError, match=message):
         scf(basis, "LDA", pseudopotentials="gth-pade", spinpol=True, start=antiferromagnet)
     with pytest.warns(LostMomentsWarning, match="spinpol=True"):
-        scf(chain(), "LDA", start=antiferromagnet, **LDA)
-    plain = scf(chain(), "LDA", spinpol=False, start=antiferromagnet, **LDA)
+        scf(hydrogen_chain(), "LDA", start=antiferromagnet, **LDA)
+    plain = scf(hydrogen_chain(), "LDA", spinpol=False, start=antiferromagnet, **LDA)
     assert float(plain.free_energy) == pytest.approx(-0.909, abs=2e-3)
 
 
 def test_a_calculator_does_not_start_from_moments_that_its_symmetry_lacks(
     antiferromagnet: SCFResult, tmp_path: Path
 ) -> None:
-    atoms = chain()
+    atoms = hydrogen_chain()
     start = Restart.of(antiferromagnet)
     start = Restart(Crystal.from_ase(atoms), start.g_vectors, start.fields)
     for symmetry, description in (True, "superposed atoms"), (False, "an earlier calculation"):
@@ -172,11 +167,13 @@ def test_a_calculator_does_not_start_from_moments_that_its_symmetry_lacks(
 def test_k_points_of_a_density_of_states_have_the_states_symmetry(
     antiferromagnet: SCFResult,
 ) -> None:
+    kpoints = make_kpoints(GAMMA, Crystal.from_ase(hydrogen_chain()))
     with pytest.raises(ValueError, match="does not all have"):
-        density_of_states(antiferromagnet, kpts=make_kpoints(GAMMA, Crystal.from_ase(chain())))
-    kept = scf(chain(), "LDA", spinpol=True, start=antiferromagnet, occupations=FIXED_MOMENT, **LDA)
+        density_of_states(antiferromagnet, kpts=kpoints)
+    keywords: dict[str, Any] = {"occupations": FIXED_MOMENT, **LDA}
+    kept = scf(hydrogen_chain(), "LDA", spinpol=True, start=antiferromagnet, **keywords)
     with pytest.raises(ValueError, match="magnetic moments of this state"):
-        density_of_states(kept, kpts=make_kpoints(GAMMA, Crystal.from_ase(chain())))
+        density_of_states(kept, kpts=kpoints)
     own = density_of_states(kept, kpts=kept.kpoints)
     assert own.values.shape == density_of_states(kept, kpts=(1, 1, 1)).values.shape
 

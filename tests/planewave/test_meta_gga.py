@@ -15,12 +15,12 @@ from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.xc import get_xc
+from tests.crystals import SMEARED, doubles
 from tests.differences import assert_agreement, assert_derivative, named_differences
 
 pytestmark = pytest.mark.filterwarnings("ignore:the functional is")
 
 TIGHT = {"energy": 1e-12, "density": 1e-10}
-SMEARED = {"name": "fermi-dirac", "width": 0.01}
 
 
 def displaced() -> Crystal:
@@ -34,8 +34,7 @@ def test_stress_is_the_derivative_of_the_energy() -> None:
     crystal = displaced()
     basis = PlaneWaveBasis(crystal, 6.0, (1, 1, 1), symmetry=False)
     result = scf(basis, "r2SCAN", convergence=TIGHT, occupations=SMEARED)
-    direction = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, -0.1], [0.2, -0.1, -0.4]])
-    direction = direction.to(torch.float64)
+    direction = doubles([[0.3, 0.1, 0.2], [0.1, 0.2, -0.1], [0.2, -0.1, -0.4]])
 
     def energy(step: float) -> float:
         lattice = crystal.lattice @ (torch.eye(3, dtype=torch.float64) + step * direction)
@@ -52,7 +51,7 @@ def test_forces_are_the_derivative_of_the_energy() -> None:
     basis = PlaneWaveBasis(crystal, 8.0, (1, 1, 1), symmetry=False)
     result = scf(basis, "r2SCAN", convergence=TIGHT, occupations=SMEARED)
     # The two atoms move against each other: their centre stays on the grid.
-    direction = torch.tensor([[0.02, -0.01, 0.03], [-0.02, 0.01, -0.03]], dtype=torch.float64)
+    direction = doubles([[0.02, -0.01, 0.03], [-0.02, 0.01, -0.03]])
 
     def energy(step: float) -> float:
         moved = basis.with_geometry(positions=crystal.positions + step * direction)

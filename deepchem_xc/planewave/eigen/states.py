@@ -16,24 +16,15 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 # Memory of Davidson's arrays, bytes, which sets the number of k-points at a time: a processor wants
 # them in its caches, a GPU wants them large.
 _DAVIDSON_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
-# Davidson expansions in one sweep over the bands.
-_EXPANSIONS = 3
-# Electrons in the highest band above which more bands are added.
-_HIGHEST_OCCUPATION = 1e-6
-# Residual of the highest band, Hartree, if a multiplet is cut there.
-_CUT_RESIDUAL = 1e-4
+#: Davidson expansions in one sweep over the bands.
+EXPANSIONS = 3
 # Importance of empty bands. A band's residual counts in proportion to its importance, the root of
 # its occupation.
 _EMPTY = 1e-2
-# Residual, Hartree, above which orbitals, except the highest band, are first improved in single
-# precision.
-_ROUGH_START = 1e-3
 # Residual of new bands, Hartree, and the largest number of sweeps to reach it.
 _ROUGH = 1e-2
 _SETTLING_SWEEPS = 6
-# Residual of the empty bands in a result, Hartree: their eigenvalues are then accurate to about
-# 1e-6. Few of them need work, so that long expansions are cheap.
-EMPTY_RESIDUAL = 3e-4
+# Expansions for the empty bands of a result: few of them need work, so that long ones are cheap.
 _POLISHING_EXPANSIONS = 10
 # Residuals of occupied and of empty states for derivatives, Hartree.
 _FINE_FILLED_RESIDUAL = 1e-8
@@ -49,7 +40,7 @@ _MORE_BANDS = 3
 def diagonalize(
     hamiltonian: Hamiltonian,
     orbitals: Tensor,
-    expansions: int = _EXPANSIONS,
+    expansions: int = EXPANSIONS,
     tolerance: Tensor | float = 0.0,
     single: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,19 +133,6 @@ def importance_of(problem: KohnShamProblem, occupations: Tensor) -> Tensor:
     return (0.5 * problem.nspin * occupations.abs()).sqrt()
 
 
-def highest_occupation(tolerance: float) -> float:
-    """Largest occupation of the highest band for residuals of `tolerance` Hartree, in electrons.
-
-    Residuals count in proportion to the root of the occupation.
-
-    Examples
-    --------
-    >>> [f"{highest_occupation(tolerance):.0e}" for tolerance in (1e-5, 1e-8)]
-    ['1e-06', '1e-08']
-    """
-    return min(_HIGHEST_OCCUPATION, (tolerance / _CUT_RESIDUAL) ** 2)
-
-
 def fill(
     problem: KohnShamProblem,
     hamiltonian: Hamiltonian,
@@ -164,6 +142,7 @@ def fill(
     target: float,
     spare: float | None,
     single: bool = False,
+    expansions: int = EXPANSIONS,
 ) -> tuple[Tensor, Tensor, Tensor, Occupations]:
     """Improve the orbitals and occupy them; add bands while the highest one is occupied.
 
@@ -181,6 +160,8 @@ def fill(
         Electrons in the highest band above which bands are added; None adds none.
     single : bool, optional
         Whether single precision is enough.
+    expansions : int, optional
+        As for `diagonalize`.
 
     Returns
     -------
@@ -194,7 +175,7 @@ def fill(
     sweeps = 1
     while True:
         eigenvalues, orbitals, residuals = diagonalize(
-            hamiltonian, orbitals, tolerance=goal, single=single
+            hamiltonian, orbitals, expansions, goal, single
         )
         occupation = occupy(
             eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
@@ -214,21 +195,18 @@ def fill(
         goal = target / importance.clamp_min(_EMPTY)
 
 
-def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor) -> bool:
-    """Whether orbitals are so inaccurate that single precision still improves them.
-
-    More accurate ones would lose digits that the loop would have to recover.
-    """
+def is_rough(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> bool:
+    """Whether a band other than the highest has a residual above `residual`, Hartree."""
     residuals = diagonalize(hamiltonian, orbitals, expansions=0, single=True)[2]
-    return bool((residuals[:, :, :-1] > _ROUGH_START).any())
+    return bool((residuals[:, :, :-1] > residual).any())
 
 
-def polish(hamiltonian: Hamiltonian, orbitals: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and orbitals with residuals of all bands except the highest below EMPTY_RESIDUAL.
+def polish(hamiltonian: Hamiltonian, orbitals: Tensor, residual: float) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and orbitals with residuals below `residual`, Hartree, except the highest band's.
 
     A multiplet may be cut at the highest band: it gets a few sweeps but may stay above.
     """
-    goal = torch.full(orbitals.shape[:3], EMPTY_RESIDUAL, dtype=torch.float64)
+    goal = torch.full(orbitals.shape[:3], residual, dtype=torch.float64)
     goal[:, :, -1] = torch.inf
     for _ in range(_SETTLING_SWEEPS):
         eigenvalues, orbitals, residuals = diagonalize(

@@ -1,6 +1,6 @@
 """Steps of the loop where localised levels are partly filled: downhill, and mixed near the end.
 
-Orbitals are made self-consistent among each other (`subspace`), and the next potential is that of
+Orbitals are made self-consistent among each other (`relaxation`), and the next potential is that of
 the density found. Such steps go downhill in the free energy and leave saddles, but converge slowly
 where the orbitals follow the potential stiffly. Anderson's mixing of the same densities is fast
 near a solution; elsewhere it mixes fillings that have nothing in common, and converges to saddles
@@ -15,22 +15,12 @@ from torch import Tensor
 
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.mixing import AndersonMixer
-from deepchem_xc.planewave.loop.subspace import Relaxed, relax_in_subspace
+from deepchem_xc.planewave.loop.policies import LocalisedLevels
+from deepchem_xc.planewave.loop.relaxation import Relaxed, relax_in_subspace
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# Orbitals are relaxed if the density's error is still this large after so many steps.
-_STILL_LARGE = 3e-2
-_TRIAL_STEPS = 3
-# That goes on until the error is this small, or the free energy gained, Hartree, is rounding.
-_RELAXED = 1e-5
+# Gain of free energy by relaxed orbitals, Hartree, below which it is rounding.
 _GAIN = 1e-9
-# Densities are mixed below the first error, or below `_STILL_LARGE` after so many steps in which it
-# fell. Mixing is given up where it does not reduce the error by the fraction in as many steps.
-_NEAR = 1e-3
-_PATIENCE = 4
-_REDUCTION = 0.3
-# Steps are halved when the free energy rises, down to this one.
-_SHORTEST = 0.25
 
 
 class Descent:
@@ -40,6 +30,8 @@ class Descent:
     ----------
     problem : KohnShamProblem
         Energy terms, electrons, smearing.
+    policy : LocalisedLevels, optional
+        When orbitals are relaxed, and when densities are mixed.
 
     Attributes
     ----------
@@ -60,9 +52,9 @@ class Descent:
     'plain'
     """
 
-    def __init__(self, problem: KohnShamProblem) -> None:
+    def __init__(self, problem: KohnShamProblem, policy: LocalisedLevels | None = None) -> None:
         self.mode = "plain"
-        self._problem = problem
+        self._problem, self._policy = problem, policy or LocalisedLevels()
         self._relaxed: Relaxed | None = None
         self._step = 1.0
         self._errors: list[float] = []
@@ -83,15 +75,16 @@ class Descent:
         local_dos : Tensor or None
             Local density of states at the Fermi level, (nG,).
         """
+        policy = self._policy
         if self._relaxed is not None:
-            needed = error > _RELAXED and self._relaxed.gain > _GAIN
+            needed = error > policy.end and self._relaxed.gain > _GAIN
         else:
             needed = (
                 mixer.mixing.subspace
                 # Where occupations are not, the solution is no minimum.
                 and self._problem.smearing.monotonic
-                and step >= _TRIAL_STEPS
-                and error > _STILL_LARGE
+                and step >= policy.steps
+                and error > policy.start
                 and mixer.is_localised(local_dos)
             )
         self._errors.append(error)
@@ -103,25 +96,35 @@ class Descent:
         self.mode = mode
 
     def _way(self, error: float) -> str:
-        recent = self._errors[-_PATIENCE - 1 :]
-        tried = len(recent) > _PATIENCE
+        policy = self._policy
+        recent = self._errors[-policy.patience - 1 :]
+        tried = len(recent) > policy.patience
         if self.mode == "mixed":
-            mixed = not tried or error < _REDUCTION * recent[0]
+            mixed = not tried or error < policy.reduction * recent[0]
         else:
             falls = all(later < earlier for earlier, later in itertools.pairwise(recent))
-            mixed = tried and falls and error < _STILL_LARGE
-        return "mixed" if mixed or error < _NEAR else "downhill"
+            mixed = tried and falls and error < policy.start
+        return "mixed" if mixed or error < policy.near else "downhill"
 
     def relax(
         self, potential: Potential, eigenvalues: Tensor, orbitals: Tensor, moment: float | None
     ) -> Relaxed:
         """As `relax_in_subspace`, from the filling of the last step."""
         before = self._relaxed
+        policy = self._policy
         self._relaxed = relax_in_subspace(
-            self._problem, potential, eigenvalues, orbitals, moment, before
+            self._problem,
+            potential,
+            eigenvalues,
+            orbitals,
+            moment,
+            before,
+            policy.slope,
+            policy.evaluations,
+            policy.rounds,
         )
         if before is not None and self._relaxed.free_energy > before.free_energy:
-            self._step = max(0.5 * self._step, _SHORTEST)
+            self._step = max(0.5 * self._step, policy.shortest)
         return self._relaxed
 
     def next_fields(self, fields: Fields, output: Fields) -> Fields:

@@ -74,10 +74,12 @@ class FixedPointMap:
         The crystal, discretised.
     spare : float or None
         Electrons the highest band may hold before bands are added; None adds none.
+    expansions : int
+        Of Davidson's subspace in a sweep over the bands.
     """
 
-    def __init__(self, problem: KohnShamProblem, spare: float | None) -> None:
-        self.problem, self._spare = problem, spare
+    def __init__(self, problem: KohnShamProblem, spare: float | None, expansions: int) -> None:
+        self.problem, self._spare, self._expansions = problem, spare, expansions
         self._importance: Tensor | None = None
 
     def improve(
@@ -111,7 +113,15 @@ class FixedPointMap:
         """
         problem = self.problem
         eigenvalues, orbitals, residuals, occupation = fill(
-            problem, hamiltonian, orbitals, self._importance, moment, target, self._spare, single
+            problem,
+            hamiltonian,
+            orbitals,
+            self._importance,
+            moment,
+            target,
+            self._spare,
+            single,
+            self._expansions,
         )
         self._importance = importance_of(problem, occupation.occupations)
         output, local_dos = new_fields(problem, orbitals, occupation, eigenvalues, single)

@@ -1,14 +1,12 @@
 """Next fields from the fields and residuals so far.
 
 Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
-metric. Each residual is preconditioned by the local density of states at the Fermi level [2]_, a
-model of the independent-particle response that is Kerker's where the crystal is metallic and does
-nothing where it has a gap or is vacuum: neither needs to be chosen by hand.
+metric (`deepchem_xc.numerics.anderson`). The total density's is screened as the electrons at the
+Fermi level would (`screening`), and a magnetisation that grows is not given up.
 
 References
 ----------
 .. [1] D. G. Anderson, J. ACM 12, 547 (1965).
-.. [2] M. F. Herbst, A. Levitt, J. Phys.: Condens. Matter 33, 085503 (2021).
 """
 
 from __future__ import annotations
@@ -22,24 +20,13 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.anderson import Anderson
-from deepchem_xc.numerics.gmres import gmres
-from deepchem_xc.numerics.vectors import dot
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, stack
-from deepchem_xc.planewave.terms.hartree import coulomb_kernel
+from deepchem_xc.planewave.loop.screening import coulomb_metric, participation_ratio, screen
 from deepchem_xc.planewave.values import real_number, whole_number
 
 # States per Hartree and electron below which a crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
-# Participation ratio of the local density of states below which its levels are localised and do
-# not screen. Measured: Al 0.96, Fe 0.22, Ni 0.16, a slab of Al 0.64; isolated atoms of Ti 0.045,
-# Fe 0.017, Ni 0.015, Na and Cl far apart 0.028.
-_LOCALISED = 0.06
-
-# Relative error at which the screened residual is good enough to step along.
-_SCREENING_ERROR = 0.02
-# Fraction of the largest magnetisation so far below which it is about to be lost.
-_LOST = 0.8
 
 #: Preconditioner: (basis, residual of the total density (nG,), local density of states (nG,)) ->
 #: residual to step along, (nG,).
@@ -68,6 +55,15 @@ class Mixing:
         Where levels at the Fermi energy are localised and the error stays large, make the present
         orbitals self-consistent among each other first: what an isolated atom's partly filled
         shell needs. Not with Methfessel-Paxton and Marzari-Vanderbilt occupations.
+    localised : float, optional
+        Part of the cell, 0 to 1, below which levels at the Fermi energy count as localised: the
+        participation ratio of their density of states. Measured: Al 0.96, Fe 0.22, Ni 0.16, a slab
+        of Al 0.64; isolated atoms of Ti 0.045, Fe 0.017, Ni 0.015, Na and Cl far apart 0.028. With
+        0 no level is localised.
+    least_moment : float, optional
+        What `keep_moment` takes for a loss: a magnetisation, along the start's, below this part of
+        the largest so far, 0 to 1. Measured: iron that starts with 0.5 mu_B ends with its 2.0
+        with the default, and non-magnetic without `keep_moment`.
 
     Raises
     ------
@@ -77,7 +73,8 @@ class Mixing:
     Examples
     --------
     >>> Mixing(beta=0.3, preconditioner=None)
-    Mixing(beta=0.3, history=8, preconditioner=None, keep_moment=True, subspace=True)
+    Mixing(beta=0.3, history=8, preconditioner=None, keep_moment=True, subspace=True,
+           localised=0.06, least_moment=0.8)
     """
 
     beta: float = 0.8
@@ -85,6 +82,8 @@ class Mixing:
     preconditioner: str | Preconditioner | None = "auto"
     keep_moment: bool = True
     subspace: bool = True
+    localised: float = 0.06
+    least_moment: float = 0.8
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", real_number(self.beta, "mixing['beta']"))
@@ -105,6 +104,14 @@ class Mixing:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(
                     f"mixing[{name!r}] must be True or False, got {getattr(self, name)!r}."
+                )
+        for name in ("localised", "least_moment"):
+            part = real_number(getattr(self, name), f"mixing[{name!r}]")
+            object.__setattr__(self, name, part)
+            if not 0.0 <= part <= 1.0:
+                raise ValueError(
+                    f"mixing[{name!r}] must be between 0 and 1, got {part}; "
+                    f"{getattr(Mixing, name)} is the default."
                 )
 
     @classmethod
@@ -128,28 +135,6 @@ class Mixing:
         if unknown:
             raise ValueError(f"unknown mixing keys {unknown}; the valid ones are {names}.")
         return cls(**(given or {}))
-
-
-def participation_ratio(basis: PlaneWaveBasis, local_dos: Tensor) -> float:
-    """Fraction of the cell that a local density of states fills: 1 if it is uniform.
-
-    Parameters
-    ----------
-    basis : PlaneWaveBasis
-        Grid.
-    local_dos : Tensor
-        Local density of states on the sphere, (nG,).
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import Crystal
-    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
-    >>> round(participation_ratio(basis, (basis.density_q2 == 0).to(torch.complex128)), 9)
-    1.0
-    """
-    dos = basis.to_grid(local_dos).clamp_min(0.0)
-    return float(dos.mean().square() / dos.square().mean().clamp_min(1e-300))
 
 
 def to_total_and_moment(density: Tensor) -> Tensor:
@@ -188,68 +173,6 @@ def from_total_and_moment(density: Tensor) -> Tensor:
         return density
     total, moment = density.unbind(-2)
     return 0.5 * torch.stack([total + moment, total - moment], dim=-2)
-
-
-def screen(
-    basis: PlaneWaveBasis, residual: Tensor, local_dos: Tensor, iterations: int = 12
-) -> Tensor:
-    r"""Solve :math:`(1 - \chi_0 v_c) x = f` with the local-density-of-states model of chi0.
-
-    .. math:: \chi_0 V = -D(r) V(r) + D(r) \int D V / \int D
-
-    Parameters
-    ----------
-    basis : PlaneWaveBasis
-        Grid.
-    residual : Tensor
-        f, residual of the total density, (nG,), bohr^-3.
-    local_dos : Tensor
-        D, local density of states at the Fermi level on the sphere, (nG,), 1/(Hartree bohr^3).
-    iterations : int, optional
-        Largest number of GMRES steps; a preconditioner need not be exact.
-
-    Returns
-    -------
-    Tensor
-        x, (nG,), bohr^-3.
-
-    Examples
-    --------
-    The homogeneous electron gas screens as G^2 / (G^2 + 4 pi D):
-
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
-    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
-    >>> q2 = basis.density_q2
-    >>> wave = (abs(q2 - q2[1:].min()) < 1e-9).to(torch.complex128)  # the shortest G
-    >>> dos = 0.1 * (q2 == 0).to(torch.complex128)
-    >>> bool(torch.allclose(screen(basis, wave, dos), wave * q2 / (q2 + 0.4 * torch.pi)))
-    True
-    """
-    total = local_dos[0].real * basis.volume
-    kernel = coulomb_kernel(basis)
-    dos = basis.to_grid(local_dos)
-
-    def operator(x: Tensor, _: float) -> Tensor:
-        potential = basis.to_grid(kernel * x)
-        mean = (dos * potential).sum() * (basis.volume / basis.ngrid) / total
-        return x + basis.to_sphere(dos * (potential - mean))
-
-    # The operator is close to normal in the Coulomb metric.
-    metric = _coulomb_metric(kernel)
-
-    def inner(left: Tensor, right: Tensor) -> Tensor:
-        return dot(metric * left, right)
-
-    return gmres(operator, residual, _SCREENING_ERROR, iterations, inner=inner, strict=False)
-
-
-def _coulomb_metric(kernel: Tensor) -> Tensor:
-    """4 pi / G^2, with the weight of the shortest other G for G = 0, (nG,).
-
-    The magnetisation has a part at G = 0.
-    """
-    return torch.where(kernel > 0, kernel, kernel[1:].max())
 
 
 def _coulomb_product(metric: Tensor, left: Fields, right: Fields) -> Tensor:
@@ -298,7 +221,7 @@ class AndersonMixer:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        metric = _coulomb_metric(coulomb_kernel(basis))
+        metric = coulomb_metric(basis)
         self._anderson: Anderson[Fields] = Anderson(
             self.mixing.history, partial(_coulomb_product, metric)
         )
@@ -356,7 +279,7 @@ class AndersonMixer:
         """Whether there are states at the Fermi level, and they fill a small part of the cell."""
         if local_dos is None or self._has_no_states(local_dos):
             return False
-        return participation_ratio(self.basis, local_dos) < _LOCALISED
+        return participation_ratio(self.basis, local_dos) < self.mixing.localised
 
     def _moment_kept(self, magnetisation: Fields, last: Fields, residual: Fields) -> Fields:
         """The magnetisation to try next, unless it gives up a moment that is growing.
@@ -373,7 +296,8 @@ class AndersonMixer:
             float(self._pattern.dot(part)) for part in (last, residual, magnetisation - last)
         )
         self._largest = max(self._largest, abs(present))
-        lost = abs(present + step) < _LOST * self._largest or present * (present + step) < 0.0
+        least = self.mixing.least_moment * self._largest
+        lost = abs(present + step) < least or present * (present + step) < 0.0
         if present * grows > 0.0 and present * step < 0.0 and lost:
             return last + self.mixing.beta * residual
         return magnetisation

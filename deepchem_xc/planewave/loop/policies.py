@@ -1,11 +1,42 @@
-"""How much work a step of the loop is worth: effort, precision, and the moment that is held."""
+"""What steers the loop: effort, precision, release of the moment, localised levels.
+
+Policies change the way to the ground state and the time that it takes, not where it is. All of
+their defaults, with what they were measured on, stand in docs/constants.md.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from deepchem_xc.planewave.eigen.states import EXPANSIONS
 from deepchem_xc.planewave.loop.convergence import Convergence
-from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.values import real_number, whole_number
+
+# Residual, Hartree, that the highest band keeps where it is cut out of a multiplet.
+_CUT_RESIDUAL = 1e-4
+
+
+def _check(policy: Any, **least: int) -> None:
+    """Make the fields of a policy plain numbers.
+
+    Raises
+    ------
+    ValueError
+        If one of `least` is not a whole number of at least that, or another one is negative.
+    """
+    for name in (entry.name for entry in fields(policy)):
+        value, label = getattr(policy, name), f"{type(policy).__name__}.{name}"
+        if name in least:
+            number: float = whole_number(value, label, minimum=least[name])
+        else:
+            number = real_number(value, label)
+            if not number >= 0.0:
+                raise ValueError(
+                    f"{label} must be zero or positive, got {number}; "
+                    f"{getattr(type(policy), name)} is the default."
+                )
+        object.__setattr__(policy, name, number)
 
 
 @dataclass(frozen=True)
@@ -25,6 +56,18 @@ class Effort:
         comes from them.
     settling_sweeps : int
         Sweeps that this may take.
+    expansions : int
+        Expansions of Davidson's subspace in a sweep over the bands.
+    highest : float
+        Electrons that the highest band may hold before bands are added, unless their number was
+        given; less where the loop is to converge further. Derivatives need 2e-6 or less.
+    empty : float
+        Residual of the empty bands of a result, Hartree; the highest one comes without a promise.
+
+    Raises
+    ------
+    ValueError
+        For negative values, and numbers of sweeps or expansions that are not whole or below 1.
 
     Examples
     --------
@@ -36,15 +79,33 @@ class Effort:
     largest_error: float = 0.1
     good: float = 1e-5
     settling_sweeps: int = 6
+    expansions: int = EXPANSIONS
+    highest: float = 1e-6
+    empty: float = 3e-4
+
+    def __post_init__(self) -> None:
+        _check(self, settling_sweeps=1, expansions=1)
 
     def residual(self, density_error: float) -> float:
         """Residual to aim at after a step with this density error, Hartree."""
         return self.fraction * min(density_error, self.largest_error)
 
+    def spare(self, orbital_tolerance: float) -> float:
+        """Electrons that the highest band may hold for residuals to reach a tolerance in Hartree.
+
+        Residuals count times the root of the occupation, and the highest band may keep a large one.
+
+        Examples
+        --------
+        >>> [f"{Effort().spare(tolerance):.0e}" for tolerance in (1e-5, 1e-8)]
+        ['1e-06', '1e-08']
+        """
+        return min(self.highest, (orbital_tolerance / _CUT_RESIDUAL) ** 2)
+
 
 @dataclass(frozen=True)
 class Precision:
-    """Which steps are in single precision; all three must hold.
+    """Which steps are in single precision: those for which the first three hold.
 
     Parameters
     ----------
@@ -54,6 +115,15 @@ class Precision:
         The density's error is above so many times the one that ends the loop.
     steps : int
         There have been fewer steps; 0 for double precision throughout.
+    start : float
+        Orbitals that a loop starts with are first improved in single precision if the residual of
+        a band other than the highest is above this, Hartree: better ones would lose digits that
+        the loop then has to find again.
+
+    Raises
+    ------
+    ValueError
+        For negative values, and a number of steps that is not whole.
 
     Examples
     --------
@@ -66,6 +136,10 @@ class Precision:
     residual: float = 5e-6
     errors: float = 5.0
     steps: int = 20
+    start: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _check(self, steps=0)
 
     def is_single(
         self, residual: float, density_error: float, convergence: Convergence, steps: int
@@ -90,61 +164,164 @@ class Precision:
         )
 
 
-class HeldMoment:
-    """The magnetic moment that occupations are made with, step by step.
-
-    A rough start can lose a magnet's moment, and the loop would settle there: the start's is held
-    until the density is close, unless the density was given.
+@dataclass(frozen=True)
+class MomentRelease:
+    """When the total magnetic moment of the start is let go.
 
     Parameters
     ----------
-    problem : KohnShamProblem
-        It has the moment that is to be held for good, if any.
-    given : bool
-        Whether the loop starts from a density that was given.
-    release_error : float, optional
-        Density error, electrons per valence electron, below which the start's moment is let go.
-    release_step : int, optional
-        Step after which it is let go in any case.
+    error : float
+        Density error, electrons per valence electron, below which it is.
+    step : int
+        Step, from 1 on, after which it is in any case.
 
-    Attributes
-    ----------
-    value : float or None
-        At present, mu_B per cell; None lets it relax.
+    Raises
+    ------
+    ValueError
+        For a negative error, and a step that is not whole.
 
     Examples
     --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
-    >>> nickel = bulk("Ni")
-    >>> nickel.set_initial_magnetic_moments([0.6])
-    >>> problem = scf(nickel, ecut=100.0, convergence={"density": 1.0, "energy": 1.0}).problem
-    >>> moment = HeldMoment(problem, given=False)
-    >>> moment.value, moment.release(error=0.1, step=1), moment.release(error=1e-3, step=2)
-    (0.6, False, True)
-    >>> moment.value, moment.is_final
-    (None, True)
+    >>> MomentRelease(error=1e-3)
+    MomentRelease(error=0.001, step=8)
     """
 
-    def __init__(
-        self,
-        problem: KohnShamProblem,
-        given: bool,
-        release_error: float = 1e-2,
-        release_step: int = 8,
-    ) -> None:
-        self._final = problem.moment
-        self._error, self._step = release_error, release_step
-        self.value = problem.moment if given else problem.initial_moment
+    error: float = 1e-2
+    step: int = 8
 
-    @property
-    def is_final(self) -> bool:
-        """Whether it is the one of the result."""
-        return self.value == self._final
+    def __post_init__(self) -> None:
+        _check(self, step=1)
 
-    def release(self, error: float, step: int) -> bool:
-        """Let the start's moment go, if it is time; whether it was let go in this step."""
-        if self.is_final or not (error < self._error or step == self._step):
-            return False
-        self.value = self._final
-        return True
+
+@dataclass(frozen=True)
+class LocalisedLevels:
+    """When partly filled localised levels are made self-consistent first, and how far.
+
+    Errors are those of the density, electrons per valence electron. Whether levels are localised,
+    and whether anything is done about them, is said by `Mixing`.
+
+    Parameters
+    ----------
+    start : float
+        Orbitals are relaxed among each other if the error is still above this.
+    steps : int
+        Step from which on that is looked at.
+    end : float
+        Relaxing goes on until the error is below this.
+    near : float
+        Error below which densities of relaxed orbitals are mixed, instead of taken as they are.
+    patience : int
+        Steps in which the error fell, after which they are mixed below `start` already.
+    reduction : float
+        Mixing is given up where it does not reduce the error to this part in as many steps.
+    shortest : float
+        Steps are halved when the free energy rises, down to this one.
+    slope : float
+        Part of its first value that the gradient of the free energy is reduced to in a step.
+    evaluations : int
+        Densities that are tried for that before the scales of the variables are looked at again.
+    rounds : int
+        How often that is done.
+
+    Raises
+    ------
+    ValueError
+        For negative values, and whole numbers that are not whole or below 1.
+
+    Examples
+    --------
+    >>> LocalisedLevels(rounds=8).evaluations
+    12
+    """
+
+    start: float = 3e-2
+    steps: int = 3
+    end: float = 1e-5
+    near: float = 1e-3
+    patience: int = 4
+    reduction: float = 0.3
+    shortest: float = 0.25
+    slope: float = 0.02
+    evaluations: int = 12
+    rounds: int = 4
+
+    def __post_init__(self) -> None:
+        _check(self, steps=1, patience=1, evaluations=1, rounds=1)
+
+
+@dataclass(frozen=True)
+class Policies:
+    """All that steers the loop apart from `Mixing` and `Convergence`.
+
+    Parameters
+    ----------
+    effort : Effort
+        How well the states of a step are computed.
+    precision : Precision
+        Which steps are in single precision.
+    moment : MomentRelease
+        How long the magnetic moment of the start is held.
+    localised : LocalisedLevels
+        What is done about partly filled localised levels.
+
+    Raises
+    ------
+    ValueError
+        If one of them is something else.
+
+    Examples
+    --------
+    Double precision throughout, with other policies as they are:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> double = Policies(precision=Precision(steps=0))
+    >>> one, other = (scf(bulk("Si"), ecut=100.0, policies=p) for p in (double, None))
+    >>> bool(abs(one.free_energy - other.free_energy) < 1e-7)
+    True
+    """
+
+    effort: Effort = field(default_factory=Effort)
+    precision: Precision = field(default_factory=Precision)
+    moment: MomentRelease = field(default_factory=MomentRelease)
+    localised: LocalisedLevels = field(default_factory=LocalisedLevels)
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(
+                    f"Policies.{name} must be of the class {kind.__name__}, got "
+                    f"{getattr(self, name)!r}."
+                )
+
+    @classmethod
+    def of(cls, given: Policies | None) -> Policies:
+        """What was given; None is the default.
+
+        Raises
+        ------
+        ValueError
+            For anything else.
+
+        Examples
+        --------
+        >>> Policies.of(None) == Policies()
+        True
+        """
+        if given is None:
+            return cls()
+        if not isinstance(given, Policies):
+            raise ValueError(
+                f"policies = {given!r} must be a Policies object, for example "
+                "Policies(precision=Precision(steps=0)); both are in "
+                "deepchem_xc.planewave.loop.policies."
+            )
+        return given
+
+
+_KINDS = {
+    "effort": Effort,
+    "precision": Precision,
+    "moment": MomentRelease,
+    "localised": LocalisedLevels,
+}

@@ -1,7 +1,7 @@
 """Starting a calculation from the density, and where possible the orbitals, of an earlier one.
 
-Plane waves are matched by their integers, so the earlier calculation may have had another cell,
-cutoff or grid: what a changed sphere cuts off is lost, what it adds starts at zero.
+Plane waves are matched by their integers (`carried_orbitals`), so the earlier calculation may have
+had another cell, cutoff or grid.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from torch import Tensor
 from deepchem_xc._atomic import replacing
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.eigen.davidson import orthonormalize
 from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.loop.carried_orbitals import (
+    Orbitals,
+    carried_orbitals,
+    match_plane_waves,
+)
 from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
 
 _FORMAT = "deepchem_xc density 1"
+# Relative difference of numbers of electrons, from which on an earlier density is another system's.
 _ELECTRON_TOLERANCE = 1e-6
-_SAME_K = 1e-10
 # Leading axes of a density in a file: spins, and density or kinetic energy density before them.
 _SHAPES = {(1,), (2,), (2, 1), (2, 2)}
 # Names of orbitals in files, and those of their attributes.
@@ -38,28 +42,6 @@ _ORBITALS = {
     "orbitals_mask": "mask",
     "orbitals_coefficients": "coefficients",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Orbitals:
-    """Orbitals and the plane waves they are made of; nothing here has a unit.
-
-    Attributes
-    ----------
-    k_coordinates : Tensor
-        Reduced coordinates, (nk, 3).
-    g_vectors : Tensor
-        Integer G, (nk, npw, 3), padded.
-    mask : Tensor
-        1.0 where a plane wave exists, (nk, npw).
-    coefficients : Tensor
-        (nspin, nk, nband, npw).
-    """
-
-    k_coordinates: Tensor
-    g_vectors: Tensor
-    mask: Tensor
-    coefficients: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +236,7 @@ def starting_point(
     deformation = ((fields - atoms) * found).map(lambda leaf: leaf.expand(problem.nspin, -1))
     deformation = deformation * (old.volume / basis.volume).detach()
     start = (problem.starting_fields() + deformation).symmetrized(basis)
-    return start, _orbitals(problem, restart.orbitals)
+    return start, carried_orbitals(problem, restart.orbitals)
 
 
 def moments_of(problem: KohnShamProblem, restart: Restart) -> Tensor | None:
@@ -300,52 +282,11 @@ def _fits(problem: KohnShamProblem, restart: Restart) -> bool:
 
 def _on_sphere(basis: PlaneWaveBasis, restart: Restart) -> tuple[Fields, Tensor]:
     """The earlier fields on the sphere of `basis`, and whether it had the plane waves, (nG,)."""
-    index, found = _match(restart.g_vectors.to(basis.device)[None], basis.g_vectors[None])
+    index, found = match_plane_waves(
+        restart.g_vectors.to(basis.device)[None], basis.g_vectors[None]
+    )
     fields = restart.fields.map(lambda leaf: leaf.to(basis.device)[:, index[0]])
     return fields * found[0], found[0]
-
-
-def _orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor | None:
-    basis = problem.basis
-    if old is None or len(old.coefficients) != problem.nspin:
-        return None
-    k_coordinates = old.k_coordinates.to(basis.device)
-    if k_coordinates.shape != basis.k_coordinates.shape or not torch.allclose(
-        k_coordinates, basis.k_coordinates, rtol=0.0, atol=_SAME_K
-    ):
-        return None
-    g, coefficients = old.g_vectors.to(basis.device), old.coefficients.to(basis.device)
-    if torch.equal(g, basis.orbital_g_vectors):
-        return coefficients
-    nspin, nk, nband = coefficients.shape[:3]
-    if nband > min(basis.npw_per_k):
-        return None
-    index, found = _match(g, basis.orbital_g_vectors, old.mask.to(basis.device))
-    index = index[None, :, None].expand(nspin, nk, nband, -1)
-    # What comes close to the cutoff, as a smaller cell's plane waves do, is little where a smoothed
-    # cutoff raises its kinetic energy, and would otherwise be most of the residual.
-    bare, kinetic = 0.5 * basis.orbital_q.detach().square().sum(-1), basis.kinetic.detach()
-    damping = torch.where(kinetic > bare, bare / kinetic, 1.0)
-    kept = coefficients.gather(3, index) * (found * basis.mask * damping)[None, :, None]
-    return orthonormalize(kept.flatten(0, 1)).view(kept.shape)
-
-
-def _match(
-    source: Tensor, target: Tensor, source_mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Where each of `target` (n, m, 3) is among `source` (n, k, 3), and whether it is there."""
-    reach = int(max(source.abs().max(), target.abs().max()))
-    radix = torch.tensor(
-        [(2 * reach + 1) ** 2, 2 * reach + 1, 1], dtype=source.dtype, device=source.device
-    )
-    source_key = ((source + reach) * radix).sum(-1)
-    if source_mask is not None:
-        source_key = torch.where(source_mask > 0, source_key, (2 * reach + 1) ** 3)
-    target_key = ((target + reach) * radix).sum(-1)
-    ordered, order = torch.sort(source_key, dim=-1)
-    position = torch.searchsorted(ordered, target_key).clamp_max(source_key.shape[-1] - 1)
-    found = ordered.gather(-1, position) == target_key
-    return order.gather(-1, position), found
 
 
 def _stacked(fields: Fields) -> Tensor:

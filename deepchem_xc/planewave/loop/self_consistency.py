@@ -13,13 +13,7 @@ from deepchem_xc.occupations.occupy import check_enough_bands, occupy
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
-from deepchem_xc.planewave.eigen.states import (
-    EMPTY_RESIDUAL,
-    change_bands,
-    highest_occupation,
-    is_rough,
-    polish,
-)
+from deepchem_xc.planewave.eigen.states import change_bands, is_rough, polish
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.convergence import Convergence, not_converged
 from deepchem_xc.planewave.loop.descent import Descent
@@ -31,9 +25,10 @@ from deepchem_xc.planewave.loop.fixed_point import (
     new_fields,
     second_order,
 )
+from deepchem_xc.planewave.loop.held_moment import HeldMoment
 from deepchem_xc.planewave.loop.mixing import AndersonMixer, Mixing
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
-from deepchem_xc.planewave.loop.policies import Effort, HeldMoment, Precision
+from deepchem_xc.planewave.loop.policies import Policies
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.values import whole_number
@@ -52,8 +47,7 @@ def solve(
     orbitals: Tensor | None = None,
     callback: Callback | None = None,
     mixing: Mixing | None = None,
-    effort: Effort | None = None,
-    precision: Precision | None = None,
+    policies: Policies | None = None,
 ) -> SCFResult:
     """Find the self-consistent ground state of a Kohn-Sham problem.
 
@@ -74,10 +68,9 @@ def solve(
         Called after every step with its record.
     mixing : Mixing, optional
         How densities are mixed.
-    effort : Effort, optional
-        How well the states of each step are computed.
-    precision : Precision, optional
-        Which steps are in single precision.
+    policies : Policies, optional
+        How well the states of each step are computed, in which precision, how long the moment of
+        the start is held, and what is done about localised levels.
 
     Returns
     -------
@@ -103,7 +96,7 @@ def solve(
     >>> bool(abs(result.history[-1]["energy"] - result.energies["free"]) < 1e-8)
     True
     """
-    loop = _Loop(problem, convergence, nbands, fields, orbitals, mixing, effort, precision)
+    loop = _Loop(problem, convergence, nbands, fields, orbitals, mixing, policies)
     with torch.no_grad():
         for step in range(1, loop.convergence.maxiter + 1):
             found = loop.step()
@@ -121,7 +114,7 @@ def solve(
                 if other is None:
                     return loop.result(found)
                 start = (nbands, None, found.orbitals)
-                return solve(other, convergence, *start, callback, mixing, effort, precision)
+                return solve(other, convergence, *start, callback, mixing, policies)
             loop.prepare_next(step, found, energy)
     raise not_converged(problem, loop.convergence, loop.history, loop.why_unbounded())
 
@@ -137,19 +130,19 @@ class _Loop:
         fields: Fields | None,
         orbitals: Tensor | None,
         mixing: Mixing | None,
-        effort: Effort | None,
-        precision: Precision | None,
+        policies: Policies | None,
     ) -> None:
         self.problem, self._mixing = problem, mixing
         self.convergence = convergence or Convergence()
-        self._effort, self._precision = effort or Effort(), precision or Precision()
-        self._moment = HeldMoment(problem, given=fields is not None)
+        policies = Policies.of(policies)
+        self._effort, self._precision = policies.effort, policies.precision
+        self._moment = HeldMoment(problem, fields is not None, policies.moment)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
         check_bands(
             self._nbands, problem.nelectrons, problem.nspin, problem.smearing, self._moment.value
         )
-        spare = highest_occupation(self.convergence.orbital_tolerance) if nbands is None else None
-        self._map = FixedPointMap(problem, spare)
+        spare = self._effort.spare(self.convergence.orbital_tolerance) if nbands is None else None
+        self._map = FixedPointMap(problem, spare, self._effort.expansions)
         if orbitals is not None and orbitals.shape[2] != self._nbands:
             orbitals = change_bands(problem.basis, orbitals, self._nbands)
         self._orbitals = orbitals
@@ -160,7 +153,7 @@ class _Loop:
         self.history: list[dict[str, float]] = []
         self._first = self._fields
         self._mixer = self._new_mixer()
-        self._descent = Descent(problem)
+        self._descent = Descent(problem, policies.localised)
         self._residual = self._effort.residual(torch.inf)
         self._energy = torch.inf
         # The energy of a step in single precision is nothing to compare the next one with.
@@ -182,7 +175,8 @@ class _Loop:
             pseudos = problem.pseudopotentials
             self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands)
         elif not self.history and self._single:
-            self._single = self._rounded = is_rough(hamiltonian, self._orbitals)
+            rough = is_rough(hamiltonian, self._orbitals, self._precision.start)
+            self._single = self._rounded = rough
         target = self._residual
         for _ in range(self._sweeps):
             found = self._map.improve(
@@ -269,9 +263,10 @@ class _Loop:
         problem = self.problem
         orbitals, eigenvalues = found.orbitals, found.eigenvalues
         occupation, output = found.occupation, found.output
-        if bool((found.residuals[:, :, :-1] > EMPTY_RESIDUAL).any()):
+        residual = self._effort.empty
+        if bool((found.residuals[:, :, :-1] > residual).any()):
             # The empty bands came along at less effort; now they are wanted.
-            eigenvalues, orbitals = polish(found.hamiltonian, orbitals)
+            eigenvalues, orbitals = polish(found.hamiltonian, orbitals, residual)
             occupation = occupy(
                 eigenvalues,
                 problem.basis.weights,

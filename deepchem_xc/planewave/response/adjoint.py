@@ -32,6 +32,7 @@ from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.fields import Fields, Potential, derivative
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.response.enough_states import enough_states
 from deepchem_xc.planewave.response.multiplets import check_multiplets
 from deepchem_xc.planewave.response.perturbation import PerturbedStates
 
@@ -195,7 +196,7 @@ class _Adjoint:
         """
         self._unchanged.check()
         cotangents = GroundState.unflatten(given, self.electrons)
-        states = self.states.for_eigenvalues(cotangents.eigenvalues, cotangents.fermi_level)
+        states = enough_states(self.states, cotangents.eigenvalues, cotangents.fermi_level)
         self.states = states
         extra = states.occupations.shape[2] - self.nband
         cotangents = cotangents._replace(

@@ -30,15 +30,10 @@ from deepchem_xc.planewave.response.sternheimer import KnownStates, row_dots, so
 
 # Residual, Hartree, up to which a state's eigenvalue can be differentiated.
 _USABLE_RESIDUAL = 1e-6
-# Bands added at a time where a loss needs higher ones, and how often before it is given up.
+# Bands added at a time where a loss needs higher ones.
 _MORE = 3
-_ROUNDS = 4
 # Arrays of Sternheimer's equation take about this much memory at a time.
 _BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
-# Part of the largest cotangent that a state which cannot be used may have.
-_NEGLIGIBLE = 1e-9
-# The same of a Fermi level, whose cotangent falls off gradually.
-_UNMOVED = 1e-7
 # What a residual is divided by to become an error of the electrons, Hartree: a gap times what
 # errors of many states cancel. Measured: errors are then 0.1 to 1 times the accuracy asked for.
 _GAP = 1.5
@@ -203,50 +198,6 @@ class PerturbedStates:
         orbitals = more_bands(self.basis, self.orbitals, min(_MORE, room))
         return PerturbedStates(self.problem, self.potential, orbitals)
 
-    def for_eigenvalues(self, cotangent: Tensor, level: Tensor | None = None) -> PerturbedStates:
-        """These states, or more, such that the eigenvalues that a loss needs are converged.
-
-        Bands above the highest one that is needed show whether a degenerate set is complete.
-
-        Parameters
-        ----------
-        cotangent : Tensor
-            Of the eigenvalues, (nspin, nk, n) with n bands or less.
-        level : Tensor, optional
-            Cotangent of the Fermi level, which in a gap empty states move too.
-
-        Raises
-        ------
-        ResponseConvergenceError
-            If they cannot be converged.
-        """
-        states, given = self, _highest(cotangent, _NEGLIGIBLE)
-        for _ in range(_ROUNDS):
-            needed = max(given, states._moving(level))
-            nband, room = states.orbitals.shape[2], min(self.basis.npw_per_k)
-            if needed <= min(states.nusable, nband - 1) or needed <= states.nfilled:
-                return states
-            if nband == room:
-                break
-            states = states.with_more_bands()
-        needed = max(given, states._moving(level))
-        if needed <= states.nusable:  # there are no more plane waves
-            return states
-        what = f"eigenvalues of band {needed}" if needed == given else "Fermi level"
-        where = "" if needed == given else f", and with it on band {needed}"
-        raise ResponseConvergenceError(
-            f"the loss depends on the {what}{where} (the first is 1), but only the lowest "
-            f"{states.nusable} are converged well enough to be differentiated: ask for more bands "
-            "with nbands=.",
-            [],
-        )
-
-    def _moving(self, level: Tensor | None) -> int:
-        """Bands up to this one move the Fermi level."""
-        if level is None:
-            return 0
-        return _highest(self.occupation.level_cotangent(level), _UNMOVED)
-
     def adjoint(
         self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False
     ) -> tuple[Fields, Tensor | None]:
@@ -325,10 +276,3 @@ class PerturbedStates:
             return self.hamiltonian.apply(block, spin, ks)
 
         return solve_sternheimer(apply, known, cotangent, tolerance)
-
-
-def _highest(cotangent: Tensor, negligible: float) -> int:
-    """Bands up to this one have a cotangent (nspin, nk, nband) that counts."""
-    sizes = cotangent.abs()
-    wanted = (sizes > negligible * sizes.max()).any(0).any(0).nonzero()
-    return int(wanted[-1]) + 1 if len(wanted) else 0

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+from tests.crystals import cubic
 
 TRICLINIC = torch.tensor([[7.1, 0.3, -0.4], [0.9, 7.8, 0.5], [-0.6, 1.1, 8.3]], dtype=torch.float64)
 
@@ -53,7 +54,7 @@ def test_densities_live_on_the_sphere_of_twice_the_radius(basis: PlaneWaveBasis)
 
 def test_a_plane_wave_exactly_at_the_cutoff_is_in_with_its_whole_star() -> None:
     side = 2.0 * math.pi  # unit reciprocal vectors: |G|^2 / 2 = 4.5 for (3, 0, 0) and (2, 2, 1)
-    cube = Crystal(side * torch.eye(3, dtype=torch.float64), ("Si",), torch.zeros(1, 3))
+    cube = Crystal(cubic(side), ("Si",), torch.zeros(1, 3))
     basis = PlaneWaveBasis(cube, 4.5, (1, 1, 1))
     on_the_edge = basis.orbital_g_vectors[0].square().sum(-1) == 9
     assert int((on_the_edge & (basis.mask[0] > 0)).sum()) == 6 + 24

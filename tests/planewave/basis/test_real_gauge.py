@@ -16,19 +16,16 @@ from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
-
-A = 5.13
+from tests.crystals import FIXED, doubles, fcc
 
 
 def crystal(shift: float = 0.0, second: str = "Si") -> Crystal:
-    lattice = torch.tensor([[0.0, A, A], [A, 0.0, A], [A, A, 0.0]], dtype=torch.float64)
-    positions = torch.tensor([[0.0] * 3, [0.25] * 3], dtype=torch.float64) + shift
-    return Crystal(lattice, ("Si", second), positions)
+    return Crystal(fcc(10.26), ("Si", second), doubles([[0.0] * 3, [0.25] * 3]) + shift)
 
 
 def problem(shift: float = 0.07) -> KohnShamProblem:
     basis = PlaneWaveBasis(crystal(shift), 6.0, {"size": (2, 2, 2), "gamma": True})
-    return make_problem(basis, "PBE", "gth-pbe", {"name": "fixed"})
+    return make_problem(basis, "PBE", "gth-pbe", FIXED)
 
 
 def hamiltonian(chosen: KohnShamProblem) -> Hamiltonian:

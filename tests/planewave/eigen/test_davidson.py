@@ -13,6 +13,7 @@ from deepchem_xc.planewave.eigen.states import diagonalize
 from deepchem_xc.planewave.fields import Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
+from tests.crystals import SMEARED, cubic, gallium_nitride
 
 NBAND = 8
 
@@ -20,15 +21,9 @@ NBAND = 8
 @pytest.fixture(scope="module")
 def hamiltonian() -> Hamiltonian:
     """Superposed atoms' potential of a low-symmetry crystal at three k-points, two spins."""
-    crystal = Crystal(
-        torch.tensor([[6.1, 0.3, -0.4], [0.9, 6.8, 0.5], [-0.6, 1.1, 7.3]], dtype=torch.float64),
-        ("Ga", "N"),
-        torch.tensor([[0.02, -0.03, 0.05], [0.31, 0.27, 0.24]], dtype=torch.float64),
-        magnetic_moments=(0.5, 0.7),
-    )
     mesh = [[0.0, 0.0, 0.0], [0.31, -0.17, 0.42], [0.5, 0.5, 0.5]]
-    basis = PlaneWaveBasis(crystal, 4.0, mesh, symmetry=False)
-    problem = make_problem(basis, "PBE", "gth-pbe", {"name": "fermi-dirac", "width": 0.01})
+    basis = PlaneWaveBasis(gallium_nitride(), 4.0, mesh, symmetry=False)
+    problem = make_problem(basis, "PBE", "gth-pbe", SMEARED)
     potential, _ = problem.effective_potential(problem.starting_fields())
     return problem.hamiltonian(potential)
 
@@ -133,7 +128,7 @@ def test_exact_eigenvectors_are_left_alone(hamiltonian: Hamiltonian) -> None:
 
 def test_degenerate_levels_come_out_complete() -> None:
     """Free electrons in a cube: shells of 1, 6, 12 and 8 plane waves, from a random start."""
-    cube = Crystal(6.0 * torch.eye(3, dtype=torch.float64), ("H",), torch.zeros(1, 3))
+    cube = Crystal(cubic(6.0), ("H",), torch.zeros(1, 3))
     basis = PlaneWaveBasis(cube, 6.0, [[0.0, 0.0, 0.0]], symmetry=False)
     empty = torch.zeros((1, 0, basis.npw), dtype=torch.complex128)
     nothing = torch.zeros((1, len(basis.g_vectors)), dtype=torch.complex128)
@@ -166,10 +161,10 @@ def test_the_preconditioner_is_one_for_long_waves_and_falls_as_the_kinetic_energ
 @pytest.mark.parametrize("nband", [10, 20])
 def test_many_bands_in_few_plane_waves_are_still_right(nband: int) -> None:
     """The subspace must not outgrow the plane waves there are."""
-    cube = Crystal(4.0 * torch.eye(3, dtype=torch.float64), ("Al",), torch.zeros(1, 3))
+    cube = Crystal(cubic(4.0), ("Al",), torch.zeros(1, 3))
     basis = PlaneWaveBasis(cube, 4.5, [[0.1, 0.2, 0.3]], symmetry=False)
     assert basis.npw < 4 * 10
-    problem = make_problem(basis, "PBE", "gth-pbe", {"name": "fermi-dirac", "width": 0.01})
+    problem = make_problem(basis, "PBE", "gth-pbe", SMEARED)
     potential, _ = problem.effective_potential(problem.starting_fields())
     hamiltonian = problem.hamiltonian(potential)
     values, _, _ = converge(hamiltonian, random_start(basis, nband, nspin=1), sweeps=20)

@@ -10,15 +10,16 @@ import pytest
 from deepchem_xc.occupations.smearing import FermiDirac, MethfesselPaxton, Smearing
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.descent import Descent
+from deepchem_xc.planewave.loop.policies import LocalisedLevels
 
 
-def descent(smearing: Smearing) -> Descent:
-    return Descent(SimpleNamespace(smearing=smearing))  # type: ignore[arg-type]
+def descent(smearing: Smearing, policy: LocalisedLevels | None = None) -> Descent:
+    return Descent(SimpleNamespace(smearing=smearing), policy)  # type: ignore[arg-type]
 
 
 def modes(errors: list[float], localised: bool = True, subspace: bool = True, **more: Any) -> str:
     """First letters of the modes that these errors lead to."""
-    chosen = descent(more.get("smearing", FermiDirac(0.01)))
+    chosen = descent(more.get("smearing", FermiDirac(0.01)), more.get("policy"))
     mixing = SimpleNamespace(subspace=subspace)
     mixer: Any = SimpleNamespace(mixing=mixing, is_localised=lambda states: localised)
     letters = ""
@@ -34,6 +35,11 @@ def test_it_begins_after_three_steps_and_ends_at_a_small_error() -> None:
     assert modes([0.3, 0.2, 0.1, 0.1, 0.2, 5e-4, 2e-5, 9e-6, 1e-5]) == "ppdddmmpp"
     assert modes([0.3, 0.2, 0.02, 0.01, 1e-3]) == "ppppp"  # nothing to do
     assert modes([0.3, 0.2, 0.1, 0.1], gain=1e-10) == "ppdp"  # nothing to gain
+
+
+def test_when_it_begins_mixes_and_ends_is_a_matter_of_policy() -> None:
+    policy = LocalisedLevels(start=0.2, steps=1, near=0.1, end=0.05)
+    assert modes([0.3, 0.25, 0.15, 0.09, 0.04, 0.04], policy=policy) == "dddmpp"
 
 
 @pytest.mark.parametrize(

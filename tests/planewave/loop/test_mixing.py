@@ -16,10 +16,9 @@ from deepchem_xc.planewave.loop.mixing import (
     AndersonMixer,
     Mixing,
     from_total_and_moment,
-    participation_ratio,
-    screen,
     to_total_and_moment,
 )
+from deepchem_xc.planewave.loop.screening import participation_ratio, screen
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel, hartree_energy
 
 
@@ -143,6 +142,8 @@ def test_a_self_consistent_density_is_not_moved() -> None:
         ({"history": -1}, "'history'.* at least 0, got -1"),
         ({"preconditioner": "kerker"}, "'auto', 'ldos', None or a function, got 'kerker'"),
         ({"keep_moment": "yes"}, "True or False, got 'yes'"),
+        ({"localised": 1.5}, "'localised'.* between 0 and 1, got 1.5; 0.06 is the default"),
+        ({"least_moment": -0.1}, "'least_moment'.* between 0 and 1, got -0.1"),
         (0.3, "mixing = 0.3 is no dictionary: give some of beta"),
     ],
 )

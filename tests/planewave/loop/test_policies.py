@@ -11,7 +11,14 @@ from ase.build import bulk
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.eigen import states
 from deepchem_xc.planewave.loop.convergence import Convergence
-from deepchem_xc.planewave.loop.policies import Effort, HeldMoment, Precision
+from deepchem_xc.planewave.loop.held_moment import HeldMoment
+from deepchem_xc.planewave.loop.policies import (
+    Effort,
+    LocalisedLevels,
+    MomentRelease,
+    Policies,
+    Precision,
+)
 from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
 
@@ -24,19 +31,19 @@ def aluminium() -> KohnShamProblem:
 
 
 @pytest.mark.parametrize(
-    "policy",
+    "policies",
     [
-        {"effort": Effort(fraction=0.3)},
-        {"effort": Effort(fraction=0.003)},
-        {"precision": Precision(steps=0)},
-        {"precision": Precision(residual=1e-4)},
+        Policies(Effort(fraction=0.3)),
+        Policies(Effort(fraction=0.003, expansions=1)),
+        Policies(precision=Precision(steps=0)),
+        Policies(precision=Precision(residual=1e-4)),
     ],
     ids=str,
 )
 def test_the_ground_state_does_not_depend_on_a_policy(
-    aluminium: KohnShamProblem, policy: dict[str, Any]
+    aluminium: KohnShamProblem, policies: Policies
 ) -> None:
-    usual, other = solve(aluminium, TIGHT), solve(aluminium, TIGHT, **policy)
+    usual, other = solve(aluminium, TIGHT), solve(aluminium, TIGHT, policies=policies)
     assert abs(float(usual.free_energy - other.free_energy)) < 1e-10
     torch.testing.assert_close(usual.density_g, other.density_g, rtol=0, atol=1e-9)
 
@@ -55,7 +62,7 @@ def test_no_steps_in_single_precision_means_none(
     solve(aluminium)
     assert any(asked)
     asked.clear()
-    solve(aluminium, precision=Precision(steps=0))
+    solve(aluminium, policies=Policies(precision=Precision(steps=0)))
     assert asked and not any(asked)
 
 
@@ -68,7 +75,7 @@ def nickel(**keywords: Any) -> SCFResult:
 
 def test_a_moment_is_held_until_the_density_is_near_or_the_steps_are_many() -> None:
     problem = nickel().problem
-    moment = HeldMoment(problem, given=False, release_error=1e-2, release_step=3)
+    moment = HeldMoment(problem, given=False, policy=MomentRelease(error=1e-2, step=3))
     assert moment.value == pytest.approx(0.6)
     assert [moment.release(0.1, step) for step in (1, 2, 3, 4)] == [False, False, True, False]
     assert moment.value is None
@@ -80,3 +87,62 @@ def test_a_moment_that_is_fixed_is_never_let_go() -> None:
     moment = HeldMoment(problem, given=False)
     assert moment.is_final and not moment.release(1e-9, 8)
     assert moment.value == pytest.approx(0.6)
+
+
+def test_a_moment_is_let_go_when_the_policy_says_so() -> None:
+    """At first it is held, and the loop cannot end before it is let go."""
+    atoms = bulk("Ni")
+    atoms.set_initial_magnetic_moments([0.6])
+    seen: dict[int, list[float]] = {}
+    for step in (1, 4):
+        result = scf(
+            atoms,
+            ecut=100.0,
+            convergence={"density": 0.1, "energy": 1.0, "orbitals": 1.0},
+            policies=Policies(moment=MomentRelease(error=0.0, step=step)),
+        )
+        seen[step] = [record["moment"] for record in result.history]
+    assert seen[4][:4] == pytest.approx([0.6] * 4, abs=1e-6) and len(seen[4]) > 4
+    assert abs(seen[1][1] - 0.6) > 1e-3
+
+
+def test_empty_bands_of_a_result_are_as_good_as_asked_for(aluminium: KohnShamProblem) -> None:
+    def residual(wanted: float) -> float:
+        result = solve(aluminium, nbands=8, policies=Policies(Effort(empty=wanted)))
+        h = aluminium.hamiltonian(result.potential)
+        left = states.diagonalize(h, result.orbitals, expansions=0)[2]
+        return float(left[:, :, :-1].max())
+
+    assert residual(1e-8) < 1.1e-8
+    assert residual(1.0) > 1e-7
+
+
+def test_bands_are_added_until_the_highest_holds_as_little_as_asked_for(
+    aluminium: KohnShamProblem,
+) -> None:
+    few, many = (
+        solve(aluminium, policies=Policies(Effort(highest=highest))) for highest in (2.0, 1e-9)
+    )
+    assert float(many.occupations[:, :, -1].abs().max()) < 1e-9
+    assert few.eigenvalues.shape[2] <= many.eigenvalues.shape[2]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Effort(fraction=-0.1), "Effort.fraction must be zero or positive, got -0.1; 0.03"),
+        (lambda: Effort(expansions=0), "Effort.expansions must be a whole number of at least 1"),
+        (lambda: Effort(good="small"), "Effort.good must be a number, got 'small'"),  # type: ignore
+        (lambda: Precision(steps=2.5), "Precision.steps must be a whole number"),  # type: ignore
+        (lambda: MomentRelease(error=float("nan")), "MomentRelease.error must be zero or positive"),
+        (lambda: LocalisedLevels(rounds=-1), "LocalisedLevels.rounds must be a whole number"),
+        (lambda: Policies(Precision()), "Policies.effort must be of the class Effort, got Prec"),  # type: ignore
+        (
+            lambda: scf(bulk("Si"), ecut=60.0, policies={"effort": 1}),  # type: ignore
+            "policies = {'effort': 1} must be a Policies object",
+        ),
+    ],
+)
+def test_policies_that_make_no_sense(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -15,7 +15,8 @@ from ase.build import bulk
 from deepchem_xc.occupations.occupy import occupy
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.energy import energy_terms
-from deepchem_xc.planewave.loop.subspace import Relaxed, SubspaceFreeEnergy, relax_in_subspace
+from deepchem_xc.planewave.loop.relaxation import Relaxed, relax_in_subspace
+from deepchem_xc.planewave.loop.subspace import SubspaceFreeEnergy
 from tests.differences import assert_derivative
 
 ROUGH = {"density": 3e-2, "energy": 1.0}

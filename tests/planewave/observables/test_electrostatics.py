@@ -22,6 +22,7 @@ from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError
 from deepchem_xc.planewave.properties.cube import write_potential_cube
 from deepchem_xc.xc import PBE
+from tests.crystals import hydrogen_chain
 from tests.differences import assert_derivative
 
 TIGHT = {"energy": 1e-10, "density": 1e-9}
@@ -156,11 +157,9 @@ def test_moments_of_atoms_add_up_and_equal_atoms_have_equal_ones(tmp_path: Path)
 
 
 def test_sublattices_of_an_antiferromagnet_have_opposite_moments() -> None:
-    chain = Atoms("H2", cell=[4.0, 4.2, 6.0], scaled_positions=[[0, 0, 0], [0, 0, 0.5]], pbc=True)
-    chain.set_initial_magnetic_moments([1.0, -1.0])
     occupations = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
     settings = {"ecut": 150.0, "pseudopotentials": "gth-pade", "occupations": occupations}
-    result = scf(chain, "LDA", **settings)
+    result = scf(hydrogen_chain([1.0, -1.0]), "LDA", **settings)
     up, down = result.hirshfeld_moments.tolist()
     assert up == pytest.approx(-down, abs=1e-3) and abs(up) > 0.3
     assert up + down == pytest.approx(float(result.magnetic_moment), abs=1e-9)

@@ -19,9 +19,10 @@ from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from deepchem_xc.xc import GGAExchange, PBECorrelation, XCFunctional, get_xc
 from deepchem_xc.xc.gga_exchange import KAPPA_PBE, MU_PBE
+from tests.crystals import TIGHTER
 from tests.differences import Difference, assert_agreement, named_differences
 
-TIGHT = {"energy": 1e-12, "density": 1e-11, "maxiter": 60}
+TIGHT = TIGHTER | {"maxiter": 60}
 PARAMETERS = ("kappa", "mu", "network", "positions", "strain")
 # Largest steps of the differences.
 STEPS = {"kappa": 0.04, "mu": 0.01, "network": 0.03, "positions": 0.0015, "strain": 0.002}

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from tests.crystals import FIXED, SHEAR, bcc, doubles, fcc
 from tests.planewave.response.finite_differences import Case
-
-FIXED = {"name": "fixed"}
 
 
 def smeared(name: str = "fermi-dirac", width: float = 0.01, **kw: Any) -> dict[str, Any]:
     return {"name": name, "width": width, **kw}
 
 
-def fcc(a: float) -> Tensor:
-    return 0.5 * a * torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=torch.float64)
-
-
-def points(*rows: list[float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
-
-
 GAMMA222 = {"size": (2, 2, 2), "gamma": True}
-DIAMOND = points([0.0, 0.0, 0.0], [0.25, 0.25, 0.25])
-ORIGIN = points([0.0, 0.0, 0.0])
-SHEAR = torch.tensor(
-    [[1.01, 0.02, -0.015], [0.02, 0.985, 0.01], [-0.015, 0.01, 1.02]], dtype=torch.float64
-)
-HONEYCOMB = points([1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5])
+DIAMOND = doubles([[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]])
+ORIGIN = doubles([[0.0, 0.0, 0.0]])
+HONEYCOMB = doubles([[1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]])
 
 CASES: dict[str, Case] = {
     "Si, LDA": Case(
@@ -63,7 +48,7 @@ CASES: dict[str, Case] = {
     "FeCo, distorted": Case(
         5.6 * SHEAR,
         ("Fe", "Co"),
-        points([0.01, 0.0, -0.02], [0.51, 0.48, 0.5]),
+        doubles([[0.01, 0.0, -0.02], [0.51, 0.48, 0.5]]),
         7.0,
         [[0.25, 0.25, 0.25]],
         smeared(),
@@ -72,7 +57,7 @@ CASES: dict[str, Case] = {
         tight={"energy": 1e-13, "density": 1e-12, "maxiter": 200},
     ),
     "graphene": Case(
-        torch.tensor([[4.65, 0, 0], [-2.325, 4.0270, 0], [0, 0, 12.0]], dtype=torch.float64),
+        doubles([[4.65, 0, 0], [-2.325, 4.0270, 0], [0, 0, 12.0]]),
         ("C", "C"),
         HONEYCOMB,
         10.0,
@@ -83,7 +68,7 @@ CASES: dict[str, Case] = {
     "NaCl": Case(
         fcc(10.6),
         ("Na", "Cl"),
-        points([0, 0, 0], [0.5, 0.5, 0.5]),
+        doubles([[0, 0, 0], [0.5, 0.5, 0.5]]),
         8.0,
         (2, 2, 2),
         FIXED,
@@ -95,19 +80,16 @@ CASES: dict[str, Case] = {
     "Si, distorted": Case(
         fcc(10.26) @ SHEAR,
         ("Si", "Si"),
-        points([0.01, 0.02, 0.03], [0.25, 0.25, 0.25]),
+        doubles([[0.01, 0.02, 0.03], [0.25, 0.25, 0.25]]),
         6.0,
         [[0.0, 0.0, 0.0], [0.5, 0.25, -0.25]],
         FIXED,
         symmetric=False,
     ),
     "AlMg, distorted": Case(
-        0.5
-        * 7.0
-        * torch.tensor([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]], dtype=torch.float64)
-        @ SHEAR,
+        bcc(7.0) @ SHEAR,
         ("Al", "Mg"),
-        points([0.0, 0.02, 0.01], [0.47, 0.52, 0.51]),
+        doubles([[0.0, 0.02, 0.01], [0.47, 0.52, 0.51]]),
         5.0,
         [[0.0, 0.0, 0.0], [0.5, 0.25, -0.25]],
         smeared("methfessel-paxton", 0.02),

@@ -11,17 +11,14 @@ from ase.build import bulk
 
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.terms.ewald import ewald_energy
-from tests.differences import assert_agreement, differences
+from tests.crystals import bcc, cubic, doubles, fcc
+from tests.differences import assert_agreement, assert_exact_derivatives, differences
 
 # Valence charges of the GTH potentials of abinit_gth.json and of the psp8 files.
 VALENCE = {"H": 1, "C": 4, "Al": 3, "Si": 4, "Ca": 10, "Ni": 18}
 
 
-def doubles(values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
-FCC = doubles([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
+FCC = fcc(2.0)
 TRICLINIC = doubles([[6.0, 0.3, -0.2], [-1.1, 7.0, 0.4], [0.5, -0.6, 5.5]])
 SITES = doubles([[0.1, 0.2, 0.3], [0.6, 0.45, 0.8], [0.85, 0.1, 0.55]])
 CHARGES = doubles([4.0, 3.0, 6.0])
@@ -38,7 +35,7 @@ ABINIT = {
         [[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0]], [4, 4], 20.793400450387473,
     ),
     "H2 in a box": (
-        10 * torch.eye(3).double(), [[0.5, 0.5, 0.43], [0.5, 0.5, 0.57]], [1, 1],
+        cubic(10.0), [[0.5, 0.5, 0.43], [0.5, 0.5, 0.57]], [1, 1],
         0.15105111852561343,
     ),
 }  # fmt: skip
@@ -66,7 +63,7 @@ def test_energy_equals_every_abinit_reference(reference, file):
         # with charges 2 and 1 (Y. Sakamoto, J. Chem. Phys. 28, 164 (1958)).
         (FCC, [[0, 0, 0], [0.5, 0.5, 0.5]], [1, -1], 1.0, 1.747564594633182),
         (
-            torch.eye(3).double(),
+            cubic(1.0),
             [[0, 0, 0], [0.5] * 3],
             [1, -1],
             math.sqrt(0.75),
@@ -85,9 +82,9 @@ def test_madelung_constants(lattice, sites, charges, distance, madelung):
 @pytest.mark.parametrize(
     ("lattice", "coefficient"),
     [  # ions in a uniform background, E = -c Z^2 / r_s: Wigner lattices (Sholl 1967)
-        (torch.eye(3).double(), 0.880059442),
+        (cubic(1.0), 0.880059442),
         (FCC, 0.895873616),
-        (doubles([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]]), 0.895929256),
+        (bcc(2.0), 0.895929256),
     ],
     ids=["sc", "fcc", "bcc"],
 )
@@ -141,7 +138,7 @@ def test_energy_of_a_scaled_crystal():
 
 def test_forces_and_stress_equal_finite_differences():
     def energy(strain, sites):
-        return ewald_energy(TRICLINIC @ (torch.eye(3).double() + strain), sites, CHARGES)
+        return ewald_energy(TRICLINIC @ (cubic(1.0) + strain), sites, CHARGES)
 
     strain, sites = torch.zeros(3, 3).double().requires_grad_(), SITES.clone().requires_grad_()
     stress, slope = torch.autograd.grad(energy(strain, sites), (strain, sites))
@@ -161,10 +158,7 @@ def test_forces_and_stress_equal_finite_differences():
 
 
 def test_first_and_second_derivatives_are_exact():
-    lattice, sites = TRICLINIC.clone().requires_grad_(), SITES.clone().requires_grad_()
-    charges = CHARGES.clone().requires_grad_()
-    assert torch.autograd.gradcheck(ewald_energy, (lattice, sites, charges))
-    assert torch.autograd.gradgradcheck(ewald_energy, (lattice, sites, charges))
+    assert_exact_derivatives(ewald_energy, TRICLINIC, SITES, CHARGES, orders=(1, 2))
 
 
 def test_a_hundred_atoms_have_a_hundred_times_the_energy_of_one():
