@@ -44,14 +44,14 @@ class DFTSystem:
     Raises
     ------
     ValueError
-        For unknown or missing keys, and values that make no sense; every mistake is named.
+        For unknown or missing keys, and values that are not valid; the message names each mistake.
 
     Attributes
     ----------
     system : dict
         All keys with their values.
     no : int
-        How many times the system occurs in its entry.
+        Number of times the system occurs in its entry.
     is_crystal : bool
         Whether it has a structure with a cell.
     files : dict
@@ -115,7 +115,7 @@ class DFTSystem:
         return {key: value for key, value in values.items() if key not in _NOT_KEYWORDS}
 
     def check(self) -> int:
-        """Build what needs no calculation, so that mistakes show before anything is computed.
+        """Build everything that needs no calculation, to find mistakes before computing anything.
 
         Returns
         -------
@@ -142,18 +142,18 @@ class DFTSystem:
         return self._check_calculation(crystal)
 
     def check_files(self) -> None:
-        """Raise `ValueError` if a pseudopotential file is gone or has changed since."""
+        """Raise `ValueError` if a pseudopotential file is missing or has changed."""
         _naming("pseudopotentials", lambda: check_digests(self.files))
 
     def _check_calculation(self, crystal: Crystal) -> int:
-        """Cutoff, grid, bands and spin go together; shown by what one k-point needs."""
+        """Check with one k-point that cutoff, grid, bands and spin are consistent."""
         spec = self._crystal_spec
         basis = _naming(
             "ecut, ecut_smoothing, fft_size",
             lambda: make_basis(crystal, Settings.of({**self.keywords, **_ONE_K_POINT})),
         )
         with warnings.catch_warnings():
-            # Which functional is trained does not show here.
+            # The trained functional is not known here.
             warnings.simplefilter("ignore", FunctionalMismatchWarning)
             problem = _naming(
                 "spinpol, magmoms, occupations",
@@ -193,7 +193,7 @@ class DFTSystem:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What names its calculations: a file counts by its content, wherever it is."""
+        """Identity of its calculations, to which files contribute by content, not by path."""
         values = {key: value for key, value in self.system.items() if key != "number"}
         given = values.get("pseudopotentials")
         if isinstance(given, dict):
@@ -203,7 +203,7 @@ class DFTSystem:
 
 
 def _naming(key: str, make: Any) -> Any:
-    """Result of `make`, whose errors say which key they are about."""
+    """Result of `make`; its errors are prefixed with the key."""
     try:
         return make()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What an entry of a data set may say: keys, types and ranges, checked by pydantic.
+"""Valid content of an entry of a data set: keys, types and ranges, checked by pydantic.
 
 Lengths are in Angstrom, energies in eV, moments in mu_B.
 """
@@ -107,7 +107,7 @@ class KeywordSpec(_Spec):
 
 
 class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
-    """A crystal and the keywords of its calculation, as those of `planewave.scf`.
+    """A crystal and the keywords of its calculation, which are those of `planewave.scf`.
 
     Examples
     --------
@@ -224,9 +224,9 @@ def validate_entry(values: Any, where: str, folder: Path | None = None) -> Entry
     values : mapping
         As read from YAML.
     where : str
-        What to call the entry in messages.
+        Name of the entry in messages.
     folder : Path, optional
-        What relative paths are relative to; the working directory by default.
+        Folder to which relative paths refer; the working directory by default.
 
     Raises
     ------
@@ -261,9 +261,9 @@ def describe_mistakes(error: ValidationError, where: str, model: type[BaseModel]
     error : ValidationError
         From pydantic.
     where : str
-        What to call the thing that is not valid.
+        Name of the validated object in the text.
     model : type of BaseModel
-        What was validated; descriptions of its fields say what is valid.
+        Model of the validated object; descriptions of its fields say what is valid.
     """
     lines: dict[str, str] = {}
     for detail in error.errors(include_url=False):
@@ -320,6 +320,6 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
 
 
 def _folder(info: ValidationInfo) -> Path | None:
-    """What relative paths are relative to."""
+    """Folder to which relative paths refer."""
     folder: Path | None = (info.context or {}).get("folder")
     return folder

@@ -62,7 +62,7 @@ class Setup:
     geometry : Geometry or None
         Lattice and positions, if the result is differentiable with respect to them.
     policies : Policies or None
-        What else steers the loop; None is the default.
+        Other rules of the loop; None selects the default.
 
     See Also
     --------

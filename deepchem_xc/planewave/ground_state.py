@@ -110,8 +110,8 @@ def scf(
         How densities are mixed, for example ``{"beta": 0.3, "preconditioner": None}``; see
         `Mixing`.
     policies : Policies, optional
-        What else steers the loop: effort, single precision, held moment, localised levels; see
-        `Policies` in ``planewave.loop.policies``. It changes the way, not the ground state.
+        Other rules of the loop: effort, single precision, held moment, localised levels; see
+        `Policies` in ``planewave.loop.policies``. They do not change the ground state.
     gradient_tolerance : float, optional
         Relative residual of the adjoint equation, which a backward pass solves. The default keeps
         errors of derivatives below 1e-5. 1e-6 takes about two thirds of the time: errors of losses

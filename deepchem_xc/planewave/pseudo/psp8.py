@@ -100,7 +100,8 @@ def read_psp8(path: str | os.PathLike, symbol: str) -> NumericPseudopotential:
         )
     if min(size, valence) <= 0 or core_fraction < 0:
         raise ValueError(
-            f"{path}: mmax {size}, zion {valence:g}, fchrg {core_fraction:g} make no sense"
+            f"{path}: mmax {size} and zion {valence:g} must be positive, and fchrg "
+            f"{core_fraction:g} must not be negative"
         )
 
     local: NDArray | None = None
