@@ -1,13 +1,13 @@
 """Make reference numbers with ABINIT on the pseudopotentials that PySCF ships.
 
-The GTH parameters are read from PySCF's files by PySCF's own parser and handed to ABINIT with every
-digit (its pspcod 10), so that a difference between the codes cannot come from the potential. Each
+PySCF's own parser reads the GTH parameters from its files, and ABINIT gets them with every digit
+(its pspcod 10), so that a difference between the codes cannot come from the potential. Each
 entry of the output is one run with all terms of the energy, in Hartree and bohr::
 
     python benchmarks/abinit_reference.py --list
     python benchmarks/abinit_reference.py --out results/abinit.json NaCl Fe_bcc
 
-ABINIT has to be installed with libxc: its own PBE and libxc's differ by 1e-6 Ha.
+ABINIT must be installed with libxc: its own PBE and libxc's differ by 1e-6 Ha.
 """
 
 from __future__ import annotations
@@ -413,7 +413,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 
 
 def write_gth(symbol: str, name: str, path: Path) -> None:
-    """Write a GTH potential of PySCF in ABINIT's format 10, every digit kept.
+    """Write a GTH potential of PySCF in ABINIT's format 10, with every digit.
 
     Layout: r_loc and the coefficients c; then for each l the radius, the number of projectors and
     the upper triangle of h, followed for l > 0 by the (zero) spin-orbit triangle.
@@ -423,7 +423,7 @@ def write_gth(symbol: str, name: str, path: Path) -> None:
     counts, r_local, n_c, c, n_channels, *channels = parse_cp2k_pp.load(
         str(folder / GTH_FILES[family]), symbol, suffix=name.split("-")[-1]
     )
-    if not channels:  # ABINIT wants at least one projector
+    if not channels:  # ABINIT requires at least one projector
         n_channels, channels = 1, [[r_local, 1, [[0.0]]]]
     zion = sum(counts)
     lines = [

@@ -25,7 +25,7 @@ from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.plotting import plot_convergence
 from deepchem_xc.tables import as_table
 
-# Five points give the same lattice constant as seven, to what matters here.
+# Five points give the same lattice constant as seven, to the accuracy needed here.
 FIVE_VOLUME_SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -80,7 +80,7 @@ def with_value(case: Case, parameter: str, value: Any) -> Case:
 
 
 def chosen(systems: list[str], parameters: list[str]) -> Iterator[tuple[str, str, dict[Any, Case]]]:
-    """Series of the systems and parameters asked for."""
+    """Series of the requested systems and parameters."""
     for label, parameter, base, values in SERIES:
         if systems and not any(label.lower().startswith(name.lower()) for name in systems):
             continue
@@ -90,11 +90,11 @@ def chosen(systems: list[str], parameters: list[str]) -> Iterator[tuple[str, str
 
 
 def rows_of(cases: dict[Any, Case], folder: Path) -> list[dict[str, Any]]:
-    """What follows from the points that are there, in the order of the series."""
+    """Results of the points that exist, in the order of the series."""
     store = PointStore(folder / "points")
     rows = []
     for value, case in cases.items():
-        # Points of the benchmark itself serve as well, where a setting is the benchmark's.
+        # If a setting is the benchmark's, points of the benchmark itself serve as well.
         for scales in (FIVE_VOLUME_SCALES, VOLUME_SCALES):
             points = [store.read(case, scale) for scale in scales]
             found = [point for point in points if point is not None]
@@ -120,7 +120,7 @@ def rows_of(cases: dict[Any, Case], folder: Path) -> list[dict[str, Any]]:
 
 
 def published(report: dict[str, Any], label: str, parameter: str, base: Case) -> list[Any]:
-    """Rows of a series that the last report has with the same settings; none otherwise."""
+    """Rows of a series from the last report, if it has the same settings; none otherwise."""
     series = report.get(label, {}).get(parameter)
     if series is None or {"ecut_smoothing": 0.0, **series["settings"]} != base.settings():
         return []
@@ -162,7 +162,7 @@ def table_of(label: str, parameter: str, case: Case, rows: list[dict[str, Any]])
 
 
 def main() -> None:
-    """Compute what is missing, and write what is there."""
+    """Compute missing points, and write the report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -171,8 +171,8 @@ def main() -> None:
     parser.add_argument("--values", default="", help="only these, for example 6,8")
     parser.add_argument("--jobs", type=int, default=None)
     parser.add_argument("--output", type=Path, default=Path("benchmark-results/convergence"))
-    parser.add_argument("--docs", type=Path, default=DOCS, help="where the report goes")
-    parser.add_argument("--report", action="store_true", help="only write what is there")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the report")
+    parser.add_argument("--report", action="store_true", help="only write the report")
     arguments = parser.parse_args()
 
     if not arguments.report:
@@ -189,7 +189,7 @@ def main() -> None:
             try:
                 run_benchmark(named, arguments.output, jobs=arguments.jobs)
             except BenchmarkError as error:
-                # The other settings of the series still tell something.
+                # The other settings of the series are still useful.
                 print(error, flush=True)
 
     # Series that were not computed here keep the numbers they have.

@@ -1,4 +1,4 @@
-"""One device next to another: the same calculations on each, and that they give the same.
+"""Comparison of two devices: times and results of the same calculations.
 
 ::
 
@@ -7,7 +7,7 @@
 
 Printed, and written as JSON: seconds (wall clock, the better of two runs) of the self-consistent
 field, of forces and stress, and of the gradient of a loss on the density with respect to PBE's
-three constants; their ratios; and how far energies, forces and gradients of the devices are apart.
+three constants; their ratios; and the differences of energies, forces and gradients.
 Small crystals are those of ``gradients.py``; the large ones have displaced atoms and no symmetry.
 """
 
@@ -60,7 +60,7 @@ def calculation(name: str, device: str) -> Callable[[Any], SCFResult]:
 
 
 def timed(action: Callable[[], Value], device: str) -> tuple[Value, float]:
-    """Result of the better of two runs and its seconds, the device's work included."""
+    """Result of the better of two runs and its seconds, including the device's work."""
     runs = []
     for _ in range(2):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Enhancement factors of exchange and correlation, by which functionals are compared."""
+"""Enhancement factors of exchange and correlation, for the comparison of functionals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepchem_xc.xc import ValGrad, XCFunctional
 def enhancement_factor(
     functional: XCFunctional, s: ArrayLike, radius: float
 ) -> NDArray[np.float64]:
-    """Energy of exchange and correlation in units of Slater's exchange, closed shell.
+    """Energy of exchange and correlation relative to Slater's exchange, closed shell.
 
     Parameters
     ----------

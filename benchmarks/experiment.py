@@ -1,4 +1,4 @@
-"""Learn from experiment: a functional for lattice constants, judged on crystals it has not seen.
+"""Learn from experiment: a functional for lattice constants, tested on crystals it has not seen.
 
     python benchmarks/experiment.py            # or: make experiment
 
@@ -6,7 +6,7 @@ A neural functional around PBE (`ConstrainedGGA(base="pbe")`) is trained on meas
 constants without zero-point expansion (data/experiment.json). The crystals are dealt into folds;
 each fold's constants are computed, self-consistently, with a functional trained on the others.
 Printed and written: errors of PBE, PBEsol and the trained functional. All use the GTH potentials of
-PBE. Everything finished is kept in the output folder, and the same command goes on from there.
+PBE. Finished results are kept in the output folder, and the same command resumes from there.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from deepchem_xc.xc import ConstrainedGGA, get_xc
 from deepchem_xc.xc.identity import name_or_content
 
 FOLDS = 5
-# Ranges of volumes that are tried for a minimum.
+# Number of ranges of volumes that are searched for a minimum.
 _SHIFTS = 4
-#: How it is trained: Huber's loss, a rate that is halved three times.
+#: Settings of the training: Huber's loss, a rate that is halved three times.
 HOW: dict[str, Any] = {"base": "pbe", "seed": 0, "epochs": 120, "rate": 0.01, "loss": "huber"}
 #: Published mean absolute relative errors, for comparison.
 YARDSTICKS = {
@@ -69,7 +69,7 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        Of the crystal.
+        Name of the crystal.
     xc : str
         Functional, as for `get_xc`.
     folder : Path
@@ -79,7 +79,7 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     key = _key(definition_of(name), name_or_content(xc))
     if (found := store.read(name, key=key)) is not None:
         return found
-    # That all functionals use PBE's potentials is how the comparison is meant.
+    # All functionals use PBE's potentials on purpose, so that only the functional differs.
     warnings.simplefilter("ignore", FunctionalMismatchWarning)
     began, cpu = time.perf_counter(), time.process_time()
     ground_states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
@@ -91,7 +91,7 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
         lowest = int(energies.argmin())
         if 0 < lowest < len(energies) - 1:
             break
-        # The minimum is beyond the lowest end: this becomes the middle.
+        # The minimum is beyond the lowest end, which becomes the middle of the next range.
         scales = entry.series.scales
         shift *= scales[lowest] / scales[len(scales) // 2]
     result = {
@@ -118,7 +118,7 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
     densities : Path
         Folder of PBE's `compute`.
     output : Path
-        Gets ``functional.safetensors``, and the loss as ``training.png``.
+        Folder for ``functional.safetensors``, and the loss as ``training.png``.
     """
     known = [(Store(densities).read(name) or {}).get("energies") for name in names]
     key = _key([definition_of(name) for name in names], known, HOW)
@@ -151,7 +151,7 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
 
 
 def _key(*parts: Any) -> str:
-    """Short hash of everything a result depends on: another one is not taken for it."""
+    """Short hash of everything a result depends on, so that results are not confused."""
     return digest([deepchem_xc.__version__, *parts])[:12]
 
 

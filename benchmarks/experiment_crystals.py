@@ -1,4 +1,4 @@
-"""The crystals of benchmarks/experiment.py and how each of them is computed."""
+"""The crystals of benchmarks/experiment.py, with the settings of their calculations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ MOMENTS = {"Fe": 2.3, "Ni": 0.7}
 # PBE's diamond tin is 2.7 % too large, 8 % in volume.
 USUAL_RANGE = (0.92, 0.97, 1.02, 1.07, 1.13)
 # PBEsol's iron and barium have 8 % less volume than measured. Rubidium, the softest, grows in the
-# first epochs of a training, which loses hold of it where its minimum leaves the range.
+# first epochs of a training, which loses it if its minimum leaves the range.
 RANGES = {
     "Fe": (0.87, 0.92, 0.97, 1.02, 1.07),
     "Ba": (0.86, 0.92, 0.98, 1.04, 1.10),
@@ -91,7 +91,7 @@ def crystals() -> dict[str, dict[str, Any]]:
 
 
 def definition_of(name: str) -> dict[str, Any]:
-    """What is computed and what it is compared with: keywords of `DFTEntry.create`."""
+    """Calculation and reference value of a crystal, as keywords of `DFTEntry.create`."""
     known = crystals()[name]
     atoms = bulk(name, known["structure"], a=known["a"])
     ecut = max(CUTOFFS[symbol] for symbol in set(atoms.get_chemical_symbols()))
@@ -166,7 +166,7 @@ def cost_of(name: str) -> float:
 
 
 def folds(count: int, seed: int) -> list[list[str]]:
-    """Crystals dealt into folds, those of each structure evenly, in random order.
+    """Crystals distributed over folds, those of each structure evenly, in random order.
 
     Examples
     --------

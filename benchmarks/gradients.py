@@ -1,4 +1,4 @@
-"""Time derivatives through the self-consistent field in units of the field itself.
+"""Time derivatives through the self-consistent field, relative to the field itself.
 
 For silicon, aluminium and nickel, with the settings of ``scf.py``::
 
@@ -9,8 +9,8 @@ Printed, and written as JSON: processor seconds of a calculation without gradien
 converged for them; of the energy's gradient; of the gradient of a loss on the density (preparing
 the states, and the adjoint equation) at several tolerances, each with its error. The error is
 that of the gradient with respect to PBE's three constants, relative to a reference: a calculation
-converged much more tightly, which is itself held against central differences (``--no-check`` leaves
-these out). Ratios are of processor time, measured one after the other in one process.
+converged much more tightly, which is itself compared with central differences (``--no-check``
+omits these). Ratios are of processor time, measured one after the other in one process.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def differences(basis: PlaneWaveBasis, keywords: dict[str, Any], start: SCFResul
 
 
 def measure(system: dict[str, Any], check: bool, repeat: int) -> dict[str, Any]:
-    """Everything about one system."""
+    """All measurements of one system."""
     basis, keywords = settings(system)
     functional = PBE(trainable=True)
     scf(basis, "PBE", convergence={"density": 1e-1, "energy": 1.0}, **keywords)  # warms up
@@ -121,7 +121,7 @@ def measure(system: dict[str, Any], check: bool, repeat: int) -> dict[str, Any]:
     for tolerance in TOLERANCES:
         runs = [gradient(result, functional, tolerance) for _ in range(repeat)]
         found, attaching, solving = min(runs, key=lambda run: run[1] + run[2])
-        # The same equation at the tight ground state: what the tolerance itself costs.
+        # The same equation at the tight ground state shows the error of the tolerance itself.
         alone, _, _ = gradient(tight, functional, tolerance)
         entry["gradients"][f"{tolerance:.0e}"] = {
             "states": attaching,

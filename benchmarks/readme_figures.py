@@ -106,8 +106,8 @@ def _axes(rows: int) -> tuple[Figure, Any]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # A white ground, so that axes can be read on a dark page too; no date, so that a figure
-    # that is drawn again is the same file.
+    # A white background keeps axes readable on a dark page; without a date, a figure that is drawn
+    # again is the same file.
     figure.savefig(path, facecolor="white", metadata={"Software": None})
     print(path)
 

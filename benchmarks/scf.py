@@ -1,4 +1,4 @@
-"""Time one SCF from scratch, next to ABINIT, GPAW and PySCF; and how our time grows.
+"""Time one SCF from scratch, next to ABINIT, GPAW and PySCF, and the growth of our time.
 
 All programs run one after another on the same machine in the same run, each measurement in a
 fresh process with the same number of threads; the best of ``--repeat`` is kept. Nothing is
@@ -9,7 +9,7 @@ asserted: ratios are printed, and everything measured goes into a JSON file::
     python benchmarks/scf.py --only pyscf --pyscf-limit 1800
 
 - abinit: same potential, cutoff, mesh, bands (for metals), FFT grid and tolerance. ABINIT gets
-  ``toldfe 1e-8``; we get that energy tolerance. How far each then is from its own tightly
+  ``toldfe 1e-8``; we use the same energy tolerance. The difference of each from its own tightly
   converged energy is printed.
 - gpaw: the benchmark's crystals, same mesh, smearing and tolerances, each code with its cutoff.
 - pyscf: KRKS with gth-dzvp for Al, with symmetry-reduced k-points; stopped at ``--pyscf-limit``.
@@ -115,7 +115,7 @@ def against_gpaw(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def against_pyscf(options: argparse.Namespace) -> dict[str, Any]:
-    """Al with a Gaussian basis: the other periodic code that Python users have at hand."""
+    """Al with a Gaussian basis, in the other periodic code that Python users can install."""
     if not chosen(("Al",), options.systems):
         return {}
     system = {**ABINIT_SYSTEMS["Al"], "kmesh": [options.pyscf_mesh] * 3}
@@ -184,7 +184,7 @@ PARTS = {
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
+    """Conditions that the numbers depend on besides the code."""
     packages = {}
     for name in ("torch", "numpy", "scipy", "gpaw", "pyscf"):
         if importlib.util.find_spec(name) is not None:
@@ -221,7 +221,7 @@ def main() -> None:
     if options.threads < 1 or options.repeat < 1:
         parser.error("--threads and --repeat must be at least 1")
 
-    # A terminated benchmark takes the program it is timing with it.
+    # A terminated benchmark ends the program that it is timing.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report: dict[str, Any] = {"environment": environment(options)}
     load = report["environment"]["load_average"]

@@ -1,4 +1,4 @@
-"""How our time grows with cutoff, k-points and atoms."""
+"""Growth of our time with cutoff, k-points and atoms."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ TIMES = ("scf_wall", "scf_cpu", "process_wall", "process_cpu")
 
 
 class Failed(RuntimeError):
-    """A measurement that gave no number."""
+    """A measurement failed."""
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
         try:
             pid = 0
             while pid == 0:
-                # Without a limit wait4 blocks; with one it is asked now and then.
+                # Without a limit wait4 blocks; with a limit it is polled.
                 pid, status, usage = os.wait4(child.pid, 0 if limit is None else os.WNOHANG)
                 if pid == 0:
                     if time.perf_counter() - started > limit:
@@ -96,7 +96,7 @@ def abinit(
 
 
 def best(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Smallest times and memory of several runs of the same thing, with all of them listed."""
+    """Smallest times and memory of several equal runs, with a list of all runs."""
     chosen = dict(runs[0])
     for key in (*TIMES, "import_wall", "import_cpu", "loop_wall", "loop_cpu", "peak_MiB"):
         if key in chosen:
@@ -123,7 +123,7 @@ def compare(
 
 
 def add_ratios(entry: dict[str, Any], ours: str = "ours") -> None:
-    """Our time in units of each other code's."""
+    """Our time relative to that of each other code."""
     for name, result in entry.items():
         if name != ours and "failed" not in result and "failed" not in entry[ours]:
             result["ours_over_this"] = {

@@ -1,4 +1,4 @@
-"""What `scf.py` computes; bohr and Hartree, as `abinit_reference.system` writes it."""
+"""The calculations of `scf.py`, in bohr and Hartree, in the form of `abinit_reference.system`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 #: Energy change at which both codes stop, Hartree per cell.
 TOLERANCE = 1e-8
-#: Density error per electron at which our energy is known to `TOLERANCE`; checked by every run.
+#: Density error per electron at which our energy is accurate to `TOLERANCE`; every run checks it.
 DENSITY = 1e-5
 
 
@@ -57,7 +57,7 @@ def mesh(numbers: Iterable[int]) -> str:
 
 
 def chosen(known: Iterable[str], wanted: list[str]) -> list[str]:
-    """Those of the known names that were asked for; all by default."""
+    """The requested ones among the known names; all by default."""
     return [name for name in known if not wanted or name.lower() in wanted]
 
 
@@ -76,7 +76,7 @@ def chain(count: Iterable[int]) -> dict[str, Any]:
 
 
 def growth_series() -> dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    """Series of systems: what is varied, and the systems by label."""
+    """Series of systems: the varied quantity, and the systems by label."""
     al = {key: value for key, value in ABINIT_SYSTEMS["Al"].items() if key != "fft_size"}
     small = {**al, "ecut": 10.0}
     cells = [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (4, 2, 2), (4, 4, 2)]
@@ -89,7 +89,7 @@ def growth_series() -> dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]]:
             "kpoints",
             [(mesh([n] * 3), {**small, "kmesh": [n] * 3}) for n in (4, 6, 8, 12, 16, 20)],
         ),
-        # The sampling stays that of 4x4x4 in the primitive cell, so the energy per atom does.
+        # The sampling stays equal to 4x4x4 in the primitive cell, and so does the energy per atom.
         "atoms": (
             "atoms",
             [(mesh(n), {**small, **chain(n), "kmesh": [4 // min(m, 4) for m in n]}) for n in cells],

@@ -1,9 +1,9 @@
-"""One measurement of `scf.py`, in a process of its own.
+"""One measurement of `scf.py`, in its own process.
 
     python benchmarks/scf_worker.py job.json answer.json
 
-A job is ``{"task": name of a function here, "threads": n, ...}``. Imports are done, and timed,
-before the clock of the SCF starts; the SCF's own time includes everything from the structure to
+A job is ``{"task": name of a function here, "threads": n, ...}``. Imports are timed separately,
+before the clock of the SCF starts; the SCF's time includes everything from the structure to
 energies, forces and stress.
 """
 
@@ -19,7 +19,7 @@ STARTED = time.perf_counter(), time.process_time()
 
 
 class Clock:
-    """Wall and processor seconds since it was made."""
+    """Wall and processor seconds since its construction."""
 
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
@@ -50,7 +50,7 @@ def _import_ours(threads: int) -> dict[str, float]:
 
 
 def _answer(result: Any, clock: Clock, loop: dict[str, float]) -> dict[str, Any]:
-    """Energies, forces and stress (part of what is timed), and sizes."""
+    """Energies, forces and stress, which are part of the measured time, and sizes."""
     answer = {
         "energy": float(result.free_energy),
         "forces": result.forces.tolist(),
@@ -212,7 +212,7 @@ def abinit_write(job: dict[str, Any]) -> dict[str, Any]:
 
     folder = Path(job["folder"])
     write_input(job["system"], folder, None)
-    # `write_input` makes references; here ABINIT keeps its own defaults, but for the tolerance.
+    # `write_input` makes references; here ABINIT keeps its own defaults, except the tolerance.
     replaced = ("tolvrs", "mqgrid", "nbdbuf")
     lines = [
         line
@@ -253,7 +253,7 @@ TASKS = {
 
 
 def main() -> None:
-    """Do the job of the first argument, write the answer to the second."""
+    """Do the job in the file of the first argument, and write the answer to the second."""
     job = json.loads(Path(sys.argv[1]).read_text())
     answer = TASKS[job["task"]](job)
     Path(sys.argv[2]).write_text(json.dumps(answer))
