@@ -34,7 +34,7 @@ def test_an_unknown_keyword_is_refused_with_the_valid_ones() -> None:
         ({"nbands": 3}, "3 bands hold at most 6 electrons"),
         ({"kpts": (0, 1, 1)}, "three positive integers"),
         ({"occupations": 0.1}, "occupations = 0.1 is neither a name nor a dictionary"),
-        ({"convergence": 1e-6}, "convergence = 1e-06 is no dictionary"),
+        ({"convergence": 1e-6}, "convergence = 1e-06 is not valid"),
         ({"ecut": "300"}, r"ecut must be a number \(eV\), got '300'"),
         ({"symmetry": "none"}, "symmetry = 'none' is not known"),
         ({"device": "gpu"}, "device = 'gpu' is not known"),

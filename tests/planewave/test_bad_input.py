@@ -186,7 +186,7 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
         ({"occupations": {"name": "gaussian", "width": "0.1"}}, "'width'.* must be a number"),
         ({"occupations": {"fixmagmom": "yes"}}, "'fixmagmom'.* must be True or False, got 'yes'"),
         ({"occupations": "fermi"}, "unknown occupations 'fermi'; valid names: fixed, fermi-dirac"),
-        ({"convergence": 1e-6}, r"convergence = 1e-06 is no dictionary.*\{'energy': 1e-6\}"),
+        ({"convergence": 1e-6}, r"convergence = 1e-06 is not valid.*\{'energy': 1e-6\}"),
         ({"convergence": {"energy": "tight"}}, "convergence.'energy'.* must be a number"),
         ({"convergence": {"maxiter": 50.5}}, "convergence.'maxiter'.* whole number .* got 50.5"),
         ({"spinpol": "no"}, "spinpol must be True or False, got 'no'"),

@@ -1,7 +1,7 @@
-"""The self-consistency loop: a fixed-point map of the density, and how it is driven to rest.
+"""The self-consistency loop: a fixed-point map of the density and its iteration to convergence.
 
 Contract: `solve` takes a `KohnShamProblem` and a starting density and returns an `SCFResult`
-whose energy, density and residuals are within the `Convergence` asked for, or raises
-`SCFConvergenceError` with the history. No step is differentiated. How densities are mixed and
-where the loop starts are objects that are handed in.
+whose energy, density and residuals are within the requested `Convergence`, or raises
+`SCFConvergenceError` with the history. No step is differentiated. The caller passes mixing,
+policies and start as objects.
 """

@@ -1,7 +1,7 @@
 """Orbitals of an earlier calculation, on the plane waves of the present one.
 
-Plane waves are matched by their integers: what a changed sphere cuts off is lost, what it adds
-starts at zero.
+Plane waves are matched by their integers: coefficients outside the new sphere are lost, and
+coefficients of new plane waves start at zero.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 from deepchem_xc.planewave.eigen.davidson import orthonormalize
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# Largest difference of reduced coordinates of k-points that are the same.
+# Largest difference between reduced coordinates of two k-points that count as the same.
 _SAME_K = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
 class Orbitals:
-    """Orbitals and the plane waves they are made of; nothing here has a unit.
+    """Orbitals and their plane waves, all without units.
 
     Attributes
     ----------
@@ -46,15 +46,15 @@ def carried_orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor |
     Parameters
     ----------
     problem : KohnShamProblem
-        What is to be solved.
+        The problem to solve.
     old : Orbitals or None
-        The earlier ones.
+        Orbitals of the earlier calculation.
 
     Returns
     -------
     Tensor or None
-        Orthonormal, (nspin, nk, nband, npw). None if there are none, if k-points or spins are
-        others, or if there are more bands than plane waves.
+        Orthonormal, (nspin, nk, nband, npw). None if `old` is None, if its k-points or number of
+        spins differ, or if it has more bands than there are plane waves.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def carried_orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor |
     index, found = match_plane_waves(g, basis.orbital_g_vectors, old.mask.to(basis.device))
     index = index[None, :, None].expand(nspin, nk, nband, -1)
     # Near a smoothed cutoff coefficients must be small: scale them down, or they dominate the
-    # residual. A smaller cell's plane waves come to lie there.
+    # residual. When the cell shrinks, plane waves move there from lower energies.
     bare, kinetic = 0.5 * basis.orbital_q.detach().square().sum(-1), basis.kinetic.detach()
     damping = torch.where(kinetic > bare, bare / kinetic, 1.0)
     kept = coefficients.gather(3, index) * (found * basis.mask * damping)[None, :, None]
@@ -93,10 +93,9 @@ def carried_orbitals(problem: KohnShamProblem, old: Orbitals | None) -> Tensor |
 def match_plane_waves(
     source: Tensor, target: Tensor, source_mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Where each of `target` (n, m, 3) is among `source` (n, k, 3), and whether it is there.
+    """Index of each `target` (n, m, 3) in `source` (n, k, 3), and whether it is there, both (n, m).
 
-    Both are integers; `source_mask`, (n, k), is 0 where a row of `source` is padding. Results are
-    (n, m).
+    Both hold integers; `source_mask`, (n, k), is 0 where a row of `source` is padding.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""When the loop stops, and what it says where it does not converge."""
+"""Criteria that end the loop, and the error if it does not converge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepchem_xc._values import real_number, whole_number
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# What GPAW's users write, and what there is instead.
+# Keys that GPAW users know, and the advice for each.
 _GPAW_KEYS = {
     "eigenstates": "'orbitals' is the largest residual of an occupied band here.",
     "maximum iterations": "'maxiter' is the largest number of steps here.",
@@ -18,9 +18,9 @@ _GPAW_KEYS = {
     "forces": "Forces follow from 'density'.",
 }
 
-# Gap, Hartree, below which integer occupations that do not converge are taken to keep changing
-# places if the density's error is still above the second; and the steps before the end in which
-# that is looked for.
+# Gap, Hartree, and density error, electrons per valence electron: if a loop with integer
+# occupations ends with a smaller gap and a larger error, levels are assumed to keep changing
+# places. The third is the number of last steps whose gaps are examined.
 _CROSSING = 0.01
 _WANDERING = 1e-3
 _RECENT = 20
@@ -28,18 +28,18 @@ _RECENT = 20
 
 @dataclass(frozen=True)
 class Convergence:
-    """When the loop stops; all three must hold.
+    """Criteria that end the loop; all three must hold.
 
     Parameters
     ----------
     energy : float
         Change of the energy in one step, Hartree per valence electron; after a step in single
-        precision, what errors of density and orbitals make of second order.
+        precision, the estimated second-order error from density and orbitals.
     density : float
         Integral of |output - input density|, electrons per valence electron.
     orbitals : float, optional
-        Residual norm times the root of the band's occupation, Hartree, largest of all bands; ten
-        times `density` by default.
+        Largest residual norm times the root of the band's occupation, Hartree; ten times `density`
+        by default.
     maxiter : int
         Largest number of steps.
 
@@ -56,7 +56,7 @@ class Convergence:
 
     @classmethod
     def of(cls, options: Mapping[str, Any] | None, energy_unit: float = 1.0) -> Convergence:
-        """From a mapping of its parameters; None is the default of each of them.
+        """Make it from a mapping of its parameters; None stands for a default.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class Convergence:
         Raises
         ------
         ValueError
-            For unknown keys, and values that are not positive numbers.
+            For unknown keys, or values that are not positive numbers.
 
         Examples
         --------
@@ -78,8 +78,8 @@ class Convergence:
         keys = [field.name for field in fields(cls)]
         if options is not None and not isinstance(options, Mapping):
             raise ValueError(
-                f"convergence = {options!r} is no dictionary: say what has to converge, for "
-                f"example {{'energy': 1e-6}} (per valence electron); the keys are {keys}."
+                f"convergence = {options!r} is not valid: give a dictionary, for example "
+                f"{{'energy': 1e-6}} (per valence electron); the valid keys are {keys}."
             )
         unknown = sorted(map(str, set(options or {}) - set(keys)))
         if unknown:
@@ -105,7 +105,7 @@ class Convergence:
         return 10.0 * self.density if self.orbitals is None else self.orbitals
 
     def states_are_met(self, density_error: float, orbital_error: float) -> bool:
-        """Whether density and orbitals are good enough.
+        """Whether density and orbitals are converged.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Convergence:
         return density_error < self.density and orbital_error < self.orbital_tolerance
 
     def energy_is_met(self, change: float, nelectrons: float) -> bool:
-        """Whether a change of the energy, Hartree, is small enough for so many electrons.
+        """Whether a change of the energy, Hartree, is small enough for this number of electrons.
 
         Examples
         --------
@@ -138,18 +138,18 @@ def not_converged(
     history: Sequence[dict[str, float]],
     unbounded: str | None,
 ) -> SCFConvergenceError:
-    """The error of a loop that ended too early.
+    """The error of a loop that ended without convergence.
 
     Parameters
     ----------
     problem : KohnShamProblem
-        It has the functional.
+        Provides the functional.
     convergence : Convergence
-        What was wanted.
+        Criteria that were not met.
     history : sequence of dict
-        What was reached, step by step.
+        Records of all steps.
     unbounded : str or None
-        Why there is no lowest state, where there is none.
+        The reason why there is no lowest state, or None.
     """
     if unbounded is not None:
         steps = len(history) or "any"
@@ -183,7 +183,7 @@ def _advice(problem: KohnShamProblem, history: Sequence[Mapping[str, float]]) ->
     name = problem.functional.name
     if problem.needs_kinetic_density and "r2scan" not in name.lower():
         advice = (
-            f"{name} may change too fast where one orbital dominates the density, in atoms and "
+            f"{name} may vary too rapidly where one orbital dominates the density, as in atoms and "
             "tails: r2SCAN is smooth there. "
         )
     return (

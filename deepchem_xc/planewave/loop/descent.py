@@ -1,10 +1,10 @@
-"""Steps of the loop where localised levels are partly filled: downhill, and mixed near the end.
+"""Steps of the loop for partly filled localised levels: downhill first, mixed near the end.
 
-Orbitals are made self-consistent among each other (`relaxation`), and the next potential is that of
-the density found. Such steps go downhill in the free energy and leave saddles, but converge slowly
-where the orbitals follow the potential stiffly. Anderson's mixing of the same densities is fast
-near a solution; elsewhere it mixes fillings that have nothing in common, and converges to saddles
-as readily. So densities are mixed once the error is small or falls steadily, as long as that helps.
+Orbitals are made self-consistent among each other (`relaxation`), and their density makes the next
+potential. Such steps go downhill in the free energy and leave saddles, but converge slowly if the
+orbitals follow the potential stiffly. Anderson mixing of the same densities is fast near a
+solution; elsewhere it mixes unrelated fillings, and converges to saddles as readily as to minima.
+So densities are mixed once the error is small or falls steadily, as long as that helps.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from deepchem_xc.planewave.loop.policies import LocalisedLevels
 from deepchem_xc.planewave.loop.relaxation import Relaxed, relax_in_subspace
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# Gain of free energy by relaxed orbitals, Hartree, below which it is rounding.
+# Gain of free energy, Hartree, below which it counts as rounding.
 _GAIN = 1e-9
 
 
 class Descent:
-    """What each step of the loop does about localised levels.
+    """Chooses how each step of the loop treats localised levels.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ class Descent:
     Attributes
     ----------
     mode : str
-        Of the present step: ``"plain"`` where nothing is to be done, ``"downhill"`` or ``"mixed"``
-        where orbitals are relaxed.
+        Mode of the current step: ``"plain"`` relaxes no orbitals, ``"downhill"`` and ``"mixed"``
+        do.
 
     Examples
     --------
-    Levels that extend through a crystal need none of this:
+    Levels that extend through a crystal need no relaxation:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -69,9 +69,9 @@ class Descent:
         step : int
             Its number, from 1.
         error : float
-            Of the density, electrons per valence electron.
+            Density error, electrons per valence electron.
         mixer : AndersonMixer
-            Knows which levels are localised.
+            Tells whether levels are localised.
         local_dos : Tensor or None
             Local density of states at the Fermi level, (nG,).
         """
@@ -81,7 +81,7 @@ class Descent:
         else:
             needed = (
                 mixer.mixing.subspace
-                # Where occupations are not, the solution is no minimum.
+                # With other occupations the solution is not a minimum.
                 and self._problem.smearing.monotonic
                 and step >= policy.steps
                 and error > policy.start
@@ -109,7 +109,7 @@ class Descent:
     def relax(
         self, potential: Potential, eigenvalues: Tensor, orbitals: Tensor, moment: float | None
     ) -> Relaxed:
-        """As `relax_in_subspace`, from the filling of the last step."""
+        """Run `relax_in_subspace` from the filling of the last step."""
         before = self._relaxed
         policy = self._policy
         self._relaxed = relax_in_subspace(
@@ -128,5 +128,5 @@ class Descent:
         return self._relaxed
 
     def next_fields(self, fields: Fields, output: Fields) -> Fields:
-        """Fields to try next, without mixing, from the last input and the relaxed orbitals'."""
+        """Next input, without mixing, from the last input and the relaxed orbitals' fields."""
         return fields + (output - fields) * self._step

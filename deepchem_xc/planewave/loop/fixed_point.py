@@ -1,4 +1,4 @@
-"""The map whose fixed point is the ground state: from a density to that of its own states."""
+"""The map whose fixed point is the ground state: from a density to the density of its states."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.loop.mixing import to_total_and_moment
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# Broadening of the density of states that the mixing's preconditioner is made from, Hartree; states
-# far from the Fermi level are not worth an FFT there.
+# Broadening, Hartree, of the local density of states for the mixing's preconditioner, and the
+# fraction of the largest weight below which states are skipped to save their FFT.
 _SCREENING_WIDTH = 0.01
 _FEW_STATES = 1e-3
 # Assumed level spacing, Hartree, that turns residuals into an energy error.
@@ -26,7 +26,7 @@ _APART = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """A density, and what the Kohn-Sham equations make of it.
+    """One step of the loop: a density, its states, and the density of these states.
 
     Attributes
     ----------
@@ -36,15 +36,16 @@ class Iterate:
     correction : Tensor
         As `KohnShamProblem.effective_potential` returns them.
     hamiltonian : Hamiltonian
-        Of this potential.
+        Hamiltonian of this potential.
     eigenvalues, orbitals, residuals : Tensor
         (nspin, nk, nband) in Hartree, (nspin, nk, nband, npw), (nspin, nk, nband) in Hartree.
     occupation : Occupations
-        Of these levels.
+        Occupations of these states.
     output : Fields
-        Of these states.
+        Fields of these states.
     local_dos : Tensor or None
-        Local density of states at the Fermi level, (nG,), 1/(Hartree bohr^3); None for none.
+        Local density of states at the Fermi level, (nG,), 1/(Hartree bohr^3); None without
+        smearing.
     density_error : float
         Integral of |output - input|, electrons per valence electron.
     orbital_error : float
@@ -66,16 +67,16 @@ class Iterate:
 
 
 class FixedPointMap:
-    """From a density to that of its states; remembers how important each state was.
+    """Maps a density to the density of its states; keeps the states' importance between steps.
 
     Parameters
     ----------
     problem : KohnShamProblem
         The crystal, discretised.
     spare : float or None
-        Electrons the highest band may hold before bands are added; None adds none.
+        Electrons in the highest band above which bands are added; None adds none.
     expansions : int
-        Of Davidson's subspace in a sweep over the bands.
+        Expansions of Davidson's subspace in one sweep.
     """
 
     def __init__(self, problem: KohnShamProblem, spare: float | None, expansions: int) -> None:
@@ -92,24 +93,24 @@ class FixedPointMap:
         target: float,
         single: bool,
     ) -> Iterate:
-        """Improve the states of a potential by one sweep, fill them, and sum up their density.
+        """Improve the states of a potential by one sweep, fill them, and sum their density.
 
         Parameters
         ----------
         hamiltonian : Hamiltonian
-            Of the potential.
+            Hamiltonian of the potential.
         potential : (Potential, Tensor)
-            What `KohnShamProblem.effective_potential` makes of the fields.
+            As `KohnShamProblem.effective_potential` returns it for the fields.
         fields : Fields
             Input of this step.
         orbitals : Tensor
-            States so far, (nspin, nk, nband, npw).
+            Current orbitals, (nspin, nk, nband, npw).
         moment : float or None
-            To hold fixed, mu_B per cell.
+            Magnetic moment to hold, mu_B per cell; None lets it relax.
         target : float
-            Residuals aimed at, Hartree.
+            Wanted residual, Hartree.
         single : bool
-            Work in single precision, good to 1e-7.
+            Work in single precision, accurate to 1e-7.
         """
         problem = self.problem
         eigenvalues, orbitals, residuals, occupation = fill(
@@ -141,7 +142,7 @@ class FixedPointMap:
 
 
 def free_energy(problem: KohnShamProblem, found: Iterate) -> float:
-    """Free energy of a step, Hartree per cell, up to second order in the density's error."""
+    """Free energy of a step, Hartree per cell, with an error of second order in the density's."""
     weighted_occupations = found.occupation.occupations * problem.basis.weights[:, None]
     return problem.constant_energy + float(
         (weighted_occupations * found.eigenvalues).sum()
@@ -151,11 +152,11 @@ def free_energy(problem: KohnShamProblem, found: Iterate) -> float:
 
 
 def second_order(problem: KohnShamProblem, found: Iterate) -> float:
-    """Estimate of the error of `free_energy`, Hartree per cell, at least zero.
+    """Estimate of the error of `free_energy`, Hartree per cell, not negative.
 
-    Kohn-Sham's energy of the output density's orbitals less Harris's of the input's: both are of
-    second order in the density's error; the first lies above the ground state's energy, the second
-    as a rule below. And what residuals contribute.
+    It is the Kohn-Sham energy of the output density minus the Harris energy of the input density,
+    plus the contribution of the residuals. The errors of both energies are of second order in the
+    density's error; the first energy lies above that of the ground state, the second usually below.
     """
     own_potential, own_correction = problem.effective_potential(found.output)
     shift = (own_potential - found.potential).energy(found.output, problem.basis.volume)
@@ -171,11 +172,11 @@ def gap(occupation: Occupations, eigenvalues: Tensor, moment: float | None) -> f
     Parameters
     ----------
     occupation : Occupations
-        Integer ones.
+        Integer occupations.
     eigenvalues : Tensor
         (nspin, nk, nband), Hartree.
     moment : float or None
-        Without a fixed moment both channels share their electrons.
+        Fixed moment, mu_B; with None both channels share their electrons.
     """
     filled = occupation.occupations > 0.0
     channels = (0, 2) if moment is None else (2,)
@@ -193,13 +194,13 @@ def new_fields(
 ) -> tuple[Fields, Tensor | None]:
     """Fields of the filled orbitals, and local density of states, (nG,) or None.
 
-    With `single`, in single precision: good to 1e-7.
+    `single` uses single precision, accurate to 1e-7.
     """
     basis, smearing = problem.basis, problem.smearing
     sets = [occupation.occupations]
     if smearing.width > 0.0:
         level = eigenvalues.new_tensor(occupation.fermi_level).reshape(-1, 1, 1)
-        # Fermi-Dirac at a width that a coarse k-mesh resolves, whatever fills the states.
+        # Fermi-Dirac with a width that a coarse k-mesh resolves, whatever the smearing.
         filled = torch.sigmoid((level - eigenvalues) / _SCREENING_WIDTH)
         dos = filled * (1.0 - filled) * (2.0 / problem.nspin / _SCREENING_WIDTH)
         sets.append(torch.where(dos > _FEW_STATES * dos.max(), dos, 0.0))
@@ -217,9 +218,9 @@ def new_fields(
 def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
     """Largest residual of a band times its importance, Hartree.
 
-    The highest band may be cut out of a multiplet, and its residual then stays as large as the
-    multiplet is wide. It holds next to nothing, and counts by its occupation, which is what its
-    error does to the density, instead of by the root of that.
+    A multiplet may be cut at the highest band, whose residual then stays as large as the multiplet
+    is wide. That band is nearly empty, so its residual is weighted by the occupation, its actual
+    effect on the density, instead of the root of the occupation.
     """
     highest = residuals[:, :, -1] * importance[:, :, -1].square()
     others = residuals[:, :, :-1] * importance[:, :, :-1]
@@ -227,6 +228,6 @@ def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
 
 
 def _distance(basis: PlaneWaveBasis, before: Fields, after: Fields) -> float:
-    """Integral of the absolute difference of two densities, or of their moments if that is more."""
+    """Integral of the absolute change of the density or the magnetisation, whichever is larger."""
     change = to_total_and_moment(after.density - before.density)
     return float(basis.to_grid(change).abs().mean((1, 2, 3)).max() * basis.volume)

@@ -1,4 +1,4 @@
-"""The magnetic moment of the start, which is held until the density is close."""
+"""Magnetic moment of the start, held until the density is close to self-consistency."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 
 
 class HeldMoment:
-    """The magnetic moment that occupations are made with, step by step.
+    """The magnetic moment that the occupations of each step are constrained to.
 
-    A rough start can lose a magnet's moment, and the loop would settle there: the start's is held
-    until the density is close, unless the density was given.
+    A rough start can lose a magnet's moment, and the loop would converge without it. The start's
+    moment is therefore held until the density is close to self-consistency, unless the user
+    supplied the density.
 
     Parameters
     ----------
     problem : KohnShamProblem
-        It has the moment that is to be held for good, if any.
+        Provides the moment to hold to the end, if any.
     given : bool
-        Whether the loop starts from a density that was given.
+        Whether the user supplied the starting density.
     policy : MomentRelease, optional
-        When it is let go.
+        When the moment is released.
 
     Attributes
     ----------
     value : float or None
-        At present, mu_B per cell; None lets it relax.
+        Moment in the current step, mu_B per cell; None lets it relax.
 
     Examples
     --------
@@ -48,11 +49,11 @@ class HeldMoment:
 
     @property
     def is_final(self) -> bool:
-        """Whether it is the one of the result."""
+        """Whether the constraint is that of the result."""
         return self.value == self._final
 
     def release(self, error: float, step: int) -> bool:
-        """Let the start's moment go, if it is time; whether it was let go in this step."""
+        """Release the start's moment if it is time; whether this step released it."""
         policy = self._policy
         if self.is_final or not (error < policy.error or step >= policy.step):
             return False

@@ -1,4 +1,4 @@
-"""Starts with magnetic moments: what keeps them, and what is said where they would be lost."""
+"""Starts with magnetic moments: symmetry that keeps them, and a warning if they would be lost."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from deepchem_xc.planewave.structure.kpoints import make_kpoints
 if TYPE_CHECKING:
     from deepchem_xc.planewave.problem import KohnShamProblem
 
-# Magnetic moment of an atom that is not to be lost without a word, mu_B; and moments in messages.
+# Atomic magnetic moment, mu_B, above which its loss causes a warning, and number of moments that
+# messages list.
 _NOTICEABLE = 0.02
 _SHOWN = 8
 
 
 class LostMomentsWarning(UserWarning):
-    """A calculation without spin starts from a magnetic one."""
+    """A calculation without spin starts from a magnetic result."""
 
 
 def notice_moments(problem: KohnShamProblem, start: Restart, stacklevel: int) -> None:
-    """Warn of a start whose magnetic moments a calculation without spin leaves out."""
+    """Warn if a calculation without spin drops the magnetic moments of its start."""
     moments = moments_of(problem, start)
     if moments is not None and float(moments.abs().max()) > _NOTICEABLE:
         warnings.warn(
-            f"the start has magnetic moments of {_listed(moments)} mu_B, and this calculation has "
-            "no spin, as its atoms have no initial moments: give spinpol=True to keep them, or "
-            "spinpol=False to leave them out without this warning.",
+            f"the start has magnetic moments of {_listed(moments)} mu_B, but this calculation has "
+            "no spin, because its atoms have no initial moments: give spinpol=True to keep them, "
+            "or spinpol=False to drop them without this warning.",
             LostMomentsWarning,
             stacklevel=stacklevel,
         )
@@ -40,11 +41,11 @@ def notice_moments(problem: KohnShamProblem, start: Restart, stacklevel: int) ->
 def keeping_moments(
     problem: KohnShamProblem, start: Restart, kpts: Any, fixed: bool
 ) -> KohnShamProblem:
-    """The problem with that part of its symmetry which the start's magnetic moments have.
+    """The problem with only the symmetry operations that keep the start's magnetic moments.
 
-    The symmetry of a structure knows initial moments alone, and averaging over operations that
-    exchange the sublattices of an antiferromagnet leaves it none. `fixed` says that the symmetry
-    was not chosen here.
+    The search for symmetry sees only the initial moments. Averaging over operations that exchange
+    the sublattices of an antiferromagnet would destroy its magnetisation. `fixed` means that the
+    symmetry was given and cannot be reduced here.
     """
     basis = problem.basis
     symmetry = basis.kpoints.symmetry
@@ -57,9 +58,9 @@ def keeping_moments(
     if fixed:
         raise ValueError(
             f"the start has magnetic moments of {_listed(moments)} mu_B, which only {kept.sum()} "
-            f"of the {len(symmetry)} symmetry operations that reduced the k-points keep: they "
-            "would be lost. Give the atoms such initial moments before the basis or the k-points "
-            "are made, or make these without symmetry (symmetry=False)."
+            f"of the {len(symmetry)} symmetry operations used to reduce the k-points keep: the "
+            "moments would be lost. Give the atoms these initial moments before making the basis "
+            "or the k-points, or make those without symmetry (symmetry=False)."
         )
     kpoints = make_kpoints(kpts, basis.crystal, symmetry=symmetry.subset(kept))
     kpoints = replace(kpoints, dropped=basis.kpoints.dropped)

@@ -1,8 +1,9 @@
-"""Next fields from the fields and residuals so far.
+"""Mixing: the next fields from the fields and residuals of earlier steps.
 
 Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
-metric (`deepchem_xc.numerics.anderson`). The total density's is screened as the electrons at the
-Fermi level would (`screening`), and a magnetisation that grows is not given up.
+metric (`deepchem_xc.numerics.anderson`). The residual of the total density is screened as the
+electrons at the Fermi level would screen it (`screening`), and no step gives up a growing
+magnetisation.
 
 References
 ----------
@@ -25,50 +26,51 @@ from deepchem_xc.planewave.fields import Fields, stack
 from deepchem_xc.planewave.loop.screening import coulomb_metric, participation_ratio, screen
 from deepchem_xc.planewave.values import real_number, whole_number
 
-# States per Hartree and electron below which a crystal does not screen like a metal.
+# Density of states, per Hartree and electron, below which a crystal does not screen like a metal.
 _NEGLIGIBLE_STATES = 1e-3
 
-#: Preconditioner: (basis, residual of the total density (nG,), local density of states (nG,)) ->
-#: residual to step along, (nG,).
+#: Function of the basis, the residual of the total density and the local density of states, (nG,)
+#: each; returns the residual to step along, (nG,).
 Preconditioner = Callable[[PlaneWaveBasis, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """How the next density is made from those so far.
+    """Options for making the next density from earlier ones.
 
     Parameters
     ----------
     beta : float, optional
         Step along the preconditioned residual, between 0 and 1.
     history : int, optional
-        Earlier steps that are combined; 0 is plain mixing.
+        Number of earlier steps to combine; 0 is plain mixing.
     preconditioner : str, callable or None, optional
-        ``"auto"``: the local density of states at the Fermi level, where its states extend through
-        the crystal. ``"ldos"``: always. None: never. A function takes basis, residual of the total
-        density and local density of states, (nG,) each, and returns the residual to step along.
+        ``"auto"`` uses the local density of states at the Fermi level if its states extend through
+        the crystal, ``"ldos"`` always does, and None never. A function takes basis, residual of the
+        total density and local density of states, (nG,) each, and returns the residual to step
+        along.
     keep_moment : bool, optional
-        Refuse steps that take away the magnetisation that the start has, while the residual says
-        that it grows: without it the loop may settle in a non-magnetic state that is unstable.
-        It rests where the levels at the Fermi energy are localised, as in isolated atoms.
+        Refuse steps that reduce the start's magnetisation while the residual says that it grows:
+        otherwise the loop may converge to an unstable non-magnetic state. Has no effect if the
+        levels at the Fermi energy are localised, as in isolated atoms.
     subspace : bool, optional
-        Where levels at the Fermi energy are localised and the error stays large, make the present
-        orbitals self-consistent among each other first: what an isolated atom's partly filled
-        shell needs. Not with Methfessel-Paxton and Marzari-Vanderbilt occupations.
+        If levels at the Fermi energy are localised and the error stays large, make the current
+        orbitals self-consistent among each other first, as the partly filled shell of an isolated
+        atom needs. Has no effect with Methfessel-Paxton and Marzari-Vanderbilt occupations.
     localised : float, optional
         Part of the cell, 0 to 1, below which levels at the Fermi energy count as localised: the
         participation ratio of their density of states. Measured: Al 0.96, Fe 0.22, Ni 0.16, a slab
         of Al 0.64; isolated atoms of Ti 0.045, Fe 0.017, Ni 0.015, Na and Cl far apart 0.028. With
         0 no level is localised.
     least_moment : float, optional
-        What `keep_moment` takes for a loss: a magnetisation, along the start's, below this part of
-        the largest so far, 0 to 1. Measured: iron that starts with 0.5 mu_B ends with its 2.0
-        with the default, and non-magnetic without `keep_moment`.
+        Part of the largest magnetisation so far, 0 to 1, below which `keep_moment` regards the
+        magnetisation along the start's as lost. Measured: iron that starts with 0.5 mu_B ends with
+        2.0 mu_B with the default, and non-magnetic without `keep_moment`.
 
     Raises
     ------
     ValueError
-        For values that make no sense.
+        For invalid values.
 
     Examples
     --------
@@ -116,7 +118,7 @@ class Mixing:
 
     @classmethod
     def of(cls, given: Mixing | Mapping[str, Any] | None) -> Mixing:
-        """A `Mixing`, or one from a mapping of its parameters; None is the default.
+        """Return a `Mixing`, or make it from a mapping of its parameters; None is the default.
 
         Examples
         --------
@@ -128,8 +130,8 @@ class Mixing:
         names = [field.name for field in fields(cls)]
         if given is not None and not isinstance(given, Mapping):
             raise ValueError(
-                f"mixing = {given!r} is no dictionary: give some of {', '.join(names)}, for "
-                "example mixing={'beta': 0.3}."
+                f"mixing = {given!r} is not valid: give a dictionary with some of the keys "
+                f"{', '.join(names)}, for example mixing={{'beta': 0.3}}."
             )
         unknown = sorted(set(given or {}) - set(names))
         if unknown:
@@ -138,12 +140,12 @@ class Mixing:
 
 
 def to_total_and_moment(density: Tensor) -> Tensor:
-    """(up, down) -> (total, magnetisation); one channel stays as it is.
+    """Convert (up, down) to (total, magnetisation); one channel stays as it is.
 
     Parameters
     ----------
     density : Tensor
-        (..., nspin, nG), in any unit, which is that of the result.
+        (..., nspin, nG), in any unit, which the result keeps.
 
     Examples
     --------
@@ -157,12 +159,12 @@ def to_total_and_moment(density: Tensor) -> Tensor:
 
 
 def from_total_and_moment(density: Tensor) -> Tensor:
-    """(total, magnetisation) -> (up, down); one channel stays as it is.
+    """Convert (total, magnetisation) to (up, down); one channel stays as it is.
 
     Parameters
     ----------
     density : Tensor
-        (..., nspin, nG), in any unit, which is that of the result.
+        (..., nspin, nG), in any unit, which the result keeps.
 
     Examples
     --------
@@ -176,7 +178,7 @@ def from_total_and_moment(density: Tensor) -> Tensor:
 
 
 def _coulomb_product(metric: Tensor, left: Fields, right: Fields) -> Tensor:
-    """Inner product of fields, real and 0-d."""
+    """Inner product of fields in a metric, real and 0-d."""
     return (left * metric).dot(right)
 
 
@@ -186,18 +188,18 @@ class AndersonMixer:
     Parameters
     ----------
     basis : PlaneWaveBasis
-        Metric and grid.
+        Provides metric and grid.
     nelectrons : float
-        Sets the scale below which a density of states counts as none.
+        Scale for the density of states that counts as zero.
     mixing : Mixing, optional
         Step, history, preconditioner.
     start : Fields, optional
-        Those of the first step: their magnetisation is the one that
-        `Mixing.keep_moment` speaks of. The first input by default.
+        Fields of the first step, whose magnetisation `Mixing.keep_moment` keeps; the first input
+        by default.
 
     Examples
     --------
-    A response that overshoots twofold, where plain iteration would run away:
+    A response that overshoots twofold, so that plain iteration would diverge:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -229,20 +231,20 @@ class AndersonMixer:
         self._largest = 0.0
 
     def next_fields(self, given: Fields, output: Fields, local_dos: Tensor | None) -> Fields:
-        """Fields to try next.
+        """Input of the next step.
 
         Parameters
         ----------
         given, output : Fields
-            The last step's input, and what the Kohn-Sham equations made of it.
+            Input and output of the last step.
         local_dos : Tensor or None
             Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
-            None for none.
+            None without smearing.
 
         Returns
         -------
         Fields
-            With the members of the input.
+            With the same members as the input.
         """
         x = given.map(to_total_and_moment)
         f = output.map(to_total_and_moment) - x
@@ -251,7 +253,7 @@ class AndersonMixer:
         localised = self.is_localised(local_dos)
         precondition = self._preconditioner(local_dos, localised)
         new = self._anderson.next_input(x, f, self.mixing.beta, precondition)
-        # The moment of an isolated atom follows from its shells; plain steps upset them.
+        # The moment of an isolated atom follows from its shells, which plain steps would disturb.
         if len(new.density) == 2 and self.mixing.keep_moment and not localised:
             moment = self._moment_kept(_moment(new), _moment(x), _moment(f))
             new = stack([new.map(lambda leaf: leaf[0]), moment])
@@ -260,12 +262,12 @@ class AndersonMixer:
     def _preconditioner(
         self, local_dos: Tensor | None, localised: bool
     ) -> Callable[[Fields], Fields] | None:
-        """What is made of residuals of total and moment before a step; None for nothing."""
+        """Preconditioner for residuals of total and moment, or None."""
         chosen = self.mixing.preconditioner
         if local_dos is None or chosen is None:
             return None
         if isinstance(chosen, str):
-            # A partly filled shell of an isolated atom is no metal, however many states it has.
+            # An isolated atom's partly filled shell is not a metal, however many states it has.
             if self._has_no_states(local_dos) or (chosen == "auto" and localised):
                 return None
             chosen = screen
@@ -276,20 +278,20 @@ class AndersonMixer:
         return states <= _NEGLIGIBLE_STATES * self.nelectrons
 
     def is_localised(self, local_dos: Tensor | None) -> bool:
-        """Whether there are states at the Fermi level, and they fill a small part of the cell."""
+        """Whether there are states at the Fermi level that fill only a small part of the cell."""
         if local_dos is None or self._has_no_states(local_dos):
             return False
         return participation_ratio(self.basis, local_dos) < self.mixing.localised
 
     def _moment_kept(self, magnetisation: Fields, last: Fields, residual: Fields) -> Fields:
-        """The magnetisation to try next, unless it gives up a moment that is growing.
+        """The next magnetisation, replaced by a plain step if it gives up a growing moment.
 
-        `last` and `residual` are the last input's.
+        `last` and `residual` belong to the last input.
 
-        A non-magnetic state that is unstable is a solution too, and Anderson's method goes there
-        as readily: it steps back along the residual. The residual itself points away from it. Only
-        the part along the start's magnetisation is looked at: an antiferromagnet is not to follow
-        a ferromagnetic part that came from rounding.
+        An unstable non-magnetic state is a solution too, and Anderson's method converges to it as
+        readily: it steps backwards along the residual, which itself points away from that state.
+        The test uses only the part along the start's magnetisation, so that an antiferromagnet does
+        not follow a ferromagnetic part that came from rounding.
         """
         assert self._pattern is not None
         present, grows, step = (
@@ -306,12 +308,12 @@ class AndersonMixer:
 def _on_total_density(
     precondition: Callable[[Tensor, Tensor], Tensor], local_dos: Tensor, residual: Fields
 ) -> Fields:
-    """The residual with its total density preconditioned; moment and tau stay as they are."""
+    """The residual with only its total density preconditioned; moment and tau stay as they are."""
     density = residual.density.clone()
     density[0] = precondition(density[0], local_dos)
     return replace(residual, density=density)
 
 
 def _moment(fields: Fields) -> Fields:
-    """The magnetisation of fields of total and moment, (nG,) each; the total of one channel."""
+    """Magnetisation from fields of total and moment, (nG,) each; the total if one channel."""
     return fields.map(lambda leaf: leaf[-1])

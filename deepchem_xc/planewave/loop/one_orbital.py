@@ -1,9 +1,10 @@
-"""What meta-GGAs need where one orbital makes the density.
+"""Meta-GGAs where a single orbital makes the density.
 
-Many have no useful derivative by the kinetic energy density there (`deepchem_xc.xc.one_orbital`).
-Where every spin channel holds one orbital, all are taken as the functional of the density that they
-are then, and converge like a GGA. Where one orbital dominates a part of a larger system, the
-operator -1/2 div((1 + de/dtau) grad) may have no lowest state: that is said by name.
+Many have no useful derivative with respect to the kinetic energy density there
+(`deepchem_xc.xc.one_orbital`). If every spin channel holds one orbital, each meta-GGA equals a
+functional of the density alone; it is replaced by that, and converges like a GGA. If one orbital
+dominates only part of a larger system, the operator -1/2 div((1 + de/dtau) grad) may have no lowest
+state: a message then names the functional.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from deepchem_xc.planewave.terms.xc import core_density, density_information
 if TYPE_CHECKING:
     from deepchem_xc.xc import ValGrad
 
-# Electrons in other orbitals than the lowest of a channel that make it more than one.
+# Electrons in the higher orbitals of a channel above which it holds more than one orbital.
 _SECOND = 1e-10
-# Least value of de/dtau at which energies still have digits: it multiplies kinetic energies.
+# Smallest de/dtau at which energies still have significant digits: it multiplies kinetic energies.
 _LOST = -1e4
 
 
 def as_one_orbital(problem: KohnShamProblem) -> KohnShamProblem:
-    """The same problem, with a functional of the density alone where that is the same.
+    """The same problem with a functional of the density alone, if that is equivalent.
 
-    It is the same for meta-GGAs and at most one electron in each channel (two in one channel for
-    both spins), at one k-point where orbitals are real.
+    It is equivalent for meta-GGAs with at most one electron in each channel (two in a channel for
+    both spins), at a single k-point where orbitals are real.
 
     Parameters
     ----------
     problem : KohnShamProblem
-        Any.
+        Any problem.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def _has_room_for_one(problem: KohnShamProblem) -> bool:
 def with_several_orbitals(
     problem: KohnShamProblem, occupation: Occupations
 ) -> KohnShamProblem | None:
-    """The problem to solve instead, if it was `as_one_orbital` and is no such; otherwise None."""
+    """The problem with its own functional if `as_one_orbital` turns out wrong; otherwise None."""
     from deepchem_xc.xc import OneOrbital
 
     functional = problem.functional
@@ -80,16 +81,16 @@ def with_several_orbitals(
 
 
 def why_unbounded(problem: KohnShamProblem, fields: Fields, potential: Potential) -> str | None:
-    """Where the kinetic operator of a meta-GGA is negative, and what to do; None if nowhere.
+    """Where the kinetic operator of a meta-GGA is negative, with advice; None if nowhere.
 
     Parameters
     ----------
     problem : KohnShamProblem
-        Any.
+        Any problem.
     fields : Fields
         Density, for meta-GGAs with the kinetic energy density.
     potential : Potential
-        What `effective_potential` made of them.
+        As `KohnShamProblem.effective_potential` returns it for the fields.
     """
     from deepchem_xc.xc import integrated_energy
 
@@ -103,7 +104,7 @@ def why_unbounded(problem: KohnShamProblem, fields: Fields, potential: Potential
         for channel in channels:
             channel.kin = channel.kin.detach().requires_grad_()
         energy = integrated_energy(problem.functional, information, 1.0)
-        # at the points themselves: on the sphere of plane waves a spike rings everywhere
+        # on the grid points themselves: on the sphere of plane waves a spike rings everywhere
         slopes = torch.stack(torch.autograd.grad(energy, [channel.kin for channel in channels]))
     slopes = torch.where((slope == 0.0).all(1, keepdim=True), 0.0, slopes)
     spin, point = divmod(int(slopes.argmin()), slopes.shape[1])
@@ -111,20 +112,20 @@ def why_unbounded(problem: KohnShamProblem, fields: Fields, potential: Potential
     return (
         f"{problem.functional.name} has de/dtau = {float(slopes.min()):.1e} where "
         f"{_described(channels[spin], point)}: 1 + de/dtau is negative at {float(negative):.1%} "
-        "of the grid points, and electrons find no lowest state there. That happens where a single "
+        "of the grid points, and electrons have no lowest state there. That happens where a single "
         "orbital makes the density (tau = tau_W): use r2SCAN, which is bounded there. If the "
-        "operator is negative on the way only, starting from a result of r2SCAN (start=) helps. "
+        "operator is negative only during the loop, start from a result of r2SCAN (start=). "
     )
 
 
 def is_lost(problem: KohnShamProblem, fields: Fields, potential: Potential) -> bool:
-    """Whether that operator is so negative that energies have no digits; see `why_unbounded`."""
+    """Whether the operator of `why_unbounded` is so negative that energies lose all digits."""
     slope = _slope(problem, fields, potential)
     return slope is not None and float(slope.min()) < _LOST
 
 
 def _slope(problem: KohnShamProblem, fields: Fields, potential: Potential) -> Tensor | None:
-    """de/dtau on the grid, (nspin, nr), 0 in empty channels; None of other functionals."""
+    """de/dtau on the grid, (nspin, nr), 0 in empty channels; None for other functionals."""
     if potential.v_tau is None:
         return None
     filled = fields.density[:, 0].real * problem.basis.volume > _SECOND

@@ -1,7 +1,7 @@
-"""What steers the loop: effort, precision, release of the moment, localised levels.
+"""Policies of the loop: effort, precision, release of the moment, localised levels.
 
-Policies change the way to the ground state and the time that it takes, not where it is. All of
-their defaults, with what they were measured on, stand in docs/constants.md.
+Policies change the path to the ground state and the time it takes, not the result.
+docs/constants.md lists all defaults and what they were measured on.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from deepchem_xc.planewave.eigen.states import EXPANSIONS
 from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.values import real_number, whole_number
 
-# Residual, Hartree, that the highest band keeps where it is cut out of a multiplet.
+# Residual of the highest band, Hartree, if a multiplet is cut there.
 _CUT_RESIDUAL = 1e-4
 
 
 def _check(policy: Any, **least: int) -> None:
-    """Make the fields of a policy plain numbers.
+    """Convert the fields of a policy to plain numbers.
 
     Raises
     ------
     ValueError
-        If one of `least` is not a whole number of at least that, or another one is negative.
+        If a field in `least` is not a whole number of at least its value there, or if another
+        field is negative.
     """
     for name in (entry.name for entry in fields(policy)):
         value, label = getattr(policy, name), f"{type(policy).__name__}.{name}"
@@ -41,33 +42,32 @@ def _check(policy: Any, **least: int) -> None:
 
 @dataclass(frozen=True)
 class Effort:
-    """How well the states of one potential are computed.
+    """Accuracy of the states of one potential.
 
     Parameters
     ----------
     fraction : float
-        Residuals aimed at, Hartree, in units of the last density error: more effort than this is
-        wasted on a potential that is about to change.
+        Wanted residuals, Hartree, in units of the last density error: more effort would be wasted
+        on a potential that is about to change.
     largest_error : float
-        Density error that counts at most, electrons per valence electron.
+        Largest density error used for that, electrons per valence electron.
     good : float
-        Residual, Hartree, at which orbitals are good enough in the potential of a density that
-        was given. They are improved until they reach it, or until the density error no longer
-        comes from them.
+        With a supplied density, orbitals are refined until their residuals fall to this value,
+        Hartree, or until the density error no longer comes from them.
     settling_sweeps : int
-        Sweeps that this may take.
+        Largest number of sweeps for that.
     expansions : int
         Expansions of Davidson's subspace in a sweep over the bands.
     highest : float
-        Electrons that the highest band may hold before bands are added, unless their number was
-        given; less where the loop is to converge further. Derivatives need 2e-6 or less.
+        Electrons in the highest band above which bands are added, unless their number was given;
+        tighter convergence lowers it. Derivatives need 2e-6 or less.
     empty : float
-        Residual of the empty bands of a result, Hartree; the highest one comes without a promise.
+        Residual of the empty bands of a result, Hartree; that of the highest may be larger.
 
     Raises
     ------
     ValueError
-        For negative values, and numbers of sweeps or expansions that are not whole or below 1.
+        For negative values, or numbers of sweeps or expansions that are not whole or below 1.
 
     Examples
     --------
@@ -87,13 +87,13 @@ class Effort:
         _check(self, settling_sweeps=1, expansions=1)
 
     def residual(self, density_error: float) -> float:
-        """Residual to aim at after a step with this density error, Hartree."""
+        """Wanted residual after a step with this density error, Hartree."""
         return self.fraction * min(density_error, self.largest_error)
 
     def spare(self, orbital_tolerance: float) -> float:
-        """Electrons that the highest band may hold for residuals to reach a tolerance in Hartree.
+        """Largest occupation of the highest band for a residual tolerance in Hartree, in electrons.
 
-        Residuals count times the root of the occupation, and the highest band may keep a large one.
+        Residuals count times the root of the occupation, and that of the highest band may be large.
 
         Examples
         --------
@@ -105,25 +105,25 @@ class Effort:
 
 @dataclass(frozen=True)
 class Precision:
-    """Which steps are in single precision: those for which the first three hold.
+    """Which steps use single precision: those that satisfy all of the first three conditions.
 
     Parameters
     ----------
     residual : float
-        The residual aimed at, Hartree, is above this.
+        The wanted residual is above this, Hartree.
     errors : float
-        The density's error is above so many times the one that ends the loop.
+        The density error is above this multiple of the error that ends the loop.
     steps : int
-        There have been fewer steps; 0 for double precision throughout.
+        There have been fewer steps than this; 0 for double precision throughout.
     start : float
-        Orbitals that a loop starts with are first improved in single precision if the residual of
-        a band other than the highest is above this, Hartree: better ones would lose digits that
-        the loop then has to find again.
+        Residual, Hartree, of any band except the highest above which starting orbitals are first
+        improved in single precision: more accurate ones would lose digits that the loop would have
+        to recover.
 
     Raises
     ------
     ValueError
-        For negative values, and a number of steps that is not whole.
+        For negative values, or a number of steps that is not whole.
 
     Examples
     --------
@@ -144,18 +144,18 @@ class Precision:
     def is_single(
         self, residual: float, density_error: float, convergence: Convergence, steps: int
     ) -> bool:
-        """Whether the next step is in single precision.
+        """Whether the next step uses single precision.
 
         Parameters
         ----------
         residual : float
-            Aimed at, Hartree.
+            Wanted residual, Hartree.
         density_error : float
-            Of the last step, electrons per valence electron.
+            Density error of the last step, electrons per valence electron.
         convergence : Convergence
-            What ends the loop.
+            Criteria that end the loop.
         steps : int
-            Steps so far.
+            Number of steps so far.
         """
         return (
             residual > self.residual
@@ -166,19 +166,19 @@ class Precision:
 
 @dataclass(frozen=True)
 class MomentRelease:
-    """When the total magnetic moment of the start is let go.
+    """When the total magnetic moment of the start is released.
 
     Parameters
     ----------
     error : float
-        Density error, electrons per valence electron, below which it is.
+        Density error, electrons per valence electron, below which it is released.
     step : int
-        Step, from 1 on, after which it is in any case.
+        Step, counted from 1, after which it is released in any case.
 
     Raises
     ------
     ValueError
-        For a negative error, and a step that is not whole.
+        For a negative error, or a step that is not a positive whole number.
 
     Examples
     --------
@@ -195,38 +195,38 @@ class MomentRelease:
 
 @dataclass(frozen=True)
 class LocalisedLevels:
-    """When partly filled localised levels are made self-consistent first, and how far.
+    """When, and how far, partly filled localised levels are made self-consistent first.
 
-    Errors are those of the density, electrons per valence electron. Whether levels are localised,
-    and whether anything is done about them, is said by `Mixing`.
+    Errors are density errors, electrons per valence electron. `Mixing` decides whether levels are
+    localised and whether they are relaxed at all.
 
     Parameters
     ----------
     start : float
-        Orbitals are relaxed among each other if the error is still above this.
+        Error above which orbitals are relaxed among each other.
     steps : int
-        Step from which on that is looked at.
+        First step in which that may begin.
     end : float
-        Relaxing goes on until the error is below this.
+        Error below which relaxing ends.
     near : float
-        Error below which densities of relaxed orbitals are mixed, instead of taken as they are.
+        Error below which densities of relaxed orbitals are mixed instead of used unchanged.
     patience : int
-        Steps in which the error fell, after which they are mixed below `start` already.
+        Number of steps with a falling error after which they are mixed below `start` already.
     reduction : float
-        Mixing is given up where it does not reduce the error to this part in as many steps.
+        Mixing ends if it does not reduce the error to this fraction in `patience` steps.
     shortest : float
-        Steps are halved when the free energy rises, down to this one.
+        Smallest step: steps are halved when the free energy rises.
     slope : float
-        Part of its first value that the gradient of the free energy is reduced to in a step.
+        Fraction of its initial value to which a step reduces the gradient of the free energy.
     evaluations : int
-        Densities that are tried for that before the scales of the variables are looked at again.
+        Densities to try for that before the variables are rescaled.
     rounds : int
-        How often that is done.
+        Largest number of such rounds.
 
     Raises
     ------
     ValueError
-        For negative values, and whole numbers that are not whole or below 1.
+        For negative values, or counts that are not positive whole numbers.
 
     Examples
     --------
@@ -251,27 +251,27 @@ class LocalisedLevels:
 
 @dataclass(frozen=True)
 class Policies:
-    """All that steers the loop apart from `Mixing` and `Convergence`.
+    """All policies of the loop except `Mixing` and `Convergence`.
 
     Parameters
     ----------
     effort : Effort
-        How well the states of a step are computed.
+        Accuracy of the states of a step.
     precision : Precision
-        Which steps are in single precision.
+        Which steps use single precision.
     moment : MomentRelease
         How long the magnetic moment of the start is held.
     localised : LocalisedLevels
-        What is done about partly filled localised levels.
+        Treatment of partly filled localised levels.
 
     Raises
     ------
     ValueError
-        If one of them is something else.
+        If one of them has another type.
 
     Examples
     --------
-    Double precision throughout, with other policies as they are:
+    Double precision throughout, with the other policies at their defaults:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -296,12 +296,12 @@ class Policies:
 
     @classmethod
     def of(cls, given: Policies | None) -> Policies:
-        """What was given; None is the default.
+        """Return the given policies, or the defaults for None.
 
         Raises
         ------
         ValueError
-            For anything else.
+            For any other type.
 
         Examples
         --------

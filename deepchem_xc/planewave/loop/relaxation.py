@@ -1,9 +1,9 @@
-"""Self-consistency among the present orbitals: what partly filled levels do to each other.
+"""Self-consistency among the current orbitals, for partly filled localised levels.
 
-A partly filled, localised level, such as the d shell of an isolated atom, answers with whole
-electrons to a change of the potential by the smearing's width. No linear model of the response
-holds there, and a loop that mixes densities wanders. Instead the free energy of the present
-orbitals is minimised (`subspace`) before the potential is renewed.
+A partly filled localised level, such as the d shell of an isolated atom, gains or loses whole
+electrons when the potential changes by the smearing's width. No linear model describes that
+response, and a loop that mixes densities wanders. Instead, the free energy of the current orbitals
+is minimised (`subspace`) before the potential is updated.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class Relaxed:
     Parameters
     ----------
     fields : Fields
-        Theirs.
+        Fields of the filled orbitals.
     orbitals : Tensor
         (nspin, nk, nband, npw).
     levels : Tensor
-        What they are filled by, (nspin, nk, nband), Hartree.
+        Levels that determine the occupations, (nspin, nk, nband), Hartree.
     free_energy : float
-        Without `KohnShamProblem.constant_energy`, Hartree.
+        Free energy without `KohnShamProblem.constant_energy`, Hartree.
     gain : float
-        By how much it fell, Hartree.
+        Decrease of the free energy, Hartree.
 
     Examples
     --------
-    Between the orbitals themselves the filling is diagonal:
+    The filling is diagonal in the orbitals themselves:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -55,9 +55,9 @@ class Relaxed:
     gain: float
 
     def filling_of(self, orbitals: Tensor) -> Tensor:
-        """Matrix that fills other orbitals as these are filled, (nspin, nk, nband, nband), Hartree.
+        """Filling of other orbitals that matches this one, (nspin, nk, nband, nband), Hartree.
 
-        Directions that these orbitals do not have are as empty as the highest of them.
+        Directions outside the span of these orbitals are as empty as the highest of them.
         """
         top = self.levels.amax(-1, keepdim=True)
         overlap = orbitals @ self.orbitals.mH
@@ -76,29 +76,29 @@ def relax_in_subspace(
     evaluations: int = LocalisedLevels.evaluations,
     rounds: int = LocalisedLevels.rounds,
 ) -> Relaxed:
-    """Rotate and fill given orbitals so that their free energy is least.
+    """Rotate and fill given orbitals to minimise their free energy.
 
     Parameters
     ----------
     problem : KohnShamProblem
         Energy terms, electrons, smearing.
     potential : Potential
-        The potential that the orbitals are states of, as `KohnShamProblem.effective_potential`
-        returns it.
+        Potential whose states the orbitals are, as `KohnShamProblem.effective_potential` returns
+        it.
     eigenvalues : Tensor
-        Their eigenvalues there, (nspin, nk, nband), Hartree.
+        Eigenvalues of the orbitals in this potential, (nspin, nk, nband), Hartree.
     orbitals : Tensor
         (nspin, nk, nband, npw).
     moment : float, optional
         Magnetic moment to hold, mu_B; the problem's by default.
     before : Relaxed, optional
-        A start is made from its filling, too.
+        Relaxed orbitals of the last step, whose filling is the start.
     reduction : float, optional
-        Fraction of its first value that the gradient is reduced to.
+        Fraction of its initial value to which the gradient is reduced.
     evaluations : int, optional
-        Densities that are tried before the scales of the variables are looked at again.
+        Densities to try before the variables are rescaled.
     rounds : int, optional
-        How often that is done.
+        Largest number of such rounds.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def relax_in_subspace(
 
     Examples
     --------
-    Electrons of a converged calculation stay where they are:
+    The density of a converged calculation does not change:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf

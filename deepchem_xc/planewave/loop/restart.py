@@ -1,7 +1,7 @@
-"""Starting a calculation from the density, and where possible the orbitals, of an earlier one.
+"""Starting a calculation from the density, and if possible the orbitals, of an earlier one.
 
 Plane waves are matched by their integers (`carried_orbitals`), so the earlier calculation may have
-had another cell, cutoff or grid.
+used another cell, cutoff or grid.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
 
 _FORMAT = "deepchem_xc density 1"
-# Relative difference of numbers of electrons, from which on an earlier density is another system's.
+# Relative difference in the number of electrons above which a density belongs to another system.
 _ELECTRON_TOLERANCE = 1e-6
-# Leading axes of a density in a file: spins, and density or kinetic energy density before them.
+# Leading axes of the density in a file: spin, or (density and kinetic energy density, spin).
 _SHAPES = {(1,), (2,), (2, 1), (2, 2)}
-# Names of orbitals in files, and those of their attributes.
+# Names in files and names of attributes of `Orbitals`.
 _ORBITALS = {
     "orbitals_k_coordinates": "k_coordinates",
     "orbitals_orbital_g": "g_vectors",
@@ -46,20 +46,20 @@ _ORBITALS = {
 
 @dataclass(frozen=True, eq=False)
 class Restart:
-    """What an earlier calculation hands on.
+    """The state of an earlier calculation that a new one can start from.
 
     Attributes
     ----------
     crystal : Crystal
-        The structure it was done for.
+        Its structure.
     g_vectors : Tensor
         Integer G, (nG, 3).
     fields : Fields
         Coefficients of its density, with the kinetic energy density of a meta-GGA.
     orbitals : Orbitals or None
-        Its orbitals, if they are kept.
+        Its orbitals, if kept.
     notes : str
-        Anything else that shall stay with it in a file.
+        Any text to keep with it in a file.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Restart:
 
     @classmethod
     def of(cls, result: SCFResult, orbitals: bool = True, notes: str = "") -> Restart:
-        """What `result` hands on, with its orbitals or without."""
+        """Make it from a result, with or without the orbitals."""
         basis = result.basis
         kept = None
         if orbitals:
@@ -91,7 +91,7 @@ class Restart:
         return cls(basis.crystal, basis.g_vectors, result.converged.fields, kept, notes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an npz file; ``path`` is replaced only once the new file is complete."""
+        """Write an npz file; ``path`` is replaced only when the new file is complete."""
         moments = self.crystal.magnetic_moments
         arrays = {
             "format": np.array(_FORMAT),
@@ -111,17 +111,17 @@ class Restart:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Restart:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         DamagedFileError
-            If it is anything else, or a part of one.
+            If it is incomplete or not a density file.
         """
         try:
-            # Reading every array checks the sums that the archive keeps of them.
+            # Reading every array verifies the archive's checksums.
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             if str(arrays["format"]) != _FORMAT:
@@ -132,7 +132,7 @@ class Restart:
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DamagedFileError(
                 f"{os.fspath(path)!r} is not a complete density file ({error}). Delete it and "
-                "write it anew with calc.write(...) or Restart.save(...)."
+                "write it again with calc.write(...) or Restart.save(...)."
             ) from error
 
     def with_orbitals(self, orbitals: Orbitals | None) -> Restart:
@@ -140,7 +140,7 @@ class Restart:
         return replace(self, orbitals=orbitals)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers and tensors of structure and density, for a checkpoint; no orbitals."""
+        """Structure and density as plain numbers and tensors for a checkpoint, without orbitals."""
         crystal = self.crystal
         return {
             "lattice": crystal.lattice,
@@ -195,17 +195,17 @@ def starting_point(
     Parameters
     ----------
     problem : KohnShamProblem
-        What is to be solved.
+        The problem to solve.
     restart : Restart
-        From an earlier calculation.
+        State of an earlier calculation.
 
     Returns
     -------
     fields : Fields or None
-        None if the atoms or the number of electrons are others.
+        None if the atoms or the number of electrons differ.
     orbitals : Tensor or None
-        Orthonormal, (nspin, nk, nband, npw). None if there are none, or if k-points or spins are
-        others.
+        Orthonormal, (nspin, nk, nband, npw). None if there are none, or if k-points or number of
+        spins differ.
 
     Examples
     --------
@@ -225,11 +225,11 @@ def starting_point(
     fields, found = _on_sphere(basis, restart)
     before = replace(problem, basis=basis.with_geometry(old.lattice, old.positions))
     atoms = before.starting_fields()
-    # The kinetic energy density is that of the model where one of both functionals needs none.
+    # Unless both functionals need the kinetic energy density, take that of superposed atoms.
     if fields.tau is None or atoms.tau is None:
         fields, atoms = Fields(fields.density), Fields(atoms.density)
     if fields.density.shape[0] != problem.nspin:
-        # One channel says nothing of spins, and none is asked of two: totals are compared.
+        # With different numbers of channels only totals can be compared.
         fields, atoms = (
             x.map(lambda leaf: leaf.sum(0, keepdim=True) / problem.nspin) for x in (fields, atoms)
         )
@@ -240,19 +240,19 @@ def starting_point(
 
 
 def moments_of(problem: KohnShamProblem, restart: Restart) -> Tensor | None:
-    """Moments of the atoms (Hirshfeld's) in the density of an earlier calculation.
+    """Hirshfeld moments of the atoms in the density of an earlier calculation.
 
     Parameters
     ----------
     problem : KohnShamProblem
-        What is to be solved; its plane waves and pseudopotentials are used.
+        The problem to solve; provides plane waves and pseudopotentials.
     restart : Restart
-        From an earlier calculation.
+        State of an earlier calculation.
 
     Returns
     -------
     Tensor or None
-        (natom,), mu_B. None if the earlier one had no spin, or was of other atoms.
+        (natom,), mu_B. None if the earlier calculation had no spin or other atoms.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def _fits(problem: KohnShamProblem, restart: Restart) -> bool:
 
 
 def _on_sphere(basis: PlaneWaveBasis, restart: Restart) -> tuple[Fields, Tensor]:
-    """The earlier fields on the sphere of `basis`, and whether it had the plane waves, (nG,)."""
+    """Earlier fields on the sphere of `basis`, and which of its plane waves they had, (nG,)."""
     index, found = match_plane_waves(
         restart.g_vectors.to(basis.device)[None], basis.g_vectors[None]
     )
@@ -290,7 +290,7 @@ def _on_sphere(basis: PlaneWaveBasis, restart: Restart) -> tuple[Fields, Tensor]
 
 
 def _stacked(fields: Fields) -> Tensor:
-    """Fields as files hold them: (nspin, nG), or (2, nspin, nG) with the kinetic energy density."""
+    """Fields as in files: (nspin, nG), or (2, nspin, nG) with the kinetic energy density."""
     return fields.density if fields.tau is None else torch.stack([fields.density, fields.tau])
 
 

@@ -1,9 +1,9 @@
-"""What electrons at the Fermi level make of a residual: the model response of the mixing.
+"""Screening of residuals by electrons at the Fermi level: the preconditioner of the mixing.
 
-Residuals are screened by the local density of states at the Fermi level [1]_, a model of the
-independent-particle response that is Kerker's where the crystal is metallic and does nothing where
-it has a gap or is vacuum: neither needs to be chosen by hand. Levels that fill a small part of the
-cell do not screen: `participation_ratio` tells.
+The local density of states at the Fermi level models the independent-particle response [1]_. It
+acts like Kerker's preconditioner where the crystal is metallic and does nothing in vacuum or where
+there is a gap, so there is no choice to make by hand. Levels that fill a small part of the cell do
+not screen: `participation_ratio` measures that part.
 
 References
 ----------
@@ -20,7 +20,7 @@ from deepchem_xc.numerics.vectors import dot
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel
 
-# Relative error at which a screened residual is good enough to step along.
+# Relative error of screened residuals: enough for a direction of a step.
 _SCREENING_ERROR = 0.02
 
 
@@ -30,7 +30,7 @@ def participation_ratio(basis: PlaneWaveBasis, local_dos: Tensor) -> float:
     Parameters
     ----------
     basis : PlaneWaveBasis
-        Grid.
+        Provides the grid.
     local_dos : Tensor
         Local density of states on the sphere, (nG,).
 
@@ -56,7 +56,7 @@ def screen(
     Parameters
     ----------
     basis : PlaneWaveBasis
-        Grid.
+        Provides the grid.
     residual : Tensor
         f, residual of the total density, (nG,), bohr^-3.
     local_dos : Tensor
@@ -110,9 +110,9 @@ def screen(
 
 
 def coulomb_metric(basis: PlaneWaveBasis) -> Tensor:
-    """4 pi / G^2, with the weight of the shortest other G for G = 0, (nG,), bohr^2.
+    """4 pi / G^2, (nG,), bohr^2, with the value of the shortest other G at G = 0.
 
-    The magnetisation has a part at G = 0.
+    G = 0 needs a finite weight, because the magnetisation has a part there.
     """
     kernel = coulomb_kernel(basis)
     return torch.where(kernel > 0, kernel, kernel[1:].max())

@@ -1,4 +1,4 @@
-"""The self-consistency loop: the fixed-point map, driven to rest."""
+"""The self-consistency loop: iterates the fixed-point map to convergence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.values import whole_number
 
-# A channel with fewer electrons than this part of the error that ends the loop is empty.
+# Electrons, in units of the density error that ends the loop, below which a channel is empty.
 _EMPTY_CHANNEL = 0.1
 
 Callback = Callable[[dict[str, float]], None]
@@ -58,19 +58,19 @@ def solve(
     convergence : Convergence, optional
         When to stop.
     nbands : int, optional
-        Number of bands. By default enough for the electrons, and more are added while the highest
+        Number of bands. By default enough for the electrons; more are added while the highest
         band is occupied.
     fields : Fields, optional
-        Start; `KohnShamProblem.starting_fields` by default.
+        Starting fields; `KohnShamProblem.starting_fields` by default.
     orbitals : Tensor, optional
-        Start, orthonormal, (nspin, nk, nband, npw).
+        Starting orbitals, orthonormal, (nspin, nk, nband, npw).
     callback : callable, optional
         Called after every step with its record.
     mixing : Mixing, optional
         How densities are mixed.
     policies : Policies, optional
-        How well the states of each step are computed, in which precision, how long the moment of
-        the start is held, and what is done about localised levels.
+        Accuracy and precision of each step's states, release of the start's moment, and treatment
+        of localised levels.
 
     Returns
     -------
@@ -80,13 +80,13 @@ def solve(
     Raises
     ------
     SCFConvergenceError
-        If `convergence.maxiter` steps did not suffice.
+        If `convergence.maxiter` steps are not enough.
     ValueError
         If `nbands` cannot hold the electrons, or exceeds the number of plane waves.
 
     Examples
     --------
-    The loop's energy is that of its result, term by term:
+    The loop's energy equals the sum of its result's terms:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
@@ -120,7 +120,7 @@ def solve(
 
 
 class _Loop:
-    """What changes from step to step, and how."""
+    """The state of the loop, and how each step changes it."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class _Loop:
         if orbitals is not None and orbitals.shape[2] != self._nbands:
             orbitals = change_bands(problem.basis, orbitals, self._nbands)
         self._orbitals = orbitals
-        # Rough orbitals would spoil a density that was good already.
+        # Rough orbitals would spoil a supplied density.
         self._sweeps = 1 if fields is None else self._effort.settling_sweeps
         self._fields = problem.starting_fields() if fields is None else fields
         self._potential: Potential | None = None
@@ -156,7 +156,7 @@ class _Loop:
         self._descent = Descent(problem, policies.localised)
         self._residual = self._effort.residual(torch.inf)
         self._energy = torch.inf
-        # The energy of a step in single precision is nothing to compare the next one with.
+        # A step in single precision has no energy precise enough to compare the next one with.
         self._single = self._rounded = self._precision.steps > 0
 
     def _new_mixer(self) -> AndersonMixer:
@@ -164,7 +164,7 @@ class _Loop:
         return AndersonMixer(problem.basis, problem.nelectrons, self._mixing, self._first)
 
     def step(self) -> Iterate | None:
-        """The next iterate; None where the functional has no lowest state at this density."""
+        """The next iterate; None if the functional has no lowest state at this density."""
         problem = self.problem
         potential = problem.effective_potential(self._fields)
         self._potential = potential[0]
@@ -197,19 +197,19 @@ class _Loop:
         return found
 
     def are_states_met(self, found: Iterate) -> bool:
-        """Whether the energy alone remains to be looked at."""
+        """Whether only the energy remains to be checked."""
         errors = found.density_error, found.orbital_error
         ready = self._moment.is_final and not self._single
         return ready and self.convergence.states_are_met(*errors)
 
     def energy_change(self, found: Iterate, energy: float, met: bool) -> float:
-        """Change of the energy in this step, Hartree; after a rounded one, its estimated error."""
+        """Change of the energy in this step, Hartree; after a rounded step its estimated error."""
         if met and self._rounded:
             self._energy = energy + second_order(self.problem, found)
         return energy - self._energy
 
     def record(self, step: int, found: Iterate, energy: float, change: float) -> dict[str, float]:
-        """What this step adds to the history."""
+        """Add this step's record to the history and return it."""
         record = {
             "step": float(step),
             "energy": energy,
@@ -226,7 +226,7 @@ class _Loop:
         return record
 
     def prepare_next(self, step: int, found: Iterate, energy: float) -> None:
-        """Fields, precision and moment of the next step."""
+        """Set fields, precision and moment of the next step."""
         error = found.density_error
         self._energy, self._rounded = energy, self._single
         self._single = self._precision.is_single(self._residual, error, self.convergence, step)
@@ -253,7 +253,7 @@ class _Loop:
         return _without_remains(fields, output, self.problem.basis, nothing)
 
     def why_unbounded(self) -> str | None:
-        """Why there is no lowest state, where there is none; see the function of this name."""
+        """See the function of this name."""
         if self._potential is None:
             return None
         return why_unbounded(self.problem, self._fields, self._potential)
@@ -265,7 +265,7 @@ class _Loop:
         occupation, output = found.occupation, found.output
         residual = self._effort.empty
         if bool((found.residuals[:, :, :-1] > residual).any()):
-            # The empty bands came along at less effort; now they are wanted.
+            # During the loop the empty bands got less effort; the result needs them.
             eigenvalues, orbitals = polish(found.hamiltonian, orbitals, residual)
             occupation = occupy(
                 eigenvalues,
@@ -281,7 +281,7 @@ class _Loop:
 
 
 def _number_of_bands(problem: KohnShamProblem, nbands: int | None, orbitals: Tensor | None) -> int:
-    """Bands to begin with."""
+    """Number of bands to start with."""
     basis = problem.basis
     if nbands is None:
         nbands = problem.default_nbands() if orbitals is None else orbitals.shape[2]
@@ -297,10 +297,10 @@ def _number_of_bands(problem: KohnShamProblem, nbands: int | None, orbitals: Ten
 def _without_remains(
     mixed: Fields, output: Fields, basis: PlaneWaveBasis, nothing: float
 ) -> Fields:
-    """The mixed fields, zero in channels that came out with fewer electrons than `nothing`.
+    """The mixed fields, zero in channels whose output has fewer electrons than `nothing`.
 
-    What is left of earlier steps there is no orbital's density: it has nodes and negative values,
-    at which the channel's potential has spikes that hold spurious levels.
+    Remains of earlier steps there are not the density of any orbital: they have nodes and negative
+    values, at which the channel's potential has spikes that bind spurious levels.
     """
     empty = (output.density[:, 0].real * basis.volume).abs() < nothing
     return mixed.map(lambda leaf: torch.where(empty.unsqueeze(-1), 0.0, leaf))

@@ -1,17 +1,17 @@
-"""Free energy of the present orbitals, as a function of what rotates and fills them.
+"""Free energy of the current orbitals as a function of the matrix that rotates and fills them.
 
-Among given orbitals the free energy is a function of one small Hermitian matrix for each spin and
-k-point, whose eigenvectors rotate the orbitals and whose eigenvalues fill them [1]_ [2]_. A
-quasi-Newton method goes downhill in it, and leaves saddles.
+For given orbitals the free energy is a function of one small Hermitian matrix for each spin and
+k-point, the filling: its eigenvectors rotate the orbitals and its eigenvalues fill them [1]_ [2]_.
+A quasi-Newton method goes downhill in it, and leaves saddles.
 
-With the Hamiltonian h of some potential between the orbitals, shifts dv of the potential by the
-density n, occupations f and levels e of the filling,
+With matrix elements h of the given potential's Hamiltonian between the orbitals, the change dv of
+the potential due to the density n, and occupations f and levels e of the filling,
 
     F = sum_n f_n (h_nn + <n|dv|n>) + correction(n) - TS,
     dF/d(filling)_nm = (f_n - f_m) / (e_n - e_m) (h + dv - filling)_nm    for n != m,
 
-and on the diagonal the derivative of the occupations at a fixed number of electrons takes the place
-of the divided difference.
+and on the diagonal the derivative of the occupations at a fixed number of electrons replaces the
+divided difference.
 
 References
 ----------
@@ -34,18 +34,19 @@ from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 
-# Smallest curvature of the free energy that variables are scaled by, in units of the largest.
+# Smallest curvature of the free energy for scaling variables, in units of the largest.
 _FLAT = 1e-3
-# Earlier steps that the quasi-Newton method keeps.
+# Number of earlier steps that the quasi-Newton method keeps.
 _MEMORY = 20
-# Electrons in a full state that one which is made from a density matrix lacks.
+# Distance of relative occupations from 0 and 1 when a filling is made from a density matrix: the
+# levels of full and empty states would be infinite.
 _SURE = 1e-6
-# Gains of free energy, in units of it, that are rounding.
+# Relative gain of free energy that counts as rounding.
 _ROUNDING = 1e-12
 
 
 class SubspaceFreeEnergy:
-    """Free energy as a function of what rotates and fills some orbitals, with its gradient.
+    """Free energy, and its gradient, as a function of the filling of given orbitals.
 
     Parameters
     ----------
@@ -62,9 +63,9 @@ class SubspaceFreeEnergy:
     ----------
     size : int
         Number of variables: real and imaginary parts of the change of the filling, in the origin's
-        orbitals and scaled so that curvatures without interaction are one.
+        orbitals, scaled to curvature 1 without interaction.
     fields, orbitals, levels
-        Of the lowest free energy so far.
+        Those of the lowest free energy so far.
     lowest, slope : float
         That energy and the norm of its gradient, Hartree.
     """
@@ -116,7 +117,7 @@ class SubspaceFreeEnergy:
         )
         potential, correction = problem.effective_potential(fields)
         shift = potential - self.potential
-        # <H> of the given potential, and what the density's own one makes different.
+        # <H> in the given potential, and the difference that the density's own potential makes.
         given = vectors.mH @ self._hamiltonian @ vectors
         band_energy = (weighted_occupations * given.diagonal(dim1=-2, dim2=-1).real).sum()
         interaction = shift.energy(fields, basis.volume) + correction
@@ -137,7 +138,7 @@ class SubspaceFreeEnergy:
         return value, flat
 
     def minimised(self, goal: float, evaluations: int) -> SubspaceFreeEnergy:
-        """Go downhill until the slope is `goal`; the same function, with its origin there."""
+        """Go downhill until the slope is `goal`; return the function with its origin there."""
 
         def stop_when_good(_: np.ndarray) -> None:
             if self.slope <= goal:
@@ -154,11 +155,11 @@ class SubspaceFreeEnergy:
         return self if self.slope <= goal else self._about(self._best)
 
     def damped(self) -> SubspaceFreeEnergy:
-        """The same function about a better filling on the way to its own Hamiltonian's.
+        """The same function with its origin at a better filling: a step of optimal damping.
 
-        The density matrix is mixed with the one that its Hamiltonian makes, by the fraction at
-        which the free energy, taken as quadratic, is least [1]_. Where levels are full or empty
-        and should be the opposite, the gradient vanishes, and this step goes on.
+        The step mixes the density matrix with that of its own Hamiltonian, by the fraction that
+        minimises a quadratic model of the free energy [1]_. It makes progress even where the
+        gradient vanishes because full levels should be empty or empty ones full.
 
         References
         ----------
@@ -186,7 +187,7 @@ class SubspaceFreeEnergy:
         )
 
     def _filling_from(self, matrix: Tensor) -> Tensor:
-        """A filling that makes a density matrix, about."""
+        """A filling that approximately reproduces a density matrix."""
         occupations, vectors = self._eigh(matrix)
         full = 2.0 / self.problem.nspin
         share = (occupations / full).clamp(_SURE, 1.0 - _SURE)
@@ -199,14 +200,14 @@ class SubspaceFreeEnergy:
         return torch.diag_embed(self._origin) + 0.5 * (change + change.mH)
 
     def _eigh(self, filling: Tensor) -> tuple[Tensor, Tensor]:
-        """Eigenvalues and vectors; orbitals that are real in a gauge stay real in it."""
+        """Eigenvalues and eigenvectors, real if orbitals are real in a gauge."""
         if self.problem.gauge is None:
             return torch.linalg.eigh(filling)
         levels, vectors = torch.linalg.eigh(filling.real)
         return levels, vectors.to(filling.dtype)
 
     def _curvature(self, response: OccupationResponse) -> Tensor:
-        """Divided differences of occupations times weights of k, (nspin, nk, nband, nband)."""
+        """Divided differences of occupations times k-weights, (nspin, nk, nband, nband)."""
         filled = response.divided_differences()
         count = filled.shape[2]
         every = filled.new_zeros(*filled.shape[:2], filled.shape[3], filled.shape[3])
@@ -215,7 +216,10 @@ class SubspaceFreeEnergy:
         return self._weights[..., None] * every
 
     def _elements(self, potential: Potential) -> Tensor:
-        """A local potential between the origin's orbitals, (nspin, nk, nband, nband), Hartree."""
+        """Matrix elements of a local potential between the origin's orbitals, Hartree.
+
+        (nspin, nk, nband, nband).
+        """
         operator = LocalOperator(self.problem.pieces, potential, self.problem.gauge)
         ks = range(self._operands.shape[1])
         images = [operator.apply(rows, spin, ks) for spin, rows in enumerate(self._operands)]

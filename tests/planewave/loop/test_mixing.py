@@ -144,7 +144,7 @@ def test_a_self_consistent_density_is_not_moved() -> None:
         ({"keep_moment": "yes"}, "True or False, got 'yes'"),
         ({"localised": 1.5}, "'localised'.* between 0 and 1, got 1.5; 0.06 is the default"),
         ({"least_moment": -0.1}, "'least_moment'.* between 0 and 1, got -0.1"),
-        (0.3, "mixing = 0.3 is no dictionary: give some of beta"),
+        (0.3, "mixing = 0.3 is not valid: give a dictionary with some of the keys beta"),
     ],
 )
 def test_mixing_that_makes_no_sense(given: Any, message: str) -> None:

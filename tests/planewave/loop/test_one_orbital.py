@@ -126,5 +126,5 @@ def test_what_cannot_converge_is_refused_by_name() -> None:
 
 
 def test_a_meta_gga_that_does_not_converge_is_named_with_advice() -> None:
-    with pytest.raises(SCFConvergenceError, match="SCAN may change too fast .* r2SCAN"):
+    with pytest.raises(SCFConvergenceError, match="SCAN may vary too rapidly .* r2SCAN"):
         scf(bulk("Si"), "SCAN", ecut=60.0, convergence={"maxiter": 2})
