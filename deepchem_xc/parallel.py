@@ -15,9 +15,10 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -198,6 +199,9 @@ def _as_done(
 ) -> Iterator[tuple[_Call, Future[_Answer]]]:
     """Calls of a queue as they finish; never more than `size` are submitted, so all these run."""
     running: dict[Future[_Answer], _Call] = {}
+    # Not concurrent.futures.wait, which takes the locks of all futures one after another: a
+    # Control-C in between would leave some locked, and the executor would never end.
+    finished: SimpleQueue[Future[_Answer]] = SimpleQueue()
     broken = False
 
     def begin() -> None:
@@ -209,15 +213,16 @@ def _as_done(
                 broken = True
             else:
                 running[future] = queue.popleft()
+                future.add_done_callback(finished.put)
 
     try:
         begin()
         while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            ended = [(running.pop(future), future) for future in done]
-            broken = broken or any(isinstance(f.exception(), BrokenExecutor) for _, f in ended)
+            future = finished.get()
+            call = running.pop(future)
+            broken = broken or isinstance(future.exception(), BrokenExecutor)
             begin()
-            yield from ended
+            yield call, future
     finally:
         for future in running:
             future.cancel()
