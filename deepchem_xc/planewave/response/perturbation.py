@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
-from deepchem_xc.planewave.density import pair_fields
 from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.eigen.states import converge_states
@@ -26,6 +25,7 @@ from deepchem_xc.planewave.fields import Fields, Potential, stack
 from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
+from deepchem_xc.planewave.response.pair_density import pair_fields
 from deepchem_xc.planewave.response.sternheimer import KnownStates, row_dots, solve_sternheimer
 
 # Largest residual, Hartree, of a state whose eigenvalue can be differentiated.
