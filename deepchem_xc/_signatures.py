@@ -1,4 +1,4 @@
-"""Functions that take another function's keywords: what `help` and editors show of them."""
+"""Signatures and docstrings of functions that take another function's keywords."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def takes_keywords_of(other: Callable[..., Any], names: Collection[str]) -> Callable[[F], F]:
-    """Show these keywords of another function in the signature of one that hands them on.
+    """Show another function's keywords in the signature of one that passes them on.
 
     Parameters
     ----------
     other : callable
-        The function that has them.
+        The function that defines the keywords.
     names : collection of str
-        The keywords; they stand in the place of ``**keywords``.
+        The keywords that replace ``**keywords``.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def takes_keywords_of(other: Callable[..., Any], names: Collection[str]) -> Call
 
 
 def documents_keywords_of(other: Callable[..., Any], names: Collection[str]) -> Callable[[F], F]:
-    """Put the descriptions of another function's keywords in the place of ``**keywords``.
+    """Replace ``**keywords`` in a docstring by descriptions of another function's keywords.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def documents_keywords_of(other: Callable[..., Any], names: Collection[str]) -> 
     return documented
 
 
-# A parameter and what is said about it: one line at the margin of the docstring, and those below
-# it that stand further in.
+# A parameter and its description: one line at the margin of the docstring, and the indented lines
+# below it.
 _PARAMETER = re.compile(r"^    (\w+) : .*\n(?:        .*\n|\n(?=        ))+", re.MULTILINE)
 _KEYWORDS = re.compile(r"^    \*\*keywords\n(?:        .*\n)+", re.MULTILINE)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, str]:
-    """Paragraphs of a numpydoc docstring, by the names of the parameters."""
+    """Descriptions of parameters in a numpydoc docstring, by name."""
     return {found[1]: found[0] for found in _PARAMETER.finditer(function.__doc__ or "")}

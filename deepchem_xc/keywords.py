@@ -1,10 +1,10 @@
 """The keywords of a calculation, each once: type, unit, meaning of None and a description.
 
-What takes keywords is made of these classes: `planewave.settings.Settings`, and so `scf`, the
-calculator and equations of state; systems of data sets; ``solver=`` of trainings; the command line.
-The types are those of files (JSON, YAML) and of the command line. What Python takes besides, and
-which values make sense, is said by `planewave.settings`. Nothing heavy is imported here, for the
-command line's help has to appear at once.
+Everything that takes keywords is built from these classes: `planewave.settings.Settings`, and with
+it `scf`, the calculator and equations of state; systems of data sets; ``solver=`` of trainings; the
+command line. The types are those of files (JSON, YAML) and of the command line.
+`planewave.settings` defines what Python accepts in addition, and which values are valid. This
+module imports nothing heavy, so that the command line's help appears at once.
 
 None is the default of every keyword.
 """
@@ -28,13 +28,13 @@ def _keyword(
     description : str
         What it is, with its unit.
     valid : str, optional
-        What files may hold, where `description` does not say it.
+        Values allowed in files, if `description` does not say so.
     unit : str, optional
-        Of a number.
+        Unit of a number.
     standard : optional
-        The value that None stands for, where it is always the same.
+        The value that None stands for, if it is always the same.
     otherwise : str, optional
-        What happens with None, where that depends on the calculation.
+        Meaning of None, if it depends on the calculation.
     """
     more = {"valid": valid, "unit": unit, "standard": standard, "otherwise": otherwise}
     return Field(None, description=description, json_schema_extra=more)
@@ -45,7 +45,7 @@ class _Group(BaseModel):
 
 
 class StructureKeywords(_Group):
-    """What belongs to one structure.
+    """Keywords that belong to one structure.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class StructureKeywords(_Group):
 
 
 class EnergyKeywords(_Group):
-    """What else an energy depends on; may be given for all calculations of a data set.
+    """Other keywords that an energy depends on; may be common to all calculations of a data set.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class EnergyKeywords(_Group):
 
 
 class LoopKeywords(_Group):
-    """How a result is computed, without a change of it beyond its tolerance.
+    """Keywords that do not change a result beyond its tolerance.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class LoopKeywords(_Group):
 
 
 class DeviceKeywords(_Group):
-    """Where it is computed.
+    """The device that computes.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def field(name: str) -> FieldInfo:
 
 
 def standard(name: str) -> Any:
-    """The value that None stands for; None where that depends on the calculation.
+    """The value that None stands for; None if it depends on the calculation.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def standard(name: str) -> Any:
 
 
 def by_default(name: str) -> str:
-    """What happens where a keyword is not given, in words; empty where `standard` says it.
+    """Meaning of an omitted keyword in words; empty if `standard` gives its value.
 
     Examples
     --------
@@ -186,12 +186,12 @@ def by_default(name: str) -> str:
 
 
 def valid_values(about: FieldInfo) -> str:
-    """What a file may hold at a key.
+    """Values that a file may have at a key, in words.
 
     Parameters
     ----------
     about : FieldInfo
-        The key's, of a keyword or any other.
+        Description of the key, which may be a keyword or any other.
 
     Examples
     --------

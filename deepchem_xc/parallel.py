@@ -1,9 +1,9 @@
-"""Calls of one function, spread over processes and collected as they end.
+"""Calls of one function, distributed over processes and collected as they finish.
 
-Contract: a function and its arguments, each set under a name, and how many run at a time, in; one
-`Outcome` for each name out, in the order in which they end: a value, or an error in words. A call
-that fails, or kills its process, takes no other with it. What is computed does not matter.
-Processes are joblib's (loky); any `concurrent.futures.Executor` takes their place.
+Contract: a function, named sets of arguments and the number of simultaneous calls in; one `Outcome`
+for each name out, in order of completion: a value, or an error in words. A call that fails, or
+kills its process, does not affect the others. The function computed does not matter. Processes are
+joblib's (loky); any `concurrent.futures.Executor` can replace them.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from typing import Any, Generic, TypeVar
 Value = TypeVar("Value")
 # A name and arguments.
 _Call = tuple[str, Sequence[Any]]
-# What comes back from another process: not every exception can be sent, so errors come as text.
+# Value, error and traceback from another process; as text, because not every exception can be sent.
 _Answer = tuple[Any, str, str]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Seconds from one look of a worker at its parent to the next.
+# Seconds between a worker's checks that its parent is alive.
 _INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Value]):
-    """What one call gave.
+    """Result of one call.
 
     Attributes
     ----------
     name : str
-        Of the call.
+        Name of the call.
     value : Any
-        What the function returned; None after an error.
+        Return value of the function; None after an error.
     error : str
-        Type and message of what it raised, or what became of its process; empty otherwise.
+        Type and message of the exception, or what happened to the process; empty otherwise.
     details : str
-        The traceback of an error.
+        Traceback of the exception.
     """
 
     name: str
@@ -66,35 +66,35 @@ def parallel_map(
     retries: int = 1,
     bar: Any = None,
 ) -> Generator[Outcome[Value], None, None]:
-    """Call a function with many sets of arguments, and give back each result as it is there.
+    """Call a function with many sets of arguments, and yield each result when it is ready.
 
     Parameters
     ----------
     function : callable
-        What is called. Other processes get it, arguments and results as pickles (cloudpickle's,
-        so functions of scripts and notebooks will do).
+        The function. It, its arguments and results are sent between processes as pickles
+        (cloudpickle's, so functions defined in scripts and notebooks work).
     calls : mapping
-        Positional arguments by name, begun in this order.
+        Positional arguments by name, started in this order.
     jobs : int, optional
-        Calls at the same time, by default one for each `threads` cores. With 1, or a single call,
-        they run in this process.
+        Number of simultaneous calls, by default one for each `threads` cores. With 1, or a single
+        call, they run in this process.
     threads : int, optional
         Threads of torch and of linear algebra in each call.
     executor : Executor, optional
-        Runs the calls in place of own processes, for example
-        ``dask.distributed.Client(...).get_executor()``. It gets all calls at once and decides
-        how many run at a time; `jobs` and `retries` are not used.
+        Runs the calls instead of processes of this machine, for example
+        ``dask.distributed.Client(...).get_executor()``. It gets all calls at once and decides how
+        many run at a time; `jobs` and `retries` are not used.
     retries : int, optional
-        How often a call is repeated that was running when a process died. Such calls are repeated
-        one by one, with nothing beside them.
+        How often to repeat a call that was running when a process died. Such calls are repeated
+        one by one, with no other call running.
     bar : tqdm.tqdm, optional
-        Progress bar; it is moved on at each result and names it.
+        Progress bar; each result advances it and is named there.
 
     Yields
     ------
     Outcome
-        One for each call. Only an interruption raises: `KeyboardInterrupt`, here or in a call, ends
-        all that is running. So does closing the iterator (see `contextlib.closing`).
+        One for each call. Only `KeyboardInterrupt` is raised, here or in a call, and ends all
+        running calls. Closing the iterator does the same (see `contextlib.closing`).
 
     Raises
     ------
@@ -123,12 +123,12 @@ def parallel_map(
 
 
 def default_jobs(threads: int = 1) -> int:
-    """Calls that this machine can run at a time.
+    """Number of calls that this machine can run at a time.
 
     Parameters
     ----------
     threads : int, optional
-        Threads of each.
+        Threads of each call.
 
     Examples
     --------
@@ -152,8 +152,8 @@ def _counted(outcomes: _Outcomes, bar: Any) -> _Outcomes:
 def _in_processes(
     function: Callable[..., Any], todo: deque[_Call], jobs: int, threads: int, retries: int
 ) -> _Outcomes:
-    # Calls during which a process died, and how often. Only one of them was that process's, so
-    # they run again one by one: then it is known whose it is.
+    # Calls that were running when a process died, and how often. Only one of them ran in that
+    # process; repeating them one by one shows which.
     suspects: deque[_Call] = deque()
     deaths: Counter[str] = Counter()
     while todo or suspects:
@@ -196,7 +196,7 @@ def _as_done(
     size: int,
     threads: int | None = None,
 ) -> Iterator[tuple[_Call, Future[_Answer]]]:
-    """Calls of a queue, each as it ends, with never more than `size` begun: these are running."""
+    """Calls of a queue as they finish; never more than `size` are submitted, so all these run."""
     running: dict[Future[_Answer], _Call] = {}
     broken = False
 
@@ -225,10 +225,10 @@ def _as_done(
 
 @contextmanager
 def _processes(jobs: int, threads: int) -> Iterator[Executor]:
-    """Fresh processes, which end with the block: what they compute then is not wanted any more."""
+    """New processes, killed at the end of the block, when nobody needs their results any more."""
     from joblib.externals.loky import ProcessPoolExecutor
 
-    # Torch and libraries of linear algebra read these when they are loaded.
+    # Torch and linear-algebra libraries read these when they are loaded.
     environment = dict.fromkeys(_THREAD_VARIABLES, str(threads))
     pool = ProcessPoolExecutor(
         jobs, initializer=_start_worker, initargs=(os.getpid(),), env=environment
@@ -240,11 +240,11 @@ def _processes(jobs: int, threads: int) -> Iterator[Executor]:
 
 
 def _start_worker(parent: int) -> None:
-    # Control-C reaches the workers too: the parent alone acts on it.
+    # Control-C reaches the workers too, but only the parent should act on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
-        # A killed parent would leave workers waiting for ever.
+        # If the parent is killed, workers would wait forever.
         while os.getppid() == parent:
             time.sleep(_INTERVAL)
         os._exit(1)
@@ -255,7 +255,7 @@ def _start_worker(parent: int) -> None:
 def _attempt(
     function: Callable[..., Any], arguments: Sequence[Any], threads: int | None
 ) -> _Answer:
-    """One call, where it is made: value, error, traceback."""
+    """Make one call: value, error, traceback."""
     try:
         with nullcontext() if threads is None else torch_threads(threads):
             return function(*arguments), "", ""
@@ -295,6 +295,6 @@ def _result(name: str, future: Future[_Answer]) -> Outcome[Any]:
         return Outcome(name, *future.result())
     if not isinstance(error, Exception):
         raise error  # an interruption
-    # The executor's: something that cannot be sent, or a worker of a cluster that was lost.
+    # An error of the executor: an object that cannot be pickled, or a lost cluster worker.
     trace = "".join(traceback.format_exception(error))
     return Outcome(name, None, f"{type(error).__name__}: {error}", trace)

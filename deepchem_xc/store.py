@@ -1,8 +1,9 @@
-"""Results that are kept on disk, so that an interrupted run goes on where it was.
+"""Results that are kept on disk, so that an interrupted run resumes where it stopped.
 
-Contract: records (dictionaries that JSON can hold) in, under a name, with what they depend on
-inside; out, if they are there, whole and of the settings that are asked for, or None. A record is
-one file, which appears whole or not at all. What the numbers mean does not matter.
+Contract: records (dictionaries that JSON can hold), which include the settings they depend on, go
+in under a name. They come out if they exist, are undamaged and have the requested settings;
+otherwise None comes out. A record is one file, written completely or not at all. The meaning of the
+numbers does not matter.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def digest(content: Any) -> str:
     Parameters
     ----------
     content
-        What is hashed; the order of keys does not matter.
+        The content to hash; the order of keys does not matter.
 
     Examples
     --------
@@ -40,9 +41,9 @@ class Store:
     Parameters
     ----------
     folder : path
-        Where the files are; made when the first one is written.
+        Location of the files; created with the first one.
     notify : callable, optional
-        Called with one sentence about every file that is ignored.
+        Called with one sentence about each file that is ignored.
 
     Examples
     --------
@@ -64,43 +65,43 @@ class Store:
         Parameters
         ----------
         name : str
-            Of the record; a file's name.
+            Name of the record; must be a valid file name.
         """
         return self.folder / f"{name}.json"
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
-        """Keep a record in place of what was there, with a checksum beside it.
+        """Write a record with its checksum, replacing an earlier one.
 
         Parameters
         ----------
         name : str
-            Of the record.
+            Name of the record.
         record : mapping
-            What it holds and what it depends on.
+            Results and the settings they depend on.
 
         Raises
         ------
         ValueError
             If it holds NaN or infinity.
         OSError
-            If the file cannot be written; what was there stays.
+            If the file cannot be written; an earlier one is kept.
         """
         write_json(self.path(name), {**record, _CHECKSUM: digest(dict(record))})
 
     def read(self, name: str, **expected: Any) -> dict[str, Any] | None:
-        """Return a record, or None if it is not there, damaged or of something else.
+        """Return a record, or None if it is missing, damaged or has other settings.
 
         Parameters
         ----------
         name : str
-            Of the record.
+            Name of the record.
         **expected
-            Items that it must have with these values.
+            Items that it must have, with these values.
         """
         path = self.path(name)
         try:
             record = json.loads(path.read_text())
-            # Written by hand, or by a version that kept no checksums: whole, as it can be read.
+            # Without a checksum, it was written by hand or by an older version: valid if readable.
             if _CHECKSUM in record and record.pop(_CHECKSUM) != digest(record):
                 raise ValueError("its checksum does not match")
             found: dict[str, Any] = dict(record)
@@ -116,11 +117,11 @@ class Store:
         return found
 
     def discard(self, name: str) -> None:
-        """Forget a record, if there is one.
+        """Delete a record, if it exists.
 
         Parameters
         ----------
         name : str
-            Of the record.
+            Name of the record.
         """
         self.path(name).unlink(missing_ok=True)

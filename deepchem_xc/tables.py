@@ -19,20 +19,20 @@ def as_table(
     Parameters
     ----------
     rows : sequence of sequence of str
-        The cells; their numbers are formatted already.
+        The cells, with numbers already formatted.
     header : sequence of str, optional
         Titles of the columns.
     left : int, optional
-        How many columns, from the left, hold words; the others are numbers, aligned to the right.
+        Number of columns of words, from the left; the others are numbers and right-aligned.
     markdown : bool, optional
-        With the bars and the rule of a Markdown table; otherwise columns are separated by spaces.
+        A Markdown table, with bars and rule; otherwise columns are separated by spaces.
     indent : str, optional
-        Put before every line.
+        Prefix of every line.
 
     Returns
     -------
     str
-        The lines, without a newline at the end.
+        The lines, without a final newline.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def as_table(
         rows,
         header,
         tablefmt="pipe" if markdown else "plain",
-        # Cells are text: digits are not to be changed, nor read as numbers.
+        # Cells are text: tabulate must not parse them as numbers and change their digits.
         disable_numparse=True,
         colalign=["left"] * min(left, columns) + ["right"] * (columns - left),
     )

@@ -1,9 +1,9 @@
 """The main benchmark, `deepchem-xc benchmark`: equations of state of four crystals next to GPAW's.
 
 Contract: crystals with their settings in (`Case`), energies by volume out (eV, Angstrom^3), and
-their comparison with GPAW's as text, JSON and a figure. cases.py says what is computed, points.py
-computes one energy, store.py keeps it, run.py works through all of them, report.py compares and
-writes. Importing this package is cheap; the solver is imported where a point is computed.
+their comparison with GPAW's as text, JSON and a figure. cases.py defines the calculations,
+points.py computes one energy, store.py keeps it, run.py runs all of them, report.py compares and
+writes. Importing this package is cheap; only the computation of a point imports the solver.
 """
 
 from __future__ import annotations

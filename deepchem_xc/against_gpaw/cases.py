@@ -1,4 +1,4 @@
-"""What is computed: one table of crystals and the settings a convergence study gave them."""
+"""Calculations of the benchmark: a table of crystals and settings from a convergence study."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """A crystal and how it is computed.
+    """A crystal and the settings of its calculation.
 
     Attributes
     ----------
     system
-        Name in `GPAW_SETTINGS`, which says what the crystal looks like.
+        Name in `GPAW_SETTINGS`, which defines the crystal.
     pseudopotential
         Family or name.
     ecut
@@ -33,7 +33,7 @@ class Case:
     ecut_smoothing
         Width below the cutoff within which kinetic energies rise, eV.
     width
-        Fermi-Dirac width, eV; GPAW's, since the lattice constant depends on it.
+        Fermi-Dirac width, eV; GPAW's, because the lattice constant depends on it.
     magmom
         Initial moment per atom, mu_B; zero computes without spin polarisation.
     vacuum
@@ -44,7 +44,7 @@ class Case:
         Convergence of the self-consistency loop: integrated density error, and energy change in
         eV, per valence electron.
     scales
-        Volumes (areas, for layers) of the curve, in units of the reference's.
+        Volumes (areas, for layers) of the curve, relative to the reference's.
     a_limit, modulus_limit, moment_limit
         Expected agreement with GPAW: relative, relative, mu_B.
     """
@@ -78,11 +78,11 @@ class Case:
         return crystal.atoms(scale)
 
     def keywords(self) -> dict[str, Any]:
-        """Keywords of `planewave.scf`; the grid is that of a whole curve.
+        """Keywords of `planewave.scf`, without the grid, which is common to a curve.
 
         Examples
         --------
-        >>> from deepchem_xc.benchmark import CASES
+        >>> from deepchem_xc.against_gpaw import CASES
         >>> CASES["Al"].keywords()["occupations"]
         {'name': 'fermi-dirac', 'width': 0.1}
         """
@@ -96,11 +96,11 @@ class Case:
         }
 
     def settings(self) -> dict[str, Any]:
-        """Everything an energy depends on, as JSON would give it back.
+        """Everything an energy depends on, in the form in which JSON returns it.
 
-        The limits are left out: they change what is said about a result, not the result. So are
-        the volumes: each point stands for itself. The version is in: another solver's energies
-        are not mixed with this one's.
+        The limits are left out, because they change the judgement of a result, not the result. The
+        volumes are left out, because points are independent. The version is included, so that
+        energies of different solvers are not mixed.
         """
         from deepchem_xc.xc.identity import name_or_content
 
@@ -126,7 +126,7 @@ class Case:
         return digest(self.settings())[:12]
 
     def cost(self) -> float:
-        """Rough relative cost of one point: long ones are started first."""
+        """Rough relative cost of one point, by which the longest start first."""
         mesh = self.kpts[0] * self.kpts[1] * self.kpts[2]
         spins = 2 if self.magmom else 1
         return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
@@ -136,7 +136,7 @@ def _table(*cases: Case) -> Mapping[str, Case]:
     return {case.system: case for case in cases}
 
 
-#: Settings of the benchmark. docs/convergence.md shows why these.
+#: Settings of the benchmark; docs/convergence.md explains them.
 CASES = _table(
     Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
     Case(
@@ -153,7 +153,7 @@ CASES = _table(
     Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), vacuum=8.0),
 )
 
-#: Settings of ``--quick``: enough to see that everything works, not to judge the numbers.
+#: Settings of ``--quick``: enough to test that everything works, not to judge the numbers.
 QUICK_CASES = _table(
     Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8), density=1e-4),
     Case(

@@ -1,6 +1,6 @@
-"""Functionals side by side: lattice constants of PBE, LDA and a functional that was trained.
+"""Comparison of functionals: lattice constants of PBE, LDA and a trained functional.
 
-The training (``data/recover_gga.yaml``) knows GPAW's equations of state of other crystals only.
+The training (``data/recover_gga.yaml``) uses GPAW's equations of state of other crystals only.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ VOLUMES_OF: Mapping[str, tuple[float, ...]] = {
     "trained": (0.94, 0.98, 1.0, 1.02, 1.06),
 }
 
-# Convergence of these curves, at most as tight as this: see `with_functional`.
+# Tightest convergence of these curves: see `with_functional`.
 _DENSITY, _ENERGY = 5e-4, 5e-6
 
-#: What is published of the one earlier system that trains a functional through solids (arXiv
-#: 2602.15923): errors of its lattice constants.
+#: Published errors of lattice constants of the one earlier system that trains a functional through
+#: solids (arXiv 2602.15923).
 PUBLISHED: Mapping[str, str] = {"Al": "5-10 %", "Ni": "5-10 %", "Ca": "5-10 %", "graphene": "fails"}
 _PUBLISHED_NAME = "arXiv 2602.15923"
 
@@ -31,15 +31,15 @@ _PUBLISHED_NAME = "arXiv 2602.15923"
 def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, Case]:
     """The same crystals and settings with another functional, by ``"system, functional"``.
 
-    The pseudopotentials stay those of PBE: what differs is the functional alone. The loop
-    ends earlier, since only lattice constants are compared.
+    The pseudopotentials remain PBE's, so that only the functional differs. The loop ends earlier,
+    because only lattice constants are compared.
 
     Parameters
     ----------
     cases : mapping
         From `select_cases`.
     name : str
-        Of the functional, in tables.
+        Name of the functional in tables.
     xc : str
         Name or file, as for `get_xc`.
 
@@ -72,9 +72,9 @@ class Row:
     system
         Name.
     reference
-        GPAW's, with PBE, Angstrom.
+        GPAW's lattice constant with PBE, Angstrom.
     constants
-        ``{functional: lattice constant}``, Angstrom; None where the curve has no minimum.
+        ``{functional: lattice constant}``, Angstrom; None if the curve has no minimum.
     """
 
     system: str
@@ -114,10 +114,10 @@ def constants_of(
     cases : mapping
         The crystals, by system.
     points : mapping
-        From `run_benchmark`; PBE's under the system's name, others as `with_functional` calls
-        them.
+        From `run_benchmark`; PBE's under the system's name, others under names from
+        `with_functional`.
     names : sequence of str
-        Functionals, PBE among them.
+        Functionals, including PBE.
     reference : mapping
         GPAW's points by system.
     """
@@ -149,7 +149,7 @@ def format_functionals(rows: Sequence[Row], quick: bool = False) -> str:
     rows : sequence of Row
         From `constants_of`.
     quick : bool, optional
-        Say that the settings are coarse.
+        Note below the table that the settings are coarse.
 
     Examples
     --------

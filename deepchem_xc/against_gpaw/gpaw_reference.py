@@ -1,7 +1,7 @@
-"""Equations of state computed with GPAW (plane waves, PAW, PBE): the numbers to compare with.
+"""Reference equations of state, computed with GPAW (plane waves, PAW, PBE).
 
 The results of :func:`run_gpaw_eos` with the default settings are kept in ``data/gpaw_eos.json``
-(read them with :func:`load_gpaw_eos`); computing them anew takes about half an hour on one core.
+(read them with :func:`load_gpaw_eos`); computing them again takes about half an hour on one core.
 Units are those of ASE: eV, Angstrom, GPa, N/m, mu_B.
 """
 
@@ -25,7 +25,7 @@ from deepchem_xc.eos.scales import VOLUME_SCALES
 
 @dataclass(frozen=True)
 class GpawSettings:
-    """One crystal and how GPAW computes it.
+    """One crystal and the settings of its calculation with GPAW.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class GpawSettings:
     kpts
         Gamma-centred mesh.
     gpts
-        Real-space grid, the same at every volume: chosen anew for each cell it would change
-        within the curve, with a jump in the energy (0.12 meV for graphene).
+        Real-space grid, the same at every volume: a grid chosen for each cell would change within
+        the curve, with a jump in the energy (0.12 meV for graphene).
     nbands
-        Number of bands. Always given: GPAW's default is limited by the number of bound partial
-        waves and leaves fcc Ca without an empty band, its energy tens of meV too high.
+        Number of bands. It is always given: GPAW's default is limited by the number of bound
+        partial waves and leaves fcc Ca without an empty band, with an energy tens of meV too high.
     magmom
         Initial moment per atom (mu_B); zero computes without spin polarisation.
     width
@@ -76,7 +76,7 @@ class GpawSettings:
         1.060000
         """
         if self.structure == "graphene":
-            # `vacuum` is what ASE puts on either side.
+            # ASE's `vacuum` is the distance on either side.
             half = (self.vacuum or 0.0) / 2
             atoms = ase.build.graphene(f"{self.symbol}2", a=self.a * scale**0.5, vacuum=half)
             atoms.pbc = True
@@ -87,7 +87,7 @@ class GpawSettings:
         return atoms
 
 
-#: Settings of the committed reference; ``data/README.md`` shows how far they are converged.
+#: Settings of the reference in ``data``; ``data/README.md`` shows how well they are converged.
 GPAW_SETTINGS: Mapping[str, GpawSettings] = {
     "Al": GpawSettings(
         "fcc", "Al", a=4.04, ecut=600, kpts=(24, 24, 24), gpts=(18, 18, 18), nbands=4
@@ -175,7 +175,7 @@ def _fit(structure: str, points: Sequence[Mapping[str, Any]], energy: str) -> di
 
 
 def require_gpaw() -> None:
-    """Raise ImportError, with what to do, where GPAW is not installed."""
+    """Raise ImportError, which says what to do, if GPAW is not installed."""
     if find_spec("gpaw") is None:
         raise ImportError("GPAW is not installed; in a checkout, 'make gpaw' compiles it")
 
@@ -195,11 +195,11 @@ def run_gpaw_eos(
     settings
         Settings by name; by default :data:`GPAW_SETTINGS`.
     path
-        Results file. It is rewritten after every point. Points it already has with the same
-        settings and the same versions are kept; other systems in it are left alone.
+        Results file, rewritten after every point. Points that it has with the same settings and
+        versions are kept; other systems in it are left alone.
     on_point
-        Called with the system's name and the point (see :func:`load_gpaw_eos`) for each of
-        the points, also those that were there already.
+        Called with the system's name and the point (see :func:`load_gpaw_eos`) for each point,
+        including those that were kept.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def run_gpaw_eos(
     Raises
     ------
     ValueError
-        If a name is not among the settings, or the file holds something else.
+        If a name is not among the settings, or the file is of another kind.
     ImportError
         If GPAW is not installed.
     gpaw.KohnShamConvergenceError
@@ -230,7 +230,7 @@ def run_gpaw_eos(
     versions = {name: version(name) for name in ("gpaw", "gpaw-data", "ase", "numpy")}
 
     for name in systems:
-        # Through JSON, so that tuples compare equal with what was read.
+        # Convert through JSON, so that tuples compare equal to the lists in the file.
         used = json.loads(json.dumps({"xc": "PBE", **asdict(settings[name])}))
         entry = results.get(name, {})
         if entry.get("settings") != used or entry.get("versions") != versions:

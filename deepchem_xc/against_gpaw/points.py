@@ -1,4 +1,4 @@
-"""One energy of one crystal at one volume."""
+"""Energy of one crystal at one volume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     case : Case
         Crystal and settings.
     scale : float
-        Volume, or area, in units of the reference's.
+        Volume, or area, relative to the reference's.
     device : str, optional
         Torch device.
 
@@ -27,8 +27,8 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
     dict
         ``scale``, ``volume`` (Angstrom^3), ``area`` (Angstrom^2, layers only), ``energy`` (eV,
         extrapolated to zero width), ``free_energy`` (eV), ``magmom`` (mu_B per cell), ``steps``,
-        ``irreducible_kpoints``, ``plane_waves``, ``bands``, ``seconds`` and ``cpu_seconds``. The
-        keys it shares with `load_gpaw_eos` mean the same.
+        ``irreducible_kpoints``, ``plane_waves``, ``bands``, ``seconds`` and ``cpu_seconds``. Keys
+        that also appear in `load_gpaw_eos` have the same meaning.
 
     Raises
     ------
@@ -45,13 +45,13 @@ def compute_point(case: Case, scale: float, device: str | None = None) -> dict[s
 
     start, cpu = time.perf_counter(), time.process_time()
     atoms = case.atoms(scale)
-    # One real-space grid for the whole curve: chosen anew for each cell it would change within
-    # the curve, with a jump in the exchange-correlation energy.
+    # One real-space grid for the whole curve: a grid chosen for each cell would change within the
+    # curve, with a jump in the exchange-correlation energy.
     largest = case.atoms(max(scale, *VOLUME_SCALES))
     grid = make_basis(largest, Settings.of({"ecut": case.ecut})).fft_size
     functional = get_xc(case.xc).requires_grad_(False)
     with warnings.catch_warnings():
-        # PBE's potentials with every functional, so that only the functional differs.
+        # PBE's pseudopotentials serve every functional, so that only the functional differs.
         warnings.simplefilter("ignore", FunctionalMismatchWarning)
         result = scf(atoms, functional, **case.keywords(), fft_size=grid, device=device)
     point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}

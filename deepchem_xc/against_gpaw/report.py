@@ -1,4 +1,4 @@
-"""Compares equations of state with GPAW's, and writes the comparison down."""
+"""Comparison of equations of state with GPAW's, as a table, JSON and a figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Curve:
-    """Energies of one code and what follows from them.
+    """Energies of one code and the quantities fitted to them.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class Curve:
     a
         Lattice constant, Angstrom.
     moment
-        Moment at scale 1, mu_B per cell: the same volume for both codes.
+        Moment at scale 1, the same volume for both codes, mu_B per cell.
     seconds
-        Sum over the points.
+        Computing time, summed over the points.
     """
 
     sizes: tuple[float, ...]
@@ -48,18 +48,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One system, next to the reference where there is one.
+    """One system compared with its reference, if there is one.
 
     Attributes
     ----------
     case
         Settings and expected agreement.
     curve, reference
-        Ours and GPAW's.
+        Curves of this package and of GPAW.
     a_error, modulus_error
-        Relative.
+        Relative errors.
     moment_error
-        mu_B.
+        Error, mu_B.
     """
 
     case: Case
@@ -71,7 +71,7 @@ class Comparison:
 
     @property
     def exceeded(self) -> tuple[str, ...]:
-        """Names of the errors beyond what is expected of the case."""
+        """Names of the errors that exceed the case's limits."""
         errors = {
             "a": (self.a_error, self.case.a_limit),
             "modulus": (self.modulus_error, self.case.modulus_limit),
@@ -83,7 +83,7 @@ class Comparison:
 
 
 def make_curve(points: Iterable[Point]) -> Curve:
-    """Fit points as `compute_point` and `load_gpaw_eos` give them."""
+    """Fit points from `compute_point` or `load_gpaw_eos`."""
     from deepchem_xc.eos.fits import fit_equation_of_state
 
     points = sorted(points, key=lambda point: point["scale"])
@@ -96,7 +96,7 @@ def make_curve(points: Iterable[Point]) -> Curve:
         sizes,
         energies,
         fit,
-        # A hexagonal cell holds a^2 sqrt(3) / 2, the primitive fcc cell a^3 / 4.
+        # A hexagonal cell has the area a^2 sqrt(3) / 2, the primitive fcc cell the volume a^3 / 4.
         a=(2 * fit.size / 3**0.5) ** 0.5 if layer else (4 * fit.size) ** (1 / 3),
         moment=abs(float(middle["magmom"])),
         seconds=sum(float(point["seconds"]) for point in points),
@@ -109,7 +109,7 @@ def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | No
     Parameters
     ----------
     case : Case
-        What was computed.
+        Crystal and settings.
     points : iterable of mapping
         From `run_benchmark`.
     reference : iterable of mapping, optional
@@ -118,7 +118,7 @@ def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | No
     Raises
     ------
     ValueError
-        If a minimum does not lie between the points; the message names the system.
+        If the points do not enclose a minimum; the message names the system.
     """
     try:
         ours = make_curve(points)
@@ -150,16 +150,16 @@ _HEADER = (
 def format_table(
     comparisons: Sequence[Comparison], quick: bool = False, live_gpaw: bool = False
 ) -> str:
-    """Readable table, which is Markdown too; errors beyond the expected ones carry a ``!``.
+    """Markdown table that is also readable as text; ``!`` marks errors beyond the limits.
 
     Parameters
     ----------
     comparisons : sequence of Comparison
-        One row each.
+        One for each row.
     quick : bool, optional
-        Say that the settings are coarse.
+        Note below the table that the settings are coarse.
     live_gpaw : bool, optional
-        Say that the reference was computed here, not taken from the project.
+        Note below the table that the reference was computed here, not taken from the project.
     """
     notes = []
     if quick:
@@ -203,7 +203,7 @@ def _row(comparison: Comparison) -> tuple[str, ...]:
 
 
 def about_run() -> dict[str, Any]:
-    """Versions and processor, so that a result says where it comes from."""
+    """Versions and processor, which record the origin of a result."""
     import platform
     from importlib.metadata import version
 
@@ -227,15 +227,15 @@ def write_report(
     Parameters
     ----------
     comparisons : sequence of Comparison
-        What to write.
+        One for each system.
     output : path
         Folder.
     quick : bool, optional
-        Coarse settings.
+        Whether the settings are coarse.
     about : mapping, optional
-        More to put into the JSON file: versions, times.
+        Further content of the JSON file: versions, times.
     live_gpaw : bool, optional
-        The reference was computed here, not taken from the project.
+        Whether the reference was computed here, not taken from the project.
 
     Returns
     -------

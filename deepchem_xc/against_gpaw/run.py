@@ -1,4 +1,4 @@
-"""Works through all points of a benchmark: in parallel, with a progress bar, resuming."""
+"""Computes all points of a benchmark in parallel, with a progress bar, and resumes earlier runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepchem_xc.parallel import default_jobs, parallel_map
 
 
 class BenchmarkError(RuntimeError):
-    """Some points failed; those that did not are kept. `details` holds the tracebacks."""
+    """Some points failed; the others are kept. `details` holds the tracebacks."""
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -32,41 +32,41 @@ def run_benchmark(
     progress: bool = True,
     notify: Callable[[str], None] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Compute every point that is not there yet.
+    """Compute every point that is not kept from an earlier run.
 
     Parameters
     ----------
     cases : mapping
-        `Case` by name, see `select_cases`; a system may come with several settings.
+        `Case` by name, see `select_cases`; a system may appear with several settings.
     output : path
-        Folder; finished points are kept in its ``points``. A run that was interrupted goes on
-        where it stopped when it is given the same folder.
+        Folder; finished points are kept in its ``points``. An interrupted run resumes where it
+        stopped when it is given the same folder.
     jobs : int, optional
-        Points computed at the same time, each in a process of its own; by default as many as
-        there are cores for `threads` each, or one on a `device`.
+        Number of points computed at the same time, each in its own process; by default one for
+        each `threads` cores, or one on a `device`.
     threads : int, optional
-        Threads of each.
+        Threads of each process.
     device : str, optional
         Torch device.
     executor : Executor, optional
-        Computes the points in place of own processes, see `parallel_map`; its workers must reach
-        the folder.
+        Computes the points instead of processes of this machine, see `parallel_map`; its workers
+        must have access to the folder.
     fresh : bool, optional
-        Compute all points anew.
+        Compute all points again.
     progress : bool, optional
         Show a progress bar on standard error.
     notify : callable, optional
-        Called with sentences about points that were found, or found damaged.
+        Called with sentences about points that were kept, or are damaged.
 
     Returns
     -------
     dict
-        ``{name: points}``, see `compute_point`, by increasing scale.
+        ``{name: points}``, see `compute_point`, in order of increasing scale.
 
     Raises
     ------
     BenchmarkError
-        If points failed, after all others are done.
+        If points failed, after all others are computed.
     """
     from tqdm import tqdm
 
@@ -80,8 +80,8 @@ def run_benchmark(
         elif (point := store.read(case, scale)) is not None:
             done[name, scale] = point
     if done:
-        notify(f"{len(done)} of {len(tasks)} points were there already in {store.folder}")
-    # The longest first, so that no process works alone at the end.
+        notify(f"{len(done)} of {len(tasks)} points are kept from before in {store.folder}")
+    # The longest start first, so that no process works alone at the end.
     todo = {
         f"{name} at scale {scale:g}": (name, case, scale)
         for name, case, scale in sorted(tasks, key=lambda task: -task[1].cost())
@@ -115,7 +115,7 @@ def run_benchmark(
 
 
 def _compute_and_keep(case: Case, scale: float, folder: Path, device: str | None) -> dict[str, Any]:
-    """Compute one point and keep it, in the process that computes it."""
+    """Compute one point, and keep it from within the process that computes it."""
     from deepchem_xc.against_gpaw.points import compute_point
 
     point = compute_point(case, scale, device)

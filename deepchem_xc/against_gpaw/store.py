@@ -1,4 +1,4 @@
-"""Finished points on disk: a killed run loses at most the points that were being computed."""
+"""Finished points on disk: a killed run loses only the points that it was computing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from deepchem_xc.store import Store
 
 
 class PointStore:
-    """A folder with one file a point.
+    """A folder with one file for each point.
 
-    The name of a file holds the hash of the settings, so that results of other settings are never
-    read; its content carries a checksum, so that a damaged file is never read either.
+    The name of a file contains a hash of the settings, so that results of other settings are never
+    read. Its content includes a checksum, so that a damaged file is never read either.
 
     Parameters
     ----------
     folder : Path
-        Where the files are; made when the first one is written.
+        Location of the files; created with the first one.
     notify : callable, optional
-        Called with one sentence about every file that is ignored.
+        Called with one sentence about each file that is ignored.
 
     Examples
     --------
@@ -47,16 +47,16 @@ class PointStore:
         return self._store.path(self._name(case, scale))
 
     def write(self, case: Case, scale: float, point: dict[str, Any]) -> None:
-        """Keep a point; the file appears whole or not at all."""
+        """Write a point; the file is complete, or does not appear."""
         record = {"settings": case.settings(), "scale": scale, "point": point}
         self._store.write(self._name(case, scale), record)
 
     def read(self, case: Case, scale: float) -> dict[str, Any] | None:
-        """Return a point, or None if it is not there, damaged or of other settings."""
+        """Return a point, or None if it is missing, damaged or has other settings."""
         name = self._name(case, scale)
         record = self._store.read(name, settings=case.settings(), scale=scale)
         return None if record is None else record.get("point")
 
     def discard(self, case: Case, scale: float) -> None:
-        """Forget a point."""
+        """Delete a point."""
         self._store.discard(self._name(case, scale))

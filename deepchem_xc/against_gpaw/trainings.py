@@ -1,4 +1,4 @@
-"""Trainings that run beside the benchmark, one after another in processes of their own."""
+"""Trainings that run beside the benchmark, one after another, each in its own process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deepchem_xc._files import data_file
 
-# Seconds from one look at the running training to the next.
+# Seconds between checks of the running training.
 _INTERVAL = 0.2
 
 
@@ -23,14 +23,14 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Training:
-    """One training from the LDA, in a folder of its own.
+    """One training that starts from the LDA, in its own folder.
 
     Attributes
     ----------
     seed
-        Of the network's first weights.
+        Seed of the network's initial weights.
     folder
-        Where checkpoints, log and functional are.
+        Folder of checkpoints, log and functional.
 
     Examples
     --------
@@ -48,21 +48,21 @@ class Training:
 
     @property
     def functional(self) -> Path:
-        """File of the functional, which is there once the training has ended."""
+        """File of the functional, which exists once the training has ended."""
         return self.folder / "functional.safetensors"
 
     @property
     def log(self) -> Path:
-        """What the training says while it runs."""
+        """File of the training's output."""
         return self.folder / "training.log"
 
     def command(self, *options: str) -> list[str]:
-        """Command of the process that trains, goes on, or finds that nothing is left to do.
+        """Command that starts or resumes the training, or finds it complete.
 
         Parameters
         ----------
         *options : str
-            More options of ``deepchem-xc train``.
+            Further options of ``deepchem-xc train``.
         """
         config = str(data_file("recover_gga.yaml"))
         command = [sys.executable, "-m", "deepchem_xc.cli", "train", config]
@@ -82,21 +82,21 @@ def train_beside(
     Parameters
     ----------
     trainings : sequence of Training
-        One is started when the one before has ended.
+        Each starts when the one before has ended.
     fresh : bool, optional
-        Train anew; otherwise an interrupted training goes on, and one that is complete is not
-        repeated.
+        Train again from the start; otherwise an interrupted training is resumed, and a complete
+        one is not repeated.
     threads : int, optional
         Threads of a training.
     device : str, optional
         Torch device.
     notify : callable, optional
-        Told at once, in a thread of its own, when a training begins or has failed.
+        Called, in another thread, when a training begins or has failed.
 
     Raises
     ------
     TrainingError
-        If a training fails, among others because its folder holds one with other settings.
+        If a training fails, for example because its folder holds one with other settings.
     """
     options = ["--threads", str(threads), "--device", device, *(["--fresh"] if fresh else [])]
     stop = threading.Event()
@@ -104,7 +104,7 @@ def train_beside(
 
     def train_all() -> None:
         for training in trainings:
-            tell(f"{training.name}: in {training.folder}, {training.log.name} says how far")
+            tell(f"{training.name}: in {training.folder}, see {training.log.name} for progress")
             try:
                 _train(training, options, stop)
             except TrainingError as error:

@@ -1,8 +1,8 @@
-"""The way out: what computes here serves other programs.
+"""ASE calculator, through which other programs use the solver.
 
-Contract: ASE's atoms and keywords in its units in (eV, Angstrom, mu_B), ASE's properties in its
-units out. A value belongs to the atoms, settings and functional that are asked for, or is computed
-anew. Stands on functionals and the solver alone; knows no data sets and no models.
+Contract: ASE's atoms and keywords in, in its units (eV, Angstrom, mu_B); ASE's properties out, in
+its units. A kept value is returned only for the same atoms, settings and functional; otherwise it
+is computed again. The room uses functionals and the solver alone, no data sets and no models.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from deepchem_xc.planewave.result import SCFResult
     from deepchem_xc.xc.identity import Identity
 
-# A density is worth starting from while no atom has moved further than this (Angstrom) ...
+# Largest displacement of an atom, Angstrom, up to which an earlier density is a good start.
 _FAR = 0.5
-# ... and no component of the strain exceeds this.
+# Largest component of the strain up to which it is.
 _STRAINED = 0.15
 
 
@@ -67,30 +67,30 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
 
     Energies are in eV, lengths in Angstrom, moments in mu_B. ``get_potential_energy()`` is the
     energy extrapolated to zero smearing width and ``get_potential_energy(force_consistent=True)``
-    the free energy, whose derivatives the forces and the stress are. The stress is that of a fixed
-    set of plane waves. ``get_magnetic_moments()`` gives Hirshfeld's moments of the atoms, which add
-    up to ``get_magnetic_moment()``. ``get_dipole_moment()`` (e Angstrom) is that of a molecule in a
-    box, or of a slab along its normal: components in directions that electrons fill are NaN, and
-    bulk crystals raise ``PropertyNotImplementedError``.
+    the free energy, from which forces and stress are derived. The stress is that of a fixed set of
+    plane waves. ``get_magnetic_moments()`` returns Hirshfeld's moments of the atoms, which add up
+    to ``get_magnetic_moment()``. ``get_dipole_moment()`` (e Angstrom) is defined for molecules in a
+    box, and for slabs along their normal: components along directions that electrons fill are NaN,
+    and bulk crystals raise ``PropertyNotImplementedError``.
 
-    After small changes of positions or cell the next calculation starts from the density, and
-    where possible the orbitals, of the last one; after large ones, or with other initial magnetic
-    moments, from atoms.
+    After small changes of positions or cell the next calculation starts from the density, and if
+    possible the orbitals, of the last one; after large changes, or with other initial magnetic
+    moments, it starts from atoms.
 
-    None is the default of every keyword but ``ecut``.
+    None selects the default of every keyword except ``ecut``, which has none.
 
     Parameters
     ----------
     restart : str or path, optional
-        File of `write`: its settings, atoms, results and density. Keywords given besides it replace
-        the settings in the file; results of other settings, or of files of functionals and
-        pseudopotentials that hold something else now, are dropped, the density is kept as a start.
+        File written by `write`: settings, atoms, results and density. Other keywords replace
+        settings in the file. Results are dropped if settings, or the content of files of
+        functionals and pseudopotentials, have changed; the density remains as a start.
     atoms : ase.Atoms, optional
         Atoms to attach the calculator to.
     xc : str or XCFunctional
         A name (``"PBE"``, the default), libxc identifiers, the path of a functional's file, or a
-        functional (a torch module). When the parameters of a module, or the content of the file,
-        change, so do the results: they are computed anew.
+        functional (a torch module). If the parameters of a module, or the content of the file,
+        change, results are computed again.
     convergence : dict
         ``energy`` (change in a step, eV per valence electron; 1e-6 by default), ``density``
         (integrated error, electrons per valence electron; 1e-6, or 1e-7 if the functional has
@@ -100,14 +100,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         All others of `planewave.scf`: ``ecut`` (eV), which has no default, ``kpts``,
         ``pseudopotentials``, ``occupations``, ...
     txt : None, "-", path or text file
-        Where to write what happens: nowhere, to the standard output, or to a file.
+        Destination of the text log: none, the standard output, or a file.
 
     Raises
     ------
     TypeError
         For an unknown keyword.
     SCFConvergenceError
-        From a calculation that does not converge; there are then no results.
+        If a calculation does not converge; there are then no results.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     implemented_properties = [
         *("energy", "free_energy", "forces", "stress", "magmom", "magmoms", "dipole")
     ]
-    # Charges of atoms are a guess that other codes start from; here atoms are neutral.
+    # Other codes start from these charges of atoms; here atoms are neutral.
     ignored_changes = {"initial_charges"}
     default_parameters: dict[str, Any] = {
         "xc": "PBE",
@@ -143,24 +143,24 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self._result: SCFResult | None = None
         self._start: Restart | None = None
         self._functional: Identity | None = None
-        # What files of functional and pseudopotentials held in the last calculation.
+        # Digests of the files of functional and pseudopotentials in the last calculation.
         self._files: dict[str, str] = {}
-        # Objects that the file that was read does not hold.
+        # Settings that were objects when the calculator was written, so that its file lacks them.
         self._missing: frozenset[str] = frozenset()
         self._log = TextLog(None)
         if restart is not None and not isinstance(restart, (str, os.PathLike)):
             raise TypeError(
-                f"restart, the first argument, is a file that write() made, got {restart!r}; name "
-                "all settings: PlaneWaveDFT(ecut=400.0, xc='PBE')."
+                f"restart, the first argument, must be a file from write(), got {restart!r}; give "
+                "all settings by name: PlaneWaveDFT(ecut=400.0, xc='PBE')."
             )
         super().__init__(restart=restart, atoms=atoms, **keywords)
 
     # -- settings -----------------------------------------------------------------------------
 
     def set(self, **keywords: Any) -> dict[str, Any]:
-        """Change settings; results of other settings are dropped, the density is a start.
+        """Change settings; this drops results but keeps the density as a start.
 
-        Dictionaries, lists and arrays are copied: changing them later changes no settings.
+        Dictionaries, lists and arrays are copied: changing them later does not change settings.
 
         Raises
         ------
@@ -182,19 +182,19 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         return changed
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """Settings as a database keeps them: objects are represented by their names."""
+        """Settings for a database; objects are represented by their names."""
         settings = super().todict(skip_default)
         return {key: copied(plain(value)) for key, value in settings.items() if key != "txt"}
 
     def reset(self) -> None:
-        """Drop results; the density is kept as the start of the next calculation."""
+        """Drop results, but keep the density as the start of the next calculation."""
         if self._result is not None:
             self._start = Restart.of(self._result)
         self._result = None
         super().reset()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation: atoms, the functional, or files."""
+        """Names of changes since the last calculation: of atoms, the functional, or files."""
         changes = list(super().check_state(atoms, tol))
         if not is_unchanged(self.parameters["xc"], self._functional):
             changes.append("xc")
@@ -206,12 +206,12 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def scf_result(self) -> SCFResult:
         """The converged ground state, in Hartree atomic units.
 
-        After reading a file, asking for it repeats the calculation from the file's density.
+        After reading a file, the first access repeats the calculation from the file's density.
 
         Raises
         ------
         ase.calculators.calculator.PropertyNotPresent
-            If there is none yet, or the last calculation failed.
+            If there is no calculation yet, or the last one failed.
         """
         if self._result is None:
             if self.atoms is None or not self.results:
@@ -225,13 +225,13 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
-        """One of `implemented_properties`, computed if need be; see ASE."""
+        """One of `implemented_properties`, computed if necessary; see ASE."""
         if atoms is None and self.atoms is None:
             raise PropertyNotPresent(
-                f"no atoms are known to compute {name!r} for: give them, or call "
+                f"{name!r} cannot be computed without atoms: give them, or call "
                 f"atoms.get_{'potential_energy' if 'energy' in name else name}()."
             )
-        # ASE does not look for changes when no atoms are given; the functional may have changed.
+        # Without atoms ASE does not look for changes, but the functional may have changed.
         return super().get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
 
     @outside_inference_and_autocast()
@@ -241,7 +241,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute `properties` and, with forces or stress, both of them; see ASE."""
+        """Compute `properties`; forces and stress are computed together; see ASE."""
         if system_changes:
             known = self.atoms
             self.reset()
@@ -258,7 +258,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         """Find the ground state of ``self.atoms``."""
         atoms, settings = self.atoms, self.parameters
         if atoms is None:
-            raise PropertyNotPresent("no atoms are known to compute anything for: give them.")
+            raise PropertyNotPresent("nothing can be computed without atoms: give them.")
         self.results = {}
         check_objects(settings, self._missing)
         files = file_digests(settings)
@@ -269,7 +269,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         try:
             result = setup.solve(fields, orbitals, self._log.step)
         except SCFConvergenceError as error:
-            # What did not lead anywhere is not started from again.
+            # Do not start from the same density again: it did not converge.
             self._start = None
             self._log.failure(error)
             raise
@@ -285,7 +285,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         }
 
     def _settings(self) -> Settings:
-        """Keywords of the calculation; None is this calculator's default of each."""
+        """Keywords of the calculation; None stands for the calculator's default."""
         defaults, given = self.default_parameters, self.parameters
         keywords = {
             name: defaults[name] if given[name] is None else given[name]
@@ -309,7 +309,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         try:
             return np.asarray(result.dipole.cpu().numpy() * Bohr)
         except UndefinedDipoleError as error:
-            # What ASE expects of a property that a calculation does not have.
+            # ASE expects this error for a property that a calculation does not have.
             raise PropertyNotImplementedError(str(error)) from error
 
     def _add_forces(self, atoms: Atoms, result: SCFResult) -> None:
@@ -322,14 +322,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     # -- files --------------------------------------------------------------------------------
 
     def write(self, path: str | os.PathLike[str], orbitals: bool = False) -> None:
-        """Write settings, atoms, results and the density (npz), to be read with ``restart=``.
+        """Write settings, atoms, results and the density (npz), for ``restart=``.
 
         Parameters
         ----------
         path : str or path
-            File; it is replaced only once the new one is complete.
+            File; an existing one is replaced only once the new one is complete.
         orbitals : bool, optional
-            Write the orbitals too, for a start in fewer steps from a larger file.
+            Write the orbitals too: a larger file, from which a calculation takes fewer steps.
         """
         result = self.scf_result
         settings = self.todict(skip_default=False)
@@ -340,18 +340,18 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         Restart.of(result, orbitals, saved.to_notes()).save(path)
 
     def read(self, path: str | os.PathLike[str]) -> None:
-        """Take over what `write` wrote.
+        """Read a file written by `write`.
 
-        Where a functional or a pseudopotential was given as an object, it has to be given again
-        and only atoms and density are taken over; so it is where a file of either holds something
-        else than when the results were computed.
+        Results are dropped, and only atoms, settings and density are kept, if a functional or a
+        pseudopotential was given as an object, which must then be given again, or if the content of
+        a file of either has changed.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         DamagedFileError
-            If it is anything else, or a part of one.
+            If it is of another kind, or incomplete.
         """
         start = Restart.load(path)
         saved = SavedCalculation.from_restart(start, path)
@@ -360,14 +360,14 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self.parameters.update(dict.fromkeys(saved.objects))
         self._missing = frozenset(saved.objects)
         self.atoms = saved.atoms
-        # Earlier versions did not keep what the files held.
+        # Earlier versions did not keep digests of the files.
         self._files = file_digests(self.parameters) if saved.files is None else saved.files
         stale = saved.objects or changed_files(self.parameters, self._files)
         self.results = {} if stale else saved.results
 
 
 def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
-    """Whether the earlier density is likely to be a better start than superposed atoms."""
+    """Whether the earlier density is probably a better start than superposed atoms."""
     old, new = start.crystal, problem.basis.crystal
     if old.symbols != new.symbols or old.magnetic_moments != new.magnetic_moments:
         return False
@@ -379,7 +379,7 @@ def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
 
 
 def _has_symmetry(start: Restart, problem: KohnShamProblem) -> bool:
-    """Whether the earlier magnetic moments survive the symmetry that is used now."""
+    """Whether the earlier magnetic moments have the symmetry that is used now."""
     symmetry = problem.basis.kpoints.symmetry
     moments = moments_of(problem, start) if problem.nspin == 2 and len(symmetry) > 1 else None
     if moments is None:

@@ -1,4 +1,4 @@
-"""The settings of a calculator as data: what of them a file can hold, and what has changed."""
+"""The settings of a calculator as data: how they are kept in files, and which have changed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 #: Settings that may be Python objects, which no file holds.
 OBJECTS = ("xc", "pseudopotentials")
-# How files among them end.
+# Endings of their files.
 _FILES = (*SUFFIXES, ".safetensors")
 
 
 @dataclass(frozen=True)
 class SavedCalculation:
-    """What of a calculator stands beside the density in its file.
+    """Contents of a calculator's file besides the density.
 
     Attributes
     ----------
@@ -41,10 +41,10 @@ class SavedCalculation:
     settings : dict
         Keywords of `PlaneWaveDFT`; None for those in `objects`.
     objects : dict
-        Names of the settings that were given as objects, and what they were called.
+        Settings that were given as objects, with the objects' names.
     results : dict
-        Results in ASE's units; those of other objects would be something else, so that none are
-        taken over where there are any.
+        Results in ASE's units. They are not used if there are `objects`, because other objects
+        would give other results.
     files : dict or None
         `file_digests` of the settings that the results belong to; None in files of earlier
         versions.
@@ -62,12 +62,12 @@ class SavedCalculation:
 
     @classmethod
     def from_restart(cls, restart: Restart, path: str | os.PathLike[str]) -> SavedCalculation:
-        """From the notes of a file that was read.
+        """From the notes of a restart file.
 
         Raises
         ------
         DamagedFileError
-            If they are not a calculator's.
+            If a calculator did not write them.
         """
         try:
             notes = decode(restart.notes)
@@ -81,17 +81,17 @@ class SavedCalculation:
 
 
 def check_objects(settings: Mapping[str, Any], missing: Collection[str]) -> None:
-    """Raise where an object that a file could not hold was not given again."""
+    """Raise ValueError if an object that the file could not hold was not given again."""
     for name in missing:
         if settings[name] is None:
             raise ValueError(
-                f"{name} is missing: the file this calculator was read from does not hold the "
-                f"object that was used. Give it again: PlaneWaveDFT(restart=..., {name}=...)."
+                f"{name} is missing: it was an object, which the calculator's file does not hold. "
+                f"Give it again: PlaneWaveDFT(restart=..., {name}=...)."
             )
 
 
 def identity_of(xc: Any) -> Identity | None:
-    """What a functional that was given as an object is now; None for names."""
+    """Identity of a functional that was given as an object; None for names."""
     from deepchem_xc.xc import BaseXC, get_xc
     from deepchem_xc.xc.identity import Identity
 
@@ -99,7 +99,7 @@ def identity_of(xc: Any) -> Identity | None:
 
 
 def is_unchanged(xc: Any, before: Identity | None) -> bool:
-    """Whether a functional is what it was; names do not change (files: `changed_files`)."""
+    """Whether a functional is unchanged; True for names (`changed_files` checks files)."""
     from deepchem_xc.xc import BaseXC, get_xc
 
     return not isinstance(xc, BaseXC) or (before is not None and before.holds(get_xc(xc)))
@@ -124,9 +124,9 @@ def file_digests(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def changed_files(settings: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
-    """Settings with a file that holds something else than before.
+    """Settings with a file whose content has changed.
 
-    Of a file that is gone nothing is known: what was computed with it stays.
+    A file that no longer exists counts as unchanged, and results computed with it are kept.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def _file_names(value: Any) -> Iterator[str]:
 
 
 def copied(value: Any) -> Any:
-    """A setting that stays what it is when the caller's dictionary, list or array is changed.
+    """Copy of a setting, which later changes of the caller's dictionary, list or array don't reach.
 
     Functionals and other objects are shared.
 
@@ -176,7 +176,7 @@ def copied(value: Any) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether JSON can hold it."""
+    """Whether JSON can hold a value."""
     if isinstance(value, dict):
         return all(is_plain(item) for item in value.values())
     return value is None or isinstance(value, (str, os.PathLike, int, float, bool, list, tuple))
@@ -189,7 +189,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, FunctionType):
-        return value.__name__  # a preconditioner: refused by its name when it is read
+        return value.__name__  # a preconditioner: its name is refused when the file is read
     if isinstance(value, (os.PathLike, torch.device)):
         return str(value)
     name = getattr(value, "name", None)
@@ -199,7 +199,7 @@ def plain(value: Any) -> Any:
 
 
 def with_absolute_files(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose files are found from any folder.
+    """Settings with absolute paths of files, which are valid in any folder.
 
     Examples
     --------

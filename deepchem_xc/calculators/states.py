@@ -1,4 +1,4 @@
-"""The questions ASE and GPAW users ask a calculator about its electrons, in eV and Angstrom."""
+"""The calculator's methods for electronic states, named as in ASE and GPAW; eV and Angstrom."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class ElectronicStates:
 
     @property
     def scf_result(self) -> SCFResult:
-        """Ground state everything here is read from, in Hartree atomic units."""
+        """Ground state that all methods here read, in Hartree atomic units."""
         raise NotImplementedError
 
     @property
     def _plain_result(self) -> SCFResult:
-        """Without derivatives, which numpy could not hold."""
+        """The result without derivatives, which numpy cannot hold."""
         return self.scf_result.detach()
 
     def get_fermi_level(self) -> float:
-        """Fermi level, eV; where one spin holds all electrons, that of this spin.
+        """Fermi level, eV; if one spin holds all electrons, the level of this spin.
 
         Raises
         ------
         ValueError
-            If the moment is fixed and each spin has its own: see `get_fermi_levels`.
+            If the moment is fixed and each spin has its own level: see `get_fermi_levels`.
         """
         levels = self.get_fermi_levels()
         levels = levels[np.isfinite(levels)]
@@ -50,9 +50,9 @@ class ElectronicStates:
         return float(levels[0])
 
     def get_fermi_levels(self) -> NDArray[np.float64]:
-        """One Fermi level, or one for each spin where the moment is fixed, eV.
+        """One Fermi level, or one for each spin if the moment is fixed, eV.
 
-        That of a spin without electrons is minus infinity.
+        For a spin without electrons it is minus infinity.
         """
         return np.atleast_1d(self._plain_result.fermi_level.cpu().numpy()) * Hartree
 
@@ -64,7 +64,7 @@ class ElectronicStates:
     def get_occupation_numbers(self, kpt: int = 0, spin: int = 0) -> NDArray[np.float64]:
         """Electrons in each state at the irreducible k-point `kpt`, (nband,).
 
-        At most 2 without spin polarisation and 1 with; not multiplied by the k-point's weight.
+        At most 2 without and 1 with spin polarisation; not multiplied by the k-point's weight.
         """
         return self._at(self._plain_result.occupations, kpt, spin)
 
@@ -74,7 +74,7 @@ class ElectronicStates:
         for name, index, count in (("spin", spin, len(values)), ("kpt", kpt, values.shape[1])):
             if not -count <= index < count:
                 raise IndexError(
-                    f"{name} = {index} is not there: the calculation has {count}, counted from 0."
+                    f"{name} = {index} does not exist: the calculation has {count}, from 0 on."
                 )
         return np.asarray(values[spin, kpt].cpu().numpy())
 
@@ -83,7 +83,7 @@ class ElectronicStates:
         return int(self.scf_result.orbitals.shape[2])
 
     def get_number_of_spins(self) -> int:
-        """1, or 2 where the calculation is spin-polarised."""
+        """1, or 2 if the calculation is spin-polarised."""
         return self.scf_result.problem.nspin
 
     def get_spin_polarized(self) -> bool:
@@ -107,7 +107,7 @@ class ElectronicStates:
         return self.scf_result.weights.cpu().numpy()
 
     def get_bz_k_points(self) -> NDArray[np.float64]:
-        """All k-points the irreducible ones stand for, reduced coordinates in (-1/2, 1/2]."""
+        """All k-points that the irreducible ones represent, reduced, in (-1/2, 1/2]."""
         return unfold(self.scf_result.kpoints)
 
     def get_xc_functional(self) -> str:
@@ -130,7 +130,7 @@ class ElectronicStates:
     def get_electrostatic_potential(self) -> NDArray[np.float64]:
         """Potential energy of an electron on the grid, (n1, n2, n3), eV.
 
-        As in GPAW: low at atoms; its value in vacuum less the Fermi level is the work function.
+        As in GPAW: low at atoms; its value in vacuum minus the Fermi level is the work function.
         See `SCFResult.electrostatic_potential`.
         """
         return np.asarray(self._plain_result.electrostatic_potential.cpu().numpy() * Hartree)
@@ -169,7 +169,7 @@ def unfold(kpoints: KPoints) -> NDArray[np.float64]:
     images = [coordinates @ rotation for rotation in group.rotations]
     if group.time_reversal:
         images += [-image for image in images]
-    # Rounded so that the same point reached in two ways is the same number.
+    # Round, so that a point obtained in two ways has identical coordinates.
     wrapped = np.round(np.concatenate(images), 9) % 1.0
     wrapped[wrapped > 0.5] -= 1.0
     return np.unique(wrapped, axis=0)

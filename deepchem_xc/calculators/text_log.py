@@ -1,4 +1,4 @@
-"""What a calculation writes for people to read: settings, a line per step, energies."""
+"""Text log of a calculation: settings, a line for each step, energies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.planewave.result import SCFResult
 
-# Space before a table of atoms.
+# Indentation of a table of atoms.
 _INDENT = " " * 16
 
 
@@ -57,7 +57,7 @@ class TextLog:
             sys.stdout.write(text)
             sys.stdout.flush()
         elif isinstance(self._txt, (str, os.PathLike)):
-            # Opened for every piece: a run that is killed leaves what it has done.
+            # Opened for every piece: a run that is killed leaves a log up to that point.
             with open(self._txt, self._mode) as file:
                 file.write(text)
             self._mode = "a"
@@ -66,7 +66,7 @@ class TextLog:
             self._txt.flush()
 
     def header(self, atoms: Atoms, problem: KohnShamProblem, start: str) -> None:
-        """Structure, settings and sizes."""
+        """Write structure, settings and sizes."""
         if self._txt is None:
             return
         self._started = time.perf_counter()
@@ -74,7 +74,7 @@ class TextLog:
         moments = np.asarray(basis.crystal.magnetic_moments or np.zeros(len(atoms)))
         mesh = "explicit list" if basis.kpoints.size is None else f"mesh {basis.kpoints.size}"
         dropped = basis.kpoints.dropped
-        avoided = f" ({dropped} more but for the mesh, which avoids Gamma)" if dropped else ""
+        avoided = f" ({dropped} more with a mesh that contains Gamma)" if dropped else ""
         smoothing = ""
         if basis.ecut_smoothing:
             smoothing = f" (smoothed over {basis.ecut_smoothing * Hartree:.2f} eV)"
@@ -114,7 +114,7 @@ class TextLog:
         self._write(lines)
 
     def step(self, record: dict[str, float]) -> None:
-        """One step of the loop."""
+        """Write a line for one step of the loop."""
         moment = f"  {record['moment']:13.5f}" if "moment" in record else ""
         self._write(
             [
@@ -125,11 +125,11 @@ class TextLog:
         )
 
     def failure(self, error: BaseException) -> None:
-        """Why there is no result."""
+        """Write why there is no result."""
         self._write(["", f"failed: {error}", ""])
 
     def summary(self, result: SCFResult) -> None:
-        """Energies and levels of a converged calculation."""
+        """Write energies and levels of a converged calculation."""
         if self._txt is None:
             return
         names = [*(term.name for term in result.problem.terms), "entropy"]
@@ -154,7 +154,7 @@ class TextLog:
     def forces(
         self, atoms: Atoms, forces: NDArray[np.float64], stress: NDArray[np.float64]
     ) -> None:
-        """Forces (eV/Angstrom) and stress (eV/Angstrom^3, Voigt order)."""
+        """Write forces (eV/Angstrom) and stress (eV/Angstrom^3, Voigt order)."""
         lines = ["forces (eV/Angstrom)"]
         rows = [
             [symbol, *numbers]
@@ -172,7 +172,7 @@ def _fixed(numbers: NDArray[np.float64]) -> list[list[str]]:
 
 
 def _fermi_levels(result: SCFResult) -> list[str]:
-    """One, or one for each spin; a channel without electrons has none."""
+    """Fermi level as text, or one for each spin; a channel without electrons has none."""
     levels = (result.fermi_level.reshape(-1) * Hartree).tolist()
     shown = [f"{level:.5f} eV" if math.isfinite(level) else "none" for level in levels]
     return shown if len(shown) == 1 else [f"{shown[0]} (up)", f"{shown[1]} (down)"]

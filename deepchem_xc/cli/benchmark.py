@@ -1,4 +1,4 @@
-"""The benchmark behind `deepchem-xc benchmark`: PBE next to GPAW, then other functionals."""
+"""Implementation of `deepchem-xc benchmark`: PBE next to GPAW, then other functionals."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ def run(
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Compute, compare, print and write.
+    """Compute the equations of state, compare them with GPAW's, print and write the comparison.
 
     Parameters
     ----------
     systems : str, optional
         Names, separated by commas; all by default.
     output : path
-        Folder of results, finished points and trainings.
+        Folder for results, finished points and trainings.
     quick : bool, optional
         Coarse settings.
     seeds : sequence of int, optional
-        Train a functional from each of these, and compare PBE, LDA and what was trained.
+        Train a functional for each seed, and compare PBE, LDA and the trained functionals.
     live_gpaw, fresh, jobs, threads, device : optional
         As the options of the command.
 
     Raises
     ------
     ValueError
-        For options that make no sense.
+        For options that are not valid.
     BenchmarkError, TrainingError
         If points or a training fail.
     """
@@ -73,7 +73,7 @@ def run(
             raise ValueError(f"{name} must be at least 1, got {value}.")
     cases = select_cases(systems, quick)
     if live_gpaw:
-        # Before the solver's own part, which may take an hour.
+        # Check this first: the solver's own part may take an hour.
         gpaw_reference.require_gpaw()
     trainings = [Training(seed, output / f"training-{seed}") for seed in seeds]
     options: dict[str, Any] = {"jobs": jobs, "threads": threads, "device": device, "fresh": fresh}
@@ -88,7 +88,7 @@ def run(
         if trained:
             points |= run_benchmark(trained, output, **options, notify=say)
     except KeyboardInterrupt:
-        say(f"what is finished is kept in {output}; the same command goes on from there")
+        say(f"finished work is kept in {output}; the same command resumes from there")
         raise
     seconds = time.perf_counter() - start
     start = time.perf_counter()
@@ -109,7 +109,7 @@ def run(
 def write_functionals(
     rows: Sequence[Row], names: Sequence[str], points: Points, output: Path, quick: bool
 ) -> dict[str, Path]:
-    """Print the table of functionals, and write it, its numbers and its figure."""
+    """Print the table of functionals; write the table, its numbers and its figure."""
     from deepchem_xc.plotting import plot_lattice_errors
 
     table = format_functionals(rows, quick)
@@ -132,7 +132,7 @@ def write_functionals(
 
 
 def gpaw_points(cases: Mapping[str, Case], folder: Path | None) -> dict[str, Any]:
-    """Reference points of each system: those of the project or, in `folder`, computed now."""
+    """Reference points of each system: the project's or, with a `folder`, computed there now."""
     if folder is None:
         results = gpaw_reference.load_gpaw_eos()
     else:
@@ -146,7 +146,7 @@ def gpaw_points(cases: Mapping[str, Case], folder: Path | None) -> dict[str, Any
     found: dict[str, Any] = {}
     for name in cases:
         entry = results.get(name, {})
-        # An entry gets its fit when all its points are there.
+        # An entry has a fit once all its points are computed.
         found[name] = entry["points"] if "fit" in entry else None
         if found[name] is None:
             say(f"there is no complete reference for {name}")

@@ -1,7 +1,7 @@
 """Options of the commands that compute a crystal: a structure, and the keywords of its calculation.
 
-Options come from `deepchem_xc.keywords`, by name, type and description. A few keywords are spelled
-in another way here, since a dictionary is no pleasure to type in a shell.
+Options take name, type and description from `deepchem_xc.keywords`. A few keywords are split into
+several options here, because a dictionary is awkward to type in a shell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepchem_xc.keywords import Keywords, by_default, field, standard, valid_va
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Keywords that are no options: commands ask for no derivatives.
+#: Keywords that are not options, because commands compute no derivatives.
 WITHOUT_EFFECT = ("gradient_tolerance",)
 _OCCUPATIONS = standard("occupations")
 
@@ -50,7 +50,7 @@ Pseudopotentials = Annotated[
     str,
     typer.Option(
         help=help_of("pseudopotentials").removesuffix(".") + ": Ni=GTH-GGA-q18,O=O.psp8. "
-        "'default=' stands for the elements that are not named."
+        "'default=' stands for all other elements."
     ),
 ]
 Xc = Annotated[
@@ -83,7 +83,7 @@ FixMoment = Annotated[
 ]
 Maxiter = Annotated[int, typer.Option(help="Largest number of self-consistency steps.")]
 
-# Options that stand for a keyword, where they are not named as it is.
+# Options of keywords that are spelled differently on the command line.
 _SPELLED: dict[str, list[inspect.Parameter]] = {
     "ecut": [
         _option("ecut", Annotated[float, typer.Option(help=help_of("ecut"), show_default=False)])
@@ -121,14 +121,14 @@ def options_of(keyword: str) -> list[inspect.Parameter]:
 
 
 def computes_a_crystal(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a calculation; it gets what they mean.
+    """Give a command the options of a calculation, and pass it their meaning.
 
     Parameters
     ----------
     function : callable
-        Takes atoms, the keywords of `planewave.scf` with ``functional``, and its own options.
+        Takes atoms, the keywords of `planewave.scf` including ``functional``, and its own options.
     """
-    # ASE is not imported for the help: atoms are no option.
+    # Atoms are not an option, so that the help need not import ASE.
     own = inspect.signature(function, eval_str=True, locals={"Atoms": Any}).parameters
     before = [
         _option("structure", Structure),
@@ -170,7 +170,7 @@ def keywords_from(options: dict[str, Any]) -> dict[str, Any]:
     elif width is not None:
         raise ValueError(
             f"--width {width:g} would have no effect: --smearing fixed has none. Leave out one of "
-            "them; the others are fermi-dirac, gaussian, methfessel-paxton, marzari-vanderbilt."
+            "them; fermi-dirac, gaussian, methfessel-paxton and marzari-vanderbilt have a width."
         )
     if options["fix_moment"]:
         occupations["fixmagmom"] = True
@@ -199,7 +199,7 @@ def parse_value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
-        return text  # refused with what is valid
+        return text  # refused later, in a message that says what is valid
 
 
 def parse_kpts(text: str, gamma: bool = True) -> dict[str, Any]:
@@ -274,5 +274,5 @@ def read_structure(path: Path, magmom: str = "") -> Atoms:
             if absent:
                 raise ValueError(f"magmom names {sorted(absent)}, which are not in {path}.")
         atoms.set_initial_magnetic_moments(values)
-        atoms.calc = None  # moments of an earlier calculation do not count beside these
+        atoms.calc = None  # these moments replace those of an earlier calculation
     return atoms

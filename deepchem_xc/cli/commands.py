@@ -61,12 +61,12 @@ def eos(
     strain: Annotated[
         float, typer.Option(help="Volumes (areas) from 1-strain to 1+strain times the file's.")
     ] = 0.06,
-    points: Annotated[int, typer.Option(help="How many of them; at least 5.")] = 7,
+    points: Annotated[int, typer.Option(help="Number of volumes; at least 5.")] = 7,
     layer: Annotated[
         bool,
         typer.Option(
             "--layer",
-            help="Strain the two vectors in the layer only: the periodic ones, or the first two.",
+            help="Strain only the two vectors in the layer: the periodic ones, or the first two.",
         ),
     ] = False,
     output: option.Output = None,
@@ -109,7 +109,7 @@ def bands(
     from deepchem_xc.cli.results import band_values, print_bands
     from deepchem_xc.planewave.properties.bands import band_structure, named_path
 
-    # A path that does not exist is said before the ground state is computed.
+    # Refuse a path that does not exist before the ground state is computed.
     band_path = named_path(atoms, path, npoints)
     result = planewave.scf(atoms, **{**keywords, "nbands": None})
     bands = band_structure(result, band_path, nbands=keywords["nbands"])
@@ -128,36 +128,36 @@ def bands(
 def benchmark(
     systems: Annotated[
         str | None,
-        typer.Option(help="Comma-separated, of al, ni, ca, graphene.", show_default="all"),
+        typer.Option(help="Some of al, ni, ca, graphene, comma-separated.", show_default="all"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Coarse settings: a try in a few minutes.")
+        bool, typer.Option("--quick", help="Coarse settings: a trial run of a few minutes.")
     ] = False,
     functionals: Annotated[
         bool | None,
         typer.Option(
             "--functionals/--pbe-only",
-            help="Train, and compare functionals; not with --quick.",
+            help="Train and compare functionals; not with --quick.",
             show_default="functionals, with --quick pbe-only",
         ),
     ] = None,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated; one training each, for example 0,1,2.", show_default="0"
+            help="Seeds of trainings, comma-separated, for example 0,1,2.", show_default="0"
         ),
     ] = None,
     live_gpaw: Annotated[
-        bool, typer.Option("--live-gpaw", help="Compute the reference with GPAW, half an hour.")
+        bool, typer.Option("--live-gpaw", help="Compute the reference with GPAW (half an hour).")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Compute points anew that are there already.")
+        bool, typer.Option("--fresh", help="Compute again the points that are kept.")
     ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(help="Points computed at the same time.", show_default="cores / threads"),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of each.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of each point.")] = 1,
     device: option.Device = "cpu",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for results and finished points.")
@@ -166,9 +166,8 @@ def benchmark(
 ) -> None:
     """Equations of state of Al, Ni, Ca and graphene with PBE, next to GPAW's.
 
-    Then a functional is trained from the LDA, on other crystals, and PBE, LDA and this functional
-    are set side by side. A run that was interrupted goes on where it stopped when it is started
-    again.
+    Then a functional is trained from the LDA, on other crystals, and compared with PBE and LDA. An
+    interrupted run resumes where it stopped when it is started again.
     """
     from deepchem_xc.cli.benchmark import run
 
@@ -202,18 +201,18 @@ def train(
         Path, typer.Option("--output", "-o", help="Folder for checkpoints, log and functional.")
     ] = Path("training-results"),
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew where there is a training already.")
+        bool, typer.Option("--fresh", help="Start again, discarding a training in the folder.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Instead of the file's.", show_default=False)
+        int | None, typer.Option(min=0, help="Replaces the file's seed.", show_default=False)
     ] = None,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     debug: option.Debug = False,
 ) -> None:
-    """Train a functional on crystals, as a YAML file says (docs/training.md).
+    """Train a functional on crystals, as described in a YAML file (docs/training.md).
 
-    A training that was interrupted goes on where it stopped when it is started again.
+    An interrupted training resumes where it stopped when it is started again.
     """
     from deepchem_xc.cli.train import run_training
 
@@ -222,7 +221,7 @@ def train(
 
 
 def write(path: Path | None, values: dict[str, Any]) -> None:
-    """Write JSON, if it was asked for."""
+    """Write JSON, if a path is given."""
     if path is not None:
         from deepchem_xc._files import write_json
 

@@ -1,4 +1,4 @@
-"""The equation of state behind `deepchem-xc eos`."""
+"""Implementation of `deepchem-xc eos`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def compute_curve(
     Parameters
     ----------
     atoms : Atoms
-        The middle of the range.
+        Structure at the middle of the range.
     keywords : dict
-        Of `planewave.equation_of_state`.
+        Keywords of `planewave.equation_of_state`.
     strain : float
-        Half the range.
+        Half the relative range of volumes.
     points : int
         Number of volumes.
     layer : bool
@@ -37,7 +37,7 @@ def compute_curve(
     Raises
     ------
     Exception
-        Of one volume, after the points that are done were printed.
+        Any error of a volume, after the finished points were printed.
     """
     from tqdm import tqdm
 
@@ -71,7 +71,7 @@ def compute_curve(
 
 
 def as_json(curve: EquationOfState) -> dict[str, Any]:
-    """What is written to a file: the curve, and the units of its numbers."""
+    """Content of the JSON file: the curve, and the units of its numbers."""
     layer = curve.dimension == 2
     units = {
         "size": "Angstrom^2" if layer else "Angstrom^3",
@@ -102,7 +102,7 @@ def print_curve(curve: EquationOfState) -> None:
         fit = curve.fit
     except NoMinimumError as error:
         raise NoMinimumError(
-            f"{error} --strain sets how far it reaches, the structure where its middle is."
+            f"{error} --strain sets the range of volumes, the structure its middle."
         ) from error
     echo(f"\nMinimum       {fit.energy:.6f} eV at {fit.size:.5f} {unit}")
     constants = ", ".join(f"{key} = {value:.4f}" for key, value in curve.lattice_constants.items())

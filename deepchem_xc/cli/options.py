@@ -1,6 +1,6 @@
-"""Options of several commands, and how errors look.
+"""Options shared by commands, and the form of errors.
 
-Nothing heavy is imported here: `deepchem-xc --help` has to answer at once.
+Nothing heavy is imported here, because `deepchem-xc --help` must answer at once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from deepchem_xc.keywords import field
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Errors whose message says all a user needs; of others the kind is shown too.
+# Errors whose message is enough for a user; for others the type is shown too.
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
 
 
 def help_of(keyword: str) -> str:
-    """Description of a keyword, as the help shows it.
+    """Description of a keyword, as a sentence for the help.
 
     Examples
     --------
@@ -49,9 +49,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def command(function: Command) -> Command:
-    """Make errors of a command one clear line and a non-zero exit status.
+    """Turn errors of a command into one clear line and a non-zero exit status.
 
-    With its ``debug=True`` the traceback comes first.
+    With the command's ``debug=True`` the traceback comes first.
     """
 
     @functools.wraps(function)
@@ -64,7 +64,7 @@ def command(function: Command) -> Command:
             say("interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # The reader (head, less) has seen enough; what is left in the buffer is not wanted.
+            # The reader (head, less) has ended: discard the rest of the buffer.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except Exception as error:
@@ -83,7 +83,7 @@ def _say_warning(message: Warning | str, *where: Any, **more: Any) -> None:
 
 
 def describe(error: Exception) -> str:
-    """Text of an error, with its kind where the text alone would not say enough."""
+    """Text of an error, with its type if the text alone is not enough."""
     text = str(error).strip()
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         return f"there is no file {error.filename}"
@@ -93,12 +93,12 @@ def describe(error: Exception) -> str:
 
 
 def say(message: str) -> None:
-    """Print to standard error, which is not what the results are written to."""
+    """Print to standard error; the standard output is for results."""
     typer.echo(f"deepchem-xc: {message}", err=True)
 
 
 def seed_list(text: str) -> list[int]:
-    """Different whole numbers from a comma-separated list.
+    """Distinct whole numbers from a comma-separated list.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def seed_list(text: str) -> list[int]:
 
 
 def check_files(output: Path | None, figure: Path | None = None) -> None:
-    """Raise, before anything is computed, where results could not be written afterwards.
+    """Raise ValueError, before anything is computed, if results could not be written.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Results as the command line shows them: dictionaries in ASE's units, and their text."""
+"""Results on the command line: dictionaries in ASE's units, and their text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def print_steps(quiet: bool) -> Callable[[dict[str, float]], None] | None:
 
 
 def ground_state(result: SCFResult) -> dict[str, Any]:
-    """Numbers of a ground state, in the units of `UNITS`."""
+    """Numbers of a ground state, in `UNITS`."""
     from ase.units import Bohr, GPa, Hartree
 
     result = result.detach()
@@ -82,7 +82,7 @@ def ground_state(result: SCFResult) -> dict[str, Any]:
 
 
 def _fermi_level(result: SCFResult) -> float | None | list[float | None]:
-    """Fermi level or levels, eV; None for a channel without electrons, which has none."""
+    """Fermi level or levels, eV; None for a channel without electrons."""
     from ase.units import Hartree
 
     levels = (result.fermi_level * Hartree).reshape(-1).tolist()
@@ -91,7 +91,7 @@ def _fermi_level(result: SCFResult) -> float | None | list[float | None]:
 
 
 def _dipole(result: SCFResult) -> list[float | None]:
-    """Dipole moment, e Angstrom; None for components without meaning."""
+    """Dipole moment, e Angstrom; None for undefined components."""
     from ase.units import Bohr
 
     from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError
@@ -140,7 +140,7 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
 
 
 def _by_atom(symbols: list[str], vectors: list[list[float]]) -> str:
-    """Table of one or more numbers for each atom, after its index and symbol."""
+    """Table with index, symbol and one or more numbers for each atom."""
     rows = [
         [f"{index}", symbol, *(f"{x:.5f}" for x in vector)]
         for index, (symbol, vector) in enumerate(zip(symbols, vectors))
@@ -149,10 +149,10 @@ def _by_atom(symbols: list[str], vectors: list[list[float]]) -> str:
 
 
 def band_values(bands: BandStructure) -> dict[str, Any]:
-    """Bands as they are written: energies in eV, points in reduced coordinates.
+    """Content of the JSON file of bands: energies in eV, k-points in reduced coordinates.
 
     ``special_points`` holds name, index and distance of each named k-point, in the order of the
-    path; ``breaks`` the indices of k-points that are not connected to the next.
+    path; ``breaks`` holds the indices of k-points that are not connected to the next one.
     """
     from deepchem_xc.planewave.properties.band_path import path_axis
 
@@ -178,7 +178,7 @@ def band_values(bands: BandStructure) -> dict[str, Any]:
 
 
 def print_bands(values: dict[str, Any], title: str) -> None:
-    """Print what `band_values` returns at the special points."""
+    """Print the bands of `band_values` at the special points."""
     energies, reference = values["energies"], values["reference"]
     typer.echo(f"{title}: Fermi level {reference:.4f} eV; path {values['path']}")
     typer.echo("Eigenvalues at the special points, eV from the Fermi level")

@@ -1,4 +1,4 @@
-"""The training behind `deepchem-xc train`."""
+"""Implementation of `deepchem-xc train`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from deepchem_xc.models import XCModel
     from deepchem_xc.models.config import TrainingSpec
 
-# What may be changed between the parts of one training.
+# Settings that may change when a training is resumed.
 _FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
 _FUNCTIONAL = "functional.safetensors"
-# Digest of the entries: names of files say little about what is in them.
+# File for the digest of the entries, because names of data files say little about their content.
 _ENTRIES = "entries.sha256"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
 
@@ -37,28 +37,27 @@ def run_training(
     device: str = "cpu",
     seed: int | None = None,
 ) -> None:
-    """Train as a file says, go on with a training that is there, write what comes of it.
+    """Train as a file describes, or resume the training in a folder, and write the results.
 
     Parameters
     ----------
     config : Path
-        YAML; see docs/training.md.
+        YAML file; see docs/training.md.
     output : Path
-        Gets ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
-        ``validation.json``, ``training.png``
-        and ``functional.safetensors``.
+        Folder for ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
+        ``validation.json``, ``training.png`` and ``functional.safetensors``.
     fresh : bool, optional
         Delete the checkpoints of an earlier training there.
     device : str, optional
         Torch device.
     seed : int, optional
-        Instead of the file's.
+        Replaces the file's seed.
 
     Raises
     ------
     ValueError
-        For mistakes in the files, if the folder holds a training with other settings, and if the
-        functional could not be written to a file in the end.
+        For mistakes in the files, if the folder holds a training with other settings, or if the
+        functional could not be written to a file at the end.
     """
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
@@ -75,13 +74,13 @@ def run_training(
     if spec.validation:
         validation = loader.create_dataset([folder / name for name in spec.validation])
         for entry in validation.X:
-            entry.get_true_val()  # complains now, and not after the first epochs
+            entry.get_true_val()  # raises errors now, not after the first epochs
     _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
     model = spec.make_model(folder, output, device)
     check_savable(model.functional, classes=())
     if (output / _LATEST).exists():
         model.restore()
-        say(f"going on after {model.epoch} epochs, from {output}")
+        say(f"resuming after {model.epoch} epochs, from {output}")
     steps = -(-len(dataset) // spec.batch_size)
     run = _Run(spec, model, output, validation)
     if model.epoch < spec.epochs:
@@ -96,13 +95,13 @@ def run_training(
                 callbacks=run,
             )
         except KeyboardInterrupt:
-            say(f"what is done is kept in {output}; the same command goes on from there")
+            say(f"finished epochs are kept in {output}; the same command resumes from there")
             raise
     run.finish(dataset)
 
 
 class _Run:
-    """Callback: shows progress, keeps log and validation."""
+    """Callback that shows progress, and writes log and validation errors."""
 
     def __init__(
         self, spec: TrainingSpec, model: XCModel, output: Path, validation: Dataset | None
@@ -110,7 +109,7 @@ class _Run:
         self.spec, self.model, self.output, self.validation = spec, model, output, validation
         self._seen = model.epoch
         self._errors = _read_errors(output, model.epoch)
-        # On a terminal only: a log has one line an epoch.
+        # The bar appears on a terminal only: a log has one line an epoch.
         self._bar = tqdm(desc="self-consistent", unit="calculation", leave=False, disable=None)
         model.ground_states.on_calculation = lambda calculation: self._bar.update()
 
@@ -139,7 +138,7 @@ class _Run:
         write_json(self.output / "validation.json", self._errors)
 
     def _errors_by_type(self, data: Dataset) -> dict[str, tuple[float, str, int]]:
-        """Errors of entries, none where all of them are skipped: the training goes on."""
+        """Errors of entries; empty if all are skipped, so that the training continues."""
         try:
             return self.model.errors_by_type(data)
         except RuntimeError as error:
@@ -177,7 +176,7 @@ class _Run:
 
 
 def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
-    """Errors of validation entries in the epochs that a training goes on from."""
+    """Errors of validation entries in the epochs before a training is resumed."""
     import json
 
     path = output / "validation.json"
@@ -188,10 +187,10 @@ def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:
 
 
 def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entries: str) -> None:
-    """Keep the settings beside the training, and refuse to go on with others.
+    """Write the settings beside the training, and refuse to resume it with others.
 
-    Files in the settings that are kept are absolute: they hold from any folder. Whether entries
-    are the same is told by what they say, and a functional by the checkpoint.
+    Paths in the written settings are absolute, so that they are valid in any folder. Entries are
+    compared by their content, and the checkpoint compares the functional.
     """
     settings = _with_absolute_files(spec.model_dump(mode="json"), folder)
     path = output / "config.yaml"
@@ -208,7 +207,7 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
         if changed:
             raise ValueError(
                 f"{output} holds a training with other settings ({', '.join(changed)}): choose "
-                "another --output, or --fresh to start anew."
+                "another --output, or --fresh to start again."
             )
     with replacing(path) as file:
         yaml.safe_dump(settings, file, sort_keys=False)
@@ -217,7 +216,7 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the place of a functional's file, and without keywords that are not given.
+    """Settings without the path of a functional's file and without omitted keywords.
 
     Examples
     --------

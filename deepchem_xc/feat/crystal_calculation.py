@@ -115,7 +115,7 @@ class CrystalCalculation:
         """
         keywords = self._keywords(options)
         given = {name: keywords.get(name) for name in ENERGY_OPTIONS}
-        # Keywords that are not given do not count, nor do those of later versions.
+        # Omitted keywords do not enter, so that later versions can add keywords.
         return digest({name: value for name, value in given.items() if value is not None})
 
     def _keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _NOT_KEYWORDS = ("structure", "number")
-# What is left out where a calculation is tried without the cost of its k-points.
+# Keywords that replace a system's to check a calculation without the cost of its k-points.
 _ONE_K_POINT = {"kpts": None, "symmetry": False}
 
 

@@ -96,7 +96,7 @@ class StructureSpec(_Spec):
 
 
 class KeywordSpec(_Spec):
-    """Some keywords of a calculation, as files hold them: plain values that make sense."""
+    """Some keywords of a calculation in the form of files: plain, valid values."""
 
     @field_validator("*", mode="after")
     @classmethod
@@ -120,7 +120,7 @@ class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
         "text of a CIF, or ASE Atoms"
     )
     ecut: float = Field(description=keyword("ecut").description)
-    # Written out where it is left out: it is a part of what names a calculation.
+    # The default is written out, because it is part of a calculation's name.
     pseudopotentials: str | dict[str, str] = Field(
         standard("pseudopotentials"), description=keyword("pseudopotentials").description
     )

@@ -12,7 +12,7 @@ from deepchem_xc.planewave.settings import Settings
 
 
 class SolverSpec(KeywordSpec, LoopKeywords, EnergyKeywords):
-    """Keywords of all calculations, as files hold them; those of a system take precedence.
+    """Keywords of all calculations in the form of files; those of a system take precedence.
 
     Examples
     --------

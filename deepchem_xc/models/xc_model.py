@@ -75,7 +75,7 @@ class XCModel(TrainingLoop):
         undone before y is compared with predictions, which are in the labels' units.
     solver : mapping, optional
         Keywords of `planewave.scf` for all entries, such as ``{"convergence": {"density": 1e-5}}``;
-        those of a system take precedence. Valid are all that do not belong to one structure:
+        those of a system take precedence. All that do not belong to one structure are valid:
         `feat.solver_options.SOLVER_OPTIONS`.
     cache_dir : path, optional
         Keep densities and orbitals in files there; see `GroundStates`. Here and in ``model_dir``,

@@ -68,7 +68,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(
     assert sorted(scale for _, scale in solver.computed) == list(VOLUME_SCALES)
     assert solver.computed[:3] == first
     assert len(notices) == 1
-    assert notices[0].startswith("3 of 7 points were there already")
+    assert notices[0].startswith("3 of 7 points are kept from before")
 
 
 @pytest.mark.parametrize(

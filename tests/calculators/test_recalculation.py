@@ -143,7 +143,7 @@ def test_before_any_calculation_there_is_nothing_to_ask_for() -> None:
     calc = PlaneWaveDFT(**QUICK)
     with pytest.raises(PropertyNotPresent, match="no converged calculation"):
         calc.get_fermi_level()
-    with pytest.raises(PropertyNotPresent, match="no atoms are known"):
+    with pytest.raises(PropertyNotPresent, match="cannot be computed without atoms"):
         calc.get_potential_energy()
 
 

@@ -52,9 +52,11 @@ def test_all_k_points_are_the_whole_mesh(spec: Any) -> None:
 def test_levels_that_are_not_there_are_refused(computed: Atoms) -> None:
     count = len(computed.calc.get_ibz_k_points())
     for ask in (computed.calc.get_eigenvalues, computed.calc.get_occupation_numbers):
-        with pytest.raises(IndexError, match="spin = 1 is not there: the calculation has 1"):
+        with pytest.raises(IndexError, match="spin = 1 does not exist: the calculation has 1"):
             ask(spin=1)
-        with pytest.raises(IndexError, match=f"kpt = 99 is not there: the calculation has {count}"):
+        with pytest.raises(
+            IndexError, match=f"kpt = 99 does not exist: the calculation has {count}"
+        ):
             ask(kpt=99)
         np.testing.assert_array_equal(ask(kpt=-1), ask(kpt=count - 1))
 

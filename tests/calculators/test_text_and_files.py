@@ -51,7 +51,7 @@ def test_the_text_says_which_symmetry_a_mesh_lacks(tmp_path: Path) -> None:
     with pytest.warns(MeshSymmetryWarning):
         atoms.get_potential_energy()
     (line,) = [x for x in (tmp_path / "si.txt").read_text().splitlines() if "k-points" in x]
-    assert "12 symmetry operations (36 more but for the mesh, which avoids Gamma)" in line
+    assert "12 symmetry operations (36 more with a mesh that contains Gamma)" in line
 
 
 def test_a_file_brings_back_settings_results_and_density(
@@ -117,7 +117,7 @@ def test_an_object_that_is_missing_is_not_replaced_by_the_default(tmp_path: Path
     atoms.get_potential_energy()
     atoms.calc.write(tmp_path / "si.npz")
     without = PlaneWaveDFT(restart=tmp_path / "si.npz", xc=None)
-    with pytest.raises(ValueError, match="xc is missing: the file"):
+    with pytest.raises(ValueError, match="xc is missing: it was an object"):
         without.get_potential_energy()
     without.set(xc="PBE")
     assert without.get_potential_energy() == pytest.approx(

@@ -55,7 +55,7 @@ def test_benchmark_writes_table_json_and_figure(call: Call, tmp_path: Path) -> N
     assert content["versions"]["torch"]
     assert content["quick"] is False
     again = call(*arguments)
-    assert "7 of 7 points were there already" in again.stderr
+    assert "7 of 7 points are kept from before" in again.stderr
 
 
 @pytest.mark.usefixtures("gpaws_own_points")

@@ -65,7 +65,7 @@ def test_a_training_writes_log_curves_and_functional_and_goes_on(tmp_path: Path)
     assert "training    band_gap" not in first.stdout and "Written" in first.stdout
     second = call(write(tmp_path), "-o", two)
     assert second.exit_code == 0, second.stderr
-    assert "going on after 1 epochs" in second.stderr
+    assert "resuming after 1 epochs" in second.stderr
     states = [load_functional(f / "functional.safetensors").state_dict() for f in (one, two)]
     for name, value in states[0].items():
         assert torch.allclose(value, states[1][name], atol=1e-8), name
@@ -90,7 +90,7 @@ def test_other_settings_need_another_folder_or_a_fresh_start(tmp_path: Path) -> 
     assert "with other settings (learning_rate)" in run.stderr and "--fresh" in run.stderr
     again = call(changed, "-o", output, "--fresh")
     assert again.exit_code == 0, again.stderr
-    assert "going on" not in again.stderr
+    assert "resuming" not in again.stderr
 
 
 def test_validation_that_fails_altogether_does_not_end_a_training(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_validation_that_fails_altogether_does_not_end_a_training(tmp_path: Path
     run = call(path, "-o", tmp_path / "run")
     assert run.exit_code == 0, run.stderr
     assert "no errors: all 1 entries failed; the first: DFTEntry(energy, Si2)" in run.stderr
-    assert "epoch 1: loss" in run.stderr and "training    band_gap" in run.stdout
+    assert "epoch 1: loss" in run.stderr and "training  band_gap" in run.stdout
     (tmp_path / "valid.yaml").write_text(yaml.safe_dump([ENTRIES[0], entry]))
     run = call(write_only(path, epochs=3), "-o", tmp_path / "run")
     assert run.exit_code == 0, run.stderr
@@ -124,9 +124,9 @@ def test_entries_are_told_by_what_they_say(tmp_path: Path, monkeypatch: pytest.M
     # What is kept beside the training can be trained with, from anywhere.
     monkeypatch.chdir(tmp_path)
     again = call(output / "config.yaml", "-o", output)
-    assert again.exit_code == 0 and "going on after 1 epochs" in again.stderr
+    assert again.exit_code == 0 and "resuming after 1 epochs" in again.stderr
     moved = call("b/train.yaml", "-o", output)
-    assert moved.exit_code == 0 and "going on after 1 epochs" in moved.stderr
+    assert moved.exit_code == 0 and "resuming after 1 epochs" in moved.stderr
     other = [{**ENTRIES[0], "true_val": -214.0}, ENTRIES[1]]
     (tmp_path / "b" / "data.yaml").write_text(yaml.safe_dump(other))
     run = call("b/train.yaml", "-o", output)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.values import grid_size
 
-# Smallest number that is not below another and has prime factors 2, 3 and 5 only.
+# Smallest number with prime factors 2, 3 and 5 only that is at least the given one.
 _smooth = partial(next_fast_len, real=True)
 # Sides of the grids for products with orbitals, up to the largest here: MKL is up to twice as slow
 # on others, even on smaller ones (25, 27, 30, 45, 50, 54). See docs/performance.md.

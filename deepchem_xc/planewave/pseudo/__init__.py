@@ -2,8 +2,8 @@
 
 Contract: files and built-in tables in, a `Pseudopotential` out: form factors as functions of
 |q|^2 (bohr^-2) of any shape, in Hartree atomic units, at least twice differentiable. `base.py`
-says it in full. What contradicts itself in a file is refused when it is read. Nothing here knows
-a crystal or a basis.
+states this in full. A file with contradictions is refused when it is read. Nothing here knows a
+crystal or a basis.
 """
 
 from __future__ import annotations

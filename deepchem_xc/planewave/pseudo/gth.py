@@ -72,8 +72,8 @@ def parse_gth(lines: Sequence[str]) -> GTHParameters:
     >>> entry.electrons, entry.local_radius, entry.projectors
     ((2,), 0.2, ((0, 0.3, ((5.6,),)),))
     """
-    # PySCF's parser of the same format passes over what follows the projectors (core corrections,
-    # spin-orbit terms) and lets NaN and negative radii through; here they are refused.
+    # PySCF's parser of the same format ignores everything after the projectors (core corrections,
+    # spin-orbit terms) and accepts NaN and negative radii; here they are refused.
     rows = [line.split("#", 1)[0].split() for line in lines]
     rows = [row for row in rows if row]
     try:

@@ -181,8 +181,8 @@ def _entries(family: str) -> dict[str, tuple[_Entry, ...]]:
 def _blocks(file: str) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
     """Element, labels and lines of every entry of a file in CP2K's format.
 
-    PySCF finds an entry by its default or by one suffix alone, and lists none: messages here say
-    which there are, and the UZH set holds several functionals.
+    PySCF finds an entry only as the default or by one suffix, and cannot list entries. Messages
+    here list them, and the UZH set holds several functionals.
     """
     blocks: list[tuple[str, tuple[str, ...], list[str]]] = []
     for line in (_folder() / file).read_text().splitlines():

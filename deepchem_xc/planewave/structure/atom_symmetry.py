@@ -1,4 +1,4 @@
-"""What space-group operations make of atoms, and of the forces and the stress on them."""
+"""Action of space-group operations on atoms, forces and stress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a crystal cannot be: checks that raise `ValueError`, saying what is wrong and what to do."""
+"""Checks of a crystal, which raise a `ValueError` that says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SINGULAR = 1e-6
 
 
 def check_symbols(symbols: Sequence[str]) -> None:
-    """Refuse an empty cell and what is no element."""
+    """Refuse an empty cell and unknown elements."""
     from ase.data import atomic_numbers
 
     if not symbols:
@@ -67,7 +67,7 @@ def check_positions(positions: Tensor, natom: int) -> None:
 
 
 def check_moments(moments: np.ndarray, natom: int) -> None:
-    """Refuse initial moments that are not one finite number an atom."""
+    """Refuse initial moments that are not one finite number for each atom."""
     if moments.shape != (natom,):
         raise ValueError(
             f"magnetic_moments must hold one number (mu_B) for each of the {natom} atoms; got "
