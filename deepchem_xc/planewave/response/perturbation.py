@@ -221,7 +221,7 @@ class PerturbedStates:
         electrons : Fields
             Cotangent of the potential's coefficients, symmetrised.
         z : Tensor or None
-            (nspin, nk, nusable, npw), complex.
+            (nspin, nk, n, npw), complex, of the lowest n bands, on which the loss depends.
         """
         basis, nk = self.basis, self.basis.nk
         tau = self.problem.needs_kinetic_density
