@@ -35,6 +35,23 @@ def test_the_table_names_every_file_of_the_solver() -> None:
     assert wanted <= set(named) <= there
 
 
+@pytest.mark.parametrize("thing", ["density", "functional", "orbitals"])
+def test_a_walk_visits_each_file_once_and_names_what_is_there(thing: str) -> None:
+    text = (ROOT / "docs" / "design.md").read_text()
+    walk = text[text.index(f"\nThe {thing}:\n") :]
+    steps = re.findall(r"^(\d+)\. `([\w/]+\.py)`, `([\w.]+)`: ", walk, re.MULTILINE)
+    last = next((i for i, step in enumerate(steps[1:], 1) if step[0] == "1"), len(steps))
+    steps = steps[:last]
+    assert [int(number) for number, _, _ in steps] == list(range(1, last + 1)), "a step is missing"
+    files = [file for _, file, _ in steps]
+    assert len(set(files)) == len(files) > 7
+    for _, file, name in steps:
+        inside = PACKAGE / "planewave" / file
+        code = ast.parse((inside if inside.exists() else PACKAGE / file).read_text())
+        for part in name.split("."):
+            (code,) = [node for node in code.body if getattr(node, "name", None) == part]
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_room_stands_in_the_house(room: str) -> None:
     text = (ROOT / "docs" / "design.md").read_text()

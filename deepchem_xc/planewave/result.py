@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.occupations.occupy import Occupations
-from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.converged import Converged
+from deepchem_xc.planewave.attached import GRADIENT_TOLERANCE, AttachedState
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.observables.dipole import dipole_moment
 from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
-from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response.adjoint import Geometry, GroundState, attach, functional_tensors
 from deepchem_xc.planewave.response.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.response.levels import band_gap, multiplet_means
 from deepchem_xc.planewave.response.multiplets import checked_occupations
 from deepchem_xc.planewave.structure.kpoints import KPoints
 
-if TYPE_CHECKING:
-    from deepchem_xc.xc.identity import Unchanged
-
-T = TypeVar("T")
-
-# Relative residual of the adjoint equation; so small because some derivatives (of a layer's Fermi
-# level, of single energy terms with respect to positions) are small differences of large ones.
-GRADIENT_TOLERANCE = 3e-9
+__all__ = ["GRADIENT_TOLERANCE", "SCFResult"]
 
 
 @dataclass(frozen=True, eq=False)
-class SCFResult:
+class SCFResult(AttachedState):
     """A converged ground state and its properties, in Hartree atomic units.
 
     Each property is computed on first access. If the functional's parameters, or the lattice and
@@ -46,20 +33,10 @@ class SCFResult:
     `free_energy` costs no more than an energy; any other loss solves one adjoint equation for each
     backward pass.
 
-    Attributes
-    ----------
-    problem : KohnShamProblem
-        Basis, functional, pseudopotentials and smearing; its geometry has no graph.
-    converged : Converged
-        Orbitals, eigenvalues, occupations, density and potential of the last step, without a graph.
-    history : list of dict
-        One record a step: energy, density_error, orbital_error, moment and so on.
-    geometry : Geometry or None
-        The given lattice and positions, if they require gradients.
-    gradient_tolerance : float
-        Relative residual of the adjoint equation.
-    detached : bool
-        Whether results stay out of any graph, even if inputs require gradients.
+    See Also
+    --------
+    AttachedState : Fields `problem`, `converged`, `history`, `geometry`, `gradient_tolerance`,
+        `detached`.
 
     Examples
     --------
@@ -74,101 +51,6 @@ class SCFResult:
     >>> all(p.grad is not None for p in functional.parameters())
     True
     """
-
-    problem: KohnShamProblem
-    converged: Converged = field(repr=False)
-    history: list[dict[str, float]] = field(repr=False)
-    geometry: Geometry | None = field(default=None, repr=False)
-    gradient_tolerance: float = GRADIENT_TOLERANCE
-    detached: bool = field(default=False, repr=False)
-    _cache: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
-    _memory: list[Unchanged] = field(default_factory=list, repr=False)
-
-    def __post_init__(self) -> None:
-        """Remember the functional's state; copies of a result keep the first memory."""
-        from deepchem_xc.xc.identity import Unchanged
-
-        if not self._memory:
-            self._memory.append(Unchanged(self.problem.functional))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """State of pickles and deep copies: everything that results are computed from, no results.
-
-        Results may be in graphs, which cannot be copied. The copy has its own functional, lattice
-        and positions, which are leaves.
-        """
-        self._memory[0].check()  # results depend on the functional as it was
-        state = {**self.__dict__, "_cache": {}, "_memory": []}
-        if self.geometry is not None:
-            state["geometry"] = Geometry(*(_leaf(x) for x in self.geometry))
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
-
-    def __copy__(self) -> SCFResult:
-        return replace(self)
-
-    @property
-    def _sources(self) -> list[Tensor]:
-        """Tensors of geometry and functional that require gradients."""
-        moving = [x for x in self.geometry or () if x.requires_grad]
-        return [] if self.detached else [*moving, *functional_tensors(self.problem)]
-
-    @property
-    def is_differentiable(self) -> bool:
-        """Whether any input requires gradients."""
-        return bool(self._sources)
-
-    @property
-    def _in_graph(self) -> bool:
-        return torch.is_grad_enabled() and self.is_differentiable
-
-    def detach(self) -> SCFResult:
-        """The same result outside any graph; it shares all computed results."""
-        return self if self.detached else replace(self, detached=True)
-
-    def _once(self, name: str, make: Callable[[], T]) -> T:
-        """Result of `make`, computed once without a graph, and once for each set of sources."""
-        sources = self._sources if torch.is_grad_enabled() else []
-        key = (name, tuple(map(id, sources)))
-        if key not in self._cache:
-            # Detached results must not carry the functional's parameters either: their graph would
-            # hold only the explicit part of a derivative.
-            with outside_inference_and_autocast(), torch.set_grad_enabled(bool(sources)):
-                self._cache[key] = make()
-        value: T = self._cache[key]
-        return value
-
-    @property
-    def _attached_problem(self) -> KohnShamProblem:
-        return self.problem if self.geometry is None else self.geometry.of(self.problem)
-
-    @property
-    def ground_state(self) -> GroundState:
-        """All results of the loop, in the graph of everything they depend on."""
-        return self._once("ground_state", self._attach)
-
-    def _attach(self) -> GroundState:
-        last, crystal = self.converged, self.basis.crystal
-        if not self._in_graph:
-            return last.ground_state(self.basis.volume)
-        self._memory[0].check()
-        geometry = self.geometry or Geometry(crystal.lattice, crystal.positions)
-        return attach(
-            self.problem,
-            geometry,
-            last.potential,
-            last.fields,
-            last.orbitals,
-            self.gradient_tolerance,
-        )
-
-    @property
-    def basis(self) -> PlaneWaveBasis:
-        """Plane waves, k-points and grid, without a graph; for a volume with one see `volume`."""
-        return self.problem.basis
 
     @property
     def volume(self) -> Tensor:
@@ -299,7 +181,7 @@ class SCFResult:
         return self._once("energies", self._energies)
 
     def _energies(self) -> dict[str, Tensor]:
-        self._memory[0].check()
+        self._check_functional()
         state = self.ground_state
         given = state.orbitals, state.occupations, self.fields, state.entropy_energy
         terms = energy_terms(self._attached_problem, *given)
@@ -331,7 +213,7 @@ class SCFResult:
         return self._once("free", self._free_energy)
 
     def _free_energy(self) -> Tensor:
-        self._memory[0].check()
+        self._check_functional()
         last = self.converged
         if not self._in_graph:
             return self._fixed_terms()["free"]
@@ -357,7 +239,7 @@ class SCFResult:
         return self._once("forces", self._derivatives)
 
     def _derivatives(self) -> tuple[Tensor, Tensor]:
-        self._memory[0].check()
+        self._check_functional()
         state = self.ground_state
         return forces_and_stress(
             self._attached_problem, state.orbitals, state.occupations, self.fields
@@ -440,9 +322,3 @@ class SCFResult:
             If there is no empty band.
         """
         return band_gap(self.multiplet_eigenvalues, self.converged.occupation.occupations)
-
-
-def _leaf(tensor: Tensor) -> Tensor:
-    if tensor.is_leaf:
-        return tensor
-    return tensor.detach().clone().requires_grad_(tensor.requires_grad)

@@ -10,33 +10,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from ase.units import Hartree
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.cutoff import check_cutoff, smooth_kinetic
+from deepchem_xc.planewave.basis.fft_boxes import (
+    box_index,
+    chosen_size,
+    fastest_size,
+    from_box,
+    to_box,
+)
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.density_symmetry import DensitySymmetrizer
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
-from deepchem_xc.planewave.values import grid_size
 
 # Factor on the squared radius, so that plane waves on the edge are in or out together with their
 # symmetry partners.
 _EDGE = 1.0 + 1e-10
-# Smallest number with prime factors 2, 3 and 5 only that is at least the given one.
-_smooth = partial(next_fast_len, real=True)
-# Sides of the grids for products with orbitals, up to the largest here: MKL is up to twice as slow
-# on others, even on smaller ones (25, 27, 30, 45, 50, 54). See docs/performance.md.
-_FAST_SIDES = (
-    *(1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24),
-    *(32, 36, 40, 48, 49, 56, 60, 64, 72, 80),
-)
 
 
 class PlaneWaveBasis:
@@ -120,17 +117,17 @@ class PlaneWaveBasis:
 
         sphere = _g_vectors(lattice, 2.0 * np.sqrt(2.0 * self.ecut), np.zeros(3))
         largest = np.abs(sphere).max(axis=0)
-        self.fft_size = _fft_size(lattice, 2.0 * np.sqrt(2.0 * self.ecut), largest, fft_size)
+        self.fft_size = chosen_size(lattice, 2.0 * np.sqrt(2.0 * self.ecut), largest, fft_size)
         self.ngrid = int(np.prod(self.fft_size))
         self.g_vectors = torch.as_tensor(sphere, device=self.device)
-        self.density_index = torch.as_tensor(_box_index(sphere, self.fft_size), device=self.device)
+        self.density_index = torch.as_tensor(box_index(sphere, self.fft_size), device=self.device)
 
         # Products of two orbitals, or of an orbital and a potential, are exact on every grid that
         # contains the density sphere: use the fastest, independent of the functional's grid.
-        self.orbital_fft_size = _fast_size(2 * largest + 1)
+        self.orbital_fft_size = fastest_size(2 * largest + 1)
         self.orbital_ngrid = int(np.prod(self.orbital_fft_size))
         self._orbital_density_index = torch.as_tensor(
-            _box_index(sphere, self.orbital_fft_size), device=self.device
+            box_index(sphere, self.orbital_fft_size), device=self.device
         )
 
         # Spheres are always cut in this lattice, even if the basis is strained later.
@@ -149,12 +146,12 @@ class PlaneWaveBasis:
         # The box's corner, (n/2, n/2, n/2) from a sphere's centre, is outside the sphere: padding
         # goes there.
         corners = np.array(self.orbital_fft_size) // 2 - np.rint(k_coordinates).astype(np.int64)
-        parked = _box_index(corners, self.orbital_fft_size)
+        parked = box_index(corners, self.orbital_fft_size)
         index = np.repeat(parked[:, None], npw, axis=1)
         for k, g in enumerate(lists):
             orbital_g[k, : len(g)] = g
             mask[k, : len(g)] = 1.0
-            index[k, : len(g)] = _box_index(g, self.orbital_fft_size)
+            index[k, : len(g)] = box_index(g, self.orbital_fft_size)
         self.orbital_g_vectors = torch.as_tensor(orbital_g, device=self.device)
         self.mask = torch.as_tensor(mask, device=self.device)
         self.orbital_index = torch.as_tensor(index, device=self.device)
@@ -285,7 +282,7 @@ class PlaneWaveBasis:
         Tensor
             (..., n1, n2, n3).
         """
-        return _to_box(coefficients, self.density_index, self.fft_size)
+        return to_box(coefficients, self.density_index, self.fft_size)
 
     def to_sphere(self, values: Tensor) -> Tensor:
         """Coefficients of a real function on the grid, in the function's unit.
@@ -302,15 +299,15 @@ class PlaneWaveBasis:
         Tensor
             (..., nG), complex; the first is the mean of the function.
         """
-        return _from_box(values, self.density_index)
+        return from_box(values, self.density_index)
 
     def to_orbital_grid(self, coefficients: Tensor) -> Tensor:
         """As `to_grid`, on the grid for products with orbitals."""
-        return _to_box(coefficients, self._orbital_density_index, self.orbital_fft_size)
+        return to_box(coefficients, self._orbital_density_index, self.orbital_fft_size)
 
     def from_orbital_grid(self, values: Tensor) -> Tensor:
         """As `to_sphere`, from the grid for products with orbitals."""
-        return _from_box(values, self._orbital_density_index)
+        return from_box(values, self._orbital_density_index)
 
     def gradient(self, coefficients: Tensor) -> Tensor:
         """Gradient on the grid of a function on the sphere.
@@ -341,18 +338,6 @@ class PlaneWaveBasis:
         return self.to_grid(1j * self.density_q.T * coefficients.unsqueeze(-2))
 
 
-def _to_box(coefficients: Tensor, index: Tensor, size: tuple[int, int, int]) -> Tensor:
-    lead = coefficients.shape[:-1]
-    box = coefficients.new_zeros((*lead, size[0] * size[1] * size[2]))
-    box = box.index_copy(-1, index, coefficients).reshape(*lead, *size)
-    return torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward").real
-
-
-def _from_box(values: Tensor, index: Tensor) -> Tensor:
-    box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward")
-    return box.flatten(-3).index_select(-1, index)
-
-
 def _g_vectors(lattice: np.ndarray, radius: float, k: np.ndarray) -> np.ndarray:
     """Integer G with |k + G| <= radius, shortest |G| box first; shape (n, 3)."""
     lengths = np.linalg.norm(lattice, axis=1)
@@ -361,38 +346,3 @@ def _g_vectors(lattice: np.ndarray, radius: float, k: np.ndarray) -> np.ndarray:
     g = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     q = (g + k) @ (2.0 * np.pi * np.linalg.inv(lattice).T)
     return g[np.einsum("gi,gi->g", q, q) <= radius**2 * _EDGE]
-
-
-def _box_index(g: np.ndarray, fft_size: Sequence[int]) -> np.ndarray:
-    n1, n2, n3 = fft_size
-    wrapped = np.mod(g, np.asarray(fft_size))
-    return (wrapped[:, 0] * n2 + wrapped[:, 1]) * n3 + wrapped[:, 2]
-
-
-def _fft_size(
-    lattice: np.ndarray, radius: float, largest: np.ndarray, asked: Sequence[int] | int | None
-) -> tuple[int, int, int]:
-    """Check the requested grid, or choose the smallest fast one that holds the density sphere."""
-    if asked is None:
-        reach = radius * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)
-        first, second, third = (_smooth(2 * int(np.ceil(x))) for x in reach)
-        return first, second, third
-    size = grid_size(asked)
-    minimum = 2 * largest + 1
-    if any(n < m for n, m in zip(size, minimum, strict=True)):
-        raise ValueError(
-            f"fft_size = {size} cannot hold this cutoff's density sphere: three numbers of "
-            f"at least {tuple(int(n) for n in minimum)} are needed. Leave fft_size out to have one "
-            "chosen, or lower ecut."
-        )
-    return size
-
-
-def _fast_size(minimum: np.ndarray) -> tuple[int, int, int]:
-    """Fastest grid of at least this size."""
-
-    def side(least: int) -> int:
-        return next((n for n in _FAST_SIDES if n >= least), 0) or _smooth(least)
-
-    first, second, third = (side(int(n)) for n in minimum)
-    return first, second, third

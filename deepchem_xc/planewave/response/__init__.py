@@ -2,6 +2,6 @@
 
 Contract: the free energy is differentiated at fixed orbitals (Hellmann and Feynman); density,
 levels and occupations by one adjoint equation of the fixed point for each backward pass. Steps of
-the loop are never recorded, and memory does not grow with their number. What is not converged
-well enough to be differentiated raises `ResponseConvergenceError` instead of a gradient.
+the loop are never recorded, and memory does not grow with their number. States that are not
+converged well enough raise `ResponseConvergenceError` instead of giving a wrong gradient.
 """

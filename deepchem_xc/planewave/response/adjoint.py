@@ -5,10 +5,10 @@ adjoint of the linearised loop (Dyson's equation),
 
 .. math:: n = \chi_0 (u + K n),
 
-with the independent-particle response :math:`\chi_0`, the kernel K of Hartree and
-exchange-correlation potential, and what the loss asks for, u. One equation serves every parameter:
-the functional, positions and lattice enter through the explicit derivatives of the Hamiltonian
-only. The equation is solved when gradients are asked for, once for all losses of a backward pass.
+with the independent-particle response :math:`\chi_0`, the kernel K of the Hartree and
+exchange-correlation potentials, and the loss's derivative u with respect to the density. One
+equation serves all parameters: the functional, positions and lattice enter only through explicit
+derivatives of the Hamiltonian. Each backward pass solves the equation once, for all its losses.
 
 References
 ----------
@@ -39,23 +39,23 @@ from deepchem_xc.planewave.response.perturbation import PerturbedStates
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
 
-# Part of a full band that the highest one may hold: with more in it, derivatives would be those of
-# more bands than there are. The loop's own number of bands leaves half of this.
+# Largest occupation of the highest band, in units of a full band: with more, derivatives would need
+# more bands than there are. The loop's own choice of bands leaves half of this.
 _HIGHEST_OCCUPATION = 2e-6
-# Error of what is solved for once only, in units of the tolerance.
+# Error of the equations that are solved only once, in units of the tolerance.
 _EXACT = 0.1
 
-#: What second derivatives of a ground state are refused with.
+#: Error message for second derivatives of a ground state.
 SECOND_DERIVATIVES = (
     "second derivatives through the self-consistent field are not available this way: the "
-    "gradient was asked for with create_graph=True and then differentiated. Forces and "
+    "gradient was computed with create_graph=True and then differentiated. Forces and "
     "stress, which are first derivatives, can be differentiated: use result.forces and "
     "result.stress."
 )
 
 
 class GroundState(NamedTuple):
-    """What the loop determines; in a graph if anything that requires gradients went in."""
+    """Quantities that the loop determines; in a graph if any input requires gradients."""
 
     electrons: Fields
     """As `Fields.to_electrons` returns them."""
@@ -68,15 +68,15 @@ class GroundState(NamedTuple):
     entropy_energy: Tensor
     """-TS, Hartree, 0-d."""
     orbitals: Tensor
-    """(nspin, nk, nband, npw). Only what does not depend on their phases may be made of them."""
+    """(nspin, nk, nband, npw). Losses must not depend on their phases."""
 
     def flatten(self) -> tuple[Tensor, ...]:
-        """All tensors, those of the electrons first."""
+        """All tensors, starting with those of the electrons."""
         return (*self.electrons.leaves, *self[1:])
 
     @classmethod
     def unflatten(cls, tensors: Sequence[Tensor], electrons: Fields) -> GroundState:
-        """The inverse of `flatten`, for electrons with the same members as `electrons`."""
+        """Inverse of `flatten`, for electrons with the same members as `electrons`."""
         count = len(electrons.leaves)
         return cls(electrons.with_leaves(tensors[:count]), *tensors[count:])
 
@@ -88,7 +88,7 @@ class Geometry(NamedTuple):
     positions: Tensor
 
     def of(self, problem: KohnShamProblem) -> KohnShamProblem:
-        """The problem with this geometry and its own plane waves."""
+        """The problem with this geometry and unchanged plane waves."""
         basis = problem.basis.with_geometry(self.lattice, self.positions)
         return replace(problem, basis=basis)
 
@@ -101,7 +101,7 @@ def functional_tensors(problem: KohnShamProblem) -> list[Tensor]:
 
 
 def unchanged(problem: KohnShamProblem) -> Unchanged:
-    """Memory of the functional, whose tensors are put into a graph now."""
+    """Memory of the functional's state at the moment its tensors enter a graph."""
     from deepchem_xc.xc.identity import Unchanged
 
     return Unchanged(problem.functional, tuple(functional_tensors(problem)))
@@ -120,21 +120,21 @@ def attach(
     Parameters
     ----------
     problem : KohnShamProblem
-        With a geometry that is not in a graph.
+        Its geometry must not be in a graph.
     geometry : Geometry
-        The same geometry, which may be.
+        The same geometry, which may be in a graph.
     potential : Potential
     fields : Fields
         Converged.
     orbitals : Tensor
         (nspin, nk, nband, npw).
     tolerance : float
-        Relative error that the adjoint equation is solved to.
+        Relative residual of the adjoint equation.
 
     Returns
     -------
     GroundState
-        Its derivatives solve the adjoint equation when they are asked for.
+        Its backward pass solves the adjoint equation.
     """
     with torch.no_grad():
         states = PerturbedStates(problem, potential, orbitals)
@@ -158,16 +158,16 @@ class _Adjoint:
         tolerance: float,
     ) -> None:
         self.problem, self.states, self.tolerance = problem, states, tolerance
-        self.nband = nband  # the response may need more of them
+        self.nband = nband  # the response may need more bands
         self._unchanged = unchanged(problem)
         self.moves = geometry.lattice.requires_grad or geometry.positions.requires_grad
         self.electrons = electrons
 
     def values(self) -> tuple[Tensor, ...]:
-        """Of `GroundState`, without a graph."""
+        """Tensors of the `GroundState`, without a graph."""
         problem, states, shown = self.problem, self.states, slice(0, self.nband)
         eigenvalues = states.eigenvalues[:, :, shown].clone()
-        # As the loop filled them: bands that only the response needs hold next to nothing.
+        # Fill the bands as the loop did: those that only the response needs are nearly empty.
         occupation = occupy(
             eigenvalues,
             problem.basis.weights,
@@ -190,9 +190,9 @@ class _Adjoint:
     def gradients(
         self, given: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
     ) -> list[Tensor | None]:
-        """Derivatives of the loss with respect to lattice, positions and the functional.
+        """Derivatives of the loss with respect to lattice, positions and functional.
 
-        `given` are the cotangents of the tensors of a `GroundState`.
+        `given` holds the cotangents of the tensors of a `GroundState`.
         """
         self._unchanged.check()
         cotangents = GroundState.unflatten(given, self.electrons)
@@ -210,7 +210,7 @@ class _Adjoint:
         known = self._without_constant(self._real_and_symmetric(known))
 
         def cotangents_of(potential: Potential) -> tuple[list[Tensor], Tensor, float]:
-            """Cotangents of orbitals and eigenvalues of the loss, with <potential, electrons>."""
+            """Cotangents of orbitals and eigenvalues for the loss plus <potential, electrons>."""
             blocks, occupations = states.potential_cotangents(potential)
             blocks = [a + b for a, b in zip(blocks, rhs, strict=True)]
             eigenvalues = cotangents.eigenvalues + states.occupation.cotangent(
@@ -252,7 +252,7 @@ class _Adjoint:
         return explicit_gradients(loss, [*moved, *inputs[2:]])
 
     def _kernel(self, geometry: Geometry) -> tuple[Callable[[Fields], Potential], Potential]:
-        """Kernel of the potential, and the potential in the graph of geometry and functional."""
+        """The potential's kernel, and the potential in the graph of geometry and functional."""
         with torch.enable_grad():
             electrons = self.electrons.detach().map(Tensor.requires_grad_)
             energy = electron_energy(geometry.of(self.problem), electrons)
@@ -268,15 +268,15 @@ class _Adjoint:
     def _orbital_part(self, geometry: Geometry, z: Tensor | None, potential: Potential) -> Tensor:
         """Re <z| T + V_nonlocal |psi> as a function of the geometry.
 
-        For meta-GGAs also the energy of the kinetic energy density, at fixed orbitals, in
-        `potential`.
+        For meta-GGAs also the energy of the kinetic energy density in `potential`, at fixed
+        orbitals.
         """
-        assert z is not None  # it was asked for
+        assert z is not None  # because keep=True
         psi = self.states.orbitals[:, :, : z.shape[2]]
-        # 4 Re <z|A|psi> = <psi+z|A|psi+z> - <psi-z|A|psi-z>, z scaled to be as large as psi.
+        # 4 Re <z|A|psi> = <psi+z|A|psi+z> - <psi-z|A|psi-z>, with z scaled to the norm of psi.
         scale = float(psi.norm() / z.norm().clamp_min(1e-300))
         both = torch.cat([psi + scale * z, psi - scale * z], dim=2)
-        # The scale divides the sums: occupations as small as it makes them would count as none.
+        # Divide the sums, not the occupations, by the scale: tiny occupations would count as zero.
         quarters = torch.full(both.shape[:3], 0.25, dtype=torch.float64, device=both.device)
         quarters[:, :, z.shape[2] :] *= -1.0
         moved = geometry.of(self.problem)
@@ -287,7 +287,7 @@ class _Adjoint:
             weighted_occupations = self.states.occupations * basis.weights[:, None]
             tau = kinetic_density(basis, self.states.orbitals, weighted_occupations)
             energy = energy + basis.volume * (v_tau.conj() * tau).real.sum()
-            # And the orbitals' part of the Hamiltonian's own -1/2 div(v_tau grad).
+            # Add the part of the orbitals in the Hamiltonian's own -1/2 div(v_tau grad).
             tau = kinetic_density(basis, both, quarters)
             own = basis.volume * (own_v_tau.conj() * tau).real.sum()
             energy = energy + own / scale
@@ -299,9 +299,9 @@ class _Adjoint:
         return real.symmetrized(basis)
 
     def _without_constant(self, potential: Potential) -> Potential:
-        """Less the constant that moves nothing, and would hide the rest from the tolerance."""
+        """Subtract the constant, which has no effect but would dominate the relative residual."""
         v = potential.v.clone()
         constants = v[:, 0]
-        # Both channels share their electrons where the moment is free.
+        # Both channels share their electrons if the moment is free.
         constants -= constants.mean() if self.problem.moment is None else constants.clone()
         return replace(potential, v=v)

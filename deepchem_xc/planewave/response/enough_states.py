@@ -1,4 +1,4 @@
-"""As many converged states as a loss depends on."""
+"""Enough converged states for a loss."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from torch import Tensor
 from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.planewave.response.perturbation import PerturbedStates
 
-# Part of the largest cotangent that a state which cannot be used may have.
+# Fraction of the largest cotangent below which a state's cotangent is negligible.
 _NEGLIGIBLE = 1e-9
-# The same of a Fermi level, whose cotangent falls off gradually.
+# The same for the Fermi level, whose cotangent falls off gradually.
 _UNMOVED = 1e-7
-# How often bands are added before it is given up.
+# Largest number of times that bands are added.
 _ROUNDS = 4
 
 
 def enough_states(
     states: PerturbedStates, cotangent: Tensor, level: Tensor | None = None
 ) -> PerturbedStates:
-    """These states, or more, such that the eigenvalues that a loss needs are converged.
+    """The given states, or more of them, with all eigenvalues that a loss needs converged.
 
-    Bands above the highest one that is needed show whether a degenerate set is complete.
+    Bands above the highest needed one show whether a degenerate set is complete.
 
     Parameters
     ----------
     states : PerturbedStates
-        Those that there are.
+        The present states.
     cotangent : Tensor
-        Of the eigenvalues, (nspin, nk, n) with n bands or less.
+        Cotangent of the eigenvalues, (nspin, nk, n), for at most as many bands as there are.
     level : Tensor, optional
-        Cotangent of the Fermi level, which in a gap empty states move too.
+        Cotangent of the Fermi level, which in a gap depends on empty states too.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def enough_states(
 
     Examples
     --------
-    For a loss on the highest band more of them show where its multiplet ends:
+    For a loss of the highest band, more bands show where its multiplet ends:
 
     >>> import torch
     >>> from ase.build import bulk
@@ -73,14 +73,14 @@ def enough_states(
 
 
 def _moving(states: PerturbedStates, level: Tensor | None) -> int:
-    """Bands up to this one move the Fermi level."""
+    """Number of the highest band that moves the Fermi level."""
     if level is None:
         return 0
     return _highest(states.occupation.level_cotangent(level), _UNMOVED)
 
 
 def _highest(cotangent: Tensor, negligible: float) -> int:
-    """Bands up to this one have a cotangent (nspin, nk, nband) that counts."""
+    """Number of the highest band with a relevant cotangent (nspin, nk, nband)."""
     sizes = cotangent.abs()
     wanted = (sizes > negligible * sizes.max()).any(0).any(0).nonzero()
     return int(wanted[-1]) + 1 if len(wanted) else 0

@@ -1,4 +1,4 @@
-"""Derivatives of the free energy are those at fixed orbitals (Hellmann and Feynman)."""
+"""Derivatives of the free energy: those at fixed orbitals (Hellmann and Feynman)."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def stationary_energy(
     electrons: Fields,
     value: Tensor,
 ) -> Tensor:
-    """Free energy in the graph of functional and geometry, at no more cost than an energy's.
+    """Free energy in the graph of functional and geometry, at the cost of one energy.
 
     Parameters
     ----------
     problem : KohnShamProblem
         Its geometry may be in a graph.
     orbitals, occupations : Tensor
-        Of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband).
+        Those of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband).
     electrons : Fields
-        Of the ground state, as `Fields.to_electrons` returns them.
+        Those of the ground state, as `Fields.to_electrons` returns them.
     value : Tensor
         The free energy, 0-d, Hartree.
 
     Returns
     -------
     Tensor
-        `value`, with first derivatives; second ones raise `NotImplementedError`, and all raise
-        `RuntimeError` once the functional is another one.
+        `value`, with first derivatives. Second derivatives raise `NotImplementedError`, and all
+        derivatives raise `RuntimeError` after the functional has changed.
     """
     crystal = problem.basis.crystal
     inputs = [crystal.lattice, crystal.positions, *functional_tensors(problem)]

@@ -1,4 +1,4 @@
-"""What follows from eigenvalues and occupations: means of degenerate sets, the band gap."""
+"""Means of degenerate eigenvalues, and the band gap."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def multiplet_means(eigenvalues: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        The same to within 1e-6 Ha, in the graph of the eigenvalues. The mean of a
-        degenerate set has derivatives, which single eigenvalues of it have not.
+        The same to within 1e-6 Ha, in the graph of the eigenvalues. The mean of a degenerate set
+        has derivatives; its single eigenvalues do not.
 
     Examples
     --------
@@ -42,8 +42,8 @@ def band_gap(levels: Tensor, occupations: Tensor) -> Tensor:
     levels : Tensor
         Means of degenerate sets, (nspin, nk, nband), Hartree, ascending.
     occupations : Tensor
-        Electrons in each state, (nspin, nk, nband), at most 2 / nspin. A state counts as filled
-        when it holds more than half of that.
+        Electrons in each state, (nspin, nk, nband), at most 2 / nspin. A state with more than half
+        of that counts as filled.
 
     Raises
     ------
@@ -67,5 +67,5 @@ def band_gap(levels: Tensor, occupations: Tensor) -> Tensor:
 
 
 def _mean_near(levels: Tensor, edge: Tensor) -> Tensor:
-    """Mean of the levels at an edge: which of equivalent ones is the last is up to rounding."""
+    """Mean of the levels at an edge: rounding decides which of several equal ones is the last."""
     return levels[(levels.detach() - edge.detach()).abs() < DEGENERATE].mean()

@@ -1,4 +1,4 @@
-"""Degenerate states: which of them is which is arbitrary, and so is a derivative of one alone."""
+"""Degenerate states: their order is arbitrary, so that one of them alone has no derivative."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from deepchem_xc.occupations.smearing import Smearing
 
-# Eigenvalues closer than this are one multiplet, Hartree.
+# Difference, Hartree, below which neighbouring eigenvalues belong to one multiplet.
 DEGENERATE = 1e-6
-# Cotangents of a multiplet may differ by this fraction of the largest one.
+# Largest difference of cotangents within a multiplet, in units of the largest cotangent.
 _SAME = 1e-6
-# Slope of the occupation, per width, below which a state is full or empty whatever happens.
+# Slope of the occupation, per width, below which a state stays full or empty.
 _MOVING = 1e-8
 
 
 class DegenerateStatesError(ValueError):
-    """A loss takes one state out of a degenerate set: it has no derivative.
+    """A loss singles out one state of a degenerate set, which has no derivative.
 
     Examples
     --------
@@ -38,9 +38,9 @@ def check_multiplets(
     energies : Tensor
         Eigenvalues, (nspin, nk, nband), Hartree, ascending.
     cotangent : Tensor
-        Derivative of the loss with respect to something that each state has, shaped alike.
+        Derivative of the loss with respect to a quantity of each state, same shape.
     what, advice : str, optional
-        What that is, and what to do, for the message.
+        Name of that quantity and advice, for the message.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def check_multiplets(
         raise DegenerateStatesError(
             f"the loss treats the {what} of bands {band} and {band + 1} (spin {spin}, k-point {k}, "
             "counted from 0) differently, but they are degenerate at "
-            f"{float(energies[spin, k, band]):.6f} Ha: which of them is which is arbitrary, "
+            f"{float(energies[spin, k, band]):.6f} Ha: their order is arbitrary, "
             f"and one of them alone has no derivative. {advice}; "
             "if the set is cut at the highest band, ask for more bands with nbands=."
         )
@@ -68,10 +68,10 @@ def check_multiplets(
 def checked_occupations(
     occupations: Tensor, energies: Tensor, fermi_level: Tensor, smearing: Smearing
 ) -> Tensor:
-    """Occupations whose derivative raises where a loss takes one out of a degenerate set.
+    """Occupations whose backward pass fails if a loss singles out one of a degenerate set.
 
-    Terms of the energy weigh those of such a set differently with good reason: what they lose when
-    its states mix they get back from the orbitals. A loss of occupations alone does not.
+    Energy terms may weigh the occupations of such a set differently: when its states mix, the
+    orbitals compensate the change. For a loss of the occupations alone nothing does.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def checked_occupations(
     fermi_level : Tensor
         Hartree, 0-d or (2,).
     smearing : Smearing
-        States that are full or empty to within its tails have a derivative of zero.
+        Its tails decide which states are full or empty, with a derivative of zero.
 
     Returns
     -------
     Tensor
-        The occupations, in their graph.
+        The same occupations, in the same graph.
 
     Examples
     --------

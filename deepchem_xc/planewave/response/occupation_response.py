@@ -1,4 +1,4 @@
-"""How occupations and the Fermi level follow the eigenvalues."""
+"""Response of occupations and the Fermi level to the eigenvalues."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from deepchem_xc.occupations.fermi_level import fermi_level_shares
 from deepchem_xc.occupations.occupy import Smearing, occupy
 from deepchem_xc.planewave.problem import KohnShamProblem
 
-# States with less than this fraction of their electrons are empty.
+# Fraction of a full state's electrons below which a state is empty.
 NO_ELECTRON = 1e-10
-# Closer states than this, in units of the smearing's width, take the derivative of the occupation.
+# Difference of levels, in units of the smearing's width, below which the derivative of the
+# occupation replaces the divided difference.
 _CLOSE = 1e-4
 
 
@@ -24,7 +25,7 @@ class OccupationResponse:
     Parameters
     ----------
     problem : KohnShamProblem
-        Electrons, smearing and weights of the k-points.
+        Provides electrons, smearing and weights of the k-points.
     eigenvalues : Tensor
         (nspin, nk, nband), Hartree.
     moment : float, optional
@@ -39,11 +40,11 @@ class OccupationResponse:
     entropy_energy : Tensor
         -TS, 0-d, Hartree.
     nfilled : int
-        Bands up to this one hold electrons somewhere.
+        Number of the highest band with electrons at any k-point.
 
     Examples
     --------
-    A shift of all eigenvalues moves no electron:
+    A shift of all eigenvalues changes no occupation:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -64,7 +65,7 @@ class OccupationResponse:
         self._nelectrons = problem.nelectrons
         self._moment = problem.moment if moment is None else moment
         with torch.enable_grad():
-            # Its graph holds the derivatives of occupations with respect to eigenvalues.
+            # This graph holds the derivatives of occupations with respect to eigenvalues.
             self._occupation = occupy(
                 self._leaf,
                 self.weights,
@@ -85,7 +86,7 @@ class OccupationResponse:
         entropy_energy: Tensor | None = None,
         level: Tensor | None = None,
     ) -> Tensor:
-        """Cotangents of occupations, -TS and Fermi level, as one of the eigenvalues.
+        """Cotangent of the eigenvalues from those of occupations, -TS and Fermi level.
 
         Parameters
         ----------
@@ -94,7 +95,7 @@ class OccupationResponse:
         entropy_energy : Tensor, optional
             0-d.
         level : Tensor, optional
-            As many as there are Fermi levels.
+            One value for each Fermi level.
 
         Returns
         -------
@@ -113,7 +114,7 @@ class OccupationResponse:
         return total
 
     def divided_differences(self) -> Tensor:
-        """(f_n - f_m) / (e_n - e_m) of filled n and any m, (nspin, nk, nfilled, nband)."""
+        """(f_n - f_m) / (e_n - e_m) for filled n and all m, (nspin, nk, nfilled, nband)."""
         smearing = self.smearing
         energy = self.eigenvalues
         below, above = energy[:, :, : self.nfilled, None], energy[:, :, None, :]
@@ -137,15 +138,15 @@ class OccupationResponse:
         return torch.where(close, slope, change / difference)
 
     def level_cotangent(self, level: Tensor) -> Tensor:
-        """Cotangent of the Fermi level as one of the eigenvalues, (nspin, nk, nband).
+        """Cotangent of the eigenvalues from that of the Fermi level, (nspin, nk, nband).
 
-        States at the level move it, in a gap those at its edges; with integer occupations the
-        highest filled ones. A channel without electrons has no level, and nothing moves it.
+        The Fermi level depends on the states at it, in a gap on those at the edges, and with
+        integer occupations on the highest filled ones. A channel without electrons has no level.
 
         Parameters
         ----------
         level : Tensor
-            As many as there are Fermi levels.
+            One value for each Fermi level.
         """
         cotangent = torch.zeros_like(self.eigenvalues)
         fermi = self.fermi_level if isinstance(self.fermi_level, tuple) else (self.fermi_level,)

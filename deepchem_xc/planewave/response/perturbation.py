@@ -1,12 +1,12 @@
 r"""First-order perturbation theory of non-interacting electrons, in reverse.
 
-For a loss that depends on orbitals and occupations through the density matrix only, its cotangents
-are turned into one function z per band, such that any change of the Hamiltonian changes it by
+The cotangents of a loss that depends on orbitals and occupations only through the density matrix
+become one function z for each band, such that a change of the Hamiltonian changes the loss by
 
 .. math:: dL = \sum_{nk} Re \langle z_{nk} | dH | \psi_{nk} \rangle.
 
-What z holds of the states known is a sum over them, with divided differences of the occupations, so
-that degenerate states do no harm; the rest solves Sternheimer's equation.
+The part of z in the span of the known states is a sum over them, with divided differences of the
+occupations, so that degenerate states do no harm; the rest solves Sternheimer's equation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
-from deepchem_xc.planewave.density import pair_fields
 from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.eigen.states import converge_states
@@ -26,18 +25,19 @@ from deepchem_xc.planewave.fields import Fields, Potential, stack
 from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
+from deepchem_xc.planewave.response.pair_density import pair_fields
 from deepchem_xc.planewave.response.sternheimer import KnownStates, row_dots, solve_sternheimer
 
-# Residual, Hartree, up to which a state's eigenvalue can be differentiated.
+# Largest residual, Hartree, of a state whose eigenvalue can be differentiated.
 _USABLE_RESIDUAL = 1e-6
-# Bands added at a time where a loss needs higher ones.
+# Number of bands added at a time if a loss needs higher ones.
 _MORE = 3
-# Arrays of Sternheimer's equation take about this much memory at a time.
+# Memory of the arrays of Sternheimer's equation at a time, bytes.
 _BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
-# What a residual is divided by to become an error of the electrons, Hartree: a gap times what
-# errors of many states cancel. Measured: errors are then 0.1 to 1 times the accuracy asked for.
+# Effective gap, Hartree, that converts a residual norm into an error of the electrons; it allows
+# for errors of many states that cancel. Measured: errors are 0.1 to 1 times the wanted accuracy.
 _GAP = 1.5
-# Energy differences, Hartree, are not taken to be smaller where they only count as a correction.
+# Smallest energy difference between empty and filled states, Hartree, in the Schur complement.
 _APART = 1e-4
 
 
@@ -51,19 +51,21 @@ class PerturbedStates:
     potential : Potential
         Converged Kohn-Sham potential.
     orbitals : Tensor
-        Its states, (nspin, nk, nband, npw); they are improved where they need it.
+        Its states, (nspin, nk, nband, npw); improved if necessary.
 
     Attributes
     ----------
     orbitals : Tensor
-        Improved, (nspin, nk, nband, npw).
+        Improved orbitals, (nspin, nk, nband, npw).
     eigenvalues, occupations : Tensor
-        (nspin, nk, nband), Hartree and electrons. There may be more bands than were given: enough
-        for the highest to be empty.
+        (nspin, nk, nband), Hartree and electrons. There may be more bands than were given, so that
+        the highest one is empty.
     occupation : OccupationResponse
-        How the states are filled.
+        Occupations and their response.
     nfilled : int
-        Bands up to this one hold electrons somewhere.
+        Number of the highest band with electrons at any k-point.
+    nusable : int
+        Number of the lowest bands that are converged well enough for derivatives.
 
     Raises
     ------
@@ -72,7 +74,7 @@ class PerturbedStates:
 
     Examples
     --------
-    The density does not answer to a constant potential:
+    The density does not respond to a constant potential:
 
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
@@ -112,7 +114,7 @@ class PerturbedStates:
         self._dampings: dict[tuple[int, int], Tensor] = {}
 
     def _in_gauge(self, orbitals: Tensor) -> Tensor:
-        """Bands of one spin as the Hamiltonian likes them: real where there is a gauge."""
+        """Bands of one spin as the Hamiltonian takes them: real if there is a gauge."""
         if self.gauge is None:
             return orbitals
         return self.gauge.to_real(orbitals, slice(0, len(orbitals)))
@@ -144,9 +146,9 @@ class PerturbedStates:
         Parameters
         ----------
         potential : Potential
-            Symmetric as the density is.
+            Must have the symmetry of the density.
         accuracy : float
-            Error allowed, electrons.
+            Allowed error, electrons.
 
         Returns
         -------
@@ -163,7 +165,7 @@ class PerturbedStates:
         Returns
         -------
         rhs : list of Tensor
-            For every spin (nk, nfilled, npw), real where there is a gauge.
+            For every spin (nk, nfilled, npw), real if there is a gauge.
         occupations : Tensor
             (nspin, nk, nband).
         """
@@ -180,9 +182,9 @@ class PerturbedStates:
         return rhs, occupations
 
     def in_gauge(self, cotangent: Tensor) -> list[Tensor]:
-        """Cotangent of complex orbitals (nspin, nk, nband, npw), as `potential_cotangents` has it.
+        """Cotangent of complex orbitals (nspin, nk, nband, npw) in the form of `rhs` above.
 
-        Real orbitals stay real whatever changes: an imaginary part meets nothing.
+        Real orbitals stay real under every change, so the imaginary part has no effect.
         """
         rows = cotangent[:, :, : self.nfilled]
         if self.gauge is None:
@@ -191,7 +193,7 @@ class PerturbedStates:
         return [channel.real.contiguous() for channel in centred]
 
     def with_more_bands(self) -> PerturbedStates:
-        """These states and a few above them; all but the highest are converged."""
+        """These states and a few above them; all except the highest are converged."""
         room = min(self.basis.npw_per_k) - self.orbitals.shape[2]
         if room == 0:
             return self
@@ -201,16 +203,16 @@ class PerturbedStates:
     def adjoint(
         self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False
     ) -> tuple[Fields, Tensor | None]:
-        """Solve for z of all bands, and sum up what a local potential does to the loss.
+        """Solve for z of all bands, and sum the cotangent of a local potential over them.
 
         Parameters
         ----------
         rhs : list of Tensor
             Cotangents of the filled orbitals, for every spin (nk, nfilled, npw).
         eigenvalues : Tensor
-            Cotangents of the eigenvalues, those of occupations included, (nspin, nk, nband).
+            Cotangents of the eigenvalues, including those of occupations, (nspin, nk, nband).
         accuracy : float
-            Error allowed in the sum, electrons.
+            Allowed error of the sum, electrons.
         keep : bool, optional
             Return z, too.
 
@@ -219,7 +221,7 @@ class PerturbedStates:
         electrons : Fields
             Cotangent of the potential's coefficients, symmetrised.
         z : Tensor or None
-            (nspin, nk, nusable, npw), complex.
+            (nspin, nk, n, npw), complex, of the lowest n bands, on which the loss depends.
         """
         basis, nk = self.basis, self.basis.nk
         tau = self.problem.needs_kinetic_density
@@ -246,12 +248,12 @@ class PerturbedStates:
         return stack(channels).symmetrized(basis), all_z
 
     def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
-        """What z holds of the states that are known."""
+        """Part of z in the span of the known states."""
         states = self._states[spin][here]
         overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
         held = self.occupations[spin, here]
         n, m = held[:, : self.nfilled, None], held[:, None, :]
-        # The operator that the loss's derivative with respect to the density matrix is.
+        # The operator is the derivative of the loss with respect to the density matrix.
         operator = n * overlap
         square = slice(0, self.nfilled)
         operator[:, :, square] += (n * overlap[:, :, square]).mH
@@ -262,7 +264,7 @@ class PerturbedStates:
         return operator.to(states.dtype) @ states
 
     def _unknown_part(self, spin: int, ks: range, cotangent: Tensor, tolerance: float) -> Tensor:
-        """What z holds beyond the states that are known."""
+        """Part of z outside the span of the known states."""
         here = slice(ks.start, ks.stop)
         known = KnownStates(
             self._states[spin][here],

@@ -1,12 +1,12 @@
-r"""Sternheimer's equation by conjugate gradients, all bands of some k-points at once.
+r"""Sternheimer's equation by conjugate gradients, for all bands of some k-points at once.
 
 .. math:: Q (H - \epsilon_n) Q z_n = -Q c_n
 
-Q leaves out all states known. The equation is easy where the known states reach well above the
-filled ones; those above need not be exact for it [1]_.
+Q projects out all known states. The equation converges fast if the known states reach well above
+the filled ones; the empty ones need not be exact for that [1]_.
 
-Conjugate gradients run in single precision, a few digits at a time; what is left then is computed
-in double precision, except after a last step that asks for three digits or less.
+Conjugate gradients run in single precision, a few digits at a time. After each run the residual is
+computed in double precision, except after a last run for three digits or less.
 
 References
 ----------
@@ -27,31 +27,31 @@ from deepchem_xc.numerics.precision import in_single, to_single
 from deepchem_xc.planewave.eigen.davidson import row_norms
 
 _MAXITER = 200
-# By what single precision is to reduce a residual at a time, and how often at most.
+# Reduction of a residual in one run in single precision, and the largest number of runs.
 _REDUCTION = 1e-4
 _REFINEMENTS = 20
-# Reductions down to here need no check: rounding is some percent of what is left, at most.
+# Smallest reduction that needs no check: rounding is at most some percent of the remainder.
 _SAFE = 1e-3
-# Residuals, in units of the first ones, below which double precision does not reach.
+# Smallest residual, in units of the initial one, that double precision reaches.
 _ROUNDING = 1e-13
 
 
 class KnownStates(NamedTuple):
-    """States of some k-points, and what is left of H between them and all others."""
+    """States of some k-points, and the coupling of H between them and all others."""
 
     states: Tensor
     """Orthonormal, (nk, nband, npw), real or complex; the first nfilled are converged."""
     energies: Tensor
-    """Of the filled ones, (nk, nfilled), Hartree."""
+    """Energies of the filled states, (nk, nfilled), Hartree."""
     above: Tensor
-    """Energies of the empty ones less those of the filled, (nk, nfilled, nempty), Hartree."""
+    """Energies of empty minus those of filled states, (nk, nfilled, nempty), Hartree."""
     rough: Tensor
-    """Residuals H m - e m of the empty ones, (nk, nempty, npw), Hartree."""
+    """Residuals H m - e m of the empty states, (nk, nempty, npw), Hartree."""
     damping: Tensor
-    """Preconditioner of the filled ones, (nk, nfilled, npw), without unit."""
+    """Preconditioner of the filled states, (nk, nfilled, npw), without unit."""
 
     def project(self, block: Tensor) -> Tensor:
-        """Leave out what a block (nk, n, npw) holds of these states."""
+        """Project these states out of a block (nk, n, npw)."""
         return torch.baddbmm(block, block @ self.states.mH, self.states, alpha=-1)
 
     def rounded(self) -> KnownStates:
@@ -62,19 +62,19 @@ class KnownStates(NamedTuple):
 def solve_sternheimer(
     apply: Callable[[Tensor], Tensor], known: KnownStates, cotangent: Tensor, tolerance: float
 ) -> Tensor:
-    """Solve for z of the filled bands, outside of the states known.
+    """Solve for z of the filled bands, outside the known states.
 
-    The empty states that are known come in again by their residuals (the Schur complement of
-    [1]_): they make the equation easy without having to be exact.
+    The known empty states enter again through their residuals (the Schur complement of [1]_): they
+    speed up convergence without having to be exact.
 
     Parameters
     ----------
     apply : callable
-        H, (nk, n, npw) -> (nk, n, npw), Hartree, in its argument's precision.
+        Applies H, (nk, n, npw) -> (nk, n, npw), Hartree, in its argument's precision.
     known : KnownStates
-        Of these k-points.
+        Known states of these k-points.
     cotangent : Tensor
-        c, (nk, nfilled, npw), real or complex as the states are.
+        c, (nk, nfilled, npw), real or complex like the states.
     tolerance : float
         Norm of the residual of each row, in the unit of c.
 
@@ -86,11 +86,11 @@ def solve_sternheimer(
     Raises
     ------
     ResponseConvergenceError
-        If a state below the filled ones is missing, or iterations do not suffice.
+        If a state below the filled ones is missing, or the iterations are not enough.
 
     Examples
     --------
-    A Hamiltonian that is diagonal, whose lowest state is known:
+    A diagonal Hamiltonian whose lowest state is known:
 
     >>> energies = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)
     >>> lowest, none = torch.eye(3, dtype=torch.float64)[None, :1], torch.zeros(1, 1, 0)
@@ -114,7 +114,7 @@ def solve_sternheimer(
     for _ in range(_REFINEMENTS):
         if bool((norms <= tolerance).all()):
             break
-        # Rows of norm 1: two real ones share an FFT, and would share the larger one's rounding.
+        # Scale rows to norm 1: two real rows share an FFT, and with it the larger one's rounding.
         size = norms.clamp_min(torch.finfo(norms.dtype).tiny)
         goals = (tolerance / size).clamp_min(_REDUCTION)
         solve = partial(_conjugate_gradients, apply, coarse, goals=goals)
@@ -140,7 +140,7 @@ def _image(
     above: Tensor,
     rows: Tensor,
 ) -> Tensor:
-    """The operator on rows of some filled bands, with energies (nk, n, 1) and above (nk, n, m)."""
+    """Apply the operator to rows of filled bands with energies (nk, n, 1), above (nk, n, m)."""
     image = apply(rows)
     image.addcmul_(energies, rows, value=-1)
     if known.rough.shape[1]:
@@ -152,7 +152,7 @@ def _image(
 def _conjugate_gradients(
     apply: Callable[[Tensor], Tensor], known: KnownStates, residual: Tensor, goals: Tensor
 ) -> Tensor:
-    """Solve for rows (nk, nfilled, npw) until each residual's norm is that of `goals`, (nk, n)."""
+    """Solve for rows (nk, nfilled, npw) until residual norms are below `goals`, (nk, n)."""
     solution = torch.zeros_like(residual)
     tiny = torch.finfo(known.energies.dtype).tiny
     rows = _Rows(residual, known.energies.unsqueeze(-1), known.above, known.damping, goals)
@@ -164,7 +164,7 @@ def _conjugate_gradients(
         active = rows.keep(active, solution)
         step = known.project(rows.damping * rows.residual)
         current = row_dots(rows.residual, step).unsqueeze(-1)
-        # Rows that are done would grow, and with them the rounding of those that share an FFT.
+        # Finished rows would grow, and with them the rounding of rows that share an FFT with them.
         follow = torch.addcmul(step, current / rows.previous.clamp_min(tiny), rows.direction)
         rows.direction = torch.where(active, follow, 0.0)
         rows.previous = current
@@ -172,11 +172,11 @@ def _conjugate_gradients(
         curvature = row_dots(rows.direction, image).unsqueeze(-1)
         if bool(((curvature < 0.0) & active).any()):
             raise ResponseConvergenceError(
-                "there is a state below the occupied ones that was not found: converge the "
+                "a state below the occupied ones was not found: converge the "
                 "ground state more tightly, or ask for more bands with nbands=.",
                 [],
             )
-        # Their length is 0: they stay as they are.
+        # Finished rows get a step of length 0 and stay as they are.
         length = torch.where(active, current / curvature.clamp_min(tiny), 0.0)
         rows.solution.addcmul_(length, rows.direction)
         rows.residual = torch.addcmul(rows.residual, length, image, value=-1)
@@ -192,14 +192,14 @@ def _not_converged(
 ) -> ResponseConvergenceError:
     return ResponseConvergenceError(
         f"Sternheimer's equation did not converge in {count} {what}: its largest residual is "
-        f"{residual:.1e}, {tolerance:.1e} was wanted. States just above the occupied ones make it "
+        f"{residual:.1e} (wanted {tolerance:.1e}). States just above the occupied ones make it "
         "hard: ask for more bands with nbands=.",
         [],
     )
 
 
 class _Rows:
-    """What conjugate gradients carry from step to step, of the rows that are not done."""
+    """State of the conjugate gradients for the unfinished rows."""
 
     def __init__(
         self, residual: Tensor, energies: Tensor, above: Tensor, damping: Tensor, goals: Tensor
@@ -213,7 +213,7 @@ class _Rows:
         self._places = torch.arange(n, device=residual.device).expand(nk, n)
 
     def keep(self, active: Tensor, solution: Tensor) -> Tensor:
-        """Leave out rows (nk, n) that are done, as many at every k-point; the rest of the mask."""
+        """Drop finished rows (nk, n), as many at every k-point; return the remaining mask."""
         most = int(active.sum(1).max())
         if most == active.shape[1]:
             return active.unsqueeze(-1)
@@ -236,7 +236,7 @@ class _Rows:
         return active.gather(1, order).unsqueeze(-1)
 
     def store(self, solution: Tensor) -> None:
-        """Write the solution so far where it belongs."""
+        """Copy the current solution to its rows of `solution`."""
         solution.scatter_(1, self._places.unsqueeze(-1).expand_as(self.solution), self.solution)
 
 

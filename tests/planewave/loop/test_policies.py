@@ -90,7 +90,7 @@ def test_a_moment_that_is_fixed_is_never_let_go() -> None:
 
 
 def test_a_moment_is_let_go_when_the_policy_says_so() -> None:
-    """At first it is held, and the loop cannot end before it is let go."""
+    """At first it is held, and the loop cannot end before it is released."""
     atoms = bulk("Ni")
     atoms.set_initial_magnetic_moments([0.6])
     seen: dict[int, list[float]] = {}
