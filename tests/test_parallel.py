@@ -113,8 +113,9 @@ def test_an_interruption_in_a_call_is_one_here() -> None:
         list(parallel_map(sleep_or, calls, jobs=2))
 
 
+# Tests that run in a shell's background inherit an ignored Control-C, so the program sets it anew.
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from deepchem_xc.parallel import parallel_map
 
@@ -123,6 +124,7 @@ def call(folder, number):
     time.sleep(600)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     list(parallel_map(call, {"a": (sys.argv[1], 1), "b": (sys.argv[1], 2)}, jobs=2))
 """
 
