@@ -1,5 +1,6 @@
 # make venv | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
-# Everything happens in .venv/, made by the first target that needs it and re-used afterwards.
+# Everything happens in .venv/, made by the first target that needs it and re-used afterwards;
+# except that .ci/setup-gpaw, for GPAW's libraries, calls apt-get as root or through sudo -n.
 
 VENV := .venv
 BIN := $(VENV)/bin

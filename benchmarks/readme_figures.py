@@ -72,11 +72,11 @@ def draw_curves(path: Path) -> None:
         line = np.linspace(size.min(), size.max(), 200)
         ax.plot(line / fit.size, 1e3 * (fitted_energy(ours, line) - ours.energy), color=color)
         rings = 1e3 * (energy - fit.energy)
-        ax.plot(size / fit.size, rings, "o", color=color, markerfacecolor="none")
+        ax.plot(size / fit.size, rings, "o", color=color, markerfacecolor="none", clip_on=False)
         ax.set_title(name, fontsize=10, y=0.72)
     axes[-1].set_xlabel("volume (graphene: area) in units of GPAW's")
     figure.supylabel("energy (meV per cell)", fontsize=10)
-    figure.suptitle("PBE: this code (lines) on GPAW's points (rings)", fontsize=10.5)
+    figure.suptitle("PBE: this code (lines), GPAW (rings)", fontsize=10.5)
     _save(figure, path)
 
 

@@ -6,7 +6,7 @@ by the subpackages that need them (``deepchem_xc.xc``, ``deepchem_xc.planewave``
 
 import logging
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # On import, DeepChem announces every optional part whose dependency is missing; none of them is
 # used here. Only these messages are dropped; everything else that DeepChem logs still appears.

@@ -28,20 +28,25 @@ def data_file(name: str) -> Path:
     >>> data_file("gpaw_eos.json").name
     'gpaw_eos.json'
     """
-    checkout = Path(__file__).resolve().parents[1] / "data" / name
-    if checkout.is_file():
-        return checkout
+    beside = Path(__file__).resolve().parents[1]
     try:
-        installed = importlib.metadata.files("deepchem-xc") or []
+        listed = importlib.metadata.files("deepchem-xc") or []
     except importlib.metadata.PackageNotFoundError:
-        installed = []
-    for entry in installed:
-        # setup.cfg installs data/*.json into <prefix>/share/deepchem_xc.
-        if entry.parts[-3:] == ("share", "deepchem_xc", name):
-            return Path(str(entry.locate()))
+        listed = []
+    # setup.cfg installs data/ into <prefix>/share/deepchem_xc, as the list of files says; with
+    # `pip install --target` that folder is beside the package, and the list is wrong.
+    shared = ("share", "deepchem_xc", name)
+    candidates = [
+        beside / "data" / name,
+        *(Path(str(entry.locate())) for entry in listed if entry.parts[-3:] == shared),
+        beside.joinpath(*shared),
+    ]
+    for path in candidates:
+        if path.is_file():
+            return path
     raise FileNotFoundError(
-        f"data file {name!r} is neither in {checkout.parent} nor among the installed files of "
-        "deepchem-xc; install the package from a complete checkout"
+        f"data file {name!r} is neither in {candidates[0].parent} nor among the installed files of "
+        f"deepchem-xc, nor in {candidates[-1].parent}; install the package from a complete checkout"
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import deepchem_xc
+from deepchem_xc.cli.commands import app
+from deepchem_xc.xc import load_functional
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -54,10 +58,32 @@ def test_examples_run_and_print_what_is_shown(
     monkeypatch.chdir(tmp_path)  # whatever they write
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, (code, shown) in enumerate(examples(path)):
-        exec(compile(code, f"{path.name}, example {number}", "exec"), namespace)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            exec(compile(code, f"{path.name}, example {number}", "exec"), namespace)
+        ours = [w.message for w in caught if w.category.__module__.startswith("deepchem_xc")]
+        assert not ours, "a reader would see a warning that the page does not show"
         printed = capsys.readouterr().out
         if shown is not None:
             assert_printed(printed, shown)
+
+
+def test_training_file_of_its_page_does_what_the_example_beside_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / "docs" / "training.md"
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    exec(examples(page)[0][0], namespace)  # writes data.yaml
+    (text,) = (text for language, text in BLOCK.findall(page.read_text()) if language == "yaml")
+    Path("train.yaml").write_text(text)
+    run = CliRunner().invoke(app, ["train", "train.yaml", "-o", "run"])
+    assert run.exit_code == 0, run.stderr
+    in_python = load_functional("functional.safetensors").state_dict()
+    in_shell = load_functional("run/functional.safetensors").state_dict()
+    assert in_shell.keys() == in_python.keys()
+    for name, value in in_python.items():
+        assert in_shell[name].item() == pytest.approx(value.item(), rel=1e-6)
 
 
 def test_readme_has_examples_with_output() -> None:

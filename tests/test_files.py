@@ -60,6 +60,23 @@ def test_data_of_an_installed_package_is_found_through_its_list_of_files(
     assert data_file(name) == installed
 
 
+def test_data_of_a_package_in_a_folder_of_its_own_is_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after ``pip install --target``, whose list of files names places that do not exist."""
+    name = "gpaw_eos.json"
+    entry = importlib.metadata.PackagePath("..", "..", "share", "deepchem_xc", name)
+    monkeypatch.setattr(entry, "locate", lambda: tmp_path / "elsewhere" / name, raising=False)
+    monkeypatch.setattr(importlib.metadata, "files", lambda distribution: [entry])
+    monkeypatch.setattr(_files, "__file__", str(tmp_path / "deepchem_xc" / "_files.py"))
+    with pytest.raises(FileNotFoundError, match=rf"'{name}'.*complete checkout"):
+        data_file(name)
+    installed = tmp_path / "share" / "deepchem_xc" / name
+    installed.parent.mkdir(parents=True)
+    installed.write_text("{}")
+    assert data_file(name) == installed
+
+
 def test_unknown_data_file_is_named_in_the_error() -> None:
     with pytest.raises(FileNotFoundError, match=r"'no_such\.json'.*complete checkout"):
         data_file("no_such.json")

@@ -56,7 +56,8 @@ Pseudopotentials = Annotated[
 Xc = Annotated[
     str,
     typer.Option(
-        help="Functional: PBE, LDA, ..., libxc identifiers joined with +, or a .safetensors file."
+        help="Functional: PBE, LDA, ..., a trained one such as recovered_gga, libxc identifiers "
+        "joined with +, or a .safetensors file."
     ),
 ]
 Smearing = Annotated[

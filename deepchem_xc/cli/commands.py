@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepchem_xc import __version__
 from deepchem_xc.cli import options as option
 from deepchem_xc.cli.calculation import computes_a_crystal
 from deepchem_xc.cli.options import command, say
@@ -30,6 +31,22 @@ app = typer.Typer(
 def main() -> None:
     """Entry point of the command `deepchem-xc`."""
     app()
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"deepchem-xc {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _without_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the command line itself; see `app` for its help."""
 
 
 @app.command()

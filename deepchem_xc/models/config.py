@@ -16,11 +16,11 @@ from deepchem_xc.feat.schema import describe_mistakes
 from deepchem_xc.feat.solver_options import SolverSpec
 from deepchem_xc.models.functional import ignored_options
 from deepchem_xc.models.xc_model import XCModel
-from deepchem_xc.xc.registry import trained_classes
+from deepchem_xc.xc.registry import trained_classes, trained_files
 
 _LOSSES = {"l2": L2Loss, "l1": L1Loss, "huber": HuberLoss}
 #: Functionals with parameters, by the name of their class.
-FUNCTIONALS = tuple(trained_classes())
+FUNCTIONALS = (*trained_classes(), *trained_files())
 
 
 class _Spec(BaseModel):
@@ -29,6 +29,8 @@ class _Spec(BaseModel):
 
 class FunctionalSpec(_Spec):
     """Functional to train: a class with options, a file, or a network beside a known functional.
+
+    The trained functionals that come with the project are types too, without options.
 
     Examples
     --------
@@ -55,6 +57,11 @@ class FunctionalSpec(_Spec):
             raise ValueError("give one of type, file and xcstr")
         if self.options and self.type is None:
             raise ValueError("options belong to type")
+        if self.options and self.type in trained_files():
+            raise ValueError(
+                f"options would have no effect: {self.type} is trained already. Leave them out, or "
+                f"take another type: {', '.join(trained_classes())}"
+            )
         given = {name: getattr(self, name) for name in self.model_fields_set}
         if ignored := ignored_options(given, has_functional=self.xcstr is None):
             raise ValueError(
@@ -70,6 +77,9 @@ class FunctionalSpec(_Spec):
             return xc.load_functional((folder or Path()) / self.file)
         if self.type is None:
             return None
+        if self.type in trained_files():
+            trained: xc.XCFunctional = xc.get_xc(self.type)
+            return trained
         made = trained_classes()[self.type]
         valid = list(inspect.signature(made).parameters)
         unknown = sorted(set(self.options) - set(valid))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.occupations.by_name import make_smearing, smearing_kind
@@ -189,8 +190,8 @@ def check_enough_bands(
         raise TooFewBandsError(
             f"the highest of {nband} bands is occupied (to {top:.1e} of a full band, at most "
             f"{tolerance:.0e} is safe{purpose}): with {occupations.smearing.name} smearing of "
-            f"width {occupations.width:g} Ha more bands are needed. Raise nbands, for example to "
-            f"{nband + max(4, nband // 5)}."
+            f"width {occupations.width:g} Ha ({occupations.width * Hartree:g} eV) more bands are "
+            f"needed. Raise nbands, for example to {nband + max(4, nband // 5)}."
         )
 
 

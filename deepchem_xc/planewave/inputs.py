@@ -49,7 +49,7 @@ def make_basis(structure: Any, settings: Settings) -> PlaneWaveBasis:
     if settings.ecut is None:
         raise ValueError(
             "ecut is missing: give the plane-wave cutoff in eV, for example ecut=540.0. The "
-            "pseudopotentials determine what is enough; docs/convergence.md shows how to find out."
+            "pseudopotentials determine what is enough; docs/settings.md shows how to find out."
         )
     crystal = as_crystal(structure)
     return PlaneWaveBasis(

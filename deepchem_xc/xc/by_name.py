@@ -10,15 +10,20 @@ from typing import Any
 
 import torch
 
+from deepchem_xc._files import data_file
+
 from ._deepchem import BaseXC
 from .base import SumXC, XCFunctional, as_functional
 from .file_format import is_file_name
 from .libxc import LibXC, libxc_identifiers
 from .loading import load_functional
 from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_corrections
-from .registry import common_names, find, identifiers, name_of_sum
+from .registry import common_names, find, identifiers, name_of_sum, register_file
 
 __all__ = ["get_xc"]
+
+register_file("recovered_gga")
+register_file("experiment_gga")
 
 _TERM = re.compile(
     r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*\*\s*)?"
@@ -38,6 +43,7 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     xc : str, path-like, int or BaseXC
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
           "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
+        - a trained functional that comes with the project: "recovered_gga", "experiment_gga";
         - a libxc identifier such as "lda_x" or "gga_c_pbe", or its number;
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;
@@ -65,7 +71,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
         hybrids and dispersion corrections under any name;
         a :class:`~deepchem_xc.xc.FunctionalFileError` for a file that cannot be used.
     FileNotFoundError
-        For a file that does not exist.
+        For a file that does not exist, also that of a trained functional in an installation
+        without the project's data.
 
     Examples
     --------
@@ -78,6 +85,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     2
     >>> get_xc("0.5*lda_x").name
     '0.5*lda_x'
+    >>> get_xc("recovered_gga").name  # its class: weights are trained, names are not
+    'ConstrainedGGA'
     """
     if isinstance(xc, BaseXC):
         return as_functional(xc)
@@ -147,6 +156,8 @@ def _by_name(name: str) -> XCFunctional:
         name = _by_number(int(name))
     known = find(name)
     if known is not None:
+        if known.file is not None:
+            return load_functional(data_file(known.file))
         if known.make is None:
             return SumXC(*map(_by_name, known.parts), name=known.name)
         made: XCFunctional = known.make()

@@ -5,7 +5,7 @@
 `structure`                   built from the same classes and numbers, whatever the weights are
 `fingerprint`                 the same function of density and parameters, whatever these are
 `fixed_energies`              the same energies at a few densities
-`name_or_content`             the same name or, for a file, the same content
+`name_or_content`             the same name or, if its weights are in a file, the same content
 ============================  ====================================================================
 
 Version counters of tensors do not suffice: writes to ``.data``, ``vector_to_parameters`` and
@@ -17,6 +17,7 @@ few points, which reveal everything else that matters, such as layers in a list 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_xc._files import data_file
+
 from .contract import PointwiseXC
 from .file_format import is_file_name
 from .parts import named_parts
+from .registry import trained_files
 from .sampling import device_of, energy_scale, fixed_points, sample_points, sampled_energies
 from .substitution import substituted
 
@@ -352,13 +356,26 @@ def name_or_content(xc: str) -> str:
     Parameters
     ----------
     xc : str
-        As for :func:`~deepchem_xc.xc.get_xc`.
+        As for :func:`~deepchem_xc.xc.get_xc`. Names of trained functionals, alone or in sums, are
+        replaced by the content of their files too.
 
     Examples
     --------
     >>> name_or_content("PBE")
     'PBE'
+    >>> name_or_content("recovered_gga")
+    'file ...'
     """
-    if not is_file_name(xc):
-        return xc
-    return "file " + hashlib.sha256(Path(xc).read_bytes()).hexdigest()[:16]
+    if is_file_name(xc):
+        return _content(Path(xc))
+    files = trained_files()
+    return re.sub(
+        rf"\b({'|'.join(files)})\b",
+        lambda name: _content(data_file(files[name[0].lower()])),
+        xc,
+        flags=re.IGNORECASE,
+    )
+
+
+def _content(path: Path) -> str:
+    return "file " + hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,12 +1,13 @@
 """The registry of functionals: their names for users, files and configurations.
 
-One line registers a class, and one line registers a named sum of other functionals::
+One line registers a class, a named sum of other functionals, or a file that the project ships::
 
     @register("gga_x_rpbe")
     class RPBEExchange(PBEExchange): ...
 
 
     register_sum("RPBE", "gga_x_rpbe", "gga_c_pbe")
+    register_file("recovered_gga")
 
 A name in libxc's spelling takes precedence over libxc's functional; any other is a common name.
 Neither is case-sensitive. Files refer to a class by its class name, and so do training
@@ -30,9 +31,11 @@ __all__ = [
     "identifiers",
     "name_of_sum",
     "register",
+    "register_file",
     "register_sum",
     "registered_classes",
     "trained_classes",
+    "trained_files",
     "whole_functionals",
 ]
 
@@ -49,14 +52,17 @@ class NamedFunctional:
     name : str
         Spelling for lists.
     make : callable or None
-        Builds it; None if it is the sum of its parts.
+        Builds it; None if it is the sum of its parts, or is in a file.
     parts : tuple of str
         libxc's names of exchange and correlation, for a whole functional that libxc also has.
+    file : str or None
+        Its file among the project's data, for a functional that comes trained.
     """
 
     name: str
     make: Callable[[], Any] | None
     parts: tuple[str, ...]
+    file: str | None = None
 
 
 _names: dict[str, NamedFunctional] = {}
@@ -135,6 +141,39 @@ def register_sum(name: str, *parts: str) -> None:
     ('gga_x_b88', 'gga_c_lyp')
     """
     _enter(NamedFunctional(name, None, parts))
+
+
+def register_file(name: str) -> None:
+    """Register the name of a trained functional, ``data/<name>.safetensors``.
+
+    Parameters
+    ----------
+    name : str
+        Its name, and that of its file without the ending.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc.registry import find
+    >>> find("recovered_gga").file
+    'recovered_gga.safetensors'
+    """
+    _enter(NamedFunctional(name, None, (), file=f"{name}.safetensors"))
+
+
+def trained_files() -> dict[str, str]:
+    """Files of the trained functionals that come with the project, by name in lower case.
+
+    Examples
+    --------
+    >>> list(trained_files())
+    ['recovered_gga', 'experiment_gga']
+    """
+    return {name: entry.file for name, entry in _names.items() if entry.file is not None}
 
 
 def _enter(entry: NamedFunctional) -> None:

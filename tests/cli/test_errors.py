@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+import deepchem_xc
+from deepchem_xc.xc import DensityVariables, Ingredients, XCFunctional
 from tests.cli.options import COARSE, Call
 from tests.planewave.structure.test_reading import CIF, SITES
 
@@ -41,6 +44,30 @@ print("loaded:", sorted(heavy & set(sys.modules)))
     assert "Usage: deepchem-xc" in run.stdout
     assert run.stdout.rstrip().endswith("loaded: []")
     assert run.stderr == ""
+
+
+def test_the_version_can_be_asked_for(call: Call) -> None:
+    run = call("--version")
+    assert (run.exit_code, run.stdout) == (0, f"deepchem-xc {deepchem_xc.__version__}\n")
+
+
+def test_advice_for_a_class_of_ones_own_is_for_python(
+    call: Call, aluminium: Path, tmp_path: Path
+) -> None:
+    """A command cannot name classes."""
+
+    class Mine(XCFunctional):
+        name, ingredients = "mine", Ingredients.DENSITY
+
+        def energy_density(self, variables: DensityVariables) -> Tensor:
+            return -variables.density * variables.inverse_rs
+
+    file = tmp_path / "mine.xc.safetensors"
+    Mine().save(file, classes=[Mine])
+    run = call("scf", aluminium, *COARSE, "--xc", file)
+    assert run.exit_code == 1
+    assert "unknown functional class 'Mine'" in run.stderr
+    assert "in Python: xc=load_functional(path, classes=[...])" in run.stderr
 
 
 @pytest.mark.parametrize("name", ["scf", "eos", "bands"])

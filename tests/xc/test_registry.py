@@ -7,13 +7,18 @@ import sys
 import pytest
 import torch
 
-from deepchem_xc.models.config import FUNCTIONALS
+from deepchem_xc._files import data_file
+from deepchem_xc.models.config import FUNCTIONALS, FunctionalSpec
 from deepchem_xc.xc import Ingredients, LibXC, PlainXC, ValGrad, XCFunctional, get_xc, registry
+from deepchem_xc.xc.identity import name_or_content
 from deepchem_xc.xc.registry import register, register_sum, registered_classes
 
 # What others derive from.
 ABSTRACT = {"XCFunctional", "GGAExchange", "_NeuralGGA"}
-DENSITY = ValGrad(value=torch.tensor([0.1, 2.0], dtype=torch.float64))
+DENSITY = ValGrad(
+    value=torch.tensor([0.1, 2.0], dtype=torch.float64),
+    grad=torch.tensor([[0.1, 0.0], [0.0, 3.0], [0.0, 0.0]], dtype=torch.float64),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -106,4 +111,35 @@ def test_configuration_offers_what_is_registered_for_training():
         "PBE",
         "UnconstrainedGGA",
         "UnconstrainedMetaGGA",
+        "recovered_gga",
+        "experiment_gga",
     )
+
+
+def test_a_trained_functional_is_read_by_its_name(monkeypatch, tmp_path):
+    """From any folder: in the command line, in sums and in training files alike."""
+    by_path = energies(get_xc(data_file("recovered_gga.safetensors")))
+    monkeypatch.chdir(tmp_path)
+    for name in ("recovered_gga", "Recovered_GGA"):
+        assert torch.equal(energies(get_xc(name)), by_path)
+    half = energies(get_xc("0.5*recovered_gga + 0.5*PBE"))
+    assert torch.allclose(half, 0.5 * by_path + 0.5 * energies(get_xc("PBE")), rtol=1e-14, atol=0.0)
+    started = FunctionalSpec(type="recovered_gga").make_functional()
+    assert torch.equal(energies(started), by_path)
+    assert all(weight.requires_grad for weight in started.parameters())
+    with pytest.raises(ValueError, match="recovered_gga is trained already"):
+        FunctionalSpec(type="recovered_gga", options={"seed": 1})
+    with pytest.raises(ValueError, match="Valid are LDA, .*recovered_gga, experiment_gga"):
+        get_xc("no functional")
+
+
+def test_a_trained_functional_is_identified_by_its_content():
+    content = name_or_content(str(data_file("experiment_gga.safetensors")))
+    assert name_or_content("experiment_gga") == content != name_or_content("recovered_gga")
+    assert name_or_content("0.5*Experiment_GGA + PBE") == f"0.5*{content} + PBE"
+
+
+def test_every_trained_file_has_a_name():
+    """In the folder of the project's data, and in the table of names, are the same functionals."""
+    files = sorted(path.name for path in data_file("recovered_gga.safetensors").parent.glob("*.s*"))
+    assert files == sorted(registry.trained_files().values())

@@ -62,7 +62,8 @@ def build(definition: Any, classes: Iterable[type[torch.nn.Module]] = ()) -> Poi
     if name not in known:
         raise ValueError(
             f"unknown functional class {name!r}; known are {', '.join(known)}. Name your own "
-            "classes: load_functional(path, classes=[...])"
+            "classes in Python: xc=load_functional(path, classes=[...]). A file's name alone, as "
+            "commands take it, is enough only for known classes"
         )
     functional = _call(known[name], options, tuple(classes))
     if not isinstance(functional, PointwiseXC):
