@@ -188,19 +188,31 @@ def keywords_from(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Numbers, lists and mappings, as YAML writes them; text otherwise.
+    """Whole numbers, several of them, and lists and mappings as YAML writes them; text otherwise.
 
     Examples
     --------
     >>> parse_value("12"), parse_value("-4"), parse_value("120%"), parse_value("{beta: 0.3}")
     (12, -4, '120%', {'beta': 0.3})
+    >>> parse_value("24x24x30"), parse_value("[24, 24, 30]"), parse_value("010")
+    ([24, 24, 30], [24, 24, 30], 10)
     """
     import yaml
 
+    parts = re.split(r"[x,\s]+", text.strip().lower())
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text  # refused later, in a message that says what is valid
+        numbers = [int(part) for part in parts]
+    except ValueError:
+        pass
+    else:
+        return numbers if len(numbers) > 1 else numbers[0]
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: something like a date, but not one
+        return text
+    # Anything else that YAML makes of it (nothing, a date) is refused as text, in a message that
+    # says what is valid.
+    return value if isinstance(value, (list, dict, float)) else text
 
 
 def parse_kpts(text: str, gamma: bool = True) -> dict[str, Any]:

@@ -315,6 +315,8 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
         return f"{path}: missing" + (f"; give {valid}" if valid else "")
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if not message.endswith("..."):  # which stands for the rest of a name
+        message = message.removesuffix(".")
     given = "" if isinstance(error["input"], (dict, list)) else f", got {error['input']!r}"
     return f"{path}: {message}{given}" + (f"; give {valid}" if valid else "")
 

@@ -152,7 +152,9 @@ def test_a_missing_option_is_a_usage_error(call: Call, aluminium: Path) -> None:
     assert "--ecut" in run.stderr
 
 
-def test_nbands_that_is_no_number(call: Call, aluminium: Path) -> None:
-    run = call("scf", aluminium, *COARSE, "--nbands", "many")
+@pytest.mark.parametrize("text", ["many", "", "null", "12:30", "true"])
+def test_nbands_that_is_no_number(call: Call, aluminium: Path, text: str) -> None:
+    """Also where YAML would take it for nothing, for a time, or for a flag."""
+    run = call("scf", aluminium, *COARSE, "--nbands", text)
     assert run.exit_code == 1
-    assert "nbands = 'many' is not a number of bands" in run.stderr
+    assert f"nbands = {text!r} is not a number of bands" in run.stderr

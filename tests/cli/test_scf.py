@@ -41,6 +41,8 @@ def test_moments_of_an_earlier_calculation_are_used_and_said(call: Call, tmp_pat
     [
         (("--nbands", "120%"), 5, 2),
         (("--nbands", "-6"), 10, 2),
+        (("--nbands", "010"), 10, 2),
+        (("--fft-size", "12x12x12", "--nbands", "8"), 8, 2),
         (("--nbands", "9", "--no-symmetry"), 9, 8),
     ],
 )
