@@ -30,6 +30,8 @@ _Answer = tuple[Any, str, str]
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Seconds between a worker's checks that its parent is alive.
 _INTERVAL = 1.0
+# Seconds to wait for the end of a pool's thread before its processes are killed again.
+_PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _in_processes(
         queue, size = (suspects, 1) if suspects else (todo, jobs)
         lost: list[tuple[_Call, BaseException]] = []
         with _processes(size, threads) as pool:
-            for call, future in _as_done(function, queue, pool, size):
+            for call, future in _as_done(function, queue, pool, size, {}):
                 error = future.exception()
                 if isinstance(error, BrokenExecutor):
                     lost.append((call, error))
@@ -184,8 +186,14 @@ def _death(running: int) -> str:
 def _on_executor(
     function: Callable[..., Any], todo: deque[_Call], executor: Executor, threads: int
 ) -> _Outcomes:
-    for (name, _), future in _as_done(function, todo, executor, len(todo), threads):
-        yield _result(name, future)
+    running: dict[Future[_Answer], _Call] = {}
+    try:
+        done = _as_done(function, todo, executor, len(todo), running, threads)
+        for (name, _), future in done:
+            yield _result(name, future)
+    finally:
+        for future in running:
+            future.cancel()
     for name, _ in todo:
         yield Outcome(name, None, "the executor broke before it began")
 
@@ -195,10 +203,13 @@ def _as_done(
     queue: deque[_Call],
     executor: Executor,
     size: int,
+    running: dict[Future[_Answer], _Call],
     threads: int | None = None,
 ) -> Iterator[tuple[_Call, Future[_Answer]]]:
-    """Calls of a queue as they finish; never more than `size` are submitted, so all these run."""
-    running: dict[Future[_Answer], _Call] = {}
+    """Calls of a queue as they finish; never more than `size` are submitted, so all these run.
+
+    `running` holds the calls that were submitted and have not finished.
+    """
     # Not concurrent.futures.wait, which takes the locks of all futures one after another: a
     # Control-C in between would leave some locked, and the executor would never end.
     finished: SimpleQueue[Future[_Answer]] = SimpleQueue()
@@ -215,17 +226,13 @@ def _as_done(
                 running[future] = queue.popleft()
                 future.add_done_callback(finished.put)
 
-    try:
+    begin()
+    while running:
+        future = finished.get()
+        call = running.pop(future)
+        broken = broken or isinstance(future.exception(), BrokenExecutor)
         begin()
-        while running:
-            future = finished.get()
-            call = running.pop(future)
-            broken = broken or isinstance(future.exception(), BrokenExecutor)
-            begin()
-            yield call, future
-    finally:
-        for future in running:
-            future.cancel()
+        yield call, future
 
 
 @contextmanager
@@ -241,7 +248,28 @@ def _processes(jobs: int, threads: int) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        pool.shutdown(kill_workers=True)
+        _end(pool)
+
+
+def _end(pool: Any) -> None:
+    """Kill the processes of a pool, with all calls that they are running.
+
+    `shutdown(kill_workers=True)` of loky can leave them running: the thread that should kill them
+    fails if a call that was just submitted has not reached it, or was cancelled. The same thread
+    ends without errors when processes die, so they die here first. That takes private attributes,
+    since loky has no other public way to end processes.
+    """
+    from joblib.externals.loky.backend.utils import kill_process_tree
+
+    while True:
+        for process in list(pool._processes.values()):
+            kill_process_tree(process)
+        thread = pool._executor_manager_thread
+        if thread is None or not thread.is_alive() or not pool._pending_work_items:
+            break
+        # Again, because the thread may just have replaced a process that had ended.
+        thread.join(_PAUSE)
+    pool.shutdown()
 
 
 def _start_worker(parent: int) -> None:

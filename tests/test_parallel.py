@@ -129,6 +129,70 @@ if __name__ == "__main__":
 """
 
 
+CLOSED = """
+import os, sys, time
+from pathlib import Path
+from deepchem_xc.parallel import parallel_map
+
+def call(folder, seconds, action=""):
+    Path(folder, f"{os.getpid()}").touch()
+    time.sleep(seconds)
+    if action == "die":
+        os._exit(3)
+
+if __name__ == "__main__":
+    folder, how, first = sys.argv[1:]
+    waiting = {f"waiting {i}": (folder, 600.0) for i in range(4)}
+    calls = {"first": (folder, 0.1, first), **waiting}
+    outcomes = parallel_map(call, calls, jobs=2, retries=0)
+    try:
+        for outcome in outcomes:
+            if how == "close":
+                outcomes.close()
+                break
+            raise RuntimeError("the consumer failed")
+    except RuntimeError as error:
+        print(error)
+    del outcomes
+    print("closed", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["close", "raise"])
+@pytest.mark.parametrize("first", ["end", "die"])
+def test_calls_that_wait_end_with_the_iterator(tmp_path: Path, how: str, first: str) -> None:
+    """A call was submitted just before; no process and no thread of the pool may fail over it."""
+    script, folder = tmp_path / "script.py", tmp_path / "workers"
+    script.write_text(CLOSED)
+    folder.mkdir()
+    program = subprocess.Popen(
+        [sys.executable, script, folder, how, first],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert program.stdout is not None
+        lines = iter(program.stdout.readline, "")
+        said = next(lines)
+        if how == "raise":
+            assert said == "the consumer failed\n"
+            said = next(lines)
+        assert said == "closed\n"
+        # The program still runs, so they did not end because it did.
+        assert program.poll() is None
+        assert all(gone(int(worker.name)) for worker in folder.iterdir())
+        _, errors = program.communicate(timeout=100)
+    finally:
+        program.kill()
+        program.wait()
+    assert program.returncode == 0
+    assert errors == ""
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_or_killed_program_leaves_no_process(
     tmp_path: Path, sent: signal.Signals
@@ -180,6 +244,24 @@ def test_another_executor_runs_the_calls() -> None:
         assert executor.submit(divide, 1, 1).result() == 1.0  # it is left running
     assert found["half"].value == 0.5
     assert found["none"].error == "ZeroDivisionError: division by zero"
+
+
+def test_calls_that_another_executor_has_not_begun_are_cancelled_with_the_iterator() -> None:
+    begun: list[str] = []
+    calls = {name: (name,) for name in ("first", "second", "third")}
+    go_on = threading.Event()
+
+    def call(name: str) -> None:
+        begun.append(name)
+        if name == "second":
+            go_on.wait(100)
+
+    with ThreadPoolExecutor(1) as executor:
+        with closing(parallel_map(call, calls, executor=executor)) as outcomes:
+            assert next(outcomes).name == "first"
+            wait_until(lambda: "second" in begun)
+        go_on.set()
+    assert begun == ["first", "second"]
 
 
 def test_functions_of_a_script_or_a_notebook_can_be_called() -> None:
