@@ -25,6 +25,10 @@ _CROSSING = 0.01
 _WANDERING = 1e-3
 _RECENT = 20
 
+# Density error, electrons per valence electron, that steps in single precision may not get below:
+# Al at 100 eV stays at 1e-7.
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True)
 class Convergence:
@@ -137,6 +141,8 @@ def not_converged(
     convergence: Convergence,
     history: Sequence[dict[str, float]],
     unbounded: str | None,
+    held: str = "",
+    single: str = "",
 ) -> SCFConvergenceError:
     """The error of a loop that ended without convergence.
 
@@ -150,12 +156,17 @@ def not_converged(
         Records of all steps.
     unbounded : str or None
         The reason why there is no lowest state, or None.
+    held, single : str, optional
+        If the last step still held the start's moment, or was in single precision: the reason, and
+        what to change.
     """
     if unbounded is not None:
         steps = len(history) or "any"
         reason = f"the self-consistency loop did not converge in {steps} steps: {unbounded}"
     else:
-        reason = _reached(problem, convergence, history[-1]) + _advice(problem, history)
+        policies = _policies_in_the_way(convergence, history[-1], held, single)
+        advice = policies or _advice(problem, history)
+        reason = _reached(problem, convergence, history[-1]) + advice
     return SCFConvergenceError(f"{reason}`history` of this error holds every step.", history)
 
 
@@ -167,6 +178,15 @@ def _reached(problem: KohnShamProblem, convergence: Convergence, last: Mapping[s
         f"the largest residual of an occupied band {last['orbital_error']:.1e} Ha (wanted "
         f"{convergence.orbital_tolerance:.1e}). "
     )
+
+
+def _policies_in_the_way(
+    convergence: Convergence, last: Mapping[str, float], held: str, single: str
+) -> str:
+    """Those of the given reasons that kept the loop from ending."""
+    error = last["density_error"]
+    met = convergence.states_are_met(error, last["orbital_error"])
+    return (held if met else "") + (single if met or error < _ROUNDING else "")
 
 
 def _advice(problem: KohnShamProblem, history: Sequence[Mapping[str, float]]) -> str:

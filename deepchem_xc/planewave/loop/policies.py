@@ -163,6 +163,21 @@ class Precision:
             and steps < self.steps
         )
 
+    def why_single(self, maxiter: int) -> str:
+        """The reason why the last of `maxiter` steps was in single precision, and what to change.
+
+        Examples
+        --------
+        >>> print(Precision(steps=1000).why_single(100).partition(":")[0])
+        The last step was still in single precision, as policies.precision asks
+        """
+        return (
+            "The last step was still in single precision, as policies.precision asks: the loop "
+            f"ends only after one in double precision. In {self}, choose steps below maxiter "
+            f"({maxiter}), or larger residual and errors; {Precision()} is the default, and "
+            "Precision(steps=0) means double precision throughout. "
+        )
+
 
 @dataclass(frozen=True)
 class MomentRelease:
@@ -191,6 +206,20 @@ class MomentRelease:
 
     def __post_init__(self) -> None:
         _check(self, step=1)
+
+    def why_held(self, maxiter: int) -> str:
+        """The reason why the moment was held in the last of `maxiter` steps, and what to change.
+
+        Examples
+        --------
+        >>> print(MomentRelease(step=1000).why_held(100).partition(":")[0])
+        The magnetic moment of the start was still held in the last step, as policies.moment asks
+        """
+        return (
+            "The magnetic moment of the start was still held in the last step, as policies.moment "
+            f"asks: the loop ends only after its release. In {self}, choose a step below maxiter "
+            f"({maxiter}), or a larger error; {MomentRelease()} is the default. "
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.occupations.occupy import check_enough_bands, occupy
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
@@ -116,7 +117,7 @@ def solve(
                 start = (nbands, None, found.orbitals)
                 return solve(other, convergence, *start, callback, mixing, policies)
             loop.prepare_next(step, found, energy)
-    raise not_converged(problem, loop.convergence, loop.history, loop.why_unbounded())
+    raise loop.not_converged()
 
 
 class _Loop:
@@ -136,6 +137,7 @@ class _Loop:
         self.convergence = convergence or Convergence()
         policies = Policies.of(policies)
         self._effort, self._precision = policies.effort, policies.precision
+        self._release, self._held = policies.moment, False
         self._moment = HeldMoment(problem, fields is not None, policies.moment)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
         check_bands(
@@ -229,6 +231,7 @@ class _Loop:
         """Set fields, precision and moment of the next step."""
         error = found.density_error
         self._energy, self._rounded = energy, self._single
+        self._held = not self._moment.is_final
         self._single = self._precision.is_single(self._residual, error, self.convergence, step)
         self._fields = self._next_fields(step, found)
         if self._moment.release(error, step):
@@ -252,11 +255,20 @@ class _Loop:
         nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons
         return _without_remains(fields, output, self.problem.basis, nothing)
 
-    def why_unbounded(self) -> str | None:
-        """See the function of this name."""
-        if self._potential is None:
-            return None
-        return why_unbounded(self.problem, self._fields, self._potential)
+    def not_converged(self) -> SCFConvergenceError:
+        """The error of this loop after its last step."""
+        maxiter = self.convergence.maxiter
+        unbounded = None
+        if self._potential is not None:
+            unbounded = why_unbounded(self.problem, self._fields, self._potential)
+        return not_converged(
+            self.problem,
+            self.convergence,
+            self.history,
+            unbounded,
+            held=self._release.why_held(maxiter) if self._held else "",
+            single=self._precision.why_single(maxiter) if self._rounded else "",
+        )
 
     def result(self, found: Iterate) -> SCFResult:
         """The ground state."""

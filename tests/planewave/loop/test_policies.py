@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.eigen import states
 from deepchem_xc.planewave.loop.convergence import Convergence
@@ -104,6 +107,33 @@ def test_a_moment_is_let_go_when_the_policy_says_so() -> None:
         seen[step] = [record["moment"] for record in result.history]
     assert seen[4][:4] == pytest.approx([0.6] * 4, abs=1e-6) and len(seen[4]) > 4
     assert abs(seen[1][1] - 0.6) > 1e-3
+
+
+def test_an_error_names_the_policy_that_kept_the_loop_from_ending() -> None:
+    """Criteria that are met are not the reason, and more steps are no help."""
+    lithium = Atoms("Li", cell=[4.0, 4.0, 4.0], pbc=True, magmoms=[1.0])
+    never = Policies(moment=MomentRelease(error=0.0, step=1000))
+    with pytest.raises(SCFConvergenceError) as held:
+        scf(lithium, ecut=100.0, kpts=(2, 1, 1), policies=never, convergence={"maxiter": 30})
+    rough = Policies(precision=Precision(residual=0.0, errors=0.0, steps=1000))
+    with pytest.raises(SCFConvergenceError) as single:
+        scf(bulk("Al"), ecut=100.0, policies=rough, convergence={"maxiter": 30})
+    for error in (held.value, single.value):
+        assert error.history[-1]["density_error"] < 1e-6
+        assert "raise maxiter" not in str(error)
+    said = "moment of the start was still held .* In MomentRelease.error=0.0, step=1000., choose a "
+    assert re.search(said + r"step below maxiter \(30\), or a larger error", str(held.value))
+    said = r"still in single precision.* In Precision\(residual=0.0, errors=0.0, .* choose steps "
+    assert re.search(said + r"below maxiter \(30\)", str(single.value))
+    assert "moment" not in str(single.value) and "single" not in str(held.value)
+
+
+def test_rounding_is_the_reason_if_errors_stay_at_that_of_single_precision() -> None:
+    rough = Policies(precision=Precision(residual=0.0, errors=0.0, steps=1000))
+    tight = {"density": 1e-10, "maxiter": 25}
+    with pytest.raises(SCFConvergenceError, match="still in single precision") as caught:
+        scf(bulk("Al"), ecut=60.0, policies=rough, convergence=tight)
+    assert caught.value.history[-1]["density_error"] > 1e-10
 
 
 def test_empty_bands_of_a_result_are_as_good_as_asked_for(aluminium: KohnShamProblem) -> None:
