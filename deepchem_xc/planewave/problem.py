@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.occupations.electron_count import check_electrons
-from deepchem_xc.occupations.occupy import Smearing
+from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
@@ -138,6 +138,19 @@ class KohnShamProblem:
         """Valence charge of every atom, (natom,), in elementary charges."""
         charges = [self.pseudopotentials[symbol].valence for symbol in self.basis.crystal.symbols]
         return torch.tensor(charges, dtype=torch.float64, device=self.basis.device)
+
+    def occupy(self, eigenvalues: Tensor, moment: float | None = None) -> Occupations:
+        """Occupy states with this problem's electrons, as `occupations.occupy` does.
+
+        Parameters
+        ----------
+        eigenvalues : Tensor
+            (nspin, nk, nband), Hartree.
+        moment : float, optional
+            Magnetic moment to hold, mu_B per cell; default: the problem's, if it holds one.
+        """
+        held = self.moment if moment is None else moment
+        return occupy(eigenvalues, self.basis.weights, self.nelectrons, self.smearing, held)
 
     def effective_potential(self, fields: Fields) -> tuple[Potential, Tensor]:
         """Kohn-Sham potential of a density.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.precision import all_digits, to_double, to_single
-from deepchem_xc.occupations.occupy import Occupations, occupy
+from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
@@ -177,9 +177,7 @@ def fill(
         eigenvalues, orbitals, residuals = diagonalize(
             hamiltonian, orbitals, expansions, goal, single
         )
-        occupation = occupy(
-            eigenvalues, basis.weights, problem.nelectrons, problem.smearing, moment
-        )
+        occupation = problem.occupy(eigenvalues, moment)
         importance = importance_of(problem, occupation.occupations)
         sweeps -= 1
         nbands = orbitals.shape[2]
@@ -242,13 +240,7 @@ def converge_states(
         eigenvalues, orbitals, residuals = diagonalize(
             hamiltonian, orbitals, _FINE_EXPANSIONS, goal.to(orbitals.device)
         )
-        occupations = occupy(
-            eigenvalues,
-            problem.basis.weights,
-            problem.nelectrons,
-            problem.smearing,
-            problem.moment,
-        ).occupations
+        occupations = problem.occupy(eigenvalues).occupations
         nband = orbitals.shape[2]
         if float(occupations[:, :, -1].abs().max()) > _EMPTY_STATE and nband < room:
             orbitals = more_bands(problem.basis, orbitals, min(_MORE_BANDS, room - nband))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.occupations.electron_count import check_bands
-from deepchem_xc.occupations.occupy import check_enough_bands, occupy
+from deepchem_xc.occupations.occupy import check_enough_bands
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
@@ -279,13 +279,7 @@ class _Loop:
         if bool((found.residuals[:, :, :-1] > residual).any()):
             # During the loop the empty bands got less effort; the result needs them.
             eigenvalues, orbitals = polish(found.hamiltonian, orbitals, residual)
-            occupation = occupy(
-                eigenvalues,
-                problem.basis.weights,
-                problem.nelectrons,
-                problem.smearing,
-                problem.moment,
-            )
+            occupation = problem.occupy(eigenvalues)
             output, _ = new_fields(problem, orbitals, occupation, eigenvalues)
         problem.pieces.release()
         last = Converged(orbitals, eigenvalues, occupation, output, found.potential)

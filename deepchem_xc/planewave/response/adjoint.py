@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients, solve_adjoint
-from deepchem_xc.occupations.occupy import check_enough_bands, occupy
+from deepchem_xc.occupations.occupy import check_enough_bands
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.fields import Fields, Potential, derivative
@@ -168,13 +168,7 @@ class _Adjoint:
         problem, states, shown = self.problem, self.states, slice(0, self.nband)
         eigenvalues = states.eigenvalues[:, :, shown].clone()
         # Fill the bands as the loop did: those that only the response needs are nearly empty.
-        occupation = occupy(
-            eigenvalues,
-            problem.basis.weights,
-            problem.nelectrons,
-            problem.smearing,
-            problem.moment,
-        )
+        occupation = problem.occupy(eigenvalues)
         if self.nband < min(problem.basis.npw_per_k):
             check_enough_bands(occupation, _HIGHEST_OCCUPATION, " for derivatives")
         level = torch.as_tensor(occupation.fermi_level, dtype=torch.float64)

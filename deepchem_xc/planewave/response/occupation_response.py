@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.occupations.fermi_level import fermi_level_shares
-from deepchem_xc.occupations.occupy import Smearing, occupy
+from deepchem_xc.occupations.occupy import Smearing
 from deepchem_xc.planewave.problem import KohnShamProblem
 
 # Fraction of a full state's electrons below which a state is empty.
@@ -66,13 +66,7 @@ class OccupationResponse:
         self._moment = problem.moment if moment is None else moment
         with torch.enable_grad():
             # This graph holds the derivatives of occupations with respect to eigenvalues.
-            self._occupation = occupy(
-                self._leaf,
-                self.weights,
-                self._nelectrons,
-                self.smearing,
-                self._moment,
-            )
+            self._occupation = problem.occupy(self._leaf, moment)
         self.occupations = self._occupation.occupations.detach()
         self.fermi_level = self._occupation.fermi_level
         self.entropy_energy = self._occupation.entropy_energy.detach()
