@@ -50,8 +50,9 @@ def settings(system: dict[str, Any], device: str = "cpu") -> tuple[PlaneWaveBasi
         torch.tensor([position for _, position in system["atoms"]], dtype=torch.float64),
         magnetic_moments=tuple(system["moments"]) if "moments" in system else None,
     )
+    kpoints = {"size": system["kmesh"], "gamma": True}
     basis = PlaneWaveBasis(
-        crystal, system["ecut"], system["kmesh"], fft_size=system["fft_size"], device=device
+        crystal, system["ecut"], kpoints, fft_size=system["fft_size"], device=device
     )
     name, width = system.get("occupations", ("fixed", None))
     occupations = {"name": name} if width is None else {"name": name, "width": width}
