@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.units import Bohr
@@ -16,6 +16,9 @@ from ase.units import Bohr
 from deepchem_xc.planewave.inputs import as_crystal
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 from deepchem_xc.planewave.structure.files import read_atoms, refuse_magnetic_cif
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 # Number of characters of a text that a message repeats.
 _SHOWN = 60
@@ -133,6 +136,38 @@ def structure_values(given: Any, folder: Path | None = None) -> Any:
         "magmoms": moments.tolist() if moments.any() else None,
         "pbc": given.pbc.tolist(),
     }
+
+
+def structure_atoms(given: Any, folder: Path | None = None) -> Atoms:
+    """ASE Atoms of anything that `structure_values` takes, with checks of the sites and the cell.
+
+    Parameters
+    ----------
+    given, folder
+        As for `structure_values`.
+
+    Raises
+    ------
+    ValueError
+        As for `structure_values`, and for anything else than a structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> structure_atoms(bulk("Al").todict()).symbols
+    Symbols('Al')
+    """
+    from ase import Atoms
+
+    values = structure_values(given, folder)
+    words = {"symbols", "cell", "positions", "scaled_positions", "magmoms", "pbc"}
+    if not isinstance(values, Mapping) or not {"symbols", "cell"} <= set(values) <= words:
+        raise ValueError(
+            f"{str(given)[:_SHOWN]!r} is not a structure: give the path of a file, the text of a "
+            "CIF, or the dictionary of a pymatgen Structure, of ASE Atoms, or with symbols, cell "
+            "and positions"
+        )
+    return Atoms(**{"pbc": True, **values})
 
 
 def _from_dictionary(given: Mapping[str, Any]) -> Any:

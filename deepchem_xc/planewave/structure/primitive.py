@@ -125,10 +125,11 @@ def _standard_basis(crystal: Crystal) -> NDArray[np.float64]:
     with warnings.catch_warnings():  # spglib announces at every call how it will report errors
         warnings.simplefilter("ignore", DeprecationWarning)
         # Without idealisation it keeps the orientation.
-        basis, _, _ = spglib.standardize_cell(
+        found = spglib.standardize_cell(
             cell, to_primitive=True, no_idealize=True, symprec=_TOLERANCE
         )
-    return np.asarray(basis, dtype=np.float64) * Bohr
+    assert found is not None  # it has found the translations
+    return np.asarray(found[0], dtype=np.float64) * Bohr
 
 
 def _independent(vectors: list[NDArray[np.float64]]) -> bool:
