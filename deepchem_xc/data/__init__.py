@@ -7,7 +7,9 @@ file is reported with its entry or row and the valid values; nothing is left out
 
 from __future__ import annotations
 
-from deepchem_xc.data.periodic_loader import PeriodicDFTLoader, RowsError, SkippedRowsWarning
+from deepchem_xc.data.input_files import SkippedRowsWarning
+from deepchem_xc.data.periodic_loader import PeriodicDFTLoader
+from deepchem_xc.data.rows import RowsError
 from deepchem_xc.data.yaml_loader import DFTYamlLoader, entry_arrays, load_entries
 from deepchem_xc.feat import DFTEntry, DFTSystem
 

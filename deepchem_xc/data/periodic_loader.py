@@ -7,21 +7,19 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from deepchem.data import DataLoader, DiskDataset
-from numpy.typing import NDArray
 
 from deepchem_xc.data.featurizing import featurize_each
-from deepchem_xc.data.formats import kind_of, known_formats, read_rows
+from deepchem_xc.data.formats import read_rows
+from deepchem_xc.data.input_files import FilePath, SkippedRowsWarning, input_files
 from deepchem_xc.data.label_columns import LabelColumns, check_units
-from deepchem_xc.data.rows import Row, RowError, is_missing
-from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.data.rows import Row, RowError, RowsError, is_missing
+from deepchem_xc.data.samples import Sample, Shard, entry_sample, shard_arrays
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES
 from deepchem_xc.feat.files import structure_atoms
 
@@ -30,49 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Number of errors that a message lists; `PeriodicDFTLoader.errors` holds all.
-_LISTED = 100
+# Number of errors that a warning shows.
 _FEW = 5
-# Keys of an entry, next to those of its system, in ``settings``.
-_ENTRY_KEYS = ("scales", "dimension")
-
-_Shard = tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None, NDArray[Any]]
-Path_ = str | os.PathLike[str]
-
-
-class SkippedRowsWarning(UserWarning):
-    """Rows, or files of a folder, are not in a data set."""
-
-
-class RowsError(ValueError):
-    """Rows of files cannot be used.
-
-    Attributes
-    ----------
-    errors : list of RowError
-        All of them, with file and row.
-    """
-
-    def __init__(self, errors: Sequence[RowError]) -> None:
-        self.errors = list(errors)
-        listed = "".join(f"\n  {error}" for error in self.errors[:_LISTED])
-        rest = len(self.errors) - _LISTED
-        more = f"\n  ... and {rest} more: see loader.errors" if rest > 0 else ""
-        super().__init__(
-            f"{len(self.errors)} row(s) cannot be used; on_error='skip' leaves them out:"
-            f"{listed}{more}"
-        )
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """One usable row."""
-
-    place: str
-    identifier: str
-    x: Any
-    y: list[float]
-    w: list[float]
 
 
 class PeriodicDFTLoader(DataLoader):
@@ -189,7 +146,7 @@ class PeriodicDFTLoader(DataLoader):
 
     def create_dataset(
         self,
-        inputs: Path_ | Sequence[Path_],
+        inputs: FilePath | Sequence[FilePath],
         data_dir: str | None = None,
         shard_size: int | None = 8192,
     ) -> DiskDataset:
@@ -231,7 +188,7 @@ class PeriodicDFTLoader(DataLoader):
         """
         if shard_size is not None and shard_size < 1:
             raise ValueError(f"shard_size must be at least 1, got {shard_size}.")
-        files = _files(inputs)
+        files = input_files(inputs)
         self.errors = []
         parent = None if data_dir is None else Path(data_dir).absolute().parent
         if parent is not None:
@@ -261,7 +218,7 @@ class PeriodicDFTLoader(DataLoader):
         Path(scratch).rmdir()
         return DiskDataset(str(data_dir))
 
-    def _shards(self, files: Mapping[str, Path], shard_size: int | None) -> Iterator[_Shard]:
+    def _shards(self, files: Mapping[str, Path], shard_size: int | None) -> Iterator[Shard]:
         """Complete shards; after the first error rows are only checked if errors are raised."""
         seen: dict[str, str] = {}
         rows: list[tuple[Row, Atoms]] = []
@@ -281,10 +238,10 @@ class PeriodicDFTLoader(DataLoader):
                 good += len(samples := self._samples(rows, seen))
                 rows = []
                 if samples and self._goes_on:
-                    yield self._arrays(samples)
+                    yield shard_arrays(samples, self.tasks, self.featurizer is not None)
         good += len(samples := self._samples(rows, seen))
         if samples and self._goes_on:
-            yield self._arrays(samples)
+            yield shard_arrays(samples, self.tasks, self.featurizer is not None)
         if self.errors and not (self._goes_on and good):
             raise RowsError(self.errors)
         if not good:
@@ -307,7 +264,7 @@ class PeriodicDFTLoader(DataLoader):
             self._note(row, error)
         return None
 
-    def _samples(self, rows: Sequence[tuple[Row, Atoms]], seen: dict[str, str]) -> list[_Sample]:
+    def _samples(self, rows: Sequence[tuple[Row, Atoms]], seen: dict[str, str]) -> list[Sample]:
         """Usable rows of a shard; what is wrong with the others is added to `errors`."""
         found: list[tuple[Row, Atoms, str, list[Any], float]] = []
         for row, atoms in rows:
@@ -323,7 +280,7 @@ class PeriodicDFTLoader(DataLoader):
             except Exception as error:
                 self._note(row, error)
         if self.featurizer is None:
-            return [sample for item in found if (sample := self._entries(*item)) is not None]
+            return self._entries(found)
         features = featurize_each(self.featurizer, [item[1] for item in found])
         samples = []
         for (row, _, identifier, labels, weight), x in zip(found, features, strict=True):
@@ -337,34 +294,20 @@ class PeriodicDFTLoader(DataLoader):
                         )
                 y = [0.0 if label is None else float(label.reshape(())) for label in labels]
                 w = [0.0 if label is None else weight for label in labels]
-                samples.append(_Sample(row.place, identifier, x, y, w))
+                samples.append(Sample(identifier, x, y, w))
             except Exception as error:
                 self._note(row, error)
         return samples
 
-    def _entries(
-        self, row: Row, atoms: Atoms, identifier: str, labels: list[Any], weight: float
-    ) -> _Sample | None:
-        """Entries of a row, one for each task, or one without a label if there are no tasks."""
-        own = {k: v for k, v in self.settings.items() if k in _ENTRY_KEYS}
-        system = {k: v for k, v in self.settings.items() if k not in _ENTRY_KEYS}
-        system["structure"] = atoms
-        entries = []
-        try:
-            for kind, label in zip(self.kinds, labels or [None], strict=True):
-                assert kind is not None  # checked when the loader was made
-                values: dict[str, Any] = {"e_type": kind, "systems": [system], "weight": weight}
-                label = label if label is None else label.tolist()
-                values |= {"true_val": label, "name": identifier, **own}
-                entries.append(DFTEntry.from_mapping(values, "the entry"))
-        except Exception as error:
-            self._note(row, error)
-            return None
-        x: Any = entries[0] if len(entries) == 1 else entries
-        unlabelled = np.nan if not labels else 0.0
-        y = [entry.label_summary if entry.has_label else unlabelled for entry in entries]
-        w = [weight if entry.has_label or not labels else 0.0 for entry in entries]
-        return _Sample(row.place, identifier, x, y, w)
+    def _entries(self, found: Sequence[tuple[Row, Atoms, str, list[Any], float]]) -> list[Sample]:
+        samples = []
+        for row, atoms, name, labels, weight in found:
+            try:
+                sample = entry_sample(atoms, name, labels, weight, self.kinds, self.settings)
+                samples.append(sample)
+            except Exception as error:
+                self._note(row, error)
+        return samples
 
     def _identifier(self, row: Row) -> str:
         if self.id_field is None:
@@ -393,16 +336,6 @@ class PeriodicDFTLoader(DataLoader):
             text = f"{type(error).__name__}: {text}"
         self.errors.append(RowError(row.place, " ".join(text.split())))
 
-    def _arrays(self, samples: Sequence[_Sample]) -> _Shard:
-        """X, y, w and ids of a shard."""
-        x = _stacked([sample.x for sample in samples], self.featurizer is not None)
-        ids = np.array([sample.identifier for sample in samples], dtype=object)
-        if not self.tasks and self.featurizer is not None:
-            return x, None, None, ids
-        y = np.array([sample.y for sample in samples], dtype=np.float64)
-        w = np.array([sample.w for sample in samples], dtype=np.float64)
-        return x, y, w, ids
-
 
 _CRYSTAL_TYPES = [name for name in ENTRY_TYPES if name not in MOLECULAR_TYPES]
 
@@ -421,68 +354,6 @@ def _kinds(tasks: Sequence[str], e_type: str | Sequence[str] | None) -> list[str
     return list(kinds)
 
 
-def _stacked(items: Sequence[Any], numbers: bool) -> NDArray[Any]:
-    """Array of a featurizer's results if they have one shape, otherwise of objects."""
-    if numbers:
-        arrays = [np.asarray(item) for item in items if isinstance(item, np.ndarray | float | int)]
-        if len(arrays) == len(items) and len({a.shape for a in arrays}) == 1:
-            return np.stack(arrays)
-    if isinstance(items[0], list):
-        table = np.empty((len(items), len(items[0])), dtype=object)
-        for i, row in enumerate(items):
-            table[i, :] = row
-        return table
-    column = np.empty(len(items), dtype=object)
-    for i, item in enumerate(items):
-        column[i] = item
-    return column
-
-
 def _rows(files: Mapping[str, Path], structure_field: str) -> Iterator[Row | RowError]:
     for name, path in files.items():
         yield from read_rows(path, name, structure_field)
-
-
-def _files(inputs: Path_ | Sequence[Path_]) -> dict[str, Path]:
-    """Files by the name that messages and identifiers give them."""
-    given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    found: list[tuple[Path, str]] = []
-    for item in given:
-        path = Path(item)
-        if path.is_dir():
-            found += _files_of_folder(path)
-        elif not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
-        elif kind_of(path.name) is None:
-            raise ValueError(
-                f"the format of {path} is not known by its name; valid: {known_formats()}."
-            )
-        else:
-            found.append((path, path.name))
-    if not found:
-        raise ValueError("there are no files: inputs is empty, or its folders are.")
-    twice = [str(p) for p, n in Counter(path.resolve() for path, _ in found).items() if n > 1]
-    if twice:
-        raise ValueError(f"inputs name a file twice: {', '.join(twice)}.")
-    names = Counter(name for _, name in found)
-    return {name if names[name] == 1 else str(path): path for path, name in found}
-
-
-def _files_of_folder(folder: Path) -> list[tuple[Path, str]]:
-    """Files of a folder and the folders in it, named relative to it."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
-    known = [path for path in files if kind_of(path.name) is not None]
-    others = [str(path.relative_to(folder)) for path in files if kind_of(path.name) is None]
-    if others:
-        listed = ", ".join(others[:_FEW]) + (", ..." if len(others) > _FEW else "")
-        warnings.warn(
-            f"{len(others)} file(s) of {folder} are in no known format and not in the data set: "
-            f"{listed}.",
-            SkippedRowsWarning,
-            stacklevel=4,
-        )
-    return [(path, str(path.relative_to(folder))) for path in known]

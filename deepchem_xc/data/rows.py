@@ -6,7 +6,7 @@ an unreadable row is still read, wherever the format says where the next row beg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,9 @@ from deepchem_xc.planewave.structure.files import start_from_results
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+# Number of errors that a message lists.
+_LISTED = 100
 
 #: Units of the results that ASE keeps with a structure, where they are not those of an entry.
 ASE_UNITS = {"stress": "eV/Angstrom^3"}
@@ -69,6 +72,26 @@ class RowError:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"
+
+
+class RowsError(ValueError):
+    """Rows of files cannot be used.
+
+    Attributes
+    ----------
+    errors : list of RowError
+        All of them, with file and row.
+    """
+
+    def __init__(self, errors: Sequence[RowError]) -> None:
+        self.errors = list(errors)
+        listed = "".join(f"\n  {error}" for error in self.errors[:_LISTED])
+        rest = len(self.errors) - _LISTED
+        more = f"\n  ... and {rest} more: see loader.errors" if rest > 0 else ""
+        super().__init__(
+            f"{len(self.errors)} row(s) cannot be used; on_error='skip' leaves them out:"
+            f"{listed}{more}"
+        )
 
 
 def row_of_atoms(place: str, atoms: Atoms, more: Mapping[str, Any] | None = None) -> Row:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,84 +11,25 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
-from ase.units import Bohr, GPa, Hartree
+from ase.units import GPa
 
 from deepchem_xc.data import PeriodicDFTLoader, RowsError, SkippedRowsWarning
-from deepchem_xc.data.formats import read_rows
-from deepchem_xc.data.rows import Row, RowError
-
-SETTINGS = {"ecut": 150.0, "kpts": {"density": 1.0}}
-CRYSTALS = {
-    "Al": bulk("Al", a=4.05),
-    "Si": bulk("Si", a=5.43),
-    "GaAs": bulk("GaAs", "zincblende", a=5.65),
-    "LiF": bulk("LiF", "rocksalt", a=4.03),
-}
-
-
-def loader(tasks: list[str] | None = None, **more: Any) -> PeriodicDFTLoader:
-    more = {"e_type": "energy", "settings": SETTINGS, **more}
-    return PeriodicDFTLoader(["energy"] if tasks is None else tasks, **more)
-
-
-def with_results(atoms: Atoms, **results: Any) -> Atoms:
-    copy = atoms.copy()
-    copy.calc = SinglePointCalculator(copy, **results)
-    return copy
-
-
-def lines(path: Path, records: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
-
-
-def record(crystal: str, /, **columns: Any) -> dict[str, Any]:
-    atoms = CRYSTALS[crystal]
-    structure = {
-        "symbols": atoms.get_chemical_symbols(),
-        "cell": atoms.cell.tolist(),
-        "positions": atoms.positions.tolist(),
-    }
-    return {"structure": structure, **columns}
+from tests.data.solids import (
+    CRYSTALS,
+    SETTINGS,
+    lines,
+    loader,
+    record,
+    solid_files,
+    with_results,
+)
 
 
 @pytest.fixture
-def solids(tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """The same four crystals with the same energies in every format with columns."""
-    energies = {name: -50.0 - i for i, name in enumerate(CRYSTALS)}
-    files: dict[str, Path] = {}
-    images = [with_results(atoms, energy=energies[n]) for n, atoms in CRYSTALS.items()]
-    files["extxyz"] = tmp_path / "solids.extxyz"
-    write(files["extxyz"], images)
-    files["database"] = tmp_path / "solids.db"
-    files["ASE's JSON"] = tmp_path / "ase.json"
-    for path in (files["database"], files["ASE's JSON"]):
-        with connect(path) as database:
-            for atoms in images:
-                database.write(atoms)
-    records = [record(name, energy=energies[name]) for name in CRYSTALS]
-    files["lines"] = lines(tmp_path / "solids.jsonl", records)
-    files["lines in .json"] = lines(tmp_path / "lines.json", records)
-    files["list"] = tmp_path / "list.json"
-    files["list"].write_text(json.dumps(records))
-    files["table"] = tmp_path / "table.json"
-    rows = [[r["structure"], r["energy"]] for r in records]
-    files["table"].write_text(json.dumps({"columns": ["structure", "energy"], "data": rows}))
-    cells = ["structure,energy"]
-    for name, atoms in CRYSTALS.items():
-        atoms.write(tmp_path / f"{name}.cif")
-        cells.append(f"{name}.cif,{energies[name]}")
-    files["csv"] = tmp_path / "solids.csv"
-    files["csv"].write_text("\n".join(cells) + "\n")
-    for name in ("lines", "extxyz"):
-        files[f"{name} in gzip"] = tmp_path / (files[name].name + ".gz")
-        import gzip
-
-        files[f"{name} in gzip"].write_bytes(gzip.compress(files[name].read_bytes()))
-    yield files
+def solids(tmp_path: Path) -> dict[str, Path]:
+    return solid_files(tmp_path)
 
 
 def test_every_format_gives_the_same_data_set(solids: dict[str, Path]) -> None:
@@ -216,54 +154,6 @@ def test_identifiers(tmp_path: Path) -> None:
         loader().create_dataset([path, path])
 
 
-@pytest.mark.parametrize(
-    ("kind", "unit", "given", "expected"),
-    [
-        ("energy", "eV/atom", -100.0, -200.0),
-        ("energy", "Ha", -1.0, -Hartree),
-        ("energy", "kJ/mol", 96.4853, 1.0),
-        ("energy", "kcal/mol", 23.0605, 1.0),
-        ("lattice_constant", "bohr", 10.26, 10.26 * Bohr),
-        ("lattice_constant", "nm", 0.543, 5.43),
-        ("bulk_modulus", "eV/Angstrom^3", 1.0, 160.21766),
-        ("bulk_modulus", "kbar", 980.0, 98.0),
-        ("band_gap", "Ry", 0.1, 1.360569),
-    ],
-)
-def test_units_are_converted(
-    kind: str, unit: str, given: float, expected: float, tmp_path: Path
-) -> None:
-    """Two atoms in the cell; energies without "/atom" are the cell's."""
-    rows = [record("Si", label=given, unit=unit)]
-    path = lines(tmp_path / "d.jsonl", rows)
-    for units in ({"label": unit}, {"label": {"column": "unit"}}):
-        data = loader(["label"], e_type=kind, units=units).create_dataset(path)
-        assert data.y[0, 0] == pytest.approx(expected, rel=1e-5)
-        assert data.X[0].get_true_val()[0] == data.y[0, 0]
-
-
-def test_units_that_do_not_exist(tmp_path: Path) -> None:
-    rows = [record("Al", energy=1.0, unit="eV"), record("Si", energy=1.0, unit="parsec")]
-    rows += [record("GaAs", energy=1.0, unit="GPa"), record("LiF", energy=1.0)]
-    path = lines(tmp_path / "d.jsonl", rows)
-    with pytest.raises(RowsError) as caught:
-        loader(units={"energy": {"column": "unit"}}).create_dataset(path)
-    assert [str(error.place) for error in caught.value.errors] == [
-        f"d.jsonl:{i}" for i in (2, 3, 4)
-    ]
-    reasons = [error.reason for error in caught.value.errors]
-    assert "energy: the unit 'parsec' is not known; valid are" in reasons[0]
-    assert "energy: the unit 'GPa' is not one of this label, which is in eV" in reasons[1]
-    assert "energy: there is no column 'unit' with its unit; the row has energy" in reasons[2]
-    for units, message in (
-        ({"enrgy": "eV"}, "units: there is no task 'enrgy'; the tasks are energy"),
-        ({"energy": "parsec"}, "the unit 'parsec' is not known"),
-        ({"energy": 3}, r"units\['energy'\] must be a unit such as"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            loader(units=units)
-
-
 def test_several_tasks_are_columns_and_empty_cells_have_no_weight(tmp_path: Path) -> None:
     rows = [record("Al", a=4.05, k=77.0, weight=2.0), record("Si", a=5.43, k=None, weight=1.0)]
     one = loader(["a", "k"], e_type=["lattice_constant", "bulk_modulus"], weight_field="weight")
@@ -308,74 +198,6 @@ def test_moments_of_frames_are_initial_ones(tmp_path: Path) -> None:
         database.write(iron, energy_label=1.0)
     data = loader(["energy_label"]).create_dataset(tmp_path / "d.db")
     assert data.X[0].systems[0].atoms.get_initial_magnetic_moments().tolist() == [2.2]
-
-
-@pytest.mark.parametrize("name", ["lines in gzip", "extxyz in gzip"])
-def test_damaged_archives_are_named_with_what_was_read(solids: dict[str, Path], name: str) -> None:
-    path = solids[name]
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RowsError, match=rf"{path.name}.*(damaged or incomplete|ends within)"):
-        loader().create_dataset(path)
-    path.write_bytes(b"not an archive")
-    with pytest.raises(RowsError, match=rf"{path.name}: the file is damaged or incomplete"):
-        loader(on_error="skip").create_dataset(path)
-
-
-def test_zip_archives(solids: dict[str, Path], tmp_path: Path) -> None:
-    path = tmp_path / "cifs.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("Al", "Si"):
-            archive.write(tmp_path / f"{name}.cif", f"cifs/{name}.cif")
-        archive.writestr("cifs/notes.txt", "about these")
-    one = loader([], on_error="skip")
-    with pytest.warns(SkippedRowsWarning):
-        data = one.create_dataset(path)
-    assert data.ids.tolist() == ["cifs.zip/cifs/Al.cif", "cifs.zip/cifs/Si.cif"]
-    assert [error.place for error in one.errors] == ["cifs.zip/cifs/notes.txt"]
-    content = bytearray(path.read_bytes())
-    place = content.find(b"_cell_length_a")
-    content[place] ^= 0xFF  # stored without compression: the sum of one member is wrong
-    path.write_bytes(content)
-    with pytest.warns(SkippedRowsWarning):
-        assert len(one.create_dataset(path)) == 1
-    assert "Al.cif: the file is damaged" in str(one.errors[0])
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(RowsError, match=r"cifs\.zip: the file is damaged or incomplete"):
-        one.create_dataset(path)
-
-
-def test_damaged_databases_and_json(solids: dict[str, Path]) -> None:
-    database = solids["database"]
-    database.write_bytes(database.read_bytes()[:3000] + b"\0" * 2000)
-    with pytest.raises(RowsError, match=r"solids\.db: it is not a database of ASE, or a damaged"):
-        loader().create_dataset(database)
-    for name in ("list", "table", "ASE's JSON"):
-        path = solids[name]
-        path.write_text(path.read_text()[:-30])
-        with pytest.raises(RowsError, match=rf"{path.name}: it is not JSON, or only a part of it"):
-            loader().create_dataset(path)
-
-
-def test_frames_after_a_bad_one_are_read(tmp_path: Path) -> None:
-    write(tmp_path / "d.xyz", [CRYSTALS["Al"]] * 3, format="extxyz")
-    text = (tmp_path / "d.xyz").read_text().splitlines()
-    text[5] = "Al 0.0 nonsense 0.0"
-    (tmp_path / "d.xyz").write_text("\n".join([*text, "2", "comment", "Al 0 0 0"]) + "\n")
-    found = list(read_rows(tmp_path / "d.xyz", "d.xyz", "structure"))
-    assert [type(row) for row in found] == [Row, RowError, Row, RowError]
-    assert [row.place for row in found] == [f"d.xyz:{i}" for i in (1, 2, 3, 4)]
-    assert "ends within this frame of 2 atoms" in str(found[3])
-
-
-def test_all_blocks_of_a_cif_are_rows_and_rows_of_a_table_are_whole(tmp_path: Path) -> None:
-    write(tmp_path / "two.cif", [CRYSTALS["Al"], CRYSTALS["Si"]])
-    assert len(loader([]).create_dataset(tmp_path / "two.cif")) == 2
-    CRYSTALS["Al"].write(tmp_path / "al.cif")
-    (tmp_path / "d.csv").write_text("structure,energy\nal.cif,-57\nal.cif\nal.cif,1,2\n")
-    with pytest.raises(RowsError) as caught:
-        loader().create_dataset(tmp_path / "d.csv")
-    assert "d.csv:2: it has 1 cells, the head has 2 columns" in str(caught.value)
-    assert "d.csv:3: it has 3 cells, the head has 2 columns" in str(caught.value)
 
 
 def test_files_are_read_a_shard_at_a_time(tmp_path: Path) -> None:
