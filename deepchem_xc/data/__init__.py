@@ -1,13 +1,25 @@
 """Data sets for DeepChem.
 
-Contract: YAML files in; data sets out whose X holds `DFTEntry` objects, y one number for each
-(`DFTEntry.label_summary`) and w their weights. Every mistake in a file is reported with its entry,
-its key and the valid values.
+Contract: files in; data sets out whose X holds `DFTEntry` objects, or what a featurizer makes of
+structures, y one number for each (`DFTEntry.label_summary`) and w their weights. Every mistake in a
+file is reported with its entry or row and the valid values; nothing is left out silently.
 """
 
 from __future__ import annotations
 
+from deepchem_xc.data.input_files import SkippedRowsWarning
+from deepchem_xc.data.periodic_loader import PeriodicDFTLoader
+from deepchem_xc.data.rows import RowsError
 from deepchem_xc.data.yaml_loader import DFTYamlLoader, entry_arrays, load_entries
 from deepchem_xc.feat import DFTEntry, DFTSystem
 
-__all__ = ["DFTEntry", "DFTSystem", "DFTYamlLoader", "entry_arrays", "load_entries"]
+__all__ = [
+    "DFTEntry",
+    "DFTSystem",
+    "DFTYamlLoader",
+    "PeriodicDFTLoader",
+    "RowsError",
+    "SkippedRowsWarning",
+    "entry_arrays",
+    "load_entries",
+]

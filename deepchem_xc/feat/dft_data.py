@@ -18,9 +18,9 @@ from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
-from deepchem_xc.feat.entry_checks import check_balance, read_label
+from deepchem_xc.feat.entry_checks import check_balance, check_reduction, read_label
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
-from deepchem_xc.feat.schema import EntrySpec, validate_entry
+from deepchem_xc.feat.schema import EntrySpec, SystemSpec, validate_entry
 from deepchem_xc.losses.observables import extrapolated_energy
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 from deepchem_xc.results import Result
@@ -63,12 +63,13 @@ class DFTEntry:
                 f"e_type: unknown type {spec.e_type!r}{hint} Valid: {', '.join(ENTRY_TYPES)}"
             )
         self._e_type = spec.e_type
-        self.systems = [DFTSystem(system) for system in spec.systems]
         self._dimension = spec.dimension
         self._weight = spec.weight
         try:
+            self.systems = [_make_system(i, system) for i, system in enumerate(spec.systems)]
             self.scales = self.kind.scales(spec.scales)
             self._check_systems()
+            check_reduction(self, spec.systems[0])
             self.name = spec.name or self._default_name()
             self._label = read_label(self, self.kind, spec.true_val, folder)
         except (ValueError, FileNotFoundError) as error:
@@ -155,7 +156,10 @@ class DFTEntry:
     def identity(self) -> str:
         """Hash of calculations, label and weight, independent of where files are."""
         label = None if self._label is None else self._label.tolist()
-        systems = [[system.no, system.identity] for system in self.systems]
+        systems = [
+            [system.no, system.identity, *([system.sites] if system.cells > 1 else ())]
+            for system in self.systems
+        ]
         scales = [self.scales, self._dimension]
         return digest([self._e_type, systems, scales, label, self._weight])
 
@@ -316,3 +320,11 @@ class DFTEntry:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
             check_balance(self.systems)
+
+
+def _make_system(number: int, spec: SystemSpec) -> DFTSystem:
+    """System of an entry; errors are prefixed with its number."""
+    try:
+        return DFTSystem(spec)
+    except ValueError as error:
+        raise ValueError(f"systems[{number}].{error}") from error

@@ -14,6 +14,7 @@ from deepchem_xc.feat.crystal_calculation import (
     single_calculation,
 )
 from deepchem_xc.feat.files import check_digests, content_digests
+from deepchem_xc.feat.reduced_cell import reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
@@ -22,11 +23,14 @@ from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudop
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
+from deepchem_xc.planewave.structure.packing import check_packing
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_NOT_KEYWORDS = ("structure", "number")
+# Keys that say nothing about how the structure is computed.
+_NOT_IDENTITY = ("number", "compressed", "primitive")
+_NOT_KEYWORDS = ("structure", *_NOT_IDENTITY)
 # Keywords that replace a system's to check a calculation without the cost of its k-points.
 _ONE_K_POINT = {"kpts": None, "symmetry": False}
 
@@ -37,9 +41,10 @@ class DFTSystem:
     Parameters
     ----------
     system : mapping
-        For a crystal ``structure`` (a mapping, a file's path, a CIF's text or ASE Atoms) and
-        keywords of `planewave.scf` (eV); for a molecule ``moldesc``, ``basis``, ``spin`` and
-        ``charge``. Both take ``number``.
+        For a crystal ``structure`` (a mapping, a file's path, a CIF's text, ASE Atoms, a pymatgen
+        Structure or its dictionary), keywords of `planewave.scf` (eV), ``primitive`` (compute the
+        primitive cell) and ``compressed`` (a crystal under pressure); for a molecule ``moldesc``,
+        ``basis``, ``spin`` and ``charge``. Both take ``number``.
 
     Raises
     ------
@@ -52,6 +57,8 @@ class DFTSystem:
         All keys with their values.
     no : int
         Number of times the system occurs in its entry.
+    cells : int
+        Number of computed cells in the given one: 1 without ``primitive``.
     is_crystal : bool
         Whether it has a structure with a cell.
     files : dict
@@ -75,6 +82,10 @@ class DFTSystem:
         if isinstance(system, Mapping):
             entry = validate_entry({"e_type": "energy", "systems": [dict(system)]}, "the system")
             system = entry.systems[0]
+        self.cells, self._sites = 1, None
+        if isinstance(system, CrystalSpec) and system.primitive:
+            reduced = reduced_cell(system)
+            system, self.cells, self._sites = reduced.spec, reduced.cells, reduced.sites
         self._spec = system
         self.system: dict[str, Any] = system.model_dump(mode="json", exclude_none=True)
         self.no = system.number
@@ -86,8 +97,8 @@ class DFTSystem:
             self.spin, self.charge = system.spin, system.charge
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Data sets of earlier versions hold no digests.
-        self.__dict__.update({"files": {}, **state})
+        # Data sets of earlier versions hold no digests, and no reduced cells.
+        self.__dict__.update({"files": {}, "cells": 1, "_sites": None, **state})
 
     @property
     def is_crystal(self) -> bool:
@@ -107,6 +118,11 @@ class DFTSystem:
     def atoms(self) -> Atoms:
         """The structure, Angstrom."""
         return self._crystal_spec.structure.atoms()
+
+    @property
+    def sites(self) -> tuple[int, ...]:
+        """For each atom of the given cell, the index of its equivalent among `atoms`."""
+        return tuple(range(len(self.atoms))) if self._sites is None else self._sites
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -129,6 +145,7 @@ class DFTSystem:
         """
         spec = self._crystal_spec
         crystal = _naming("structure", lambda: Crystal.from_ase(self.atoms))
+        _naming("structure", lambda: check_packing(self.atoms, bool(spec.compressed)))
         _naming(
             "pseudopotentials",
             lambda: load_pseudopotentials(spec.pseudopotentials, crystal.species),
@@ -194,7 +211,7 @@ class DFTSystem:
     @property
     def identity(self) -> dict[str, Any]:
         """Identity of its calculations, to which files contribute by content, not by path."""
-        values = {key: value for key, value in self.system.items() if key != "number"}
+        values = {k: value for k, value in self.system.items() if k not in _NOT_IDENTITY}
         given = values.get("pseudopotentials")
         if isinstance(given, dict):
             named = {key: self.files.get(name, name) for key, name in given.items()}

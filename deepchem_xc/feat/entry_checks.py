@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import Entry, EntryType
+from deepchem_xc.feat.schema import CrystalSpec, SystemSpec
+from deepchem_xc.planewave.properties.volume_series import bravais_constant
+
+# Relative difference up to which two lattice constants are the same; files round.
+_SAME_CONSTANT = 1e-4
 
 
 def read_label(
@@ -90,7 +95,7 @@ def _scales_of_label(entry: Entry) -> str:
 def check_balance(systems: Sequence[DFTSystem]) -> None:
     """Raise `ValueError` unless the first system holds the atoms of all others together."""
     first, *others = (
-        {s: system.no * n for s, n in system.atoms.symbols.formula.count().items()}
+        {s: system.no * system.cells * n for s, n in system.atoms.symbols.formula.count().items()}
         for system in systems
     )
     total: dict[str, int] = {}
@@ -102,3 +107,38 @@ def check_balance(systems: Sequence[DFTSystem]) -> None:
             f"systems: the first one holds {first}, but the others together {total}: set their "
             "'number' so that both are the same"
         )
+
+
+def check_reduction(entry: Entry, given: SystemSpec) -> None:
+    """Raise `ValueError` if the label of the given cell has no meaning in the primitive one.
+
+    Extensive values are multiplied by the number of cells, forces are repeated. What remains are
+    densities, whose grid is another, and lattice constants of cells that are not the conventional
+    cell of the primitive one.
+
+    Parameters
+    ----------
+    entry : Entry
+        With its systems, reduced where they ask for it.
+    given : CrystalSpec or MoleculeSpec
+        The first system before its reduction.
+    """
+    system = entry.systems[0]
+    if not isinstance(given, CrystalSpec) or system.cells == 1:
+        return
+    if entry.entry_type == "density":
+        raise ValueError(
+            "systems[0].primitive: the density is given on the grid of the given cell, and cannot "
+            "be compared with that of a primitive one; leave 'primitive' out"
+        )
+    if entry.entry_type == "lattice_constant":
+        axis = entry.series.axis
+        before = bravais_constant(given.structure.atoms(), axis)
+        after = bravais_constant(system.atoms, axis)
+        if abs(before / after - 1.0) > _SAME_CONSTANT:
+            raise ValueError(
+                f"systems[0].primitive: the constant a of the given cell is {before:.4f} Angstrom, "
+                f"that of its primitive cell's lattice {after:.4f}, so that the label could mean "
+                "either; give the primitive or the conventional cell itself, or leave 'primitive' "
+                "out"
+            )

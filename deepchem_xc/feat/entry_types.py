@@ -93,7 +93,8 @@ class EntryType:
 
 
 def _numbers(entry: Entry) -> list[int]:
-    return [system.no for system in entry.systems]
+    """How many times each computed cell occurs."""
+    return [system.no * system.cells for system in entry.systems]
 
 
 def _energy(entry: Entry, energies: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ def _eos(entry: Entry, energies: Tensor) -> Tensor:
     """Relative energies in the order of the label, which need not be that of the volumes."""
     order = sorted(range(len(energies)), key=lambda i: _given_scales(entry)[i])
     places = torch.tensor(order, device=energies.device).argsort()
-    return observables.relative_energies(energies[places])
+    return observables.relative_energies(energies[places]) * entry.systems[0].cells
 
 
 def _given_scales(entry: Entry) -> tuple[float, ...]:
@@ -128,6 +129,16 @@ def _of_result(function: Callable[[Any], Tensor]) -> Callable[..., Tensor]:
     return lambda entry, result: function(result)
 
 
+def _forces(entry: Entry, result: Any) -> Tensor:
+    """Forces on the atoms of the given cell."""
+    return observables.forces(result)[list(entry.systems[0].sites)]
+
+
+def _moment(entry: Entry, result: Any) -> Tensor:
+    """Moment of the given cell."""
+    return observables.magnetic_moment(result) * entry.systems[0].cells
+
+
 def _scalar(entry: Entry) -> tuple[int | None, ...]:
     return (1,)
 
@@ -137,7 +148,7 @@ def _curve(entry: Entry) -> tuple[int | None, ...]:
 
 
 def _atoms(entry: Entry) -> tuple[int | None, ...]:
-    return (len(entry.systems[0].atoms), 3)
+    return (len(entry.systems[0].sites), 3)
 
 
 def _tensor(entry: Entry) -> tuple[int | None, ...]:
@@ -169,11 +180,11 @@ _KINDS = (
     EntryType("lattice_constant", "Angstrom", True, _lattice_constant, _scalar, volumes=True),
     EntryType("bulk_modulus", "GPa", True, _bulk_modulus, _scalar, volumes=True),
     EntryType("cohesive_energy", "eV/atom", True, _cohesive, _scalar, systems=(2, None)),
-    EntryType("forces", "eV/Angstrom", False, _of_result(observables.forces), _atoms),
+    EntryType("forces", "eV/Angstrom", False, _forces, _atoms),
     EntryType("stress", "GPa", False, _of_result(observables.stress), _tensor),
     EntryType("density", "1/Angstrom^3", False, _of_result(observables.density), _grid),
     EntryType("band_gap", "eV", False, _of_result(observables.band_gap), _scalar),
-    EntryType("magnetic_moment", "mu_B", False, _of_result(observables.magnetic_moment), _scalar),
+    EntryType("magnetic_moment", "mu_B", False, _moment, _scalar),
 )
 _MOLECULAR = (
     EntryType("ae", "Hartree", True, _no_molecules, _scalar, systems=(1, None)),

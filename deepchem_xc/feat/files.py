@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ase.units import Bohr
 
 from deepchem_xc.planewave.inputs import as_crystal
@@ -91,7 +93,9 @@ def structure_values(given: Any, folder: Path | None = None) -> Any:
     Parameters
     ----------
     given : str, path, ase.Atoms, pymatgen Structure, Crystal or mapping
-        A file that ASE reads, the text of a CIF, a structure; anything else is returned as it is.
+        A file that ASE reads or that holds a pymatgen Structure as JSON, the text of a CIF or of
+        such JSON, a structure, or the dictionary of one (pymatgen's ``as_dict``, ASE's
+        ``todict``); anything else is returned as it is.
     folder : Path, optional
         Folder to which relative paths refer.
 
@@ -106,10 +110,12 @@ def structure_values(given: Any, folder: Path | None = None) -> Any:
     >>> structure_values(bulk("Al"))["symbols"]
     ['Al']
     """
-    if isinstance(given, Mapping):
-        return given
     if isinstance(given, str | os.PathLike):
         given = _read(os.fspath(given), folder)
+    if isinstance(given, Mapping):
+        given = _from_dictionary(given)
+    if isinstance(given, Mapping):
+        return given
     try:
         crystal = as_crystal(given)  # also checks it
     except TypeError:
@@ -132,14 +138,81 @@ def structure_values(given: Any, folder: Path | None = None) -> Any:
     }
 
 
-def _read(name: str, folder: Path | None) -> Atoms:
+def structure_atoms(given: Any, folder: Path | None = None) -> Atoms:
+    """ASE Atoms of anything that `structure_values` takes, with checks of the sites and the cell.
+
+    Parameters
+    ----------
+    given, folder
+        As for `structure_values`.
+
+    Raises
+    ------
+    ValueError
+        As for `structure_values`, and for anything else than a structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> structure_atoms(bulk("Al").todict()).symbols
+    Symbols('Al')
+    """
+    from ase import Atoms
+
+    values = structure_values(given, folder)
+    words = {"symbols", "cell", "positions", "scaled_positions", "magmoms", "pbc"}
+    if not isinstance(values, Mapping) or not {"symbols", "cell"} <= set(values) <= words:
+        raise ValueError(
+            f"{str(given)[:_SHOWN]!r} is not a structure: give the path of a file, the text of a "
+            "CIF, or the dictionary of a pymatgen Structure, of ASE Atoms, or with symbols, cell "
+            "and positions"
+        )
+    return Atoms(**{"pbc": True, **values})
+
+
+def _from_dictionary(given: Mapping[str, Any]) -> Any:
+    """Structure of pymatgen or ASE from its dictionary; other mappings are returned."""
+    if "sites" in given:
+        if "lattice" not in given:
+            raise ValueError(
+                "the dictionary has sites, but no lattice: it is a molecule's. Put the pymatgen "
+                "Molecule into a box with molecule.get_boxed_structure(a, b, c)"
+            )
+        try:
+            from pymatgen.core.structure import Structure
+        except ImportError as error:
+            raise ValueError(
+                "the structure is a dictionary of pymatgen, which is not installed here: pip "
+                "install pymatgen, or give symbols, cell and positions"
+            ) from error
+        return _made(lambda: Structure.from_dict(dict(given)), "pymatgen")
+    if "numbers" in given and "positions" in given:
+        from ase import Atoms
+
+        # `plain` has made lists of ASE's arrays.
+        arrays = {k: np.asarray(v) if isinstance(v, list) else v for k, v in given.items()}
+        return _made(lambda: Atoms.fromdict(arrays), "ASE")
+    return given
+
+
+def _made(make: Callable[[], Any], kind: str) -> Any:
+    try:
+        return make()
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ValueError(f"the dictionary is not one of {kind} ({why})") from error
+
+
+def _read(name: str, folder: Path | None) -> Any:
     import ase.io
 
+    if name.lstrip().startswith("{"):
+        return _dictionary(name, "the text")
     shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
     if "\n" in name:
         refuse_magnetic_cif(name, f"the text {shown!r}")
         try:
-            return cast("Atoms", ase.io.read(io.StringIO(name), format="cif"))
+            return ase.io.read(io.StringIO(name), format="cif")
         except Exception as error:
             why = str(error) or f"ASE raises {type(error).__name__}"
             raise ValueError(f"the text {shown!r} cannot be read as a CIF: {why}") from error
@@ -150,7 +223,22 @@ def _read(name: str, folder: Path | None) -> Atoms:
         there = False
     if not there:
         raise ValueError(f"there is no structure file {shown if shown != name else path}")
+    if path.suffix.lower() == ".json":
+        found = _dictionary(path.read_text(errors="replace"), os.fspath(path))
+        if "sites" in found:
+            return found
     return read_atoms(path)
+
+
+def _dictionary(text: str, shown: str) -> Mapping[str, Any]:
+    """Mapping from JSON."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{shown} is not JSON, or only a part of it ({error})") from error
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{shown} holds a {type(found).__name__}, not one structure")
+    return found
 
 
 def _files(names: Iterable[str]) -> list[str]:

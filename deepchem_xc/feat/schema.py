@@ -117,7 +117,7 @@ class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
 
     structure: StructureSpec = Field(
         description="symbols, cell and positions, the path of a CIF, POSCAR or extxyz file, the "
-        "text of a CIF, or ASE Atoms"
+        "text of a CIF, ASE Atoms, or a pymatgen Structure or its dictionary"
     )
     ecut: float = Field(description=keyword("ecut").description)
     # The default is written out, because it is part of a calculation's name.
@@ -125,6 +125,13 @@ class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
         standard("pseudopotentials"), description=keyword("pseudopotentials").description
     )
     number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
+    # None, not False: what is left out does not enter the name of a calculation.
+    primitive: bool | None = Field(
+        None, description="true to compute the primitive cell; the label stays the given cell's"
+    )
+    compressed: bool | None = Field(
+        None, description="true for a crystal under pressure: its volume may be any"
+    )
 
     @field_validator("structure", mode="before")
     @classmethod

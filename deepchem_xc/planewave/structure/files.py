@@ -71,17 +71,41 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
         raise ValueError(f"{os.fspath(path)} cannot be read as a structure ({reason}).") from error
     if not isinstance(atoms, Atoms):
         raise ValueError(f"{os.fspath(path)!r} holds {type(atoms).__name__}, not one structure.")
-    found = result_moments(atoms) if moments else None
+    if moments:
+        start_from_results(atoms, repr(os.fspath(path)))
+    return atoms
+
+
+def start_from_results(atoms: Atoms, shown: str) -> None:
+    """Make moments that are results of an earlier calculation initial ones, if there are none.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        From a file; changed in place.
+    shown : str
+        Name of the file in the warning.
+
+    Warns
+    -----
+    IgnoredInputWarning
+        If results are used.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> start_from_results(bulk("Al"), "al.xyz")
+    """
+    found = result_moments(atoms)
     if found is not None:
         atoms.set_initial_magnetic_moments(found)
         warnings.warn(
-            f"the magnetic moments in {os.fspath(path)!r} are results of an earlier calculation ("
+            f"the magnetic moments in {shown} are results of an earlier calculation ("
             f"{few_moments(found)} mu_B): they are taken as initial moments, for two spin "
             "channels.",
             IgnoredInputWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return atoms
 
 
 def refuse_magnetic_cif(text: str, shown: str) -> None:
