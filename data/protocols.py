@@ -48,6 +48,8 @@ DENSITIES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0)
 AGREE = 5e-5
 # Number of last members of a series by which its reference is judged.
 LAST = 3
+# Number of crystals without which nothing is said about their kind.
+LEAST = 2
 
 
 def rounded(cutoff: float) -> float:
@@ -223,10 +225,15 @@ def measure_meshes(
 
 
 def table(elements: Mapping[str, Any], meshes: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of the file; a density of a kind is the largest of its crystals."""
+    """Content of the file; a density of a kind is the largest of its crystals'.
+
+    A kind of which fewer than `LEAST` crystals were measured has none.
+    """
     kinds: dict[str, dict[str, float]] = {}
     for kind in sorted({row["kind"] for row in meshes.values()}):
         rows = [row["density"] for row in meshes.values() if row["kind"] == kind]
+        if len(rows) < LEAST:
+            continue
         kinds[kind] = {
             name: max(row[name] for row in rows)
             for name in TOLERANCES

@@ -69,7 +69,7 @@ class PeriodicSystemFeaturizer(CrystalFeaturizer):
     --------
     >>> from ase.build import bulk
     >>> from deepchem_xc.feat import PeriodicSystemFeaturizer
-    >>> featurizer = PeriodicSystemFeaturizer(protocol="fast", kind="insulator")
+    >>> featurizer = PeriodicSystemFeaturizer(protocol="fast")
     >>> (silicon,) = featurizer.featurize([bulk("Si")])
     >>> print(f"{float(silicon.solve('PBE').free_energy):.1f} Ha")
     -7.9 Ha

@@ -43,8 +43,8 @@ class ProtocolTable:
     Examples
     --------
     >>> table = ProtocolTable.read()
-    >>> words = table.keywords("balanced", ["Si"], kind="insulator")
-    >>> list(words), words["ecut"] > table.keywords("fast", ["Si"], kind="insulator")["ecut"]
+    >>> words = table.keywords("balanced", ["Si"])
+    >>> list(words), words["ecut"] > table.keywords("fast", ["Si"])["ecut"]
     (['ecut', 'ecut_smoothing', 'kpts', 'occupations', 'pseudopotentials'], True)
     """
 

@@ -271,9 +271,15 @@ def test_mistakes_in_settings_are_not_left_out_with_rows(
 
 
 def test_an_element_without_a_cutoff_is_named_with_its_row() -> None:
-    featurizer = PeriodicSystemFeaturizer(protocol="precise", kind="metal")
-    with pytest.raises(ValueError, match="datapoint 1 .*no cutoff has been measured for U|no U"):
-        featurizer.featurize([bulk("Al"), bulk("U", "fcc", a=4.4)])
+    cutoffs = {"Al": {"GTH-PBE-q3": {"fast": 200.0}}}
+    table = ProtocolTable(cutoffs, {"metal": {"fast": 2.0}}, 0.07, {"name": "fermi-dirac"})
+    featurizer = PeriodicSystemFeaturizer(protocol="fast", table=table)
+    assert featurizer.featurize(bulk("Al"))[0].keywords["ecut"] == 200.0
+    with pytest.raises(
+        ValueError, match="datapoint 1 .*no cutoff has been measured for Si"
+    ) as error:
+        featurizer.featurize([bulk("Al"), bulk("Si")])
+    assert "datapoint 0" not in str(error.value)
 
 
 def test_descriptions_are_deepchems() -> None:
