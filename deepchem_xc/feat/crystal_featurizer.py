@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.dft_system import DFTSystem
-from deepchem_xc.feat.files import plain, structure_values
+from deepchem_xc.feat.files import content_digests, plain, structure_values
 from deepchem_xc.feat.protocols import KINDS, TOLERANCES, ProtocolTable
 from deepchem_xc.feat.schema import validate_entry
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -267,11 +267,21 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
             if key in defaults and value == defaults[key]:
                 continue
             text = str(value)
-            if isinstance(value, str | int | float) and text.replace("-", "").isalnum():
+            content = self._content(key, value)
+            if content == text and text.replace("-", "").isalnum():
                 name += f"_{key}_{text}"
             else:
-                other[key] = repr(plain(value))
+                other[key] = content
         return name + (f"_{digest(other)[:12]}" if other else "")
+
+    def _content(self, name: str, value: Any) -> Any:
+        """What an argument says, as JSON values; files count by their content."""
+        if name == "pseudopotentials":
+            files = content_digests(plain(value))
+            return [plain(value), files] if files else plain(value)
+        if isinstance(value, str | int | float):
+            return str(value)
+        return repr(plain(value))
 
 
 def _rows(datapoints: Any) -> tuple[bool, dict[Any, Any]]:

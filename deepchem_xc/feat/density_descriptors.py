@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepchem_xc.feat.crystal_featurizer import CrystalFeaturizer
+from deepchem_xc.feat.density_featurizer import DensityFeaturizer
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.protocols import ProtocolTable
 from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
@@ -149,7 +149,7 @@ class DensityDescriptors:
         return self.values[:, self.columns.index(name)]
 
 
-class DensityDescriptorFeaturizer(CrystalFeaturizer):
+class DensityDescriptorFeaturizer(DensityFeaturizer):
     """Converged densities of crystals as `DensityDescriptors`, one for each crystal.
 
     Every crystal is solved self-consistently, which takes seconds to minutes.
@@ -197,18 +197,9 @@ class DensityDescriptorFeaturizer(CrystalFeaturizer):
     ) -> None:
         if not threshold > 0:
             raise ValueError(f"threshold must be a positive density in bohr^-3, got {threshold!r}.")
-        self.functional, self._functional = functional, _functional_of(functional)
         self.threshold, self.irreducible = threshold, irreducible
-        super().__init__(
-            protocol, kind, pseudopotentials, ecut, kpts, folder, table, on_error, keywords
-        )
+        settings = (protocol, kind, pseudopotentials, ecut, kpts, folder, table, on_error)
+        super().__init__(functional, *settings, keywords)
 
     def _featurize_system(self, system: DFTSystem) -> DensityDescriptors:
-        result = system.calculation().solve(self._functional)
-        return DensityDescriptors.of(result, self.threshold, self.irreducible)
-
-
-def _functional_of(given: str | XCFunctional) -> XCFunctional:
-    from deepchem_xc.xc import get_xc
-
-    return get_xc(given)
+        return DensityDescriptors.of(self._solved(system), self.threshold, self.irreducible)

@@ -11,8 +11,7 @@ import numpy as np
 from ase.units import Bohr
 from numpy.typing import NDArray
 
-from deepchem_xc.feat.crystal_featurizer import CrystalFeaturizer
-from deepchem_xc.feat.density_descriptors import _functional_of
+from deepchem_xc.feat.density_featurizer import DensityFeaturizer
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.protocols import ProtocolTable
 from deepchem_xc.losses import observables
@@ -90,7 +89,7 @@ class DensityGrid:
         return Atoms(self.symbols, cell=self.cell, scaled_positions=positions, pbc=True)
 
 
-class DensityGridFeaturizer(CrystalFeaturizer):
+class DensityGridFeaturizer(DensityFeaturizer):
     """Converged densities of crystals as `DensityGrid`, one for each crystal.
 
     Every crystal is solved self-consistently, which takes seconds to minutes.
@@ -130,10 +129,8 @@ class DensityGridFeaturizer(CrystalFeaturizer):
         on_error: str = "raise",
         **keywords: Any,
     ) -> None:
-        self.functional, self._functional = functional, _functional_of(functional)
-        super().__init__(
-            protocol, kind, pseudopotentials, ecut, kpts, folder, table, on_error, keywords
-        )
+        settings = (protocol, kind, pseudopotentials, ecut, kpts, folder, table, on_error)
+        super().__init__(functional, *settings, keywords)
 
     def _featurize_system(self, system: DFTSystem) -> DensityGrid:
-        return DensityGrid.of(system.calculation().solve(self._functional))
+        return DensityGrid.of(self._solved(system))

@@ -115,8 +115,8 @@ class PeriodicSystemFeaturizer(CrystalFeaturizer):
         structure, settings = self._structure_and_settings(given)
         entries = []
         for e_type in self._types:
-            system = {"structure": structure, **settings}
-            values: dict[str, Any] = {"e_type": e_type, "systems": [system]}
+            words = {"structure": structure, **settings}
+            values: dict[str, Any] = {"e_type": e_type, "systems": [words]}
             if ENTRY_TYPES[e_type].volumes:
                 more = {"scales": self.scales, "dimension": self.dimension}
                 values |= {key: value for key, value in more.items() if value is not None}

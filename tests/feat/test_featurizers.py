@@ -12,6 +12,7 @@ import deepchem as dc
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
@@ -312,6 +313,25 @@ def test_other_settings_have_another_folder_for_their_data(folder: Path) -> None
     names = [str(featurizer) for featurizer in made]
     assert len(set(names)) == len(names) and not any("/" in name for name in names)
     assert str(DensityDescriptorFeaturizer(PBE())) == str(DensityDescriptorFeaturizer(PBE()))
+    trained = PBE(trainable=True)
+    before = str(DensityGridFeaturizer(trained))
+    with torch.no_grad():
+        next(trained.parameters()).mul_(1.01)
+    assert str(DensityGridFeaturizer(trained)) != before
+
+
+def test_files_count_by_their_content(folder: Path) -> None:
+    potential = folder / "al.psp8"
+    names = []
+    for text in ("one", "other"):
+        potential.write_text(text)
+        names.append(str(PeriodicSystemFeaturizer(pseudopotentials=str(potential))))
+    assert names[0] != names[1]
+    saved = []
+    for kappa in (0.8, 1.2):
+        PBE(kappa=kappa).save(folder / "xc.safetensors")
+        saved.append(str(DensityGridFeaturizer(str(folder / "xc.safetensors"))))
+    assert saved[0] != saved[1]
 
 
 def test_densities_of_crystals_of_any_size_fit_into_one_data_set() -> None:
