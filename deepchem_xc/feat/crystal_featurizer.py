@@ -99,9 +99,8 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
 
     @cached_property
     def _table(self) -> ProtocolTable:
-        return (
-            self.table if isinstance(self.table, ProtocolTable) else ProtocolTable.read(self.table)
-        )
+        given = self.table
+        return given if isinstance(given, ProtocolTable) else ProtocolTable.read(given)
 
     def featurize(self, datapoints: Any = None, log_every_n: int = 1000, **kwargs: Any) -> Array:
         """Featurize crystals.
@@ -145,7 +144,7 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
         for number, given in rows.items():
             try:
                 systems[number] = self._read(given)
-            except (ValueError, FileNotFoundError, TypeError) as error:
+            except (ValueError, OSError, TypeError) as error:
                 wrong[number] = str(error)
         self._report(wrong, rows, alone)
         for done, (number, system) in enumerate(systems.items()):
@@ -176,7 +175,8 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
     def _stacked(self, features: list[Any]) -> Array:
         """X of a data set."""
         x = np.empty(len(features), dtype=object)
-        x[:] = features
+        for i, feature in enumerate(features):  # whole assignments may take rows apart
+            x[i] = feature
         return x
 
     def _structure_and_settings(self, given: Any) -> tuple[Any, dict[str, Any]]:
