@@ -129,15 +129,15 @@ def test_a_uniform_gas_has_alpha_one_and_no_gradient() -> None:
         atoms,
         "PBE",
         ecut=100.0,
-        kpts={"size": (16, 16, 16), "gamma": True},
+        kpts={"size": (12, 12, 12), "gamma": True},
         pseudopotentials={"Na": Jellium()},
         occupations={"name": "fermi-dirac", "width": 0.05},
     )
     found = DensityDescriptors.of(result)
-    assert np.ptp(found.density) < 1e-6 * found.density.mean()
+    assert np.ptp(found.density) < 1e-5 * found.density.mean()
     assert found.s.max() < 1e-5
-    # The mesh of a finite number of k-points and the width leave a deviation.
-    assert np.abs(found.alpha - 1.0).max() < 2e-2
+    # 8 divisions leave 5e-3, 12 7e-4, 16 2e-4; with 16, a width of 0.2 eV 2e-3.
+    assert np.abs(found.alpha - 1.0).max() < 2e-3
 
 
 def test_thin_points_are_left_out_and_the_electrons_stay_known() -> None:
