@@ -1,15 +1,32 @@
-"""Entries of data sets: structures, reference values and the calculations behind them.
+"""Entries of data sets, and featurizers that make them, or densities, of structures.
 
 Contract: mappings with DeepChem's keys in; `DFTEntry` objects out, checked completely before
 anything is computed. An entry lists its calculations, which solve themselves (`Calculation`), and
 derives its value, in the label's unit, from their energies or a `Result`. A new kind of entry is
 one line in `ENTRY_TYPES`. Data sets pickle entries: never rename their classes and modules.
+Featurizers (`CrystalFeaturizer`) turn each structure into one object, or name the row and reason.
 """
 
 from __future__ import annotations
 
+from deepchem_xc.feat.crystal_featurizer import FeaturizationWarning
+from deepchem_xc.feat.density_descriptors import DensityDescriptorFeaturizer, DensityDescriptors
+from deepchem_xc.feat.density_grid import DensityGrid, DensityGridFeaturizer
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES
+from deepchem_xc.feat.periodic_system import PeriodicSystemFeaturizer
+from deepchem_xc.feat.protocols import ProtocolTable
 
-__all__ = ["ENTRY_TYPES", "DFTEntry", "DFTSystem"]
+__all__ = [
+    "ENTRY_TYPES",
+    "DFTEntry",
+    "DFTSystem",
+    "DensityDescriptorFeaturizer",
+    "DensityDescriptors",
+    "DensityGrid",
+    "DensityGridFeaturizer",
+    "FeaturizationWarning",
+    "PeriodicSystemFeaturizer",
+    "ProtocolTable",
+]
