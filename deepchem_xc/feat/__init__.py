@@ -4,6 +4,7 @@ Contract: mappings with DeepChem's keys in; `DFTEntry` objects out, checked comp
 anything is computed. An entry lists its calculations, which solve themselves (`Calculation`), and
 derives its value, in the label's unit, from their energies or a `Result`. A new kind of entry is
 one line in `ENTRY_TYPES`. Data sets pickle entries: never rename their classes and modules.
+Importing this room teaches DeepChem's splitters about entries (`splitters.py`).
 """
 
 from __future__ import annotations
@@ -11,5 +12,8 @@ from __future__ import annotations
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES
+from deepchem_xc.feat.splitters import adapt_deepchem
 
 __all__ = ["ENTRY_TYPES", "DFTEntry", "DFTSystem"]
+
+adapt_deepchem()

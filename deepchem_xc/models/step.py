@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -52,6 +53,10 @@ class Step:
         Returns a 0-d tensor that is added to the loss.
     loss : callable, optional
         Loss instead of the objective's.
+    max_norm : float, optional
+        Gradients with a larger norm are scaled down to it.
+    gradient_norm : float or None
+        Norm of the first gradient, before it was limited.
     """
 
     module: DFTXC
@@ -59,6 +64,8 @@ class Step:
     objective: Objective
     regularization: Callable[[], Tensor] | None = None
     loss: LossFunction | None = None
+    max_norm: float | None = None
+    gradient_norm: float | None = None
 
     def take(self, batch: LabelledBatch, values: list[Tensor], epoch: int) -> Tensor:
         """Take the step; returns the loss before it, 0-d, without a graph.
@@ -78,7 +85,8 @@ class Step:
             Parameters and optimiser are then as before.
         """
         total = self._gradients(batch, values)
-        if _needs_closure(self.optimizer):
+        self.gradient_norm = self._limit_gradients()
+        if needs_closure(self.optimizer):
             self._search(batch, total, epoch)
         else:
             self.optimizer.step()
@@ -94,13 +102,37 @@ class Step:
                 "example, has no derivative"
             )
         if self.regularization is not None:
-            total = total + self.regularization()
+            extra = self.regularization()
+            self._check_regularization(extra)
+            total = total + extra
         self.optimizer.zero_grad()
         total.backward()
         for name, parameter in self.module.functional.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
         return total.detach()
+
+    def _limit_gradients(self) -> float:
+        """Scale the gradients of the trained parameters down to `max_norm`; their norm before."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(
+            trained, math.inf if self.max_norm is None else self.max_norm
+        )
+        return float(norm)
+
+    def _check_regularization(self, extra: Any) -> None:
+        """Raise `ValueError` for a term that follows the parameters of another functional."""
+        own = [p for p in self.module.functional.parameters() if p.requires_grad]
+        if not (isinstance(extra, Tensor) and extra.requires_grad):
+            return
+        found = torch.autograd.grad(extra, own, retain_graph=True, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            raise ValueError(
+                "regularization_loss does not depend on the parameters that are trained: the "
+                "model trains a copy of the functional that it is given. Take the parameters from "
+                "model.functional, as in model.regularization_loss = lambda: 1e-4 * sum("
+                "p.square().sum() for p in model.functional.parameters())."
+            )
 
     def _search(self, batch: LabelledBatch, total: Tensor, epoch: int) -> None:
         """Step of an optimiser that evaluates losses along the way, such as LBFGS.
@@ -134,6 +166,14 @@ class Step:
             raise
 
 
-def _needs_closure(optimizer: Any) -> bool:
+def needs_closure(optimizer: Any) -> bool:
+    """Whether an optimiser evaluates the loss within its step, as LBFGS does.
+
+    Examples
+    --------
+    >>> parameters = [torch.nn.Parameter(torch.zeros(1))]
+    >>> needs_closure(torch.optim.LBFGS(parameters)), needs_closure(torch.optim.SGD(parameters))
+    (True, False)
+    """
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
