@@ -86,6 +86,40 @@ class EvaluatedModel(TorchModel):
             n_classes=n_classes,
         )
 
+    def evaluate_by_type(
+        self,
+        dataset: Dataset,
+        metrics: Any,
+        transformers: Sequence[Transformer] = (),
+        use_sample_weights: bool = False,
+    ) -> dict[str, dict[str, float]]:
+        """Metrics of self-consistent values for each type of entry, whose unit they share.
+
+        Parameters and errors are those of `evaluate`.
+
+        Returns
+        -------
+        dict
+            ``{type: {name of the metric: value}}``, of the types with an entry that has a label
+            and did not fail. Values are in the type's unit, or its square, as the metric has it.
+        """
+        rows = _rows(dataset)
+        expected = self._expected(rows, transformers)
+        found = self._compared(rows.entries, expected)
+        types = np.array([entry.entry_type for entry in rows.entries])
+        there = np.isfinite(found) & np.isfinite(expected)
+        return {
+            str(name): scores(
+                [entry for entry in rows.entries if entry.entry_type == name],
+                expected[types == name],
+                rows.weights[types == name],
+                found[types == name],
+                metrics,
+                use_sample_weights=use_sample_weights,
+            )
+            for name in np.unique(types[there])
+        }
+
     def evaluate_generator(
         self,
         generator: Iterable[Batch],

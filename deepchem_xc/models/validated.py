@@ -85,6 +85,12 @@ class ValidatedModel(ResumableModel):
         self.skipped = predictions.skipped
         return self._mean_loss(batch, predictions, None)
 
+    @property
+    def best_epoch(self) -> int | None:
+        """Epoch of the best validation so far, counted from 0; None without one."""
+        best = self._progress.best
+        return best.epoch if best is not None and math.isfinite(best.loss) else None
+
     def best_functional(self) -> XCFunctional:
         """Copy of the functional with the weights of the best validation so far.
 
