@@ -92,8 +92,8 @@ def default_network(
     return torch.nn.Sequential(*layers).to(torch.float64)
 
 
-def own_copy(functional: XCFunctional) -> XCFunctional:
-    """Copy of a functional that shares no parameters with it.
+def own_copy(module: torch.nn.Module) -> Any:
+    """Copy of a functional or network that shares no parameters with it.
 
     Raises
     ------
@@ -108,11 +108,12 @@ def own_copy(functional: XCFunctional) -> XCFunctional:
     False
     """
     try:
-        return copy.deepcopy(functional)
+        return copy.deepcopy(module)
     except (RuntimeError, TypeError, pickle.PicklingError) as error:
-        check_trainable(functional)  # may know the reason
+        if isinstance(module, XCFunctional):
+            check_trainable(module)  # may know the reason
         raise ValueError(
-            f"{functional.name} cannot be copied ({error}), and a model trains a copy of its "
+            f"{type(module).__name__} cannot be copied ({error}), and a model trains a copy of its "
             "functional. Define __deepcopy__, or make the model with another functional and then "
             "set model.functional, which takes the object itself."
         ) from error
@@ -173,13 +174,15 @@ def make_functional(
             gradient = Ingredients.GRADIENT in known.ingredients
             inputs = (3 if gradient else 2) if input_size is None else input_size
             nnmodel = default_network(inputs, hidden_size, n_layers, modeltype)
+        elif copied:
+            nnmodel = own_copy(nnmodel)  # before HybridXC converts it to float64
         chosen = HybridXC(known, nnmodel, *weights)
     else:
         if nnmodel is not None:
             raise ValueError("nnmodel belongs to xcstr; with functional=... leave it out.")
         chosen = get_xc(functional)
-    if copied:
-        chosen = own_copy(chosen)
+        if copied:
+            chosen = own_copy(chosen)
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
     check_trainable(made)

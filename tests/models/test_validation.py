@@ -21,7 +21,8 @@ ENTRY = DFTEntry.create("energy", -215.0, [quick()])
 TRAINING = dataset(ENTRY)
 # The energy at which training begins is about -214.7: its labels pull in opposite directions.
 OPPOSITE = dataset(DFTEntry.create("energy", -200.0, [quick()]))
-FAILING = DFTEntry.create("energy", -215.0, [quick(convergence={"maxiter": 1})], name="hopeless")
+HOPELESS = {**quick(), "convergence": {"maxiter": 1}}
+FAILING = DFTEntry.create("energy", -215.0, [HOPELESS], name="hopeless")
 
 
 def test_its_loss_is_the_objective_of_self_consistent_predictions(tmp_path: Path) -> None:
