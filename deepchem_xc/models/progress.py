@@ -16,7 +16,7 @@ class Best:
     Attributes
     ----------
     identity : str
-        Digest of the data set and the loss: others cannot be compared.
+        Digest of what was validated; losses of others cannot be compared.
     loss : float
         Its mean loss.
     skipped : int

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
-from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES
+from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.labels import Floats
 from deepchem_xc.xc.networks import check_weights
 
@@ -137,12 +137,15 @@ class Step:
     def _search(self, batch: LabelledBatch, total: Tensor, epoch: int) -> None:
         """Step of an optimiser that evaluates losses along the way, such as LBFGS.
 
-        Values from energies alone use the densities of the step's start.
+        Values from energies alone use the densities of the step's start. A line search turns back
+        where an entry cannot be computed; the step fails if it finds no point at all.
         """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         before = [p.detach().clone() for p in parameters]
         state = copy.deepcopy(self.optimizer.state_dict())
         known = [total]
+        good, failures = [(before, float(total))], []
+        searches = any(group.get("line_search_fn") for group in self.optimizer.param_groups)
 
         def closure() -> Tensor:
             if known:
@@ -151,11 +154,24 @@ class Step:
             # A search may return to weights whose graphs backward() has already freed.
             self.module.ground_states.end_batch()
             compute = self.module.training_value
-            return self._gradients(batch, [compute(entry, epoch) for entry in batch.entries])
+            here = [p.detach().clone() for p in parameters]
+            try:
+                values = [compute(entry, epoch) for entry in batch.entries]
+                found = self._gradients(batch, values)
+            except (EntryError, ValueError, *EXPECTED_FAILURES) as error:
+                if not searches:
+                    raise
+                failures.append((here, error))
+                return _wall(parameters, *good[-1])
+            good.append((here, float(found)))
+            return found
 
         try:
             self.optimizer.step(closure)
             check_weights(self.module.functional)
+            for point, error in failures:
+                if len(good) == 1 or all(map(torch.equal, parameters, point)):
+                    raise error
         except BaseException as error:
             with torch.no_grad():
                 for parameter, value in zip(parameters, before, strict=True):
@@ -164,6 +180,19 @@ class Step:
             if isinstance(error, ValueError) and not isinstance(error, EXPECTED_FAILURES):
                 raise FloatingPointError(f"a step went too far ({error})") from error
             raise
+
+
+def _wall(parameters: list[Tensor], good: list[Tensor], value: float) -> Tensor:
+    """Loss of a point that cannot be computed, far above that of a good one and rising outwards.
+
+    A search between the two then interpolates to a point in between.
+    """
+    height = 10.0 * max(abs(value), 1.0)
+    steps = [p.detach() - q for p, q in zip(parameters, good, strict=True)]
+    square = sum(float(step.square().sum()) for step in steps)
+    for parameter, step in zip(parameters, steps, strict=True):
+        parameter.grad = step * (2.0 * height / square) if square > 0 else torch.zeros_like(step)
+    return torch.tensor(value + height, dtype=torch.float64, device=steps[0].device)
 
 
 def needs_closure(optimizer: Any) -> bool:

@@ -148,6 +148,7 @@ class TrainingLoop(ValidatedModel):
                     if ended and validation is not None:
                         with self.ground_states.between_steps():
                             over = self._validate(validation)
+                        watch.lap()  # validation is no part of the next epoch
                     if ended:
                         logger.info(self.history[-1].line())
                     bar.update()

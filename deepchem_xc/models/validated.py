@@ -45,7 +45,7 @@ class Schedule(NamedTuple):
     loss: LossFunction | None
     """Instead of the objective's."""
     identity: str
-    """Digest of entries, labels, weights and loss: losses of others cannot be compared."""
+    """Digest of entries, labels, weights and scales: losses of others cannot be compared."""
 
 
 class ValidatedModel(ResumableModel):
@@ -124,9 +124,11 @@ class ValidatedModel(ResumableModel):
         every = LabelledBatch(entries, labels_of(entries, y, self.transformers, weights), weights)
         counts = np.array(weights) * _factors(entries, self.objective) > 0
         batch = every.part(np.flatnonzero(~empty_cells(*every) & counts).tolist())
-        scales = [[self.objective.scales[e.entry_type], w] for e, w in zip(entries, w.tolist())]
         labels = [label.tolist() for label in batch.labels]
-        identity = digest([[entry.identity for entry in batch.entries], labels, scales])
+        scales = [self.objective.scales[entry.entry_type] for entry in batch.entries]
+        factors = _factors(batch.entries, self.objective).tolist()
+        identities = [entry.identity for entry in batch.entries]
+        identity = digest([identities, labels, batch.weights, scales, factors])
         return Schedule(
             batch,
             whole_number(interval, "validation_interval"),

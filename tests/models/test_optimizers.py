@@ -11,7 +11,7 @@ import torch
 from deepchem.models.optimizers import Adam, AdamW, ExponentialDecay, GradientDescent
 
 from deepchem_xc.data import DFTEntry
-from deepchem_xc.models import LBFGS, XCModel
+from deepchem_xc.models import LBFGS, EntryError, XCModel
 from deepchem_xc.xc import PBE
 from tests.models.systems import SCALES, aluminium, dataset, make, quick, weights
 
@@ -66,7 +66,8 @@ def test_a_resumed_training_needs_the_same_decay(tmp_path: Path) -> None:
     again = make(tmp_path, weight_decay=0.1)
     again.fit(DATA, nb_epoch=1, restore=True)
     assert again.epoch == 2
-    for other in (make(tmp_path), make(tmp_path, weight_decay=0.2)):
+    plain = make(tmp_path, optimizer=AdamW(1e-3, weight_decay=0.0))
+    for other in (plain, make(tmp_path, weight_decay=0.2)):
         with pytest.raises(ValueError, match="written with .*decay.* give the same weight_decay"):
             other.fit(DATA, nb_epoch=1, restore=True)
 
@@ -104,15 +105,37 @@ def test_a_schedule_and_an_optimiser_of_ones_own_decay_too() -> None:
 def test_lbfgs_at_kept_densities_learns_more_from_as_many_calculations() -> None:
     """Its searches evaluate energies without an SCF; Adam takes one step for each epoch."""
     system = aluminium(ecut=100.0, convergence={"energy": 1e-8, "density": 1e-7})
-    entry = DFTEntry.create("lattice_constant", 4.2, [system], scales=SCALES)
+    entry = DFTEntry.create("lattice_constant", 4.1, [system], scales=SCALES)
     losses, calculations = [], []
-    for options in ({"optimizer": LBFGS()}, {"learning_rate": 1e-2}, {"learning_rate": 1e-1}):
+    for options in ({"optimizer": LBFGS()}, {"learning_rate": 1e-2}, {"learning_rate": 5e-2}):
         model = XCModel(functional=PBE(trainable=True), batch_size=1, scf_interval=3, **options)
         model.fit(dataset(entry), nb_epoch=4, checkpoint_interval=0)
         calculations.append(sum(record.calculations for record in model.history))
         losses.append(model.validation_loss(dataset(entry)))
     assert calculations == [2 * len(SCALES)] * 3
     assert losses[0] < 0.1 * min(losses[1:])
+
+
+def test_a_search_turns_back_where_nothing_can_be_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here the loss is a parabola that ends at 1.5, and its Newton step would lead to 2."""
+    model = XCModel(functional=PBE(trainable=True), optimizer=LBFGS(max_iter=8), batch_size=1)
+    mu = model.functional.terms[0].mu
+    start = float(mu)
+    tried: list[float] = []
+
+    def value(entry: DFTEntry, epoch: int) -> torch.Tensor:
+        tried.append(float(mu) - start)
+        if tried[-1] > 1.5:
+            raise EntryError([entry], FloatingPointError("too far"), epoch)
+        return -215.0 + 0.05 * (2.0 - (mu - start)).reshape(1)
+
+    monkeypatch.setattr(model.model, "training_value", value)
+    model.fit(DATA, variables=[mu], **FIT)
+    assert max(tried) > 1.5
+    assert 0.5 < float(mu) - start <= 1.5
+    assert model.history[0].skipped == {}
 
 
 def test_epochs_and_steps_are_logged(caplog: pytest.LogCaptureFixture) -> None:
