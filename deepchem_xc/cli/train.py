@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from deepchem_xc.models.config import TrainingSpec
 
 # Settings that may change when a training is resumed.
-_FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
+_FREE = (
+    "epochs",
+    "validation",
+    "validation_interval",
+    "patience",
+    "checkpoint_interval",
+    "final_errors",
+)
 _FUNCTIONAL = "functional.safetensors"
+_BEST = "best.safetensors"
 # File for the digest of the entries, because names of data files say little about their content.
 _ENTRIES = "entries.sha256"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
@@ -45,7 +53,8 @@ def run_training(
         YAML file; see docs/training.md.
     output : Path
         Folder for ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
-        ``validation.json``, ``training.png`` and ``functional.safetensors``.
+        ``validation.json``, ``training.png``, ``functional.safetensors`` and, with a validation,
+        ``best.safetensors``.
     fresh : bool, optional
         Delete the checkpoints of an earlier training there.
     device : str, optional
@@ -62,6 +71,7 @@ def run_training(
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
+    from deepchem_xc.xc.definition import own_classes
     from deepchem_xc.xc.saving import check_savable
 
     spec = read_training(config)
@@ -77,12 +87,16 @@ def run_training(
             entry.get_true_val()  # raises errors now, not after the first epochs
     _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
     model = spec.make_model(folder, output, device)
-    check_savable(model.functional, classes=())
-    if (output / _LATEST).exists():
+    # Bars of the model would break this command's lines.
+    model.progress = False
+    classes = own_classes(model.functional) if spec.functional.class_ else ()
+    check_savable(model.functional, classes)
+    resumed = (output / _LATEST).exists()
+    if resumed:
         model.restore()
         say(f"resuming after {model.epoch} epochs, from {output}")
     steps = -(-len(dataset) // spec.batch_size)
-    run = _Run(spec, model, output, validation)
+    run = _Run(spec, model, output, validation, tuple(classes))
     if model.epoch < spec.epochs:
         keys = {one.key for entry in dataset.X for one in entry.calculations}
         say(f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them")
@@ -92,11 +106,20 @@ def run_training(
                 nb_epoch=spec.epochs - model.epoch,
                 checkpoint_interval=spec.checkpoint_interval * steps,
                 deterministic=spec.deterministic,
+                restore=resumed,
                 callbacks=run,
+                validation=validation,
+                validation_interval=spec.validation_interval,
+                patience=spec.patience,
             )
         except KeyboardInterrupt:
             say(f"finished epochs are kept in {output}; the same command resumes from there")
             raise
+    if model.epoch < spec.epochs:
+        say(
+            f"stopped after {model.epoch} of {spec.epochs} epochs: {spec.patience} validations "
+            f"without an improvement"
+        )
     run.finish(dataset)
 
 
@@ -104,9 +127,15 @@ class _Run:
     """Callback that shows progress, and writes log and validation errors."""
 
     def __init__(
-        self, spec: TrainingSpec, model: XCModel, output: Path, validation: Dataset | None
+        self,
+        spec: TrainingSpec,
+        model: XCModel,
+        output: Path,
+        validation: Dataset | None,
+        classes: tuple[type[Any], ...],
     ) -> None:
         self.spec, self.model, self.output, self.validation = spec, model, output, validation
+        self.classes = classes
         self._seen = model.epoch
         self._errors = _read_errors(output, model.epoch)
         # The bar appears on a terminal only: a log has one line an epoch.
@@ -123,17 +152,15 @@ class _Run:
         self._bar.reset()
         say(model.history[-1].line())
         write_log(model.history, self.output / "log.csv")
-        if self.validation is not None and model.epoch % self.spec.validation_interval == 0:
-            self._validate()
+        self._validated(model.history[-1].validation_errors)
 
-    def _validate(self) -> None:
-        assert self.validation is not None
-        errors = self._errors_by_type(self.validation)
+    def _validated(self, errors: dict[str, float]) -> None:
         if not errors:
             return
-        for name, (error, unit, _) in errors.items():
-            self._errors.setdefault(f"{name} ({unit})", []).append([self.model.epoch - 1, error])
-        text = "  ".join(f"{name} {error:.4g} {unit}" for name, (error, unit, _) in errors.items())
+        for name, error in errors.items():
+            self._errors.setdefault(name, []).append([self.model.epoch - 1, error])
+        parts = ((*name.removesuffix(")").split(" (", 1), error) for name, error in errors.items())
+        text = "  ".join(f"{name} {error:.4g} {unit}" for name, unit, error in parts)
         say(f"validation: mean absolute errors {text}")
         write_json(self.output / "validation.json", self._errors)
 
@@ -154,14 +181,34 @@ class _Run:
         from deepchem_xc.plotting import plot_training
 
         write_log(self.model.history, self.output / "log.csv")
+        self.model.progress = None
         if self.validation is not None and not self._errors:
-            self._validate()
+            found = self._errors_by_type(self.validation)
+            self._validated({f"{name} ({unit})": e for name, (e, unit, _) in found.items()})
         plot_training(self.model.history, self.output / "training.png", self._errors)
-        self.model.functional.save(self.output / _FUNCTIONAL)
+        files = ["log.csv", "training.png", *self._save()]
         if self.spec.final_errors:
             self._print_errors(dataset)
-        files = ("log.csv", "training.png", _FUNCTIONAL)
         typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
+
+    def _save(self) -> list[str]:
+        """Write the last functional and the best one; names of their files."""
+        from deepchem_xc.xc.saving import save_functional
+
+        save_functional(self.model.functional, self.output / _FUNCTIONAL, self.classes)
+        names = [_FUNCTIONAL]
+        if self.validation is not None and self.model.best_epoch is not None:
+            best = self.model.best_functional()
+            save_functional(best, self.output / _BEST, self.classes)
+            names.append(_BEST)
+            say(
+                f"{_BEST} is the functional of the best validation, after epoch "
+                f"{self.model.best_epoch}; {_FUNCTIONAL} is the last one"
+            )
+        if self.classes:
+            classes = ", ".join(one.__name__ for one in self.classes)
+            say(f"read these files with load_functional(path, classes=[{classes}])")
+        return names
 
     def _print_errors(self, dataset: Dataset) -> None:
         sets = {"training": dataset, "validation": self.validation}
@@ -192,13 +239,15 @@ def _prepare(spec: TrainingSpec, folder: Path, output: Path, fresh: bool, entrie
     Paths in the written settings are absolute, so that they are valid in any folder. Entries are
     compared by their content, and the checkpoint compares the functional.
     """
-    settings = _with_absolute_files(spec.model_dump(mode="json"), folder)
+    settings = _with_absolute_files(spec.model_dump(mode="json", by_alias=True), folder)
     path = output / "config.yaml"
     if fresh and (output / "checkpoints").exists():
         shutil.rmtree(output / "checkpoints")
     elif path.exists() and (output / _LATEST).exists():
         before = _with_absolute_files(yaml.safe_load(path.read_text()) or {}, folder)
-        was, now = _comparable(before), _comparable(settings)
+        # Keywords that are newer than the training had no effect on it, nor have their defaults.
+        defaults = type(spec).model_construct().model_dump(mode="json", by_alias=True)
+        was, now = _comparable({**defaults, **before}), _comparable(settings)
         changed = [k for k in now if k not in _FREE and now[k] != was.get(k)]
         if (output / _ENTRIES).exists():
             changed = [k for k in changed if k != "dataset"]
@@ -221,12 +270,12 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     Examples
     --------
     >>> _comparable({"functional": {"file": "f.safetensors"}, "solver": {"nbands": None}})
-    {'functional': {'file': True}, 'solver': {}}
+    {'functional': {'class': None, 'file': True}, 'solver': {}}
     """
     found = dict(settings)
     functional, solver = settings.get("functional"), settings.get("solver")
     if isinstance(functional, dict):
-        found["functional"] = {**functional, "file": bool(functional.get("file"))}
+        found["functional"] = {"class": None, **functional, "file": bool(functional.get("file"))}
     if isinstance(solver, dict):
         found["solver"] = {name: value for name, value in solver.items() if value is not None}
     return found

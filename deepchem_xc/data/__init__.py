@@ -1,8 +1,9 @@
 """Data sets for DeepChem.
 
 Contract: files in; data sets out whose X holds `DFTEntry` objects, or what a featurizer makes of
-structures, y one number for each (`DFTEntry.label_summary`) and w their weights. Every mistake in a
-file is reported with its entry or row and the valid values; nothing is left out silently.
+structures; y is one number for each entry and task (`DFTEntry.label_summary`) and w its weight,
+both (n, ntasks). Every mistake in a file is reported with its entry or row and the valid values;
+nothing is left out silently.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ class DFTYamlLoader(DataLoader):
     ``weight``, ``scales``, ``dimension`` and ``name``. Files that an entry names (structures,
     labels, pseudopotentials) are searched in the folder of the YAML file.
 
-    In the data set, X holds entries, w their weights and y one number each, (n,): the label if it
-    is a number; 0 if it is an array (the prediction is then the root mean square deviation from
-    it); NaN if there is none. The entries keep their full labels.
+    In the data set, X holds entries, (n,), w their weights and y one number each, (n, 1): the label
+    if it is a number; 0 if it is an array (the prediction is then the root mean square deviation
+    from it); NaN if there is none. The entries keep their full labels.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class DFTYamlLoader(DataLoader):
     >>> _ = path.write_text(text)
     >>> dataset = DFTYamlLoader().create_dataset(path)
     >>> dataset.X, dataset.y
-    (array([DFTEntry(lattice_constant, Al)], dtype=object), array([4.04]))
+    (array([DFTEntry(lattice_constant, Al)], dtype=object), array([[4.04]]))
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class DFTYamlLoader(DataLoader):
         Returns
         -------
         DiskDataset
-            X: entries; y: (n,), see the class; w: (n,); ids: file name and number.
+            X: entries, (n,); y: (n, 1), see the class; w: (n, 1); ids: file name and number.
 
         Raises
         ------
@@ -105,6 +105,21 @@ class DFTYamlLoader(DataLoader):
 def entry_arrays(entries: Sequence[DFTEntry]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """X, y and w of entries, for your own data set.
 
+    Parameters
+    ----------
+    entries : sequence of DFTEntry
+        The entries.
+
+    Returns
+    -------
+    x : ndarray of object
+        The entries, (n,).
+    y : ndarray
+        Their labels as one number each (`DFTEntry.label_summary`), (n, 1): one task, as DeepChem's
+        splitters and transformers expect it.
+    w : ndarray
+        Their weights, (n, 1).
+
     Examples
     --------
     >>> from deepchem.data import NumpyDataset
@@ -116,7 +131,7 @@ def entry_arrays(entries: Sequence[DFTEntry]) -> tuple[NDArray[Any], NDArray[Any
     x[:] = entries
     y = np.array([entry.label_summary for entry in entries], dtype=np.float64)
     w = np.array([entry.get_weight() for entry in entries], dtype=np.float64)
-    return x, y, w
+    return x, y[:, None], w[:, None]
 
 
 def load_entries(path: str | os.PathLike[str]) -> list[DFTEntry]:

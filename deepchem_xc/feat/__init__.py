@@ -5,6 +5,7 @@ anything is computed. An entry lists its calculations, which solve themselves (`
 derives its value, in the label's unit, from their energies or a `Result`. A new kind of entry is
 one line in `ENTRY_TYPES`. Data sets pickle entries: never rename their classes and modules.
 Featurizers (`CrystalFeaturizer`) turn each structure into one object, or name the row and reason.
+Importing this room teaches DeepChem's splitters about entries (`splitters.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES
 from deepchem_xc.feat.periodic_system import PeriodicSystemFeaturizer
 from deepchem_xc.feat.protocols import ProtocolTable
+from deepchem_xc.feat.splitters import adapt_deepchem
 
 __all__ = [
     "ENTRY_TYPES",
@@ -30,3 +32,5 @@ __all__ = [
     "PeriodicSystemFeaturizer",
     "ProtocolTable",
 ]
+
+adapt_deepchem()

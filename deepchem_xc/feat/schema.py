@@ -312,11 +312,12 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
         model = _inner(model, part)
         models.append(model)
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=1)
+        keys = [info.alias or name for name, info in model.model_fields.items()]
+        near = difflib.get_close_matches(str(place[-1]), keys, n=1)
         hint = f", did you mean {near[0]!r}?" if near else "."
-        return f"{path}: unknown key{hint} Valid: {', '.join(model.model_fields)}"
+        return f"{path}: unknown key{hint} Valid: {', '.join(keys)}"
     named = [part for part in place if isinstance(part, str)]
-    fields = {name: info for m in models for name, info in m.model_fields.items()}
+    fields = {info.alias or name: info for m in models for name, info in m.model_fields.items()}
     valid = valid_values(fields[named[-1]]) if named and named[-1] in fields else ""
     if error["type"] == "missing":
         return f"{path}: missing" + (f"; give {valid}" if valid else "")

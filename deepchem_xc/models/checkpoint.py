@@ -1,4 +1,7 @@
-"""Checkpoint files: the latest is ``checkpoint1.pt``, older ones have higher numbers."""
+"""Checkpoint files: the latest is ``checkpoint1.pt``, older ones have higher numbers.
+
+``best.pt`` is the one with the lowest loss of a validation.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,26 @@ def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int) -> None:
         if newer.exists():
             os.replace(newer, older)
     os.replace(new, paths[0])
+
+
+def write_best(state: Mapping[str, Any], folder: Path) -> None:
+    """Write ``best.pt``, a checkpoint without kept densities.
+
+    Parameters
+    ----------
+    state : mapping
+        From `TrainingState.state_dict`.
+    folder : Path
+        Created if it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(best_checkpoint(folder), "wb") as file:
+        torch.save({"format": _FORMAT, **state, "ground_states": {}}, file)
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Path of the checkpoint with the best validation, whether it exists or not."""
+    return folder / "best.pt"
 
 
 def latest_checkpoint(folder: Path) -> Path:

@@ -82,7 +82,8 @@ def check_trainable(functional: torch.nn.Module, variables: Iterable[Any] | None
     if foreign:
         raise ValueError(
             f"variables must be parameters of the functional, the tensors themselves; "
-            f"{len(foreign)} of {len(chosen)} are not ({', '.join(foreign)}). It has "
+            f"{len(foreign)} of {len(chosen)} are not ({', '.join(foreign)}). The model trains a "
+            "copy of the functional that it is given: take them from model.functional. It has "
             f"{', '.join(own) or 'none'}: dict(functional.named_parameters())[name]."
         )
     if not any(parameter.requires_grad for parameter in chosen):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from deepchem.models.losses import HuberLoss, L1Loss, L2Loss
-from deepchem.models.optimizers import ExponentialDecay
+from deepchem.models.optimizers import Adam, AdamW, ExponentialDecay, Optimizer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepchem_xc import xc
 from deepchem_xc.feat.schema import describe_mistakes
 from deepchem_xc.feat.solver_options import SolverSpec
 from deepchem_xc.models.functional import ignored_options
+from deepchem_xc.models.optimizers import LBFGS
+from deepchem_xc.models.own_class import build, load_class
 from deepchem_xc.models.xc_model import XCModel
 from deepchem_xc.xc.registry import trained_classes, trained_files
 
@@ -30,7 +31,8 @@ class _Spec(BaseModel):
 class FunctionalSpec(_Spec):
     """Functional to train: a class with options, a file, or a network beside a known functional.
 
-    The trained functionals that come with the project are types too, without options.
+    The trained functionals that come with the project are types too, without options. A class of
+    your own is given by the path of its module.
 
     Examples
     --------
@@ -40,6 +42,9 @@ class FunctionalSpec(_Spec):
 
     type: Literal[FUNCTIONALS] | None = Field(  # type: ignore[valid-type]
         None, description=f"one of {', '.join(FUNCTIONALS)}"
+    )
+    class_: str | None = Field(
+        None, alias="class", description="a class of yours, such as package.module.Class"
     )
     options: dict[str, Any] = Field({}, description="keywords of that class")
     file: str | None = Field(None, description="a file that functional.save(...) wrote")
@@ -53,10 +58,10 @@ class FunctionalSpec(_Spec):
 
     @model_validator(mode="after")
     def _one(self) -> FunctionalSpec:
-        if sum(x is not None for x in (self.type, self.file, self.xcstr)) != 1:
-            raise ValueError("give one of type, file and xcstr")
-        if self.options and self.type is None:
-            raise ValueError("options belong to type")
+        if sum(x is not None for x in (self.type, self.class_, self.file, self.xcstr)) != 1:
+            raise ValueError("give one of type, class, file and xcstr")
+        if self.options and self.type is None and self.class_ is None:
+            raise ValueError("options belong to type or class")
         if self.options and self.type in trained_files():
             raise ValueError(
                 f"options would have no effect: {self.type} is trained already. Leave them out, or "
@@ -64,10 +69,10 @@ class FunctionalSpec(_Spec):
             )
         given = {name: getattr(self, name) for name in self.model_fields_set}
         if ignored := ignored_options(given, has_functional=self.xcstr is None):
+            kind = "type" if self.type else "class" if self.class_ else "file"
             raise ValueError(
-                f"{', '.join(ignored)} would have no effect beside "
-                f"{'file' if self.type is None else 'type'}: leave out, or give xcstr; keywords of "
-                "a type belong under options"
+                f"{', '.join(ignored)} would have no effect beside {kind}: leave out, or give "
+                "xcstr; keywords of a type or class belong under options"
             )
         return self
 
@@ -75,21 +80,19 @@ class FunctionalSpec(_Spec):
         """The functional, or None if the model builds it from `xcstr`."""
         if self.file is not None:
             return xc.load_functional((folder or Path()) / self.file)
+        if self.class_ is not None:
+            try:
+                return build(load_class(self.class_, folder), self.options)
+            except ValueError as error:
+                if str(error).startswith("class:"):
+                    raise ValueError(f"functional.{error}") from error
+                raise
         if self.type is None:
             return None
         if self.type in trained_files():
             trained: xc.XCFunctional = xc.get_xc(self.type)
             return trained
-        made = trained_classes()[self.type]
-        valid = list(inspect.signature(made).parameters)
-        unknown = sorted(set(self.options) - set(valid))
-        if unknown:
-            raise ValueError(
-                f"functional.options: {self.type} has no {unknown}. Valid: {', '.join(valid)}"
-            )
-        options = {"trainable": True, **self.options} if "trainable" in valid else self.options
-        functional: xc.XCFunctional = made(**options)
-        return functional
+        return build(trained_classes()[self.type], self.options)
 
 
 class ScheduleSpec(_Spec):
@@ -117,11 +120,20 @@ class TrainingSpec(_Spec):
 
     dataset: list[str] = Field(min_length=1, description="YAML files of entries")
     validation: list[str] = Field([], description="YAML files of entries")
-    functional: FunctionalSpec = Field(description="a mapping with type, file or xcstr")
+    functional: FunctionalSpec = Field(description="a mapping with type, class, file or xcstr")
     epochs: int = Field(100, gt=0, description="number of epochs")
     batch_size: int = Field(1, gt=0, description="entries in a step")
     learning_rate: Annotated[float, Field(gt=0)] | ScheduleSpec = Field(
         1e-3, description="a positive number, or {initial: 0.01, decay: 0.9, steps: 100}"
+    )
+    optimizer: Literal["adam", "adamw", "lbfgs"] | None = Field(
+        None, description="adam, adamw or lbfgs"
+    )
+    weight_decay: float | None = Field(
+        None, ge=0, description="a number, at least 0: decay of the matrices of networks"
+    )
+    max_gradient_norm: float | None = Field(
+        None, gt=0, description="a positive number, to which gradients are scaled down"
     )
     loss: Literal["l2", "l1", "huber"] = Field("l2", description="l2, l1 or huber")
     scales: dict[str, float] = Field({}, description="{type: deviation that counts as one}")
@@ -135,6 +147,9 @@ class TrainingSpec(_Spec):
     )
     cache: bool = Field(False, description="true keeps densities and orbitals in files")
     validation_interval: int = Field(10, gt=0, description="epochs between validations")
+    patience: int | None = Field(
+        None, gt=0, description="validations without an improvement that end the training"
+    )
     seed: int = Field(0, ge=0, description="a number, at least 0")
     deterministic: bool = Field(False, description="true keeps the order of the entries")
     final_errors: bool = Field(True, description="false ends without the errors of all entries")
@@ -151,7 +166,28 @@ class TrainingSpec(_Spec):
         if values.get("entropy_response") is None:
             # Resolved here because the run folder keeps a copy of the resolved configuration.
             given["entropy_response"] = values.get("scf_interval") == 1
+        if values.get("optimizer") == "lbfgs" and values.get("learning_rate") is None:
+            given["learning_rate"] = 1.0  # a full quasi-Newton step
         return {**values, **given}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSpec:
+        if self.patience is not None and not self.validation:
+            raise ValueError("patience needs validation, the entries to judge by")
+        if self.optimizer == "lbfgs":
+            given = {"weight_decay": self.weight_decay, "max_gradient_norm": self.max_gradient_norm}
+            if ignored := [name for name, value in given.items() if value is not None]:
+                raise ValueError(f"{', '.join(ignored)} cannot be combined with lbfgs: leave out")
+        return self
+
+    def _make_optimizer(self, rate: Any) -> Optimizer | None:
+        """The optimiser; None for the model's own."""
+        if self.optimizer is None:
+            return None
+        if self.optimizer == "lbfgs":
+            return LBFGS(rate)
+        # Without a decay of every parameter, which is AdamW's default.
+        return Adam(rate) if self.optimizer == "adam" else AdamW(rate, weight_decay=0.0)
 
     def make_model(self, folder: Path, output: Path, device: str = "cpu") -> XCModel:
         """Model for this training.
@@ -172,7 +208,9 @@ class TrainingSpec(_Spec):
         if isinstance(rate, ScheduleSpec):
             rate = ExponentialDecay(rate.initial, rate.decay, rate.steps, staircase=True)
         functional = self.functional
-        network = functional.model_dump(exclude={"type", "options", "file"})
+        network = functional.model_dump(exclude={"type", "class_", "options", "file"})
+        optimizer = self._make_optimizer(rate)
+        step: dict[str, Any] = {"learning_rate": rate} if optimizer is None else {}
         return XCModel(
             functional=functional.make_functional(folder),
             **network,
@@ -187,7 +225,10 @@ class TrainingSpec(_Spec):
             cache_dir=output / "densities" if self.cache else None,
             seed=self.seed,
             batch_size=self.batch_size,
-            learning_rate=rate,
+            **step,
+            optimizer=optimizer,
+            weight_decay=self.weight_decay,
+            max_gradient_norm=self.max_gradient_norm,
             model_dir=str(output / "checkpoints"),
         )
 

@@ -13,9 +13,10 @@ from deepchem.trans import Transformer
 from numpy.typing import NDArray
 
 from deepchem_xc.models.checks import check_entries
-from deepchem_xc.models.labels import entries_of, labels_of, summaries_of
+from deepchem_xc.models.labels import empty_cells, labels_of, summaries_of
 from deepchem_xc.models.options import checked_dataset, checked_transformers
 from deepchem_xc.models.predictions import Predictions, scores
+from deepchem_xc.models.tasks import TaskEntries, task_entries
 
 Batch = tuple[list[Any], list[Any], list[Any]]
 
@@ -31,11 +32,14 @@ class EvaluatedModel(TorchModel):
         Transformers that were applied to y of the data sets.
     skipped : dict
         ``{entry name: reason}`` of the last prediction or evaluation.
+    progress : bool or None
+        Whether a bar is shown; see `progress_bar`.
     """
 
     on_failure: str
     transformers: list[Transformer]
     skipped: dict[str, str]
+    progress: bool | None
 
     def evaluate(
         self,
@@ -69,18 +73,52 @@ class EvaluatedModel(TorchModel):
         RuntimeError
             If all calculations fail.
         """
-        entries = entries_of(checked_dataset(dataset).X)
-        expected = self._expected(dataset, entries, transformers)
+        rows = _rows(dataset)
+        expected = self._expected(rows, transformers)
         return scores(
-            entries,
+            rows.entries,
             expected,
-            dataset.w,
-            self.predict(dataset),
+            rows.weights,
+            self._compared(rows.entries, expected),
             metrics,
             per_task_metrics=per_task_metrics,
             use_sample_weights=use_sample_weights,
             n_classes=n_classes,
         )
+
+    def evaluate_by_type(
+        self,
+        dataset: Dataset,
+        metrics: Any,
+        transformers: Sequence[Transformer] = (),
+        use_sample_weights: bool = False,
+    ) -> dict[str, dict[str, float]]:
+        """Metrics of self-consistent values for each type of entry, whose unit they share.
+
+        Parameters and errors are those of `evaluate`.
+
+        Returns
+        -------
+        dict
+            ``{type: {name of the metric: value}}``, of the types with an entry that has a label
+            and did not fail. Values are in the type's unit, or its square, as the metric has it.
+        """
+        rows = _rows(dataset)
+        expected = self._expected(rows, transformers)
+        found = self._compared(rows.entries, expected)
+        types = np.array([entry.entry_type for entry in rows.entries])
+        there = np.isfinite(found) & np.isfinite(expected)
+        return {
+            str(name): scores(
+                [entry for entry in rows.entries if entry.entry_type == name],
+                expected[types == name],
+                rows.weights[types == name],
+                found[types == name],
+                metrics,
+                use_sample_weights=use_sample_weights,
+            )
+            for name in np.unique(types[there])
+        }
 
     def evaluate_generator(
         self,
@@ -90,21 +128,23 @@ class EvaluatedModel(TorchModel):
         per_task_metrics: bool = False,
     ) -> Any:
         """`evaluate` for batches ``([entries], [y], [weights])``."""
-        x: list[Any] = []
-        y: list[Any] = []
-        w: list[Any] = []
-        for inputs, labels, weights in generator:
-            x += entries_of(inputs[0])
-            y += np.asarray(labels[0]).reshape(-1).tolist()
-            given = weights[0] if len(weights) else np.ones(np.size(inputs[0]))
-            w += np.asarray(given).reshape(-1).tolist()
-        column = np.empty(len(x), dtype=object)
-        column[:] = x
-        data = NumpyDataset(column, np.array(y), np.array(w))
+        batches = [
+            (np.asarray(x[0], dtype=object), y[0], w[0] if len(w) else np.ones(np.shape(y[0])))
+            for x, y, w in generator
+        ]
+        if not batches:
+            raise ValueError("the generator has no batches: there is nothing to evaluate.")
+        data = NumpyDataset(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
         return self.evaluate(data, metrics, transformers, per_task_metrics)
 
     def predict(self, dataset: Dataset, *arguments: Any, **keywords: Any) -> Any:
-        """One self-consistent number for each entry, (n,); parameters are those of `TorchModel`.
+        """One self-consistent number for each entry; parameters are those of `TorchModel`.
+
+        Returns
+        -------
+        ndarray
+            With the shape of the data set's labels: (n, 1); (n,) if y has this shape, as in data
+            sets of 0.1.0; (n, ntasks) if X holds an entry for each task. NaN for skipped entries.
 
         Raises
         ------
@@ -128,7 +168,7 @@ class EvaluatedModel(TorchModel):
         Returns
         -------
         list of ndarray
-            NaN for skipped entries.
+            One for each entry, row by row; NaN for skipped entries.
 
         Raises
         ------
@@ -137,7 +177,7 @@ class EvaluatedModel(TorchModel):
         RuntimeError
             If all calculations fail.
         """
-        return self._compute(entries_of(checked_dataset(dataset).X)).values()
+        return self._compute(_rows(dataset).entries).values()
 
     def errors_by_type(
         self, dataset: Dataset, transformers: Sequence[Transformer] = ()
@@ -166,12 +206,12 @@ class EvaluatedModel(TorchModel):
         ValueError
             As `evaluate`.
         """
-        entries = entries_of(checked_dataset(dataset).X)
-        expected = self._expected(dataset, entries, transformers)
+        rows = _rows(dataset)
+        expected = self._expected(rows, transformers)
         deviations: dict[str, list[float]] = {}
         units: dict[str, str] = {}
-        summaries = self._compute(entries).summaries()
-        for entry, label, found in zip(entries, expected, summaries, strict=True):
+        summaries = self._compared(rows.entries, expected)
+        for entry, label, found in zip(rows.entries, expected, summaries, strict=True):
             if np.isfinite(found) and np.isfinite(label):
                 deviations.setdefault(entry.entry_type, []).append(abs(float(found - label)))
                 units[entry.entry_type] = entry.unit
@@ -180,24 +220,31 @@ class EvaluatedModel(TorchModel):
             for name, values in sorted(deviations.items())
         }
 
+    def _compared(
+        self, entries: Sequence[Any], expected: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Predictions, (n,), of entries with a label; NaN for the others, which take no time."""
+        found = np.full(len(entries), np.nan)
+        there = np.flatnonzero(np.isfinite(expected))
+        found[there] = self._compute([entries[i] for i in there.tolist()]).summaries()
+        return found
+
     def _expected(
-        self, dataset: Dataset, entries: Sequence[Any], transformers: Sequence[Transformer]
+        self, rows: TaskEntries, transformers: Sequence[Transformer]
     ) -> NDArray[np.float64]:
         """Reference values of predictions, (n,); NaN for entries without weight and label."""
+        entries, y, weights, _ = rows
         made_by = checked_transformers(transformers) or self.transformers
-        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
         check_entries(entries, weights.tolist())
         free = weights == 0
-        unlabelled = np.array([not entry.has_label for entry in entries], dtype=bool)
-        y = np.asarray(dataset.y)
-        if unlabelled.all() and free.all() and not y.any():
+        if not any(entry.has_label for entry in entries) and free.all() and not y.any():
             raise ValueError(
                 "the data set holds no labels to compare with: y and w are 0, as DeepChem's "
                 "NumpyDataset(X) sets them. Give y, or entries with true_val."
             )
-        expected = summaries_of(entries, labels_of(entries, y, made_by, ~free))
-        missing = ~np.isfinite(y.astype(np.float64).reshape(len(entries), -1)).all(1)
-        expected[free & unlabelled & missing] = np.nan
+        labels = labels_of(entries, y, made_by, ~free)
+        expected = summaries_of(entries, labels)
+        expected[empty_cells(entries, labels, weights)] = np.nan
         return expected
 
     def _predict(
@@ -214,8 +261,13 @@ class EvaluatedModel(TorchModel):
         if uncertainty or other_output_types:
             return super()._predict(generator, transformers, uncertainty, other_output_types)
         self._ensure_built()
-        entries = [entry for inputs, _, _ in generator for entry in entries_of(inputs[0])]
-        return self._compute(entries).summaries()
+        batches = [
+            task_entries(x[0], y[0] if len(y) else None, w[0] if len(w) else None)
+            for x, y, w in generator
+        ]
+        entries = [entry for batch in batches for entry in batch.entries]
+        shape = batches[0].shape if batches else (0, 1)
+        return self._compute(entries).summaries().reshape(-1, *shape[1:])
 
     def compute_saliency(self, X: Any) -> NoReturn:
         """Refuse saliency: the inputs of this model are calculations, not numbers."""
@@ -227,7 +279,9 @@ class EvaluatedModel(TorchModel):
         )
 
     def _compute(self, entries: list[Any]) -> Predictions:
-        predictions = Predictions(self.model, entries, skip=self.on_failure == "skip")
+        predictions = Predictions(
+            self.model, entries, self.on_failure == "skip", progress=self.progress
+        )
         self.skipped = predictions.skipped
         return predictions
 
@@ -251,3 +305,8 @@ class EvaluatedModel(TorchModel):
         ]
         # TorchModel unpacks a list of one input.
         return [inputs[0]], tensors[0], tensors[1]
+
+
+def _rows(dataset: Dataset) -> TaskEntries:
+    checked_dataset(dataset)
+    return task_entries(dataset.X, dataset.y, dataset.w)

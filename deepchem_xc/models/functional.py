@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -90,6 +92,33 @@ def default_network(
     return torch.nn.Sequential(*layers).to(torch.float64)
 
 
+def own_copy(module: torch.nn.Module) -> Any:
+    """Copy of a functional or network that shares no parameters with it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be copied.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> list(own_copy(functional).parameters())[0] is list(functional.parameters())[0]
+    False
+    """
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError, pickle.PicklingError) as error:
+        if isinstance(module, XCFunctional):
+            check_trainable(module)  # may know the reason
+        raise ValueError(
+            f"{type(module).__name__} cannot be copied ({error}), and a model trains a copy of its "
+            "functional. Define __deepcopy__, or make the model with another functional and then "
+            "set model.functional, which takes the object itself."
+        ) from error
+
+
 def make_functional(
     functional: str | XCFunctional | None,
     xcstr: str | None,
@@ -100,9 +129,11 @@ def make_functional(
     n_layers: int = 1,
     modeltype: int = 1,
     weights: tuple[float, float] = (0.0, 1.0),
+    copied: bool = False,
 ) -> XCFunctional:
     """Functional that an `XCModel` trains; parameters are those of its constructor.
 
+    With `copied`, functional and network stay as they are, and a copy of them is returned.
     A functional that cannot be saved to a file is accepted with a warning.
 
     Raises
@@ -143,11 +174,15 @@ def make_functional(
             gradient = Ingredients.GRADIENT in known.ingredients
             inputs = (3 if gradient else 2) if input_size is None else input_size
             nnmodel = default_network(inputs, hidden_size, n_layers, modeltype)
+        elif copied:
+            nnmodel = own_copy(nnmodel)  # before HybridXC converts it to float64
         chosen = HybridXC(known, nnmodel, *weights)
     else:
         if nnmodel is not None:
             raise ValueError("nnmodel belongs to xcstr; with functional=... leave it out.")
         chosen = get_xc(functional)
+        if copied:
+            chosen = own_copy(chosen)
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
     check_trainable(made)

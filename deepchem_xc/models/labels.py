@@ -75,7 +75,7 @@ def labels_of(
     entries : sequence of DFTEntry
         X.
     y : array_like
-        (n,) or (n, 1).
+        (n,), (n, 1), or one column for each task with n numbers in total, row by row.
     transformers : iterable of Transformer, optional
         Transformers applied to y; they are undone. Without them y may be the standard scores of
         the entries' own labels, or those labels on a scale from 0 to 1: then these labels count.
@@ -148,6 +148,32 @@ def summaries_of(entries: Sequence[DFTEntry], labels: Sequence[Floats]) -> Float
     return np.array([float(x[0]) if e.is_scalar else 0.0 for e, x in pairs], dtype=np.float64)
 
 
+def empty_cells(
+    entries: Sequence[DFTEntry], labels: Sequence[Floats], weights: ArrayLike
+) -> NDArray[np.bool_]:
+    """Which entries are empty cells of a table, (n,): neither a weight nor a label.
+
+    DeepChem's loaders mark them with w = 0 and y = 0.
+
+    Parameters
+    ----------
+    entries, labels : sequence
+        As for and from `labels_of`.
+    weights : array_like
+        (n,).
+
+    Examples
+    --------
+    >>> empty_cells([], [], []).shape
+    (0,)
+    """
+    unlabelled = np.array([not entry.has_label for entry in entries], dtype=bool)
+    values = np.abs(summaries_of(entries, labels))
+    # Undoing a transformer leaves rounding errors.
+    zero = values <= 1e-9 * max(1.0, values.max(initial=0.0))
+    return unlabelled & zero & (np.asarray(weights, dtype=np.float64) == 0)
+
+
 def _numbers(y: ArrayLike) -> Floats:
     try:
         return np.asarray(y, dtype=np.float64)
@@ -157,7 +183,7 @@ def _numbers(y: ArrayLike) -> Floats:
 
 def _column(given: Floats, n: int, made: bool = False) -> Floats | None:
     """y as (n,); None if transformers gave it another shape."""
-    if given.shape in ((n,), (n, 1)):
+    if given.shape == (n,) or (given.ndim == 2 and given.size == n):
         return given.reshape(-1)
     if made:
         return None
@@ -173,7 +199,8 @@ def _undone(given: Floats, made_by: list[Transformer], n: int) -> Floats:
         names = ", ".join(type(transformer).__name__ for transformer in made_by)
         raise ValueError(
             f"{names} cannot be undone for y of shape {given.shape} ({error}). Some of DeepChem's "
-            "transformers take columns only: make data sets with y[:, None]. Others, such as "
+            "transformers take columns only: make data sets with y[:, None], as entry_arrays does. "
+            "Others, such as "
             "ClippingTransformer, cannot be undone at all."
         ) from error
     column = _column(values, n)

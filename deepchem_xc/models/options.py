@@ -54,6 +54,11 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
     if found.get("learning_rate") is not None:
         _check_learning_rate(found["learning_rate"])
     optimizer = found.get("optimizer")
+    if optimizer is not None and "learning_rate" in found:
+        raise ValueError(
+            "learning_rate would have no effect beside optimizer, which has its own: give "
+            f"optimizer={type(optimizer).__name__}(learning_rate={found['learning_rate']!r})."
+        )
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ValueError(
             "optimizer must be one of deepchem.models.optimizers, such as Adam(learning_rate=0.01),"

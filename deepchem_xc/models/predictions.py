@@ -17,6 +17,7 @@ from torch import Tensor
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.models.progress_bar import progress_bar
 from deepchem_xc.xc.networks import check_weights
 
 
@@ -42,6 +43,8 @@ class Predictions:
         Entries to compute.
     skip : bool, optional
         Leave out entries whose calculation fails, with a `SkippedWarning`.
+    progress : bool or None, optional
+        Whether to show a bar; see `progress_bar`.
 
     Attributes
     ----------
@@ -64,13 +67,20 @@ class Predictions:
     array([], dtype=float64)
     """
 
-    def __init__(self, module: DFTXC, entries: Sequence[DFTEntry], skip: bool = False) -> None:
+    def __init__(
+        self,
+        module: DFTXC,
+        entries: Sequence[DFTEntry],
+        skip: bool = False,
+        progress: bool | None = False,
+    ) -> None:
         self.entries = list(entries)
         self.skipped: dict[str, str] = {}
         self._values: list[Tensor | None] = []
         with evaluation(module):
             check_weights(module.functional)
-            for entry in self.entries:
+            bar = progress_bar(progress, iterable=self.entries, desc="predicting", unit="entry")
+            for entry in bar:
                 try:
                     self._values.append(module.prediction(entry))
                 except EntryError as error:
@@ -98,6 +108,11 @@ class Predictions:
             SkippedWarning,
             stacklevel=4,
         )
+
+    @property
+    def there(self) -> list[int]:
+        """Indices of the entries that did not fail."""
+        return [i for i, value in enumerate(self._values) if value is not None]
 
     def summaries(self) -> NDArray[np.float64]:
         """One number for each entry (`DFTEntry.summary`), (n,); NaN if it failed."""

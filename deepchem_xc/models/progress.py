@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deepchem_xc.models.training_log import EpochRecord
+
+
+@dataclass
+class Best:
+    """The best validation so far, and how many there were since.
+
+    Attributes
+    ----------
+    identity : str
+        Digest of what was validated; losses of others cannot be compared.
+    loss : float
+        Its mean loss.
+    skipped : int
+        Number of entries that failed.
+    epoch : int
+        Its epoch, counted from 0.
+    waited : int
+        Number of validations since then.
+
+    Examples
+    --------
+    >>> Best("data", 1.0, 0, 3).is_better_than(Best("data", 0.5, 1, 2))
+    True
+    """
+
+    identity: str
+    loss: float
+    skipped: int
+    epoch: int
+    waited: int = 0
+
+    def is_better_than(self, other: Best | None) -> bool:
+        """Whether fewer entries failed or, if as many, the loss is lower."""
+        return other is None or (self.skipped, self.loss) < (other.skipped, other.loss)
 
 
 @dataclass
@@ -23,6 +57,8 @@ class Progress:
         Record of the present epoch.
     history : list of EpochRecord
         Records of the epochs done; the list stays the same object.
+    best : Best or None
+        The best validation so far.
 
     Examples
     --------
@@ -37,6 +73,7 @@ class Progress:
     nbatches: int = 1
     record: EpochRecord = field(default_factory=lambda: EpochRecord(0))
     history: list[EpochRecord] = field(default_factory=list)
+    best: Best | None = None
 
     def begin_epoch(self) -> None:
         """Restart the present epoch."""
@@ -55,6 +92,7 @@ class Progress:
             "position": [self.epoch, self.batch, self.nbatches],
             "record": self.record.state_dict(),
             "history": [record.state_dict() for record in self.history],
+            "best": None if self.best is None else asdict(self.best),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -62,3 +100,6 @@ class Progress:
         self.epoch, self.batch, self.nbatches = state["position"]
         self.record = EpochRecord(**state["record"])
         self.history[:] = [EpochRecord(**record) for record in state["history"]]
+        # Checkpoints of 0.1.0 know no validation.
+        best = state.get("best")
+        self.best = None if best is None else Best(**best)

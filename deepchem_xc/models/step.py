@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
-from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES
+from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.labels import Floats
 from deepchem_xc.xc.networks import check_weights
 
@@ -52,6 +53,10 @@ class Step:
         Returns a 0-d tensor that is added to the loss.
     loss : callable, optional
         Loss instead of the objective's.
+    max_norm : float, optional
+        Gradients with a larger norm are scaled down to it.
+    gradient_norm : float or None
+        Norm of the first gradient, before it was limited.
     """
 
     module: DFTXC
@@ -59,6 +64,8 @@ class Step:
     objective: Objective
     regularization: Callable[[], Tensor] | None = None
     loss: LossFunction | None = None
+    max_norm: float | None = None
+    gradient_norm: float | None = None
 
     def take(self, batch: LabelledBatch, values: list[Tensor], epoch: int) -> Tensor:
         """Take the step; returns the loss before it, 0-d, without a graph.
@@ -78,7 +85,8 @@ class Step:
             Parameters and optimiser are then as before.
         """
         total = self._gradients(batch, values)
-        if _needs_closure(self.optimizer):
+        self.gradient_norm = self._limit_gradients()
+        if needs_closure(self.optimizer):
             self._search(batch, total, epoch)
         else:
             self.optimizer.step()
@@ -94,7 +102,9 @@ class Step:
                 "example, has no derivative"
             )
         if self.regularization is not None:
-            total = total + self.regularization()
+            extra = self.regularization()
+            self._check_regularization(extra)
+            total = total + extra
         self.optimizer.zero_grad()
         total.backward()
         for name, parameter in self.module.functional.named_parameters():
@@ -102,15 +112,40 @@ class Step:
                 raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
         return total.detach()
 
+    def _limit_gradients(self) -> float:
+        """Scale the gradients of the trained parameters down to `max_norm`; their norm before."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(
+            trained, math.inf if self.max_norm is None else self.max_norm
+        )
+        return float(norm)
+
+    def _check_regularization(self, extra: Any) -> None:
+        """Raise `ValueError` for a term that follows the parameters of another functional."""
+        own = [p for p in self.module.functional.parameters() if p.requires_grad]
+        if not (isinstance(extra, Tensor) and extra.requires_grad):
+            return
+        found = torch.autograd.grad(extra, own, retain_graph=True, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            raise ValueError(
+                "regularization_loss does not depend on the parameters that are trained: the "
+                "model trains a copy of the functional that it is given. Take the parameters from "
+                "model.functional, as in model.regularization_loss = lambda: 1e-4 * sum("
+                "p.square().sum() for p in model.functional.parameters())."
+            )
+
     def _search(self, batch: LabelledBatch, total: Tensor, epoch: int) -> None:
         """Step of an optimiser that evaluates losses along the way, such as LBFGS.
 
-        Values from energies alone use the densities of the step's start.
+        Values from energies alone use the densities of the step's start. A line search turns back
+        where an entry cannot be computed; the step fails if it finds no point at all.
         """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         before = [p.detach().clone() for p in parameters]
         state = copy.deepcopy(self.optimizer.state_dict())
         known = [total]
+        good, failures = [(before, float(total))], []
+        searches = any(group.get("line_search_fn") for group in self.optimizer.param_groups)
 
         def closure() -> Tensor:
             if known:
@@ -119,11 +154,24 @@ class Step:
             # A search may return to weights whose graphs backward() has already freed.
             self.module.ground_states.end_batch()
             compute = self.module.training_value
-            return self._gradients(batch, [compute(entry, epoch) for entry in batch.entries])
+            here = [p.detach().clone() for p in parameters]
+            try:
+                values = [compute(entry, epoch) for entry in batch.entries]
+                found = self._gradients(batch, values)
+            except (EntryError, ValueError, *EXPECTED_FAILURES) as error:
+                if not searches:
+                    raise
+                failures.append((here, error))
+                return _wall(parameters, *good[-1])
+            good.append((here, float(found)))
+            return found
 
         try:
             self.optimizer.step(closure)
             check_weights(self.module.functional)
+            for point, error in failures:
+                if len(good) == 1 or all(map(torch.equal, parameters, point)):
+                    raise error
         except BaseException as error:
             with torch.no_grad():
                 for parameter, value in zip(parameters, before, strict=True):
@@ -134,6 +182,27 @@ class Step:
             raise
 
 
-def _needs_closure(optimizer: Any) -> bool:
+def _wall(parameters: list[Tensor], good: list[Tensor], value: float) -> Tensor:
+    """Loss of a point that cannot be computed, far above that of a good one and rising outwards.
+
+    A search between the two then interpolates to a point in between.
+    """
+    height = 10.0 * max(abs(value), 1.0)
+    steps = [p.detach() - q for p, q in zip(parameters, good, strict=True)]
+    square = sum(float(step.square().sum()) for step in steps)
+    for parameter, step in zip(parameters, steps, strict=True):
+        parameter.grad = step * (2.0 * height / square) if square > 0 else torch.zeros_like(step)
+    return torch.tensor(value + height, dtype=torch.float64, device=steps[0].device)
+
+
+def needs_closure(optimizer: Any) -> bool:
+    """Whether an optimiser evaluates the loss within its step, as LBFGS does.
+
+    Examples
+    --------
+    >>> parameters = [torch.nn.Parameter(torch.zeros(1))]
+    >>> needs_closure(torch.optim.LBFGS(parameters)), needs_closure(torch.optim.SGD(parameters))
+    (True, False)
+    """
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty

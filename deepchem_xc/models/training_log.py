@@ -35,6 +35,13 @@ class EpochRecord:
         replaced it, eV per atom; None if none was replaced.
     seconds : float
         Time taken.
+    gradient_norm : float or None
+        Largest norm of the loss's gradient, before it was limited; None if no step was taken.
+    validation_loss : float or None
+        Mean loss of the validation entries after this epoch; infinite if all of them failed, None
+        without a validation.
+    validation_errors : dict
+        ``{"type (unit)": mean absolute error}`` of these.
 
     Examples
     --------
@@ -51,6 +58,9 @@ class EpochRecord:
     calculations: int = 0
     frozen_error: float | None = None
     seconds: float = 0.0
+    gradient_norm: float | None = None
+    validation_loss: float | None = None
+    validation_errors: dict[str, float] = field(default_factory=dict)
 
     def add(self, entry_type: str, loss: float) -> None:
         """Count one entry."""
@@ -84,6 +94,8 @@ class EpochRecord:
         """One line for a terminal."""
         types = "  ".join(f"{name} {loss:.4g}" for name, loss in self.loss_by_type.items())
         parts = [f"epoch {self.epoch}: loss {self.loss:.4g} ({types})"]
+        if self.validation_loss is not None:
+            parts.append(f"validation {self.validation_loss:.4g}")
         if self.calculations:
             parts.append(f"{self.calculations} calculations")
         if self.frozen_error is not None:
@@ -111,13 +123,14 @@ def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
     >>> write_log([EpochRecord(0, losses={"eos": 4.0}, counts={"eos": 2})], path)
     >>> print(path.read_text().splitlines()[1])
-    0,2.0,2,0,0,,0.000,2.0
+    0,2.0,2,0,0,,0.000,,,2.0
     """
     types = sorted({name for record in records for name in record.counts})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     fixed = ["epoch", "loss", "entries", "skipped", "calculations"]
-    writer.writerow([*fixed, "frozen_error_eV_per_atom", "seconds", *types])
+    more = ["frozen_error_eV_per_atom", "seconds", "gradient_norm", "validation_loss"]
+    writer.writerow([*fixed, *more, *types])
     for record in records:
         losses = record.loss_by_type
         writer.writerow(
@@ -129,6 +142,8 @@ def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
                 record.calculations,
                 "" if record.frozen_error is None else f"{record.frozen_error:.3e}",
                 f"{record.seconds:.3f}",
+                "" if record.gradient_norm is None else f"{record.gradient_norm:.6g}",
+                "" if record.validation_loss is None else record.validation_loss,
                 *(losses.get(name, "") for name in types),
             ]
         )

@@ -13,37 +13,39 @@ from deepchem.data import Dataset
 from deepchem.models.losses import Loss
 
 from deepchem_xc.feat.dft_data import DFTEntry
-from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
+from deepchem_xc.losses.objective import LossFunction, elementwise
 from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
 from deepchem_xc.models.evaluation import Batch
-from deepchem_xc.models.labels import entries_of, labels_of, warn_of_other_size
+from deepchem_xc.models.labels import empty_cells, labels_of, warn_of_other_size
 from deepchem_xc.models.options import (
     checked_callbacks,
     checked_checkpoints,
     checked_dataset,
 )
-from deepchem_xc.models.resumable import ResumableModel
-from deepchem_xc.models.step import LabelledBatch, Step
+from deepchem_xc.models.progress_bar import training_bar
+from deepchem_xc.models.step import LabelledBatch, Step, needs_closure
+from deepchem_xc.models.tasks import task_entries
 from deepchem_xc.models.training_log import Stopwatch
+from deepchem_xc.models.validated import Schedule, ValidatedModel
 from deepchem_xc.xc.networks import check_weights
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingLoop(ResumableModel):
+class TrainingLoop(ValidatedModel):
     """A DeepChem model whose training can be interrupted anywhere, the base of `XCModel`.
 
     Attributes
     ----------
-    objective : Objective
-        The loss.
     seed : int
         Seed of the order of entries.
+    max_gradient_norm : float or None
+        Norm to which gradients are limited.
     """
 
-    objective: Objective
     seed: int
+    max_gradient_norm: float | None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         # Whether this fit has warned of labels in other units.
@@ -85,9 +87,9 @@ class TrainingLoop(ResumableModel):
         finally:
             self._whole_batches_may_fail = False
         done = self.history[first:]
-        if done and not any(record.counts for record in done):
-            reason = next(iter(done[0].skipped.values()))
-            raise RuntimeError(f"all {len(done)} batches failed; the first: {reason}")
+        reasons = [reason for record in done for reason in record.skipped.values()]
+        if reasons and not any(record.counts for record in done):
+            raise RuntimeError(f"all {len(done)} batches failed; the first: {reasons[0]}")
         for batch in seen:
             check_weighted(batch.entries, batch.weights, self.objective.type_weights)
         return mean
@@ -102,6 +104,8 @@ class TrainingLoop(ResumableModel):
         loss: Loss | LossFunction | None,
         callbacks: Callable[..., Any] | list[Callable[..., Any]] | None,
         all_losses: list[float] | None,
+        validation: Schedule | None = None,
+        steps: int | None = None,
     ) -> float:
         if isinstance(variables, torch.Tensor):
             variables = [variables]
@@ -111,8 +115,14 @@ class TrainingLoop(ResumableModel):
         check_trainable(self.functional, variables)
         chosen = None if loss is None else elementwise(loss)
         self._active = self._optimizer(variables)
+        if self.max_gradient_norm is not None and needs_closure(self._active[0]):
+            raise ValueError(
+                f"max_gradient_norm has no place in {type(self._active[0]).__name__}, whose line "
+                "search limits its steps itself and needs the true gradient: leave it out."
+            )
         if restore:
             self.restore()
+        over = validation is not None and self._begin_validation(validation, restore)
         check_weights(self.functional)
         self.model.train()
         recent: list[float] = []
@@ -121,29 +131,39 @@ class TrainingLoop(ResumableModel):
         watch = Stopwatch()
         self.ground_states.begin_steps()
         try:
-            for batch in batches:
-                # Callbacks may have frozen or replaced parameters.
-                check_trainable(self.functional, variables)
-                self._active = optimizer, schedule = self._optimizer(variables)
-                value = self._step(optimizer, batch, chosen)
-                if value is not None:
-                    if schedule is not None:
-                        schedule.step()
-                    check_weights(self.functional)
-                    recent.append(value)
-                self.ground_states.end_batch()
-                self._global_step += 1
-                self._advance(watch)
-                if self._global_step % self.log_frequency == 0 and recent:
-                    mean = self._log(recent, all_losses)
-                    recent = []
-                due = interval > 0 and self._global_step % interval == 0
-                if due or hooks:
-                    with self.ground_states.between_steps():
-                        if due:
-                            self.save_checkpoint(keep)
-                        for hook in hooks:
-                            hook(self, self._global_step)
+            with training_bar(self.progress, steps, self.ground_states) as bar:
+                for batch in () if over else batches:
+                    # Callbacks may have frozen or replaced parameters.
+                    check_trainable(self.functional, variables)
+                    self._active = optimizer, schedule = self._optimizer(variables)
+                    value = self._step(optimizer, batch, chosen)
+                    if value is not None:
+                        if schedule is not None:
+                            schedule.step()
+                        check_weights(self.functional)
+                        recent.append(value)
+                    self.ground_states.end_batch()
+                    self._global_step += 1
+                    ended = self._advance(watch)
+                    if ended and validation is not None:
+                        with self.ground_states.between_steps():
+                            over = self._validate(validation)
+                        watch.lap()  # validation is no part of the next epoch
+                    if ended:
+                        logger.info(self.history[-1].line())
+                    bar.update()
+                    if self._global_step % self.log_frequency == 0 and recent:
+                        mean = self._log(recent, all_losses)
+                        recent = []
+                    due = interval > 0 and self._global_step % interval == 0
+                    if due or hooks:
+                        with self.ground_states.between_steps():
+                            if due:
+                                self.save_checkpoint(keep)
+                            for hook in hooks:
+                                hook(self, self._global_step)
+                    if over:
+                        break
         finally:
             # However it ended: graphs that backward() has used cannot be used again.
             self.ground_states.end_steps()
@@ -167,16 +187,17 @@ class TrainingLoop(ResumableModel):
             yield labelled
 
     def _labelled(self, batch: Batch) -> LabelledBatch:
-        """Labelled batch from one of DeepChem's."""
+        """Labelled batch from one of DeepChem's, without the empty cells of a table."""
         inputs, labels, weights = _parts(batch)
-        entries = entries_of(inputs[0])
-        w = np.ones(len(entries)).tolist()
-        if len(weights):
-            w = np.asarray(weights[0], dtype=np.float64).reshape(-1).tolist()
-        check_entries(entries, w)
         if not len(labels):
             raise ValueError("a batch is ([entries], [y], [weights]); y is missing.")
-        return LabelledBatch(entries, labels_of(entries, labels[0], self.transformers, w), w)
+        entries, y, weight, _ = task_entries(
+            inputs[0], labels[0], weights[0] if len(weights) else None
+        )
+        w = weight.tolist()
+        check_entries(entries, w)
+        labelled = LabelledBatch(entries, labels_of(entries, y, self.transformers, w), w)
+        return labelled.part(np.flatnonzero(~empty_cells(*labelled)).tolist())
 
     def _epochs(
         self, dataset: Dataset, nb_epoch: int, deterministic: bool
@@ -223,7 +244,14 @@ class TrainingLoop(ResumableModel):
             numbers = [values[i].detach().cpu().numpy() for i in counts]
             self._said = warn_of_other_size(part.entries, part.labels, numbers)
         try:
-            step = Step(self.model, optimizer, self.objective, self.regularization_loss, loss)
+            step = Step(
+                self.model,
+                optimizer,
+                self.objective,
+                self.regularization_loss,
+                loss,
+                self.max_gradient_norm,
+            )
             total = step.take(used, values, epoch)
         except EXPECTED_FAILURES as error:
             # It is unknown which entry caused this, so none of them is used.
@@ -232,11 +260,13 @@ class TrainingLoop(ResumableModel):
         except EntryError as error:
             self._skip(used.entries, error)
             return None
+        record = self._progress.record
+        record.gradient_norm = max(step.gradient_norm or 0.0, record.gradient_norm or 0.0)
         with torch.no_grad():
             for i, value in enumerate(values):
                 one = used.part([i])
                 single = self.objective(one.entries, [value], one.labels, one.weights, loss)
-                self._progress.record.add(one.entries[0].entry_type, float(single))
+                record.add(one.entries[0].entry_type, float(single))
         return float(total)
 
     def _skip(self, entries: list[DFTEntry], error: EntryError) -> None:
@@ -246,8 +276,8 @@ class TrainingLoop(ResumableModel):
         for entry in entries:
             self._progress.record.skip(entry.name, str(error))
 
-    def _advance(self, watch: Stopwatch) -> None:
-        """Advance the position by one batch."""
+    def _advance(self, watch: Stopwatch) -> bool:
+        """Advance the position by one batch; whether an epoch has ended."""
         progress = self._progress
         report, record = self.ground_states.report, progress.record
         record.seconds += watch.lap()
@@ -257,12 +287,13 @@ class TrainingLoop(ResumableModel):
         self.ground_states.report = type(report)()
         progress.batch += 1
         if progress.batch < progress.nbatches:
-            return
+            return False
         if record.skipped and not record.counts and not self._whole_batches_may_fail:
             reason = next(iter(record.skipped.values()))
             progress.begin_epoch()
             raise RuntimeError(f"all entries of epoch {progress.epoch} failed; the first: {reason}")
         progress.end_epoch()
+        return True
 
     def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
         mean = sum(losses) / len(losses)

@@ -114,6 +114,7 @@ class TrainingState:
                 f"{where} was written with the optimiser {state['optimizer']}, but this model has "
                 f"{type(self.optimizer).__name__}: give the same optimizer."
             )
+        own_groups = self.optimizer.param_groups
         if self.variables != state["variables"]:
             there, now = (
                 "all" if names is None else ", ".join(names)
@@ -122,6 +123,15 @@ class TrainingState:
             raise ValueError(
                 f"{where} was written when the trained parameters were: {there}; now they are: "
                 f"{now}. Give fit the same variables."
+            )
+        before, here = (
+            sorted(group.get("weight_decay", 0.0) for group in groups)
+            for groups in (state["optimizer_state_dict"]["param_groups"], own_groups)
+        )
+        if before != here:
+            raise ValueError(
+                f"{where} was written with weight decays {before} of its groups of parameters, but "
+                f"this model has {here}: give the same weight_decay and optimizer."
             )
         scheduled = state["schedule_state_dict"] is not None
         if scheduled != (self.schedule is not None):

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.losses import Loss
 from deepchem.trans import Transformer
 
 from deepchem_xc._modes import refuse_inference_tensors
-from deepchem_xc._values import torch_device, whole_number
-from deepchem_xc.losses.objective import LossFunction, Objective
+from deepchem_xc._values import flag, real_number, torch_device, whole_number
+from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
 from deepchem_xc.models.checkpoint import (
     latest_checkpoint,
     read_checkpoint,
@@ -26,7 +27,9 @@ from deepchem_xc.models.checkpoint import (
 from deepchem_xc.models.dft_xc import DFTXC
 from deepchem_xc.models.functional import make_functional
 from deepchem_xc.models.ground_states import GroundStates
+from deepchem_xc.models.optimizers import with_weight_decay
 from deepchem_xc.models.options import (
+    checked_dataset,
     checked_transformers,
     deepchem_options,
 )
@@ -47,16 +50,18 @@ class XCModel(TrainingLoop):
         The default network: inputs (by default 2 for an LDA, 3 otherwise), width, number of
         hidden layers, and 1 (softplus) or 2 (the last activation is exp(x) - 1).
     n_tasks : int, optional
-        Ignored; for compatibility with DeepChem.
+        Number of columns of y, which `get_num_tasks` returns; data sets with any other number work.
     log_frequency : int, optional
-        Steps from one logged loss to the next; 0 logs only at the end of `fit`.
+        Steps from one logged loss to the next; 0 logs only at the end of `fit`. Losses, and a line
+        for each epoch, are messages of level INFO of the logger "deepchem_xc.models".
     mode : str, optional
         Ignored; for compatibility with DeepChem.
     device : torch.device, optional
         Device of functional and calculations; the CPU by default.
     functional : str or XCFunctional, optional
-        Any functional with trainable parameters, instead of `xcstr` and `nnmodel`. It is converted
-        to float64 in place.
+        Any functional with trainable parameters, instead of `xcstr` and `nnmodel`. The model
+        trains a copy, `model.functional`, in float64; the given object, or `nnmodel`, stays as it
+        is, so that all models of a hyperparameter search begin with the same one.
     loss, scales, type_weights : optional
         See `Objective`.
     scf_interval : int, optional
@@ -84,10 +89,18 @@ class XCModel(TrainingLoop):
         Seed of the order of entries, which differs from epoch to epoch.
     aweight0, bweight0 : float, optional
         Initial weights of `HybridXC`.
+    max_gradient_norm : float, optional
+        Scale gradients with a larger norm down to this one; `history` has the norms.
+    weight_decay : float, optional
+        Decay of the matrices of networks; biases and single parameters do not decay. Without
+        `optimizer` it makes DeepChem's AdamW the optimiser; see `WithWeightDecay`.
+    progress : bool, optional
+        Whether `fit` and predictions show a bar; by default on a terminal and in notebooks, if it
+        takes more than a second.
     **kwargs
         Keywords of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ...
-        Optimisers that evaluate losses within a step (LBFGS) work; entries that depend only on
-        energies then need no further self-consistent calculations.
+        Optimisers that evaluate losses within a step, such as `LBFGS`, work; entries that depend
+        only on energies then need no further self-consistent calculations.
 
     Attributes
     ----------
@@ -106,9 +119,9 @@ class XCModel(TrainingLoop):
     Where an entry holds a different label, y takes precedence, with a `LabelWarning`. Labels that
     are arrays come from the entries.
 
-    `predict` returns one number for each entry, (n,), so that DeepChem's metrics can compare it
-    with y: the value in the label's unit, or, if the label is an array, the root mean square
-    deviation from it. `predict_values` returns the arrays.
+    `predict` returns one number for each entry, with the shape of y, so that DeepChem's metrics can
+    compare the two: the value in the label's unit, or, if the label is an array, the root mean
+    square deviation from it. `predict_values` returns the arrays.
 
     Examples
     --------
@@ -155,6 +168,9 @@ class XCModel(TrainingLoop):
         seed: int = 0,
         aweight0: float = 0.0,
         bweight0: float = 1.0,
+        max_gradient_norm: float | None = None,
+        weight_decay: float | None = None,
+        progress: bool | None = None,
         **kwargs: Any,
     ) -> None:
         if on_failure not in ("raise", "skip"):
@@ -164,6 +180,16 @@ class XCModel(TrainingLoop):
                 f"entropy_response must be True, False or None, got {entropy_response!r}."
             )
         kwargs = deepchem_options(kwargs, inspect.signature(XCModel).parameters.keys() - {"kwargs"})
+        kwargs["optimizer"] = with_weight_decay(
+            kwargs.get("optimizer"), kwargs.get("learning_rate", 0.001), weight_decay
+        )
+        if max_gradient_norm is not None:
+            max_gradient_norm = real_number(max_gradient_norm, "max_gradient_norm")
+            if not max_gradient_norm > 0:
+                raise ValueError(f"max_gradient_norm must be positive, got {max_gradient_norm}.")
+        if progress is not None:
+            progress = flag(progress, "progress")
+        self.max_gradient_norm, self.progress = max_gradient_norm, progress
         log_frequency = whole_number(log_frequency, "log_frequency", 0)
         scf_interval = whole_number(scf_interval, "scf_interval")
         place = torch_device(device) or torch.device("cpu")
@@ -180,6 +206,7 @@ class XCModel(TrainingLoop):
             n_layers=n_layers,
             modeltype=modeltype,
             weights=(aweight0, bweight0),
+            copied=True,
         )
         tensors = (*chosen.parameters(), *chosen.buffers())
         refuse_inference_tensors("the functional", tensors)
@@ -226,13 +253,18 @@ class XCModel(TrainingLoop):
         loss: Loss | LossFunction | None = None,
         callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
         all_losses: list[float] | None = None,
+        *,
+        validation: Dataset | None = None,
+        validation_interval: int = 1,
+        patience: int | None = None,
     ) -> float:
-        """Train on a data set; parameters are those of DeepChem's `TorchModel.fit`.
+        """Train on a data set; parameters are those of DeepChem's `TorchModel.fit`, and three more.
 
         Parameters
         ----------
         dataset : Dataset
-            X holds entries, (n,) or (n, 1), y their labels, w their weights.
+            X holds entries, (n,) or (n, 1), y their labels, w their weights. With several tasks X,
+            y and w are (n, ntasks).
         nb_epoch : int, optional
             Epochs to train for; with `restore`, the interrupted one counts as the first.
         max_checkpoints_to_keep, checkpoint_interval : int, optional
@@ -252,6 +284,16 @@ class XCModel(TrainingLoop):
             Called as ``f(model, step)`` after every step.
         all_losses : list, optional
             Logged losses are appended to it.
+        validation : Dataset, optional
+            Entries whose loss at self-consistent values is recorded (`history`); the best
+            functional so far is kept in the file best.pt of the model's folder, for
+            `best_functional` and `restore`. An epoch in which fewer entries failed is better.
+        validation_interval : int, optional
+            Epochs between validations; each needs a calculation of all its entries.
+        patience : int, optional
+            Number of successive validations without an improvement that ends the training. The
+            functional is then the last one. With `restore`, earlier validations count, otherwise
+            they are counted from here.
 
         Returns
         -------
@@ -263,13 +305,21 @@ class XCModel(TrainingLoop):
         ValueError
             For entries without a label or of molecules, y on another scale than the entries' own
             labels, weights that are negative, NaN or, times those of types, all zero, NaN in the
-            functional's parameters, and if none of these is trained.
+            functional's parameters, if none of these is trained, and for options that would have
+            no effect.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError
             If all entries of an epoch fail, and inside `torch.no_grad` or `inference_mode`.
         """
         nb_epoch = whole_number(nb_epoch, "nb_epoch")
+        schedule = None
+        if validation is not None:
+            chosen = None if loss is None else elementwise(loss)
+            schedule = self._schedule(validation, validation_interval, patience, chosen)
+        elif patience is not None:
+            raise ValueError("patience needs validation=..., the data set to judge by.")
+        steps = nb_epoch * -(-np.size(checked_dataset(dataset).X) // self.batch_size)
         return self._train(
             self._epochs(dataset, nb_epoch, deterministic),
             max_checkpoints_to_keep,
@@ -279,6 +329,8 @@ class XCModel(TrainingLoop):
             loss,
             callbacks,
             all_losses,
+            schedule,
+            steps,
         )
 
     def save_checkpoint(
@@ -339,5 +391,5 @@ class XCModel(TrainingLoop):
         return "regression"
 
     def get_num_tasks(self) -> int:
-        """Number of columns of y: one."""
-        return 1
+        """Number of columns of y: `n_tasks`, or one if it was not given."""
+        return max(1, self.n_tasks)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from deepchem_xc.cli.commands import app
 from deepchem_xc.models.config import FunctionalSpec, read_training
+from deepchem_xc.models.own_class import load_class
 from deepchem_xc.xc import XCFunctional, load_functional
 from tests.models.systems import silicon
 
@@ -139,7 +140,26 @@ def test_entries_are_told_by_what_they_say(tmp_path: Path, monkeypatch: pytest.M
     [
         ({"epochs": 0}, "train.yaml is not valid:\n  epochs: input should be greater than 0"),
         ({"epoch": 5}, "epoch: unknown key, did you mean 'epochs'? Valid: dataset, validation"),
-        ({"functional": {}}, "functional: give one of type, file and xcstr"),
+        ({"functional": {}}, "functional: give one of type, class, file and xcstr"),
+        ({"functional": {"class": "PBE"}}, "functional.class: must be a path such as package.mod"),
+        (
+            {"functional": {"class": "none.such.PBE"}},
+            "there is no module 'none' among the installed",
+        ),
+        ({"functional": {"class": "math.pi"}}, "math.pi is not a subclass of deepchem_xc.xc.XCFun"),
+        (
+            {"functional": {"class": "deepchem_xc.xc.PBF"}},
+            "has no 'PBF'. Its functionals: ",
+        ),
+        (
+            {"functional": {"class": "deepchem_xc.xc.HybridXC", "options": {"aweight0": 0.1}}},
+            "functional.options: HybridXC cannot be made: missing a required argument",
+        ),
+        ({"patience": 2, "validation": []}, "patience needs validation, the entries to judge by"),
+        ({"optimizer": "lbfgs", "weight_decay": 0.1}, "weight_decay cannot be combined with lbfgs"),
+        ({"optimizer": "sgd"}, "optimizer: input should be 'adam', 'adamw' or 'lbfgs', got 'sgd'"),
+        ({"weight_decay": -0.1}, "weight_decay: input should be greater than or equal to 0"),
+        ({"max_gradient_norm": 0}, "max_gradient_norm: input should be greater than 0"),
         ({"functional": {"type": "PBF"}}, "functional.type: input should be 'ConstrainedGGA'"),
         (
             {"functional": {"type": "ConstrainedGGA", "options": {"with": 4}}},
@@ -200,3 +220,96 @@ def test_what_could_not_be_saved_is_refused_before_it_is_trained(
     message = " ".join((called.output + str(called.exception)).split())
     assert "Own is not a functional of deepchem_xc" in message
     assert not list((tmp_path / "out").glob("**/*.pt"))
+
+
+OWN = """
+import torch
+from deepchem_xc.xc import XCFunctional
+
+class Slater(XCFunctional):
+    name, family = "slater", 1
+
+    def __init__(self, start=0.7):
+        super().__init__()
+        self.start = start
+        self.c = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+
+    def energy_density(self, variables):
+        return -self.c * variables.density * variables.inverse_rs
+"""
+
+
+def test_a_class_of_ones_own_is_trained_saved_and_resumed(tmp_path: Path) -> None:
+    """Its module lies beside the file of the training, which may be elsewhere than the shell."""
+    (tmp_path / "slaters_of_mine.py").write_text(OWN)
+    functional = {"class": "slaters_of_mine.Slater", "options": {"start": 0.72}}
+    settings: dict[str, Any] = {"functional": functional, "validation": [], "final_errors": False}
+    for epochs in (1, 2):
+        run = call(write(tmp_path, epochs=epochs, **settings), "-o", tmp_path / "run")
+        assert run.exit_code == 0, run.stderr
+    assert "resuming after 1 epochs" in run.stderr
+    assert "load_functional(path, classes=[Slater])" in run.stderr
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert kept["functional"]["class"] == "slaters_of_mine.Slater"
+    made = load_class("slaters_of_mine.Slater", tmp_path)
+    found = load_functional(tmp_path / "run" / "functional.safetensors", classes=[made])
+    (c,) = found.parameters()
+    assert c.item() != 0.72 and found.start == 0.72
+    (tmp_path / "slaters_of_mine2.py").write_text("import none_such_module")
+    wrong = call(write(tmp_path, functional={"class": "slaters_of_mine2.X"}), "-o", tmp_path / "x")
+    assert "importing slaters_of_mine2 failed: ModuleNotFoundError: No module named" in wrong.stderr
+
+
+def test_a_training_that_stops_early_keeps_the_best_functional(tmp_path: Path) -> None:
+    path = write(tmp_path, epochs=9, patience=1, validation_interval=1, learning_rate=5e-3)
+    # Entries that pull the other way: the first validation is the best one.
+    opposite = [{**ENTRIES[0], "true_val": -200.0}]
+    (tmp_path / "valid.yaml").write_text(yaml.safe_dump(opposite))
+    output = tmp_path / "run"
+    run = call(path, "-o", output)
+    assert run.exit_code == 0, run.stderr
+    assert "stopped after 2 of 9 epochs: 1 validations without an improvement" in run.stderr
+    assert "best.safetensors is the functional of the best validation, after epoch 0" in run.stderr
+    best, last = (
+        load_functional(output / name).state_dict()
+        for name in ("best.safetensors", "functional.safetensors")
+    )
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+    rows = list(csv.DictReader((output / "log.csv").open()))
+    assert float(rows[0]["validation_loss"]) < float(rows[1]["validation_loss"])
+    # It stays stopped, and settings that it did not know when it began do not matter.
+    settings = yaml.safe_load((output / "config.yaml").read_text())
+    for name in ("optimizer", "weight_decay", "max_gradient_norm"):
+        del settings[name]
+    del settings["functional"]["class"]
+    (output / "config.yaml").write_text(yaml.safe_dump(settings))
+    again = call(path, "-o", output)
+    assert again.exit_code == 0 and "stopped after 2 of 9 epochs" in again.stderr
+
+
+def test_optimisers_of_a_file_are_those_of_the_model(tmp_path: Path) -> None:
+    found = []
+    for changes in (
+        {},
+        {"optimizer": "lbfgs"},
+        {"optimizer": "adamw"},
+        {"weight_decay": 0.1, "learning_rate": 0.5},
+    ):
+        path = write(tmp_path)
+        content = {key: value for key, value in CONFIG.items() if key != "learning_rate"}
+        path.write_text(yaml.safe_dump({**content, **changes}))
+        functional = {"type": "ConstrainedGGA"}
+        spec = read_training(write_only(path, functional=functional))
+        model = spec.make_model(tmp_path, tmp_path / "run")
+        model.training_state()
+        made = model._pytorch_optimizer
+        groups = [(group["lr"], group.get("weight_decay")) for group in made.param_groups]
+        found.append((type(made).__name__, groups))
+    assert found == [
+        ("Adam", [(1e-3, 0)]),
+        ("LBFGS", [(1.0, None)]),
+        ("AdamW", [(1e-3, 0.0)]),
+        ("AdamW", [(0.5, 0.1), (0.5, 0.0)]),
+    ]
+    clipped = read_training(write(tmp_path, max_gradient_norm=0.5))
+    assert clipped.make_model(tmp_path, tmp_path / "run").max_gradient_norm == 0.5

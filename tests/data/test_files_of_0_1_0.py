@@ -40,8 +40,10 @@ def test_a_stored_data_set(stored: DiskDataset) -> None:
 
 def test_a_training_goes_on_from_a_checkpoint(stored: DiskDataset) -> None:
     rate = ExponentialDecay(1e-2, 0.9, 1)
-    functional = PBE(trainable=True)
-    model = XCModel(functional=functional, batch_size=1, scf_interval=3, learning_rate=rate)
+    model = XCModel(
+        functional=PBE(trainable=True), batch_size=1, scf_interval=3, learning_rate=rate
+    )
+    functional = model.functional
     model.restore(str(FILES / "checkpoint.pt"))
     assert (
         torch.cat([p.detach().flatten() for p in functional.parameters()]).tolist()

@@ -48,11 +48,11 @@ def path(tmp_path: Path) -> Path:
 def test_data_sets_have_deepchems_shapes(path: Path, shard_size: int | None) -> None:
     data = DFTYamlLoader().create_dataset(str(path), shard_size=shard_size)
     assert isinstance(data, dc.data.DiskDataset)
-    assert data.get_shape() == ((4,), (4,), (4,), (4,))
+    assert data.get_shape() == ((4,), (4, 1), (4, 1), (4,))
     assert data.y.dtype == np.float64
-    assert data.y[[0, 1, 3]].tolist() == [4.05, 0.0, 0.09194410469]
+    assert data.y[[0, 1, 3], 0].tolist() == [4.05, 0.0, 0.09194410469]
     assert np.isnan(data.y[2])  # no label
-    assert data.w.tolist() == [1.0, 3.0, 1.0, 1.0]
+    assert data.w.tolist() == [[1.0], [3.0], [1.0], [1.0]]
     assert data.ids.tolist() == [f"data.yaml:{i}" for i in (1, 2, 3, 4)]
     assert [entry.entry_type for entry in data.X] == ["lattice_constant", "eos", "stress", "ae"]
     assert data.X[1].name == "aluminium"

@@ -96,7 +96,8 @@ def three_entries() -> list[DFTEntry]:
 def make(folder: Path | None = None, seed: int = 0, **options: Any) -> XCModel:
     """A model of an `Enhanced`."""
     torch.manual_seed(seed)
-    options = {"learning_rate": 1e-3, "batch_size": 2, "scf_interval": 3, **options}
+    rate = {} if "optimizer" in options else {"learning_rate": 1e-3}
+    options = {**rate, "batch_size": 2, "scf_interval": 3, **options}
     directory = None if folder is None else str(folder)
     return XCModel(functional=Enhanced(), model_dir=directory, **options)
 

@@ -58,7 +58,7 @@ def test_a_training_with_kept_densities_and_a_checkpoint(tmp_path: Path) -> None
         other.fit(dataset(*entries), nb_epoch=2, restore=True)
         ends.append(weights(other).cpu())
         predicted = other.predict(dataset(*entries))
-    assert predicted.shape == (3,)
+    assert predicted.shape == (3, 1)
     torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=1e-6)
     # The trained functional is at home on either device.
     other.functional.save(tmp_path / "mine.safetensors", classes=[Enhanced])

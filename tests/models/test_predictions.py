@@ -39,7 +39,7 @@ def test_entries_that_fail_are_nan_and_metrics_are_those_of_the_rest() -> None:
     with pytest.warns(SkippedWarning, match=r"2 of 5 entries failed .*\(hopeless, hopeless \(2\)"):
         predictions = model.predict(data)
     alone = make().predict(dataset(*good))
-    assert np.isnan(predictions).tolist() == [False, True, False, False, True]
+    assert np.isnan(predictions[:, 0]).tolist() == [False, True, False, False, True]
     assert predictions[[0, 2, 3]] == pytest.approx(alone, abs=1e-5)
     assert set(model.skipped) == {"hopeless", "hopeless (2)"}
     assert "did not converge" in model.skipped["hopeless"]
@@ -122,12 +122,17 @@ def test_wrong_objects_and_columns() -> None:
     for call in (model.predict_values, model.errors_by_type, lambda d: model.evaluate(d, MAE)):
         with pytest.raises(ValueError, match="X must hold DFTEntry objects"):
             call(NumpyDataset(np.zeros(2), np.zeros(2)))
-    row = dataset(*three_entries())
-    column = NumpyDataset(row.X[:, None], row.y[:, None], row.w[:, None])
-    assert model.predict(column) == pytest.approx(model.predict(row), abs=1e-5)
-    assert model.evaluate(column, MAE) == pytest.approx(model.evaluate(row, MAE), abs=1e-5)
-    assert len(model.predict_values(column)) == 3
-    assert model.predict_on_batch(row.X[:1]).shape == (1,)
+    column = dataset(*three_entries())
+    assert column.y.shape == column.w.shape == (3, 1)
+    expected, score = model.predict(column), model.evaluate(column, MAE)
+    assert expected.shape == (3, 1)
+    # Data sets of 0.1.0 have y and w of shape (n,), and the difference from y has no other shape.
+    row = NumpyDataset(column.X, column.y[:, 0], column.w[:, 0])
+    assert model.predict(row) == pytest.approx(expected[:, 0], abs=1e-5)
+    for other in (row, NumpyDataset(column.X[:, None], column.y, column.w)):
+        assert model.evaluate(other, MAE) == pytest.approx(score, abs=1e-5)
+        assert len(model.predict_values(other)) == 3
+    assert model.predict_on_batch(column.X[:1]).shape == (1, 1)
 
 
 def test_inference_mode_is_no_obstacle_to_predictions_and_no_grad_is_one_to_training() -> None:

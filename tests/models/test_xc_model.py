@@ -96,8 +96,8 @@ def test_kept_densities_give_the_gradient_of_the_self_consistent_energy() -> Non
         entry = DFTEntry.create("energy", -215.0, [system])
         gradients = []
         for interval in (1, 5):
-            functional = PBE(trainable=True)
-            model = XCModel(functional=functional, scf_interval=interval)
+            model = XCModel(functional=PBE(trainable=True), scf_interval=interval)
+            functional = model.functional
             if interval == 5:
                 model.model.training_value(entry, 0)
                 value = model.model.training_value(entry, 1)

@@ -126,6 +126,9 @@ def test_the_mixture_is_kept_in_training():
     mixture = t * get_xc("PBE") + (1 - t) * get_xc("LDA")
     model = XCModel(functional=mixture, batch_size=1, learning_rate=0.1)
     model.fit(data, nb_epoch=5, checkpoint_interval=0)
+    assert float(t.detach()) == 0.5  # the model trains a copy
+    mixture = model.functional
+    (t,) = mixture.parameters()
     assert abs(float(t.detach()) - 0.5) > 0.01
     assert float(mixture.terms[1].factor.detach()) == pytest.approx(
         1 - float(t.detach()), abs=1e-15
