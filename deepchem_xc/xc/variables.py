@@ -92,6 +92,10 @@ class DensityVariables:
     (False, torch.Size([2]))
     """
 
+    #: Whether switches that are 1 at all points are left out, which saves work but branches on the
+    #: values. Programs without branches on data compute them always, with the same result.
+    omits_idle_switches = True
+
     def __init__(self, densinfo: ValGrad | SpinParam, threshold: float = 1e-15) -> None:
         self.densinfo = densinfo
         self.polarized = not isinstance(densinfo, ValGrad)
@@ -117,7 +121,9 @@ class DensityVariables:
     def channel_weight(self) -> Tensor | None:
         """Switch for each given density, 0 in vacuum and 1 above the threshold; None if all 1."""
         density = self.raw_density
-        if density.numel() == 0 or bool(density.detach().amin() >= self.threshold):
+        if self.omits_idle_switches and (
+            density.numel() == 0 or bool(density.detach().amin() >= self.threshold)
+        ):
             return None  # most crystals: saves a sixth of the operations of PBE
         width = self.threshold - self._floor
         return _smooth_step(density * (1.0 / width) - self._floor / width)
@@ -131,7 +137,7 @@ class DensityVariables:
         self._need_two_channels("gradient_weight")
         density = self.raw_density
         enough = self.threshold + _EMPTY * density.flip(0).clamp(min=0.0)
-        if density.numel() == 0 or bool((density >= enough).all()):
+        if self.omits_idle_switches and (density.numel() == 0 or bool((density >= enough).all())):
             return None
         return _smooth_step(density / enough)
 
