@@ -23,7 +23,7 @@ from deepchem_xc.tables import as_table
 
 HERE = Path(__file__).parent
 #: One crystal of each kind among those that trainings use, whose meshes are not dense.
-KINDS = ("CaO", "NbC", "BN layer", "Zr")
+KINDS = ("BaO", "NbC", "BN layer", "Zr")
 HEADER = ("changed", "compared with", "a", "modulus", "moment (mu_B)")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,17 @@ class Collection:
 
     def entries(self, paths: Sequence[Path], wanted: Sequence[str] | None) -> list[DFTEntry]:
         """Entries of the types `wanted`; all by default."""
-        found = [entry for path in paths[: len(self.entry_files)] for entry in load_entries(path)]
+        files = paths[: len(self.entry_files)]
+        found = [entry for path in files for entry in _entries(path, path.read_bytes())]
         types = list(dict.fromkeys(entry.entry_type for entry in found))
         chosen = _chosen(wanted, types, "featurizer=None")
         return [entry for entry in found if entry.entry_type in chosen]
+
+
+@lru_cache(maxsize=16)
+def _entries(path: Path, content: bytes) -> tuple[DFTEntry, ...]:
+    """Entries of a file with this content; checking 36 of them takes seconds."""
+    return tuple(load_entries(path))
 
 
 def entry_dataset(entries: Sequence[DFTEntry]) -> DiskDataset:

@@ -202,7 +202,7 @@ def load_solids_experiment(
     >>> tasks, datasets, transformers = load_solids_experiment(reload=False)
     >>> tasks, [len(part) for part in datasets]
     (['lattice_constant'], [24, 5, 7])
-    >>> dict(zip(datasets[2].ids, datasets[2].y.ravel()))["Si"]
+    >>> float(datasets[2].y.ravel()[datasets[2].ids.tolist().index("Si")])
     5.422
     """
     return load_collection(

@@ -31,9 +31,11 @@ def test_every_crystal_is_in_one_set_and_no_set_is_empty(count: int, seed: int) 
 
 def test_parts_are_kept_where_crystals_suffice() -> None:
     dataset = rows(*(f"c{i}" for i in range(20)))
-    sets = CrystalSplitter().train_valid_test_split(dataset, 0.5, 0.2, 0.3, seed=3)
+    sets = CrystalSplitter().train_valid_test_split(
+        dataset, frac_train=0.5, frac_valid=0.2, frac_test=0.3, seed=3
+    )
     assert [len(crystals(part)) for part in sets] == [10, 4, 6]
-    train, test = CrystalSplitter().train_test_split(dataset, 0.75, seed=3)
+    train, test = CrystalSplitter().train_test_split(dataset, frac_train=0.75, seed=3)
     assert (len(crystals(train)), len(crystals(test))) == (15, 5)
 
 
