@@ -113,9 +113,7 @@ def energy_derivatives(functional: XCFunctional, density: np.ndarray, order: int
     return found
 
 
-def _derivatives(
-    functional: XCFunctional, points: Tensor, nspin: int, order: int
-) -> list[Tensor]:
+def _derivatives(functional: XCFunctional, points: Tensor, nspin: int, order: int) -> list[Tensor]:
     """Energy and derivatives at one piece of points, (nspin nrow, npoint)."""
     points.requires_grad_(order > 0)
     densinfo = _density(points, nspin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import types
 from typing import Any
 
 from deepchem_xc.xc import BaseXC, Ingredients, XCFunctional, get_xc
@@ -107,7 +108,7 @@ def _check_kind(mf: Any) -> None:
 
 
 def _kind_advice(mf: Any) -> str:
-    if isinstance(mf, type):
+    if isinstance(mf, (type, types.FunctionType)):
         return f": make one, {mf.__name__}(mol)"
     inner = getattr(mf, "base", None) or getattr(mf, "_scf", None)
     if inner is not None:

@@ -13,10 +13,10 @@ from deepchem_xc.calculators import density_derivatives
 from deepchem_xc.calculators.density_derivatives import energy_derivatives, number_of_rows
 from deepchem_xc.calculators.pyscf_integrators import INTEGRATORS, XCCode
 from deepchem_xc.xc import (
+    NNPBE,
     ConstrainedMetaGGA,
     FunctionalValueError,
     Ingredients,
-    NNPBE,
     ValGrad,
     XCFunctional,
     get_xc,

@@ -27,7 +27,7 @@ def difference(one: object, other: object) -> float:
     return float(np.abs(np.asarray(one) - np.asarray(other)).max())
 
 
-# the functionals that PySCF has too ----------------------------------------------------------------
+# the functionals that PySCF has too ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ours, theirs", SAME.items())
@@ -86,7 +86,7 @@ def test_second_order_properties_of_open_shells_are_pyscfs():
     assert difference(mf.Hessian().kernel(), expected.Hessian().kernel()) < 1e-4
 
 
-# a functional that only this package has -----------------------------------------------------------
+# a functional that only this package has ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [learned, learned_meta_gga])
@@ -158,7 +158,7 @@ def test_hessian_is_the_slope_of_the_forces():
     assert_agreement(hessian, found, rel=1e-3)
 
 
-# what PySCF makes of mf ----------------------------------------------------------------------------
+# what PySCF makes of mf ---------------------------------------------------------------------------
 
 
 def test_other_calculations_made_from_it_keep_the_functional():
@@ -182,7 +182,9 @@ def test_it_enters_calculations_that_newton_or_density_fitting_have_changed():
     newton = to_pyscf(learned(), fast(dft.RKS(hydrogen_fluoride(), xc="b3lyp")).newton())
     assert abs(newton.kernel() - energy) < 1e-9
     fitted = to_pyscf(learned(), fast(dft.RKS(hydrogen_fluoride(), xc="b3lyp")).density_fit())
-    assert abs(fitted.kernel() - plain.density_fit(auxbasis=fitted.with_df.auxbasis).kernel()) < 1e-9
+    assert (
+        abs(fitted.kernel() - plain.density_fit(auxbasis=fitted.with_df.auxbasis).kernel()) < 1e-9
+    )
 
 
 def test_density_fitting_takes_the_basis_for_pure_functionals():
