@@ -32,10 +32,10 @@ def to_pyscf(functional: str | os.PathLike[str] | BaseXC, mf: Any) -> Any:
     Returns
     -------
     pyscf object
-        `mf` itself, not converged. Its orbitals, if it has some, stay as a first guess for
-        ``mf.kernel(mf.make_rdm1())``, and for energies at their density,
-        ``mf.energy_tot(mf.make_rdm1())``. Energies are in Hartree, lengths in bohr, as always in
-        PySCF.
+        `mf` itself, without results of the earlier functional. Its density, taken before as
+        ``density = mf.make_rdm1()``, may serve as a first guess, ``mf.kernel(density)``, and for
+        the energy at this density, ``mf.energy_tot(density)``. Energies are in Hartree, lengths in
+        bohr, as always in PySCF.
 
     Raises
     ------
@@ -175,8 +175,9 @@ def _check_additions(mf: Any) -> None:
 
 
 def _forget_results(mf: Any) -> None:
-    """Results of another functional, without which PySCF computes its own when they are needed."""
+    """Results of another functional; forces and Hessians then ask for new ones."""
     mf.converged = False
     mf.e_tot = 0
-    mf.mo_energy = None
+    # All three, because to_uks() converts none of them if there are no energies.
+    mf.mo_energy = mf.mo_coeff = mf.mo_occ = None
     mf.scf_summary = {}
