@@ -158,13 +158,14 @@ def test_hessian_is_the_slope_of_the_forces():
 
     def calculation(x: float) -> object:
         mf = fast(dft.RKS(hydrogen_fluoride(0.93 + x * 0.529177210903)))
-        mf.grids.atom_grid = (50, 302)
+        mf.grids.atom_grid = (50, 110)
         return to_pyscf(functional, mf).run()
 
-    hessian = calculation(0.0).Hessian().kernel()[1, 1, 2, 2]
-    found = differences(lambda h: calculation(h).nuc_grad_method().kernel()[1, 2], 0.02)
-    # PySCF's Hessians leave out that the grid moves with the atoms.
-    assert_agreement(hessian, found, rel=1e-3)
+    # The force on hydrogen where fluorine moves: PySCF's Hessians leave out that the grid moves
+    # with the atoms, which shows at the core of fluorine (PBE's too, by 8 % on this grid).
+    hessian = calculation(0.0).Hessian().kernel()[0, 1, 2, 2]
+    found = differences(lambda h: calculation(h).nuc_grad_method().kernel()[0, 2], 0.02)
+    assert_agreement(hessian, found, rel=2e-4)
 
 
 # what PySCF makes of mf ---------------------------------------------------------------------------
