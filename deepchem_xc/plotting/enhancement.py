@@ -71,8 +71,8 @@ def plot_exchange_enhancement(
                 s,
                 exchange_enhancement(functional, s, 1.0 if value is None else value),
                 color=COLORS[number % len(COLORS)],
-                # With several functionals a repeated colour has another line.
-                ls=LINES[(number // len(COLORS) + other) % len(LINES)],
+                # A colour that is used again has other lines.
+                ls=LINES[(2 * (number // len(COLORS)) + other) % len(LINES)],
                 label=label if value is None else rf"{label}, $\alpha$ = {value:g}",
             )
     return _finished(ax, "enhancement factor of exchange $F_x$", path, title)
@@ -118,7 +118,7 @@ def plot_enhancement(
     >>> from deepchem_xc.xc import get_xc
     >>> ax = plot_enhancement({"LDA": get_xc("LDA")}, rs=2.0)
     >>> ax.lines[0].get_label(), f"{ax.lines[0].get_ydata()[0]:.3f}"
-    ('LDA, $r_s$ = 2', '1.195')
+    ('LDA, $r_s$ = 2 bohr', '1.195')
     """
     from deepchem_xc.xc.enhancement import enhancement
 
@@ -141,13 +141,16 @@ def plot_enhancement(
                     color=color,
                     alpha=1.0 - 0.7 * shade,
                     ls=LINES[line % len(LINES)],
-                    label=f"{label}, $r_s$ = {radius:g}{spin}",
+                    label=f"{label}, $r_s$ = {radius:g} bohr{spin}",
                 )
         number = 0
-    given = "" if len(polarisations) > 1 or not polarisations[0] else rf", $\zeta$ = {zeta:g}"
+    given = []
+    if len(polarisations) == 1 and polarisations[0]:
+        given.append(rf"$\zeta$ = {polarisations[0]:g}")
     if any(int(getattr(functional, "family", 0)) == 4 for functional in named.values()):
-        given += rf", $\alpha$ = {alpha:g}"
-    return _finished(ax, f"enhancement factor $F_{{xc}}$($r_s$ in bohr{given})", path, title)
+        given.append(rf"$\alpha$ = {alpha:g}")
+    where = f" at {', '.join(given)}" if given else ""
+    return _finished(ax, f"enhancement factor $F_{{xc}}${where}", path, title)
 
 
 def _named(functionals: Any) -> dict[str, Any]:

@@ -168,10 +168,21 @@ def plot_density_slice(
     x, y = plane.points(npoints)
     mesh = ax.pcolormesh(x, y, shown, shading="gouraud", rasterized=True, **scale)
     for symbol, position in plane.atoms_in(atoms):
-        ax.plot(*position, ls="none", marker="o", mfc="white", mec="black", ms=5, mew=0.8)
-        ax.annotate(symbol, position, (5, 4), textcoords="offset points", fontsize="small").set(
-            bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.8}
+        ax.plot(
+            *position, ls="none", marker="o", mfc="white", mec="black", ms=5, mew=0.8, clip_on=False
         )
+        # Towards the middle, so that the names of atoms at corners stay inside.
+        right, low = position[0] > x.mean(), position[1] < y.mean()
+        name = ax.annotate(
+            symbol,
+            position,
+            (-6 if right else 6, 5 if low else -5),
+            textcoords="offset points",
+            fontsize="small",
+            ha="right" if right else "left",
+            va="bottom" if low else "top",
+        )
+        name.set_bbox({"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.8})
     label = f"difference of the {what}" if reference is not None else what
     ax.figure.colorbar(mesh, ax=ax, label=f"{label} (1/Å$^3$)")
     ax.set(aspect="equal", xlabel="position (Å)", ylabel="position (Å)")

@@ -8,7 +8,7 @@ from typing import Any
 #: Colours of Okabe and Ito that are dark enough for thin lines on white.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 MARKERS = ("o", "s", "^", "D")
-LINES = ("-", "--", ":")
+LINES = ("-", "--", ":", "-.")
 
 
 def new_figure(width: float, height: float) -> Any:

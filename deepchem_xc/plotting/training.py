@@ -96,7 +96,7 @@ def plot_training(
         label = f"mean absolute error ({unit}" if unit else "mean absolute error"
         panels.setdefault(label, {})[name] = points
     types = sorted({name for curves in panels.values() for name in curves} - set(_MEANS))
-    styles = {name: (COLORS[i % 4], LINES[i // 4 % 3]) for i, name in enumerate(types)}
+    styles = {name: (COLORS[i % 4], LINES[i // 4 % 4]) for i, name in enumerate(types)}
     styles |= _MEANS
     axes = panels_or_new(ax, 1, len(panels), (5.2, 3.8), sharex=True)[0]
     for ax, (label, curves) in zip(axes, panels.items(), strict=True):
@@ -106,14 +106,22 @@ def plot_training(
     computed = [record.epoch for record in records if record.calculations]
     axes[0].plot(
         computed,
-        [0.02] * len(computed),
+        [0.03] * len(computed),
         transform=axes[0].get_xaxis_transform(),
         ls="none",
         marker="|",
-        color="0.3",
+        ms=9,
+        mew=1.5,
+        color="0.1",
         label="ground states computed",
     )
+    epochs = [
+        epoch for curves in panels.values() for points in curves.values() for epoch, _ in points
+    ]
+    margin = 0.04 * (max(epochs) - min(epochs)) or 0.5
     for ax in axes:
+        # One epoch axis, also for axes of the caller's that share none.
+        ax.set_xlim(min(epochs) - margin, max(epochs) + margin)
         ax.legend(fontsize="small", frameon=False)
     figure: Figure = axes[0].figure
     save(figure, path)

@@ -85,7 +85,8 @@ def _functionals(folder: Path) -> list[Section]:
         return []
     content = read_json(path)
     names = list(content["mean_errors"])
-    rows, errors = [], {name: [] for name in names}  # type: dict[str, list[float | None]]
+    rows: list[list[str]] = []
+    errors: dict[str, list[float | None]] = {name: [] for name in names}
     for system, row in content["systems"].items():
         cells = [system, f"{row['reference']:.4f}" if row["reference"] else "-"]
         for name in names:
@@ -119,6 +120,13 @@ def _trainings(folder: Path) -> list[Section]:
 def _settings(systems: Mapping[str, Any]) -> Table:
     names = list(dict.fromkeys(name for s in systems.values() for name in s["settings"]))
     rows = [
-        [str(system["settings"].get(name, "-")) for name in names] for system in systems.values()
+        [_setting(system["settings"].get(name)) for name in names] for system in systems.values()
     ]
-    return Table(names, rows)
+    caption = "Energies and widths in eV, vacuum in Å, moments in μB"
+    return Table(names, rows, caption=caption)
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "-"
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""From a folder to its page: what kind of folder it is, and the errors of those that are neither."""
+"""From a folder to its page, and the refusal of folders of something else."""
 
 from __future__ import annotations
 
