@@ -175,7 +175,9 @@ def _finished(ax: Any, quantity: str, path: str | Path | None, title: str | None
     ax.set_xlabel("reduced gradient $s$ (dimensionless)")
     ax.set_ylabel(quantity)
     ax.margins(x=0.0)
-    ax.legend(fontsize="small", frameon=False)
+    # Many lines leave no room for their names between them.
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(ax.lines) > 6 else {}
+    ax.legend(fontsize="small", frameon=False, **beside)
     if title:
         ax.set_title(title)
     save(ax.figure, path)

@@ -39,7 +39,7 @@ def plot_parity(
     path : path, optional
         Image file.
     title : str, optional
-        Title of the axes.
+        Title, above the legend.
     ax : matplotlib.axes.Axes, optional
         Axes to draw into.
 
@@ -91,8 +91,10 @@ def plot_parity(
     ax.set(xlim=limits, ylim=limits, aspect="equal")
     ax.set_xlabel(f"{quantity}, label ({unit})")
     ax.set_ylabel(f"{quantity}, prediction ({unit})")
-    ax.legend(fontsize="small", frameon=False)
-    if title:
-        ax.set_title(title)
+    # Above the axes, because points may be anywhere in them.
+    title_above = {"title": title} if title else {}
+    ax.legend(
+        fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), **title_above
+    )
     save(ax.figure, path)
     return ax
