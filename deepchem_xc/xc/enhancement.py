@@ -66,8 +66,8 @@ def enhancement(
     --------
     >>> from deepchem_xc.xc import get_xc
     >>> from deepchem_xc.xc.enhancement import enhancement
-    >>> enhancement(get_xc("PBE"), 2.0, [0.0, 1.0, 2.0])
-    array([1.195, 1.250, 1.435])
+    >>> enhancement(get_xc("PBE"), 2.0, [0.0, 1.0, 2.0]).round(3).tolist()
+    [1.195, 1.25, 1.435]
     """
     xc = as_functional(functional)
     arrays = np.broadcast_arrays(
