@@ -1,6 +1,7 @@
-# make venv | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
+# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
 # Everything happens in .venv/, made by the first target that needs it and re-used afterwards;
-# except that .ci/setup-gpaw, for GPAW's libraries, calls apt-get as root or through sudo -n.
+# except that .ci/setup-gpaw, for GPAW's libraries, and `make browser` call apt-get as root or
+# through sudo -n.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,10 +15,10 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-slow test-machines benchmark benchmark-scf experiment lint format gpaw gpaw-data clean
+.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment lint format gpaw gpaw-data clean
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 venv: $(VENV)/.gpaw
 
@@ -37,6 +38,11 @@ $(VENV)/.gpaw: $(VENV)/.installed .ci/setup-gpaw
 gpaw: $(VENV)/.installed
 	@.ci/setup-gpaw $(BIN)/python
 	@touch $(VENV)/.gpaw
+
+# Chromium, in which a test opens the HTML report; optional too.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	    .ci/apt-install chromium || echo "Continuing without Chromium: its test is skipped."
 
 test: venv
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -q $(ARGS)

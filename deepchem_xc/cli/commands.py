@@ -260,6 +260,25 @@ def export(
     export_and_describe(functional, file, nspin)
 
 
+@app.command()
+@command
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder (--output) of a training or benchmark.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page.", show_default="report.html in the folder"),
+    ] = None,
+    debug: option.Debug = False,
+) -> None:
+    """Write one HTML page of a training or benchmark: settings, curves, tables, functional."""
+    from deepchem_xc.report import write_html_report
+
+    typer.echo(f"Written: {write_html_report(folder, output)}")
+
+
 def write(path: Path | None, values: dict[str, Any]) -> None:
     """Write JSON, if a path is given."""
     if path is not None:
