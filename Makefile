@@ -1,4 +1,4 @@
-# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
+# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | docs | format | gpaw | gpaw-data | clean
 # Everything happens in .venv/, made by the first target that needs it and re-used afterwards;
 # except that .ci/setup-gpaw, for GPAW's libraries, and `make browser` call apt-get as root or
 # through sudo -n.
@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment lint format gpaw gpaw-data clean
+.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment lint docs format gpaw gpaw-data clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -27,7 +27,7 @@ venv: $(VENV)/.gpaw
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@.ci/make-venv "$(PYTHON)" $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
 	@touch $@
 
 # GPAW is optional: without it the tests and comparisons that need it are left out.
@@ -69,6 +69,11 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Pages and the reference of every public room: build/docs/index.html. A warning is an error.
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -77,5 +82,5 @@ gpaw-data: venv
 	$(BIN)/python data/gpaw_eos.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/api *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

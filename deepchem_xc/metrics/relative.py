@@ -13,7 +13,7 @@ __all__ = ["mean_absolute_relative_error"]
 def mean_absolute_relative_error(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> float:
-    """Mean of |y_pred - y_true| / |y_true| [%].
+    """Mean of ``|y_pred - y_true| / |y_true|`` [%].
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ class DensityVariables:
     densinfo : ValGrad or SpinParam[ValGrad]
         Total density, or spin-up and spin-down densities. ``value`` and ``kin`` have the shape
         (..., nr), ``grad`` has (..., 3, nr); atomic units. ``kin`` is the positive kinetic energy
-        density, sum_i f_i |grad psi_i|^2 / 2.
+        density, ``sum_i f_i |grad psi_i|^2 / 2``.
     threshold : float
         Densities below it are screened (see the module's docstring), in 1 / bohr^3.
 
@@ -274,7 +274,7 @@ class DensityVariables:
 
     @cached_property
     def spin_sigma(self) -> Tensor:
-        """Given |grad n_up|^2 and |grad n_down|^2, (2, ..., nr); only with two channels.
+        """Given ``|grad n_up|^2`` and ``|grad n_down|^2``, (2, ..., nr); only with two channels.
 
         In an empty channel this is round-off: :attr:`scaled_s2` is screened.
         """
@@ -298,7 +298,7 @@ class DensityVariables:
 
     @cached_property
     def s2(self) -> Tensor:
-        """Squared reduced gradient s^2 = [|grad n| / (2 kF n)]^2 of the total density."""
+        """Squared reduced gradient ``s^2 = [|grad n| / (2 kF n)]^2`` of the total density."""
         return self.sigma * torch.exp(8.0 * self.log_rs + _LOG_S2_SCALE)
 
     @cached_property
@@ -314,7 +314,7 @@ class DensityVariables:
 
     @cached_property
     def phi2_t2(self) -> Tensor:
-        """Product phi^2 t^2 = [|grad n| / (2 ks n)]^2 with ks = sqrt(4 kF / pi), (..., nr)."""
+        """Product ``phi^2 t^2 = [|grad n| / (2 ks n)]^2``, ks = sqrt(4 kF / pi), (..., nr)."""
         return self.s2 * self.inverse_rs * (0.25 * math.pi * _KF_RS)
 
     # kinetic energy density -------------------------------------------------------------------
