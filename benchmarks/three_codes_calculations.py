@@ -104,7 +104,7 @@ _MAKERS: Mapping[str, Callable[[], System]] = {
     "AlP": partial(_from_entries, "AlP", "solids_eos", 4),
     "SiC": partial(_from_entries, "SiC", "solids_eos", 4),
     "LiCl": partial(_from_entries, "LiCl", "gpaw_training", 4),
-    "graphene": partial(_graphene, 9),
+    "graphene": partial(_graphene, 6),
 }
 #: Crystals, the cheap ones first.
 SYSTEMS = tuple(_MAKERS)
@@ -213,15 +213,15 @@ def gpaw(system: System, scale: float, settings: Settings) -> Calculation:
 def pyscf_settings(system: System, basis: str) -> Settings:
     """Settings of PySCF: basis, and cutoff of the grid of density and potential (Hartree).
 
-    A grid that holds the density of orbitals of this package's cutoff has four times as much;
-    at 2.5 times what is left out is small already.
+    A grid that holds the whole density of orbitals of this package's cutoff has four times as
+    much. 1.5 times bounds the memory of `keep_orbitals` to 3 GB.
     """
     return {
         **_common(system),
         "pyscf": version("pyscf"),
         "pseudopotentials": "gth-pbe",
         "basis": basis,
-        "ke_cutoff": round(2.5 * system.ecut / Hartree, 1),
+        "ke_cutoff": round(1.5 * system.ecut / Hartree, 1),
         "precision": 1e-7,
     }
 
@@ -343,7 +343,7 @@ CODES: Mapping[str, Code] = {
     "gpaw": Code("GPAW, PAW", gpaw_settings, gpaw),
     "pyscf": Code(
         "PySCF, GTH",
-        partial(pyscf_settings, basis="TZV2P-MOLOPT-PBE-GTH-q{electrons}"),
+        partial(pyscf_settings, basis="DZVP-MOLOPT-SR-GTH-q{electrons}"),
         pyscf,
     ),
 }
