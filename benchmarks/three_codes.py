@@ -252,6 +252,7 @@ def draw(
         label = functional if len(functional) < 20 else Path(functional).stem
         axes.set_ylabel(f"a({label}) - a({REFERENCE})\n(Angstrom)")
     panels[-1].set_xticks(range(len(names)), names)
+    panels[-1].set_xlim(-0.6, len(names) - 0.4)
     panels[0].legend(fontsize="small", frameon=False)
     save(figure, path)
 

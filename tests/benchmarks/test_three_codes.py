@@ -145,12 +145,12 @@ def test_kept_orbitals_do_not_change_pyscfs_energies(calculations: ModuleType) -
 def test_a_functionals_energy_beyond_pbes_is_the_same_in_both_bases(
     calculations: ModuleType,
 ) -> None:
-    """It needs the density to first order alone, so that the error of Gaussians cancels."""
+    """Most of the Gaussians' error is PBE's too: 0.14 eV in the energies, 3 meV in differences."""
     system, settings = small(calculations)
     settings["basis"], settings["ke_cutoff"] = "DZVP-MOLOPT-SR-GTH-q{electrons}", 40.0
     gaussians = calculations.pyscf(system, 1.0, settings)
     own = calculations.CODES["ours"].settings(system)
-    waves = calculations.plane_waves(system, 1.0, {**own, "ecut": 500.0})
+    waves = calculations.plane_waves(system, 1.0, own)
     pbe, pbesol = ([f(name)["energy"] for f in (gaussians, waves)] for name in ("PBE", "PBEsol"))
     # Gaussians are a part of all functions: their energy is higher.
     assert 0.0 < pbe[0] - pbe[1] < 0.2
