@@ -23,7 +23,7 @@ pytest.importorskip("ipykernel", reason="the extra 'tutorials' is not installed"
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 # Those that take seconds; all others are slow.
-QUICK = {"01_first_crystal"}
+QUICK = {"01_first_crystal", "02_functional", "06_gradients"}
 LARGEST = 300_000  # bytes of a file
 # Paths, addresses in memory, and clocks, which belong to one machine or one run.
 OF_ONE_MACHINE = re.compile(
