@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
-from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES
+from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.distributed import Team
 from deepchem_xc.models.labels import Floats
 from deepchem_xc.xc.networks import check_weights
 
@@ -52,6 +53,8 @@ class Step:
         Returns a 0-d tensor that is added to the loss.
     loss : callable, optional
         Loss instead of the objective's.
+    team : Team
+        The processes of the training.
     """
 
     module: DFTXC
@@ -59,6 +62,7 @@ class Step:
     objective: Objective
     regularization: Callable[[], Tensor] | None = None
     loss: LossFunction | None = None
+    team: Team = field(default_factory=Team)
 
     def take(self, batch: LabelledBatch, values: list[Tensor], epoch: int) -> Tensor:
         """Take the step; returns the loss before it, 0-d, without a graph.
@@ -88,15 +92,17 @@ class Step:
         """Loss, without a graph; its gradients are stored in the parameters."""
         entries, labels, weights = batch
         total = self.objective(entries, values, labels, weights, self.loss)
-        if not total.requires_grad:
+        if not self.team.any(total.requires_grad):
             raise FloatingPointError(
                 "it does not depend on the functional's parameters here: a gap of zero, for "
                 "example, has no derivative"
             )
         if self.regularization is not None:
-            total = total + self.regularization()
+            penalty = self.regularization()
+            # Gradients of all processes are added.
+            total = total + (penalty if self.team.leads else penalty.detach())
         self.optimizer.zero_grad()
-        total.backward()
+        self.team.backward(total, self.module.functional.parameters())
         for name, parameter in self.module.functional.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
@@ -118,8 +124,11 @@ class Step:
             check_weights(self.module.functional)
             # A search may return to weights whose graphs backward() has already freed.
             self.module.ground_states.end_batch()
-            compute = self.module.training_value
-            return self._gradients(batch, [compute(entry, epoch) for entry in batch.entries])
+            found = list(self.team.values(self.module, batch.entries, epoch))
+            for value in found:
+                if isinstance(value, EntryError):
+                    raise value
+            return self._gradients(batch, [one for one in found if isinstance(one, Tensor)])
 
         try:
             self.optimizer.step(closure)

@@ -16,6 +16,7 @@ from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective, elementwise
 from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
 from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.distributed import Team
 from deepchem_xc.models.evaluation import Batch
 from deepchem_xc.models.labels import entries_of, labels_of, warn_of_other_size
 from deepchem_xc.models.options import (
@@ -49,6 +50,7 @@ class TrainingLoop(ResumableModel):
         # Whether this fit has warned of labels in other units.
         self._said = False
         self._whole_batches_may_fail = False
+        self._team = Team()
         super().__init__(*arguments, **keywords)
 
     def fit_generator(
@@ -111,8 +113,12 @@ class TrainingLoop(ResumableModel):
         check_trainable(self.functional, variables)
         chosen = None if loss is None else elementwise(loss)
         self._active = self._optimizer(variables)
+        self._team.join()
         if restore:
-            self.restore()
+            if self._team.leads:
+                self.restore()
+            self._team.follow(self)
+        self._team.same_weights(self.functional)
         check_weights(self.functional)
         self.model.train()
         recent: list[float] = []
@@ -139,11 +145,13 @@ class TrainingLoop(ResumableModel):
                     recent = []
                 due = interval > 0 and self._global_step % interval == 0
                 if due or hooks:
+                    self._team.share_densities(self.ground_states)
                     with self.ground_states.between_steps():
                         if due:
                             self.save_checkpoint(keep)
                         for hook in hooks:
                             hook(self, self._global_step)
+            self._team.share_densities(self.ground_states)
         finally:
             # However it ended: graphs that backward() has used cannot be used again.
             self.ground_states.end_steps()
@@ -208,12 +216,14 @@ class TrainingLoop(ResumableModel):
         """Take a step; returns the loss before it, or None if it was not taken."""
         epoch = self._progress.epoch
         good, values = [], []
-        for i, entry in enumerate(batch.entries):
-            try:
-                values.append(self.model.training_value(entry, epoch))
+        labels = [np.asarray(label).tolist() for label in batch.labels]
+        found = self._team.values(self.model, batch.entries, epoch, [labels, batch.weights])
+        for i, value in enumerate(found):
+            if isinstance(value, EntryError):
+                self._skip([batch.entries[i]], value)
+            else:
+                values.append(value)
                 good.append(i)
-            except EntryError as error:
-                self._skip([entry], error)
         if not good:
             return None
         used = batch.part(good)
@@ -223,7 +233,8 @@ class TrainingLoop(ResumableModel):
             numbers = [values[i].detach().cpu().numpy() for i in counts]
             self._said = warn_of_other_size(part.entries, part.labels, numbers)
         try:
-            step = Step(self.model, optimizer, self.objective, self.regularization_loss, loss)
+            regularization = self.regularization_loss
+            step = Step(self.model, optimizer, self.objective, regularization, loss, self._team)
             total = step.take(used, values, epoch)
         except EXPECTED_FAILURES as error:
             # It is unknown which entry caused this, so none of them is used.
@@ -249,7 +260,7 @@ class TrainingLoop(ResumableModel):
     def _advance(self, watch: Stopwatch) -> None:
         """Advance the position by one batch."""
         progress = self._progress
-        report, record = self.ground_states.report, progress.record
+        report, record = self._team.merged(self.ground_states.report), progress.record
         record.seconds += watch.lap()
         record.calculations += report.calculations
         if report.largest is not None:
@@ -268,6 +279,8 @@ class TrainingLoop(ResumableModel):
         mean = sum(losses) / len(losses)
         if all_losses is not None:
             all_losses.append(mean)
+        if not self._team.leads:
+            return mean
         logger.info("step %d: mean loss %g", self._global_step, mean)
         if self.tensorboard:
             self._log_scalar_to_tensorboard("loss", mean, self._global_step)

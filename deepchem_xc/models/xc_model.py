@@ -229,6 +229,9 @@ class XCModel(TrainingLoop):
     ) -> float:
         """Train on a data set; parameters are those of DeepChem's `TorchModel.fit`.
 
+        Started by `torchrun`, several processes share the calculations of each batch; results are
+        those of one process.
+
         Parameters
         ----------
         dataset : Dataset
@@ -286,6 +289,8 @@ class XCModel(TrainingLoop):
     ) -> None:
         """Write weights, optimiser, position in the training and kept densities.
 
+        Of several processes (`torchrun`), the first one writes.
+
         Parameters
         ----------
         max_checkpoints_to_keep : int, optional
@@ -293,7 +298,7 @@ class XCModel(TrainingLoop):
         model_dir : str, optional
             Folder; the model's by default.
         """
-        if max_checkpoints_to_keep > 0:
+        if max_checkpoints_to_keep > 0 and self._team.leads:
             state = self.training_state().state_dict()
             write_checkpoint(state, Path(model_dir or self.model_dir), max_checkpoints_to_keep)
 
