@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from deepchem_xc.models import XCModel
     from deepchem_xc.models.config import TrainingSpec
+    from deepchem_xc.models.distributed import Team
 
 # Settings that may change when a training is resumed.
 _FREE = ("epochs", "validation", "validation_interval", "checkpoint_interval", "final_errors")
@@ -62,6 +63,7 @@ def run_training(
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
+    from deepchem_xc.models.distributed import Team
     from deepchem_xc.xc.saving import check_savable
 
     spec = read_training(config)
@@ -75,29 +77,49 @@ def run_training(
         validation = loader.create_dataset([folder / name for name in spec.validation])
         for entry in validation.X:
             entry.get_true_val()  # raises errors now, not after the first epochs
-    _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
+    team = Team()
+    team.join()
+    if team.leads:
+        _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
+    team.exchange("folder", None)  # the others wait for it
     model = spec.make_model(folder, output, device)
     check_savable(model.functional, classes=())
     if (output / _LATEST).exists():
         model.restore()
-        say(f"resuming after {model.epoch} epochs, from {output}")
+        _tell(team, f"resuming after {model.epoch} epochs, from {output}")
     steps = -(-len(dataset) // spec.batch_size)
-    run = _Run(spec, model, output, validation)
+    run = _Run(spec, model, output, validation) if team.leads else None
     if model.epoch < spec.epochs:
         keys = {one.key for entry in dataset.X for one in entry.calculations}
-        say(f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them")
+        _tell(
+            team,
+            f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them",
+        )
         try:
             model.fit(
                 dataset,
                 nb_epoch=spec.epochs - model.epoch,
                 checkpoint_interval=spec.checkpoint_interval * steps,
                 deterministic=spec.deterministic,
-                callbacks=run,
+                callbacks=run or _do_nothing,
             )
         except KeyboardInterrupt:
-            say(f"finished epochs are kept in {output}; the same command resumes from there")
+            _tell(
+                team, f"finished epochs are kept in {output}; the same command resumes from there"
+            )
             raise
-    run.finish(dataset)
+    if run is not None:
+        run.finish(dataset)
+
+
+def _tell(team: Team, message: str) -> None:
+    """Say something once, not once for each process."""
+    if team.leads:
+        say(message)
+
+
+def _do_nothing(model: XCModel, step: int) -> None:
+    """Callback of the processes that write nothing: all processes must have one."""
 
 
 class _Run:

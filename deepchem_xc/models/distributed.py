@@ -297,9 +297,9 @@ class Team:
         gradients = [None if p.grad is None else p.grad.cpu() for p in known]
         sent = None if own is None else _sendable(own)
         found = self.exchange("gradients", (gradients, sent))
-        for rank, (_, error) in enumerate(found):
-            if error is not None:
-                raise own if own is not None and rank == self.rank else error
+        for rank, (_, failure) in enumerate(found):
+            if failure is not None:
+                raise own if own is not None and rank == self.rank else failure
         for parameter, *parts in zip(known, *(theirs for theirs, _ in found), strict=True):
             given = [part for part in parts if part is not None]
             # In the order of the processes, so that all of them get the same digits.
