@@ -9,6 +9,7 @@ single process. In a single process nothing is exchanged.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch import distributed as dist
 
@@ -149,7 +152,11 @@ class Team:
             model.load_training_state(first, "the state of process 0")
 
     def values(
-        self, module: DFTXC, entries: Sequence[DFTEntry], epoch: int, identity: Any = None
+        self,
+        module: DFTXC,
+        entries: Sequence[DFTEntry],
+        epoch: int,
+        numbers: Sequence[ArrayLike] = (),
     ) -> Iterator[Tensor | EntryError]:
         """Values of a batch's entries, or their errors, in the order of the entries.
 
@@ -163,9 +170,8 @@ class Team:
             The batch.
         epoch : int
             Present epoch.
-        identity : object, optional
-            Labels and weights of the batch, which must be the same in all processes; anything that
-            JSON can represent.
+        numbers : sequence of array_like, optional
+            Labels and weights of the batch, which must be the same in all processes.
 
         Raises
         ------
@@ -177,7 +183,11 @@ class Team:
             return
         self._assign(entries)
         keys = [[one.key for one in entry.calculations] for entry in entries]
-        share = _Share(digest([keys, [entry.entry_type for entry in entries], epoch, identity]))
+        content = hashlib.sha256()
+        for array in numbers:
+            content.update(np.asarray(array, dtype=np.float64).tobytes())
+        types = [entry.entry_type for entry in entries]
+        share = _Share(digest([keys, types, epoch, content.hexdigest()]))
         graphs: dict[str, Tensor] = {}
         values: dict[int, Tensor] = {}
         try:

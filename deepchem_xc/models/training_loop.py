@@ -216,8 +216,8 @@ class TrainingLoop(ResumableModel):
         """Take a step; returns the loss before it, or None if it was not taken."""
         epoch = self._progress.epoch
         good, values = [], []
-        labels = [np.asarray(label).tolist() for label in batch.labels]
-        found = self._team.values(self.model, batch.entries, epoch, [labels, batch.weights])
+        numbers = [*batch.labels, batch.weights]
+        found = self._team.values(self.model, batch.entries, epoch, numbers)
         for i, value in enumerate(found):
             if isinstance(value, EntryError):
                 self._skip([batch.entries[i]], value)
@@ -230,8 +230,8 @@ class TrainingLoop(ResumableModel):
         if not self._said:
             counts = [i for i, weight in enumerate(used.weights) if weight > 0]
             part = used.part(counts)
-            numbers = [values[i].detach().cpu().numpy() for i in counts]
-            self._said = warn_of_other_size(part.entries, part.labels, numbers)
+            known = [values[i].detach().cpu().numpy() for i in counts]
+            self._said = warn_of_other_size(part.entries, part.labels, known)
         try:
             regularization = self.regularization_loss
             step = Step(self.model, optimizer, self.objective, regularization, loss, self._team)
