@@ -33,7 +33,7 @@ def client() -> Iterator[Any]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 100
+    limit = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < limit
         time.sleep(0.05)

@@ -216,7 +216,7 @@ class TrainingLoop(ResumableModel):
         """Take a step; returns the loss before it, or None if it was not taken."""
         epoch = self._progress.epoch
         good, values = [], []
-        numbers = [*batch.labels, batch.weights]
+        numbers: list[Any] = [*batch.labels, batch.weights]
         found = self._team.values(self.model, batch.entries, epoch, numbers)
         for i, value in enumerate(found):
             if isinstance(value, EntryError):

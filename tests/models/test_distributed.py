@@ -44,7 +44,7 @@ moved = crystal("Si", 5.5, [[0, 0, 0], [0.27, 0.25, 0.25]])
 aluminium = crystal("Al", 4.05, [[0, 0, 0]], occupations={"name": "fermi-dirac", "width": 0.3})
 entries = [
     DFTEntry.create("energy", -215.0, [silicon], name="silicon"),
-    DFTEntry.create("lattice_constant", 4.0, [aluminium], name="aluminium",
+    DFTEntry.create("eos", [0.2, 0.1, -0.1, -0.1, -0.1], [aluminium], name="aluminium",
                     scales=[0.9, 0.95, 1.0, 1.05, 1.1]),
     DFTEntry.create("forces", [[0.1, 0, 0], [-0.1, 0, 0]], [moved], name="forces"),
 ]
