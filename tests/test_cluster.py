@@ -97,12 +97,14 @@ def test_a_killed_worker_costs_only_the_call_it_was_running(client: Any, tmp_pat
     with closing(parallel_map(logged(), calls, jobs=client)) as outcomes:
         found = [next(outcomes) for _ in range(6)]
         # Half of it is done. One slow call waits on each worker; kill one of these workers.
-        wait_until(lambda: {"slow0", "slow1"} <= set(begun()))
-        wait_until(lambda: client.run_on_scheduler(in_memory) == 0)
-        name, process = lines(tmp_path, "begun")[-1]
-        os.kill(int(process), signal.SIGKILL)
-        wait_until(lambda: len(begun()) == 9)  # on a new worker: this call, or a later one
-        gate.touch()
+        try:
+            wait_until(lambda: {"slow0", "slow1"} <= set(begun()))
+            wait_until(lambda: client.run_on_scheduler(in_memory) == 0)
+            name, process = lines(tmp_path, "begun")[-1]
+            os.kill(int(process), signal.SIGKILL)
+            wait_until(lambda: len(begun()) == 9)  # on a new worker: this call, or a later one
+        finally:
+            gate.touch()  # or the workers would wait for ever, in other tests too
         found += list(outcomes)
     assert sorted(outcome.name for outcome in found) == sorted(calls)
     assert all(outcome.value == f"value of {outcome.name}" for outcome in found)
