@@ -3,7 +3,8 @@
 Contract: a function, named sets of arguments and the number of simultaneous calls in; one `Outcome`
 for each name out, in order of completion: a value, or an error in words. A call that fails, or
 kills its process, does not affect the others. The function computed does not matter. Processes are
-joblib's (loky); any `concurrent.futures.Executor` can replace them.
+joblib's (loky), or the workers of a Dask scheduler (`cluster`), or those of any
+`concurrent.futures.Executor`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: Where calls run: a number of processes of this machine, the address of a Dask scheduler, or a
+#: client of one.
+Jobs: TypeAlias = "int | str | Client"
 
 Value = TypeVar("Value")
 # A name and arguments.
@@ -63,7 +71,7 @@ def parallel_map(
     function: Callable[..., Value],
     calls: Mapping[str, Sequence[Any]],
     *,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     threads: int = 1,
     executor: Executor | None = None,
     retries: int = 1,
@@ -78,18 +86,19 @@ def parallel_map(
         (cloudpickle's, so functions defined in scripts and notebooks work).
     calls : mapping
         Positional arguments by name, started in this order.
-    jobs : int, optional
+    jobs : int, str or distributed.Client, optional
         Number of simultaneous calls, by default one for each `threads` cores. With 1, or a single
-        call, they run in this process.
+        call, they run in this process. Or where they run: the address of a Dask scheduler, or a
+        client of one, whose workers decide how many run at a time.
     threads : int, optional
         Threads of torch and of linear algebra in each call.
     executor : Executor, optional
-        Runs the calls instead of processes of this machine, for example
-        ``dask.distributed.Client(...).get_executor()``. It gets all calls at once and decides how
-        many run at a time; `jobs` and `retries` are not used.
+        Runs the calls instead of processes of this machine. It gets all calls at once and decides
+        how many run at a time; `retries` is not used, and `jobs` cannot be given.
     retries : int, optional
         How often to repeat a call that was running when a process died. Such calls are repeated
-        one by one, with no other call running.
+        one by one, with no other call running. A Dask scheduler counts by itself: three times, or
+        its ``distributed.scheduler.allowed-failures``.
     bar : tqdm.tqdm, optional
         Progress bar; each result advances it and is named there.
 
@@ -97,12 +106,15 @@ def parallel_map(
     ------
     Outcome
         One for each call. Only `KeyboardInterrupt` is raised, here or in a call, and ends all
-        running calls. Closing the iterator does the same (see `contextlib.closing`).
+        running calls. Closing the iterator does the same (see `contextlib.closing`). On the workers
+        of a cluster, calls that have begun run to their end.
 
     Raises
     ------
     ValueError
-        If `jobs` or `threads` is less than 1.
+        If `jobs` or `threads` is less than 1, or both `jobs` and `executor` are given.
+    ClusterError
+        If no scheduler answers, or its workers have other versions; see `cluster.check_workers`.
 
     Examples
     --------
@@ -112,17 +124,80 @@ def parallel_map(
     half 0.5
     none None ZeroDivisionError: division by zero
     """
-    for name, number in (("jobs", jobs), ("threads", threads)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}.")
+    jobs = checked_jobs(jobs)
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}.")
     todo = deque(calls.items())
     if executor is not None:
+        if jobs is not None:
+            raise ValueError(f"give either jobs or executor, got both: {jobs!r} and {executor!r}.")
         outcomes = _on_executor(function, todo, executor, threads)
+    elif jobs is not None and not isinstance(jobs, int):
+        outcomes = _on_cluster(function, todo, jobs, threads)
     elif (jobs := min(jobs or default_jobs(threads), len(calls))) <= 1:
         outcomes = (Outcome(name, *_attempt(function, a, threads)) for name, a in todo)
     else:
         outcomes = _in_processes(function, todo, jobs, threads, retries)
     return _counted(outcomes, bar)
+
+
+def checked_jobs(jobs: Any) -> Jobs | None:
+    """Return `jobs` if it says where calls can run; see `parallel_map`.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+
+    Examples
+    --------
+    >>> checked_jobs(2), checked_jobs("tcp://10.0.0.1:8786")
+    (2, 'tcp://10.0.0.1:8786')
+    >>> checked_jobs(0)
+    Traceback (most recent call last):
+    ValueError: jobs must be at least 1, got 0.
+    """
+    from deepchem_xc.cluster import is_client
+
+    whole = isinstance(jobs, int) and not isinstance(jobs, bool)
+    if not (jobs is None or whole or isinstance(jobs, str) or is_client(jobs)):
+        raise ValueError(
+            "jobs must be a number of processes, the address of a Dask scheduler such as "
+            f"'tcp://10.0.0.1:8786', or a distributed.Client, got {jobs!r}."
+        )
+    if whole and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
+    found: Jobs | None = jobs
+    return found
+
+
+@contextmanager
+def held(jobs: Jobs | None, threads: int = 1) -> Iterator[Jobs | None]:
+    """Hold one connection to a cluster for several maps; other `jobs` come out as they went in.
+
+    Parameters
+    ----------
+    jobs, threads : optional
+        As for `parallel_map`.
+
+    Yields
+    ------
+    int, distributed.Client or None
+        For `parallel_map`.
+
+    Examples
+    --------
+    >>> with held(2) as jobs:
+    ...     print(jobs)
+    2
+    """
+    if isinstance(jobs, str):
+        from deepchem_xc.cluster import connected
+
+        with connected(jobs, default_jobs(threads), threads) as client:
+            yield client
+    else:
+        yield jobs
 
 
 def default_jobs(threads: int = 1) -> int:
@@ -196,6 +271,20 @@ def _on_executor(
             future.cancel()
     for name, _ in todo:
         yield Outcome(name, None, "the executor broke before it began")
+
+
+def _on_cluster(
+    function: Callable[..., Any], todo: deque[_Call], scheduler: str | Client, threads: int
+) -> _Outcomes:
+    from deepchem_xc.cluster import connected, results
+
+    calls = {name: (function, arguments, threads) for name, arguments in todo}
+    with (
+        connected(scheduler, default_jobs(threads), threads) as client,
+        closing(results(client, _attempt, calls)) as found,
+    ):
+        for name, answer, reason in found:
+            yield Outcome(name, None, reason) if reason else Outcome(name, *answer)
 
 
 def _as_done(

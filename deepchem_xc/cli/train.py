@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from deepchem_xc.models import XCModel
     from deepchem_xc.models.config import TrainingSpec
+    from deepchem_xc.models.distributed import Team
 
 # Settings that may change when a training is resumed.
 _FREE = (
@@ -71,6 +72,7 @@ def run_training(
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
+    from deepchem_xc.models.distributed import Team
     from deepchem_xc.xc.definition import own_classes
     from deepchem_xc.xc.saving import check_savable
 
@@ -85,21 +87,28 @@ def run_training(
         validation = loader.create_dataset([folder / name for name in spec.validation])
         for entry in validation.X:
             entry.get_true_val()  # raises errors now, not after the first epochs
-    _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
+    team = Team()
+    team.join()
+    if team.leads:
+        _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
+    team.exchange("folder", None)  # the others wait for it
     model = spec.make_model(folder, output, device)
     # Bars of the model would break this command's lines.
     model.progress = False
     classes = own_classes(model.functional) if spec.functional.class_ else ()
     check_savable(model.functional, classes)
-    resumed = (output / _LATEST).exists()
+    resumed = team.once("checkpoint", (output / _LATEST).exists)
     if resumed:
-        model.restore()
-        say(f"resuming after {model.epoch} epochs, from {output}")
+        team.restore(model)
+        _tell(team, f"resuming after {model.epoch} epochs, from {output}")
     steps = -(-len(dataset) // spec.batch_size)
-    run = _Run(spec, model, output, validation, tuple(classes))
+    run = _Run(spec, model, output, validation, tuple(classes)) if team.leads else None
     if model.epoch < spec.epochs:
         keys = {one.key for entry in dataset.X for one in entry.calculations}
-        say(f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them")
+        _tell(
+            team,
+            f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them",
+        )
         try:
             model.fit(
                 dataset,
@@ -113,14 +122,24 @@ def run_training(
                 patience=spec.patience,
             )
         except KeyboardInterrupt:
-            say(f"finished epochs are kept in {output}; the same command resumes from there")
+            _tell(
+                team, f"finished epochs are kept in {output}; the same command resumes from there"
+            )
             raise
     if model.epoch < spec.epochs:
-        say(
+        _tell(
+            team,
             f"stopped after {model.epoch} of {spec.epochs} epochs: {spec.patience} validations "
-            f"without an improvement"
+            f"without an improvement",
         )
-    run.finish(dataset)
+    if run is not None:
+        run.finish(dataset)
+
+
+def _tell(team: Team, message: str) -> None:
+    """Say something once, not once for each process."""
+    if team.leads:
+        say(message)
 
 
 class _Run:

@@ -93,7 +93,7 @@ class DFTXC(torch.nn.Module):
         summaries = [entry.summary(self.prediction(entry)) for entry in entries]
         return torch.tensor(summaries, dtype=torch.float64)
 
-    def training_value(self, entry: DFTEntry, epoch: int) -> Tensor:
+    def training_value(self, entry: DFTEntry, epoch: int, energies: Tensor | None = None) -> Tensor:
         """Value of an entry in the functional's graph, with the label's shape and unit.
 
         Parameters
@@ -102,6 +102,8 @@ class DFTXC(torch.nn.Module):
             An entry.
         epoch : int
             Present epoch: it determines which kept densities are still valid.
+        energies : Tensor, optional
+            Energies of the entry's calculations (eV), if they are known already.
 
         Raises
         ------
@@ -110,7 +112,9 @@ class DFTXC(torch.nn.Module):
         """
         try:
             if entry.kind.from_energies:
-                value = entry.value(self.ground_states.energies(entry.calculations, epoch))
+                if energies is None:
+                    energies = self.ground_states.energies(entry.calculations, epoch)
+                value = entry.value(energies)
             else:
                 value = entry.value(self.ground_states.result(entry.calculations[0], epoch))
             _check_finite(value)

@@ -134,6 +134,11 @@ class GroundStates:
         """Folder of the kept densities and orbitals; None if they are in memory."""
         return self._kept.cache_dir
 
+    @property
+    def kept(self) -> KeptDensities:
+        """Densities and orbitals from which the next calculations start."""
+        return self._kept
+
     def energy(self, calculation: Calculation[Any, Any], epoch: int) -> Tensor:
         """Extrapolated energy for training, 0-d, eV, in the functional's graph.
 

@@ -260,6 +260,9 @@ class XCModel(TrainingLoop):
     ) -> float:
         """Train on a data set; parameters are those of DeepChem's `TorchModel.fit`, and three more.
 
+        Started by `torchrun`, several processes share the calculations of each batch; results are
+        those of one process.
+
         Parameters
         ----------
         dataset : Dataset
@@ -338,6 +341,8 @@ class XCModel(TrainingLoop):
     ) -> None:
         """Write weights, optimiser, position in the training and kept densities.
 
+        Of several processes (`torchrun`), the first one writes.
+
         Parameters
         ----------
         max_checkpoints_to_keep : int, optional
@@ -345,7 +350,7 @@ class XCModel(TrainingLoop):
         model_dir : str, optional
             Folder; the model's by default.
         """
-        if max_checkpoints_to_keep > 0:
+        if max_checkpoints_to_keep > 0 and self._team.leads:
             state = self.training_state().state_dict()
             write_checkpoint(state, Path(model_dir or self.model_dir), max_checkpoints_to_keep)
 

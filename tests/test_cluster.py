@@ -1,0 +1,270 @@
+"""Calls on a Dask scheduler: none lost, none computed twice, no result of another version."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+from deepchem_xc.cluster import ClusterError, connected  # noqa: E402
+from deepchem_xc.parallel import Outcome, parallel_map  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with connected("local", processes=2) as client:
+        yield client
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 600
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+# Functions are made inside functions, so that they are sent as they are: workers cannot import
+# modules of tests.
+def logged() -> Callable[..., str]:
+    def call(folder: Path, name: str, gate: Path | None = None) -> str:
+        """Write a line when begun and when finished; wait for a file in between."""
+        import os
+        import time
+
+        def note(word: str) -> None:
+            with open(folder / "log", "a") as log:
+                log.write(f"{word} {name} {os.getpid()}\n")
+
+        note("begun")
+        while gate is not None and not gate.exists():
+            time.sleep(0.02)
+        note("finished")
+        return f"value of {name}"
+
+    return call
+
+
+def lines(folder: Path, word: str) -> list[list[str]]:
+    """Name and process of the lines of a log that begin with a word."""
+    log = folder / "log"
+    found = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    return [parts[1:] for parts in found if parts[0] == word]
+
+
+def test_workers_give_what_this_process_gives(client: Any) -> None:
+    def divide(a: int, b: int) -> float:
+        return a / b
+
+    calls = {"half": (1, 2), "none": (1, 0), "third": (1, 3)}
+    here = {outcome.name: outcome for outcome in parallel_map(divide, calls, jobs=1)}
+    for jobs in (client, client.scheduler.address):
+        there = {outcome.name: outcome for outcome in parallel_map(divide, calls, jobs=jobs)}
+        assert there["half"] == here["half"] == Outcome("half", 0.5)
+        assert there["third"] == here["third"]
+        assert there["none"].error == here["none"].error == "ZeroDivisionError: division by zero"
+        assert "a / b" in there["none"].details
+    assert client.status == "running"  # a client that was given stays open
+
+
+def test_a_killed_worker_costs_only_the_call_it_was_running(client: Any, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    calls = {f"quick{i}": (tmp_path, f"quick{i}") for i in range(6)}
+    calls |= {f"slow{i}": (tmp_path, f"slow{i}", gate) for i in range(2)}
+    calls |= {f"later{i}": (tmp_path, f"later{i}", gate) for i in range(4)}
+
+    def begun() -> list[str]:
+        return [name for name, _ in lines(tmp_path, "begun")]
+
+    def in_memory(dask_scheduler: Any) -> int:
+        return sum(task.state == "memory" for task in dask_scheduler.tasks.values())
+
+    with closing(parallel_map(logged(), calls, jobs=client)) as outcomes:
+        found = [next(outcomes) for _ in range(6)]
+        # Half of it is done. One slow call waits on each worker; kill one of these workers.
+        try:
+            wait_until(lambda: {"slow0", "slow1"} <= set(begun()))
+            wait_until(lambda: client.run_on_scheduler(in_memory) == 0)
+            name, process = lines(tmp_path, "begun")[-1]
+            os.kill(int(process), signal.SIGKILL)
+            wait_until(lambda: len(begun()) == 9)  # on a new worker: this call, or a later one
+        finally:
+            gate.touch()  # or the workers would wait for ever, in other tests too
+        found += list(outcomes)
+    assert sorted(outcome.name for outcome in found) == sorted(calls)
+    assert all(outcome.value == f"value of {outcome.name}" for outcome in found)
+    finished = dict(lines(tmp_path, "finished"))
+    assert len(lines(tmp_path, "finished")) == len(calls) == len(finished)  # each once
+    assert sorted(begun()) == sorted([*calls, name])  # only the one that was running began again
+    assert finished[name] != process
+
+
+def test_a_call_that_kills_its_workers_is_named_and_the_others_are_done(client: Any) -> None:
+    def call(action: str) -> str:
+        import os
+
+        if action == "die":
+            os._exit(3)
+        return "done"
+
+    calls = {"a": ("",), "deadly": ("die",), "b": ("",), "c": ("",)}
+    found = {o.name: o for o in parallel_map(call, calls, jobs=client)}
+    assert found["deadly"].error.startswith("its worker was killed 4 times")
+    assert {name for name, outcome in found.items() if outcome.value == "done"} == {"a", "b", "c"}
+
+
+def test_closing_cancels_what_has_not_begun(client: Any, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    calls = {"first": (tmp_path, "first")}
+    calls |= {f"slow{i}": (tmp_path, f"slow{i}", gate) for i in range(8)}
+    with closing(parallel_map(logged(), calls, jobs=client)) as outcomes:
+        assert next(outcomes).name == "first"
+    gate.touch()
+    # The workers are free, and the calls behind those that had begun were never begun.
+    after = list(parallel_map(logged(), {"after": (tmp_path, "after")}, jobs=client))
+    assert after[0].value == "value of after"
+    assert len(lines(tmp_path, "begun")) < len(calls)
+
+
+def test_what_cannot_be_sent_is_an_error_of_its_call(client: Any) -> None:
+    calls = {"lock": (threading.Lock(),), "number": (1,)}
+    found = {o.name: o for o in parallel_map(type, calls, jobs=client)}
+    assert "cannot pickle" in found["lock"].error and found["number"].value is int
+    back = list(parallel_map(lambda: (i for i in range(2)), {"generator": ()}, jobs=client))
+    assert "generator" in back[0].error and back[0].value is None
+
+
+def test_threads_are_set_on_workers() -> None:
+    def threads_here() -> tuple[int, str | None]:
+        import os
+
+        import torch
+
+        return torch.get_num_threads(), os.environ.get("OPENBLAS_NUM_THREADS")
+
+    with connected("local", processes=1, threads=2) as client:
+        (found,) = parallel_map(threads_here, {"a": ()}, jobs=client, threads=2)
+    assert found.value == (2, "2")
+
+
+@contextmanager
+def process(*words: str, **environ: str) -> Iterator[Any]:
+    program = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env={**os.environ, **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    try:
+        yield program
+    finally:
+        program.kill()
+        program.wait()
+
+
+@contextmanager
+def scheduler() -> Iterator[tuple[str, Any]]:
+    """Address and process of a scheduler of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def answers() -> bool:
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+    words = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    with process("distributed.cli.dask_scheduler", *words) as program:
+        wait_until(answers)
+        yield f"tcp://127.0.0.1:{port}", program
+
+
+def worker(address: str, path: Path = ROOT, nthreads: int = 1) -> Any:
+    words = ("--nthreads", str(nthreads), "--no-nanny", "--no-dashboard")
+    return process("distributed.cli.dask_worker", address, *words, PYTHONPATH=str(path))
+
+
+def workers_of(address: str, number: int = 1) -> None:
+    with distributed.Client(address, set_as_default=False) as client:
+        client.wait_for_workers(number, timeout=100)
+
+
+def test_a_dead_scheduler_is_a_clear_error() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ClusterError, match=f"no Dask scheduler answers at '{address}'.*refused"):
+        list(parallel_map(len, {"a": ("x",)}, jobs=address))
+    with pytest.raises(ClusterError, match="answers at 'nowhere'.*dask scheduler"):
+        list(parallel_map(len, {"a": ("x",)}, jobs="nowhere"))
+
+
+def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(tmp_path: Path) -> None:
+    calls = {"first": (tmp_path, "first")}
+    calls |= {f"slow{i}": (tmp_path, f"slow{i}", tmp_path / "never") for i in range(3)}
+    with scheduler() as (address, program), worker(address):
+        workers_of(address)
+        with closing(parallel_map(logged(), calls, jobs=address)) as outcomes:
+            assert next(outcomes) == Outcome("first", "value of first")
+            program.kill()
+            rest = list(outcomes)
+    assert sorted(outcome.name for outcome in rest) == ["slow0", "slow1", "slow2"]
+    assert all(f"the scheduler {address} was lost" in outcome.error for outcome in rest)
+
+
+def test_workers_of_another_version_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "deepchem_xc", tmp_path / "deepchem_xc")
+    code = tmp_path / "deepchem_xc" / "store.py"
+    code.write_text(code.read_text() + "\n# changed\n")
+    with scheduler() as (address, _), worker(address, tmp_path):
+        workers_of(address)
+        with pytest.raises(ClusterError, match="other versions: deepchem_xc .* there and"):
+            list(parallel_map(len, {"a": ("x",)}, jobs=address))
+
+
+def test_a_worker_of_another_version_that_joins_later_computes_nothing(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "deepchem_xc", tmp_path / "deepchem_xc")
+    code = tmp_path / "deepchem_xc" / "store.py"
+    code.write_text(code.read_text() + "\n# changed\n")
+    with scheduler() as (address, _), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        outcomes = parallel_map(len, {"a": ("x",)}, jobs=address)
+        answers: list[Outcome[int]] = []
+        reader = threading.Thread(target=lambda: answers.extend(outcomes))
+        reader.start()
+        wait_until(lambda: any("has no workers yet" in str(one.message) for one in said))
+        with worker(address, tmp_path):
+            reader.join(100)
+    assert "other versions: deepchem_xc" in answers[0].error and answers[0].value is None
+
+
+def test_workers_that_run_several_calls_in_a_process_are_refused() -> None:
+    with scheduler() as (address, _), worker(address, nthreads=2):
+        workers_of(address)
+        with pytest.raises(ClusterError, match="would run 2 calls in one process.*--nthreads 1"):
+            list(parallel_map(len, {"a": ("x",)}, jobs=address))
+
+
+def test_workers_without_the_package_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "deepchem_xc").mkdir()
+    (tmp_path / "deepchem_xc" / "__init__.py").write_text("__version__ = '0'\n")
+    with scheduler() as (address, _), worker(address, tmp_path):
+        workers_of(address)
+        with pytest.raises(ClusterError, match="cannot import the package.*install deepchem-xc"):
+            list(parallel_map(len, {"a": ("x",)}, jobs=address))
