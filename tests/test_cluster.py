@@ -114,6 +114,89 @@ def test_a_killed_worker_costs_only_the_call_it_was_running(client: Any, tmp_pat
     assert finished[name] != process
 
 
+def logged_ground_state() -> Callable[..., float]:
+    call = logged()
+
+    def ground_state(folder: Path, name: str, scale: float, gate: Path | None = None) -> float:
+        """Energy (eV) of aluminium; begins, and goes on after two steps, as `logged` does."""
+        from ase.build import bulk
+        from ase.units import Hartree
+
+        from deepchem_xc.planewave import scf
+
+        atoms = bulk("Al")
+        atoms.set_cell(atoms.cell * scale ** (1 / 3), scale_atoms=True)
+        steps: list[Any] = []
+
+        def after_step(_: Any) -> None:
+            steps.append(_)
+            if len(steps) == 2:
+                call(folder, name, gate)
+
+        result = scf(atoms, "PBE", ecut=100.0, kpts=(2, 2, 2), callback=after_step)
+        return float(result.free_energy) * Hartree
+
+    return ground_state
+
+
+def test_a_worker_killed_in_the_middle_of_a_loop_costs_only_that_calculation(
+    client: Any, tmp_path: Path
+) -> None:
+    here, there, gate = tmp_path / "here", tmp_path / "there", tmp_path / "gate"
+    for folder in (here, there):
+        folder.mkdir()
+    scales = {f"scale {scale}": scale for scale in (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)}
+    alone = {name: (here, name, scale) for name, scale in scales.items()}
+    expected = {o.name: o.value for o in parallel_map(logged_ground_state(), alone, jobs=1)}
+    held_back = list(scales)[3:5]
+    calls = {
+        name: (there, name, scale, gate if name in held_back else None)
+        for name, scale in scales.items()
+    }
+
+    with closing(parallel_map(logged_ground_state(), calls, jobs=client)) as outcomes:
+        found = [next(outcomes) for _ in range(3)]
+        try:
+            # Each worker is inside one of these two loops.
+            wait_until(lambda: set(held_back) <= dict(lines(there, "begun")).keys())
+            killed = held_back[1]
+            process = dict(lines(there, "begun"))[killed]
+            os.kill(int(process), signal.SIGKILL)
+        finally:
+            gate.touch()
+        found += list(outcomes)
+    assert {outcome.name: outcome.error for outcome in found} == dict.fromkeys(scales, "")
+    for outcome in found:
+        assert outcome.value == pytest.approx(expected[outcome.name], abs=1e-6)
+    begun = [name for name, _ in lines(there, "begun")]
+    assert sorted(begun) == sorted([*scales, killed])  # no other one twice
+    assert sorted(name for name, _ in lines(there, "finished")) == sorted(scales)
+    assert dict(lines(there, "finished"))[killed] != process
+
+
+def test_a_curve_is_complete_and_the_same_though_a_worker_is_killed(client: Any) -> None:
+    from ase.build import bulk
+
+    from deepchem_xc.planewave import equation_of_state
+
+    client.wait_for_workers(2)
+    words: dict[str, Any] = {"ecut": 100.0, "kpts": (2, 2, 2)}
+    alone = equation_of_state(bulk("Al"), "PBE", jobs=1, **words)
+    workers = client.run(os.getpid)
+    seen: list[float] = []
+
+    def kill_one_halfway(point: Any) -> None:
+        seen.append(point.scale)
+        if len(seen) == 4:
+            os.kill(next(iter(workers.values())), signal.SIGKILL)
+
+    curve = equation_of_state(bulk("Al"), "PBE", jobs=client, callback=kill_one_halfway, **words)
+    assert sorted(seen) == [point.scale for point in alone.points]  # each point once
+    for one, other in zip(alone.points, curve.points, strict=True):
+        assert other.energy == pytest.approx(one.energy, abs=1e-6)
+    assert curve.a0 == pytest.approx(alone.a0, abs=1e-4)
+
+
 def test_a_call_that_kills_its_workers_is_named_and_the_others_are_done(client: Any) -> None:
     def call(action: str) -> str:
         import os
