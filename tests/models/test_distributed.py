@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from deepchem.data import NumpyDataset
+from deepchem.models.optimizers import Adam
 from deepchem_xc.data import DFTEntry, entry_arrays
 from deepchem_xc.models import LBFGS, XCModel
 from deepchem_xc.models.distributed import Team
@@ -80,11 +81,11 @@ with torch.no_grad():
     for parameter in functional.parameters():
         parameter.mul_(1.0 + 0.01 * rank)  # the first process's are everybody's
 model = XCModel(
-    functional=functional, batch_size=options.get("batch_size", 3), learning_rate=1e-3,
+    functional=functional, batch_size=options.get("batch_size", 3),
     scf_interval=2, model_dir=str(folder / "model"), cache_dir=options.get("cache_dir"),
     solver=options.get("solver"), on_failure=options.get("on_failure", "raise"),
     max_gradient_norm=options.get("max_gradient_norm"),
-    optimizer=LBFGS(0.01, max_iter=3) if options.get("lbfgs") else None,
+    optimizer=LBFGS(0.01, max_iter=3) if options.get("lbfgs") else Adam(1e-3),
 )
 first = next(iter(model.functional.parameters()))
 model.regularization_loss = lambda: 0.1 * (first - 0.5).pow(2).sum()
