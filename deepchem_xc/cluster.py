@@ -32,6 +32,8 @@ LOCAL = "local"
 _PACKAGES = ("ase", "numpy", "pyscf", "scipy", "spglib", "torch")
 # Seconds to wait for the answer of a scheduler.
 _PATIENCE = 10.0
+# Time for a local worker that died to start again.
+_RESTART = "1 hour"
 _ADVICE = (
     "Start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1 "
     "--nworkers N`; --scheduler local, or a number of jobs, needs none."
@@ -114,9 +116,14 @@ def _local(distributed: Any, processes: int, threads: int) -> Iterator[Client]:
 
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     # Linear-algebra libraries read these when they are loaded: before a worker's first line.
-    environ = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names}
+    options: dict[str, Any] = {
+        f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names
+    }
+    # Dask gives up a worker that dies and is not there again in 15 seconds, and a busy machine
+    # takes longer to start one: in the end no worker would be left, and calls would wait for ever.
+    options["distributed.deploy.lost-worker-timeout"] = _RESTART
     with (
-        dask.config.set(environ),
+        dask.config.set(options),
         distributed.LocalCluster(
             n_workers=processes,
             threads_per_worker=1,
