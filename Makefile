@@ -1,6 +1,7 @@
-# make venv | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | format | gpaw | gpaw-data | clean
+# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | docs | format | gpaw | gpaw-data | clean
 # Everything happens in .venv/, made by the first target that needs it and re-used afterwards;
-# except that .ci/setup-gpaw, for GPAW's libraries, calls apt-get as root or through sudo -n.
+# except that .ci/setup-gpaw, for GPAW's libraries, and `make browser` call apt-get as root or
+# through sudo -n.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,10 +15,10 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-slow test-machines benchmark benchmark-scf experiment lint format gpaw gpaw-data clean
+.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment lint docs format gpaw gpaw-data clean
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 venv: $(VENV)/.gpaw
 
@@ -26,7 +27,7 @@ venv: $(VENV)/.gpaw
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@.ci/make-venv "$(PYTHON)" $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
 	@touch $@
 
 # GPAW is optional: without it the tests and comparisons that need it are left out.
@@ -37,6 +38,11 @@ $(VENV)/.gpaw: $(VENV)/.installed .ci/setup-gpaw
 gpaw: $(VENV)/.installed
 	@.ci/setup-gpaw $(BIN)/python
 	@touch $(VENV)/.gpaw
+
+# Chromium, in which a test opens the HTML report; optional too.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	    .ci/apt-install chromium || echo "Continuing without Chromium: its test is skipped."
 
 test: venv
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -q $(ARGS)
@@ -63,6 +69,11 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Pages and the reference of every public room: build/docs/index.html. A warning is an error.
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -71,5 +82,5 @@ gpaw-data: venv
 	$(BIN)/python data/gpaw_eos.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/api *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

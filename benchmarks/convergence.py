@@ -217,7 +217,8 @@ def main() -> None:
     if not report:
         raise SystemExit(f"there are no complete series in {arguments.output} yet")
     write_json(path, report)
-    (arguments.docs / "convergence-tables.md").write_text("\n\n".join(tables) + "\n")
+    page = ["# Tables of the convergence study", *tables]
+    (arguments.docs / "convergence-tables.md").write_text("\n\n".join(page) + "\n")
     plot_convergence(figure, arguments.docs / "convergence.png")
     print("\n\n".join(tables))
 

@@ -1,4 +1,7 @@
-"""The crystals of benchmarks/experiment.py, with the settings of their calculations."""
+"""The crystals of benchmarks/experiment.py, with the settings of their calculations.
+
+Run as a script, it writes their entries for `load_solids_experiment`: data/solids_experiment.yaml.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import json
 from functools import cache
 from typing import Any
 
+import yaml
 from ase.build import bulk
 from ase.collections import dcdft
 from ase.spacegroup.symmetrize import check_symmetry
 
+from deepchem_xc._atomic import replacing
 from deepchem_xc._files import data_file
 from deepchem_xc.data import DFTEntry
 
@@ -183,3 +188,21 @@ def folds(count: int, seed: int) -> list[list[str]]:
         chance.shuffle(same)
         ordered += same
     return [ordered[i::count] for i in range(count)]
+
+
+def main() -> None:
+    """Write data/solids_experiment.yaml."""
+    entries = []
+    for name in crystals():
+        definition = definition_of(name)
+        definition["scales"] = list(definition["scales"])
+        entries.append({"name": name, **definition})
+    with replacing(data_file("experiment.json").with_name("solids_experiment.yaml")) as file:
+        file.write(
+            "# Made by benchmarks/experiment_crystals.py from experiment.json. eV, Angstrom.\n"
+        )
+        yaml.safe_dump(entries, file, sort_keys=False, default_flow_style=None, width=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""How far the GPAW reference of this folder is converged: prints the table of README.md.
+"""How far the GPAW references of this folder are converged: prints the tables of README.md.
 
 One setting at a time is changed and the whole curve computed again. The cutoff is varied on a
 coarse mesh, where its effect is the same and the cost small. An interrupted run resumes.
@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scipy.fft import next_fast_len
+from solids_eos import SETTINGS
 
 from deepchem_xc.against_gpaw.gpaw_reference import (
     GPAW_SETTINGS,
@@ -20,23 +21,32 @@ from deepchem_xc.against_gpaw.gpaw_reference import (
 )
 from deepchem_xc.tables import as_table
 
+HERE = Path(__file__).parent
+#: One crystal of each kind among those that trainings use, whose meshes are not dense.
+KINDS = ("BaO", "NbC", "BN layer", "Zr")
 HEADER = ("changed", "compared with", "a", "modulus", "moment (mu_B)")
+
+
+ALL = {**GPAW_SETTINGS, **{name: SETTINGS[name] for name in KINDS}}
 
 
 def variants(name: str) -> dict[str, tuple[GpawSettings, str]]:
     """Settings to try, each with the name of the one it is compared with."""
-    base = GPAW_SETTINGS[name]
+    base = ALL[name]
     nk = base.kpts[0]
 
     def mesh(n: int) -> tuple[int, int, int]:
-        return (n, n, 1) if base.kpts[2] == 1 else (n, n, n)
+        a, b, c = (-(-n * k // nk) for k in base.kpts)
+        return (a, b, 1 if base.kpts[2] == 1 else c)
 
+    # A mesh that is not dense is compared with a denser one, and has one coarser step only.
+    other = 3 * nk // 4 if name in GPAW_SETTINGS else 3 * nk // 2
     coarse = replace(base, kpts=mesh(nk // 2))
-    better = replace(base, kpts=mesh(3 * nk // 4))
+    better = replace(base, kpts=mesh(other))
     finer = tuple(next_fast_len(-(-4 * n // 3), real=True) for n in base.gpts)
     tried = {
         f"{name}, mesh {nk // 2}": (coarse, f"{name}, mesh {nk}"),
-        f"{name}, mesh {3 * nk // 4}": (better, f"{name}, mesh {nk}"),
+        f"{name}, mesh {other}": (better, f"{name}, mesh {nk}"),
         f"{name}, cutoff +200 eV": (
             replace(coarse, ecut=base.ecut + 200, gpts=finer),
             f"{name}, grid 4/3",
@@ -52,14 +62,15 @@ def variants(name: str) -> dict[str, tuple[GpawSettings, str]]:
 def main() -> None:
     """Run and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--systems", nargs="+", default=list(GPAW_SETTINGS))
+    parser.add_argument("--systems", nargs="+", default=list(ALL), choices=list(ALL))
     parser.add_argument("--output", type=Path, default=Path("gpaw_convergence.partial.json"))
     arguments = parser.parse_args()
     for name in arguments.systems:
         tried = variants(name)
         settings = {variant: used for variant, (used, _) in tried.items()}
         results = run_gpaw_eos(settings, settings, arguments.output)
-        results[f"{name}, mesh {GPAW_SETTINGS[name].kpts[0]}"] = load_gpaw_eos()[name]
+        path = HERE / ("gpaw_eos.json" if name in GPAW_SETTINGS else "solids_eos.json")
+        results[f"{name}, mesh {ALL[name].kpts[0]}"] = load_gpaw_eos(path)[name]
         rows = []
         for variant, (_, other) in tried.items():
             fit, base = (results[key]["fit"]["energy"] for key in (variant, other))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from ase.units import Bohr, GPa, Hartree
+from ase.units import Bohr, GPa, Hartree, kJ, m
 from scipy.fft import next_fast_len
 
 from deepchem_xc._atomic import replacing
@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 
 def cubic(
-    structure: Literal["fcc", "bcc", "diamond", "rocksalt", "zincblende"],
+    structure: Literal["fcc", "bcc", "diamond", "rocksalt", "zincblende", "fluorite"],
     symbol: str,
     a: float,
     ecut: float,
@@ -91,20 +91,25 @@ USED = (0.94, 0.98, 1.0, 1.02, 1.06)
 UNIT = 1e-3
 
 
-def entry_of(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+def entry_of(
+    name: str, settings: GpawSettings, cutoff: float, result: Mapping[str, Any]
+) -> dict[str, Any]:
     """An ``eos`` entry: GPAW's energies, and how this package computes the same crystal."""
-    settings = SETTINGS[name]
     atoms = settings.atoms()
     energies = {point["scale"]: point["energy"] for point in result["points"]}
     fit = result["fit"]["energy"]
-    # Energy error at relative volume x of a curve with its minimum shifted by UNIT: B V 3 UNIT x.
+    # Energy error at relative volume x of a curve with its minimum shifted by UNIT: B V 3 UNIT x;
+    # of a layer, with its modulus and area, 2 UNIT x.
     mean = sum(USED) / len(USED)
     spread = (sum((x - mean) ** 2 for x in USED) / len(USED)) ** 0.5
-    shift = fit["bulk_modulus"] * GPa * fit["volume"] * 3.0 * UNIT * spread
-    cutoff = CUTOFFS[name]
+    if settings.layered:
+        shift = fit["layer_modulus"] * (kJ / 1000 / m**2) * fit["area"] * 2.0 * UNIT * spread
+    else:
+        shift = fit["bulk_modulus"] * GPa * fit["volume"] * 3.0 * UNIT * spread
     return {
         "name": name,
         "e_type": "eos",
+        **({"dimension": 2} if settings.layered else {}),
         "true_val": [round(energies[x], 7) for x in USED],
         "scales": list(USED),
         "weight": round((UNIT_DEVIATIONS["eos"] / shift) ** 2, 4),
@@ -126,31 +131,48 @@ def entry_of(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_entries(results: Mapping[str, Any], path: Path) -> None:
-    """Write the entries of all crystals whose curves are complete."""
-    entries = [entry_of(name, results[name]) for name in SETTINGS if "fit" in results.get(name, {})]
+def write_entries(
+    results: Mapping[str, Any],
+    path: Path,
+    settings: Mapping[str, GpawSettings],
+    cutoffs: Mapping[str, float],
+) -> None:
+    """Write the entries of all crystals that have a cutoff and whose curves are complete."""
+    entries = [
+        entry_of(name, settings[name], cutoff, results[name])
+        for name, cutoff in cutoffs.items()
+        if "fit" in results.get(name, {})
+    ]
     with replacing(path) as file:
-        file.write("# Made by gpaw_training.py from gpaw_training.json. eV, Angstrom.\n")
+        file.write(f"# Made by {path.stem}.py from {path.stem}.json. eV, Angstrom.\n")
         yaml.safe_dump(entries, file, sort_keys=False, default_flow_style=None, width=100)
 
 
-def main() -> None:
-    """Parse the command line, run, and print the fits."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--systems", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--output", type=Path, default=HERE / "gpaw_training.json")
+def compute(
+    about: str, settings: Mapping[str, GpawSettings], cutoffs: Mapping[str, float], output: Path
+) -> None:
+    """Parse the command line, run GPAW, print the fits and write both files."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--systems", nargs="+", default=list(settings), choices=list(settings))
+    parser.add_argument("--output", type=Path, default=output)
     parser.add_argument("--entries", action="store_true", help="only write the entries anew")
     arguments = parser.parse_args()
     for name in [] if arguments.entries else arguments.systems:
-        entry = run_gpaw_eos([name], SETTINGS, arguments.output)[name]
+        entry = run_gpaw_eos([name], settings, arguments.output)[name]
         fit, seconds = entry["fit"]["energy"], sum(p["cpu_seconds"] for p in entry["points"])
+        modulus = (
+            f"{fit['layer_modulus']:.2f} N/m"
+            if "layer_modulus" in fit
+            else f"{fit['bulk_modulus']:.2f} GPa"
+        )
         print(
-            f"{name:5s} a = {fit['a']:.5f} Angstrom, {fit['bulk_modulus']:.2f} GPa, residual "
+            f"{name:5s} a = {fit['a']:.5f} Angstrom, {modulus}, residual "
             f"{1e6 * fit['residual']:.1f} micro-eV, {seconds:.0f} CPU s",
             flush=True,
         )
-    write_entries(load_gpaw_eos(arguments.output), arguments.output.with_suffix(".yaml"))
+    results, path = load_gpaw_eos(arguments.output), arguments.output.with_suffix(".yaml")
+    write_entries(results, path, settings, cutoffs)
 
 
 if __name__ == "__main__":
-    main()
+    compute(__doc__.split("\n")[0], SETTINGS, CUTOFFS, HERE / "gpaw_training.json")

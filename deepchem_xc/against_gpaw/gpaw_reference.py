@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import ase.build
 from ase import Atoms
+from ase.formula import Formula
 
 from deepchem_xc._files import data_file, write_json
 from deepchem_xc.eos.scales import VOLUME_SCALES
@@ -30,10 +31,12 @@ class GpawSettings:
     Attributes
     ----------
     structure
-        ``"graphene"``, or a cubic crystal structure of `ase.build.bulk`: ``"fcc"``, ``"bcc"``,
-        ``"diamond"``, ``"rocksalt"``, ``"zincblende"``.
+        A crystal structure of `ase.build.bulk`: ``"fcc"``, ``"bcc"``, ``"diamond"``,
+        ``"rocksalt"``, ``"zincblende"``, ``"fluorite"``, ``"hcp"``; or one of :data:`LAYERED`,
+        whose height is kept while the area changes: a honeycomb layer (``"graphene"``), a layer of
+        three planes like MoS2 (``"2H"``), or a crystal of honeycomb layers (``"h-BN"``).
     symbol
-        Chemical symbol, or the formula of two elements.
+        Chemical symbol, or the formula of a compound.
     a
         Lattice constant (Angstrom) at scale 1.
     ecut
@@ -51,10 +54,25 @@ class GpawSettings:
     width
         Fermi-Dirac width (eV).
     vacuum
-        Height of the cell (Angstrom) of a layer.
+        Distance (Angstrom) from a layer to its next image.
+    c
+        Height of the cell (Angstrom): of ``"hcp"`` at scale 1, of ``"h-BN"`` at any.
+    thickness
+        Distance (Angstrom) between the outer planes of ``"2H"``.
     """
 
-    structure: Literal["fcc", "bcc", "diamond", "rocksalt", "zincblende", "graphene"]
+    structure: Literal[
+        "fcc",
+        "bcc",
+        "diamond",
+        "rocksalt",
+        "zincblende",
+        "fluorite",
+        "hcp",
+        "graphene",
+        "2H",
+        "h-BN",
+    ]
     symbol: str
     a: float
     ecut: float
@@ -64,6 +82,22 @@ class GpawSettings:
     magmom: float = 0.0
     width: float = 0.1
     vacuum: float | None = None
+    c: float | None = None
+    thickness: float | None = None
+
+    @property
+    def layered(self) -> bool:
+        """Whether the area changes at constant height, not the volume at constant shape."""
+        return self.structure in LAYERED
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON gives them back; lengths that a structure lacks are left out."""
+        values = asdict(self)
+        for name in ("c", "thickness"):
+            if values[name] is None:
+                del values[name]
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
 
     def atoms(self, scale: float = 1.0) -> Atoms:
         """Return the primitive cell with its volume (area, for a layer) times ``scale``.
@@ -75,17 +109,34 @@ class GpawSettings:
         >>> print(f"{ratio:.6f}")
         1.060000
         """
+        # ASE's `vacuum` is the distance on either side.
+        half = (self.vacuum or 0.0) / 2
+        wide, long = self.a * scale**0.5, self.a * scale ** (1 / 3)
         if self.structure == "graphene":
-            # ASE's `vacuum` is the distance on either side.
-            half = (self.vacuum or 0.0) / 2
-            atoms = ase.build.graphene(f"{self.symbol}2", a=self.a * scale**0.5, vacuum=half)
-            atoms.pbc = True
+            pair = self.symbol if len(Formula(self.symbol).count()) == 2 else f"{self.symbol}2"
+            atoms = ase.build.graphene(pair, a=wide, vacuum=half)
+        elif self.structure == "2H":
+            atoms = ase.build.mx2(self.symbol, "2H", wide, thickness=self.thickness, vacuum=half)
+        elif self.structure == "h-BN":
+            below, above = (1 / 3, 2 / 3), (2 / 3, 1 / 3)
+            positions = [(*below, 0.25), (*above, 0.25), (*above, 0.75), (*below, 0.75)]
+            atoms = Atoms(
+                list(Formula(self.symbol)) * 2,
+                cell=(wide, wide, self.c, 90, 90, 120),
+                scaled_positions=positions,
+            )
         else:
-            atoms = ase.build.bulk(self.symbol, self.structure, a=self.a * scale ** (1 / 3))
+            c = None if self.c is None else self.c * scale ** (1 / 3)
+            atoms = ase.build.bulk(self.symbol, self.structure, a=long, c=c)
+        atoms.pbc = True
         if self.magmom:
             atoms.set_initial_magnetic_moments([self.magmom] * len(atoms))
         return atoms
 
+
+#: Structures whose area changes at constant height: layers do not hold together with PBE, so that
+#: the volume says nothing about them.
+LAYERED = ("graphene", "2H", "h-BN")
 
 #: Settings of the reference in ``data``; ``data/README.md`` shows how well they are converged.
 GPAW_SETTINGS: Mapping[str, GpawSettings] = {
@@ -153,20 +204,18 @@ def load_gpaw_eos(path: str | Path | None = None) -> dict[str, Any]:
     return results
 
 
-def _fit(structure: str, points: Sequence[Mapping[str, Any]], energy: str) -> dict[str, float]:
+def _fit(a: float, points: Sequence[Mapping[str, Any]], energy: str) -> dict[str, float]:
+    """Fit energies of cells whose lattice constant at scale 1 is ``a`` (Angstrom)."""
     # Imports torch, which neither the settings nor the stored results need.
     from deepchem_xc.eos.fits import fit_equation_of_state
 
     energies = [point[energy] for point in points]
-    if structure == "graphene":
-        fit = fit_equation_of_state([point["area"] for point in points], energies, dimension=2)
-        a, size, modulus = (2 * fit.size / 3**0.5) ** 0.5, "area", "layer_modulus"
-    else:
-        fit = fit_equation_of_state([point["volume"] for point in points], energies)
-        cells = 2 if structure == "bcc" else 4  # primitive ones in the cube
-        a, size, modulus = (cells * fit.size) ** (1 / 3), "volume", "bulk_modulus"
+    size, modulus, dimension = "volume", "bulk_modulus", 3
+    if "area" in points[0]:
+        size, modulus, dimension = "area", "layer_modulus", 2
+    fit = fit_equation_of_state([point[size] for point in points], energies, dimension=dimension)
     return {
-        "a": a,
+        "a": a * (fit.size * points[0]["scale"] / points[0][size]) ** (1 / dimension),
         size: fit.size,
         modulus: fit.modulus,
         "minimum": fit.energy,
@@ -230,8 +279,7 @@ def run_gpaw_eos(
     versions = {name: version(name) for name in ("gpaw", "gpaw-data", "ase", "numpy")}
 
     for name in systems:
-        # Convert through JSON, so that tuples compare equal to the lists in the file.
-        used = json.loads(json.dumps({"xc": "PBE", **asdict(settings[name])}))
+        used = {"xc": "PBE", **settings[name].record()}
         entry = results.get(name, {})
         if entry.get("settings") != used or entry.get("versions") != versions:
             entry = {"settings": used, "versions": versions, "points": []}
@@ -245,9 +293,8 @@ def run_gpaw_eos(
             if on_point is not None:
                 on_point(name, done[scale])
         if "fit" not in entry:
-            structure = settings[name].structure
             entry["fit"] = {
-                energy: _fit(structure, entry["points"], energy)
+                energy: _fit(settings[name].a, entry["points"], energy)
                 for energy in ("energy", "free_energy")
             }
             write_json(path, results)
@@ -270,7 +317,7 @@ def _gpaw_point(settings: GpawSettings, scale: float) -> dict[str, Any]:
         txt=None,
     )
     point: dict[str, Any] = {"scale": scale, "volume": float(atoms.get_volume())}
-    if settings.structure == "graphene":
+    if settings.layered:
         point["area"] = point["volume"] / float(atoms.cell[2, 2])
     point["energy"] = float(atoms.get_potential_energy())
     point["free_energy"] = float(atoms.get_potential_energy(force_consistent=True))

@@ -248,6 +248,48 @@ def train(
     run_training(config, output, fresh=fresh, device=place, seed=seed)
 
 
+@app.command()
+@command
+def export(
+    functional: Annotated[
+        str,
+        typer.Argument(
+            help="A functional in torch: its name, names joined with +, or a .safetensors file.",
+            show_default=False,
+        ),
+    ],
+    file: Annotated[Path, typer.Argument(help="File to write, .pt2.", show_default=False)],
+    nspin: Annotated[
+        int, typer.Option(help="1: for total densities. 2: for up and down densities.")
+    ] = 1,
+    debug: option.Debug = False,
+) -> None:
+    """Write a functional as a program that other codes run with torch alone."""
+    from deepchem_xc.cli.export import export_and_describe
+
+    option.check_files(file)
+    export_and_describe(functional, file, nspin)
+
+
+@app.command()
+@command
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder (--output) of a training or benchmark.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page.", show_default="report.html in the folder"),
+    ] = None,
+    debug: option.Debug = False,
+) -> None:
+    """Write one HTML page of a training or benchmark: settings, curves, tables, functional."""
+    from deepchem_xc.report import write_html_report
+
+    typer.echo(f"Written: {write_html_report(folder, output)}")
+
+
 def write(path: Path | None, values: dict[str, Any]) -> None:
     """Write JSON, if a path is given."""
     if path is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deepchem.data import Dataset
 
     from deepchem_xc.models import XCModel
+    from deepchem_xc.models.compared import ComparedEntry
     from deepchem_xc.models.config import TrainingSpec
     from deepchem_xc.models.distributed import Team
 
@@ -34,6 +36,7 @@ _FREE = (
 )
 _FUNCTIONAL = "functional.safetensors"
 _BEST = "best.safetensors"
+_PREDICTIONS = "predictions.csv"
 # File for the digest of the entries, because names of data files say little about their content.
 _ENTRIES = "entries.sha256"
 _LATEST = Path("checkpoints") / "checkpoint1.pt"
@@ -54,8 +57,8 @@ def run_training(
         YAML file; see docs/training.md.
     output : Path
         Folder for ``config.yaml``, ``entries.sha256``, ``checkpoints/``, ``log.csv``,
-        ``validation.json``, ``training.png``, ``functional.safetensors`` and, with a validation,
-        ``best.safetensors``.
+        ``validation.json``, ``training.png``, ``predictions.csv``, ``versions.json``,
+        ``functional.safetensors`` and, with a validation, ``best.safetensors``.
     fresh : bool, optional
         Delete the checkpoints of an earlier training there.
     device : str, optional
@@ -183,31 +186,35 @@ class _Run:
         say(f"validation: mean absolute errors {text}")
         write_json(self.output / "validation.json", self._errors)
 
-    def _errors_by_type(self, data: Dataset) -> dict[str, tuple[float, str, int]]:
-        """Errors of entries; empty if all are skipped, so that the training continues."""
+    def _compare(self, data: Dataset) -> list[ComparedEntry]:
+        """Predictions and labels; empty if all are skipped, so that the training continues."""
         try:
-            return self.model.errors_by_type(data)
+            return self.model.compare(data)
         except RuntimeError as error:
             if self.spec.on_failure == "raise":
                 raise
             say(f"no errors: {error}")
-            return {}
+            return []
 
     def finish(self, dataset: Dataset) -> None:
         """Write the functional and the figure, and print the errors of all entries."""
         self._bar.close()
+        from deepchem_xc.against_gpaw.report import about_run
         from deepchem_xc.models import write_log
+        from deepchem_xc.models.compared import mean_errors
         from deepchem_xc.plotting import plot_training
 
+        write_json(self.output / "versions.json", about_run())
         write_log(self.model.history, self.output / "log.csv")
         self.model.progress = None
         if self.validation is not None and not self._errors:
-            found = self._errors_by_type(self.validation)
+            found = mean_errors(self._compare(self.validation))
             self._validated({f"{name} ({unit})": e for name, (e, unit, _) in found.items()})
         plot_training(self.model.history, self.output / "training.png", self._errors)
         files = ["log.csv", "training.png", *self._save()]
         if self.spec.final_errors:
             self._print_errors(dataset)
+            files.append(_PREDICTIONS)
         typer.echo(f"Written: {', '.join(str(self.output / name) for name in files)}")
 
     def _save(self) -> list[str]:
@@ -230,15 +237,29 @@ class _Run:
         return names
 
     def _print_errors(self, dataset: Dataset) -> None:
+        from deepchem_xc.models.compared import mean_errors
+
         sets = {"training": dataset, "validation": self.validation}
+        compared = {name: self._compare(data) for name, data in sets.items() if data is not None}
         rows = [
             [name, e_type, unit, f"{count}", f"{error:.5g}"]
-            for name, data in sets.items()
-            if data is not None
-            for e_type, (error, unit, count) in self._errors_by_type(data).items()
+            for name, entries in compared.items()
+            for e_type, (error, unit, count) in mean_errors(entries).items()
         ]
+        _write_predictions(compared, self.output / _PREDICTIONS)
         header = ["set", "type", "unit", "entries", "mean absolute error"]
         typer.echo(as_table(rows, header, left=3))
+
+
+def _write_predictions(compared: dict[str, list[ComparedEntry]], path: Path) -> None:
+    """Write each entry's label and prediction; those of arrays are 0 and the deviation."""
+    with replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["set", "name", "type", "unit", "label", "prediction"])
+        for name, entries in compared.items():
+            writer.writerows(
+                [name, one.name, one.e_type, one.unit, one.label, one.prediction] for one in entries
+            )
 
 
 def _read_errors(output: Path, epoch: int) -> dict[str, list[Any]]:

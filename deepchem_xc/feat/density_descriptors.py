@@ -37,8 +37,8 @@ class DensityDescriptors:
     ----------
     values : ndarray
         (npoint, 5), columns as in `columns`: density n (bohr^-3), polarisation zeta, reduced
-        gradient s = |grad n| / (2 (3 pi^2)^(1/3) n^(4/3)), iso-orbital indicator alpha, and volume
-        (bohr^3) of the point; zeta, s and alpha have no unit.
+        gradient ``s = |grad n| / (2 (3 pi^2)^(1/3) n^(4/3))``, iso-orbital indicator alpha, and
+        volume (bohr^3) of the point; zeta, s and alpha have no unit.
     electrons : float
         Valence electrons of the whole cell.
     volume : float

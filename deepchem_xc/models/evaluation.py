@@ -13,6 +13,7 @@ from deepchem.trans import Transformer
 from numpy.typing import NDArray
 
 from deepchem_xc.models.checks import check_entries
+from deepchem_xc.models.compared import ComparedEntry, mean_errors
 from deepchem_xc.models.labels import empty_cells, labels_of, summaries_of
 from deepchem_xc.models.options import checked_dataset, checked_transformers
 from deepchem_xc.models.predictions import Predictions, scores
@@ -206,19 +207,36 @@ class EvaluatedModel(TorchModel):
         ValueError
             As `evaluate`.
         """
+        return mean_errors(self.compare(dataset, transformers))
+
+    def compare(
+        self, dataset: Dataset, transformers: Sequence[Transformer] = ()
+    ) -> list[ComparedEntry]:
+        """Label and self-consistent prediction of each entry, in the entry's unit.
+
+        Parameters
+        ----------
+        dataset, transformers
+            As for `errors_by_type`.
+
+        Returns
+        -------
+        list of ComparedEntry
+            In the data set's order; without entries that have no label.
+
+        Raises
+        ------
+        EntryError, RuntimeError, ValueError
+            As `errors_by_type`.
+        """
         rows = _rows(dataset)
         expected = self._expected(rows, transformers)
-        deviations: dict[str, list[float]] = {}
-        units: dict[str, str] = {}
         summaries = self._compared(rows.entries, expected)
-        for entry, label, found in zip(rows.entries, expected, summaries, strict=True):
-            if np.isfinite(found) and np.isfinite(label):
-                deviations.setdefault(entry.entry_type, []).append(abs(float(found - label)))
-                units[entry.entry_type] = entry.unit
-        return {
-            name: (sum(values) / len(values), units[name], len(values))
-            for name, values in sorted(deviations.items())
-        }
+        return [
+            ComparedEntry(entry.name, entry.entry_type, entry.unit, float(label), float(found))
+            for entry, label, found in zip(rows.entries, expected, summaries, strict=True)
+            if np.isfinite(label)
+        ]
 
     def _compared(
         self, entries: Sequence[Any], expected: NDArray[np.float64]

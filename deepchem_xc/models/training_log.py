@@ -128,9 +128,7 @@ def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
     types = sorted({name for record in records for name in record.counts})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    fixed = ["epoch", "loss", "entries", "skipped", "calculations"]
-    more = ["frozen_error_eV_per_atom", "seconds", "gradient_norm", "validation_loss"]
-    writer.writerow([*fixed, *more, *types])
+    writer.writerow([*_FIXED, *_MORE, *types])
     for record in records:
         losses = record.loss_by_type
         writer.writerow(
@@ -149,6 +147,71 @@ def write_log(records: Sequence[EpochRecord], path: str | Path) -> None:
         )
     with replacing(path) as file:
         file.write(text.getvalue())
+
+
+_FIXED = ("epoch", "loss", "entries", "skipped", "calculations")
+_MORE = ("frozen_error_eV_per_atom", "seconds", "gradient_norm", "validation_loss")
+
+
+@dataclass(frozen=True)
+class LoggedEpoch:
+    """One line of a log; the attributes have the meaning of those of `EpochRecord`.
+
+    Examples
+    --------
+    >>> LoggedEpoch(epoch=0, loss=2.0, loss_by_type={"eos": 2.0}).calculations
+    0
+    """
+
+    epoch: int
+    loss: float
+    loss_by_type: dict[str, float]
+    calculations: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    validation_loss: float | None = None
+
+
+def read_log(path: str | Path) -> list[LoggedEpoch]:
+    """Epochs of a file that `write_log` wrote, also in version 0.1.0.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If a cell is not a number.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_xc.models import EpochRecord, write_log
+    >>> path = tempfile.mkdtemp() + "/log.csv"
+    >>> write_log([EpochRecord(0, losses={"eos": 4.0}, counts={"eos": 2})], path)
+    >>> read_log(path)[0].loss_by_type
+    {'eos': 2.0}
+    """
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        LoggedEpoch(
+            epoch=int(row["epoch"]),
+            loss=float(row["loss"]),
+            loss_by_type={
+                name: float(cell)
+                for name, cell in row.items()
+                if name not in (*_FIXED, *_MORE) and cell
+            },
+            calculations=int(row["calculations"]),
+            skipped=int(row.get("skipped") or 0),
+            seconds=float(row.get("seconds") or 0.0),
+            validation_loss=float(loss) if (loss := row.get("validation_loss")) else None,
+        )
+        for row in rows
+    ]
 
 
 class Stopwatch:

@@ -17,6 +17,7 @@ from .constrained import (
     UnconstrainedGGA,
     UnconstrainedMetaGGA,
 )
+from .export import export_functional
 from .file_format import FunctionalFileError
 from .finite import FunctionalValueError, check_finite
 from .gga_correlation import LYPCorrelation, PBECorrelation
@@ -70,6 +71,7 @@ __all__ = [
     "XCFunctional",
     "check_finite",
     "check_savable",
+    "export_functional",
     "get_xc",
     "integrated_energy",
     "load_functional",

@@ -145,7 +145,7 @@ class RPBEExchange(PBEExchange):
 class B88Exchange(GGAExchange):
     """Exchange of Becke, Phys. Rev. A 38, 3098 (1988): libxc's ``gga_x_b88``.
 
-    e_x,sigma = Slater - n^(4/3) beta x^2 / (1 + 6 beta x asinh x), x = |grad n_s| / n_s^(4/3).
+    ``e_x,sigma = Slater - n^(4/3) beta x^2 / (1 + 6 beta x asinh x), x = |grad n_s| / n_s^(4/3)``.
 
     Parameters
     ----------

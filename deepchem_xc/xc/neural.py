@@ -101,8 +101,8 @@ class NNPBE(XCFunctional):
     ----------
     nnmodel : torch.nn.Module
         From (..., 3) to (..., 1): the inputs are, in this order, n in 1 / bohr^3, xi = (n_up -
-        n_down) / n and s = |grad n| / (2 (3 pi^2)^(1/3) n^(4/3)), the output is in Hartree. Its
-        parameters are converted to float64 in place.
+        n_down) / n and ``s = |grad n| / (2 (3 pi^2)^(1/3) n^(4/3))``, the output is in Hartree.
+        Its parameters are converted to float64 in place.
 
     Raises
     ------

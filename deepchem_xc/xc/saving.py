@@ -20,7 +20,7 @@ from .identity import fixed_energies
 from .networks import check_weights
 from .sharing import shared_names
 
-__all__ = ["check_savable", "save_functional"]
+__all__ = ["check_savable", "file_contents", "save_functional"]
 
 
 def save_functional(
@@ -59,7 +59,7 @@ def save_functional(
     """
     from safetensors.torch import save
 
-    header, tensors = _contents(functional, tuple(classes))
+    header, tensors = file_contents(functional, tuple(classes))
     header["sha256"] = digest(header, tensors)
     content = save(tensors, metadata={KEY: json.dumps(header, allow_nan=False)})
     with replacing(path, "wb") as file:
@@ -89,10 +89,10 @@ def check_savable(
     >>> from deepchem_xc.xc.saving import check_savable
     >>> check_savable(PBE(trainable=True))
     """
-    _contents(functional, tuple(own_classes(functional) if classes is None else classes))
+    file_contents(functional, tuple(own_classes(functional) if classes is None else classes))
 
 
-def _contents(
+def file_contents(
     functional: PointwiseXC, classes: tuple[type[torch.nn.Module], ...]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header, without the checksum, and tensors of a functional."""

@@ -72,7 +72,7 @@ class DensityVariables:
     densinfo : ValGrad or SpinParam[ValGrad]
         Total density, or spin-up and spin-down densities. ``value`` and ``kin`` have the shape
         (..., nr), ``grad`` has (..., 3, nr); atomic units. ``kin`` is the positive kinetic energy
-        density, sum_i f_i |grad psi_i|^2 / 2.
+        density, ``sum_i f_i |grad psi_i|^2 / 2``.
     threshold : float
         Densities below it are screened (see the module's docstring), in 1 / bohr^3.
 
@@ -91,6 +91,10 @@ class DensityVariables:
     >>> v.polarized, v.rs.shape
     (False, torch.Size([2]))
     """
+
+    #: Whether switches that are 1 at all points are left out, which saves work but branches on the
+    #: values. Programs without branches on data compute them always, with the same result.
+    omits_idle_switches = True
 
     def __init__(self, densinfo: ValGrad | SpinParam, threshold: float = 1e-15) -> None:
         self.densinfo = densinfo
@@ -117,7 +121,9 @@ class DensityVariables:
     def channel_weight(self) -> Tensor | None:
         """Switch for each given density, 0 in vacuum and 1 above the threshold; None if all 1."""
         density = self.raw_density
-        if density.numel() == 0 or bool(density.detach().amin() >= self.threshold):
+        if self.omits_idle_switches and (
+            density.numel() == 0 or bool(density.detach().amin() >= self.threshold)
+        ):
             return None  # most crystals: saves a sixth of the operations of PBE
         width = self.threshold - self._floor
         return _smooth_step(density * (1.0 / width) - self._floor / width)
@@ -131,7 +137,7 @@ class DensityVariables:
         self._need_two_channels("gradient_weight")
         density = self.raw_density
         enough = self.threshold + _EMPTY * density.flip(0).clamp(min=0.0)
-        if density.numel() == 0 or bool((density >= enough).all()):
+        if self.omits_idle_switches and (density.numel() == 0 or bool((density >= enough).all())):
             return None
         return _smooth_step(density / enough)
 
@@ -268,7 +274,7 @@ class DensityVariables:
 
     @cached_property
     def spin_sigma(self) -> Tensor:
-        """Given |grad n_up|^2 and |grad n_down|^2, (2, ..., nr); only with two channels.
+        """Given ``|grad n_up|^2`` and ``|grad n_down|^2``, (2, ..., nr); only with two channels.
 
         In an empty channel this is round-off: :attr:`scaled_s2` is screened.
         """
@@ -292,7 +298,7 @@ class DensityVariables:
 
     @cached_property
     def s2(self) -> Tensor:
-        """Squared reduced gradient s^2 = [|grad n| / (2 kF n)]^2 of the total density."""
+        """Squared reduced gradient ``s^2 = [|grad n| / (2 kF n)]^2`` of the total density."""
         return self.sigma * torch.exp(8.0 * self.log_rs + _LOG_S2_SCALE)
 
     @cached_property
@@ -308,7 +314,7 @@ class DensityVariables:
 
     @cached_property
     def phi2_t2(self) -> Tensor:
-        """Product phi^2 t^2 = [|grad n| / (2 ks n)]^2 with ks = sqrt(4 kF / pi), (..., nr)."""
+        """Product ``phi^2 t^2 = [|grad n| / (2 ks n)]^2``, ks = sqrt(4 kF / pi), (..., nr)."""
         return self.s2 * self.inverse_rs * (0.25 * math.pi * _KF_RS)
 
     # kinetic energy density -------------------------------------------------------------------

@@ -25,6 +25,7 @@ from tests.planewave.structure.test_reading import CIF, SITES
         ["eos", "--help"],
         ["bands", "--help"],
         ["benchmark", "--help"],
+        ["export", "--help"],
     ],
     ids=" ".join,
 )

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from deepchem_xc.cli.commands import app
 from deepchem_xc.models.config import FunctionalSpec, read_training
 from deepchem_xc.models.own_class import load_class
+from deepchem_xc.report import write_html_report
 from deepchem_xc.xc import XCFunctional, load_functional
 from tests.models.systems import silicon
 
@@ -63,6 +64,19 @@ def test_a_training_writes_log_curves_and_functional_and_goes_on(tmp_path: Path)
     assert float(rows[2]["loss"]) < float(rows[0]["loss"])
     assert (one / "training.png").read_bytes().startswith(b"\x89PNG")
     assert [p[0] for p in json.loads((one / "validation.json").read_text())["energy (eV)"]] == [1]
+    compared = list(csv.DictReader((one / "predictions.csv").open()))
+    assert [(row["set"], row["type"]) for row in compared] == [
+        ("training", "energy"),
+        ("training", "band_gap"),
+        ("validation", "energy"),
+    ]
+    energy = compared[0]
+    error = abs(float(energy["prediction"]) - float(energy["label"]))
+    assert energy["label"] == "-215.0" and f"{error:.5g}" in run.stdout
+    assert "torch" in json.loads((one / "versions.json").read_text())["versions"]
+    page = write_html_report(one).read_text("utf-8")
+    assert page.count("data:image/png") == 4  # curves, two parities, enhancement factors
+    assert "0 skipped entries" in page and "could not be drawn" not in page
 
     # In two parts it gives the same functional.
     first = call(write(tmp_path, epochs=1, final_errors=False), "-o", two)

@@ -242,6 +242,7 @@ def test_parameters_that_were_replaced_are_trained(change):
     before = [p.detach().clone() for p in model.functional.parameters()]
     model.fit(data, nb_epoch=1, checkpoint_interval=0)
     assert not any(map(torch.equal, before, model.functional.parameters()))
+    fresh = XCModel(functional=model.functional, batch_size=1)
     assert model.predict(data) == pytest.approx(fresh.predict(data), abs=1e-6)
 
 

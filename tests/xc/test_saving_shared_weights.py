@@ -96,7 +96,7 @@ def test_shared_names_that_were_tampered_with(path):
     from deepchem_xc.xc.file_format import rebuilt
 
     functional = mixture()
-    header, tensors = saving._contents(functional, ())
+    header, tensors = saving.file_contents(functional, ())
     for shared in ({"nothing": "terms.0.factor"}, {"a": 1}, ["a"]):
         with pytest.raises(ValueError, match="no parameters|shared weights are"):
             rebuilt({**header, "shared": shared}, tensors, ())

@@ -191,7 +191,7 @@ class PlaneWaveBasis:
 
     @cached_property
     def density_q2(self) -> Tensor:
-        """|G|^2 of the density sphere, (nG,), bohr^-2."""
+        """``|G|^2`` of the density sphere, (nG,), bohr^-2."""
         return self.density_q.square().sum(-1)
 
     @cached_property

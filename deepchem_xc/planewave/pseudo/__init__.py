@@ -1,7 +1,7 @@
 """Norm-conserving pseudopotentials behind one small interface.
 
 Contract: files and built-in tables in, a `Pseudopotential` out: form factors as functions of
-|q|^2 (bohr^-2) of any shape, in Hartree atomic units, at least twice differentiable. `base.py`
+``|q|^2`` (bohr^-2) of any shape, in Hartree atomic units, at least twice differentiable. `base.py`
 states this in full. A file with contradictions is refused when it is read. Nothing here knows a
 crystal or a basis.
 """

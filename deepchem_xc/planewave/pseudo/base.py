@@ -111,9 +111,9 @@ class Pseudopotential(ABC):
         Returns
         -------
         Tensor
-            4 pi int r^2 p_i(r) j_l(qr) dr / q^l, shape (n, *q2.shape). Multiplied by the real
-            solid harmonic q^l Y_lm(q) and divided by the square root of the cell's volume, this
-            is the Fourier coefficient of p_i Y_lm, up to a phase that cancels in the energy.
+            ``4 pi int r^2 p_i(r) j_l(qr) dr / q^l``, shape ``(n, *q2.shape)``. Multiplied by the
+            real solid harmonic q^l Y_lm(q) and divided by the square root of the cell's volume,
+            this is the Fourier coefficient of p_i Y_lm, up to a phase that cancels in the energy.
         """
 
     @property

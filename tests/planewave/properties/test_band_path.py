@@ -10,7 +10,6 @@ from ase.build import bulk
 from ase.dft.kpoints import BandPath
 from ase.spectrum.band_structure import BandStructure
 from ase.units import Hartree
-from matplotlib.figure import Figure
 
 from deepchem_xc import plotting
 from deepchem_xc.cli.results import band_values
@@ -111,13 +110,10 @@ def test_paths_that_name_nothing_useful_are_refused(lithium: SCFResult) -> None:
         band_structure(lithium, "GX", npoints=-4)
 
 
-def test_lines_of_the_figure_end_at_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_of_the_figure_end_at_jumps() -> None:
     path = CUBE.cell.bandpath("GXMGRX,MR", npoints=30)
     energies = np.random.default_rng(0).normal(size=(2, len(path.kpts), 3))
-    figures: list[Figure] = []
-    monkeypatch.setattr(plotting, "_save", lambda figure, _: figures.append(figure))
-    plotting.plot_bands(BandStructure(path, energies, reference=0.5), "unused.png")
-    (ax,) = figures[0].axes
+    ax = plotting.plot_bands(BandStructure(path, energies, reference=0.5))
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert labels == ["Γ", "X", "M", "Γ", "R", "X|M", "R"]
     assert len(set(ax.get_xticks())) == len(labels)
