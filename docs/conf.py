@@ -65,12 +65,12 @@ add_module_names = False
 numpydoc_show_class_members = False
 
 
-# Files of rooms without ``__all__`` that the pages import from, or that draw.
+# Files inside rooms that the pages import from.
 ALSO_PUBLIC = (
     "deepchem_xc.eos.fits",
     "deepchem_xc.planewave.loop.policies",
-    "deepchem_xc.plotting",
     "deepchem_xc.results",
+    "deepchem_xc.xc.enhancement",
 )
 
 

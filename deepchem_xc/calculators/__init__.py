@@ -9,8 +9,26 @@ only then. The room uses functionals and the solver alone, no data sets and no m
 
 from __future__ import annotations
 
-from deepchem_xc.calculators.gpaw_functional import read_gpw, to_gpaw
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from deepchem_xc.calculators.plane_wave import PlaneWaveDFT
-from deepchem_xc.calculators.pyscf_functional import to_pyscf
+
+if TYPE_CHECKING:
+    from deepchem_xc.calculators.gpaw_functional import read_gpw, to_gpaw
+    from deepchem_xc.calculators.pyscf_functional import to_pyscf
 
 __all__ = ["PlaneWaveDFT", "read_gpw", "to_gpaw", "to_pyscf"]
+
+# Imported when asked for: the calculator does not need DeepChem, which functionals import.
+_LATER = {
+    "read_gpw": "gpaw_functional",
+    "to_gpaw": "gpaw_functional",
+    "to_pyscf": "pyscf_functional",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -184,7 +184,7 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
         nan = isinstance(given, float) and math.isnan(given)
         if given is None or nan or (isinstance(given, str) and not given.strip()):
             raise ValueError("there is no structure")
-        structure = structure_values(_structure_of(given), self._path)
+        structure = structure_values(given, self._path)
         if not isinstance(structure, Mapping):
             raise ValueError(
                 f"{type(given).__name__} {_shown(given)} is not a structure: give ASE Atoms, a "
@@ -303,18 +303,6 @@ def _rows(datapoints: Any) -> tuple[bool, dict[Any, Any]]:
     if index is None or callable(index) or not index.is_unique:
         return False, dict(enumerate(points))
     return False, dict(zip(index.tolist(), points, strict=True))
-
-
-def _structure_of(given: Any) -> Any:
-    """The structure of pymatgen's dictionary; anything else is returned."""
-    if isinstance(given, Mapping) and {"lattice", "sites"} <= set(given):
-        from pymatgen.core.structure import Structure
-
-        try:
-            return Structure.from_dict(dict(given))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"pymatgen cannot read this dictionary ({error!r})") from error
-    return given
 
 
 def _shown(given: Any) -> str:

@@ -44,7 +44,7 @@ def enhancement(
     rs : array_like
         Wigner-Seitz radius of the total density, bohr.
     s : array_like
-        Reduced gradient |grad n| / (2 kF n), of the total density; without effect on an LDA.
+        Reduced gradient ``|grad n| / (2 kF n)``, of the total density; without effect on an LDA.
     zeta : array_like, optional
         Relative polarisation, -1 to 1, taken to be uniform: both channels have gradients in
         proportion to their densities.
