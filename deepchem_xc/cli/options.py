@@ -125,8 +125,7 @@ def workers(scheduler: str | None, jobs: int | None, threads: int = 1) -> Iterat
     if scheduler is None:
         yield jobs
         return
-    from deepchem_xc.cluster import LOCAL, connected
-    from deepchem_xc.parallel import default_jobs
+    from deepchem_xc.parallel import LOCAL, connected, default_jobs
 
     if jobs is not None and scheduler != LOCAL:
         raise ValueError(

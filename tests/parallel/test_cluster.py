@@ -20,15 +20,20 @@ import pytest
 
 distributed = pytest.importorskip("distributed")
 
-from deepchem_xc.cluster import ClusterError, connected  # noqa: E402
-from deepchem_xc.parallel import Outcome, parallel_map  # noqa: E402
+from deepchem_xc.parallel import (  # noqa: E402
+    ClusterError,
+    Outcome,
+    cluster_calls,  # noqa: E402
+    connected,
+    parallel_map,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def two_workers() -> Iterator[Any]:
-    """Client of two workers, for tests that kill one: on a busy machine no other may follow."""
+    """Client of two workers of its own, for slow tests that kill one."""
     with connected("local", processes=2) as client:
         yield client
 
@@ -89,10 +94,7 @@ def test_workers_give_what_this_process_gives(client: Any) -> None:
     assert client.status == "running"  # a client that was given stays open
 
 
-def test_a_killed_worker_costs_only_the_call_it_was_running(
-    two_workers: Any, tmp_path: Path
-) -> None:
-    client = two_workers
+def test_a_killed_worker_costs_only_the_call_it_was_running(client: Any, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     calls = {f"quick{i}": (tmp_path, f"quick{i}") for i in range(6)}
     calls |= {f"slow{i}": (tmp_path, f"slow{i}", gate) for i in range(2)}
@@ -148,13 +150,14 @@ def logged_ground_state() -> Callable[..., float]:
     return ground_state
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_a_loop_costs_only_that_calculation(
     two_workers: Any, tmp_path: Path
 ) -> None:
     here, there, gate = tmp_path / "here", tmp_path / "there", tmp_path / "gate"
     for folder in (here, there):
         folder.mkdir()
-    scales = {f"scale {scale}": scale for scale in (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)}
+    scales = {f"scale{scale}": scale for scale in (0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12)}
     alone = {name: (here, name, scale) for name, scale in scales.items()}
     expected = {o.name: o.value for o in parallel_map(logged_ground_state(), alone, jobs=1)}
     held_back = list(scales)[3:5]
@@ -183,6 +186,7 @@ def test_a_worker_killed_in_the_middle_of_a_loop_costs_only_that_calculation(
     assert dict(lines(there, "finished"))[killed] != process
 
 
+@pytest.mark.slow
 def test_a_curve_is_complete_and_the_same_though_a_worker_is_killed(two_workers: Any) -> None:
     from ase.build import bulk
 
@@ -220,6 +224,29 @@ def test_a_call_that_kills_its_workers_is_named_and_the_others_are_done(client: 
     assert {name for name, outcome in found.items() if outcome.value == "done"} == {"a", "b", "c"}
 
 
+def test_calls_begin_in_their_order(client: Any, tmp_path: Path) -> None:
+    calls = {str(i): (tmp_path, str(i)) for i in (3, 1, 11, 2, 10, 0, 4, 9)}
+    found = [outcome.name for outcome in parallel_map(logged(), calls, jobs=client)]
+    assert sorted(found) == sorted(calls)
+    order = list(calls)
+    begun: dict[str, list[int]] = {}
+    for name, process in lines(tmp_path, "begun"):
+        begun.setdefault(process, []).append(order.index(name))
+    # Of two workers one may be slower.
+    assert all(numbers == sorted(numbers) for numbers in begun.values())
+
+
+def test_an_error_on_the_way_back_is_raised_and_not_waited_for(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OSError("no more threads")
+
+    monkeypatch.setattr(distributed, "as_completed", broken)
+    with pytest.raises(ClusterError, match="cannot be received.*OSError: no more threads"):
+        list(parallel_map(len, {"a": ("x",)}, jobs=client))
+
+
 def test_closing_cancels_what_has_not_begun(client: Any, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     calls = {"first": (tmp_path, "first")}
@@ -241,6 +268,7 @@ def test_what_cannot_be_sent_is_an_error_of_its_call(client: Any) -> None:
     assert "generator" in back[0].error and back[0].value is None
 
 
+@pytest.mark.slow
 def test_threads_are_set_on_workers() -> None:
     def threads_here() -> tuple[int, str | None]:
         import os
@@ -330,7 +358,11 @@ def test_workers_of_another_version_are_refused(tmp_path: Path) -> None:
             list(parallel_map(len, {"a": ("x",)}, jobs=address))
 
 
-def test_a_worker_of_another_version_that_joins_later_computes_nothing(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_worker_of_another_version_that_joins_later_computes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_calls, "_LOOK", 0.2)
     shutil.copytree(ROOT / "deepchem_xc", tmp_path / "deepchem_xc")
     code = tmp_path / "deepchem_xc" / "store.py"
     code.write_text(code.read_text() + "\n# changed\n")
@@ -340,12 +372,14 @@ def test_a_worker_of_another_version_that_joins_later_computes_nothing(tmp_path:
         answers: list[Outcome[int]] = []
         reader = threading.Thread(target=lambda: answers.extend(outcomes))
         reader.start()
-        wait_until(lambda: any("has no workers yet" in str(one.message) for one in said))
+        for words in ("has no workers yet", "has no workers: 1 calculations wait"):
+            wait_until(lambda: any(words in str(one.message) for one in said))  # noqa: B023
         with worker(address, tmp_path):
             reader.join(100)
     assert "other versions: deepchem_xc" in answers[0].error and answers[0].value is None
 
 
+@pytest.mark.slow
 def test_workers_that_run_several_calls_in_a_process_are_refused() -> None:
     with scheduler() as (address, _), worker(address, nthreads=2):
         workers_of(address)
@@ -353,6 +387,7 @@ def test_workers_that_run_several_calls_in_a_process_are_refused() -> None:
             list(parallel_map(len, {"a": ("x",)}, jobs=address))
 
 
+@pytest.mark.slow
 def test_workers_without_the_package_are_refused(tmp_path: Path) -> None:
     (tmp_path / "deepchem_xc").mkdir()
     (tmp_path / "deepchem_xc" / "__init__.py").write_text("__version__ = '0'\n")
