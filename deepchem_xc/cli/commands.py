@@ -234,6 +234,14 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Replaces the file's seed.", show_default=False)
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Calculations at the same time, each with one thread.",
+            show_default="one after another",
+        ),
+    ] = None,
+    scheduler: option.Scheduler = None,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     debug: option.Debug = False,
@@ -245,7 +253,8 @@ def train(
     from deepchem_xc.cli.train import run_training
 
     place = option.torch_device(device, threads)
-    run_training(config, output, fresh=fresh, device=place, seed=seed)
+    with option.workers(scheduler, jobs) as places:
+        run_training(config, output, fresh=fresh, device=place, seed=seed, jobs=places)
 
 
 @app.command()

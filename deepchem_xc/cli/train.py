@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deepchem_xc.models.compared import ComparedEntry
     from deepchem_xc.models.config import TrainingSpec
     from deepchem_xc.models.distributed import Team
+    from deepchem_xc.parallel import Jobs
 
 # Settings that may change when a training is resumed.
 _FREE = (
@@ -48,6 +49,7 @@ def run_training(
     fresh: bool = False,
     device: str = "cpu",
     seed: int | None = None,
+    jobs: Jobs | None = None,
 ) -> None:
     """Train as a file describes, or resume the training in a folder, and write the results.
 
@@ -65,17 +67,22 @@ def run_training(
         Torch device.
     seed : int, optional
         Replaces the file's seed.
+    jobs : int, str or distributed.Client, optional
+        As for `XCModel`.
 
     Raises
     ------
     ValueError
         For mistakes in the files, if the folder holds a training with other settings, or if the
         functional could not be written to a file at the end.
+    JobsError
+        If calculations in other processes do not come back; those that do are kept.
     """
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
     from deepchem_xc.models.distributed import Team
+    from deepchem_xc.models.side_by_side import JobsError
     from deepchem_xc.xc.definition import own_classes
     from deepchem_xc.xc.saving import check_savable
 
@@ -95,7 +102,7 @@ def run_training(
     if team.leads:
         _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
     team.exchange("folder", None)  # the others wait for it
-    model = spec.make_model(folder, output, device)
+    model = spec.make_model(folder, output, device, jobs)
     # Bars of the model would break this command's lines.
     model.progress = False
     classes = own_classes(model.functional) if spec.functional.class_ else ()
@@ -124,7 +131,7 @@ def run_training(
                 validation_interval=spec.validation_interval,
                 patience=spec.patience,
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, JobsError):
             _tell(
                 team, f"finished epochs are kept in {output}; the same command resumes from there"
             )

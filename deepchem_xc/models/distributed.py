@@ -21,8 +21,9 @@ from torch import Tensor
 
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.dft_data import DFTEntry
-from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
-from deepchem_xc.models.processes import Processes, sendable
+from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.models.failures import EXPECTED_FAILURES, sendable
+from deepchem_xc.models.processes import Processes
 
 if TYPE_CHECKING:
     from deepchem_xc.models.ground_states import GroundStates, RefreshReport

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from deepchem_xc.models.dft_xc import EXPECTED_FAILURES
+from deepchem_xc.models.failures import sendable
 
 if TYPE_CHECKING:
     from deepchem_xc.models.resumable import ResumableModel
@@ -210,22 +209,6 @@ def _launched() -> tuple[int, int]:
     if dist.is_available() and dist.is_torchelastic_launched():
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return 0, 1
-
-
-def sendable(error: Exception) -> Exception:
-    """An error that can be pickled: this one, or one with its words; what is expected stays so.
-
-    Examples
-    --------
-    >>> sendable(ZeroDivisionError("by zero"))
-    ZeroDivisionError('by zero')
-    """
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        kind = FloatingPointError if isinstance(error, EXPECTED_FAILURES) else RuntimeError
-        return kind(f"{type(error).__name__}: {error}")
-    return error
 
 
 def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

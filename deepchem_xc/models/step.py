@@ -14,8 +14,9 @@ from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
-from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.dft_xc import DFTXC, EntryError
 from deepchem_xc.models.distributed import Team
+from deepchem_xc.models.failures import EXPECTED_FAILURES
 from deepchem_xc.models.labels import Floats
 from deepchem_xc.xc.networks import check_weights
 

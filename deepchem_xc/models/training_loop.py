@@ -14,9 +14,15 @@ from deepchem.models.losses import Loss
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, elementwise
-from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
-from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.checks import (
+    check_entries,
+    check_trainable,
+    check_weighted,
+    warn_of_idle_jobs,
+)
+from deepchem_xc.models.dft_xc import EntryError
 from deepchem_xc.models.evaluation import Batch
+from deepchem_xc.models.failures import EXPECTED_FAILURES
 from deepchem_xc.models.labels import empty_cells, labels_of, warn_of_other_size
 from deepchem_xc.models.options import (
     checked_callbacks,
@@ -24,6 +30,7 @@ from deepchem_xc.models.options import (
     checked_dataset,
 )
 from deepchem_xc.models.progress_bar import training_bar
+from deepchem_xc.models.side_by_side import JobsError
 from deepchem_xc.models.step import LabelledBatch, Step, needs_closure
 from deepchem_xc.models.tasks import task_entries
 from deepchem_xc.models.training_log import Stopwatch
@@ -122,6 +129,11 @@ class TrainingLoop(ValidatedModel):
             )
         team = self._team
         team.join()
+        if team.size > 1 and self.ground_states.jobs is not None:
+            raise ValueError(
+                f"jobs={self.ground_states.jobs!r} has no place in a training that torchrun shares "
+                "between processes: leave it out, or start the training without torchrun."
+            )
         if restore:
             team.restore(self)
         team.same_weights(self.functional)
@@ -137,11 +149,15 @@ class TrainingLoop(ValidatedModel):
         self.ground_states.begin_steps()
         try:
             show = self.progress if team.leads else False
-            with training_bar(show, steps, self.ground_states) as bar:
+            with (
+                self.ground_states.workers(),
+                training_bar(show, steps, self.ground_states) as bar,
+            ):
                 for batch in () if over else batches:
                     # Callbacks may have frozen or replaced parameters.
                     check_trainable(self.functional, variables)
                     self._active = optimizer, schedule = self._optimizer(variables)
+                    self._refresh(batch, keep if interval > 0 else 0)
                     value = self._step(optimizer, batch, chosen)
                     if value is not None:
                         if schedule is not None:
@@ -216,6 +232,7 @@ class TrainingLoop(ValidatedModel):
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
         check_weighted(every.entries, every.weights, self.objective.type_weights)
         entries = every.entries
+        warn_of_idle_jobs(self.ground_states, entries)
         progress = self._progress
         last = progress.epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)
@@ -231,6 +248,16 @@ class TrainingLoop(ValidatedModel):
             progress.nbatches = nbatches
             piece = order[progress.batch * self.batch_size :][: self.batch_size]
             yield every.part(piece)
+
+    def _refresh(self, batch: LabelledBatch, keep: int) -> None:
+        """Calculate in other processes what the batch needs, if the model has `jobs`."""
+        try:
+            self.ground_states.refresh(batch.entries, self._progress.epoch)
+        except JobsError:
+            # A training that is restored goes on from what has come back.
+            with self.ground_states.between_steps():
+                self.save_checkpoint(keep)
+            raise
 
     def _step(
         self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None

