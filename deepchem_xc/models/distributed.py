@@ -260,6 +260,8 @@ def _attempt(
     module: DFTXC, entry: DFTEntry, epoch: int, energies: Tensor | None = None
 ) -> Tensor | EntryError:
     try:
+        if energies is None:
+            return module.training_value(entry, epoch)
         return module.training_value(entry, epoch, energies)
     except EntryError as error:
         return error

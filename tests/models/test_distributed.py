@@ -215,6 +215,7 @@ def test_two_processes_have_the_gradients_and_weights_of_one(
     assert flat(json.loads(three)) == pytest.approx(flat(one["weights"]), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_batches_of_one_entry_leave_a_process_without_work(tmp_path: Path) -> None:
     # Parameters that are not trained have gradients too, which must not add up.
     words = {"batch_size": 1, "epochs": 1, "only_first": True, "cache_dir": str(tmp_path / "cache")}
@@ -225,6 +226,7 @@ def test_batches_of_one_entry_leave_a_process_without_work(tmp_path: Path) -> No
     assert len(list((tmp_path / "cache").iterdir())) == len(alone["kept"])
 
 
+@pytest.mark.slow
 def test_gradients_are_limited_and_trainings_stopped_as_in_one_process(tmp_path: Path) -> None:
     # The label pulls up, those of the training down: the first validation is the best.
     words = {"epochs": 4, "max_gradient_norm": 100.0, "validated": -190.0, "patience": 1}
@@ -248,6 +250,7 @@ def test_gradients_are_limited_and_trainings_stopped_as_in_one_process(tmp_path:
     assert log.count("epoch 1: loss") == log.count("stopped after epoch 1") == 1
 
 
+@pytest.mark.slow
 def test_a_line_search_turns_back_in_all_processes_where_one_cannot_compute(tmp_path: Path) -> None:
     words = {"epochs": 1, "lbfgs": True, "stops_beyond": 2e-3}
     (alone,) = results(tmp_path / "one", 1, **words)
@@ -260,6 +263,7 @@ def test_a_line_search_turns_back_in_all_processes_where_one_cannot_compute(tmp_
         assert_same(alone, one, 1e-8)
 
 
+@pytest.mark.slow
 def test_weights_that_change_in_one_process_are_refused(tmp_path: Path) -> None:
     done = run(tmp_path, 2, epochs=2, other_weights_on=1)
     assert done.returncode != 0
@@ -267,6 +271,7 @@ def test_weights_that_change_in_one_process_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("rank*.json"))
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_all_with_it(tmp_path: Path) -> None:
     done = run(tmp_path, 2, epochs=1, fails_on=1)
     assert done.returncode != 0
@@ -274,6 +279,7 @@ def test_an_error_in_one_process_ends_all_with_it(tmp_path: Path) -> None:
     assert not (tmp_path / "rank0.json").exists()
 
 
+@pytest.mark.slow
 def test_an_entry_that_fails_is_skipped_in_all_processes(tmp_path: Path) -> None:
     words = {"epochs": 1, "on_failure": "skip", "stops_on": "aluminium"}
     (alone,) = results(tmp_path / "one", 1, **words)
@@ -283,6 +289,7 @@ def test_an_entry_that_fails_is_skipped_in_all_processes(tmp_path: Path) -> None
         assert list(one["history"][0]["skipped"]) == ["aluminium"]
 
 
+@pytest.mark.slow
 def test_processes_with_different_data_are_refused(tmp_path: Path) -> None:
     done = run(tmp_path, 2, epochs=1, other_data_on=1)
     assert done.returncode != 0
