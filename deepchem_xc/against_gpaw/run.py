@@ -9,7 +9,7 @@ from typing import Any
 
 from deepchem_xc.against_gpaw.cases import Case
 from deepchem_xc.against_gpaw.store import PointStore
-from deepchem_xc.parallel import default_jobs, parallel_map
+from deepchem_xc.parallel import Jobs, default_jobs, parallel_map
 
 
 class BenchmarkError(RuntimeError):
@@ -24,7 +24,7 @@ def run_benchmark(
     cases: Mapping[str, Case],
     output: str | Path,
     *,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     threads: int = 1,
     device: str | None = None,
     executor: Executor | None = None,
@@ -41,16 +41,17 @@ def run_benchmark(
     output : path
         Folder; finished points are kept in its ``points``. An interrupted run resumes where it
         stopped when it is given the same folder.
-    jobs : int, optional
+    jobs : int, str or distributed.Client, optional
         Number of points computed at the same time, each in its own process; by default one for
-        each `threads` cores, or one on a `device`.
+        each `threads` cores, or one on a `device`. Or the address of a Dask scheduler, or a client
+        of one; its workers need no access to the folder, but keep points from the moment they are
+        computed if they have it.
     threads : int, optional
         Threads of each process.
     device : str, optional
         Torch device.
     executor : Executor, optional
-        Computes the points instead of processes of this machine, see `parallel_map`; its workers
-        must have access to the folder.
+        Computes the points instead of processes of this machine, see `parallel_map`.
     fresh : bool, optional
         Compute all points again.
     progress : bool, optional
@@ -71,7 +72,8 @@ def run_benchmark(
     from tqdm import tqdm
 
     notify = notify or (lambda message: None)
-    store = PointStore(Path(output) / "points", notify)
+    # Absolute, because workers of a cluster have other working directories.
+    store = PointStore(Path(output).absolute() / "points", notify)
     tasks = [(name, case, scale) for name, case in cases.items() for scale in sorted(case.scales)]
     done: dict[tuple[str, float], dict[str, Any]] = {}
     for name, case, scale in tasks:
@@ -87,7 +89,7 @@ def run_benchmark(
         for name, case, scale in sorted(tasks, key=lambda task: -task[1].cost())
         if (name, scale) not in done
     }
-    if jobs is None:
+    if jobs is None and executor is None:
         jobs = 1 if device not in (None, "cpu") else default_jobs(threads)
 
     failures: list[str] = []
@@ -103,8 +105,11 @@ def run_benchmark(
                 failures.append(f"{outcome.name}: {outcome.error}")
                 details.append(outcome.details)
             else:
-                name, _, scale = todo[outcome.name]
+                name, case, scale = todo[outcome.name]
                 done[name, scale] = outcome.value
+                # A worker of a cluster may have written it to a disk of its own.
+                if PointStore(store.folder).read(case, scale) is None:
+                    store.write(case, scale, outcome.value)
     if failures:
         raise BenchmarkError(
             f"{len(failures)} of {len(tasks)} points failed (the others are kept):\n  "
@@ -118,6 +123,10 @@ def _compute_and_keep(case: Case, scale: float, folder: Path, device: str | None
     """Compute one point, and keep it from within the process that computes it."""
     from deepchem_xc.against_gpaw.points import compute_point
 
+    store = PointStore(folder)
+    # A process that died after it had kept the point, before it could return it.
+    if (kept := store.read(case, scale)) is not None:
+        return kept
     point = compute_point(case, scale, device)
-    PointStore(folder).write(case, scale, point)
+    store.write(case, scale, point)
     return point

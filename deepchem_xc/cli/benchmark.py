@@ -28,7 +28,7 @@ from deepchem_xc.against_gpaw.functionals import (
 )
 from deepchem_xc.against_gpaw.report import about_run, write_report
 from deepchem_xc.against_gpaw.trainings import Training, train_beside
-from deepchem_xc.cli.options import say
+from deepchem_xc.cli.options import say, workers
 from deepchem_xc.eos.scales import VOLUME_SCALES
 
 Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
@@ -44,6 +44,7 @@ def run(
     fresh: bool = False,
     jobs: int | None = None,
     threads: int = 1,
+    scheduler: str | None = None,
     device: str = "cpu",
 ) -> None:
     """Compute the equations of state, compare them with GPAW's, print and write the comparison.
@@ -58,7 +59,7 @@ def run(
         Coarse settings.
     seeds : sequence of int, optional
         Train a functional for each seed, and compare PBE, LDA and the trained functionals.
-    live_gpaw, fresh, jobs, threads, device : optional
+    live_gpaw, fresh, jobs, threads, scheduler, device : optional
         As the options of the command.
 
     Raises
@@ -67,6 +68,8 @@ def run(
         For options that are not valid.
     BenchmarkError, TrainingError
         If points or a training fail.
+    ClusterError
+        If no scheduler answers, or its workers cannot be used.
     """
     for name, value in (("jobs", jobs), ("threads", threads)):
         if value is not None and value < 1:
@@ -76,17 +79,21 @@ def run(
         # Check this first: the solver's own part may take an hour.
         gpaw_reference.require_gpaw()
     trainings = [Training(seed, output / f"training-{seed}") for seed in seeds]
-    options: dict[str, Any] = {"jobs": jobs, "threads": threads, "device": device, "fresh": fresh}
+    options: dict[str, Any] = {"threads": threads, "device": device, "fresh": fresh}
     start = time.perf_counter()
     try:
         known = {**cases, **(with_functional(cases, "LDA", "LDA") if trainings else {})}
-        with train_beside(trainings, fresh, threads, device, say):
-            points = run_benchmark(known, output, **options, notify=say)
-        trained: dict[str, Case] = {}
-        for training in trainings:
-            trained |= with_functional(cases, training.name, str(training.functional))
-        if trained:
-            points |= run_benchmark(trained, output, **options, notify=say)
+        with workers(scheduler, jobs, threads) as places:
+            options |= {"jobs": places, "notify": say}
+            with train_beside(trainings, fresh, threads, device, say):
+                points = run_benchmark(known, output, **options)
+            trained: dict[str, Case] = {}
+            for training in trainings:
+                # Absolute, because workers of a cluster have other working directories.
+                file = str(training.functional.absolute())
+                trained |= with_functional(cases, training.name, file)
+            if trained:
+                points |= run_benchmark(trained, output, **options)
     except KeyboardInterrupt:
         say(f"finished work is kept in {output}; the same command resumes from there")
         raise

@@ -86,6 +86,14 @@ def eos(
             help="Strain only the two vectors in the layer: the periodic ones, or the first two.",
         ),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Volumes computed at the same time, each with one thread.",
+            show_default="one after another",
+        ),
+    ] = None,
+    scheduler: option.Scheduler = None,
     output: option.Output = None,
     figure: option.Figure = None,
     debug: option.Debug = False,
@@ -93,7 +101,8 @@ def eos(
     """Equation of state: equilibrium volume and bulk modulus at fixed shape of the cell."""
     from deepchem_xc.cli.eos import as_json, compute_curve, print_curve
 
-    curve = compute_curve(atoms, keywords, strain, points, layer)
+    with option.workers(scheduler, jobs) as places:
+        curve = compute_curve(atoms, keywords, strain, points, layer, places)
     write(output, as_json(curve))
     print_curve(curve)
     if figure is not None:
@@ -175,6 +184,7 @@ def benchmark(
         typer.Option(help="Points computed at the same time.", show_default="cores / threads"),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of each point.")] = 1,
+    scheduler: option.Scheduler = None,
     device: option.Device = "cpu",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for results and finished points.")
@@ -206,6 +216,7 @@ def benchmark(
         fresh=fresh,
         jobs=jobs,
         threads=threads,
+        scheduler=scheduler,
         device=device,
     )
 
@@ -223,6 +234,14 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Replaces the file's seed.", show_default=False)
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Calculations at the same time, each with one thread.",
+            show_default="one after another",
+        ),
+    ] = None,
+    scheduler: option.Scheduler = None,
     device: option.Device = "cpu",
     threads: option.Threads = None,
     debug: option.Debug = False,
@@ -234,7 +253,8 @@ def train(
     from deepchem_xc.cli.train import run_training
 
     place = option.torch_device(device, threads)
-    run_training(config, output, fresh=fresh, device=place, seed=seed)
+    with option.workers(scheduler, jobs) as places:
+        run_training(config, output, fresh=fresh, device=place, seed=seed, jobs=places)
 
 
 @app.command()

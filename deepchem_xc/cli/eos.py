@@ -13,11 +13,18 @@ from deepchem_xc.tables import as_table
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from deepchem_xc.planewave.properties.volume_scan import EquationOfState, VolumePoint
+    from deepchem_xc.parallel import Jobs
+    from deepchem_xc.planewave.properties.volume_points import VolumePoint
+    from deepchem_xc.planewave.properties.volume_scan import EquationOfState
 
 
 def compute_curve(
-    atoms: Atoms, keywords: dict[str, Any], strain: float, points: int, layer: bool
+    atoms: Atoms,
+    keywords: dict[str, Any],
+    strain: float,
+    points: int,
+    layer: bool,
+    jobs: Jobs | None = None,
 ) -> EquationOfState:
     """Compute energies at scaled volumes, or areas, with a progress bar, and fit them.
 
@@ -33,6 +40,8 @@ def compute_curve(
         Number of volumes.
     layer : bool
         Scale only the first two lattice vectors.
+    jobs : int, str or distributed.Client, optional
+        Compute volumes side by side, as in `planewave.equation_of_state`.
 
     Raises
     ------
@@ -62,6 +71,7 @@ def compute_curve(
                 scales=np.linspace(1 - strain, 1 + strain, points).tolist(),
                 dimension=2 if layer else 3,
                 callback=finished,
+                jobs=jobs,
             )
         except (Exception, KeyboardInterrupt):
             bar.close()

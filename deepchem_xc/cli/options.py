@@ -5,18 +5,22 @@ Nothing heavy is imported here, because `deepchem-xc --help` must answer at once
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from deepchem_xc.keywords import field
+
+if TYPE_CHECKING:
+    from deepchem_xc.parallel import Jobs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,6 +55,14 @@ Output = Annotated[
 ]
 Figure = Annotated[
     Path | None, typer.Option(help="Write a figure (.png, .pdf, ...).", show_default=False)
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Compute on the workers of a Dask scheduler, such as tcp://10.0.0.1:8786; 'local' "
+        "starts one with --jobs workers on this machine (docs/clusters.md).",
+        show_default=False,
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -102,6 +114,35 @@ def describe(error: Exception) -> str:
 def say(message: str) -> None:
     """Print to standard error; the standard output is for results."""
     typer.echo(f"deepchem-xc: {message}", err=True)
+
+
+@contextlib.contextmanager
+def workers(scheduler: str | None, jobs: int | None, threads: int = 1) -> Iterator[Jobs | None]:
+    """`jobs` of `parallel_map`, from two options; connected to a scheduler for the block.
+
+    Examples
+    --------
+    >>> with workers("tcp://10.0.0.1:8786", 4):
+    ...     pass
+    Traceback (most recent call last):
+    ValueError: --jobs 4 would have no effect: the workers of tcp://10.0.0.1:8786 decide how many...
+    """
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
+    if scheduler is None:
+        yield jobs
+        return
+    from deepchem_xc.parallel import LOCAL, connected, default_jobs
+
+    if jobs is not None and scheduler != LOCAL:
+        raise ValueError(
+            f"--jobs {jobs} would have no effect: the workers of {scheduler} decide how many "
+            "calculations run at the same time. Leave it out."
+        )
+    with connected(scheduler, jobs or default_jobs(threads), threads) as client:
+        found = client.scheduler_info(n_workers=-1)["workers"]
+        say(f"{len(found)} workers of the scheduler {client.scheduler.address}")
+        yield client
 
 
 def seed_list(text: str) -> list[int]:

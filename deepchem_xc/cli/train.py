@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from deepchem_xc.models import XCModel
     from deepchem_xc.models.compared import ComparedEntry
     from deepchem_xc.models.config import TrainingSpec
+    from deepchem_xc.models.distributed import Team
+    from deepchem_xc.parallel import Jobs
 
 # Settings that may change when a training is resumed.
 _FREE = (
@@ -47,6 +49,7 @@ def run_training(
     fresh: bool = False,
     device: str = "cpu",
     seed: int | None = None,
+    jobs: Jobs | None = None,
 ) -> None:
     """Train as a file describes, or resume the training in a folder, and write the results.
 
@@ -64,16 +67,22 @@ def run_training(
         Torch device.
     seed : int, optional
         Replaces the file's seed.
+    jobs : int, str or distributed.Client, optional
+        As for `XCModel`.
 
     Raises
     ------
     ValueError
         For mistakes in the files, if the folder holds a training with other settings, or if the
         functional could not be written to a file at the end.
+    JobsError
+        If calculations in other processes do not come back; those that do are kept.
     """
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
+    from deepchem_xc.models.distributed import Team
+    from deepchem_xc.models.side_by_side import JobsError
     from deepchem_xc.xc.definition import own_classes
     from deepchem_xc.xc.saving import check_savable
 
@@ -88,21 +97,28 @@ def run_training(
         validation = loader.create_dataset([folder / name for name in spec.validation])
         for entry in validation.X:
             entry.get_true_val()  # raises errors now, not after the first epochs
-    _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
-    model = spec.make_model(folder, output, device)
+    team = Team()
+    team.join()
+    if team.leads:
+        _prepare(spec, folder, output, fresh, digest([entry.identity for entry in dataset.X]))
+    team.exchange("folder", None)  # the others wait for it
+    model = spec.make_model(folder, output, device, jobs)
     # Bars of the model would break this command's lines.
     model.progress = False
     classes = own_classes(model.functional) if spec.functional.class_ else ()
     check_savable(model.functional, classes)
-    resumed = (output / _LATEST).exists()
+    resumed = team.once("checkpoint", (output / _LATEST).exists)
     if resumed:
-        model.restore()
-        say(f"resuming after {model.epoch} epochs, from {output}")
+        team.restore(model)
+        _tell(team, f"resuming after {model.epoch} epochs, from {output}")
     steps = -(-len(dataset) // spec.batch_size)
-    run = _Run(spec, model, output, validation, tuple(classes))
+    run = _Run(spec, model, output, validation, tuple(classes)) if team.leads else None
     if model.epoch < spec.epochs:
         keys = {one.key for entry in dataset.X for one in entry.calculations}
-        say(f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them")
+        _tell(
+            team,
+            f"{len(dataset)} entries, {len(keys)} calculations; the first epoch does all of them",
+        )
         try:
             model.fit(
                 dataset,
@@ -115,15 +131,25 @@ def run_training(
                 validation_interval=spec.validation_interval,
                 patience=spec.patience,
             )
-        except KeyboardInterrupt:
-            say(f"finished epochs are kept in {output}; the same command resumes from there")
+        except (KeyboardInterrupt, JobsError):
+            _tell(
+                team, f"finished epochs are kept in {output}; the same command resumes from there"
+            )
             raise
     if model.epoch < spec.epochs:
-        say(
+        _tell(
+            team,
             f"stopped after {model.epoch} of {spec.epochs} epochs: {spec.patience} validations "
-            f"without an improvement"
+            f"without an improvement",
         )
-    run.finish(dataset)
+    if run is not None:
+        run.finish(dataset)
+
+
+def _tell(team: Team, message: str) -> None:
+    """Say something once, not once for each process."""
+    if team.leads:
+        say(message)
 
 
 class _Run:

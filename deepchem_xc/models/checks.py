@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
+
+if TYPE_CHECKING:
+    from deepchem_xc.models.ground_states import GroundStates
 
 
 def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None:
@@ -92,3 +96,23 @@ def check_trainable(functional: torch.nn.Module, variables: Iterable[Any] | None
             f"nothing to train: no parameter requires gradients ({', '.join(names) or 'none'}). "
             "Set requires_grad_(True) on those to train."
         )
+
+
+def warn_of_idle_jobs(ground_states: GroundStates, entries: Sequence[DFTEntry]) -> None:
+    """Warn if all calculations of a training's steps run in this process, whatever `jobs` says."""
+    if ground_states.jobs is None:
+        return
+    if ground_states.entropy_response:
+        why = (
+            "with entropy_response they are differentiated: give scf_interval above 1, or "
+            "entropy_response=False"
+        )
+    elif not any(entry.kind.from_energies for entry in entries):
+        why = "entries of these types differentiate them"
+    else:
+        return
+    warnings.warn(
+        f"jobs has an effect on predictions alone: calculations of the training's steps run here, "
+        f"because {why}.",
+        stacklevel=4,
+    )

@@ -17,6 +17,7 @@ from deepchem_xc.models.functional import ignored_options
 from deepchem_xc.models.optimizers import LBFGS
 from deepchem_xc.models.own_class import build, load_class
 from deepchem_xc.models.xc_model import XCModel
+from deepchem_xc.parallel import Jobs
 from deepchem_xc.xc.registry import trained_classes, trained_files
 
 _LOSSES = {"l2": L2Loss, "l1": L1Loss, "huber": HuberLoss}
@@ -189,7 +190,9 @@ class TrainingSpec(_Spec):
         # Without a decay of every parameter, which is AdamW's default.
         return Adam(rate) if self.optimizer == "adam" else AdamW(rate, weight_decay=0.0)
 
-    def make_model(self, folder: Path, output: Path, device: str = "cpu") -> XCModel:
+    def make_model(
+        self, folder: Path, output: Path, device: str = "cpu", jobs: Jobs | None = None
+    ) -> XCModel:
         """Model for this training.
 
         Parameters
@@ -200,6 +203,8 @@ class TrainingSpec(_Spec):
             Folder for checkpoints and cached densities.
         device : str, optional
             Torch device.
+        jobs : int, str or distributed.Client, optional
+            As for `XCModel`.
         """
         import torch
 
@@ -230,6 +235,7 @@ class TrainingSpec(_Spec):
             weight_decay=self.weight_decay,
             max_gradient_norm=self.max_gradient_norm,
             model_dir=str(output / "checkpoints"),
+            jobs=jobs,
         )
 
 

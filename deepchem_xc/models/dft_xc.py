@@ -8,21 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.models.ahead import Ahead
+from deepchem_xc.models.failures import EXPECTED_FAILURES
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.numerics.errors import ResponseConvergenceError, SCFConvergenceError
 from deepchem_xc.xc import XCFunctional
 from deepchem_xc.xc.networks import check_weights
-
-#: Errors that a changing functional may cause for an entry although the input is right.
-EXPECTED_FAILURES = (
-    SCFConvergenceError,
-    ResponseConvergenceError,
-    NoMinimumError,
-    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
-    FloatingPointError,
-)
 
 
 class EntryError(RuntimeError):
@@ -61,20 +52,22 @@ class DFTXC(torch.nn.Module):
 
     Parameters
     ----------
-    functional : XCFunctional
-        The functional to train.
-    ground_states : GroundStates
-        Ground states with the same functional.
+            functional : XCFunctional
+                The functional to train.
+            ground_states : GroundStates
+                Ground states with the same functional.
 
     Examples
     --------
-    >>> from deepchem_xc.xc import PBE
-    >>> from deepchem_xc.models import DFTXC
-    >>> from deepchem_xc.models.ground_states import GroundStates
-    >>> functional = PBE(trainable=True)
-    >>> module = DFTXC(functional, GroundStates(functional))
-    >>> [name for name, _ in module.named_parameters()][0]
-    'functional.terms.0.kappa'
+            >>> from deepchem_xc.xc import PBE
+            >>> from deepchem_xc.models import DFTXC
+            >>> from deepchem_xc.models.ahead import Ahead
+    from deepchem_xc.models.failures import EXPECTED_FAILURES
+        from deepchem_xc.models.ground_states import GroundStates
+            >>> functional = PBE(trainable=True)
+            >>> module = DFTXC(functional, GroundStates(functional))
+            >>> [name for name, _ in module.named_parameters()][0]
+            'functional.terms.0.kappa'
     """
 
     def __init__(self, functional: XCFunctional, ground_states: GroundStates) -> None:
@@ -93,7 +86,7 @@ class DFTXC(torch.nn.Module):
         summaries = [entry.summary(self.prediction(entry)) for entry in entries]
         return torch.tensor(summaries, dtype=torch.float64)
 
-    def training_value(self, entry: DFTEntry, epoch: int) -> Tensor:
+    def training_value(self, entry: DFTEntry, epoch: int, energies: Tensor | None = None) -> Tensor:
         """Value of an entry in the functional's graph, with the label's shape and unit.
 
         Parameters
@@ -102,6 +95,8 @@ class DFTXC(torch.nn.Module):
             An entry.
         epoch : int
             Present epoch: it determines which kept densities are still valid.
+        energies : Tensor, optional
+            Energies of the entry's calculations (eV), if they are known already.
 
         Raises
         ------
@@ -110,7 +105,9 @@ class DFTXC(torch.nn.Module):
         """
         try:
             if entry.kind.from_energies:
-                value = entry.value(self.ground_states.energies(entry.calculations, epoch))
+                if energies is None:
+                    energies = self.ground_states.energies(entry.calculations, epoch)
+                value = entry.value(energies)
             else:
                 value = entry.value(self.ground_states.result(entry.calculations[0], epoch))
             _check_finite(value)
@@ -118,8 +115,15 @@ class DFTXC(torch.nn.Module):
             raise EntryError([entry], error, epoch) from error
         return value
 
-    def prediction(self, entry: DFTEntry) -> Tensor:
+    def prediction(self, entry: DFTEntry, ahead: Ahead | None = None) -> Tensor:
         """Self-consistent value of an entry, without a graph; the training state stays as it is.
+
+        Parameters
+        ----------
+        entry : DFTEntry
+            An entry.
+        ahead : Ahead, optional
+            What is known already, see `ahead.known_ahead`.
 
         Raises
         ------
@@ -128,8 +132,15 @@ class DFTXC(torch.nn.Module):
         """
         try:
             with torch.no_grad():
+                known = None if ahead is None else ahead.values.get(id(entry))
+                if isinstance(known, Exception):
+                    raise known
                 if entry.kind.from_energies:
-                    value = entry.value(self.ground_states.predicted_energies(entry.calculations))
+                    energies = {} if ahead is None else ahead.energies
+                    found = self.ground_states.predicted_energies(entry.calculations, energies)
+                    value = entry.value(found)
+                elif known is not None:
+                    value = known
                 else:
                     value = entry.value(self.ground_states.predicted(entry.calculations[0]))
             _check_finite(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,12 @@ from deepchem_xc.feat.solver_options import checked_solver_options
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.losses.observables import extrapolated_energy
 from deepchem_xc.models.kept_densities import KeptDensities, KeptDensity
+from deepchem_xc.models.side_by_side import outwards, solved
+from deepchem_xc.parallel import Jobs, held
 from deepchem_xc.results import Result
 
 if TYPE_CHECKING:
+    from deepchem_xc.feat.dft_data import DFTEntry
     from deepchem_xc.xc import XCFunctional
     from deepchem_xc.xc.identity import Identity
 
@@ -74,6 +76,9 @@ class GroundStates:
         Calculations since it was last replaced.
     on_calculation : callable or None
         Called after each calculation, for a progress bar.
+    jobs : int, str, distributed.Client or None
+        Where calculations run side by side, as for `parallel_map`; by default each runs here when
+        its entry asks for it.
 
     Raises
     ------
@@ -121,11 +126,14 @@ class GroundStates:
         self.entropy_response = interval == 1 if entropy_response is None else entropy_response
         self.report = RefreshReport()
         self.on_calculation: Callable[[Calculation[Any, Any]], None] | None = None
+        self.jobs: Jobs | None = None
         self._kept = KeptDensities(cache_dir)
         # Results for the present parameters, shared by the entries of a batch.
         self._results: dict[str, Any] = {}
         self._results_of: Identity | None = None
         self._now: Identity | None = None
+        # Calculations of a batch that failed in other processes.
+        self._failures: dict[str, Exception] = {}
         # State of the functional after the last training step.
         self._left: Identity | None = None
 
@@ -133,6 +141,11 @@ class GroundStates:
     def cache_dir(self) -> Path | None:
         """Folder of the kept densities and orbitals; None if they are in memory."""
         return self._kept.cache_dir
+
+    @property
+    def kept(self) -> KeptDensities:
+        """Densities and orbitals from which the next calculations start."""
+        return self._kept
 
     def energy(self, calculation: Calculation[Any, Any], epoch: int) -> Tensor:
         """Extrapolated energy for training, 0-d, eV, in the functional's graph.
@@ -175,26 +188,78 @@ class GroundStates:
         result: ResultT = self._results[calculation.key]
         return result
 
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[None]:
+        """Context that holds one connection to the cluster of `jobs`."""
+        before = self.jobs
+        with held(before) as self.jobs:
+            try:
+                yield
+            finally:
+                self.jobs = before
+
+    def refresh(self, entries: Sequence[DFTEntry], epoch: int) -> None:
+        """Repeat a batch's outdated calculations side by side, where `jobs` says so.
+
+        Of entries that need more than energies, and with `entropy_response`, calculations are
+        differentiated: these run here, when their entry asks for them.
+
+        Parameters
+        ----------
+        entries : sequence of DFTEntry
+            The batch.
+        epoch : int
+            Present epoch.
+
+        Raises
+        ------
+        JobsError
+            If calculations do not come back; the others are kept.
+        """
+        self._failures.clear()
+        if self.jobs is None or self.entropy_response:
+            return
+        wanted = [entry for entry in entries if entry.kind.from_energies]
+        keys = [
+            one.key
+            for entry in wanted
+            for one in entry.calculations
+            if self._energy_kept(one, epoch) is None
+        ]
+        found = solved(wanted, keys, self.functional, self._kept.start, self.options, self.jobs)
+        with contextlib.closing(found):
+            for one, answer in found:
+                if isinstance(answer, Exception):
+                    self._failures[one.key] = answer
+                else:
+                    self._keep(one, answer.start, answer.frozen, epoch)
+
     def _refresh(self, calculation: Calculation[ResultT, Any], epoch: int) -> ResultT:
         """Repeat a calculation; keep its density and orbitals, but not the result itself."""
-        now = self._identity()
-        before = self._energy_kept(calculation)
+        if calculation.key in self._failures:
+            raise self._failures[calculation.key]
         result = self._solve(calculation, self._kept.start(calculation))
+        self._keep(calculation, calculation.start_of(result), calculation.freeze(result), epoch)
+        return result
+
+    def _keep(
+        self, calculation: Calculation[Any, Any], start: Start, frozen: FrozenEnergy, epoch: int
+    ) -> None:
+        """Count and keep a repeated calculation."""
+        before = self._energy_kept(calculation)
         self.report.calculations += 1
         if self.on_calculation is not None:
             self.on_calculation(calculation)
-        frozen = calculation.freeze(result)
         if before is not None:
             with torch.no_grad():
                 error = frozen.energy - float(before.at(self.functional))
             self.report.differences.append(error * Hartree / calculation.natom)
-        start, options = calculation.start_of(result), calculation.energy_options(self.options)
-        self._kept.keep(calculation, start, frozen, epoch, now, options)
-        return result
+        options = calculation.energy_options(self.options)
+        self._kept.keep(calculation, start, frozen, epoch, self._identity(), options)
 
     def energies(self, calculations: Sequence[Calculation[Any, Any]], epoch: int) -> Tensor:
         """`energy` of several, (n,), eV; each calculation starts from the nearest one done."""
-        found = {one.key: self.energy(one, epoch) for one in _outwards(calculations)}
+        found = {one.key: self.energy(one, epoch) for one in outwards(calculations)}
         return torch.stack([found[one.key] for one in calculations])
 
     def predicted(self, calculation: Calculation[Any, Any]) -> Any:
@@ -203,15 +268,36 @@ class GroundStates:
             return self._results[calculation.key].detach()
         return self._solve(calculation, self._kept.start(calculation)).detach()
 
-    def predicted_energies(self, calculations: Sequence[Calculation[Any, Any]]) -> Tensor:
-        """Self-consistent extrapolated energies at the present parameters, (n,), eV."""
+    def present_energy(self, calculation: Calculation[Any, Any]) -> float | None:
+        """Kept energy (eV) of the functional in its present state."""
+        frozen, kept = self._energy_kept(calculation), self._kept.of(calculation)
+        return frozen.energy * Hartree if frozen and kept and self._fresh(kept) else None
+
+    def predicted_energies(
+        self,
+        calculations: Sequence[Calculation[Any, Any]],
+        known: Mapping[str, float | Exception] | None = None,
+    ) -> Tensor:
+        """Self-consistent extrapolated energies at the present parameters, (n,), eV.
+
+        Parameters
+        ----------
+        calculations : sequence of Calculation
+            The calculations.
+        known : mapping, optional
+            Energies, or failures, that are known already, see `ahead.known_ahead`.
+        """
         found: dict[str, float] = {}
-        now = self._identity()
         done: dict[str, dict[float, Start]] = {}
-        for one in _outwards(calculations):
-            frozen, kept = self._energy_kept(one), self._kept.of(one)
-            if frozen and kept and kept.functional and kept.functional.equals(now):
-                found[one.key] = frozen.energy * Hartree
+        for one in outwards(calculations):
+            energy = self.present_energy(one)
+            if energy is None and known is not None and one.key in known:
+                answer = known[one.key]
+                if isinstance(answer, Exception):
+                    raise answer
+                energy = answer
+            if energy is not None:
+                found[one.key] = energy
                 continue
             neighbours = done.setdefault(one.group, {})
             result = self._solve(one, self._kept.start(one, neighbours)).detach()
@@ -222,6 +308,7 @@ class GroundStates:
     def end_batch(self) -> None:
         """Release the results that entries of a batch share."""
         self._results.clear()
+        self._failures.clear()
 
     def begin_steps(self) -> None:
         """Prepare for training: kept energies stay valid only from one step to the next.
@@ -293,8 +380,3 @@ class GroundStates:
 
     def _solve(self, calculation: Calculation[ResultT, Any], start: Start | None) -> ResultT:
         return calculation.solve(self.functional, start, self.options)
-
-
-def _outwards(calculations: Sequence[Calculation[Any, Any]]) -> list[Calculation[Any, Any]]:
-    """Sort from the middle volume outwards: initial moments are most likely right there."""
-    return sorted(calculations, key=lambda one: abs(math.log(one.scale)))

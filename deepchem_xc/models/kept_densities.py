@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,13 +139,22 @@ class KeptDensities:
                 return start.with_orbitals(found.orbitals)
         return start
 
-    def state_dict(self, energies: bool = True) -> dict[str, Any]:
-        """Kept densities, without orbitals, for a checkpoint.
+    @property
+    def densities(self) -> Mapping[str, KeptDensity]:
+        """Kept densities by the keys of their calculations."""
+        return self._kept
+
+    def state_dict(
+        self, energies: bool = True, keys: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """Kept densities, without orbitals, for a checkpoint or another process.
 
         Parameters
         ----------
         energies : bool, optional
             Whether to include the energies at these densities.
+        keys : collection of str, optional
+            Only these calculations.
         """
         return {
             key: {
@@ -157,11 +166,17 @@ class KeptDensities:
                 "restart": density.saved if density.start is None else density.start.state_dict(),
             }
             for key, density in self._kept.items()
+            if keys is None or key in keys
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._kept = {
+        self._kept = {}
+        self.update_state(state)
+
+    def update_state(self, state: Mapping[str, Any]) -> None:
+        """Keep the densities of a `state_dict` beside the others."""
+        self._kept |= {
             key: KeptDensity(
                 scale=density["scale"],
                 group=density["group"],

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.models.ahead import Ahead, known_ahead
 from deepchem_xc.models.dft_xc import DFTXC, EntryError
 from deepchem_xc.models.progress_bar import progress_bar
 from deepchem_xc.xc.networks import check_weights
+
+_BAR = "predicting"
 
 
 class SkippedWarning(UserWarning):
@@ -56,7 +59,7 @@ class Predictions:
     EntryError
         If a calculation fails, unless `skip`.
     RuntimeError
-        If all calculations fail.
+        If all calculations fail, or some do not come back from other processes.
 
     Examples
     --------
@@ -79,16 +82,27 @@ class Predictions:
         self._values: list[Tensor | None] = []
         with evaluation(module):
             check_weights(module.functional)
-            bar = progress_bar(progress, iterable=self.entries, desc="predicting", unit="entry")
-            for entry in bar:
+            ahead = self._ahead(module, progress)
+            show = progress if ahead is None else False
+            for entry in progress_bar(show, iterable=self.entries, desc=_BAR, unit="entry"):
                 try:
-                    self._values.append(module.prediction(entry))
+                    self._values.append(module.prediction(entry, ahead))
                 except EntryError as error:
                     if not skip:
                         raise
                     self._values.append(None)
                     self.skipped[self._unused(entry.name)] = str(error)
         self._report()
+
+    def _ahead(self, module: DFTXC, progress: bool | None) -> Ahead | None:
+        """What other processes compute; None without them."""
+        if module.ground_states.jobs is None:
+            return None
+        with (
+            module.ground_states.workers(),
+            progress_bar(progress, desc=_BAR, unit="calculation") as bar,
+        ):
+            return known_ahead(module.ground_states, self.entries, bar)
 
     def _unused(self, name: str) -> str:
         count, unique = 2, name

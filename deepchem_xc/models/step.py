@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
-from deepchem_xc.models.dft_xc import DFTXC, EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.models.distributed import Team
+from deepchem_xc.models.failures import EXPECTED_FAILURES
 from deepchem_xc.models.labels import Floats
 from deepchem_xc.xc.networks import check_weights
 
@@ -53,6 +55,8 @@ class Step:
         Returns a 0-d tensor that is added to the loss.
     loss : callable, optional
         Loss instead of the objective's.
+    team : Team
+        The processes of the training.
     max_norm : float, optional
         Gradients with a larger norm are scaled down to it.
     gradient_norm : float or None
@@ -64,6 +68,7 @@ class Step:
     objective: Objective
     regularization: Callable[[], Tensor] | None = None
     loss: LossFunction | None = None
+    team: Team = field(default_factory=Team)
     max_norm: float | None = None
     gradient_norm: float | None = None
 
@@ -96,7 +101,7 @@ class Step:
         """Loss, without a graph; its gradients are stored in the parameters."""
         entries, labels, weights = batch
         total = self.objective(entries, values, labels, weights, self.loss)
-        if not total.requires_grad:
+        if not self.team.any(total.requires_grad):
             raise FloatingPointError(
                 "it does not depend on the functional's parameters here: a gap of zero, for "
                 "example, has no derivative"
@@ -104,13 +109,15 @@ class Step:
         if self.regularization is not None:
             extra = self.regularization()
             self._check_regularization(extra)
-            total = total + extra
-        self.optimizer.zero_grad()
-        total.backward()
+            # The gradients of all processes are added: only the first has this one.
+            total = total + (extra if self.team.leads else torch.as_tensor(extra).detach())
+        # Of all parameters: those that are not trained get gradients too.
+        self.module.functional.zero_grad()
+        total = self.team.backward(total, self.module.functional.parameters())
         for name, parameter in self.module.functional.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 raise FloatingPointError(f"the gradient of {name!r} is NaN or infinite")
-        return total.detach()
+        return total
 
     def _limit_gradients(self) -> float:
         """Scale the gradients of the trained parameters down to `max_norm`; their norm before."""
@@ -153,10 +160,13 @@ class Step:
             check_weights(self.module.functional)
             # A search may return to weights whose graphs backward() has already freed.
             self.module.ground_states.end_batch()
-            compute = self.module.training_value
             here = [p.detach().clone() for p in parameters]
             try:
-                values = [compute(entry, epoch) for entry in batch.entries]
+                values = []
+                for value in self.team.values(self.module, batch.entries, epoch):
+                    if isinstance(value, EntryError):
+                        raise value
+                    values.append(value)
                 found = self._gradients(batch, values)
             except (EntryError, ValueError, *EXPECTED_FAILURES) as error:
                 if not searches:

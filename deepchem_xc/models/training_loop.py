@@ -14,9 +14,15 @@ from deepchem.models.losses import Loss
 
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, elementwise
-from deepchem_xc.models.checks import check_entries, check_trainable, check_weighted
-from deepchem_xc.models.dft_xc import EXPECTED_FAILURES, EntryError
+from deepchem_xc.models.checks import (
+    check_entries,
+    check_trainable,
+    check_weighted,
+    warn_of_idle_jobs,
+)
+from deepchem_xc.models.dft_xc import EntryError
 from deepchem_xc.models.evaluation import Batch
+from deepchem_xc.models.failures import EXPECTED_FAILURES
 from deepchem_xc.models.labels import empty_cells, labels_of, warn_of_other_size
 from deepchem_xc.models.options import (
     checked_callbacks,
@@ -24,6 +30,7 @@ from deepchem_xc.models.options import (
     checked_dataset,
 )
 from deepchem_xc.models.progress_bar import training_bar
+from deepchem_xc.models.side_by_side import JobsError
 from deepchem_xc.models.step import LabelledBatch, Step, needs_closure
 from deepchem_xc.models.tasks import task_entries
 from deepchem_xc.models.training_log import Stopwatch
@@ -120,9 +127,19 @@ class TrainingLoop(ValidatedModel):
                 f"max_gradient_norm has no place in {type(self._active[0]).__name__}, whose line "
                 "search limits its steps itself and needs the true gradient: leave it out."
             )
+        team = self._team
+        team.join()
+        if team.size > 1 and self.ground_states.jobs is not None:
+            raise ValueError(
+                f"jobs={self.ground_states.jobs!r} has no place in a training that torchrun shares "
+                "between processes: leave it out, or start the training without torchrun."
+            )
         if restore:
-            self.restore()
+            team.restore(self)
+        team.same_weights(self.functional)
         over = validation is not None and self._begin_validation(validation, restore)
+        # A checkpoint, and a callback of any process, needs the densities of all.
+        called = team.any(bool(hooks))
         check_weights(self.functional)
         self.model.train()
         recent: list[float] = []
@@ -131,11 +148,16 @@ class TrainingLoop(ValidatedModel):
         watch = Stopwatch()
         self.ground_states.begin_steps()
         try:
-            with training_bar(self.progress, steps, self.ground_states) as bar:
+            show = self.progress if team.leads else False
+            with (
+                self.ground_states.workers(),
+                training_bar(show, steps, self.ground_states) as bar,
+            ):
                 for batch in () if over else batches:
                     # Callbacks may have frozen or replaced parameters.
                     check_trainable(self.functional, variables)
                     self._active = optimizer, schedule = self._optimizer(variables)
+                    self._refresh(batch, keep if interval > 0 else 0)
                     value = self._step(optimizer, batch, chosen)
                     if value is not None:
                         if schedule is not None:
@@ -149,14 +171,15 @@ class TrainingLoop(ValidatedModel):
                         with self.ground_states.between_steps():
                             over = self._validate(validation)
                         watch.lap()  # validation is no part of the next epoch
-                    if ended:
+                    if ended and team.leads:
                         logger.info(self.history[-1].line())
                     bar.update()
                     if self._global_step % self.log_frequency == 0 and recent:
                         mean = self._log(recent, all_losses)
                         recent = []
                     due = interval > 0 and self._global_step % interval == 0
-                    if due or hooks:
+                    if due or called:
+                        team.share_densities(self.ground_states)
                         with self.ground_states.between_steps():
                             if due:
                                 self.save_checkpoint(keep)
@@ -164,6 +187,7 @@ class TrainingLoop(ValidatedModel):
                                 hook(self, self._global_step)
                     if over:
                         break
+            team.share_densities(self.ground_states)
         finally:
             # However it ended: graphs that backward() has used cannot be used again.
             self.ground_states.end_steps()
@@ -171,6 +195,7 @@ class TrainingLoop(ValidatedModel):
             mean = self._log(recent, all_losses)
         if interval > 0:
             self.save_checkpoint(keep)
+        team.exchange("end", None)  # the first process has written all files
         return mean
 
     def _watched(
@@ -207,6 +232,7 @@ class TrainingLoop(ValidatedModel):
         every = self._labelled(([dataset.X], [dataset.y], [dataset.w]))
         check_weighted(every.entries, every.weights, self.objective.type_weights)
         entries = every.entries
+        warn_of_idle_jobs(self.ground_states, entries)
         progress = self._progress
         last = progress.epoch + nb_epoch
         nbatches = math.ceil(len(entries) / self.batch_size)
@@ -223,26 +249,38 @@ class TrainingLoop(ValidatedModel):
             piece = order[progress.batch * self.batch_size :][: self.batch_size]
             yield every.part(piece)
 
+    def _refresh(self, batch: LabelledBatch, keep: int) -> None:
+        """Calculate in other processes what the batch needs, if the model has `jobs`."""
+        try:
+            self.ground_states.refresh(batch.entries, self._progress.epoch)
+        except JobsError:
+            # A training that is restored goes on from what has come back.
+            with self.ground_states.between_steps():
+                self.save_checkpoint(keep)
+            raise
+
     def _step(
         self, optimizer: Any, batch: LabelledBatch, loss: LossFunction | None
     ) -> float | None:
         """Take a step; returns the loss before it, or None if it was not taken."""
         epoch = self._progress.epoch
         good, values = [], []
-        for i, entry in enumerate(batch.entries):
-            try:
-                values.append(self.model.training_value(entry, epoch))
+        numbers: list[Any] = [*batch.labels, batch.weights]
+        found = self._team.values(self.model, batch.entries, epoch, numbers)
+        for i, value in enumerate(found):
+            if isinstance(value, EntryError):
+                self._skip([batch.entries[i]], value)
+            else:
+                values.append(value)
                 good.append(i)
-            except EntryError as error:
-                self._skip([entry], error)
         if not good:
             return None
         used = batch.part(good)
-        if not self._said:
+        if not self._said and self._team.leads:
             counts = [i for i, weight in enumerate(used.weights) if weight > 0]
             part = used.part(counts)
-            numbers = [values[i].detach().cpu().numpy() for i in counts]
-            self._said = warn_of_other_size(part.entries, part.labels, numbers)
+            known = [values[i].detach().cpu().numpy() for i in counts]
+            self._said = warn_of_other_size(part.entries, part.labels, known)
         try:
             step = Step(
                 self.model,
@@ -250,6 +288,7 @@ class TrainingLoop(ValidatedModel):
                 self.objective,
                 self.regularization_loss,
                 loss,
+                self._team,
                 self.max_gradient_norm,
             )
             total = step.take(used, values, epoch)
@@ -279,7 +318,7 @@ class TrainingLoop(ValidatedModel):
     def _advance(self, watch: Stopwatch) -> bool:
         """Advance the position by one batch; whether an epoch has ended."""
         progress = self._progress
-        report, record = self.ground_states.report, progress.record
+        report, record = self._team.merged(self.ground_states.report), progress.record
         record.seconds += watch.lap()
         record.calculations += report.calculations
         if report.largest is not None:
@@ -299,6 +338,8 @@ class TrainingLoop(ValidatedModel):
         mean = sum(losses) / len(losses)
         if all_losses is not None:
             all_losses.append(mean)
+        if not self._team.leads:
+            return mean
         logger.info("step %d: mean loss %g", self._global_step, mean)
         if self.tensorboard:
             self._log_scalar_to_tensorboard("loss", mean, self._global_step)

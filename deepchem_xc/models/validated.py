@@ -21,6 +21,7 @@ from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
 from deepchem_xc.models.checkpoint import best_checkpoint, read_checkpoint, write_best
 from deepchem_xc.models.checks import check_entries, check_weighted
+from deepchem_xc.models.distributed import Team
 from deepchem_xc.models.labels import empty_cells, labels_of
 from deepchem_xc.models.options import checked_dataset
 from deepchem_xc.models.predictions import Predictions, SkippedWarning
@@ -58,6 +59,10 @@ class ValidatedModel(ResumableModel):
     """
 
     objective: Objective
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self._team = Team()
+        super().__init__(*arguments, **keywords)
 
     def validation_loss(self, dataset: Dataset) -> float:
         """Mean loss of a data set at self-consistent values, as `fit` computes it for `validation`.
@@ -147,34 +152,43 @@ class ValidatedModel(ResumableModel):
         return self._is_over(schedule)
 
     def _validate(self, schedule: Schedule) -> bool:
-        """Validate, if it is time to; whether the training should stop."""
+        """Validate, if it is time to; whether the training should stop.
+
+        Of several processes the first one computes, and all decide by its numbers.
+        """
         progress = self._progress
         if progress.epoch % schedule.interval:
             return False
         record = progress.history[-1]
+        self._team.share_densities(self.ground_states)  # the best functional's file holds all
+        record.validation_loss, record.validation_errors, nskipped = self._team.once(
+            "validation", lambda: self._judged(schedule)
+        )
+        found = Best(schedule.identity, record.validation_loss, nskipped, record.epoch)
+        if math.isfinite(found.loss) and found.is_better_than(progress.best):
+            progress.best = found
+            if self._team.leads:
+                write_best(self.training_state().state_dict(), Path(self.model_dir))
+        elif progress.best is None:
+            progress.best = Best(schedule.identity, math.inf, nskipped, record.epoch, waited=1)
+        else:
+            progress.best.waited += 1
+        over = self._is_over(schedule)
+        if over and progress.best is not None and self._team.leads:
+            logger.info("stopped after epoch %d: %s", record.epoch, asdict(progress.best))
+        return over
+
+    def _judged(self, schedule: Schedule) -> tuple[float, dict[str, float], int]:
+        """Loss, errors of each type, and number of entries that failed."""
         try:
             predictions, batch = self._predicted(schedule.batch)
         except RuntimeError as error:
             if self.on_failure == "raise":
                 raise
             warnings.warn(f"no errors: {error}", SkippedWarning, stacklevel=2)
-            record.validation_loss, nskipped = math.inf, len(schedule.batch.entries)
-        else:
-            record.validation_loss = self._mean_loss(batch, predictions, schedule.loss)
-            record.validation_errors = _errors(batch, predictions)
-            nskipped = len(predictions.skipped)
-        found = Best(schedule.identity, record.validation_loss, nskipped, record.epoch)
-        if math.isfinite(found.loss) and found.is_better_than(progress.best):
-            progress.best = found
-            write_best(self.training_state().state_dict(), Path(self.model_dir))
-        elif progress.best is None:
-            progress.best = Best(schedule.identity, math.inf, nskipped, record.epoch, waited=1)
-        else:
-            progress.best.waited += 1
-        over = self._is_over(schedule)
-        if over and progress.best is not None:
-            logger.info("stopped after epoch %d: %s", record.epoch, asdict(progress.best))
-        return over
+            return math.inf, {}, len(schedule.batch.entries)
+        loss = self._mean_loss(batch, predictions, schedule.loss)
+        return loss, _errors(batch, predictions), len(predictions.skipped)
 
     def _is_over(self, schedule: Schedule) -> bool:
         best = self._progress.best

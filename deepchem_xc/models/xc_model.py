@@ -34,6 +34,7 @@ from deepchem_xc.models.options import (
     deepchem_options,
 )
 from deepchem_xc.models.training_loop import TrainingLoop
+from deepchem_xc.parallel import Jobs, checked_jobs
 from deepchem_xc.xc import XCFunctional
 
 
@@ -97,6 +98,10 @@ class XCModel(TrainingLoop):
     progress : bool, optional
         Whether `fit` and predictions show a bar; by default on a terminal and in notebooks, if it
         takes more than a second.
+    jobs : int, str or distributed.Client, optional
+        Compute side by side, see `parallel.parallel_map`: predictions, and in trainings the
+        self-consistent calculations of a batch whose entries depend only on energies, which needs
+        ``scf_interval`` above 1 or ``entropy_response=False``. Others run in this process.
     **kwargs
         Keywords of DeepChem's `TorchModel`: batch_size, learning_rate, optimizer, model_dir ...
         Optimisers that evaluate losses within a step, such as `LBFGS`, work; entries that depend
@@ -171,6 +176,7 @@ class XCModel(TrainingLoop):
         max_gradient_norm: float | None = None,
         weight_decay: float | None = None,
         progress: bool | None = None,
+        jobs: Jobs | None = None,
         **kwargs: Any,
     ) -> None:
         if on_failure not in ("raise", "skip"):
@@ -216,6 +222,7 @@ class XCModel(TrainingLoop):
         if place.type != "cpu":
             options.setdefault("device", str(place))
         ground_states = GroundStates(chosen, scf_interval, options, entropy_response, cache_dir)
+        ground_states.jobs = checked_jobs(jobs)
         self.objective = Objective(loss, scales, type_weights)
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.on_failure, self.seed = on_failure, whole_number(seed, "seed", 0)
@@ -259,6 +266,9 @@ class XCModel(TrainingLoop):
         patience: int | None = None,
     ) -> float:
         """Train on a data set; parameters are those of DeepChem's `TorchModel.fit`, and three more.
+
+        Started by `torchrun`, several processes share the calculations of each batch; results are
+        those of one process.
 
         Parameters
         ----------
@@ -338,6 +348,8 @@ class XCModel(TrainingLoop):
     ) -> None:
         """Write weights, optimiser, position in the training and kept densities.
 
+        Of several processes (`torchrun`), the first one writes.
+
         Parameters
         ----------
         max_checkpoints_to_keep : int, optional
@@ -345,7 +357,7 @@ class XCModel(TrainingLoop):
         model_dir : str, optional
             Folder; the model's by default.
         """
-        if max_checkpoints_to_keep > 0:
+        if max_checkpoints_to_keep > 0 and self._team.leads:
             state = self.training_state().state_dict()
             write_checkpoint(state, Path(model_dir or self.model_dir), max_checkpoints_to_keep)
 

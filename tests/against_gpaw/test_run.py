@@ -224,6 +224,31 @@ def test_points_can_be_computed_by_another_executor(
     assert len(solver.computed) == len(VOLUME_SCALES)
 
 
+def test_points_of_workers_with_disks_of_their_own_are_kept_here(
+    al: Case, solver: Solver, tmp_path: Path
+) -> None:
+    class Elsewhere(ThreadPoolExecutor):
+        def submit(self, attempt: Any, function: Any, arguments: Any, *more: Any) -> Any:
+            case, scale, _, device = arguments
+            moved = (case, scale, tmp_path / "elsewhere", device)
+            return super().submit(attempt, function, moved, *more)
+
+    with Elsewhere(1) as executor:
+        points = run_benchmark({"Al": al}, tmp_path / "here", executor=executor, progress=False)
+    assert run_benchmark({"Al": al}, tmp_path / "here", jobs=1, progress=False) == points
+    assert len(solver.computed) == len(VOLUME_SCALES)
+
+
+def test_a_repeated_call_finds_the_point_that_was_kept_before_its_worker_died(
+    al: Case, solver: Solver, tmp_path: Path
+) -> None:
+    from deepchem_xc.against_gpaw.run import _compute_and_keep
+
+    first = _compute_and_keep(al, 1.0, tmp_path, None)
+    assert _compute_and_keep(al, 1.0, tmp_path, None) == first
+    assert solver.computed == [(al.system, 1.0)]
+
+
 def test_two_processes_give_what_one_gives(tmp_path: Path, al: Case) -> None:
     # The real solver, as small as it can be: other processes do not see a stand-in.
     case = replace(al, ecut=100, kpts=(1, 1, 1), scales=(0.99, 1.01))

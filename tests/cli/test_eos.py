@@ -102,3 +102,25 @@ def test_eos_refuses_ranges_that_cannot_be_fitted(
     run = call("eos", aluminium, *COARSE, *options)
     assert run.exit_code == 1
     assert message in run.stderr
+
+
+def test_eos_computes_volumes_side_by_side(call: Call, aluminium: Path, tmp_path: Path) -> None:
+    found = []
+    for name, jobs in (("one", ("--jobs", "1")), ("two", ("--jobs", "2"))):
+        output = tmp_path / f"{name}.json"
+        run = call(
+            "eos", aluminium, *COARSE, "--points", "5", "--strain", "0.2", *jobs, "-o", output
+        )
+        assert run.exit_code == 0, run.stderr
+        found.append(json.loads(output.read_text())["points"])
+    one, two = ([point["energy"] for point in points] for points in found)
+    assert one == pytest.approx(two, abs=1e-7)
+
+
+def test_eos_without_its_scheduler_says_so(call: Call, aluminium: Path) -> None:
+    pytest.importorskip("distributed")
+    run = call("eos", aluminium, *COARSE, "--scheduler", "tcp://127.0.0.1:1")
+    assert run.exit_code == 1
+    assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in run.output
+    run = call("eos", aluminium, *COARSE, "--scheduler", "tcp://127.0.0.1:1", "--jobs", "2")
+    assert run.exit_code == 1 and "--jobs 2 would have no effect" in run.output

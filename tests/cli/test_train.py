@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from deepchem_xc.report import write_html_report
 from deepchem_xc.xc import XCFunctional, load_functional
 from tests.models.systems import silicon
 
+ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = silicon(ecut=80.0, convergence={"energy": 1e-8, "density": 1e-7})
 ENTRIES = [
     {"e_type": "energy", "true_val": -215.0, "systems": [SYSTEM]},
@@ -85,6 +90,63 @@ def test_a_training_writes_log_curves_and_functional_and_goes_on(tmp_path: Path)
     for name, value in states[0].items():
         assert torch.allclose(value, states[1][name], atol=1e-8), name
     assert len(list(csv.DictReader((two / "log.csv").open()))) == 3
+
+
+def test_a_dead_scheduler_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    run = call(write(tmp_path), "-o", tmp_path / "out", "--scheduler", address)
+    assert run.exit_code == 1 and f"no Dask scheduler answers at '{address}'" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_training_on_workers_writes_the_functional_of_one_without(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    found = []
+    for name, more in (("alone", ()), ("shared", ("--scheduler", "local", "--jobs", "2"))):
+        run = call(write(tmp_path), "-o", tmp_path / name, *more)
+        assert run.exit_code == 0, run.stderr
+        found.append(load_functional(tmp_path / name / "functional.safetensors").state_dict())
+    assert "2 workers of the scheduler" in run.stderr
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6), name
+
+
+def test_two_processes_train_together_stop_together_and_say_everything_once(tmp_path: Path) -> None:
+    opposite = [{**ENTRIES[0], "true_val": -200.0}]
+    words = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    said = ""
+    for epochs in (1, 4):
+        config = write(
+            tmp_path, epochs=epochs, validation_interval=1, patience=1, final_errors=False
+        )
+        (tmp_path / "valid.yaml").write_text(yaml.safe_dump(opposite))
+        run = subprocess.run(
+            [sys.executable, *words, "-m", "deepchem_xc.cli", "train", config, "-o", "out"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert run.stdout.count("Written: ") == 1
+        said += run.stderr
+    messages = (
+        "epoch 0: loss",
+        "resuming after 1 epochs",
+        "epoch 1: loss",
+        "stopped after 2 of 4 epochs",
+    )
+    assert [said.count(message) for message in messages] == [1, 1, 1, 1]
+    last, best = (
+        load_functional(tmp_path / "out" / name).state_dict()
+        for name in ("functional.safetensors", "best.safetensors")
+    )
+    assert any(not torch.equal(value, best[name]) for name, value in last.items())
 
 
 def test_what_entropies_do_is_written_out(tmp_path: Path) -> None:

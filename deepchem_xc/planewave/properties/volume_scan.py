@@ -25,7 +25,9 @@ from deepchem_xc.eos.fits import (
     fit_equation_of_state_tensors,
 )
 from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.parallel import checked_jobs
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.properties.volume_points import VolumePoint, points_side_by_side
 from deepchem_xc.planewave.properties.volume_series import (
     bravais_constant,
     bravais_lattice,
@@ -37,37 +39,10 @@ from deepchem_xc.planewave.settings import Settings
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from deepchem_xc.parallel import Jobs
     from deepchem_xc.planewave.result import SCFResult
     from deepchem_xc.results import Result
     from deepchem_xc.xc import XCFunctional
-
-
-@dataclass(frozen=True)
-class VolumePoint:
-    """One point of an energy curve.
-
-    Attributes
-    ----------
-    scale : float
-        Volume or area in units of that of the given atoms.
-    size : float
-        Volume (Angstrom^3) or area (Angstrom^2).
-    energy : float
-        Energy extrapolated to zero smearing width, eV.
-    free_energy : float
-        eV.
-    magnetic_moment : float
-        mu_B per cell.
-    steps : int
-        Self-consistency steps.
-    """
-
-    scale: float
-    size: float
-    energy: float
-    free_energy: float
-    magnetic_moment: float
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -214,6 +189,7 @@ def equation_of_state(
     dimension: int | None = None,
     entropy_response: bool = True,
     callback: Callable[[VolumePoint], None] | None = None,
+    jobs: Jobs | None = None,
     **keywords: Any,
 ) -> EquationOfState:
     """Energies of a crystal at several volumes, or of a layer at several areas.
@@ -238,6 +214,11 @@ def equation_of_state(
         omits the response of the entropy; see `extrapolated_energy`.
     callback : callable, optional
         Called with every finished `VolumePoint`.
+    jobs : int, str or distributed.Client, optional
+        Compute the volumes side by side: in this many processes, or on the workers of a Dask
+        scheduler, given by its address or a client. All start from the middle volume, so that
+        numbers do not depend on the number of processes. Without derivatives: a functional whose
+        parameters require gradients is refused outside `torch.no_grad`.
     **keywords
         Those of `scf`, except `start` and `callback`: ``ecut`` (eV), ``kpts`` (a density becomes a
         mesh at scale 1), ...
@@ -254,6 +235,8 @@ def equation_of_state(
     ValueError
         For fewer than five scales, or a dimension that does not fit the atoms. A minimum outside
         the range raises only when the fit is used, so that the points are not lost.
+    VolumeError
+        If volumes fail that are computed with `jobs`.
 
     Examples
     --------
@@ -275,11 +258,16 @@ def equation_of_state(
     >>> all(p.grad is not None for p in functional.parameters())
     True
     """
-    own = ("functional", "scales", "dimension", "entropy_response", "callback")
+    own = ("functional", "scales", "dimension", "entropy_response", "callback", "jobs")
+    jobs = checked_jobs(jobs)
     settings = Settings.of(keywords, "equation_of_state", own)
     series = volume_series(atoms, settings, scales, dimension)
     # The k-points of the series are reduced by the symmetry already.
     keywords |= {"kpts": series.kpoints, "fft_size": series.fft_size, "symmetry": None}
+    if jobs is not None:
+        found = points_side_by_side(series, functional, keywords, jobs, callback)
+        ordered = tuple(found[scale] for scale in series.scales)
+        return EquationOfState(atoms.copy(), series.dimension, series.axis, ordered)
     # From the middle outwards, because initial moments are most likely right there.
     done: dict[float, SCFResult] = {}
     points: dict[float, VolumePoint] = {}
@@ -292,17 +280,9 @@ def equation_of_state(
             start=None if nearest is None else done[nearest],
             **keywords,
         )
-        plain = result.detach()
         if result.is_differentiable:
             energies[scale] = extrapolated_energy(result, entropy_response) * Hartree
-        points[scale] = VolumePoint(
-            scale=scale,
-            size=series.size(scale),
-            energy=float(plain.extrapolated_energy) * Hartree,
-            free_energy=float(plain.free_energy) * Hartree,
-            magnetic_moment=float(plain.magnetic_moment),
-            steps=result.nsteps,
-        )
+        points[scale] = VolumePoint.of(result, series, scale)
         # Only the outermost results can be nearest to later volumes.
         done[scale] = result
         for inner in [s for s in done if min(done) < s < max(done)]:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from deepchem_xc.parallel import Outcome, default_jobs, parallel_map
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def divide(a: int, b: int) -> float:

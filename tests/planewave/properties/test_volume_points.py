@@ -1,0 +1,61 @@
+"""Curves whose volumes are computed side by side: one set of numbers, from any number of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from ase.build import bulk
+
+from deepchem_xc.planewave import equation_of_state
+from deepchem_xc.planewave.properties.volume_points import VolumeError, VolumePoint
+from deepchem_xc.xc import PBE
+
+WORDS: dict[str, Any] = {
+    "ecut": 100.0,
+    "kpts": (1, 1, 1),
+    "scales": (0.92, 0.96, 1.0, 1.04, 1.08),
+    "convergence": {"energy": 1e-9, "density": 1e-7},
+}
+
+
+def test_numbers_do_not_depend_on_the_number_of_processes() -> None:
+    seen: list[VolumePoint] = []
+    curves = [
+        equation_of_state(bulk("Si"), "PBE", jobs=jobs, callback=seen.append, **WORDS)
+        for jobs in (1, 2)
+    ]
+    one, two = curves
+    assert [point.scale for point in one.points] == list(WORDS["scales"])
+    assert seen[0].scale == seen[5].scale == 1.0  # the others start from it
+    for left, right in zip(one.points, two.points, strict=True):
+        # Another process repeats a calculation to rounding, within the loop's tolerance.
+        assert left.energy == pytest.approx(right.energy, abs=1e-8)
+        assert left.steps == right.steps
+    chained = equation_of_state(bulk("Si"), "PBE", **WORDS)
+    for left, right in zip(one.points, chained.points, strict=True):
+        assert left.energy == pytest.approx(right.energy, abs=1e-6)
+
+
+def test_a_functional_that_would_lose_its_derivatives_is_refused() -> None:
+    functional = PBE(trainable=True)
+    with pytest.raises(ValueError, match="derivatives .* do not come back.*torch.no_grad"):
+        equation_of_state(bulk("Si"), functional, jobs=1, **WORDS)
+    with torch.no_grad():
+        curve = equation_of_state(bulk("Si"), functional, jobs=1, **WORDS)
+    assert curve.energies is None and len(curve.points) == 5
+
+
+def test_a_volume_that_fails_is_named_after_the_others_are_done() -> None:
+    seen: list[VolumePoint] = []
+    # One step is enough for nothing: the middle volume fails, and the others have no start.
+    words = {**WORDS, "convergence": {"maximum iterations": 1}}
+    with pytest.raises(VolumeError, match="1 of 5 volumes failed: scale 1: SCFConvergenceError"):
+        equation_of_state(bulk("Si"), "PBE", jobs=1, callback=seen.append, **words)
+    assert not seen
+
+
+def test_jobs_that_are_neither_numbers_nor_schedulers_are_refused() -> None:
+    with pytest.raises(ValueError, match="jobs must be a number of processes, the address of a D"):
+        equation_of_state(bulk("Si"), "PBE", jobs=2.5, **WORDS)
