@@ -1,4 +1,4 @@
-# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | lint | docs | format | gpaw | gpaw-data | clean
+# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | tutorials | lint | docs | format | gpaw | gpaw-data | clean
 # Everything happens in .venv/, made by the first target that needs it and re-used afterwards;
 # except that .ci/setup-gpaw, for GPAW's libraries, and `make browser` call apt-get as root or
 # through sudo -n.
@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment lint docs format gpaw gpaw-data clean
+.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment tutorials lint docs format gpaw gpaw-data clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -27,7 +27,7 @@ venv: $(VENV)/.gpaw
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@.ci/make-venv "$(PYTHON)" $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs,tutorials]"
 	@touch $@
 
 # GPAW is optional: without it the tests and comparisons that need it are left out.
@@ -62,6 +62,10 @@ benchmark-scf: venv
 
 experiment: venv
 	$(BIN)/python benchmarks/experiment.py $(ARGS)
+
+# Execute the notebooks, or those whose names begin with ARGS, and write their outputs back.
+tutorials: venv
+	$(BIN)/python tutorials/execute.py $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ copyright = author  # the name that Sphinx reads
 version = release = deepchem_xc.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # MyST's Markdown, and notebooks
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
@@ -40,6 +40,7 @@ include_patterns = [
     "data/README.md",
     "docs/**.md",
     "docs/**.rst",
+    "tutorials/*.ipynb",
 ]
 # Not searched for pages.
 exclude_patterns = [".*", "build", "benchmarks", "deepchem_xc", "shared", "tests"]
@@ -51,6 +52,8 @@ html_copy_source = False
 html_extra_path = ["_html"]
 pygments_style = "sphinx"
 
+# Notebooks are shown with the outputs that are in their files.
+nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath"]
 # Links to headings are written as on GitHub.
 myst_heading_anchors = 6

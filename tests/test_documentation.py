@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import deepchem_xc
 from deepchem_xc.cli.commands import app
 from deepchem_xc.xc import load_functional
+from tests.printed import assert_printed
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -23,7 +24,6 @@ FILES = [*sorted(ROOT.glob("*.md")), ROOT / "data" / "README.md", *PAGES]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
-NUMBER = re.compile(r"[+-]?\d+(?:\.(\d+))?")
 
 
 def examples(path: Path) -> list[tuple[str, str | None]]:
@@ -35,14 +35,6 @@ def examples(path: Path) -> list[tuple[str, str | None]]:
         elif not language and found and found[-1][1] is None:
             found[-1] = (found[-1][0], text)
     return found
-
-
-def assert_printed(printed: str, shown: str) -> None:
-    """Equal but for one unit in the last digit of each number, which rounding may turn."""
-    assert NUMBER.sub("#", printed) == NUMBER.sub("#", shown)
-    for got, wanted in zip(NUMBER.finditer(printed), NUMBER.finditer(shown), strict=True):
-        unit = 10.0 ** -len(wanted[1] or "")
-        assert float(got[0]) == pytest.approx(float(wanted[0]), abs=1.01 * unit, rel=0)
 
 
 WITH_EXAMPLES = [path for path in FILES if examples(path)]

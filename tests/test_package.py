@@ -45,7 +45,7 @@ def test_no_name_of_numpy_2_is_used_while_numpy_1_is_admitted() -> None:
     """Docstring examples are tests too: they have to run with what users may have."""
     assert "numpy>=1.26\n" in (ROOT / "setup.cfg").read_text()
     name = re.compile(rf"\b(?:np|numpy)\.(?:{NUMPY_2})\b")
-    folders = ("deepchem_xc", "tests", "benchmarks", "data", "docs")
+    folders = ("deepchem_xc", "tests", "benchmarks", "data", "docs", "tutorials")
     files = [f for folder in folders for f in (ROOT / folder).rglob("*") if f.is_file()]
     found = {
         f"{file.relative_to(ROOT)}: {match}"

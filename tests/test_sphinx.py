@@ -73,7 +73,7 @@ def test_each_object_is_documented_once(conf: ModuleType) -> None:
 
 @pytest.mark.slow
 def test_pages_are_built_without_a_warning_and_need_no_network(tmp_path: Path) -> None:
-    for package in ("sphinx", "myst_parser", "numpydoc", "sphinx_rtd_theme"):
+    for package in ("sphinx", "myst_nb", "myst_parser", "numpydoc", "sphinx_rtd_theme"):
         pytest.importorskip(package, reason="the extra 'docs' is not installed")
     html = tmp_path / "html"
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]

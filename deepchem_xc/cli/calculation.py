@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from deepchem_xc.cli.options import Device, Threads, check_files, help_of, torch_device
+from deepchem_xc.cli.options import (
+    FUNCTIONAL_NAMES,
+    Device,
+    Threads,
+    check_files,
+    help_of,
+    torch_device,
+)
 from deepchem_xc.keywords import Keywords, by_default, field, standard, valid_values
 
 if TYPE_CHECKING:
@@ -56,8 +63,8 @@ Pseudopotentials = Annotated[
 Xc = Annotated[
     str,
     typer.Option(
-        help="Functional: PBE, LDA, ..., a trained one such as recovered_gga, libxc identifiers "
-        "joined with +, or a .safetensors file."
+        help=f"Functional: {FUNCTIONAL_NAMES}, libxc identifiers joined with +, or a "
+        ".safetensors file."
     ),
 ]
 Smearing = Annotated[

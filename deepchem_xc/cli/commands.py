@@ -243,7 +243,8 @@ def export(
     functional: Annotated[
         str,
         typer.Argument(
-            help="A functional in torch: its name, names joined with +, or a .safetensors file.",
+            help="A functional in torch: a name (PBE, ..., experiment_gga), names joined with +, "
+            "or a .safetensors file.",
             show_default=False,
         ),
     ],

@@ -23,6 +23,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # Errors whose message is enough for a user; for others the type is shown too.
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
 
+#: Names of functionals for the help: those of `xc.registry.common_names`, which cannot be asked
+#: here, because that would import torch.
+FUNCTIONAL_NAMES = (
+    "LDA, Teter93, BLYP, PBE, PBEsol, revPBE, RPBE, TPSS, SCAN, r2SCAN, recovered_gga, "
+    "experiment_gga"
+)
+
 
 def help_of(keyword: str) -> str:
     """Description of a keyword, as a sentence for the help.

@@ -39,8 +39,9 @@ def amidogen() -> Any:
 
 
 def fast(mf: Any) -> Any:
-    """A small grid and a converged density."""
-    mf.grids.atom_grid = (30, 50)
-    mf.grids.prune = None
+    """Small grids and a converged density."""
+    for grids in (mf.grids, mf.nlcgrids):
+        grids.atom_grid = (30, 50)
+        grids.prune = None
     mf.conv_tol, mf.conv_tol_grad = 1e-12, 1e-6
     return mf

@@ -184,7 +184,13 @@ def hydrogen(xc: Any, triplet: bool, stretch: float = 0.0, strain: float = 0.0) 
 
 
 @pytest.mark.gpaw
-@pytest.mark.parametrize("triplet", [False, True], ids=["closed shell", "triplet"])
+@pytest.mark.parametrize(
+    "triplet",
+    [
+        pytest.param(False, id="closed shell"),
+        pytest.param(True, id="triplet", marks=pytest.mark.slow),
+    ],
+)
 def test_forces_and_stress_of_a_network_are_derivatives_of_the_energy(triplet: bool) -> None:
     xc = to_gpaw(network())
     atoms = hydrogen(xc, triplet)

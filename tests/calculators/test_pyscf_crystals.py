@@ -14,7 +14,8 @@ from tests.calculators.pyscf_systems import SAME, learned
 from tests.differences import assert_agreement, differences
 
 
-def silicon(shift: float = 0.0, mesh: int = 15) -> Any:
+def silicon(shift: float = 0.0, mesh: int = 9) -> Any:
+    """Silicon; energies by two roads agree on a mesh of points that is too coarse for slopes."""
     cell = gto.Cell()
     cell.atom = [("Si", (0.0, 0.0, 0.0)), ("Si", (1.3575 + shift, 1.3575, 1.3575))]
     cell.a = 2.715 * (1.0 - np.eye(3))
@@ -23,7 +24,7 @@ def silicon(shift: float = 0.0, mesh: int = 15) -> Any:
     return cell.build()
 
 
-def calculation(kind: Any, cell: Any, xc: str, mesh: tuple[int, int, int] = (2, 2, 2)) -> Any:
+def calculation(kind: Any, cell: Any, xc: str, mesh: tuple[int, int, int] = (2, 1, 1)) -> Any:
     mf = kind(cell, cell.make_kpts(mesh), xc=xc)
     mf.conv_tol = 1e-10
     return mf
@@ -32,16 +33,15 @@ def calculation(kind: Any, cell: Any, xc: str, mesh: tuple[int, int, int] = (2, 
 @pytest.mark.parametrize("kind", [dft.KRKS, dft.KUKS])
 @pytest.mark.parametrize("ours, theirs", SAME.items())
 def test_energies_are_pyscfs(kind, ours, theirs):
-    mesh = (2, 2, 2) if kind is dft.KRKS else (2, 1, 1)
-    expected = calculation(kind, silicon(), theirs, mesh).run()
-    mf = to_pyscf(ours, calculation(kind, silicon(), "pbe0", mesh)).run()
+    expected = calculation(kind, silicon(), theirs).run()
+    mf = to_pyscf(ours, calculation(kind, silicon(), "pbe0")).run()
     assert abs(mf.e_tot - expected.e_tot) < 1e-8
     assert np.abs(np.asarray(mf.mo_energy) - np.asarray(expected.mo_energy)).max() < 1e-6
 
 
 def test_gradients_are_pyscfs():
-    mf = to_pyscf("PBE", calculation(dft.KRKS, silicon(0.05, 11), "lda,vwn", (2, 1, 1))).run()
-    expected = calculation(dft.KRKS, silicon(0.05, 11), "pbe", (2, 1, 1)).run()
+    mf = to_pyscf("PBE", calculation(dft.KRKS, silicon(0.05), "lda,vwn")).run()
+    expected = calculation(dft.KRKS, silicon(0.05), "pbe").run()
     found = mf.nuc_grad_method().kernel()
     assert np.abs(found - expected.nuc_grad_method().kernel()).max() < 1e-6
 
@@ -51,17 +51,17 @@ def test_gradients_are_the_slope_of_the_energy():
     functional = learned()
 
     def energy(x: float) -> float:
-        cell = silicon(0.05 + x * 0.529177210903)
-        return to_pyscf(functional, calculation(dft.KRKS, cell, "pbe", (2, 1, 1))).kernel()
+        cell = silicon(0.05 + x * 0.529177210903, mesh=15)
+        return to_pyscf(functional, calculation(dft.KRKS, cell, "pbe")).kernel()
 
-    mf = to_pyscf(functional, calculation(dft.KRKS, silicon(0.05), "pbe", (2, 1, 1))).run()
+    mf = to_pyscf(functional, calculation(dft.KRKS, silicon(0.05, mesh=15), "pbe")).run()
     slope = mf.nuc_grad_method().kernel()[1, 0]
     assert_agreement(slope, differences(energy, 0.05), rel=1e-3)
 
 
 def test_bands_newton_fitting_and_more_channels_keep_the_functional():
     functional = learned()
-    mf = to_pyscf(functional, calculation(dft.KRKS, silicon(), "pbe0", (2, 1, 1)))
+    mf = to_pyscf(functional, calculation(dft.KRKS, silicon(), "pbe0"))
     energy = mf.kernel()
     assert abs(mf.newton().kernel() - energy) < 1e-8
     assert abs(mf.to_uks().kernel() - energy) < 1e-8

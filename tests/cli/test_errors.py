@@ -12,7 +12,9 @@ import pytest
 from torch import Tensor
 
 import deepchem_xc
+from deepchem_xc.cli.options import FUNCTIONAL_NAMES
 from deepchem_xc.xc import DensityVariables, Ingredients, XCFunctional
+from deepchem_xc.xc.registry import common_names
 from tests.cli.options import COARSE, Call
 from tests.planewave.structure.test_reading import CIF, SITES
 
@@ -45,6 +47,13 @@ print("loaded:", sorted(heavy & set(sys.modules)))
     assert "Usage: deepchem-xc" in run.stdout
     assert run.stdout.rstrip().endswith("loaded: []")
     assert run.stderr == ""
+
+
+def test_help_has_the_names_of_all_functionals(call: Call) -> None:
+    assert common_names() == FUNCTIONAL_NAMES.split(", ")
+    # The help breaks lines inside the text, between the bars of its frame.
+    words = call("eos", "--help").stdout.replace("\u2502", " ").split()
+    assert {f"{name}," for name in common_names()} <= set(words)
 
 
 def test_the_version_can_be_asked_for(call: Call) -> None:

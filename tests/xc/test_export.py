@@ -51,14 +51,14 @@ Make = Callable[[], XCFunctional]
 QUICK: dict[str, tuple[Make, int]] = {
     "LDA": (lambda: get_xc("LDA"), 2),
     "NNLDA": (lambda: NNLDA(_network(2)), 2),
-    "PBE": (lambda: get_xc("PBE"), 1),
     "PBE-polarised": (lambda: get_xc("PBE"), 2),
-    "mixture": (_mixture, 1),
     "HybridXC": (lambda: HybridXC("gga_x_rpbe", _network(3), aweight0=0.2), 2),
     "r2SCAN": (lambda: get_xc("r2SCAN"), 1),
     "exchange-polarised": (lambda: get_xc("mgga_x_r2scan"), 2),
 }
 SLOW: dict[str, tuple[Make, int]] = {
+    "PBE": (lambda: get_xc("PBE"), 1),
+    "mixture": (_mixture, 1),
     "VWN+Teter93": (lambda: get_xc("lda_c_vwn") + 2.0 * get_xc("Teter93"), 2),
     "BLYP": (lambda: get_xc("BLYP"), 2),
     "mixture-polarised": (_mixture, 2),

@@ -79,26 +79,28 @@ def check_moments(moments: np.ndarray, natom: int) -> None:
 
 def check_distances(lattice: Tensor, positions: Tensor, symbols: Sequence[str]) -> None:
     """Refuse atoms that overlap; lattice in bohr, positions reduced."""
-    from ase.neighborlist import primitive_neighbor_list
+    from ase.geometry import find_mic, minkowski_reduce
     from ase.units import Bohr
 
     sites = positions.detach().cpu().numpy()
     cell = lattice.detach().cpu().numpy() * Bohr
-    first, second, distance = primitive_neighbor_list(
-        "ijd",
-        (True, True, True),
-        cell,
-        sites - np.floor(sites),
-        MINIMUM_DISTANCE_ANGSTROM,
-        use_scaled_positions=True,
-    )
-    if len(distance) == 0:
+    # Each atom's own images are a lattice vector away.
+    shortest_vectors, _ = minkowski_reduce(cell)
+    distances = [float(np.linalg.norm(shortest_vectors, axis=1).min())]
+    first, second = np.triu_indices(len(sites), k=1)
+    if len(first):
+        _, between = find_mic((sites[first] - sites[second]) @ cell, cell)
+        distances += between.tolist()
+    closest = int(np.argmin(distances))
+    if distances[closest] >= MINIMUM_DISTANCE_ANGSTROM:
         return
-    closest = int(np.argmin(distance))
-    i, j = int(first[closest]), int(second[closest])
-    pair = f"{symbols[i]}{i} and " + ("its own periodic image" if i == j else f"{symbols[j]}{j}")
+    if closest == 0:
+        pair = f"{symbols[0]}0 and its own periodic image"
+    else:
+        i, j = int(first[closest - 1]), int(second[closest - 1])
+        pair = f"{symbols[i]}{i} and {symbols[j]}{j}"
     raise ValueError(
-        f"atoms overlap: {pair} are {distance[closest]:.4f} Angstrom apart (periodic images "
+        f"atoms overlap: {pair} are {distances[closest]:.4f} Angstrom apart (periodic images "
         f"included), less than {MINIMUM_DISTANCE_ANGSTROM} Angstrom. Remove duplicated atoms, and "
         "check the units (bohr inside Crystal, Angstrom in ASE) and that positions are reduced."
     )
