@@ -23,7 +23,9 @@ pytest.importorskip("ipykernel", reason="the extra 'tutorials' is not installed"
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 # Those that take seconds; all others are slow.
-QUICK = {"01_first_crystal", "02_functional", "06_gradients"}
+QUICK = {"01_first_crystal", "02_functional", "05_other_codes", "06_gradients", "07_deepchem"}
+# Packages without which one cannot run.
+NEEDED = {"05_other_codes": ("gpaw",)}
 LARGEST = 300_000  # bytes of a file
 # Paths, addresses in memory, and clocks, which belong to one machine or one run.
 OF_ONE_MACHINE = re.compile(
@@ -81,6 +83,8 @@ def assert_shows(notebook: Any, committed: Any) -> None:
     ],
 )
 def test_tutorial_runs_and_shows_what_it_prints(path: Path) -> None:
+    for package in NEEDED.get(path.stem, ()):
+        pytest.importorskip(package)
     assert_shows(execute.executed(path), _read(path))
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from deepchem_xc.models.ground_states import GroundStates
+
+with warnings.catch_warnings():
+    # In a notebook without ipywidgets the bar is plain text; importing a model is no reason to
+    # ask for an installation.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 
 def progress_bar(show: bool | None, **options: Any) -> Any:

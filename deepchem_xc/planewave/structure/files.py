@@ -66,6 +66,11 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
         atoms = read(Path(path), format="cif" if Path(path).suffix.lower() == ".mcif" else None)
     except UnknownFileTypeError as error:
         raise ValueError(f"ASE does not know the format of {os.fspath(path)} ({error}).") from error
+    except StopIteration as error:
+        # ASE's readers end without a word where a file holds no structure.
+        raise ValueError(
+            f"{os.fspath(path)} holds no complete structure: it may have been cut off."
+        ) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise ValueError(f"{os.fspath(path)} cannot be read as a structure ({reason}).") from error

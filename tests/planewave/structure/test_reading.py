@@ -346,6 +346,13 @@ def test_a_magnetic_cif_is_not_read_without_its_moments(
     assert Crystal.read(path).natom == 8
 
 
+def test_a_file_that_was_cut_off_before_its_atoms_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "torn.cif"
+    path.write_text(CIF.partition("loop_")[0])
+    with pytest.raises(ValueError, match=r"torn\.cif holds no complete structure.* cut off"):
+        Crystal.read(path)
+
+
 @pytest.mark.parametrize("charge", ["1", np.array(-1.0), np.array([1.0]), "plus one"])
 def test_a_charge_is_refused_whatever_it_is_written_as(charge: Any) -> None:
     atoms = bulk("Al")
