@@ -104,6 +104,7 @@ def test_eos_refuses_ranges_that_cannot_be_fitted(
     assert message in run.stderr
 
 
+@pytest.mark.slow
 def test_eos_computes_volumes_side_by_side(call: Call, aluminium: Path, tmp_path: Path) -> None:
     found = []
     for name, jobs in (("one", ("--jobs", "1")), ("two", ("--jobs", "2"))):
