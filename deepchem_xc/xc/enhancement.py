@@ -78,7 +78,6 @@ def enhancement(
         arrays,
         (arrays[0] > 0, arrays[1] >= 0, np.abs(arrays[2]) <= 1, arrays[3] >= 0),
         ("above 0", "at least 0", "from -1 to 1", "at least 0"),
-        strict=True,
     ):
         if not (valid & np.isfinite(array)).all():
             wrong = array[~(valid & np.isfinite(array))].flat[0]

@@ -43,12 +43,12 @@ def invariants(points: ValGrad | SpinParam, signature: Signature) -> list[Tensor
     [(2, 5), (3, 5), (2, 5)]
     """
     channels = [points] if isinstance(points, ValGrad) else [points.u, points.d]
-    gradients = [channel.grad for channel in channels]
+    gradients = [channel.grad for channel in channels if channel.grad is not None]
     pairs = [(0, 0)] if len(channels) == 1 else [(0, 0), (0, 1), (1, 1)]
     found = [
         torch.stack([channel.value for channel in channels]),
         torch.stack([(gradients[i] * gradients[j]).sum(-2) for i, j in pairs]),
-        torch.stack([channel.kin for channel in channels]),
+        torch.stack([channel.kin for channel in channels if channel.kin is not None]),
     ]
     return found[: len(signature.inputs)]
 
