@@ -124,7 +124,7 @@ def exchange_enhancement(
     --------
     >>> from deepchem_xc.xc import get_xc
     >>> from deepchem_xc.xc.enhancement import exchange_enhancement
-    >>> exchange_enhancement(get_xc("PBE"), [0.0, 1.0])
+    >>> exchange_enhancement(get_xc("PBE"), [0.0, 1.0]).round(4)
     array([1.    , 1.1724])
     """
     xc = as_functional(functional)

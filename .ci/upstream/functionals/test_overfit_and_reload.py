@@ -19,7 +19,7 @@ class EnergyAtPoints(torch.nn.Module):
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         points = points.to(torch.float64)
         density = ValGrad(value=points[:, 0], grad=points[:, 1:].T)
-        return self.functional.get_edensityxc(density).unsqueeze(-1)
+        return self.functional(density).unsqueeze(-1)
 
 
 def _hybrid(seed: int) -> torch.nn.Module:
