@@ -43,6 +43,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     \"\"\"All tests here need torch.\"\"\"
     item.add_marker(pytest.mark.torch)
 """
+# Tests that ask for an import without DeepChem's messages, which DeepChem itself does not have.
+STAY = (
+    "test_import_prints_nothing_and_leaves_logging_alone",
+    "test_loading_imports_nothing_that_executes",
+)
 _TOP = ("deepchem_xc", "tests")
 
 
@@ -193,12 +198,16 @@ def without_foreign(text: str) -> tuple[str, list[str]]:
     """
     tree = ast.parse(text)
     foreign = foreign_imports(tree)
-    if not foreign:
+    if not foreign and not any(name in text for name in STAY):
         return text, []
     top = [node for node in tree.body if node not in foreign]
     gone = set().union(*(names for node, names in foreign.items() if node in tree.body))
     # Imports inside a function concern that function alone.
-    dropped = [node for node in top if any(inner in foreign for inner in ast.walk(node))]
+    dropped = [
+        node
+        for node in top
+        if any(inner in foreign for inner in ast.walk(node)) or _bound(node) & set(STAY)
+    ]
     while True:
         gone |= set().union(*map(_bound, dropped)) if dropped else set()
         more = [

@@ -17,9 +17,10 @@ class EnergyAtPoints(torch.nn.Module):
         self.functional = functional
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        points = points.to(torch.float64)
-        density = ValGrad(value=points[:, 0], grad=points[:, 1:].T)
-        return self.functional(density).unsqueeze(-1)
+        exact = points.to(torch.float64)
+        energies = self.functional(ValGrad(value=exact[:, 0], grad=exact[:, 1:].T))
+        # DeepChem's TorchModel has labels in single precision.
+        return energies.unsqueeze(-1).to(points.dtype)
 
 
 def _hybrid(seed: int) -> torch.nn.Module:
