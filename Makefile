@@ -1,4 +1,4 @@
-# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | tutorials | lint | docs | format | gpaw | gpaw-data | clean
+# make venv | browser | test | test-slow | test-machines | benchmark | benchmark-scf | experiment | tutorials | lint | docs | format | upstream-check | gpaw | gpaw-data | clean
 # Everything happens in .venv/, made by the first target that needs it and re-used afterwards;
 # except that .ci/setup-gpaw, for GPAW's libraries, and `make browser` call apt-get as root or
 # through sudo -n.
@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment tutorials lint docs format gpaw gpaw-data clean
+.PHONY: help venv browser test test-slow test-machines benchmark benchmark-scf experiment tutorials lint docs format upstream-check gpaw gpaw-data clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -81,6 +81,11 @@ docs: venv
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What goes to DeepChem, in a copy of its development release: an environment of its own.
+UPSTREAM_PYTHON ?=
+upstream-check:
+	@.ci/upstream-check $(UPSTREAM_PYTHON)
 
 gpaw-data: venv
 	$(BIN)/python data/gpaw_eos.py $(ARGS)

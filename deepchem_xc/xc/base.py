@@ -55,7 +55,7 @@ class XCFunctional(PointwiseXC):
     ...         return -0.44 * variables.density / (variables.rs + 7.8)
     >>> density = ValGrad(value=torch.tensor([0.1, 0.2], dtype=torch.float64))
     >>> (get_xc("lda_x") + 0.5 * Wigner()).get_edensityxc(density)
-    tensor([-0.0367, -0.0914], dtype=torch.float64)
+    tensor([-0.0367, -0.0913], dtype=torch.float64)
     """
 
     # With None, numpy's numbers leave products to __rmul__, which refuses numpy's arrays.

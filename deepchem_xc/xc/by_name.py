@@ -6,7 +6,7 @@ import difflib
 import operator
 import os
 import re
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -35,6 +35,10 @@ _FILE_NAME = re.compile(r"[/\\]|\.[a-z]\w*\s*$", re.IGNORECASE)
 _NAME_WITH_DASHES = re.compile(r"\s*[a-z]\w*(?:-\w+)+\s*", re.IGNORECASE)
 
 
+@overload
+def get_xc(xc: str | os.PathLike[str] | int | XCFunctional) -> XCFunctional: ...
+@overload
+def get_xc(xc: BaseXC) -> BaseXC: ...
 def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     """Exchange-correlation functional by name.
 

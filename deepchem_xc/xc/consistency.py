@@ -204,15 +204,16 @@ def _moved_points(points: Any, *steps: Tensor | float) -> Any:
     spins = [points] if isinstance(points, ValGrad) else [points.u, points.d]
     channels = []
     for i, channel in enumerate(spins):
-        fields = []
-        for j, field in enumerate((channel.value, channel.grad, channel.kin)):
+        fields: dict[str, Tensor] = {}
+        for j, name in enumerate(("value", "grad", "kin")):
+            field: Tensor = getattr(channel, name)
             change: Tensor | float = 0.0
             for k, step in enumerate(steps):
                 # One factor for each point: the components of a gradient change together.
                 seed = 10 * (k + 1) + 3 * i + j
                 change = change + step * _random(channel.value.shape, seed, field.device)
-            fields.append(field * (1.0 + change))
-        channels.append(ValGrad(*fields[:2], kin=fields[2]))
+            fields[name] = field * (1.0 + change)
+        channels.append(ValGrad(**fields))
     return channels[0] if len(channels) == 1 else SpinParam(*channels)
 
 

@@ -33,7 +33,7 @@ from .ingredients import Ingredients, family_of, ingredients_of
 from .networks import check_weights
 from .pieces import split_points
 from .sharing import share, shared_names
-from .variables import DensityVariables
+from .variables import DensityVariables, channels_of, mapped
 
 __all__ = ["PointwiseXC"]
 
@@ -180,9 +180,8 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         # These raise an error if the quantities are missing.
         _ = variables.gradients if Ingredients.GRADIENT in self.ingredients else None
         _ = variables.raw_tau if needs_tau else None
-        channels = [densinfo] if isinstance(densinfo, ValGrad) else [densinfo.u, densinfo.d]
         # Give each channel its own tensors, or autograd adds their derivatives.
-        filled = [ValGrad(*(_alias(x) for x in (c.value, c.grad, c.lapl, c.kin))) for c in channels]
+        filled = [mapped(channel, _alias) for channel in channels_of(densinfo)]
         if needs_tau:
             # DeepChem's method needs a Laplacian, though no functional here does.
             for channel in filled:
@@ -230,6 +229,6 @@ class PointwiseXC(BaseXC, torch.nn.Module):
         return None
 
 
-def _alias(tensor: Tensor | None) -> Tensor | None:
+def _alias(tensor: Tensor) -> Tensor:
     """New tensor with the same storage, in the same graph."""
-    return None if tensor is None else tensor.view_as(tensor)
+    return tensor.view_as(tensor)

@@ -218,7 +218,9 @@ class _Reader:
             outputs = [None] * len(here._input_metadata)
             found = here(*outputs[:index], factor, *outputs[index + 1 :])
             found = found if isinstance(found, tuple) else (found,)
-            for (child, i), part in zip(here.next_functions, found, strict=True):
+            if len(found) != len(here.next_functions):
+                raise _UnknownError
+            for (child, i), part in zip(here.next_functions, found):
                 if child is not None:
                     if part is None:
                         raise _UnknownError
@@ -276,9 +278,7 @@ class _Reader:
             return self._number(place, value, torch.ones_like(value))
         numbers = [
             self._number(place, element, one.view_as(value))
-            for element, one in zip(
-                value.flatten(), torch.eye(value.numel()).to(value), strict=True
-            )
+            for element, one in zip(value.flatten(), torch.eye(value.numel()).to(value))
         ]
         return ["stack", list(value.shape), numbers]
 

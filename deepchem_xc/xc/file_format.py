@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,10 @@ from torch import Tensor
 from .contract import PointwiseXC
 from .definition import build
 from .sharing import share
+
+if TYPE_CHECKING:
+    # Python 3.9, which DeepChem's molecules still need, has no typing.TypeGuard.
+    from typing_extensions import TypeGuard  # noqa: UP035
 
 __all__ = ["FORMAT", "KEY", "UNITS", "FunctionalFileError", "digest", "is_file_name", "rebuilt"]
 

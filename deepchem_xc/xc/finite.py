@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .contract import PointwiseXC
+from .variables import mapped
 
 __all__ = ["FunctionalValueError", "check_finite"]
 
@@ -99,8 +100,7 @@ def _first_bad_point(
 
 
 def _copy(channel: ValGrad) -> ValGrad:
-    fields = (channel.value, channel.grad, channel.lapl, channel.kin)
-    return ValGrad(*(None if x is None else x.detach().clone().requires_grad_() for x in fields))
+    return mapped(channel, lambda x: x.detach().clone().requires_grad_())
 
 
 def _described(channel: ValGrad, index: int) -> str:

@@ -22,7 +22,7 @@ from ._deepchem import SpinParam, ValGrad
 from .base import XCFunctional
 from .ingredients import Ingredients
 from .registry import register
-from .variables import DensityVariables
+from .variables import DensityVariables, channels_of
 
 __all__ = ["OneOrbital"]
 
@@ -85,7 +85,7 @@ class _OneOrbitalVariables(DensityVariables):
     def __init__(self, given: DensityVariables) -> None:
         super().__init__(given.densinfo, given.threshold)
         taus = list(self.raw_tau.unbind(0)) if self.polarized else [self.raw_tau]
-        channels = (given.densinfo.u, given.densinfo.d) if self.polarized else (given.densinfo,)
+        channels = channels_of(given.densinfo)
         filled = [ValGrad(c.value, c.grad, c.lapl, tau) for c, tau in zip(channels, taus)]
         # For functionals that read densinfo instead of these variables.
         self.densinfo = SpinParam(*filled) if self.polarized else filled[0]

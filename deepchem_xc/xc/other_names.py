@@ -164,7 +164,7 @@ def _refuse_part(name: str) -> None:
     if not found:
         return
     both = [f"{family}_{kind}_{bare}" for family in ("lda", "gga", "mgga") for kind in "xc"]
-    for exchange, correlation in zip(both[::2], both[1::2], strict=True):
+    for exchange, correlation in zip(both[::2], both[1::2]):
         if {exchange, correlation} <= set(found):
             raise ValueError(
                 f"{name!r} stands for exchange, {exchange}, and for correlation, {correlation}: "

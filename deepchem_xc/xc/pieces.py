@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ._deepchem import SpinParam, ValGrad
+from .variables import mapped
 
 __all__ = ["split_points"]
 
@@ -43,11 +44,8 @@ def split_points(densinfo: ValGrad | SpinParam) -> list[ValGrad] | list[SpinPara
     if value.device.type != "cpu" or value.numel() <= 2 * size:
         return [densinfo]
     points = max(1, size * value.shape[-1] // value.numel())
-    fields = [
-        None if field is None else field.split(points, dim=-1)
-        for field in (value, densinfo.grad, densinfo.lapl, densinfo.kin)
-    ]
-    return [
-        ValGrad(*(None if field is None else field[i] for field in fields))
-        for i in range(len(fields[0]))  # type: ignore[arg-type]
-    ]
+
+    def piece(start: int) -> ValGrad:
+        return mapped(densinfo, lambda x: x[..., start : start + points])
+
+    return [piece(start) for start in range(0, value.shape[-1], points)]

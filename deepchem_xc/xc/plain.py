@@ -157,7 +157,7 @@ class PlainXC(XCFunctional):
         if Ingredients.TAU in needed:
             taus = variables.raw_tau.unbind(0) if polarized else (variables.raw_tau,)
         channels = []
-        for n, gradient, tau, w in zip(values, gradients, taus, weights, strict=True):
+        for n, gradient, tau, w in zip(values, gradients, taus, weights):
             if w is not None:
                 gradient = None if gradient is None else gradient * w.unsqueeze(-2)
                 tau = None if tau is None else tau * w

@@ -143,7 +143,7 @@ def _culprit(
     """First layer whose outputs differ although its inputs do not; "" if there is none."""
     if len(one) != len(other):
         return ""
-    for (name, x, y), (_, u, v) in zip(one, other, strict=True):
+    for (name, x, y), (_, u, v) in zip(one, other):
         pairs = []
         for a, b in ((x, u), (y, v)):
             if mine is not None and theirs is not None:

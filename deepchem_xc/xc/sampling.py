@@ -50,7 +50,7 @@ def sample_points(
         gradient = direction * (6.0 * s * n ** (4.0 / 3.0))
         tau = gradient.square().sum(0) / (8.0 * n) + 6.0 * random(npoints) * n ** (5.0 / 3.0)
         fields = (x.to(device) for x in (n, gradient, tau))
-        channels.append(ValGrad(**dict(zip(("value", "grad", "kin"), fields, strict=True))))
+        channels.append(ValGrad(**dict(zip(("value", "grad", "kin"), fields))))
     return channels[0] if spins == 1 else SpinParam(u=channels[0], d=channels[1])
 
 
@@ -136,18 +136,19 @@ def energy_scale(points: ValGrad | SpinParam) -> Tensor:
     return n ** (4.0 / 3.0)
 
 
-def device_of(module: torch.nn.Module) -> torch.device:
+def device_of(module: torch.nn.Module | BaseXC) -> torch.device:
     """Device of a module's weights; the CPU if it has none.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        A functional or network.
+    module : torch.nn.Module or BaseXC
+        A network or functional.
 
     Examples
     --------
     >>> device_of(torch.nn.Linear(1, 1))
     device(type='cpu')
     """
-    anchor = next(iter(module.state_dict().values()), None)
+    weights = module.state_dict().values() if isinstance(module, torch.nn.Module) else ()
+    anchor = next(iter(weights), None)
     return torch.device("cpu") if anchor is None else anchor.device

@@ -103,6 +103,7 @@ def file_contents(
         for name, tensor in functional.state_dict().items()
         if name not in shared
     }
+    frozen = [name for name, p in functional.named_parameters() if not p.requires_grad]
     header: dict[str, Any] = {
         "format": 2 if shared else 1,
         "package": __version__,
@@ -110,7 +111,7 @@ def file_contents(
         "name": functional.name,
         "family": functional.family,
         "functional": definition_of(functional, classes),
-        "frozen": [name for name, p in functional.named_parameters() if not p.requires_grad],
+        "frozen": frozen,
     }
     if shared:
         header["shared"] = shared

@@ -174,7 +174,7 @@ def bounded(x2: Tensor, bound: float) -> Tensor:
     >>> import torch
     >>> from deepchem_xc.xc.smooth import bounded
     >>> bounded(torch.tensor([0.0, 4.0, 1e100], dtype=torch.float64), bound=10.0)
-    tensor([  0.,   4., 100.], dtype=torch.float64)
+    tensor([  0.0000,   4.0000, 100.0000], dtype=torch.float64)
     """
     # Beyond ten bounds the result is constant to the last digit, but powers could overflow.
     x2 = x2.clamp(max=(10.0 * bound) ** 2)

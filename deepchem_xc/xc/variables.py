@@ -38,6 +38,7 @@ where this limit exists:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -45,7 +46,7 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 
-__all__ = ["DensityVariables"]
+__all__ = ["DensityVariables", "channels_of", "mapped"]
 
 # rs^3 = 3 / (4 pi n), kF = (9 pi / 4)^(1/3) / rs, s^2 = |grad n|^2 / (2 kF n)^2
 _LOG_RS_SCALE = math.log(3.0 / (4.0 * math.pi))
@@ -62,6 +63,32 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 _EMPTY = 1e-8
 # Density, in thresholds, at which the potential of an empty channel is evaluated.
 _LEAST = 1e-4
+
+
+def channels_of(densinfo: ValGrad | SpinParam) -> tuple[ValGrad, ...]:
+    """One density, or up and down.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import SpinParam, ValGrad
+    >>> half = ValGrad(value=torch.ones(4))
+    >>> len(channels_of(half)), len(channels_of(SpinParam(u=half, d=half)))
+    (1, 2)
+    """
+    return (densinfo,) if isinstance(densinfo, ValGrad) else (densinfo.u, densinfo.d)
+
+
+def mapped(channel: ValGrad, function: Callable[[Tensor], Tensor]) -> ValGrad:
+    """One channel with a function applied to every field that it has.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import ValGrad
+    >>> mapped(ValGrad(value=torch.ones(4)), torch.neg)
+    ValGrad(value=tensor([-1., -1., -1., -1.]), grad=None, lapl=None, kin=None)
+    """
+    fields = {name: getattr(channel, name) for name in ("value", "grad", "lapl", "kin")}
+    return ValGrad(**{name: function(x) for name, x in fields.items() if x is not None})
 
 
 class DensityVariables:
@@ -112,7 +139,7 @@ class DensityVariables:
     @cached_property
     def raw_density(self) -> Tensor:
         """Density as given: (..., nr), or (2, ..., nr) with two channels."""
-        channels = (self.densinfo.u, self.densinfo.d) if self.polarized else (self.densinfo,)
+        channels = channels_of(self.densinfo)
         for channel in channels:
             _check_precision(channel.value, "the density")
         return torch.stack([c.value for c in channels]) if self.polarized else channels[0].value
@@ -255,22 +282,23 @@ class DensityVariables:
     @cached_property
     def gradients(self) -> tuple[Tensor, ...]:
         """Density gradients as given, one (..., 3, nr) tensor a channel."""
-        channels = (self.densinfo.u, self.densinfo.d) if self.polarized else (self.densinfo,)
-        if any(channel.grad is None for channel in channels):
+        channels = channels_of(self.densinfo)
+        gradients = tuple(c.grad for c in channels if c.grad is not None)
+        if len(gradients) < len(channels):
             raise ValueError(
                 "this functional needs the gradient of the density, but densinfo.grad is None: "
                 "give ValGrad(value=(..., nr), grad=(..., 3, nr)) for every spin channel; "
                 "your own functional declares this by family = 2 (GGA) or 4 (meta-GGA)"
             )
-        for channel in channels:
-            _check_precision(channel.grad, "densinfo.grad")
+        for channel, gradient in zip(channels, gradients):
+            _check_precision(gradient, "densinfo.grad")
             expected = (*channel.value.shape[:-1], 3, channel.value.shape[-1])
-            if tuple(channel.grad.shape) != expected:
+            if tuple(gradient.shape) != expected:
                 raise ValueError(
-                    f"densinfo.grad has the shape {tuple(channel.grad.shape)}; for a density of "
+                    f"densinfo.grad has the shape {tuple(gradient.shape)}; for a density of "
                     f"shape {tuple(channel.value.shape)} it must be {expected}"
                 )
-        return tuple(channel.grad for channel in channels)
+        return gradients
 
     @cached_property
     def spin_sigma(self) -> Tensor:
@@ -322,22 +350,22 @@ class DensityVariables:
     @cached_property
     def raw_tau(self) -> Tensor:
         """Kinetic energy density as given: (..., nr), or (2, ..., nr) with two channels."""
-        channels = (self.densinfo.u, self.densinfo.d) if self.polarized else (self.densinfo,)
-        if any(channel.kin is None for channel in channels):
+        channels = channels_of(self.densinfo)
+        taus = tuple(c.kin for c in channels if c.kin is not None)
+        if len(taus) < len(channels):
             raise ValueError(
                 "this meta-GGA needs the kinetic energy density, but densinfo.kin is None: give "
                 "ValGrad(value=..., grad=..., kin=...) with kin = sum_i f_i |grad psi_i|^2 / 2 of "
                 "shape (..., nr) for every spin channel; your own functional declares this by "
                 "family = 4"
             )
-        for channel in channels:
-            _check_precision(channel.kin, "densinfo.kin")
-            if channel.kin.shape != channel.value.shape:
+        for channel, tau in zip(channels, taus):
+            _check_precision(tau, "densinfo.kin")
+            if tau.shape != channel.value.shape:
                 raise ValueError(
-                    f"densinfo.kin has the shape {tuple(channel.kin.shape)}; it must be that of "
+                    f"densinfo.kin has the shape {tuple(tau.shape)}; it must be that of "
                     f"the density, {tuple(channel.value.shape)}"
                 )
-        taus = tuple(channel.kin for channel in channels)
         return torch.stack(taus) if self.polarized else taus[0]
 
     @cached_property

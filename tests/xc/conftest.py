@@ -17,7 +17,8 @@ TWO_KF = 2.0 * (3.0 * np.pi**2) ** (1.0 / 3.0)
 
 
 def _log_uniform(rng: np.random.Generator, limits: Range, npoints: int) -> np.ndarray:
-    return 10.0 ** rng.uniform(*np.log10(limits), npoints)
+    low, high = np.log10(limits)
+    return 10.0 ** rng.uniform(low, high, npoints)
 
 
 def _sample(

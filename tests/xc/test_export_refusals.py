@@ -106,7 +106,8 @@ def test_a_dependence_on_the_number_of_points_is_refused(tmp_path: Path) -> None
 
 def test_wrong_weights_are_refused(tmp_path: Path) -> None:
     functional = get_xc("lda_x") * torch.nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
-    functional.factor.data.fill_(torch.nan)
+    (factor,) = functional.parameters()
+    factor.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="NaN"):
         export_functional(functional, tmp_path / "x.pt2")
 

@@ -38,7 +38,7 @@ orthogonal = torch.nn.utils.parametrizations.orthogonal
 
 LAYERS = {
     "LayerNorm": lambda: LayerNorm(8),
-    "LayerNorm without a bias": lambda: LayerNorm((8,), eps=1e-3, bias=False),
+    "LayerNorm without a bias": lambda: LayerNorm([8], eps=1e-3, bias=False),
     "LayerNorm without weights": lambda: LayerNorm(8, elementwise_affine=False),
     "RMSNorm": lambda: RMSNorm(8),
     "PReLU": lambda: PReLU(8),

@@ -90,10 +90,8 @@ def test_what_would_come_back_as_something_else(path):
 
     Power().save(path, classes=[Power])
     path.unlink()
-    with pytest.raises(
-        ValueError,
-        match=r"Power read from a file would be another.*Power does not keep 'power'.*self\.power",
-    ):
+    message = r"Power read from a file would be another.*Power does not keep 'power'.*self\.power"
+    with pytest.raises(ValueError, match=message):
         Power(1.3).save(path, classes=[Power])
     with pytest.raises(ValueError, match=r"Powers takes any number of arguments: write.*options"):
         Powers(1.0).save(path, classes=[Powers])
@@ -102,9 +100,8 @@ def test_what_would_come_back_as_something_else(path):
     with pytest.raises(ValueError, match="ConstrainedGGA read from a file would be another"):
         exchanged.save(path)
     exchanged.exchange_network = torch.nn.Sequential(torch.nn.Linear(1, 1).double())
-    with pytest.raises(
-        ValueError, match="ConstrainedGGA could not be read .*do not fit the architecture"
-    ):
+    message = "ConstrainedGGA could not be read .*do not fit the architecture"
+    with pytest.raises(ValueError, match=message):
         exchanged.save(path)
     assert not path.exists()
 

@@ -102,7 +102,7 @@ def test_parameters_stay_the_same_objects_with_the_same_values(make):
         check_savable(functional)
     after = dict(functional.named_parameters(remove_duplicate=False))
     assert list(after) == names
-    for parameter, value, now in zip(before, values, after.values(), strict=True):
+    for parameter, value, now in zip(before, values, after.values()):
         if make is not scripted:  # which hands out new objects every time
             assert now is parameter
         assert isinstance(now, nn.Parameter) or make is scripted

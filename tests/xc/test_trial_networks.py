@@ -42,27 +42,36 @@ def spectral(layer):
     return torch.nn.utils.parametrizations.spectral_norm(layer)
 
 
+def noisy(_, x):
+    return x + 1e-4 * torch.randn_like(x)
+
+
+def of_the_mode(layer, x):
+    return x * (2.0 if layer.training else 1.0)
+
+
+def of_the_order(_, x):
+    return x + 1e-3 * torch.arange(len(x)).unsqueeze(-1)
+
+
+def without_statistics():
+    return torch.nn.BatchNorm1d(8, track_running_stats=False)
+
+
+OTHERS = r"at a point on the other points.*"
+# Makers of layers, and what is said about them.
 WRONG = {
     "Dropout": (lambda: torch.nn.Dropout(1e-5), r"on the mode.*'2' \(Dropout\)"),
-    "Dropout, strong": (lambda: torch.nn.Dropout(0.2), r"on chance.*'2' \(Dropout\)"),
+    "strong": (lambda: torch.nn.Dropout(0.2), r"on chance.*'2' \(Dropout\)"),
     "BatchNorm": (lambda: torch.nn.BatchNorm1d(8), r"'2' \(BatchNorm1d\)"),
-    "BatchNorm without statistics": (
-        lambda: torch.nn.BatchNorm1d(8, track_running_stats=False),
-        r"at a point on the other points.*'2' \(BatchNorm1d\)",
-    ),
-    "softmax of the points": (
-        lambda: torch.nn.Softmax(0),
-        r"at a point on the other points.*'2' \(Softmax\)",
-    ),
-    "attention": (Attention, r"on the other points.*'2.heads' \(MultiheadAttention\)"),
-    "spectral_norm": (lambda: spectral(Linear(8, 8)), r"on earlier calls.*_SpectralNorm"),
-    "noise": (lambda: Layer(lambda _, x: x + 1e-4 * torch.randn_like(x)), "on chance"),
-    "mode": (lambda: Layer(lambda m, x: x * (2.0 if m.training else 1.0)), "on the mode"),
+    "attention": (Attention, r"on the other points.*'2.heads'"),
+    "spectral": (lambda: spectral(Linear(8, 8)), r"on earlier calls.*_SpectralNorm"),
+    "noise": (lambda: Layer(noisy), "on chance"),
+    "mode": (lambda: Layer(of_the_mode), "on the mode"),
     "count": (lambda: Layer(lambda _, x: x * len(x)), "on the number of points"),
-    "order": (
-        lambda: Layer(lambda _, x: x + 1e-3 * torch.arange(len(x)).unsqueeze(-1)),
-        "on the order of the points",
-    ),
+    "order": (lambda: Layer(of_the_order), "on the order of the points"),
+    "softmax": (lambda: torch.nn.Softmax(0), OTHERS + r"'2' \(Softmax\)"),
+    "no statistics": (without_statistics, OTHERS + r"'2' \(BatchNorm1d\)"),
 }
 
 

@@ -136,7 +136,9 @@ def _build_network(definition: Any, classes: tuple[type[torch.nn.Module], ...]) 
     if name in containers and "layers" in definition:
         layers = [_build_network(layer, classes) for layer in definition["layers"]]
         names = definition.get("names", range(len(layers)))
-        named = OrderedDict(zip(map(str, names), layers, strict=True))
+        if len(names) != len(layers):
+            raise ValueError(f"{len(names)} names for {len(layers)} layers of a {name}")
+        named = OrderedDict(zip(map(str, names), layers))
         make = containers[name]
         return make(layers if make is torch.nn.ModuleList else named)
     known = {cls.__name__: cls for cls in (*LAYERS, *classes)}

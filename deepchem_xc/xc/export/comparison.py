@@ -11,6 +11,7 @@ from torch import Tensor
 from .._deepchem import SpinParam, ValGrad
 from ..contract import PointwiseXC
 from ..sampling import sample_points
+from ..variables import channels_of
 from .signature import Signature
 
 __all__ = ["compare", "invariants", "reference"]
@@ -42,13 +43,13 @@ def invariants(points: ValGrad | SpinParam, signature: Signature) -> list[Tensor
     >>> [tuple(x.shape) for x in invariants(sample_points(2, 5), signature)]
     [(2, 5), (3, 5), (2, 5)]
     """
-    channels = [points] if isinstance(points, ValGrad) else [points.u, points.d]
-    gradients = [channel.grad for channel in channels]
+    channels = channels_of(points)
+    gradients = [channel.grad for channel in channels if channel.grad is not None]
     pairs = [(0, 0)] if len(channels) == 1 else [(0, 0), (0, 1), (1, 1)]
     found = [
         torch.stack([channel.value for channel in channels]),
         torch.stack([(gradients[i] * gradients[j]).sum(-2) for i, j in pairs]),
-        torch.stack([channel.kin for channel in channels]),
+        torch.stack([channel.kin for channel in channels if channel.kin is not None]),
     ]
     return found[: len(signature.inputs)]
 
@@ -74,10 +75,10 @@ def reference(functional: PointwiseXC, points: ValGrad | SpinParam) -> list[Tens
     >>> [tuple(x.shape) for x in reference(get_xc("PBE"), sample_points(2, 5))]
     [(5,), (2, 5), (2, 3, 5), (2, 5)]
     """
-    channels = [points] if isinstance(points, ValGrad) else [points.u, points.d]
+    channels = channels_of(points)
     fields = [
-        [x.detach().clone().requires_grad_() for x in (channel.value, channel.grad, channel.kin)]
-        for channel in channels
+        [x.detach().clone().requires_grad_() for x in (c.value, c.grad, c.kin) if x is not None]
+        for c in channels
     ]
     filled = [ValGrad(value=n, grad=gradient, kin=tau) for n, gradient, tau in fields]
     with torch.enable_grad():
@@ -147,9 +148,10 @@ def compare(functional: PointwiseXC, program: Callable[..., Any], signature: Sig
 
 def _with_respect_to_gradients(vsigma: Tensor, points: ValGrad | SpinParam) -> Tensor:
     """Derivatives with respect to gradients (nspin, 3, nr) from those of their products."""
-    if isinstance(points, ValGrad):
-        return (2.0 * vsigma[0] * points.grad)[None]
-    up, down = points.u.grad, points.d.grad
+    gradients = [channel.grad for channel in channels_of(points) if channel.grad is not None]
+    if len(gradients) == 1:
+        return (2.0 * vsigma[0] * gradients[0])[None]
+    up, down = gradients
     return torch.stack(
         (2.0 * vsigma[0] * up + vsigma[1] * down, 2.0 * vsigma[2] * down + vsigma[1] * up)
     )

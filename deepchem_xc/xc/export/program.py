@@ -85,7 +85,7 @@ def export_functional(
     ['rho', 'exc', 'vrho']
     >>> program = torch.export.load(path).module()
     >>> program(torch.ones(1, 3, dtype=torch.float64))[0]  # Hartree / bohr^3
-    tensor([-0.8099, -0.8099, -0.8099], dtype=torch.float64)
+    tensor([-0.8098, -0.8098, -0.8098], dtype=torch.float64)
     """
     functional = as_functional(functional)
     signature = Signature.of(functional.ingredients, nspin)

@@ -124,9 +124,8 @@ def trace(functional: PointwiseXC, signature: Signature) -> ExportedProgram:
     >>> slater = SlaterExchange()
     >>> program = trace(slater, Signature.of(slater.ingredients, nspin=1)).module()
     >>> energy, potential = program(torch.ones(1, 2).double())
-    >>> energy, potential
-    (tensor([-0.7386, -0.7386], dtype=torch.float64),
-     tensor([[-0.9847, -0.9847]], dtype=torch.float64))
+    >>> potential
+    tensor([[-0.9847, -0.9847]], dtype=torch.float64)
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
