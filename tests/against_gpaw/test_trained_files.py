@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
 import torch
 from ase.build import bulk
 from torch import Tensor
@@ -32,6 +33,7 @@ def test_a_gga_learned_from_energies_has_pbes_enhancement_factor() -> None:
     assert float((enhancement("LDA") - pbe).abs().max()) > 0.05
 
 
+@pytest.mark.slow
 def test_what_was_learned_from_experiment_improves_on_pbe() -> None:
     measured = json.loads(data_file("experiment.json").read_text())["crystals"]["AlP"]["a"]
     pbe, learned = (
