@@ -144,8 +144,8 @@ def _reached(distributed: Any, address: str) -> Iterator[Client]:
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
-            f"no Dask scheduler answers at {address!r} ({why}). {_ADVICE} Finished calculations "
-            "are kept."
+            f"no Dask scheduler answers at {address!r} ({why}). {_ADVICE} What earlier "
+            "runs kept in their folders is not lost."
         ) from error
     with client:
         yield client
