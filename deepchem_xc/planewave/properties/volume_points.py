@@ -178,7 +178,9 @@ def points_side_by_side(
                     if callback is not None:
                         callback(point)
             if failures:
-                where = "" if kept is None else f". The others are kept in {kept.folder}"
+                where = ""
+                if kept is not None:
+                    where = f". The others are kept in {kept.folder}; repeat this for the rest"
                 raise VolumeError(
                     f"{len(failures)} of {len(by_name)} volumes failed: {'; '.join(failures)}"
                     f"{where}",
