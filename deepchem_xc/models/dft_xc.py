@@ -59,15 +59,13 @@ class DFTXC(torch.nn.Module):
 
     Examples
     --------
-            >>> from deepchem_xc.xc import PBE
-            >>> from deepchem_xc.models import DFTXC
-            >>> from deepchem_xc.models.ahead import Ahead
-    from deepchem_xc.models.failures import EXPECTED_FAILURES
-        from deepchem_xc.models.ground_states import GroundStates
-            >>> functional = PBE(trainable=True)
-            >>> module = DFTXC(functional, GroundStates(functional))
-            >>> [name for name, _ in module.named_parameters()][0]
-            'functional.terms.0.kappa'
+    >>> from deepchem_xc.models import DFTXC
+    >>> from deepchem_xc.models.ground_states import GroundStates
+    >>> from deepchem_xc.xc import PBE
+    >>> functional = PBE(trainable=True)
+    >>> module = DFTXC(functional, GroundStates(functional))
+    >>> [name for name, _ in module.named_parameters()][0]
+    'functional.terms.0.kappa'
     """
 
     def __init__(self, functional: XCFunctional, ground_states: GroundStates) -> None:
