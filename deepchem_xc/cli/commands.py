@@ -94,6 +94,14 @@ def eos(
         ),
     ] = None,
     scheduler: option.Scheduler = None,
+    keep_in: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps finished volumes: the same command computes only what is "
+            "missing.",
+            show_default=False,
+        ),
+    ] = None,
     output: option.Output = None,
     figure: option.Figure = None,
     debug: option.Debug = False,
@@ -102,7 +110,7 @@ def eos(
     from deepchem_xc.cli.eos import as_json, compute_curve, print_curve
 
     with option.workers(scheduler, jobs) as places:
-        curve = compute_curve(atoms, keywords, strain, points, layer, places)
+        curve = compute_curve(atoms, keywords, strain, points, layer, places, keep_in)
     write(output, as_json(curve))
     print_curve(curve)
     if figure is not None:

@@ -11,6 +11,8 @@ import typer
 from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ase import Atoms
 
     from deepchem_xc.parallel import Jobs
@@ -25,6 +27,7 @@ def compute_curve(
     points: int,
     layer: bool,
     jobs: Jobs | None = None,
+    keep_in: Path | None = None,
 ) -> EquationOfState:
     """Compute energies at scaled volumes, or areas, with a progress bar, and fit them.
 
@@ -42,6 +45,8 @@ def compute_curve(
         Scale only the first two lattice vectors.
     jobs : int, str or distributed.Client, optional
         Compute volumes side by side, as in `planewave.equation_of_state`.
+    keep_in : Path, optional
+        Folder that keeps finished volumes.
 
     Raises
     ------
@@ -72,6 +77,7 @@ def compute_curve(
                 dimension=2 if layer else 3,
                 callback=finished,
                 jobs=jobs,
+                keep_in=keep_in,
             )
         except (Exception, KeyboardInterrupt):
             bar.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -144,8 +145,24 @@ def _reached(distributed: Any, address: str) -> Iterator[Client]:
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
-            f"no Dask scheduler answers at {address!r} ({why}). {_ADVICE} Finished calculations "
-            "are kept."
+            f"no Dask scheduler answers at {address!r} ({why}). {_ADVICE} What earlier "
+            "runs kept in their folders is not lost."
         ) from error
-    with client:
+    try:
         yield client
+    finally:
+        with _without_noise(client):
+            client.close()
+
+
+@contextmanager
+def _without_noise(client: Client) -> Iterator[None]:
+    """Context without the traceback that Dask logs when a lost connection is closed."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    if client.status != "running":
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

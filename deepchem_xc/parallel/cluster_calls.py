@@ -116,7 +116,7 @@ def _computed(
             if isinstance(found, BaseException):
                 raise ClusterError(
                     f"results cannot be received from {client.scheduler.address}: "
-                    f"{type(found).__name__}: {found}. Finished calculations are kept."
+                    f"{type(found).__name__}: {found}. What has arrived is not lost."
                 ) from found
             left -= 1
             yield found
@@ -227,7 +227,7 @@ def _warn(client: Client, calls: int, warned: bool) -> bool:
     if problem and not warned:
         warnings.warn(
             f"{problem}: {calls} calculations wait. Start workers (dask worker {where} --nthreads "
-            "1), or stop this: finished calculations are kept.",
+            "1), or stop this: what is kept in a folder is not computed again.",
             stacklevel=2,
         )
     return bool(problem)

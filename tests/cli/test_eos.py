@@ -125,3 +125,54 @@ def test_eos_without_its_scheduler_says_so(call: Call, aluminium: Path) -> None:
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in run.output
     run = call("eos", aluminium, *COARSE, "--scheduler", "tcp://127.0.0.1:1", "--jobs", "2")
     assert run.exit_code == 1 and "--jobs 2 would have no effect" in run.output
+
+
+def test_a_curve_that_was_interrupted_goes_on_with_what_is_missing(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepchem_xc.planewave.properties import volume_points
+
+    path, folder = tmp_path / "al.xyz", tmp_path / "kept"
+    ase.io.write(path, bulk("Al", a=4.04), format="extxyz")
+    words = ("eos", path, *COARSE, "--points", "5", "--strain", "0.2")
+
+    def energies(*more: Any) -> list[float]:
+        output = tmp_path / "eos.json"
+        run = call(*words, *more, "--output", output)
+        assert run.exit_code == 0, run.stderr
+        return [point["energy"] for point in json.loads(output.read_text())["points"]]
+
+    solve, solved, broken = volume_points.scf, [], [True]
+
+    def counted(crystal: Any, *arguments: Any, **keywords: Any) -> Any:
+        if broken[0] and len(solved) == 3:
+            raise MemoryError("no more")
+        solved.append(round(float(crystal.volume), 6))
+        return solve(crystal, *arguments, **keywords)
+
+    at_once = energies("--jobs", "1")
+    monkeypatch.setattr(volume_points, "scf", counted)
+    run = call(*words, "--keep-in", folder)
+    assert run.exit_code == 1
+    assert "2 of 5 volumes failed" in run.stderr and f"are kept in {folder}" in run.stderr
+    broken[0] = False
+    # The same numbers: what is missing starts from the kept density of the middle volume.
+    assert energies("--keep-in", folder) == pytest.approx(at_once, abs=1e-10)
+    assert len(solved) == len(set(solved)) == 5
+    # All are there, unless what they depend on has changed, or a file is damaged.
+    assert energies("--keep-in", folder) == pytest.approx(at_once, abs=1e-10)
+    assert len(solved) == 5
+    (point,) = folder.glob("*-1.0.json")
+    point.write_text(point.read_text()[:-20])
+    assert energies("--keep-in", folder) == pytest.approx(at_once, abs=1e-10)
+    assert solved[5:] == [solved[0]]
+    assert energies("--keep-in", folder, "--xc", "LDA") != pytest.approx(at_once, abs=1e-3)
+    assert len(solved) == 11
+
+
+def test_points_of_a_functional_that_cannot_be_compared_are_not_kept(tmp_path: Path) -> None:
+    from deepchem_xc.planewave import equation_of_state
+    from deepchem_xc.xc import PBE
+
+    with pytest.raises(ValueError, match=r"keep_in= needs a functional.*name or as a file, got"):
+        equation_of_state(bulk("Al"), PBE(), ecut=100.0, kpts=(1, 1, 1), keep_in=tmp_path)

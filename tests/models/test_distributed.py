@@ -206,7 +206,12 @@ def test_two_processes_have_the_gradients_and_weights_of_one(
     assert alone["history"][0]["calculations"] == 7
     owners = {tuple(one["own"]) for one in both}
     assert len(owners) == 2 and all(owners)
-    # What two processes have written goes on in one, and in three, of which one has nothing to do.
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_processes_goes_on_in_one_and_in_three(tmp_path: Path) -> None:
+    results(tmp_path, 2, epochs=1)
+    # Of three, one has nothing to do.
     more = {"epochs": 1, "restore": True}
     again = tmp_path / "again"
     shutil.copytree(tmp_path / "model", again / "model")

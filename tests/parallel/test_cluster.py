@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -338,7 +339,14 @@ def test_a_dead_scheduler_is_a_clear_error() -> None:
 
 
 @pytest.mark.slow
-def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(tmp_path: Path) -> None:
+def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    logged_by_dask: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = logged_by_dask.append  # type: ignore[method-assign]
+    logging.getLogger("distributed.client").addHandler(handler)
+    request.addfinalizer(lambda: logging.getLogger("distributed.client").removeHandler(handler))
     calls = {"first": (tmp_path, "first")}
     calls |= {f"slow{i}": (tmp_path, f"slow{i}", tmp_path / "never") for i in range(3)}
     with scheduler() as (address, program), worker(address):
@@ -349,6 +357,7 @@ def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(tmp_pat
             rest = list(outcomes)
     assert sorted(outcome.name for outcome in rest) == ["slow0", "slow1", "slow2"]
     assert all(f"the scheduler {address} was lost" in outcome.error for outcome in rest)
+    assert not any(record.exc_info for record in logged_by_dask)  # no traceback beside them
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from ase.units import Hartree
 from deepchem_xc.parallel import Jobs, held, parallel_map
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave.properties.kept_points import KeptPoints
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def points_side_by_side(
     keywords: Mapping[str, Any],
     jobs: Jobs,
     callback: Callable[[VolumePoint], None] | None = None,
+    kept: KeptPoints | None = None,
 ) -> dict[float, VolumePoint]:
     """Points of a curve, each in a process of its own, with one thread.
 
@@ -106,6 +108,8 @@ def points_side_by_side(
         As for `parallel_map`.
     callback : callable, optional
         Called with every finished point.
+    kept : KeptPoints, optional
+        Points of an earlier run, which are not computed again; finished ones are added.
 
     Returns
     -------
@@ -136,10 +140,26 @@ def points_side_by_side(
     middle = min(by_name, key=lambda name: abs(math.log(by_name[name])))
     points: dict[float, VolumePoint] = {}
     start: Restart | None = None
+    if kept is not None:
+        found = {scale: kept.read(scale) for scale in series.scales}
+        points = {scale: VolumePoint(**one) for scale, one in found.items() if one is not None}
+        start = kept.start()
+        if start is None and len(points) < len(by_name):
+            # The others would start from nothing, and find other moments.
+            points.pop(by_name[middle], None)
+        if callback is not None:
+            for point in points.values():
+                callback(point)
+    left = [name for name, scale in by_name.items() if scale not in points]
+    if not left:
+        return points
     with held(jobs) as workers:
-        for names in ([middle], [name for name in by_name if name != middle]):
+        for names in ([n for n in left if n == middle], [n for n in left if n != middle]):
             calls = {
-                name: (series, by_name[name], functional, start, dict(keywords), name == middle)
+                name: (
+                    *(series, by_name[name], functional),
+                    *(None if name == middle else start, dict(keywords), name == middle),
+                )
                 for name in names
             }
             failures: list[str] = []
@@ -153,11 +173,17 @@ def points_side_by_side(
                     point, density = outcome.value
                     start = density or start
                     points[point.scale] = point
+                    if kept is not None:
+                        kept.write(point.scale, asdict(point), density)
                     if callback is not None:
                         callback(point)
             if failures:
+                where = ""
+                if kept is not None:
+                    where = f". The others are kept in {kept.folder}; repeat this for the rest"
                 raise VolumeError(
-                    f"{len(failures)} of {len(by_name)} volumes failed: {'; '.join(failures)}",
+                    f"{len(failures)} of {len(by_name)} volumes failed: {'; '.join(failures)}"
+                    f"{where}",
                     "\n".join(details),
                 )
     return points

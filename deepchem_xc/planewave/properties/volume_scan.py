@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from deepchem_xc.eos.fits import (
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.parallel import checked_jobs
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.properties.kept_points import KeptPoints
 from deepchem_xc.planewave.properties.volume_points import VolumePoint, points_side_by_side
 from deepchem_xc.planewave.properties.volume_series import (
     bravais_constant,
@@ -190,6 +192,7 @@ def equation_of_state(
     entropy_response: bool = True,
     callback: Callable[[VolumePoint], None] | None = None,
     jobs: Jobs | None = None,
+    keep_in: str | Path | None = None,
     **keywords: Any,
 ) -> EquationOfState:
     """Energies of a crystal at several volumes, or of a layer at several areas.
@@ -219,6 +222,10 @@ def equation_of_state(
         scheduler, given by its address or a client. All start from the middle volume, so that
         numbers do not depend on the number of processes. Without derivatives: a functional whose
         parameters require gradients is refused outside `torch.no_grad`.
+    keep_in : path, optional
+        Folder that keeps finished points: after an interruption the same call computes only what is
+        missing. With `jobs` (1, if none are given), and for a functional that is given by its name
+        or as a file.
     **keywords
         Those of `scf`, except `start` and `callback`: ``ecut`` (eV), ``kpts`` (a density becomes a
         mesh at scale 1), ...
@@ -233,8 +240,9 @@ def equation_of_state(
     TypeError
         For unknown keywords.
     ValueError
-        For fewer than five scales, or a dimension that does not fit the atoms. A minimum outside
-        the range raises only when the fit is used, so that the points are not lost.
+        For fewer than five scales, or a dimension that does not fit the atoms, and for `keep_in`
+        with a functional that is an object. A minimum outside the range raises only when the fit is
+        used, so that the points are not lost.
     VolumeError
         If volumes fail that are computed with `jobs`.
 
@@ -258,14 +266,15 @@ def equation_of_state(
     >>> all(p.grad is not None for p in functional.parameters())
     True
     """
-    own = ("functional", "scales", "dimension", "entropy_response", "callback", "jobs")
+    own = ("functional", "scales", "dimension", "entropy_response", "callback", "jobs", "keep_in")
     jobs = checked_jobs(jobs)
     settings = Settings.of(keywords, "equation_of_state", own)
     series = volume_series(atoms, settings, scales, dimension)
     # The k-points of the series are reduced by the symmetry already.
     keywords |= {"kpts": series.kpoints, "fft_size": series.fft_size, "symmetry": None}
-    if jobs is not None:
-        found = points_side_by_side(series, functional, keywords, jobs, callback)
+    if jobs is not None or keep_in is not None:
+        kept = None if keep_in is None else KeptPoints(keep_in, series, functional, keywords)
+        found = points_side_by_side(series, functional, keywords, jobs or 1, callback, kept)
         ordered = tuple(found[scale] for scale in series.scales)
         return EquationOfState(atoms.copy(), series.dimension, series.axis, ordered)
     # From the middle outwards, because initial moments are most likely right there.

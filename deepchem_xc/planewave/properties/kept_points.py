@@ -1,0 +1,177 @@
+"""Points of an energy curve on disk, so that an interrupted curve goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepchem_xc import __version__
+from deepchem_xc.numerics.errors import DamagedFileError
+from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries
+from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
+from deepchem_xc.store import Store, digest
+from deepchem_xc.xc.identity import name_or_content
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import XCFunctional
+
+# Squared wave vectors (bohr^-2) at which potentials are compared.
+_Q2 = (0.03, 0.4, 1.7, 6.0, 19.0, 60.0)
+# Keywords that say where or how a calculation runs, and those that are described otherwise.
+_NOT_DESCRIBED = ("device", "kpts", "pseudopotentials", "symmetry")
+
+
+class KeptPoints:
+    """A folder with the finished points of energy curves, and the density of each middle volume.
+
+    The names of files contain a hash of everything that the numbers depend on: the version of the
+    package, the crystal, k-points, grid, keywords, and the content of functional and
+    pseudopotentials. A folder can therefore be common to many curves.
+
+    Parameters
+    ----------
+    folder : path
+        Location of the files; created with the first one.
+    series : VolumeSeries
+        The volumes.
+    functional : str
+        Name or file of the functional.
+    keywords : mapping
+        Those of `scf`.
+
+    Raises
+    ------
+    ValueError
+        If the functional is not given by its name or as a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave.properties.volume_series import volume_series
+    >>> from deepchem_xc.planewave.settings import Settings
+    >>> series = volume_series(bulk("Si"), Settings.of({"ecut": 100.0, "kpts": (1, 1, 1)}))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = KeptPoints(folder, series, "PBE", {"ecut": 100.0})
+    ...     kept.write(1.0, {"energy": -214.0})
+    ...     other = KeptPoints(folder, series, "LDA", {"ecut": 100.0})
+    ...     kept.read(1.0), kept.read(0.98), other.read(1.0)
+    ({'energy': -214.0}, None, None)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        series: VolumeSeries,
+        functional: str | XCFunctional,
+        keywords: Mapping[str, Any],
+    ) -> None:
+        if not isinstance(functional, str):
+            raise ValueError(
+                "keep_in= needs a functional that is given by its name or as a file, got "
+                f"the object {functional.name}, which another run cannot compare: write it with "
+                "functional.save('mine.xc.safetensors') and give that name."
+            )
+        self._store = Store(folder)
+        self._settings = _described(series, functional, keywords)
+        self._name = f"{series.atoms.symbols}-{digest(self._settings)[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        """Location of the files."""
+        return self._store.folder
+
+    @property
+    def _start(self) -> Path:
+        return self.folder / f"{self._name}.npz"
+
+    def _point(self, scale: float) -> str:
+        # All digits: volumes may lie close together.
+        return f"{self._name}-{scale!r}"
+
+    def read(self, scale: float) -> dict[str, Any] | None:
+        """Values of a point; None if it is not kept."""
+        found = self._store.read(self._point(scale), settings=self._settings)
+        return None if found is None else found["point"]
+
+    def write(self, scale: float, point: Mapping[str, Any], start: Restart | None = None) -> None:
+        """Keep a point and, if it is the middle one, the density from which others start."""
+        if start is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            start.save(self._start)  # first: without it, the middle volume is computed again
+        record = {"settings": self._settings, "point": dict(point)}
+        self._store.write(self._point(scale), record)
+
+    def start(self) -> Restart | None:
+        """Density of the middle volume; None if it is not there, or damaged."""
+        try:
+            return Restart.load(self._start)
+        except (FileNotFoundError, DamagedFileError):
+            return None
+
+
+def _described(
+    series: VolumeSeries, functional: str, keywords: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that the points of a curve depend on, except for their scale."""
+    atoms = series.atoms
+    species = series.crystal(1.0).species
+    potentials = load_pseudopotentials(keywords.get("pseudopotentials", "gth-pbe"), species)
+    others = {
+        name: value
+        for name, value in keywords.items()
+        if value is not None and name not in _NOT_DESCRIBED
+    }
+    described: dict[str, Any] = _plain(
+        {
+            "version": __version__,
+            "symbols": atoms.get_chemical_symbols(),
+            "cell": atoms.cell.array,
+            "positions": atoms.positions,
+            "moments": atoms.get_initial_magnetic_moments(),
+            "pbc": atoms.pbc,
+            "axis": series.axis,
+            "kpoints": [series.kpoints.coordinates, series.kpoints.weights],
+            "operations": len(series.kpoints.symmetry),
+            "fft_size": series.fft_size,
+            "functional": name_or_content(functional),
+            "pseudopotentials": {one: _content(potentials[one]) for one in sorted(set(species))},
+            "keywords": others,
+        }
+    )
+    return described
+
+
+def _content(potential: Pseudopotential) -> list[str]:
+    """Values that tell one potential from another, whatever it is named."""
+    q2 = torch.tensor(_Q2, dtype=torch.float64)
+    parts = [potential.local(q2), potential.atomic_density(q2)]
+    parts += [potential.projectors(i, q2) for i in range(len(potential.channels))]
+    parts += [channel.coupling for channel in potential.channels]
+    if potential.has_core_density:
+        parts.append(potential.core_density(q2))
+    numbers = [potential.valence, potential.alpha]
+    numbers += [float(x) for part in parts for x in part.detach().cpu().reshape(-1)]
+    # Without the last digits, which depend on the processor.
+    return [f"{number:.8e}" for number in numbers]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold, and returns as it was."""
+    if isinstance(value, Tensor):
+        return _plain(value.detach().cpu().numpy())
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return repr(value)
