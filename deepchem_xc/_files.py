@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,22 @@ def data_file(name: str) -> Path:
         f"data file {name!r} is neither in {candidates[0].parent} nor among the installed files of "
         f"deepchem-xc, nor in {candidates[-1].parent}; install the package from a complete checkout"
     )
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """SHA-256 of the package's source, which tells development versions apart.
+
+    Examples
+    --------
+    >>> len(source_digest())
+    64
+    """
+    root, content = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content.update(str(path.relative_to(root)).encode())
+        content.update(path.read_bytes())
+    return content.hexdigest()
 
 
 def write_json(path: str | Path, content: Any) -> None:

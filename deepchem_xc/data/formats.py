@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from ase.io import iread, read
+from ase.io import read
 
 from deepchem_xc.data.rows import Row, RowError, is_missing, row_of_atoms
-from deepchem_xc.planewave.structure.files import refuse_magnetic_cif
+from deepchem_xc.planewave.structure.cif import cif_structures
 
 Rows: TypeAlias = Iterator[Row | RowError]
 
@@ -107,7 +107,7 @@ def _broken(error: Exception, count: int) -> str:
 
 def _stream(path: Path, name: str, kind: str, field: str) -> Rows:
     opener = _COMPRESSED.get(path.suffix.lower(), open)
-    with opener(path, "rt", encoding="utf-8") as file:
+    with opener(path, "rt", encoding="utf-8-sig") as file:
         yield from FORMATS[kind](file, name, field, path.parent)
 
 
@@ -124,7 +124,7 @@ def _archive(path: Path, name: str, field: str) -> Rows:
                 suffix = Path(member).suffix.lower()
                 if suffix in _COMPRESSED:
                     content = _COMPRESSED[suffix](io.BytesIO(content)).read()
-                text = io.StringIO(content.decode("utf-8"), newline=None)
+                text = io.StringIO(content.decode("utf-8-sig"), newline=None)
             except (*_DAMAGED, UnicodeDecodeError, NotImplementedError, RuntimeError) as error:
                 yield RowError(place, _broken(error, 0))
                 continue
@@ -135,12 +135,16 @@ def _cif(file: IO[str], name: str, field: str, folder: Path | None) -> Rows:
     """All blocks with atoms."""
     text = file.read()
     try:
-        refuse_magnetic_cif(text, name)
-        images = list(iread(io.StringIO(text), index=":", format="cif"))
-    except Exception as error:
-        yield RowError(name, _unreadable("a CIF", error))
+        images = cif_structures(text, "it")
+    except ValueError as error:
+        yield RowError(name, str(error))
         return
-    yield from _numbered(name, images)
+    for i, atoms in enumerate(images):
+        place = name if len(images) == 1 else f"{name}:{i + 1}"
+        if isinstance(atoms, ValueError):
+            yield RowError(place, str(atoms))
+        else:
+            yield row_of_atoms(place, atoms)
 
 
 def _poscar(file: IO[str], name: str, field: str, folder: Path | None) -> Rows:
@@ -150,13 +154,6 @@ def _poscar(file: IO[str], name: str, field: str, folder: Path | None) -> Rows:
         yield RowError(name, _unreadable("a POSCAR file", error))
         return
     yield row_of_atoms(name, atoms)
-
-
-def _numbered(name: str, images: list[Any]) -> Rows:
-    if not images:
-        yield RowError(name, "it holds no structure")
-    for i, atoms in enumerate(images):
-        yield row_of_atoms(name if len(images) == 1 else f"{name}:{i + 1}", atoms)
 
 
 def _extxyz(file: IO[str], name: str, field: str, folder: Path | None) -> Rows:

@@ -19,9 +19,10 @@ from deepchem_xc.data.formats import read_rows
 from deepchem_xc.data.input_files import FilePath, SkippedRowsWarning, input_files
 from deepchem_xc.data.label_columns import LabelColumns, check_units
 from deepchem_xc.data.rows import Row, RowError, RowsError, is_missing
-from deepchem_xc.data.samples import Sample, Shard, entry_sample, shard_arrays
+from deepchem_xc.data.samples import Sample, Shard, check_settings, entry_sample, shard_arrays
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES
 from deepchem_xc.feat.files import structure_atoms
+from deepchem_xc.feat.reduced_cell import meshes_noticed_once
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -140,6 +141,9 @@ class PeriodicDFTLoader(DataLoader):
         check_units(tasks, units or {})
         self.labels = LabelColumns(tasks, self.kinds[: len(tasks)], dict(units or {}))
         self.settings = dict(settings or {})
+        if featurizer is None:
+            for kind in self.kinds:
+                check_settings(str(kind), self.settings)
         self.structure_field, self.weight_field = structure_field, weight_field
         self.on_error = on_error
         self.errors: list[RowError] = []
@@ -195,9 +199,10 @@ class PeriodicDFTLoader(DataLoader):
             parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix=".data-set-", dir=parent)
         try:
-            dataset = DiskDataset.create_dataset(
-                self._shards(files, shard_size), scratch, self.tasks
-            )
+            with meshes_noticed_once():
+                dataset = DiskDataset.create_dataset(
+                    self._shards(files, shard_size), scratch, self.tasks
+                )
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
@@ -221,10 +226,12 @@ class PeriodicDFTLoader(DataLoader):
     def _shards(self, files: Mapping[str, Path], shard_size: int | None) -> Iterator[Shard]:
         """Complete shards; after the first error rows are only checked if errors are raised."""
         seen: dict[str, str] = {}
+        order: dict[str, int] = {}
         rows: list[tuple[Row, Atoms]] = []
         good = number = 0
         for row in _rows(files, self.structure_field):
             number += 1
+            order.setdefault(row.place, number)
             if number % self.log_every_n == 0:
                 logger.info("%d rows read, %d errors", number, len(self.errors))
             if isinstance(row, RowError):
@@ -242,6 +249,7 @@ class PeriodicDFTLoader(DataLoader):
         good += len(samples := self._samples(rows, seen))
         if samples and self._goes_on:
             yield shard_arrays(samples, self.tasks, self.featurizer is not None)
+        self.errors.sort(key=lambda error: order[error.place])  # each shard has added its own
         if self.errors and not (self._goes_on and good):
             raise RowsError(self.errors)
         if not good:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.feat.schema import validate_entry
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -91,6 +92,33 @@ def entry_sample(
     y = [entry.label_summary if entry.has_label else unlabelled for entry in entries]
     w = [weight if entry.has_label or not labels else 0.0 for entry in entries]
     return Sample(identifier, x, y, w)
+
+
+def check_settings(kind: str, settings: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for settings that are not valid for any structure.
+
+    Parameters
+    ----------
+    kind : str
+        Key of `ENTRY_TYPES`.
+    settings : mapping
+        As for `entry_sample`.
+
+    Examples
+    --------
+    >>> check_settings("energy", {"ecut": 150.0, "kpt": [2, 2, 2]})
+    Traceback (most recent call last):
+    ValueError: settings is not valid:
+      systems[0].kpt: unknown key, did you mean 'kpts'? ...
+    """
+    for key in ("structure", "number"):
+        if key in settings:
+            raise ValueError(f"settings: {key} belongs to the rows of the files; leave it out.")
+    own = {k: v for k, v in settings.items() if k in _ENTRY_KEYS}
+    system = {k: v for k, v in settings.items() if k not in _ENTRY_KEYS}
+    any_structure = {"symbols": ["H"], "cell": np.diag([5.0] * 3), "positions": [[0.0] * 3]}
+    system["structure"] = any_structure
+    validate_entry({"e_type": kind, "systems": [system], **own}, "settings")
 
 
 def shard_arrays(samples: Sequence[Sample], tasks: Sequence[str], featurized: bool) -> Shard:

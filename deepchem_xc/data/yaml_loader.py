@@ -13,6 +13,7 @@ from deepchem.data import DataLoader, DiskDataset
 from numpy.typing import NDArray
 
 from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.feat.reduced_cell import meshes_noticed_once
 
 
 class DFTYamlLoader(DataLoader):
@@ -152,7 +153,8 @@ def load_entries(path: str | os.PathLike[str]) -> list[DFTEntry]:
             f"{path} must hold a list of entries, each beginning with '- e_type: ...'; got "
             f"{'nothing' if content is None else type(content).__name__}."
         )
-    return [
-        DFTEntry.from_mapping(values, f"{path.name}, entry {i + 1}", path.parent)
-        for i, values in enumerate(content)
-    ]
+    with meshes_noticed_once():
+        return [
+            DFTEntry.from_mapping(values, f"{path.name}, entry {i + 1}", path.parent)
+            for i, values in enumerate(content)
+        ]

@@ -16,10 +16,12 @@ import numpy as np
 from deepchem.feat import MaterialStructureFeaturizer
 from numpy.typing import NDArray
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.files import content_digests, plain, structure_values
 from deepchem_xc.feat.protocols import KINDS, TOLERANCES, ProtocolTable
+from deepchem_xc.feat.reduced_cell import meshes_noticed_once
 from deepchem_xc.feat.schema import validate_entry
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
@@ -141,11 +143,12 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
         features: dict[Any, Any] = {}
         wrong: dict[Any, str] = {}
         systems: dict[Any, Any] = {}
-        for number, given in rows.items():
-            try:
-                systems[number] = self._read(given)
-            except (ValueError, OSError, TypeError) as error:
-                wrong[number] = str(error)
+        with meshes_noticed_once():
+            for number, given in rows.items():
+                try:
+                    systems[number] = self._read(given)
+                except (ValueError, OSError, TypeError) as error:
+                    wrong[number] = str(error)
         self._report(wrong, rows, alone)
         for done, (number, system) in enumerate(systems.items()):
             if done % log_every_n == 0:
@@ -227,7 +230,9 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
         ]
         if self.on_error == "skip" and not alone:
             for line in lines:
-                warnings.warn(f"{line} It is left out.", FeaturizationWarning, stacklevel=4)
+                warnings.warn(
+                    f"{line} It is left out.", FeaturizationWarning, stacklevel=users_stacklevel()
+                )
             return
         if self.on_error == "skip":
             lines.append(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.calculation import digest
+from deepchem_xc.feat.changed_settings import changed_values
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_checks import check_balance, check_reduction, read_label
@@ -54,7 +55,13 @@ class DFTEntry:
     ('lattice_constant', array([4.04]), 9, 'Angstrom')
     """
 
-    def __init__(self, spec: EntrySpec, where: str = "the entry", folder: Path | None = None):
+    def __init__(
+        self,
+        spec: EntrySpec,
+        where: str = "the entry",
+        folder: Path | None = None,
+        former: Sequence[DFTSystem] = (),
+    ):
         self._where = where
         if spec.e_type not in ENTRY_TYPES:
             near = difflib.get_close_matches(spec.e_type, ENTRY_TYPES, n=1)
@@ -66,7 +73,10 @@ class DFTEntry:
         self._dimension = spec.dimension
         self._weight = spec.weight
         try:
-            self.systems = [_make_system(i, system) for i, system in enumerate(spec.systems)]
+            self.systems = [
+                _make_system(i, system, former[i] if former else None)
+                for i, system in enumerate(spec.systems)
+            ]
             self.scales = self.kind.scales(spec.scales)
             self._check_systems()
             check_reduction(self, spec.systems[0])
@@ -134,6 +144,43 @@ class DFTEntry:
                 )
             where = f"{where} ({values.get('name') or values['e_type']})"
         return cls(validate_entry(values, where, folder), where, folder)
+
+    def with_settings(self, **settings: Any) -> DFTEntry:
+        """The same label and structures, computed in another way.
+
+        Parameters
+        ----------
+        **settings
+            Keys of the systems (ecut, kpts, pseudopotentials, primitive, nbands, ...), which count
+            for all of them, and ``scales`` and ``dimension`` of the entry; None stands for a key's
+            default.
+
+        Returns
+        -------
+        DFTEntry
+            A new entry with the same name and weight.
+
+        Raises
+        ------
+        ValueError
+            As for `create`; and for keys that would change the structure or the label.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.data import DFTEntry
+        >>> entry = DFTEntry.create("energy", -57.2, [{"structure": bulk("Al"), "ecut": 400.0}])
+        >>> quick = entry.with_settings(ecut=150.0, kpts={"density": 2.0})
+        >>> quick.systems[0].keywords["ecut"], quick.get_true_val(), quick.name
+        (150.0, array([-57.2]), 'Al')
+        """
+        try:
+            values = changed_values(self, settings)
+        except ValueError as error:
+            raise self._error(str(error)) from None
+        entry = DFTEntry(validate_entry(values, self._where), self._where, former=self.systems)
+        entry._label = self._label  # energies relative to their mean would be rounded again
+        return entry
 
     def __repr__(self) -> str:
         return f"DFTEntry({self.entry_type}, {self.name})"
@@ -322,9 +369,9 @@ class DFTEntry:
             check_balance(self.systems)
 
 
-def _make_system(number: int, spec: SystemSpec) -> DFTSystem:
+def _make_system(number: int, spec: SystemSpec, former: DFTSystem | None) -> DFTSystem:
     """System of an entry; errors are prefixed with its number."""
     try:
-        return DFTSystem(spec)
+        return DFTSystem(spec, former)
     except ValueError as error:
         raise ValueError(f"systems[{number}].{error}") from error

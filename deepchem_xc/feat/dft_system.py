@@ -14,7 +14,7 @@ from deepchem_xc.feat.crystal_calculation import (
     single_calculation,
 )
 from deepchem_xc.feat.files import check_digests, content_digests
-from deepchem_xc.feat.reduced_cell import reduced_cell
+from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
@@ -45,6 +45,8 @@ class DFTSystem:
         Structure or its dictionary), keywords of `planewave.scf` (eV), ``primitive`` (compute the
         primitive cell) and ``compressed`` (a crystal under pressure); for a molecule ``moldesc``,
         ``basis``, ``spin`` and ``charge``. Both take ``number``.
+    reduced_from : DFTSystem, optional
+        The same structure with other keywords, whose `cells` and `sites` are kept.
 
     Raises
     ------
@@ -78,7 +80,11 @@ class DFTSystem:
     0
     """
 
-    def __init__(self, system: Mapping[str, Any] | CrystalSpec | MoleculeSpec) -> None:
+    def __init__(
+        self,
+        system: Mapping[str, Any] | CrystalSpec | MoleculeSpec,
+        reduced_from: DFTSystem | None = None,
+    ) -> None:
         if isinstance(system, Mapping):
             entry = validate_entry({"e_type": "energy", "systems": [dict(system)]}, "the system")
             system = entry.systems[0]
@@ -86,6 +92,11 @@ class DFTSystem:
         if isinstance(system, CrystalSpec) and system.primitive:
             reduced = reduced_cell(system)
             system, self.cells, self._sites = reduced.spec, reduced.cells, reduced.sites
+        if reduced_from is not None and reduced_from.cells > 1:
+            self.cells, self._sites = reduced_from.cells, reduced_from._sites
+            kept = (reduced_from.system.get("kpts"), reduced_from.system.get("fft_size"))
+            if isinstance(system, CrystalSpec) and (system.kpts, system.fft_size) != kept:
+                check_keywords(system, self.cells)
         self._spec = system
         self.system: dict[str, Any] = system.model_dump(mode="json", exclude_none=True)
         self.no = system.number

@@ -17,6 +17,8 @@ from deepchem_xc.planewave.properties.volume_series import bravais_constant
 
 # Relative difference up to which two lattice constants are the same; files round.
 _SAME_CONSTANT = 1e-4
+# Kinds of entries whose label is positive for every crystal.
+_POSITIVE = ("lattice_constant", "bulk_modulus")
 
 
 def read_label(
@@ -83,7 +85,29 @@ def read_label(
         )
     if not np.isfinite(label).all():
         raise ValueError("true_val: it holds NaN or infinite numbers")
+    if reason := impossible_label(entry.entry_type, float(label.flat[0])):
+        raise ValueError(f"true_val: {reason}")
     return label - label.mean() if entry.entry_type == "eos" else label
+
+
+def impossible_label(e_type: str, value: float) -> str:
+    """Reason why no crystal has this label; empty if one may.
+
+    Parameters
+    ----------
+    e_type : str
+        Key of `ENTRY_TYPES`.
+    value : float
+        The label, if it is a number.
+
+    Examples
+    --------
+    >>> impossible_label("lattice_constant", 4.05), impossible_label("energy", 0.0)
+    ('', '')
+    """
+    if e_type in _POSITIVE and not value > 0.0:
+        return f"a {e_type} is positive, got {value:g}; leave a missing label empty"
+    return ""
 
 
 def _scales_of_label(entry: Entry) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,8 @@ from ase.units import Bohr
 
 from deepchem_xc.planewave.inputs import as_crystal
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
-from deepchem_xc.planewave.structure.files import read_atoms, refuse_magnetic_cif
+from deepchem_xc.planewave.structure.cif import read_cif
+from deepchem_xc.planewave.structure.files import read_atoms
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -204,18 +204,11 @@ def _made(make: Callable[[], Any], kind: str) -> Any:
 
 
 def _read(name: str, folder: Path | None) -> Any:
-    import ase.io
-
     if name.lstrip().startswith("{"):
         return _dictionary(name, "the text")
     shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
     if "\n" in name:
-        refuse_magnetic_cif(name, f"the text {shown!r}")
-        try:
-            return ase.io.read(io.StringIO(name), format="cif")
-        except Exception as error:
-            why = str(error) or f"ASE raises {type(error).__name__}"
-            raise ValueError(f"the text {shown!r} cannot be read as a CIF: {why}") from error
+        return read_cif(name, f"the text {shown!r}")[-1]
     path = (folder or Path()) / name
     try:
         there = path.is_file()

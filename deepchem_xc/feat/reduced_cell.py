@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.files import structure_values
 from deepchem_xc.feat.schema import CrystalSpec, StructureSpec
 from deepchem_xc.planewave.structure.primitive import primitive_cell
 from deepchem_xc.planewave.structure.reading import IgnoredInputWarning
+
+_SAME_FOR_ALL = "kpts = {density: ...} is the same for any cell."
+# Meshes of which one warning is given later; None where each has its own.
+_noticed: ContextVar[list[str] | None] = ContextVar("_noticed", default=None)
 
 
 @dataclass(frozen=True)
@@ -67,14 +75,32 @@ def reduced_cell(spec: CrystalSpec) -> ReducedCell:
     cells = len(atoms) // len(primitive)
     if cells == 1:
         return ReducedCell(spec.model_copy(update={"primitive": None}), 1, None)
-    _check_keywords(spec, cells)
+    check_keywords(spec, cells)
     structure = StructureSpec.model_validate(structure_values(primitive))
     changed: dict[str, Any] = {"structure": structure, "primitive": None}
     return ReducedCell(spec.model_copy(update=changed), cells, tuple(int(i) for i in sites))
 
 
-def _check_keywords(spec: CrystalSpec, cells: int) -> None:
-    """Refuse keywords that are meaningless in the smaller cell; warn of a mesh."""
+def check_keywords(spec: CrystalSpec, cells: int) -> None:
+    """Refuse keywords that are meaningless in the smaller cell; warn of a mesh.
+
+    Parameters
+    ----------
+    spec : CrystalSpec
+        The system.
+    cells : int
+        Number of primitive cells in the given one.
+
+    Raises
+    ------
+    ValueError
+        The message begins with the key.
+
+    Warns
+    -----
+    IgnoredInputWarning
+        Of a mesh.
+    """
     given, kpts = f"the given cell, which has {cells} primitive ones", spec.kpts
     if spec.fft_size is not None:
         raise ValueError(
@@ -87,10 +113,47 @@ def _check_keywords(spec: CrystalSpec, cells: int) -> None:
             f"kpts: a list of points is in coordinates of {given}: give a density such as "
             "{density: 5.0}, or leave 'primitive' out"
         )
-    if kpts is not None and "density" not in keys:
+    if kpts is None or "density" in keys:
+        return
+    if (noticed := _noticed.get()) is not None:
+        noticed.append(str(kpts))
+        return
+    warnings.warn(
+        f"the k-point mesh {kpts} is that of the primitive cell, {cells} times smaller than the "
+        f"given one; {_SAME_FOR_ALL}",
+        IgnoredInputWarning,
+        stacklevel=users_stacklevel(),
+    )
+
+
+@contextmanager
+def meshes_noticed_once() -> Iterator[None]:
+    """Join the warnings of meshes of primitive cells to one, for many systems.
+
+    Warns
+    -----
+    IgnoredInputWarning
+        At the end, at the user's line.
+
+    Examples
+    --------
+    >>> with meshes_noticed_once():
+    ...     pass
+    """
+    if _noticed.get() is not None:  # within another one, which warns
+        yield
+        return
+    noticed: list[str] = []
+    token = _noticed.set(noticed)
+    try:
+        yield
+    finally:
+        _noticed.reset(token)
+    if noticed:
         warnings.warn(
-            f"the k-point mesh {kpts} is that of the primitive cell, a {cells}th of the given one; "
-            "kpts = {density: ...} is the same for any cell.",
+            f"the k-point mesh {', '.join(dict.fromkeys(noticed))} is that of the primitive cell, "
+            f"which is smaller than the given one in {len(noticed)} of the calculations; "
+            f"{_SAME_FOR_ALL}",
             IgnoredInputWarning,
-            stacklevel=4,
+            stacklevel=users_stacklevel(),
         )

@@ -94,5 +94,7 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         if missing := sorted(set(KEYS) - set(data)):
             raise ValueError(f"it lacks {', '.join(missing)}")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is not a complete checkpoint of a training ({error}).") from error
+        # What torch says further is about reading files that are not trusted.
+        why = str(error).partition(". ")[0].partition("\n")[0].removesuffix(".")
+        raise ValueError(f"{path} is not a complete checkpoint of a training ({why}).") from error
     return data

@@ -21,7 +21,11 @@ def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None
     if len(entries) == 0:
         raise ValueError("the data set is empty.")
     if len(weights) != len(entries):
-        raise ValueError(f"{len(entries)} entries need as many weights, got {len(weights)}.")
+        raise ValueError(
+            f"{len(entries)} entries need as many weights, got {len(weights)}. With several tasks "
+            "X, y and w are (n, ntasks), an entry for each label, as PeriodicSystemFeaturizer(["
+            "'lattice_constant', 'bulk_modulus']) makes them."
+        )
     for entry, weight in zip(entries, weights, strict=True):
         if entry.entry_type in MOLECULAR_TYPES:
             entry.kind.value(entry)

@@ -10,7 +10,9 @@ import numpy as np
 from deepchem.trans import Transformer, undo_transforms
 from numpy.typing import ArrayLike, NDArray
 
+from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_data import DFTEntry
+from deepchem_xc.feat.entry_checks import impossible_label
 
 Floats = NDArray[np.float64]
 
@@ -48,13 +50,15 @@ def entries_of(x: Any) -> list[DFTEntry]:
     --------
     >>> entries_of([[1.0]])
     Traceback (most recent call last):
-    ValueError: X must hold DFTEntry objects, as DFTYamlLoader makes them; got 1.0.
+    ValueError: X must hold DFTEntry objects, as DFTYamlLoader and ... make them; got 1.0.
     """
     entries = list(np.asarray(x, dtype=object).reshape(-1))
     for entry in entries:
         if not isinstance(entry, DFTEntry):
+            given = "calculations" if isinstance(entry, CrystalCalculation) else repr(entry)[:60]
             raise ValueError(
-                f"X must hold DFTEntry objects, as DFTYamlLoader makes them; got {entry!r}."
+                "X must hold DFTEntry objects, as DFTYamlLoader and PeriodicSystemFeaturizer("
+                f"e_type=...) make them; got {given}."
             )
     return entries
 
@@ -130,6 +134,9 @@ def labels_of(
     _check_finite(entries, values, free)
     values = np.where(known & _same(values, own), own, values)
     _compare(entries, values, own)
+    for entry, value, skip in zip(entries, values, free, strict=True):
+        if not skip and (reason := impossible_label(entry.entry_type, float(value))):
+            raise ValueError(f"y of {entry!r}: {reason}. {_TELL}")
     return [
         np.array([value]) if entry.is_scalar else _array(entry, bool(skip))
         for entry, value, skip in zip(entries, values, free, strict=True)
@@ -256,7 +263,12 @@ def _check_finite(entries: Sequence[DFTEntry], values: Floats, free: NDArray[np.
     for entry, value, skip in zip(entries, values, free, strict=True):
         if np.isfinite(value) or skip:
             continue
-        entry.get_true_val()  # raises if there is none
+        if not entry.has_label:
+            raise ValueError(
+                f"{entry!r}: true_val: missing; it is needed for training and evaluation, and y, "
+                f"which may take its place, is {value:g}. Give a number as y, or a weight "
+                "of 0 to leave the entry out."
+            )
         raise ValueError(
             f"y of {entry!r} is {value}: give a number, or a weight of 0 to leave it out. " + _TELL
         )

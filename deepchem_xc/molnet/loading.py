@@ -20,6 +20,7 @@ from deepchem.trans import Transformer
 from deepchem.utils.data_utils import get_data_dir, load_transformers, save_transformers
 
 from deepchem_xc import __version__
+from deepchem_xc._files import source_digest
 from deepchem_xc.molnet.collection import Collection, entry_dataset, featurized_dataset
 from deepchem_xc.molnet.splitting import splitters
 
@@ -44,9 +45,10 @@ def load_collection(
     paths = collection.files(data_dir)
     folder = None
     if reload:
-        # The version and the files' content are included: sets of an older package are not found.
+        # Sets of an older package are not found; development versions differ by their source alone.
+        package = (__version__, source_digest())
         content = [path.read_bytes() for path in paths]
-        parts = (__version__, content, featurizer, splitter, tasks, _plain(generators))
+        parts = (package, content, featurizer, splitter, tasks, _plain(generators))
         folder = Path(save_dir or get_data_dir()) / f"{collection.name}-featurized" / _hash(parts)
         if folder.is_dir():
             return _read(folder)

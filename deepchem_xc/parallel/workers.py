@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import sys
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from deepchem_xc._files import source_digest
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -43,19 +43,11 @@ def versions() -> dict[str, str]:
 
     found = {"python": ".".join(map(str, sys.version_info[:2]))}
     # Development versions share a number, so that only the source tells them apart.
-    found["deepchem_xc"] = f"{__version__} (source {_source()[:8]})"
+    found["deepchem_xc"] = f"{__version__} (source {source_digest()[:8]})"
     for name in _PACKAGES:
         # Without the build, such as +cpu.
         found[name] = importlib.metadata.version(name).partition("+")[0]
     return found
-
-
-def _source() -> str:
-    root, content = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        content.update(str(path.relative_to(root)).encode())
-        content.update(path.read_bytes())
-    return content.hexdigest()
 
 
 def check_workers(client: Client) -> None:

@@ -16,6 +16,7 @@ from ase.io import write
 from ase.units import GPa
 
 from deepchem_xc.data import PeriodicDFTLoader, RowsError, SkippedRowsWarning
+from deepchem_xc.feat import PeriodicSystemFeaturizer
 from tests.data.solids import (
     CRYSTALS,
     SETTINGS,
@@ -64,7 +65,7 @@ def test_a_folder_of_cifs_with_a_broken_one(tmp_path: Path) -> None:
     assert data.ids.tolist() == ["Al.cif", "Si.cif", "more/POSCAR_LiF"]
     assert np.isnan(data.y).all() and data.y.shape == (3, 1)
     (error,) = one.errors
-    assert str(error) == "broken.cif: it holds no structure"
+    assert str(error).startswith("broken.cif: it holds no complete structure")
     with pytest.warns(SkippedRowsWarning), pytest.raises(RowsError, match=r"\n  broken\.cif: "):
         loader([]).create_dataset(folder)
 
@@ -282,3 +283,42 @@ def test_a_data_set_trains(tmp_path: Path) -> None:
     model = XCModel(functional=PBE(trainable=True), batch_size=1, learning_rate=0.005)
     model.fit(data, nb_epoch=1, checkpoint_interval=0)
     assert np.isfinite(model.history[-1].loss)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ecut": 150.0, "kpt": [2, 2, 2]}, "kpt: unknown key, did you mean 'kpts'"),
+        ({"kpts": [2, 2, 2]}, "ecut: missing"),
+        ({"ecut": 150.0, "structure": "al.cif"}, "structure belongs to the rows"),
+        ({"ecut": 150.0, "number": 2}, "number belongs to the rows"),
+    ],
+)
+def test_settings_that_no_row_can_use_are_refused_before_files_are_read(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PeriodicDFTLoader([], e_type="energy", settings=settings, on_error="skip")
+
+
+def test_errors_come_in_the_order_of_the_rows_also_from_several_shards(tmp_path: Path) -> None:
+    """With a byte order mark, as spreadsheets write tables."""
+    CRYSTALS["Al"].write(tmp_path / "al.cif")
+    cells = ["al.cif,nan", "none.cif,1", "al.cif,-57", ",1", "al.cif,abc"]
+    path = tmp_path / "table.csv"
+    path.write_text("\ufeff" + "\n".join(["structure,energy", *cells]), encoding="utf-8")
+    one = loader(["energy"], on_error="skip")
+    with pytest.warns(SkippedRowsWarning):
+        data = one.create_dataset(path, shard_size=2)
+    assert data.ids.tolist() == ["table.csv:3"]
+    assert [error.place[-1] for error in one.errors] == ["1", "2", "4", "5"]
+
+
+def test_a_cif_that_lost_its_last_atoms_is_an_error_of_its_row(tmp_path: Path) -> None:
+    CRYSTALS["LiF"].write(tmp_path / "cut.cif")
+    whole = (tmp_path / "cut.cif").read_text().rstrip()
+    (tmp_path / "cut.cif").write_text(whole.rsplit("\n", 1)[0])
+    with pytest.raises(RowsError, match=r"cut\.cif: it holds Li1, but its chemical formula says"):
+        loader([]).create_dataset(tmp_path)
+    with pytest.raises(ValueError, match=r"datapoint 0 .*holds Li1, but its chemical formula says"):
+        PeriodicSystemFeaturizer().featurize([tmp_path / "cut.cif"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from deepchem_xc.feat import DFTEntry, DFTSystem
+from deepchem_xc.data import PeriodicDFTLoader
+from deepchem_xc.feat import DFTEntry, DFTSystem, PeriodicSystemFeaturizer
 from deepchem_xc.losses import observables
 from deepchem_xc.planewave import scf
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
@@ -177,3 +180,85 @@ def test_doubled_and_compressed_cells() -> None:
     entry = DFTEntry.create("energy", -214.0, [{**dense, "compressed": True}])
     assert "compressed" not in entry.systems[0].keywords
     assert entry.calculations[0].key == DFTSystem(dense).calculation().key
+
+
+def test_many_systems_give_one_warning_of_their_mesh_at_the_users_line(tmp_path: Path) -> None:
+    for symbol in ("Al", "Si"):
+        bulk(symbol, cubic=True).write(tmp_path / f"{symbol}.cif")
+    words: dict[str, Any] = {"kpts": {"size": [2, 2, 2], "gamma": True}, "primitive": True, **WORDS}
+    cells = [bulk("Al", cubic=True), bulk("Si", cubic=True)]
+    makers: list[Callable[[], Any]] = [
+        lambda: PeriodicDFTLoader([], e_type="energy", settings=words).create_dataset(tmp_path),
+        lambda: PeriodicSystemFeaturizer("energy", **words).featurize(cells),
+        lambda: DFTEntry.create("energy", -228.0, [{"structure": cells[0], **words}]),
+    ]
+    for make in makers:
+        with pytest.warns(IgnoredInputWarning, match="primitive cell") as caught:
+            make()
+        (told,) = [w for w in caught if w.category is IgnoredInputWarning]
+        assert told.filename == __file__
+
+
+def test_other_settings_keep_label_structure_and_cells() -> None:
+    mesh = {"size": [2, 2, 2], "gamma": True}
+    with pytest.warns(IgnoredInputWarning):
+        forces = entry("forces", [[0.0, 0.0, 0.0]] * 4, bulk("Al", cubic=True), kpts=mesh)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the mesh has been told of
+        finer = forces.with_settings(ecut=180.0)
+    assert finer.systems[0].cells == 4 and finer.systems[0].sites == (0, 0, 0, 0)
+    assert finer.calculations[0].keywords["ecut"] == 180.0
+    assert finer.identity != forces.identity == finer.with_settings(ecut=150.0).identity
+    with pytest.warns(IgnoredInputWarning, match=r"\[3, 3, 3\] is that of the primitive cell"):
+        forces.with_settings(kpts=[3, 3, 3])
+
+    # A third has no binary form: subtracting the mean a second time would change it.
+    scales = [0.9, 0.95, 1.0, 1.05, 1.1]
+    system = {"structure": bulk("Si"), "kpts": mesh, **WORDS}
+    curve = DFTEntry.create("eos", [1.0, 0.3, 0.0, 0.3, 1.0], [system], weight=3, scales=scales)
+    assert curve.with_settings(ecut=180.0).with_settings(ecut=150.0).identity == curve.identity
+    lattice = DFTEntry.create("lattice_constant", 5.43, [{**system, "structure": cube()}])
+    smaller = lattice.with_settings(primitive=True, kpts={"density": 1.0}, scales=scales)
+    assert smaller.systems[0].cells == 4 and smaller.scales == tuple(scales)
+    assert smaller.get_true_val() == lattice.get_true_val()
+
+
+def cube() -> Atoms:
+    return bulk("Si", cubic=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ecut": -1}, r"systems\[0\]\.ecut"),
+        ({"ecut": None}, r"systems\[0\]\.ecut: missing"),
+        ({"ecutt": 300}, r"unknown key, did you mean 'ecut'"),
+        ({"structure": bulk("Si")}, "structure: with_settings changes how"),
+        ({"true_val": 1.0}, "true_val: with_settings changes how"),
+        ({"fft_size": [8, 8, 8]}, "fft_size: it is the grid of the given cell"),
+        ({"kpts": [[0.0, 0.0, 0.0]]}, "kpts: a list of points"),
+        ({"primitive": False}, "primitive: the entry holds the primitive cell"),
+    ],
+)
+def test_settings_that_are_not_valid_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        entry("energy", -228.0, bulk("Al", cubic=True)).with_settings(**settings)
+
+
+def test_potentials_of_several_systems_go_to_those_that_have_the_element() -> None:
+    salt = {"structure": bulk("NaCl", "rocksalt", a=5.64), **WORDS}
+    atoms = [{"structure": bulk(s, "fcc", a=12.0), **WORDS} for s in ("Na", "Cl")]
+    cohesive = DFTEntry.create("cohesive_energy", 3.0, [salt, *atoms])
+    given = {"Na": "GTH-GGA-q1", "default": "gth-pbe"}
+    changed = cohesive.with_settings(pseudopotentials=given)
+    found = [system.system["pseudopotentials"] for system in changed.systems]
+    assert found == [given, given, {"default": "gth-pbe"}]
+    with pytest.raises(ValueError, match="pseudopotentials: there is no Si"):
+        cohesive.with_settings(pseudopotentials={"Si": "gth-pbe", "default": "gth-pbe"})
+
+
+def test_a_curve_keeps_its_volumes() -> None:
+    scales = [0.9, 0.95, 1.0, 1.05, 1.1]
+    curve = entry("eos", [1.0, 0.5, 0.0, 0.5, 1.0], bulk("Si"), scales=scales)
+    with pytest.raises(ValueError, match="scales: the label of type eos has one energy for each"):
+        curve.with_settings(scales=[0.8, *scales[1:]])

@@ -11,12 +11,14 @@ import deepchem as dc
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from deepchem.data import DiskDataset, NumpyDataset
 from deepchem.trans import MinMaxTransformer, NormalizationTransformer
 
 from deepchem_xc.data import DFTEntry, entry_arrays
+from deepchem_xc.feat import PeriodicSystemFeaturizer
 from deepchem_xc.models import LabelWarning, XCModel
-from deepchem_xc.models.labels import labels_of
+from deepchem_xc.models.labels import entries_of, labels_of
 from deepchem_xc.xc import PBE
 from tests.models.systems import aluminium, dataset, make, quick, weights
 
@@ -271,3 +273,19 @@ def test_a_data_set_without_weights_says_so() -> None:
     for data in (NumpyDataset(x), NumpyDataset(x, y, np.zeros(1))):
         with pytest.raises(ValueError, match=r"all weights are 0.*or give w|0 throughout"):
             make().fit(data, **FIT)
+
+
+def test_labels_that_no_crystal_has_are_refused() -> None:
+    system = {"structure": bulk("Al"), "ecut": 150.0}
+    with pytest.raises(ValueError, match="true_val: a bulk_modulus is positive, got -77"):
+        DFTEntry.create("bulk_modulus", -77.0, [system])
+    entries = [DFTEntry.create("lattice_constant", None, [system]) for _ in range(2)]
+    with pytest.raises(ValueError, match="y of .*: a lattice_constant is positive, got 0"):
+        labels_of(entries, [[4.05], [0.0]])
+    assert labels_of(entries, [[4.05], [0.0]], weights=[1.0, 0.0])[0] == [4.05]
+
+
+def test_what_is_not_an_entry_is_named_in_few_words() -> None:
+    calculations = PeriodicSystemFeaturizer(ecut=150.0, kpts=[1, 1, 1]).featurize([bulk("Al")])
+    with pytest.raises(ValueError, match=r"PeriodicSystemFeaturizer\(e_type=.*; got calculations"):
+        entries_of(calculations)

@@ -292,6 +292,16 @@ def test_other_files_are_read_from_a_folder_and_kept_apart(tmp_path: Path) -> No
     assert train.y.ravel()[0] == 4.05
 
 
+def test_sets_of_another_source_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A development version is the same number for every source."""
+    load_gpaw_benchmark(save_dir=tmp_path)
+    monkeypatch.setattr("deepchem_xc.molnet.loading.source_digest", lambda: "changed")
+    load_gpaw_benchmark(save_dir=tmp_path)
+    assert len(list(tmp_path.glob("*/*"))) == 2
+
+
 def test_an_interrupted_write_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepchem_xc.planewave.structure.cif import read_cif
 from deepchem_xc.planewave.structure.reading import (
     IgnoredInputWarning,
     few_moments,
@@ -34,8 +35,7 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
     Raises
     ------
     ValueError
-        If the file holds no structure, or is a magnetic CIF, whose moments and symmetry ASE does
-        not read.
+        If the file holds no structure, or is a CIF that `read_cif` refuses.
     FileNotFoundError
         If there is no such file.
 
@@ -60,10 +60,10 @@ def read_atoms(path: str | os.PathLike[str], moments: bool = True) -> Atoms:
     if not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     if Path(path).suffix.lower() in _CIF and Path(path).is_file():
-        refuse_magnetic_cif(Path(path).read_text(errors="replace"), os.fspath(path))
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        return read_cif(text, os.fspath(path))[-1]
     try:
-        # ASE does not know the ending of magnetic CIFs; this file has no moments.
-        atoms = read(Path(path), format="cif" if Path(path).suffix.lower() == ".mcif" else None)
+        atoms = read(Path(path))
     except UnknownFileTypeError as error:
         raise ValueError(f"ASE does not know the format of {os.fspath(path)} ({error}).") from error
     except StopIteration as error:
@@ -110,31 +110,4 @@ def start_from_results(atoms: Atoms, shown: str) -> None:
             "channels.",
             IgnoredInputWarning,
             stacklevel=3,
-        )
-
-
-def refuse_magnetic_cif(text: str, shown: str) -> None:
-    """Raise for a CIF with moments, because ASE ignores these and their symmetry.
-
-    Parameters
-    ----------
-    text : str
-        Content of the CIF.
-    shown : str
-        Its name in the message.
-
-    Raises
-    ------
-    ValueError
-        For a magnetic CIF; the message says how to read it.
-
-    Examples
-    --------
-    >>> refuse_magnetic_cif("data_iron _cell_length_a 2.84", "iron.cif")
-    """
-    if "_atom_site_moment" in text:
-        raise ValueError(
-            f"{shown} is a magnetic CIF, whose moments and magnetic symmetry ASE does not read. "
-            "pymatgen does: Crystal.from_pymatgen(Structure.from_file(...)), and "
-            "Crystal.to_ase().write('magnet.xyz') for a file with initial moments."
         )
