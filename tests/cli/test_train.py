@@ -115,6 +115,7 @@ def test_a_training_on_workers_writes_the_functional_of_one_without(tmp_path: Pa
         assert torch.allclose(value, found[1][name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_two_processes_train_together_stop_together_and_say_everything_once(tmp_path: Path) -> None:
     opposite = [{**ENTRIES[0], "true_val": -200.0}]
     words = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
