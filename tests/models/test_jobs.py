@@ -24,7 +24,7 @@ from tests.models.systems import (
     three_entries,
     weights,
 )
-from tests.models.test_predictions import hopeless, without_minimum
+from tests.models.test_predictions import hopeless
 
 FIT: Any = {"checkpoint_interval": 0, "deterministic": True}
 # Energies differ by the loop's tolerance, because volumes start from other densities.
@@ -33,7 +33,7 @@ NEAR = 1e-5
 
 def volumes() -> DFTEntry:
     """Energies of five volumes of aluminium."""
-    system = aluminium(ecut=100.0, convergence=LOOSE)
+    system = aluminium(ecut=100.0, kpts=[1, 1, 1], convergence=LOOSE)
     energies = np.array([0.2, 0.1, 0.0, 0.1, 0.2])
     return DFTEntry.create("eos", energies, [system], scales=SCALES)
 
@@ -42,26 +42,24 @@ def test_a_training_with_jobs_is_the_one_without() -> None:
     data = dataset(*three_entries()[:2], volumes())
     alone, shared = (make(batch_size=3, scf_interval=2, jobs=jobs) for jobs in (None, 1))
     for model in (alone, shared):
-        model.fit(data, nb_epoch=3, **FIT)
+        model.fit(data, nb_epoch=2, **FIT)
     for one, other in zip(alone.history, shared.history, strict=True):
         assert other.calculations == one.calculations
         assert other.losses == pytest.approx(one.losses, abs=NEAR, rel=NEAR)
-    # The stress in every epoch, five volumes in two, and once the energy, which then has the
-    # density of the stress.
-    assert [record.calculations for record in shared.history] == [7, 1, 6]
+    # The stress in both epochs, energies of kept densities in the second.
+    assert [record.calculations for record in shared.history] == [7, 1]
     assert weights(shared).numpy() == pytest.approx(weights(alone).numpy(), abs=1e-6)
-    assert shared.predict(data) == pytest.approx(alone.predict(data), abs=NEAR)
 
 
 def test_predictions_with_jobs_are_those_without_and_failures_are_named() -> None:
-    data = dataset(*three_entries(), volumes(), without_minimum(), hopeless())
+    data = dataset(*three_entries(), volumes(), hopeless())
     models = [make(on_failure="skip"), make(on_failure="skip", jobs=1)]
     found = []
     for model in models:
-        with pytest.warns(SkippedWarning, match="2 of 6 entries failed"):
+        with pytest.warns(SkippedWarning, match="1 of 5 entries failed"):
             found.append(model.predict(data))
     assert found[1] == pytest.approx(found[0], abs=NEAR, nan_ok=True)
-    assert models[1].skipped == models[0].skipped and len(models[1].skipped) == 2
+    assert models[1].skipped == models[0].skipped and len(models[1].skipped) == 1
     strict = make(jobs=1)
     with pytest.raises(EntryError, match="hopeless. failed: SCFConvergenceError"):
         strict.predict(dataset(hopeless()))
