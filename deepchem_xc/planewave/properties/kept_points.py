@@ -16,7 +16,6 @@ from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
 from deepchem_xc.store import Store, digest
-from deepchem_xc.xc.identity import name_or_content
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -120,6 +119,9 @@ def _described(
     series: VolumeSeries, functional: str, keywords: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that the points of a curve depend on, except for their scale."""
+    # Functionals import DeepChem, which takes seconds.
+    from deepchem_xc.xc.identity import name_or_content
+
     atoms = series.atoms
     species = series.crystal(1.0).species
     potentials = load_pseudopotentials(keywords.get("pseudopotentials", "gth-pbe"), species)

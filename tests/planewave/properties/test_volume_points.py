@@ -50,7 +50,7 @@ def test_a_functional_that_would_lose_its_derivatives_is_refused() -> None:
 def test_a_volume_that_fails_is_named_after_the_others_are_done() -> None:
     seen: list[VolumePoint] = []
     # One step is enough for nothing: the middle volume fails, and the others have no start.
-    words = {**WORDS, "convergence": {"maximum iterations": 1}}
+    words = {**WORDS, "convergence": {"maxiter": 1}}
     with pytest.raises(VolumeError, match="1 of 5 volumes failed: scale 1: SCFConvergenceError"):
         equation_of_state(bulk("Si"), "PBE", jobs=1, callback=seen.append, **words)
     assert not seen
