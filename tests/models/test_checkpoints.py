@@ -27,7 +27,14 @@ from tests.models.systems import (
 )
 
 
-@pytest.mark.parametrize("rate", [2e-3, ExponentialDecay(2e-3, 0.5, 2), "polynomial"])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        pytest.param(2e-3, id="constant", marks=pytest.mark.slow),
+        pytest.param(ExponentialDecay(2e-3, 0.5, 2), id="exponential"),
+        pytest.param("polynomial", marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_training_gives_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, rate: Any
 ) -> None:

@@ -193,6 +193,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return results(tmp_path_factory.mktemp("alone"), 1)[0]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_and_weights_of_one(
     alone: dict[str, Any], tmp_path: Path
 ) -> None:
