@@ -1,10 +1,12 @@
-"""Finding reference results, and writing results."""
+"""Finding reference results, writing results, and values that files can hold."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
+import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,24 @@ def source_digest() -> str:
         content.update(str(path.relative_to(root)).encode())
         content.update(path.read_bytes())
     return content.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Convert numpy's and torch's values to Python's numbers and lists, and paths to strings.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain({"kpts": np.array([2, 2, 2]), "nbands": np.int64(8), "structure": Path("al.cif")})
+    {'kpts': [2, 2, 2], 'nbands': 8, 'structure': 'al.cif'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def write_json(path: str | Path, content: Any) -> None:

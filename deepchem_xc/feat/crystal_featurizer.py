@@ -17,9 +17,10 @@ from deepchem.feat import MaterialStructureFeaturizer
 from numpy.typing import NDArray
 
 from deepchem_xc._caller import users_stacklevel
+from deepchem_xc._files import plain
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.dft_system import DFTSystem
-from deepchem_xc.feat.files import content_digests, plain, structure_values
+from deepchem_xc.feat.files import content_digests, structure_values
 from deepchem_xc.feat.protocols import KINDS, TOLERANCES, ProtocolTable
 from deepchem_xc.feat.reduced_cell import meshes_noticed_once
 from deepchem_xc.feat.schema import validate_entry

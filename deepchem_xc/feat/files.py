@@ -240,21 +240,3 @@ def _files(names: Iterable[str]) -> list[str]:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(Path(name).read_bytes()).hexdigest()
-
-
-def plain(value: Any) -> Any:
-    """Convert numpy's and torch's values to Python's numbers and lists, and paths to strings.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> plain({"kpts": np.array([2, 2, 2]), "nbands": np.int64(8), "structure": Path("al.cif")})
-    {'kpts': [2, 2, 2], 'nbands': 8, 'structure': 'al.cif'}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value.tolist() if hasattr(value, "tolist") else value

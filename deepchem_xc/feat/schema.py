@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from deepchem_xc.feat.files import absolute_potential, plain, structure_values
+from deepchem_xc._files import plain
+from deepchem_xc.feat.files import absolute_potential, structure_values
 from deepchem_xc.keywords import EnergyKeywords, StructureKeywords, standard, valid_values
 from deepchem_xc.keywords import field as keyword
 from deepchem_xc.planewave.settings import checked_keyword

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from deepchem_xc import __version__
+from deepchem_xc._files import plain, source_digest
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
@@ -29,7 +29,7 @@ _NOT_DESCRIBED = ("device", "kpts", "pseudopotentials", "symmetry")
 class KeptPoints:
     """A folder with the finished points of energy curves, and the density of each middle volume.
 
-    The names of files contain a hash of everything that the numbers depend on: the version of the
+    The names of files contain a hash of everything that the numbers depend on: the source of the
     package, the crystal, k-points, grid, keywords, and the content of functional and
     pseudopotentials. A folder can therefore be common to many curves.
 
@@ -130,24 +130,25 @@ def _described(
         for name, value in keywords.items()
         if value is not None and name not in _NOT_DESCRIBED
     }
-    described: dict[str, Any] = _plain(
-        {
-            "version": __version__,
-            "symbols": atoms.get_chemical_symbols(),
-            "cell": atoms.cell.array,
-            "positions": atoms.positions,
-            "moments": atoms.get_initial_magnetic_moments(),
-            "pbc": atoms.pbc,
-            "axis": series.axis,
-            "kpoints": [series.kpoints.coordinates, series.kpoints.weights],
-            "operations": len(series.kpoints.symmetry),
-            "fft_size": series.fft_size,
-            "functional": name_or_content(functional),
-            "pseudopotentials": {one: _content(potentials[one]) for one in sorted(set(species))},
-            "keywords": others,
-        }
-    )
-    return described
+    described = {
+        # Development versions share a number.
+        "version": [__version__, source_digest()],
+        "symbols": atoms.get_chemical_symbols(),
+        "cell": atoms.cell.array,
+        "positions": atoms.positions,
+        "moments": atoms.get_initial_magnetic_moments(),
+        "pbc": atoms.pbc,
+        "axis": series.axis,
+        "kpoints": [series.kpoints.coordinates, series.kpoints.weights],
+        "operations": len(series.kpoints.symmetry),
+        "fft_size": series.fft_size,
+        "functional": name_or_content(functional),
+        "pseudopotentials": {one: _content(potentials[one]) for one in sorted(set(species))},
+        "keywords": others,
+    }
+    # As a file gives it back; an object counts by what it prints.
+    found: dict[str, Any] = json.loads(json.dumps(plain(described), default=repr))
+    return found
 
 
 def _content(potential: Pseudopotential) -> list[str]:
@@ -162,18 +163,3 @@ def _content(potential: Pseudopotential) -> list[str]:
     numbers += [float(x) for part in parts for x in part.detach().cpu().reshape(-1)]
     # Without the last digits, which depend on the processor.
     return [f"{number:.8e}" for number in numbers]
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold, and returns as it was."""
-    if isinstance(value, Tensor):
-        return _plain(value.detach().cpu().numpy())
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return repr(value)
