@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,11 @@ import torch
 from ase.build import bulk
 
 from deepchem_xc.planewave import equation_of_state
+from deepchem_xc.planewave.properties import kept_points
+from deepchem_xc.planewave.properties.kept_points import KeptPoints
 from deepchem_xc.planewave.properties.volume_points import VolumeError, VolumePoint
+from deepchem_xc.planewave.properties.volume_series import volume_series
+from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.xc import PBE
 
 WORDS: dict[str, Any] = {
@@ -59,3 +64,16 @@ def test_a_volume_that_fails_is_named_after_the_others_are_done() -> None:
 def test_jobs_that_are_neither_numbers_nor_schedulers_are_refused() -> None:
     with pytest.raises(ValueError, match="jobs must be a number of processes, the address of a D"):
         equation_of_state(bulk("Si"), "PBE", jobs=2.5, **WORDS)
+
+
+SETTINGS = {"ecut": 100.0, "kpts": (1, 1, 1)}
+
+
+def test_points_of_another_source_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = volume_series(bulk("Si"), Settings.of(SETTINGS))
+    KeptPoints(tmp_path, series, "PBE", SETTINGS).write(1.0, {"energy": -214.0})
+    assert KeptPoints(tmp_path, series, "PBE", SETTINGS).read(1.0) == {"energy": -214.0}
+    monkeypatch.setattr(kept_points, "source_digest", lambda: "changed")
+    assert KeptPoints(tmp_path, series, "PBE", SETTINGS).read(1.0) is None
