@@ -159,7 +159,7 @@ def scf(
             "for a file."
         )
     if spinpol is None and setup.problem.nspin == 1:
-        notice_moments(setup.problem, start, stacklevel=5)
+        notice_moments(setup.problem, start)
     fixed = isinstance(target, PlaneWaveBasis) or isinstance(kpts, KPoints)
     fixed = fixed or isinstance(symmetry, SymmetryGroup)
     problem = keeping_moments(setup.problem, start, kpts, fixed)

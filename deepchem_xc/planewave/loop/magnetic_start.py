@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.loop.restart import Restart, moments_of
 from deepchem_xc.planewave.structure.kept_symmetry import operations_that_keep
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
@@ -25,7 +26,7 @@ class LostMomentsWarning(UserWarning):
     """A calculation without spin starts from a magnetic result."""
 
 
-def notice_moments(problem: KohnShamProblem, start: Restart, stacklevel: int) -> None:
+def notice_moments(problem: KohnShamProblem, start: Restart) -> None:
     """Warn if a calculation without spin drops the magnetic moments of its start."""
     moments = moments_of(problem, start)
     if moments is not None and float(moments.abs().max()) > _NOTICEABLE:
@@ -34,7 +35,7 @@ def notice_moments(problem: KohnShamProblem, start: Restart, stacklevel: int) ->
             "no spin, because its atoms have no initial moments: give spinpol=True to keep them, "
             "or spinpol=False to drop them without this warning.",
             LostMomentsWarning,
-            stacklevel=stacklevel,
+            stacklevel=users_stacklevel(),
         )
 
 
