@@ -114,7 +114,7 @@ class LoopKeywords(_Group):
     Examples
     --------
     >>> list(LoopKeywords.model_fields)
-    ['mixing', 'gradient_tolerance', 'start']
+    ['mixing', 'gradient_tolerance']
     """
 
     mixing: dict[str, Any] | None = _keyword(
@@ -123,6 +123,17 @@ class LoopKeywords(_Group):
     gradient_tolerance: float | None = _keyword(
         "relative residual of the adjoint equation, below 1"
     )
+
+
+class StartKeywords(_Group):
+    """The density to start from, of one structure or, as a model's, of all of a data set.
+
+    Examples
+    --------
+    >>> list(StartKeywords.model_fields)
+    ['start']
+    """
+
     start: str | None = _keyword(
         "density to start from: the file of a record", otherwise="superposed atoms"
     )
@@ -143,7 +154,7 @@ class DeviceKeywords(_Group):
 
 
 # pydantic lists the fields of the last base first.
-class Keywords(DeviceKeywords, LoopKeywords, EnergyKeywords, StructureKeywords):
+class Keywords(DeviceKeywords, StartKeywords, LoopKeywords, EnergyKeywords, StructureKeywords):
     """All keywords of a calculation.
 
     Examples

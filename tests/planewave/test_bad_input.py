@@ -206,8 +206,8 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
             "'width'.* must be a positive number, got -0.1; .*fixed",
         ),
         (
-            {"start": "si.npz"},
-            r"start = 'si.npz' is not an earlier result.*DensityRecord.load\(path\)",
+            {"start": 5},
+            "start = 5 is not a density: give an SCFResult, a DensityRecord, the path",
         ),
     ],
 )

@@ -15,12 +15,14 @@ from typer.testing import CliRunner
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.cli.commands import app
+from deepchem_xc.feat import DFTSystem
 from deepchem_xc.feat.solver_options import checked_solver_options
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave import DensityRecord, SCFResult, equation_of_state, scf
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.given_density import NegativeDensityWarning, UnsymmetricDensityError
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.xc import get_xc
 
 KEYWORDS: dict[str, Any] = {"ecut": 120.0, "kpts": {"size": (2, 2, 2), "gamma": True}}
 # Where only the start matters.
@@ -213,6 +215,19 @@ def test_curves_and_trainings_take_a_start() -> None:
     equation_of_state(bulk("Si"), scales=(0.9, 0.95, 1.0, 1.05, 1.1), **keywords)
     assert model.asked == 1  # the others start from the nearest volume
     assert checked_solver_options({"start": model})["start"] is model
+
+
+def test_a_system_takes_the_file_of_its_record(silicon: SCFResult, tmp_path: Path) -> None:
+    DensityRecord.of(silicon, results=False).save(tmp_path / "si.npz")
+    system = {"structure": bulk("Si"), **KEYWORDS, "start": str(tmp_path / "si.npz")}
+    started, other = DFTSystem(system), DFTSystem({**system, "start": None})
+    started.check()
+    assert started.calculation().key == other.calculation().key  # it changes no result
+    result = started.calculation().solve(get_xc("PBE"))
+    assert result.nsteps < silicon.nsteps and result.start is not None
+    (tmp_path / "si.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"start: .*si\.npz' is not a complete density file"):
+        started.check()
 
 
 def test_the_command_line_takes_the_file_of_a_record(silicon: SCFResult, tmp_path: Path) -> None:
