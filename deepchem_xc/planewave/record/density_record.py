@@ -143,8 +143,8 @@ class DensityRecord:
         notes : str, optional
             Any text.
         results : bool, optional
-            Compute and keep energies, forces and moments. A record that only serves as a start
-            needs none.
+            Compute and keep energies, forces, moments, and the hashes of functional and atoms. A
+            record that only serves as a start needs none.
 
         Raises
         ------
@@ -170,7 +170,6 @@ class DensityRecord:
             kept,
             notes,
             potentials={symbol: potential_digest(pseudo) for symbol, pseudo in pseudos.items()},
-            superposition={symbol: atom_digest(pseudo) for symbol, pseudo in pseudos.items()},
             functional=problem.functional.name,
             ecut=basis.ecut,
             ecut_smoothing=basis.ecut_smoothing,
@@ -190,6 +189,7 @@ class DensityRecord:
         plain = result.detach()
         return replace(
             record,
+            superposition={symbol: atom_digest(pseudo) for symbol, pseudo in pseudos.items()},
             energy=float(plain.energy),
             free_energy=float(plain.free_energy),
             functional_digest=content_digest(problem.functional),
