@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-# Packages through which a user's call passes; DeepChem's loaders call featurizers.
-_BETWEEN = ("deepchem_xc", "deepchem", "contextlib", "pydantic")
+# Packages through which a user's call passes: DeepChem's loaders call featurizers, ASE's atoms and
+# optimizers call calculators.
+_BETWEEN = ("deepchem_xc", "deepchem", "ase", "contextlib", "pydantic")
 
 
 def users_stacklevel() -> int:

@@ -119,3 +119,16 @@ def test_no_circle_hides_behind_imports_inside_functions() -> None:
     assert len(graph["deepchem_xc.planewave.assembly"]) > 10
     # Raises a CycleError, which names the circle.
     assert len(list(TopologicalSorter(graph).static_order())) == len(modules)
+
+
+def test_warnings_point_at_the_users_line() -> None:
+    calls = [
+        (file, node)
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn"
+    ]
+    assert len(calls) > 20
+    for file, call in calls:
+        levels = [ast.unparse(k.value) for k in call.keywords if k.arg == "stacklevel"]
+        assert levels == ["users_stacklevel()"], f"{file}:{call.lineno}"

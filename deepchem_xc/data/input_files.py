@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.data.formats import kind_of, known_formats
 
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -88,6 +89,6 @@ def _files_of_folder(folder: Path) -> list[tuple[Path, str]]:
             f"{len(others)} file(s) of {folder} are in no known format and not in the data set: "
             f"{listed}.",
             SkippedRowsWarning,
-            stacklevel=4,
+            stacklevel=users_stacklevel(),
         )
     return [(path, str(path.relative_to(folder))) for path in known]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from deepchem.data import DataLoader, DiskDataset
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.data.featurizing import featurize_each
 from deepchem_xc.data.formats import read_rows
 from deepchem_xc.data.input_files import FilePath, SkippedRowsWarning, input_files
@@ -213,7 +214,7 @@ class PeriodicDFTLoader(DataLoader):
                 f"{len(self.errors)} row(s) are not in the data set, loader.errors lists them:"
                 f"{few}{more}",
                 SkippedRowsWarning,
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
         if data_dir is None:
             return dataset

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 
@@ -118,5 +119,5 @@ def warn_of_idle_jobs(ground_states: GroundStates, entries: Sequence[DFTEntry]) 
     warnings.warn(
         f"jobs has an effect on predictions alone: calculations of the training's steps run here, "
         f"because {why}.",
-        stacklevel=4,
+        stacklevel=users_stacklevel(),
     )

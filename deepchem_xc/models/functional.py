@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._values import whole_number
 from deepchem_xc.xc import HybridXC, Ingredients, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
@@ -197,6 +198,6 @@ def make_functional(
         warnings.warn(
             f"{made.name} can be trained, and checkpoints hold its weights, but functional.save() "
             f"could not write it: {error}",
-            stacklevel=3,
+            stacklevel=users_stacklevel(),
         )
     return made

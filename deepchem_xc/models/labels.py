@@ -10,6 +10,7 @@ import numpy as np
 from deepchem.trans import Transformer, undo_transforms
 from numpy.typing import ArrayLike, NDArray
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_checks import impossible_label
@@ -121,7 +122,7 @@ def labels_of(
                 "y holds the entries' own labels, normalised; the labels count, in their units. "
                 + _TELL,
                 LabelWarning,
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
             values = own
     if not (known.any() or made_by) and _is_standard(values):
@@ -253,7 +254,7 @@ def warn_of_other_size(
                 f"{entry!r} has y = {label[0]:g} {entry.unit}, and {value[0]:g} was computed: is y "
                 f"in this unit? {_TELL}",
                 LabelWarning,
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
             return True
     return False
@@ -308,7 +309,7 @@ def _compare(entries: Sequence[DFTEntry], values: Floats, own: Floats) -> None:
         f"y differs from the labels of {int(differs.sum())} of {len(entries)} entries, and y "
         f"counts: {example}.",
         LabelWarning,
-        stacklevel=3,
+        stacklevel=users_stacklevel(),
     )
 
 

@@ -14,6 +14,7 @@ from deepchem.utils.evaluate import Evaluator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.ahead import Ahead, known_ahead
@@ -120,7 +121,7 @@ class Predictions:
             f"{len(self.skipped)} of {len(self.entries)} entries failed and are left out "
             f"({', '.join(self.skipped)}); the first: {first}",
             SkippedWarning,
-            stacklevel=4,
+            stacklevel=users_stacklevel(),
         )
 
     @property

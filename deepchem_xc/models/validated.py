@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from deepchem.data import Dataset
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._values import whole_number
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.dft_data import DFTEntry
@@ -185,7 +186,7 @@ class ValidatedModel(ResumableModel):
         except RuntimeError as error:
             if self.on_failure == "raise":
                 raise
-            warnings.warn(f"no errors: {error}", SkippedWarning, stacklevel=2)
+            warnings.warn(f"no errors: {error}", SkippedWarning, stacklevel=users_stacklevel())
             return math.inf, {}, len(schedule.batch.entries)
         loss = self._mean_loss(batch, predictions, schedule.loss)
         return loss, _errors(batch, predictions), len(predictions.skipped)

@@ -10,6 +10,7 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.parallel.workers import ClusterError, about, mismatch, versions
 
 if TYPE_CHECKING:
@@ -228,6 +229,6 @@ def _warn(client: Client, calls: int, warned: bool) -> bool:
         warnings.warn(
             f"{problem}: {calls} calculations wait. Start workers (dask worker {where} --nthreads "
             "1), or stop this: what is kept in a folder is not computed again.",
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )
     return bool(problem)

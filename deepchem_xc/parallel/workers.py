@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._files import source_digest
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def check_workers(client: Client) -> None:
         warnings.warn(
             f"the scheduler {where} has no workers yet; calculations wait for them (dask worker "
             f"{where} --nthreads 1)",
-            stacklevel=4,
+            stacklevel=users_stacklevel(),
         )
 
 

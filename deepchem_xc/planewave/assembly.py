@@ -83,7 +83,7 @@ class Setup:
     kpoints: KPoints | None = None
 
     def started_from(
-        self, source: DensitySource, settings: Settings, stacklevel: int = 2
+        self, source: DensitySource, settings: Settings
     ) -> tuple[Setup, StartingPoint]:
         """The same calculation and its start from a density.
 
@@ -97,8 +97,6 @@ class Setup:
         settings : Settings
             Keywords of the calculation. `KPoints`, or a `SymmetryGroup`, in it are not reduced; a
             problem without spin warns of lost moments unless ``spinpol`` is given.
-        stacklevel : int, optional
-            Of warnings, as for `warnings.warn`.
 
         Raises
         ------
@@ -109,11 +107,11 @@ class Setup:
         if isinstance(source, DensityRecord):
             source.check_fits(problem)
             if settings.spinpol is None and problem.nspin == 1:
-                notice_moments(problem, source, stacklevel + 1)
+                notice_moments(problem, source)
             kpts = self.kpoints if settings.kpts is None else settings.kpts
             fixed = isinstance(kpts, KPoints) or isinstance(settings.symmetry, SymmetryGroup)
             problem = keeping_moments(problem, source, kpts, fixed)
-        return replace(self, problem=problem), starting_point(problem, source, stacklevel + 1)
+        return replace(self, problem=problem), starting_point(problem, source)
 
     def solve(
         self,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.fields import Fields
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ class GivenDensity(NamedTuple):
     """What the projection removed, and how much is negative."""
 
 
-def given_density(
-    problem: KohnShamProblem, fields: Fields, moved: bool = False, stacklevel: int = 2
-) -> GivenDensity:
+def given_density(problem: KohnShamProblem, fields: Fields, moved: bool = False) -> GivenDensity:
     """Check a density that was given for a problem, and project it on the symmetry in use.
 
     Parameters
@@ -84,8 +83,6 @@ def given_density(
     moved : bool, optional
         Whether it was moved with the atoms of a structure that lacks the symmetry in use: a
         projection then improves the estimate, whatever it removes.
-    stacklevel : int, optional
-        Of the warning, as for `warnings.warn`.
 
     Returns
     -------
@@ -137,7 +134,7 @@ def given_density(
             f"of the electrons. Up to {_NEGATIVE:g} may come from a cutoff; check where it is from "
             "if more is.",
             NegativeDensityWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=users_stacklevel(),
         )
     return GivenDensity(projected, DensityReport(removed, negative, tuple(remarks)))
 

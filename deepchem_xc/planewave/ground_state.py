@@ -154,5 +154,5 @@ def scf(
     setup = replace(set_up(target, functional, settings), policies=Policies.of(policies))
     if start is None:
         return setup.solve(None, callback)
-    setup, found = setup.started_from(density_source(start), settings, stacklevel=5)
+    setup, found = setup.started_from(density_source(start), settings)
     return setup.solve(found, callback)

@@ -49,8 +49,9 @@ def test_the_text_tells_settings_steps_and_energies(
 
 def test_the_text_says_which_symmetry_a_mesh_lacks(tmp_path: Path) -> None:
     atoms = silicon(ecut=80.0, kpts=(2, 2, 2), txt=tmp_path / "si.txt")
-    with pytest.warns(MeshSymmetryWarning):
+    with pytest.warns(MeshSymmetryWarning) as told:
         atoms.get_potential_energy()
+    assert told[0].filename == __file__  # not a line of ASE or of this package
     (line,) = [x for x in (tmp_path / "si.txt").read_text().splitlines() if "k-points" in x]
     assert "12 symmetry operations (36 more with a mesh that contains Gamma)" in line
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.record.moments import moments_of
 from deepchem_xc.planewave.structure.kept_symmetry import operations_that_keep
@@ -26,7 +27,7 @@ class LostMomentsWarning(UserWarning):
     """A calculation without spin starts from a magnetic result."""
 
 
-def notice_moments(problem: KohnShamProblem, start: DensityRecord, stacklevel: int) -> None:
+def notice_moments(problem: KohnShamProblem, start: DensityRecord) -> None:
     """Warn if a calculation without spin drops the magnetic moments of its start."""
     moments = moments_of(problem, start)
     if moments is not None and float(moments.abs().max()) > _NOTICEABLE:
@@ -35,7 +36,7 @@ def notice_moments(problem: KohnShamProblem, start: DensityRecord, stacklevel: i
             "no spin, because its atoms have no initial moments: give spinpol=True to keep them, "
             "or spinpol=False to drop them without this warning.",
             LostMomentsWarning,
-            stacklevel=stacklevel,
+            stacklevel=users_stacklevel(),
         )
 
 

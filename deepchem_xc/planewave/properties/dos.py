@@ -11,6 +11,7 @@ import numpy as np
 from ase.units import Hartree
 from numpy.typing import ArrayLike, NDArray
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.properties.bands import eigenvalues_at
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry, operations_that_keep
@@ -190,7 +191,7 @@ def _energies(
             "them are wrong. Raise the width, or sample more finely: the default, "
             f"{_STEP * width:.3g} eV, is safe.",
             CoarseEnergiesWarning,
-            stacklevel=3,
+            stacklevel=users_stacklevel(),
         )
     return grid
 

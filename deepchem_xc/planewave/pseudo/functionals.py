@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 
+from deepchem_xc._caller import users_stacklevel
+
 from .base import Pseudopotential
 
 __all__ = ["FunctionalMismatchWarning", "check_functional", "functional_label"]
@@ -132,5 +134,5 @@ def check_functional(
             "potentials made with the same functional (families: gth-pbe, gth-pade for LDA, "
             "gth-pbesol, gth-blyp, gth-uzh-scan, ...)",
             FunctionalMismatchWarning,
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )

@@ -46,9 +46,7 @@ class StartingPoint:
     is_converged: bool
 
 
-def starting_point(
-    problem: KohnShamProblem, source: DensitySource, stacklevel: int = 2
-) -> StartingPoint:
+def starting_point(problem: KohnShamProblem, source: DensitySource) -> StartingPoint:
     """Density and orbitals with which to start a problem.
 
     Parameters
@@ -57,8 +55,6 @@ def starting_point(
         The problem to solve.
     source : DensitySource
         A record, or anything else with ``density_for(problem)``.
-    stacklevel : int, optional
-        Of warnings, as for `warnings.warn`.
 
     Raises
     ------
@@ -90,7 +86,7 @@ def starting_point(
     record = source if isinstance(source, DensityRecord) else None
     symmetry = problem.basis.kpoints.symmetry
     moved = record is not None and not kept_operations(record.crystal, symmetry).all()
-    fields, report = given_density(problem, fields, moved, stacklevel + 1)
+    fields, report = given_density(problem, fields, moved)
     if not problem.needs_kinetic_density:
         fields = Fields(fields.density)
     elif fields.tau is None:

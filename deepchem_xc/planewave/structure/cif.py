@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.structure.full_sites import check_full_sites
 from deepchem_xc.planewave.structure.reading import IgnoredInputWarning
 
@@ -202,7 +203,7 @@ def _check_formula(block: Mapping[str, Any], atoms: Atoms, shown: str) -> None:
             f"{shown} holds {units} formula units {_text(formula)} in the cell, but says "
             f"_cell_formula_units_Z {said}, which is not used: check that no atom occurs twice.",
             IgnoredInputWarning,
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )
         return
     times = "" if said is None or whole else f", {said} times in the cell"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.structure.crystal_checks import (
     check_distances,
     check_lattice,
@@ -341,5 +342,5 @@ def _notice_box(pbc: tuple[bool, bool, bool], cell: np.ndarray) -> None:
         f"the atoms are not periodic in all directions (pbc={pbc}); they are treated as periodic "
         f"images in the given box of {lengths} Angstrom. Check that there is enough vacuum.",
         NonPeriodicWarning,
-        stacklevel=3,  # the caller of from_ase or from_pymatgen
+        stacklevel=users_stacklevel(),
     )

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.structure.cif import read_cif
 from deepchem_xc.planewave.structure.reading import (
     IgnoredInputWarning,
@@ -109,5 +110,5 @@ def start_from_results(atoms: Atoms, shown: str) -> None:
             f"{few_moments(found)} mu_B): they are taken as initial moments, for two spin "
             "channels.",
             IgnoredInputWarning,
-            stacklevel=3,
+            stacklevel=users_stacklevel(),
         )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, find_symmetry
 from deepchem_xc.planewave.values import flag, symmetry_choice
@@ -279,7 +280,7 @@ def _reduce(size: tuple[int, int, int], offsets: np.ndarray, group: SymmetryGrou
             "more k-points and may split degenerate states. "
             f"{{'size': {size}, 'gamma': True}} has them.",
             MeshSymmetryWarning,
-            stacklevel=3,
+            stacklevel=users_stacklevel(),
         )
     group = group.subset(kept)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepchem_xc._caller import users_stacklevel
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -72,7 +74,7 @@ def _notice_charges(total: float) -> None:
             f"the initial charges of the atoms add up to {total:+g}: they are not used, the cell "
             "is computed neutral.",
             IgnoredInputWarning,
-            stacklevel=4,
+            stacklevel=users_stacklevel(),
         )
 
 
@@ -109,7 +111,7 @@ def notice_unused_spin(atoms: Atoms) -> None:
                 "magnetic. Set atoms.set_initial_magnetic_moments([...]); occupations="
                 "{'fixmagmom': True} holds their sum.",
                 IgnoredInputWarning,
-                stacklevel=3,
+                stacklevel=users_stacklevel(),
             )
 
 
@@ -197,7 +199,7 @@ def _notice_other_moments(structure: Any) -> None:
                 "start from these moments: structure.add_site_property('magmom', "
                 f"structure.site_properties[{name!r}]).",
                 IgnoredInputWarning,
-                stacklevel=4,
+                stacklevel=users_stacklevel(),
             )
 
 
@@ -292,7 +294,7 @@ def notice_unused_moments(atoms: Atoms) -> None:
             f"({few_moments(found)} mu_B), but no initial ones: the calculation is not magnetic. "
             "To start from them: atoms.set_initial_magnetic_moments(atoms.get_magnetic_moments()).",
             IgnoredInputWarning,
-            stacklevel=3,
+            stacklevel=users_stacklevel(),
         )
 
 
