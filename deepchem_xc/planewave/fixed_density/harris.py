@@ -209,23 +209,25 @@ def harris_forces_and_stress(
     crystal, symmetry = basis.crystal, basis.kpoints.symmetry
     lattice, positions = crystal.lattice, crystal.positions
     weighted_occupations = state.occupations * basis.weights[:, None]
-    strain = torch.zeros_like(lattice).requires_grad_()
-    displacement = torch.zeros_like(positions).requires_grad_()
-    motions = (displacement, strain)
 
-    def moved() -> KohnShamProblem:
+    def motions() -> list[Tensor]:
+        return [torch.zeros_like(x).requires_grad_() for x in (positions, lattice)]
+
+    def moved(displacement: Tensor, strain: Tensor) -> KohnShamProblem:
         deformed = lattice @ (torch.eye(3, dtype=lattice.dtype, device=lattice.device) + strain)
         other = basis.with_geometry(lattice=deformed, positions=positions + displacement)
         return replace(problem, basis=other)
 
+    of_states, of_density = motions(), motions()
+
     def derivatives(energy: Tensor, *others: Tensor) -> list[Tensor]:
-        sources = (*motions, *others)
+        sources = (*of_states, *others)
         if not energy.requires_grad:
             return [torch.zeros_like(x) for x in sources]
         return list(torch.autograd.grad(energy, sources, create_graph=keep, materialize_grads=True))
 
     with torch.enable_grad():
-        now = moved()
+        now = moved(*of_states)
         output = state.output
         if output.tau is not None:
             tau = kinetic_density(
@@ -244,15 +246,18 @@ def harris_forces_and_stress(
         for term in problem.terms:
             if isinstance(term, OrbitalTerm):
                 for ks in term.chunks(basis):
-                    part = term.energy(moved().basis, state.orbitals, weighted_occupations, ks)
+                    part = term.energy(
+                        moved(*of_states).basis, state.orbitals, weighted_occupations, ks
+                    )
                     more = derivatives(part)
                     by_positions, by_strain = by_positions + more[0], by_strain + more[1]
         # The work that the motion of the given density does: <K (m - n), dn>. The volume is left
-        # out, so that a density outside the graph of the lattice is noticed.
-        fields = density.fields_at(problem, moved())
+        # out, so that a density outside the graph of the lattice is noticed. Other motions are
+        # needed, because K (m - n) may be in the graph of the first ones.
+        fields = density.fields_at(problem, moved(*of_density))
         density.check_model(fields)
         done = Potential.of_derivatives(fields.with_leaves(work)).dot(fields)
-        along = _along(done, motions, keep)
+        along = _along(done, of_density, keep)
     if along[0] is None:
         raise ValueError(
             "forces need the derivative of the density with respect to the positions, but the "

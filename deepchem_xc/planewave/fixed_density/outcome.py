@@ -67,7 +67,7 @@ class NonSelfConsistentResult(SCFResult):
     >>> given, _ = FixedDensity.of(converged.problem, atoms)
     >>> result = at_given_density(converged.problem, given)
     >>> print(f"{result.density_error:.2f} of the electrons are elsewhere")
-    0.09 of the electrons are elsewhere
+    0.38 of the electrons are elsewhere
     >>> bool(result.free_energy < converged.free_energy < result.kohn_sham_free_energy)
     True
     """

@@ -16,6 +16,7 @@ from torch import Tensor
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult
+from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.multiplets import DegenerateStatesError
 from deepchem_xc.xc import PBE, PBECorrelation, XCFunctional, get_xc
 from deepchem_xc.xc.libxc import LibXC
@@ -29,7 +30,7 @@ from tests.planewave.fixed_density.cases import (
 from tests.planewave.response.finite_differences import NetworkExchange
 
 # Largest steps of the differences.
-STEPS = {"density": 0.03, "network": 0.03}
+STEPS = {"density": 0.01, "network": 0.04}
 AGREEMENT = 1e-5
 
 
@@ -67,9 +68,10 @@ def quantities(result: NonSelfConsistentResult) -> dict[str, Tensor]:
         "energy": result.energy,
         "Kohn-Sham free energy": result.kohn_sham_free_energy,
         "density": along(result.density) * float(result.basis.volume) / result.basis.ngrid,
-        "forces": along(result.forces),
         "stress": along(result.stress) * float(result.basis.volume),
     }
+    if len(result.kpoints.symmetry) == 1:  # forces vanish in the symmetric crystals
+        found["forces"] = along(result.forces)
     levels = result.multiplet_eigenvalues[:, :, :4]
     found["levels"] = (levels.square().sum(-1) * result.weights).sum()
     if result.problem.smearing.width > 0.0:
@@ -82,14 +84,30 @@ def quantities(result: NonSelfConsistentResult) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("name", list(CASES))
+def density_and_direction(problem: KohnShamProblem) -> tuple[FixedDensity, Tensor]:
+    """Superposed atoms and the density of their states: one to start at, the other to go to.
+
+    Functionals are far from linear where the density nearly vanishes: start at the larger minimum.
+    """
+    pair = [FixedDensity(problem.starting_fields()), rough_density(problem)]
+    pair.sort(key=lambda x: float(problem.basis.to_grid(x.fields.density).min()))
+    towards, given = pair
+    return given, towards.fields.density - given.fields.density
+
+
+QUICK = ("low symmetry", "soft magnet")
+
+
+@pytest.mark.parametrize(
+    "name", [x if x in QUICK else pytest.param(x, marks=pytest.mark.slow) for x in CASES]
+)
 def test_all_derivatives_are_those_of_differences(name: str) -> None:
-    plain = CASES[name].problem()
-    given = rough_density(plain)
-    along = plain.atomic_density() - given.fields.density  # of the order of the density's error
+    given, along = density_and_direction(CASES[name].problem())
     numbers = {key: torch.zeros((), dtype=torch.float64, requires_grad=True) for key in STEPS}
     result = at(name, given, along, numbers)
     assert result.density_error > 3e-3, "the density is self-consistent: nothing is tested"
+    torch.testing.assert_close(result.forces, result.detach().forces, rtol=0, atol=1e-9)
+    torch.testing.assert_close(result.stress, result.detach().stress, rtol=0, atol=1e-10)
     implicit = {}
     for quantity, value in quantities(result).items():
         found = torch.autograd.grad(
@@ -143,7 +161,7 @@ def test_a_model_is_trained_on_energies_and_forces() -> None:
     value.backward()
     assert model.reach.grad is not None
     with torch.no_grad():
-        found = named_differences(lambda x: {"loss": loss(x, False)[0]}, 0.05)
+        found = named_differences(lambda x: {"loss": loss(x, False)[0]}, 0.02)
     assert_agreement(float(model.amount.grad), found["loss"], AGREEMENT)
 
 
