@@ -15,6 +15,7 @@ from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.fixed_density.fixed import NegativeDensityWarning
 from deepchem_xc.planewave.fixed_density.sources import on_sphere
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
 
 SETTINGS: dict[str, Any] = {"ecut": 80.0, "kpts": {"size": (2, 2, 2), "gamma": True}}
 
@@ -94,7 +95,7 @@ def test_a_density_without_the_crystals_symmetry_is_refused(silicon: SCFResult) 
 
 def test_negative_densities_are_noticed(silicon: SCFResult) -> None:
     mean = silicon.density.mean()
-    with pytest.warns(NegativeDensityWarning):
+    with pytest.warns(NegativeDensityWarning), pytest.warns(InaccurateDensityWarning):
         energy(mean + 1.6 * (silicon.density - mean))
 
 
