@@ -125,6 +125,20 @@ class LoopKeywords(_Group):
     )
 
 
+class StartKeywords(_Group):
+    """The density to start from, of one structure or, as a model's, of all of a data set.
+
+    Examples
+    --------
+    >>> list(StartKeywords.model_fields)
+    ['start']
+    """
+
+    start: str | None = _keyword(
+        "density to start from: the file of a record", otherwise="superposed atoms"
+    )
+
+
 class DeviceKeywords(_Group):
     """The device that computes.
 
@@ -140,7 +154,7 @@ class DeviceKeywords(_Group):
 
 
 # pydantic lists the fields of the last base first.
-class Keywords(DeviceKeywords, LoopKeywords, EnergyKeywords, StructureKeywords):
+class Keywords(DeviceKeywords, StartKeywords, LoopKeywords, EnergyKeywords, StructureKeywords):
     """All keywords of a calculation.
 
     Examples

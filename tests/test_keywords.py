@@ -21,7 +21,14 @@ from deepchem_xc.feat.solver_options import (
     SolverSpec,
     checked_solver_options,
 )
-from deepchem_xc.keywords import Keywords, StructureKeywords, field, standard, valid_values
+from deepchem_xc.keywords import (
+    Keywords,
+    StartKeywords,
+    StructureKeywords,
+    field,
+    standard,
+    valid_values,
+)
 from deepchem_xc.models.config import TrainingSpec
 from deepchem_xc.planewave import equation_of_state, scf
 from deepchem_xc.planewave.loop.mixing import Mixing
@@ -42,6 +49,7 @@ WRONG: dict[str, Any] = {
     "mixing": {"beta": 2.0},
     "gradient_tolerance": 2.0,
     "device": "gpu",
+    "start": 5,
 }
 # They need one: k-points and pseudopotentials.
 JUDGED_LATER = ("kpts", "pseudopotentials")
@@ -58,7 +66,8 @@ def test_a_keyword_is_known_wherever_keywords_are_taken(name: str) -> None:
     assert PlaneWaveDFT(**{name: None}).parameters[name] is None
     of_one_structure = name in StructureKeywords.model_fields
     assert (name in SOLVER_OPTIONS) is not of_one_structure
-    assert (name in CrystalSpec.model_fields) is (of_one_structure or name in ENERGY_OPTIONS)
+    of_a_system = of_one_structure or name in (*ENERGY_OPTIONS, *StartKeywords.model_fields)
+    assert (name in CrystalSpec.model_fields) is of_a_system
     # The device of a training is the command's.
     assert (name in SolverSpec.model_fields) is (name in SOLVER_OPTIONS and name != "device")
 

@@ -20,6 +20,7 @@ from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
+from deepchem_xc.planewave.record import density_source
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
@@ -161,6 +162,8 @@ class DFTSystem:
             "pseudopotentials",
             lambda: load_pseudopotentials(spec.pseudopotentials, crystal.species),
         )
+        if (start := self.keywords.get("start")) is not None:
+            _naming("start", lambda: density_source(start))
         if spec.kpts is not None:
             _naming("kpts", lambda: make_kpoints(spec.kpts, crystal, symmetry=False))
         if isinstance(spec.pseudopotentials, dict):
@@ -222,7 +225,8 @@ class DFTSystem:
     @property
     def identity(self) -> dict[str, Any]:
         """Identity of its calculations, to which files contribute by content, not by path."""
-        values = {k: value for k, value in self.system.items() if k not in _NOT_IDENTITY}
+        left_out = (*_NOT_IDENTITY, "start")  # a start changes no result
+        values = {k: value for k, value in self.system.items() if k not in left_out}
         given = values.get("pseudopotentials")
         if isinstance(given, dict):
             named = {key: self.files.get(name, name) for key, name in given.items()}

@@ -6,6 +6,7 @@ Lengths are in Angstrom, energies in eV, moments in mu_B.
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -23,7 +24,13 @@ from pydantic import (
 
 from deepchem_xc._files import plain
 from deepchem_xc.feat.files import absolute_potential, structure_values
-from deepchem_xc.keywords import EnergyKeywords, StructureKeywords, standard, valid_values
+from deepchem_xc.keywords import (
+    EnergyKeywords,
+    StartKeywords,
+    StructureKeywords,
+    standard,
+    valid_values,
+)
 from deepchem_xc.keywords import field as keyword
 from deepchem_xc.planewave.settings import checked_keyword
 
@@ -107,7 +114,7 @@ class KeywordSpec(_Spec):
         return value
 
 
-class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
+class CrystalSpec(KeywordSpec, StartKeywords, EnergyKeywords, StructureKeywords):
     """A crystal and the keywords of its calculation, which are those of `planewave.scf`.
 
     Examples
@@ -153,6 +160,11 @@ class CrystalSpec(KeywordSpec, EnergyKeywords, StructureKeywords):
     @classmethod
     def _family(cls, value: Any) -> Any:
         return standard("pseudopotentials") if value is None else value
+
+    @field_validator("start", mode="after")
+    @classmethod
+    def _find_record(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else os.path.abspath((_folder(info) or Path()) / value)
 
     @field_validator("pseudopotentials", mode="after")
     @classmethod

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepchem_xc.feat.schema import KeywordSpec
-from deepchem_xc.keywords import DeviceKeywords, EnergyKeywords, LoopKeywords
+from deepchem_xc.keywords import DeviceKeywords, EnergyKeywords, LoopKeywords, StartKeywords
 from deepchem_xc.planewave.settings import Settings
 
 
-class SolverSpec(KeywordSpec, LoopKeywords, EnergyKeywords):
+class SolverSpec(KeywordSpec, StartKeywords, LoopKeywords, EnergyKeywords):
     """Keywords of all calculations in the form of files; those of a system take precedence.
 
     Examples
@@ -24,7 +24,12 @@ class SolverSpec(KeywordSpec, LoopKeywords, EnergyKeywords):
 #: Those that say what is computed; the others say how, or where.
 ENERGY_OPTIONS = tuple(EnergyKeywords.model_fields)
 #: Names of the options; all other keywords belong to single systems.
-SOLVER_OPTIONS = (*ENERGY_OPTIONS, *LoopKeywords.model_fields, *DeviceKeywords.model_fields)
+SOLVER_OPTIONS = (
+    *ENERGY_OPTIONS,
+    *LoopKeywords.model_fields,
+    *StartKeywords.model_fields,
+    *DeviceKeywords.model_fields,
+)
 
 
 def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,5 +64,10 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
         Settings.of(options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
-    # Copies: what is changed in the caller's dictionaries later was not checked.
-    return {key: copy.deepcopy(value) for key, value in options.items() if value is not None}
+    # Copies: what is changed in the caller's dictionaries later was not checked. A source of
+    # densities may be large.
+    return {
+        key: value if key == "start" else copy.deepcopy(value)
+        for key, value in options.items()
+        if value is not None
+    }

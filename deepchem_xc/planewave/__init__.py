@@ -16,6 +16,7 @@ from deepchem_xc.planewave.properties.bands import band_structure
 from deepchem_xc.planewave.properties.cube import write_density_cube
 from deepchem_xc.planewave.properties.dos import density_of_states
 from deepchem_xc.planewave.properties.volume_scan import equation_of_state
+from deepchem_xc.planewave.record import DensityRecord, DensitySource
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
@@ -23,6 +24,8 @@ from deepchem_xc.planewave.without_loop import non_self_consistent
 
 __all__ = [
     "Crystal",
+    "DensityRecord",
+    "DensitySource",
     "KPoints",
     "NonSelfConsistentResult",
     "PlaneWaveBasis",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,20 @@ from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.planewave.assembly import set_up
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult, at_given_density
-from deepchem_xc.planewave.loop.carried_orbitals import carried_orbitals
+from deepchem_xc.planewave.fixed_density.sources import source_of
+from deepchem_xc.planewave.loop.magnetic_start import keeping_moments, notice_moments
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.policies import Policies
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.other_keywords import names_similar_keywords
+from deepchem_xc.planewave.record import DensityRecord, DensitySource, density_source
+from deepchem_xc.planewave.record.carried_orbitals import carried_orbitals
 from deepchem_xc.planewave.response.adjoint import functional_tensors
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.settings import Settings
+from deepchem_xc.planewave.structure.kpoints import KPoints
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
-    from deepchem_xc.planewave.fixed_density.sources import DensitySource
     from deepchem_xc.xc import XCFunctional
 
 # Largest residual of a state, Hartree: in general, and if results are to be differentiated.
@@ -43,7 +47,7 @@ def non_self_consistent(
     target: Any,
     functional: str | XCFunctional | None = "PBE",
     *,
-    density: DensitySource | SCFResult | Restart | Any,
+    density: SCFResult | DensitySource | str | os.PathLike[str] | Any,
     other_functional: bool = False,
     ecut: float | None = None,
     kpts: Any = None,
@@ -56,7 +60,7 @@ def non_self_consistent(
     symmetry: bool | str | Mapping[str, bool] | None = None,
     device: torch.device | str | None = None,
     ecut_smoothing: float | None = None,
-    start: SCFResult | Restart | None = None,
+    start: SCFResult | DensitySource | str | os.PathLike[str] | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
     mixing: Mixing | Mapping[str, Any] | None = None,
     policies: Policies | None = None,
@@ -73,18 +77,18 @@ def non_self_consistent(
     target, functional, ecut, kpts, pseudopotentials, occupations, spinpol, nbands, fft_size, \
     symmetry, device, ecut_smoothing
         As for `scf`.
-    density : DensitySource, SCFResult, Restart or array_like
-        A model with ``density_for(problem)``, an earlier state or its file, or an array (nspin, n1,
-        n2, n3) in bohr^-3 on any grid of this cell: the total, or up and down. Another cutoff or
-        grid is truncated or padded; atoms of an earlier state may have moved. The part without the
-        crystal's symmetry is removed, and reported as ``result.given.removed_by_symmetry``.
+    density : SCFResult, DensityRecord, path, DensitySource or array_like
+        A result, a record or its file, a model with ``density_for(problem)``, or an array (nspin,
+        n1, n2, n3) in bohr^-3 on any grid of this cell: the total, or up and down. Another cutoff
+        or grid is truncated or padded; atoms of a result or record may have moved. The part without
+        the crystal's symmetry is removed, and reported as ``result.start.removed``.
     other_functional : bool, optional
         Accept a model that was made for another functional. States and arrays may be from any.
     convergence : mapping, optional
         ``orbitals``, the largest residual of all bands except an empty highest one (at most 1e-6
         Ha, 1e-8 if density or functional require gradients), and ``maxiter``, the largest number of
         sweeps of the eigensolver. Other keys belong to the loop and have no effect.
-    start : SCFResult or Restart, optional
+    start : SCFResult, DensityRecord or path, optional
         Provides starting orbitals; those of `density` by default, if it has some.
     callback : callable, optional
         Called after every sweep with a dict of its number, energy (Hartree) and residual.
@@ -141,14 +145,20 @@ def non_self_consistent(
             "positions or lattice require gradients, which non_self_consistent does not follow: "
             "give them without, and use result.forces and result.stress."
         )
+    source = source_of(density)
     problem = setup.problem
-    kept, state = FixedDensity.of(problem, density, other_functional)
-    if isinstance(start, SCFResult):
-        start = Restart.of(start)
-    if start is not None and not isinstance(start, Restart):
-        raise ValueError(f"start = {start!r} is not an earlier result: give an SCFResult.")
-    start = state if start is None else start
-    orbitals = None if start is None else carried_orbitals(problem, start.orbitals)
+    if isinstance(source, DensityRecord):
+        source.check_fits(problem)
+        if spinpol is None and problem.nspin == 1:
+            notice_moments(problem, source, stacklevel=5)
+        points = setup.kpoints if kpts is None else kpts
+        fixed = isinstance(points, KPoints) or isinstance(symmetry, SymmetryGroup)
+        problem = keeping_moments(problem, source, points, fixed)
+    kept = FixedDensity.of(problem, source, other_functional, stacklevel=5)
+    first = source if start is None else density_source(start)
+    orbitals = None
+    if isinstance(first, DensityRecord):
+        orbitals = carried_orbitals(problem, first.orbitals)
     fine = kept.fields.requires_grad or bool(functional_tensors(problem))
     tolerance = _FINE_RESIDUAL if fine else _RESIDUAL
     if setup.convergence.orbitals is not None:

@@ -2,6 +2,6 @@
 
 Contract: a `KohnShamProblem` and a density (of a model, a record, a result or on a grid) in, the
 states of its potential and a `NonSelfConsistentResult` out, in Hartree atomic units. Models are
-known only by the protocol `DensitySource`. Cells, atoms or electrons that do not fit are refused.
-Nothing here iterates a density.
+known only by the protocol `DensitySource` of `record`. Cells, atoms or electrons that do not fit
+are refused. Nothing here iterates a density.
 """

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.fields import Fields
-from deepchem_xc.planewave.fixed_density.sources import (
-    DensitySource,
-    check_fields,
-    density_source,
-    fields_of_model,
-    superposition,
-)
+from deepchem_xc.planewave.fixed_density.sources import GridDensity, check_functional, fields_for
+from deepchem_xc.planewave.given_density import DensityReport, given_density
 from deepchem_xc.planewave.loop.mixing import to_total_and_moment
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.record import DensityRecord, DensitySource
 
-# Largest part of the electrons that the symmetry may remove from a given density.
-_ASYMMETRIC = 1e-3
-# Part of the electrons with a negative density above which a warning is given.
-_NEGATIVE = 1e-3
 # Largest relative change of a model's density between two evaluations at the same positions.
 _SAME = 1e-9
-
-
-class NegativeDensityWarning(UserWarning):
-    """A given density is negative in a relevant part of the cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,69 +27,58 @@ class FixedDensity:
     fields : Fields
         The density, for meta-GGAs with the kinetic energy density; in the graph of what it was
         made from.
-    removed_by_symmetry : float
-        Integral of the absolute part that the symmetry removed, per electron.
-    negative : float
-        Minus the integral of the density where it is negative, per electron.
     model : DensitySource or None
         The model that made it; other densities move with superposed atoms.
+    report : DensityReport or None
+        What the projection on the symmetry removed, and how much of it is negative.
 
     Examples
     --------
     >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
+    >>> from deepchem_xc.planewave import DensityRecord, scf
     >>> result = scf(bulk("Si"), ecut=100.0)
-    >>> given, _ = FixedDensity.of(result.problem, result)
-    >>> given.removed_by_symmetry < 1e-12
+    >>> given = FixedDensity.of(result.problem, DensityRecord.of(result))
+    >>> given.report.removed < 1e-12
     True
     """
 
     fields: Fields = field(repr=False)
-    removed_by_symmetry: float = 0.0
-    negative: float = 0.0
     model: DensitySource | None = field(default=None, repr=False)
+    report: DensityReport | None = None
 
     @classmethod
     def of(
-        cls, problem: KohnShamProblem, density: Any, other_functional: bool = False
-    ) -> tuple[FixedDensity, Restart | None]:
-        """Project a density on the symmetry of a problem; see `density_source` for parameters.
+        cls,
+        problem: KohnShamProblem,
+        source: DensitySource,
+        other_functional: bool = False,
+        stacklevel: int = 2,
+    ) -> FixedDensity:
+        """Density of a source, projected on the symmetry of a problem.
 
-        Returns
-        -------
-        given : FixedDensity
-        start : Restart or None
-            Earlier state that the density is from.
+        Parameters
+        ----------
+        problem : KohnShamProblem
+            The crystal that the density is for.
+        source : DensitySource
+            A model, a record or a grid (`source_of`).
+        other_functional : bool, optional
+            Accept a model that was made for another functional.
+        stacklevel : int, optional
+            Of warnings, as for `warnings.warn`.
 
         Raises
         ------
         ValueError
-            As `density_source`, and if the symmetry would remove more than 1e-3 of the electrons.
-
-        Warns
-        -----
-        NegativeDensityWarning
-            If negative densities hold more than 1e-3 of the electrons.
+            As `fields_for` and `given_density`, and for a model of another functional.
         """
-        source = density_source(problem, density, other_functional)
-        basis = problem.basis
-        fields = source.fields.symmetrized(basis)
-        removed = integrals(problem, source.fields - fields).max()
-        if float(removed) > _ASYMMETRIC:
-            raise ValueError(
-                f"the symmetry that reduced the k-points would remove {float(removed):.1e} of the "
-                f"electrons from the given density (at most {_ASYMMETRIC:g} is accepted): give "
-                "symmetry=False, or a density with the symmetry of the atoms."
-            )
-        total = basis.to_grid(fields.density.detach()).sum(0)
-        negative = -float(total.clamp_max(0.0).mean() * basis.volume) / problem.nelectrons
-        if negative > _NEGATIVE:
-            warnings.warn(
-                f"the given density is negative in places: {negative:.1e} of the electrons.",
-                NegativeDensityWarning,
-                stacklevel=2,
-            )
-        return cls(fields, float(removed), negative, source.model), source.start
+        if not other_functional:
+            check_functional(problem, source)
+        fields, report = given_density(
+            problem, fields_for(problem, source), stacklevel=stacklevel + 1
+        )
+        moves = not isinstance(source, (DensityRecord, GridDensity))
+        return cls(fields, source if moves else None, report)
 
     def detach(self) -> FixedDensity:
         """The same density outside any graph."""
@@ -129,15 +103,11 @@ class FixedDensity:
             (nspin, nG), bohr^-3, symmetrised.
         """
         tau = self.fields.tau is not None
-        volume = moved.basis.volume
         if self.model is None:
-            before = superposition(problem, tau).to_electrons(problem.basis.volume)
+            before = _superposition(problem, tau).to_electrons(problem.basis.volume)
             stays = self.fields.to_electrons(problem.basis.volume) - before.detach()
-            return superposition(moved, tau) + stays.to_densities(volume)
-        fields = fields_of_model(moved, self.model)
-        fields = fields if tau else Fields(fields.density)
-        check_fields(moved, fields)
-        return fields.symmetrized(moved.basis)
+            return _superposition(moved, tau) + stays.to_densities(moved.basis.volume)
+        return fields_for(moved, self.model).symmetrized(moved.basis)
 
     def check_model(self, now: Fields) -> None:
         """Raise RuntimeError if a model's density `now` differs from this one at the same atoms."""
@@ -149,6 +119,11 @@ class FixedDensity:
                 "the density model has changed since it was used (or its densities are random): "
                 "ask for forces and stress before it is trained further, or compute again."
             )
+
+
+def _superposition(problem: KohnShamProblem, tau: bool) -> Fields:
+    """Sum of atomic densities, symmetrised, with its kinetic energy density if `tau`."""
+    return problem.starting_fields() if tau else Fields(problem.atomic_density())
 
 
 def integrals(problem: KohnShamProblem, change: Fields) -> Tensor:

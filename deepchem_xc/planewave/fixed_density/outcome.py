@@ -64,7 +64,8 @@ class NonSelfConsistentResult(SCFResult):
     >>> from deepchem_xc.planewave import scf
     >>> converged = scf(bulk("Si"), ecut=100.0)
     >>> atoms = converged.basis.to_grid(converged.problem.atomic_density())
-    >>> given, _ = FixedDensity.of(converged.problem, atoms)
+    >>> from deepchem_xc.planewave.fixed_density.sources import source_of
+    >>> given = FixedDensity.of(converged.problem, source_of(atoms))
     >>> result = at_given_density(converged.problem, given)
     >>> print(f"{result.density_error:.2f} of the electrons are elsewhere")
     0.38 of the electrons are elsewhere
@@ -284,6 +285,7 @@ def at_given_density(
         last,
         [record],
         gradient_tolerance=gradient_tolerance,
+        start=given.report,
         given=given,
         harris=energy,
     )

@@ -152,7 +152,7 @@ def test_a_model_is_trained_on_energies_and_forces() -> None:
     def loss(amount: float, grad: bool) -> tuple[Tensor, BondModel]:
         model = BondModel().requires_grad_(grad)
         model.amount.data += amount
-        given, _ = FixedDensity.of(problem, model)
+        given = FixedDensity.of(problem, model)
         result = solved(problem, given)
         weights = torch.linspace(-1.0, 1.5, 6, dtype=torch.float64).view(2, 3)
         return result.free_energy + (result.forces * weights).sum(), model

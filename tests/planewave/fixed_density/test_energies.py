@@ -77,7 +77,7 @@ def test_a_self_consistent_density_gives_the_ground_state(
         torch.testing.assert_close(getattr(result, name), other, rtol=0, atol=tolerance)
     assert result.density_error < 1e-7 and result.magnetisation_error < 1e-7
     assert abs(float(result.energy_difference)) < 1e-12
-    assert result.given.removed_by_symmetry < 1e-12
+    assert result.start.removed < 1e-12
 
 
 def test_both_energies_are_wrong_in_second_order(

@@ -31,7 +31,7 @@ SMALLEST = 1e-3
 
 def of_model(problem: KohnShamProblem) -> FixedDensity:
     model = BondModel().requires_grad_(False)
-    return FixedDensity.of(problem, model)[0]
+    return FixedDensity.of(problem, model)
 
 
 def check(problem: KohnShamProblem, given: FixedDensity) -> None:
@@ -127,10 +127,10 @@ class Frozen(BondModel):
 
 def test_a_model_outside_the_graph_has_no_forces_or_stress() -> None:
     problem = CASES["low symmetry"].problem()
-    given, _ = FixedDensity.of(problem, Frozen("positions").requires_grad_(False))
+    given = FixedDensity.of(problem, Frozen("positions").requires_grad_(False))
     with pytest.raises(ValueError, match="with respect to the positions"):
         _ = solved(problem, given, tolerance=1e-4).forces
-    given, _ = FixedDensity.of(problem, Frozen("lattice").requires_grad_(False))
+    given = FixedDensity.of(problem, Frozen("lattice").requires_grad_(False))
     result = solved(problem, given, tolerance=1e-4)
     with pytest.raises(ValueError, match="with respect to the lattice"):
         _ = result.stress
@@ -140,7 +140,7 @@ def test_a_model_outside_the_graph_has_no_forces_or_stress() -> None:
 def test_forces_of_a_model_that_was_trained_on_are_refused() -> None:
     problem = CASES["low symmetry"].problem()
     model = BondModel().requires_grad_(False)
-    given, _ = FixedDensity.of(problem, model)
+    given = FixedDensity.of(problem, model)
     result = solved(problem, given, tolerance=1e-4)
     model.amount.data += 0.1
     with pytest.raises(RuntimeError, match="has changed since"):

@@ -12,8 +12,8 @@ from ase.build import bulk
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, non_self_consistent, scf
 from deepchem_xc.planewave.fields import Fields
-from deepchem_xc.planewave.fixed_density.fixed import NegativeDensityWarning
 from deepchem_xc.planewave.fixed_density.sources import on_sphere
+from deepchem_xc.planewave.given_density import NegativeDensityWarning
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
 
@@ -68,14 +68,14 @@ def test_densities_that_do_not_fit_are_refused(silicon: SCFResult) -> None:
     nan[0, 1, 2, 3] = torch.nan
     for given, message in [
         (nan, "NaN"),
-        (density * 1.01, "valence electrons"),
+        (density * 1.01, "electrons per cell"),
         (density[0], "shape"),
         (density.to(torch.complex128), "not real"),
         (torch.cat([density, density]) / 2, "spin channel"),
-        ("density.npz", "not a density"),
-        (None, "is not a density|shape"),
+        (5, "is not a density"),
+        (None, "is not a density"),
         (scf(bulk("Si", a=5.5), **SETTINGS), "another cell"),
-        (scf(bulk("Ge", a=5.43), **SETTINGS), "belongs to the atoms Ge"),
+        (scf(bulk("Ge", a=5.43), **SETTINGS), "belongs to other atoms: Ge2"),
     ]:
         with pytest.raises((ValueError, TypeError), match=message):
             energy(given)
@@ -90,7 +90,7 @@ def test_a_density_without_the_crystals_symmetry_is_refused(silicon: SCFResult) 
     energy(lopsided, symmetry=False)
     little = silicon.density + 0.01 * (lopsided - silicon.density)
     result = non_self_consistent(bulk("Si"), density=little, **SETTINGS)
-    assert 1e-6 < result.given.removed_by_symmetry < 1e-3
+    assert 1e-6 < result.start.removed < 1e-3
 
 
 def test_negative_densities_are_noticed(silicon: SCFResult) -> None:
