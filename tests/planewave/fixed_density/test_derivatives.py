@@ -95,7 +95,7 @@ def density_and_direction(problem: KohnShamProblem) -> tuple[FixedDensity, Tenso
     return given, towards.fields.density - given.fields.density
 
 
-QUICK = ("low symmetry", "soft magnet")
+QUICK = ("low symmetry",)
 
 
 @pytest.mark.parametrize(
