@@ -28,6 +28,16 @@ class SCFConvergenceError(RuntimeError):
         self.history = list(history)
 
 
+class DiagonalizationError(RuntimeError):
+    """The eigensolver did not reach the requested accuracy; its message says what to change.
+
+    Examples
+    --------
+    >>> issubclass(DiagonalizationError, RuntimeError)
+    True
+    """
+
+
 class ResponseConvergenceError(RuntimeError):
     """A linear-response equation was not solved to the requested tolerance.
 

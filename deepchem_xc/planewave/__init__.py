@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.properties.bands import band_structure
 from deepchem_xc.planewave.properties.cube import write_density_cube
@@ -19,12 +20,14 @@ from deepchem_xc.planewave.record import DensityRecord, DensitySource
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
+from deepchem_xc.planewave.without_loop import non_self_consistent
 
 __all__ = [
     "Crystal",
     "DensityRecord",
     "DensitySource",
     "KPoints",
+    "NonSelfConsistentResult",
     "PlaneWaveBasis",
     "SCFConvergenceError",
     "SCFResult",
@@ -32,6 +35,7 @@ __all__ = [
     "density_of_states",
     "equation_of_state",
     "make_kpoints",
+    "non_self_consistent",
     "scf",
     "write_density_cube",
 ]

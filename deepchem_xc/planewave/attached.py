@@ -14,7 +14,8 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.given_density import DensityReport
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response.adjoint import Geometry, GroundState, attach, functional_tensors
+from deepchem_xc.planewave.response.adjoint import Geometry, attach, functional_tensors
+from deepchem_xc.planewave.response.independent import GroundState
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.fields import Fields, Potential
-from deepchem_xc.planewave.response.adjoint import GroundState
+from deepchem_xc.planewave.response.independent import GroundState
 
 
 class Converged(NamedTuple):

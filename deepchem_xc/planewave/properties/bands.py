@@ -10,6 +10,7 @@ import torch
 from ase.units import Hartree
 from torch import Tensor
 
+from deepchem_xc.numerics.errors import DiagonalizationError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands, starting_orbitals
 from deepchem_xc.planewave.eigen.states import diagonalize
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ase.dft.kpoints import BandPath
     from ase.spectrum.band_structure import BandStructure
 
+__all__ = ["DiagonalizationError", "band_structure", "eigenvalues_at", "named_path"]
+
 # Number of k-points diagonalised together; more gains nothing and hides the progress.
 _TOGETHER = 8
 _MAXIMUM_SWEEPS = 40
@@ -38,10 +41,6 @@ _LONG = 4 * _TOGETHER
 # the calculation. ASE makes paths for the exact Bravais lattice within 2e-4 of a cell, such as one
 # read from a file with few digits.
 _SAME_CELL = 1e-3
-
-
-class DiagonalizationError(RuntimeError):
-    """The eigensolver did not reach the requested accuracy; its message says what to change."""
 
 
 def eigenvalues_at(

@@ -18,67 +18,30 @@ N. F. Schmitz, B. Ploumhans, M. F. Herbst, arXiv:2509.07785 (2025).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients, solve_adjoint
-from deepchem_xc.occupations.occupy import check_enough_bands
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import electron_energy, orbital_energy
 from deepchem_xc.planewave.fields import Fields, Potential, derivative
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response.enough_states import enough_states
-from deepchem_xc.planewave.response.multiplets import check_multiplets
+from deepchem_xc.planewave.response.independent import (
+    EXACT,
+    SECOND_DERIVATIVES,
+    GroundState,
+    LossOnStates,
+    real_and_symmetric,
+    values_of,
+)
 from deepchem_xc.planewave.response.perturbation import PerturbedStates
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
-
-# Largest occupation of the highest band, in units of a full band: with more, derivatives would need
-# more bands than there are. The loop's own choice of bands leaves half of this.
-_HIGHEST_OCCUPATION = 2e-6
-# Error of the equations that are solved only once, in units of the tolerance.
-_EXACT = 0.1
-
-#: Error message for second derivatives of a ground state.
-SECOND_DERIVATIVES = (
-    "second derivatives through the self-consistent field are not available this way: the "
-    "gradient was computed with create_graph=True and then differentiated. Forces and "
-    "stress, which are first derivatives, can be differentiated: use result.forces and "
-    "result.stress."
-)
-
-
-class GroundState(NamedTuple):
-    """Quantities that the loop determines; in a graph if any input requires gradients."""
-
-    electrons: Fields
-    """As `Fields.to_electrons` returns them."""
-    eigenvalues: Tensor
-    """(nspin, nk, nband), Hartree."""
-    occupations: Tensor
-    """Electrons in each state, (nspin, nk, nband)."""
-    fermi_level: Tensor
-    """Hartree, 0-d, or (2,) with a fixed moment."""
-    entropy_energy: Tensor
-    """-TS, Hartree, 0-d."""
-    orbitals: Tensor
-    """(nspin, nk, nband, npw). Losses must not depend on their phases."""
-
-    def flatten(self) -> tuple[Tensor, ...]:
-        """All tensors, starting with those of the electrons."""
-        return (*self.electrons.leaves, *self[1:])
-
-    @classmethod
-    def unflatten(cls, tensors: Sequence[Tensor], electrons: Fields) -> GroundState:
-        """Inverse of `flatten`, for electrons with the same members as `electrons`."""
-        count = len(electrons.leaves)
-        return cls(electrons.with_leaves(tensors[:count]), *tensors[count:])
 
 
 class Geometry(NamedTuple):
@@ -165,21 +128,7 @@ class _Adjoint:
 
     def values(self) -> tuple[Tensor, ...]:
         """Tensors of the `GroundState`, without a graph."""
-        problem, states, shown = self.problem, self.states, slice(0, self.nband)
-        eigenvalues = states.eigenvalues[:, :, shown].clone()
-        # Fill the bands as the loop did: those that only the response needs are nearly empty.
-        occupation = problem.occupy(eigenvalues)
-        if self.nband < min(problem.basis.npw_per_k):
-            check_enough_bands(occupation, _HIGHEST_OCCUPATION, " for derivatives")
-        level = torch.as_tensor(occupation.fermi_level, dtype=torch.float64)
-        return GroundState(
-            self.electrons.map(Tensor.clone),
-            eigenvalues,
-            occupation.occupations,
-            level.to(eigenvalues.device),
-            occupation.entropy_energy,
-            states.orbitals.detach()[:, :, shown],
-        ).flatten()
+        return values_of(self.states, self.electrons, self.nband).flatten()
 
     def gradients(
         self, given: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
@@ -189,41 +138,16 @@ class _Adjoint:
         `given` holds the cotangents of the tensors of a `GroundState`.
         """
         self._unchanged.check()
-        cotangents = GroundState.unflatten(given, self.electrons)
-        states = enough_states(self.states, cotangents.eigenvalues, cotangents.fermi_level)
-        self.states = states
-        extra = states.occupations.shape[2] - self.nband
-        cotangents = cotangents._replace(
-            eigenvalues=pad(cotangents.eigenvalues, (0, extra)),
-            occupations=pad(cotangents.occupations, (0, extra)),
-            orbitals=pad(cotangents.orbitals, (0, 0, 0, extra)),
-        )
-        check_multiplets(states.eigenvalues, cotangents.eigenvalues)
-        rhs = states.in_gauge(cotangents.orbitals)
-        known = Potential.of_derivatives(cotangents.electrons)
-        known = self._without_constant(self._real_and_symmetric(known))
-
-        def cotangents_of(potential: Potential) -> tuple[list[Tensor], Tensor, float]:
-            """Cotangents of orbitals and eigenvalues for the loss plus <potential, electrons>."""
-            blocks, occupations = states.potential_cotangents(potential)
-            blocks = [a + b for a, b in zip(blocks, rhs, strict=True)]
-            eigenvalues = cotangents.eigenvalues + states.occupation.cotangent(
-                cotangents.occupations + occupations,
-                cotangents.entropy_energy,
-                cotangents.fermi_level,
-            )
-            norm = (
-                sum(float(block.norm()) ** 2 for block in blocks) + float(eigenvalues.norm()) ** 2
-            )
-            return blocks, eigenvalues, norm**0.5
+        loss_on_states = LossOnStates.of(self.states, GroundState.unflatten(given, self.electrons))
+        states = self.states = loss_on_states.states
+        known = loss_on_states.known
 
         moved = Geometry(*(x.detach().requires_grad_(x.requires_grad) for x in inputs[:2]))
         kernel, potential = self._kernel(moved)
-        blocks, eigenvalues, norm = cotangents_of(known)
-        right, _ = states.adjoint(blocks, eigenvalues, _EXACT * self.tolerance * norm)
+        right = loss_on_states.on_potential(self.tolerance)
 
         def response_to(electrons: Fields, accuracy: float) -> Fields:
-            change = self._real_and_symmetric(kernel(electrons))
+            change = real_and_symmetric(self.problem.basis, kernel(electrons))
             return states.density_response(change, accuracy)
 
         electrons = solve_adjoint(
@@ -238,9 +162,9 @@ class _Adjoint:
         with torch.enable_grad():
             loss = potential.dot(electrons)
             if self.moves:
-                total = known + self._real_and_symmetric(kernel(electrons))
-                blocks, eigenvalues, norm = cotangents_of(total)
-                accuracy = _EXACT * self.tolerance * norm
+                total = known + real_and_symmetric(self.problem.basis, kernel(electrons))
+                blocks, eigenvalues, norm = loss_on_states.plus(total)
+                accuracy = EXACT * self.tolerance * norm
                 _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
                 loss = loss + self._orbital_part(moved, z, total)
         return explicit_gradients(loss, [*moved, *inputs[2:]])
@@ -286,16 +210,3 @@ class _Adjoint:
             own = basis.volume * (own_v_tau.conj() * tau).real.sum()
             energy = energy + own / scale
         return energy
-
-    def _real_and_symmetric(self, potential: Potential) -> Potential:
-        basis = self.problem.basis
-        real = potential.map(lambda leaf: basis.to_sphere(basis.to_grid(leaf)))
-        return real.symmetrized(basis)
-
-    def _without_constant(self, potential: Potential) -> Potential:
-        """Subtract the constant, which has no effect but would dominate the relative residual."""
-        v = potential.v.clone()
-        constants = v[:, 0]
-        # Both channels share their electrons if the moment is free.
-        constants -= constants.mean() if self.problem.moment is None else constants.clone()
-        return replace(potential, v=v)

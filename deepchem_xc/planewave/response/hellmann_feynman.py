@@ -13,11 +13,8 @@ from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.response.adjoint import (
-    SECOND_DERIVATIVES,
-    functional_tensors,
-    unchanged,
-)
+from deepchem_xc.planewave.response.adjoint import functional_tensors, unchanged
+from deepchem_xc.planewave.response.independent import SECOND_DERIVATIVES
 from deepchem_xc.planewave.terms.xc import core_density, xc_energy
 
 if TYPE_CHECKING:
