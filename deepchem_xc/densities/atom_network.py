@@ -93,7 +93,7 @@ class AtomDensityNetwork(DensityNetwork):
         widths: Sequence[float] = WIDTHS,
         cutoff: float = 5.0,
         radial: int = 8,
-        neighbours: float = 30.0,
+        neighbours: float = 10.0,
         seed: int | None = 0,
     ) -> None:
         super().__init__(

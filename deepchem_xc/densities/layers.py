@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from deepchem_xc.densities.angular import Coupling, components, l_of_components
 
+#: Factor that gives SiLU of a normal variable the mean square 1.
+_SILU = 1.6765
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -57,13 +60,12 @@ class Edges:
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two hidden layers; smooth, so that the density has derivatives of every order."""
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, outputs),
-    )
+    layers = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)]
+    for layer, gain in zip(layers, (1.0, _SILU, _SILU)):
+        # Values of the order of 1 at first, throughout; torch's own choice lets them fade.
+        nn.init.normal_(layer.weight, std=gain * layer.in_features**-0.5)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.SiLU(), layers[2])
 
 
 class Mixing(nn.Module):

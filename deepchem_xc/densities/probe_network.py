@@ -81,7 +81,7 @@ class ProbeDensityNetwork(DensityNetwork):
         l_probe: int = 2,
         cutoff: float = 5.0,
         radial: int = 8,
-        neighbours: float = 30.0,
+        neighbours: float = 10.0,
         seed: int | None = 0,
     ) -> None:
         super().__init__(
