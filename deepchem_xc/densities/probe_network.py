@@ -8,8 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from deepchem_xc.densities.angular import solid_harmonics
-from deepchem_xc.densities.layers import Edges, Features, Gate, Messages, Mixing, perceptron
+from deepchem_xc.densities.angular import components, solid_harmonics
+from deepchem_xc.densities.layers import (
+    Edges,
+    Features,
+    Gate,
+    Messages,
+    Mixing,
+    Products,
+    perceptron,
+)
 from deepchem_xc.densities.message_passing import EMBEDDING
 from deepchem_xc.densities.neighbours import Neighbours, find_neighbours
 from deepchem_xc.densities.network import DensityNetwork, angular_momentum, channels_of
@@ -88,7 +96,6 @@ class ProbeDensityNetwork(DensityNetwork):
             valences, target, spin, layers, channels, l_max, cutoff, radial, neighbours, seed
         )
         self.hyperparameters["l_probe"] = angular_momentum(l_probe, "l_probe")
-
         self.l_harmonics = max(l_max, l_probe)
 
         def make() -> None:
@@ -96,11 +103,18 @@ class ProbeDensityNetwork(DensityNetwork):
             self.embedding = nn.Embedding(len(self.valences), EMBEDDING)
             self.rounds = nn.ModuleList(
                 _ProbeRound(
-                    channels, self.message_passing.ls[i], self.l_harmonics,
-                    0 if i == layers else l_probe, radial + EMBEDDING, neighbours, self.spin,
+                    channels,
+                    l_in=self.message_passing.ls[i],
+                    l_harmonics=self.l_harmonics,
+                    l_probe=l_probe,
+                    l_out=0 if i == layers else l_probe,
+                    nradial=radial + EMBEDDING,
+                    neighbours=neighbours,
+                    with_odd=self.spin,
+                    is_first=i == 0,
                 )
                 for i in range(layers + 1)
-            )  # fmt: skip
+            )
             self.output = perceptron(channels, 2 * channels, 1)
             self.odd_output = nn.Linear(channels, 1, bias=False) if self.spin else None
 
@@ -209,44 +223,62 @@ class ProbeDensityNetwork(DensityNetwork):
 
 
 class _ProbeRound(nn.Module):
-    """One message from atoms to points."""
+    """One message from atoms to points, and products of what the points have received."""
 
     def __init__(
         self,
         channels: int,
         l_in: int,
         l_harmonics: int,
+        l_probe: int,
         l_out: int,
         nradial: int,
         neighbours: float,
         with_odd: bool,
+        is_first: bool,
     ) -> None:
         super().__init__()
 
-        def parts() -> nn.ModuleDict:
-            return nn.ModuleDict(
-                {
-                    "messages": Messages(channels, l_in, l_harmonics, l_out, nradial, neighbours),
-                    "mixing": Mixing(l_out, channels, channels),
-                    "own": Mixing(l_out, channels, channels),
-                }
-            )
+        def parts(alike: bool) -> nn.ModuleDict:
+            made: dict[str, nn.Module] = {
+                "messages": Messages(channels, l_in, l_harmonics, l_probe, nradial, neighbours),
+                "products": Products(channels, l_probe, l_out, 1, alike),
+                "quadratic": Mixing(l_out, channels, channels),
+                "linear": Mixing(l_out, channels, channels),
+            }
+            if not is_first:
+                made["own"] = Mixing(l_probe, channels, channels)
+            return nn.ModuleDict(made)
 
-        self.even = parts()
-        self.odd = parts() if with_odd else None
+        self.even = parts(alike=True)
+        self.odd = parts(alike=False) if with_odd else None
+        self.odd_squared = Products(channels, l_probe, l_out, 1) if with_odd else None
+        self.ncomponent = components(l_out)
         self.gate = Gate(channels, l_out, with_odd)
 
     def forward(self, atoms: Features, points: Features | None, edges: Edges) -> Features:
         """Features of the points after the message."""
+        kind = torch.zeros(edges.nreceiver, dtype=torch.long, device=edges.decay.device)
         even = _received(self.even, atoms.even, None if points is None else points.even, edges)
-        if atoms.odd is None or self.odd is None:
-            return self.gate(Features(even))
+        products = self.even["products"](even, even, kind)
+        if atoms.odd is None or self.odd is None or self.odd_squared is None:
+            return self.gate(Features(self._assembled(self.even, even, products)))
         odd = _received(self.odd, atoms.odd, None if points is None else points.odd, edges)
-        return self.gate(Features(even, odd))
+        products = products + self.odd_squared(odd, odd, kind)
+        mixed = self.odd["products"](even, odd, kind)
+        return self.gate(
+            Features(
+                self._assembled(self.even, even, products), self._assembled(self.odd, odd, mixed)
+            )
+        )
+
+    def _assembled(self, parts: nn.ModuleDict, received: Tensor, products: Tensor) -> Tensor:
+        """Messages and their products, mixed."""
+        linear: Tensor = parts["linear"](received[..., : self.ncomponent])
+        return (linear + parts["quadratic"](products)) / 2.0**0.5
 
 
 def _received(parts: nn.ModuleDict, atoms: Tensor, points: Tensor | None, edges: Edges) -> Tensor:
-    received: Tensor = parts["mixing"](parts["messages"](atoms, edges))
-    if points is None:
-        return received
-    return received + parts["own"](points[..., : received.shape[-1]])
+    """The message, added to what the points had before."""
+    received: Tensor = parts["messages"](atoms, edges)
+    return received if points is None else received + parts["own"](points)
