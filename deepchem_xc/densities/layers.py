@@ -150,6 +150,12 @@ class Messages(nn.Module):
         return self.scale * edges.gather(found)
 
 
+def _bounded(features: Tensor) -> Tensor:
+    """Features scaled smoothly to a mean square below 1: products of products would explode."""
+    size = features.square().mean((-2, -1), keepdim=True)
+    return features * (1.0 + size).rsqrt()
+
+
 class Products(nn.Module):
     """Products of the messages at each atom: three-body terms and beyond.
 
@@ -169,7 +175,7 @@ class Products(nn.Module):
         """(n, channels, components)."""
         cut = self.ncomponent
         return self.coupling.channel_products(
-            first[..., :cut], second[..., :cut], self.weight[elements]
+            _bounded(first[..., :cut]), _bounded(second[..., :cut]), self.weight[elements]
         )
 
 
