@@ -55,6 +55,16 @@ def test_fragments_that_see_nothing_of_each_other_add_up() -> None:
         torch.testing.assert_close(made.density(basis), sum_of_parts, rtol=0.0, atol=1e-15)
 
 
+def test_an_atom_without_neighbours_is_spherical() -> None:
+    basis = sphere(Crystal(cubic(30.0), ("Ga",), doubles([[0.0, 0.0, 0.0]])), 0.5)
+    with torch.no_grad():
+        density = network(target="total").density(basis)[0]
+    along = [basis.g_vectors.tolist().index(g) for g in ([3, 0, 0], [0, 3, 0], [2, 2, 1])]
+    values = density[along]
+    torch.testing.assert_close(values, values[:1].expand(3), rtol=1e-10, atol=0.0)
+    assert values.imag.abs().max() < 1e-15 < values.real.abs().min()
+
+
 def _probe(made: AtomDensityNetwork, basis: PlaneWaveBasis) -> torch.Tensor:
     """A number that depends on every plane wave of every channel."""
     weights = torch.rand(

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from deepchem_xc.densities import ProbeDensityNetwork, probe_network
+from deepchem_xc.planewave import Crystal
+from tests.crystals import cubic, doubles
 from tests.densities.shared import POSITIONS, crystal, network, sphere
 from tests.differences import assert_derivative
 
@@ -80,3 +82,10 @@ def test_every_parameter_has_a_gradient() -> None:
     (made.at_points(crystal(MOMENTS), points) * weights).square().sum().backward()
     for name, parameter in made.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0.0, name
+
+
+def test_a_point_without_neighbours_has_a_density() -> None:
+    made = _made(cutoff=3.0)
+    of = Crystal(cubic(30.0), ("Ga",), doubles([[0.0, 0.0, 0.0]]))
+    values = made.at_points(of, doubles([[0.5, 0.5, 0.5], [0.5, 0.0, 0.4]]))
+    assert torch.isfinite(values).all() and values[0, 0] == values[0, 1]
