@@ -54,6 +54,17 @@ def data_file(name: str) -> Path:
     )
 
 
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content, hexadecimal.
+
+    Examples
+    --------
+    >>> len(file_digest(data_file("gpaw_eos.json")))
+    64
+    """
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 @lru_cache(maxsize=1)
 def source_digest() -> str:
     """SHA-256 of the package's source, which tells development versions apart.

@@ -114,7 +114,7 @@ class LoopKeywords(_Group):
     Examples
     --------
     >>> list(LoopKeywords.model_fields)
-    ['mixing', 'gradient_tolerance']
+    ['mixing', 'gradient_tolerance', 'start']
     """
 
     mixing: dict[str, Any] | None = _keyword(
@@ -122,6 +122,9 @@ class LoopKeywords(_Group):
     )
     gradient_tolerance: float | None = _keyword(
         "relative residual of the adjoint equation, below 1"
+    )
+    start: str | None = _keyword(
+        "density to start from: the file of a record", otherwise="superposed atoms"
     )
 
 

@@ -12,9 +12,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepchem_xc._files import write_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CHECKSUM = "sha256"
 
@@ -33,6 +36,31 @@ def digest(content: Any) -> str:
     True
     """
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of named arrays: their names, types, shapes and bytes, in any order.
+
+    Parameters
+    ----------
+    arrays
+        Numbers or text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one, other = {"a": np.zeros(2), "b": np.ones(1)}, {"b": np.ones(1), "a": np.zeros(2)}
+    >>> digest_of_arrays(one) == digest_of_arrays(other)
+    True
+    >>> digest_of_arrays(one) == digest_of_arrays({**one, "b": np.ones((1, 1))})
+    False
+    """
+    content = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        content.update(json.dumps([name, array.shape, array.dtype.str]).encode())
+        content.update(array.tobytes())
+    return content.hexdigest()
 
 
 class Store:

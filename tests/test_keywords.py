@@ -42,6 +42,7 @@ WRONG: dict[str, Any] = {
     "mixing": {"beta": 2.0},
     "gradient_tolerance": 2.0,
     "device": "gpu",
+    "start": 5,
 }
 # They need one: k-points and pseudopotentials.
 JUDGED_LATER = ("kpts", "pseudopotentials")

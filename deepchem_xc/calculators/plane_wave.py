@@ -36,12 +36,14 @@ from deepchem_xc.calculators.states import ElectronicStates
 from deepchem_xc.calculators.text_log import TextLog
 from deepchem_xc.keywords import standard
 from deepchem_xc.numerics.errors import SCFConvergenceError
-from deepchem_xc.planewave.assembly import set_up
-from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.assembly import Setup, set_up
+from deepchem_xc.planewave.given_density import UnsymmetricDensityError
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.loop.restart import Restart, moments_of, starting_point
 from deepchem_xc.planewave.observables.dipole import UndefinedDipoleError
 from deepchem_xc.planewave.other_keywords import explain_unknown
+from deepchem_xc.planewave.record import DensityRecord, density_source
+from deepchem_xc.planewave.record.moments import moments_of
+from deepchem_xc.planewave.record.starting_point import StartingPoint, starting_point
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.kept_symmetry import operations_that_keep
 from deepchem_xc.planewave.values import with_defaults
@@ -49,7 +51,6 @@ from deepchem_xc.planewave.values import with_defaults
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from deepchem_xc.planewave.problem import KohnShamProblem
     from deepchem_xc.planewave.result import SCFResult
@@ -75,7 +76,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
 
     After small changes of positions or cell the next calculation starts from the density, and if
     possible the orbitals, of the last one; after large changes, or with other initial magnetic
-    moments, it starts from atoms.
+    moments, it starts from ``start=``, or else from atoms. A new ``start`` replaces the last state.
 
     None selects the default of every keyword except ``ecut``, which has none.
 
@@ -141,7 +142,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         **keywords: Any,
     ) -> None:
         self._result: SCFResult | None = None
-        self._start: Restart | None = None
+        self._start: DensityRecord | None = None
         self._functional: Identity | None = None
         # Digests of the files of functional and pseudopotentials in the last calculation.
         self._files: dict[str, str] = {}
@@ -179,6 +180,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             atoms = self.atoms
             self.reset()
             self.atoms = atoms
+        if "start" in changed:
+            self._start = None
         return changed
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
@@ -189,7 +192,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     def reset(self) -> None:
         """Drop results, but keep the density as the start of the next calculation."""
         if self._result is not None:
-            self._start = Restart.of(self._result)
+            self._start = DensityRecord.of(self._result, results=False)
         self._result = None
         super().reset()
 
@@ -262,12 +265,12 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self.results = {}
         check_objects(settings, self._missing)
         files = file_digests(settings)
-        setup = set_up(atoms, settings["xc"], self._settings())
-        fields, orbitals, description = self._warm_start(setup.problem)
+        given = self._settings()
+        setup, start, description = self._started(set_up(atoms, settings["xc"], given), given)
         self._log.header(atoms, setup.problem, description)
         functional = identity_of(settings["xc"])
         try:
-            result = setup.solve(fields, orbitals, self._log.step)
+            result = setup.solve(start, self._log.step)
         except SCFConvergenceError as error:
             # Do not start from the same density again: it did not converge.
             self._start = None
@@ -294,15 +297,26 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         keywords["convergence"] = with_defaults(given["convergence"], defaults["convergence"])
         return Settings.of(keywords, "PlaneWaveDFT")
 
-    def _warm_start(self, problem: KohnShamProblem) -> tuple[Fields | None, Tensor | None, str]:
-        start = self._start
-        if start is None or not (_is_near(start, problem) and _has_symmetry(start, problem)):
-            return None, None, "superposed atoms"
-        fields, orbitals = starting_point(problem, start)
-        if fields is None:
-            return None, None, "superposed atoms"
-        what = "density" if orbitals is None else "density and orbitals"
-        return fields, orbitals, f"{what} of an earlier calculation"
+    def _started(self, setup: Setup, settings: Settings) -> tuple[Setup, StartingPoint | None, str]:
+        """The calculation, its start, and the start in words.
+
+        The calculator's own last state takes precedence over ``start=``, if it fits.
+        """
+        own = self._start
+        if own is not None and _is_near(own, setup.problem) and _has_symmetry(own, setup.problem):
+            try:
+                found = starting_point(setup.problem, own)
+            except UnsymmetricDensityError:
+                pass  # the last atoms had less symmetry than these
+            else:
+                what = "density" if found.orbitals is None else "density and orbitals"
+                return setup, found, _in_words(f"{what} of an earlier calculation", found)
+        if settings.start is None:
+            return setup, None, "superposed atoms"
+        source = density_source(settings.start)
+        setup, found = setup.started_from(source, settings)
+        what = f"the density given by start=, a {type(source).__name__}"
+        return setup, found, _in_words(what, found)
 
     @staticmethod
     def _dipole(result: SCFResult) -> NDArray[np.float64]:
@@ -334,10 +348,12 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         result = self.scf_result
         settings = self.todict(skip_default=False)
         objects = {name: settings[name] for name in OBJECTS if not is_plain(self.parameters[name])}
-        kept = {k: v for k, v in settings.items() if k not in objects and k != "device"}
+        # The density in the file is the start of a calculation that reads it.
+        left_out = (*objects, "device", "start")
+        kept = {k: v for k, v in settings.items() if k not in left_out}
         kept = with_absolute_files(kept)
         saved = SavedCalculation(self.get_atoms(), kept, objects, self.results, self._files)
-        Restart.of(result, orbitals, saved.to_notes()).save(path)
+        DensityRecord.of(result, orbitals, saved.to_notes()).save(path)
 
     def read(self, path: str | os.PathLike[str]) -> None:
         """Read a file written by `write`.
@@ -353,8 +369,8 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         DamagedFileError
             If it is of another kind, or incomplete.
         """
-        start = Restart.load(path)
-        saved = SavedCalculation.from_restart(start, path)
+        start = DensityRecord.load(path)
+        saved = SavedCalculation.from_record(start, path)
         self._result, self._start = None, start
         self.parameters = Parameters({**self.get_default_parameters(), **saved.settings})
         self.parameters.update(dict.fromkeys(saved.objects))
@@ -366,11 +382,20 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self.results = {} if stale else saved.results
 
 
-def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
+def _in_words(what: str, start: StartingPoint) -> str:
+    """A start and what was found of it, for the log."""
+    return "; ".join((what, *start.report.remarks))
+
+
+def _is_near(start: DensityRecord, problem: KohnShamProblem) -> bool:
     """Whether the earlier density is probably a better start than superposed atoms."""
     old, new = start.crystal, problem.basis.crystal
-    if old.symbols != new.symbols or old.magnetic_moments != new.magnetic_moments:
+    if old.magnetic_moments != new.magnetic_moments:
         return False
+    try:
+        start.check_fits(problem)
+    except ValueError:
+        return False  # other atoms, or potentials with another number of electrons
     lattice = new.lattice.detach().cpu().numpy() * Bohr
     strain = np.linalg.solve(old.lattice.detach().cpu().numpy() * Bohr, lattice) - np.eye(3)
     moved = (new.positions.detach().cpu() - old.positions.detach().cpu()).numpy()
@@ -378,7 +403,7 @@ def _is_near(start: Restart, problem: KohnShamProblem) -> bool:
     return bool(np.abs(strain).max() < _STRAINED and np.linalg.norm(moved, axis=1).max() < _FAR)
 
 
-def _has_symmetry(start: Restart, problem: KohnShamProblem) -> bool:
+def _has_symmetry(start: DensityRecord, problem: KohnShamProblem) -> bool:
     """Whether the earlier magnetic moments have the symmetry that is used now."""
     symmetry = problem.basis.kpoints.symmetry
     moments = moments_of(problem, start) if problem.nspin == 2 and len(symmetry) > 1 else None

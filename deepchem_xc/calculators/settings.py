@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,12 @@ import numpy as np
 import torch
 from ase.io.jsonio import decode, encode
 
+from deepchem_xc._files import file_digest
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.loop.mixing import Mixing
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
+from deepchem_xc.planewave.record import DensityRecord
+from deepchem_xc.planewave.result import SCFResult
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -57,12 +57,12 @@ class SavedCalculation:
     files: dict[str, str] | None = None
 
     def to_notes(self) -> str:
-        """As text, for `Restart.notes`."""
+        """As text, for `DensityRecord.notes`."""
         return str(encode({name: getattr(self, name) for name in self.__dataclass_fields__}))
 
     @classmethod
-    def from_restart(cls, restart: Restart, path: str | os.PathLike[str]) -> SavedCalculation:
-        """From the notes of a restart file.
+    def from_record(cls, record: DensityRecord, path: str | os.PathLike[str]) -> SavedCalculation:
+        """From the notes of a record.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class SavedCalculation:
             If a calculator did not write them.
         """
         try:
-            notes = decode(restart.notes)
+            notes = decode(record.notes)
             needed = [name for name in cls.__dataclass_fields__ if name != "files"]
             return cls(**{name: notes[name] for name in needed}, files=notes.get("files"))
         except (ValueError, KeyError, TypeError) as error:
@@ -116,11 +116,7 @@ def file_digests(settings: Mapping[str, Any]) -> dict[str, str]:
     {}
     """
     paths = [os.path.abspath(name) for key in OBJECTS for name in _file_names(settings.get(key))]
-    return {
-        path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        for path in paths
-        if os.path.isfile(path)
-    }
+    return {path: file_digest(path) for path in paths if os.path.isfile(path)}
 
 
 def changed_files(settings: Mapping[str, Any], before: Mapping[str, str]) -> list[str]:
@@ -192,6 +188,8 @@ def plain(value: Any) -> Any:
         return value.__name__  # a preconditioner: its name is refused when the file is read
     if isinstance(value, (os.PathLike, torch.device)):
         return str(value)
+    if isinstance(value, SCFResult) or hasattr(value, "density_for"):
+        return type(value).__name__  # a start, which changes no result
     name = getattr(value, "name", None)
     if not isinstance(name, str) and hasattr(value, "get_edensityxc"):
         return type(value).__name__  # a functional of DeepChem's, without a name

@@ -13,9 +13,9 @@ from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.solver_options import ENERGY_OPTIONS
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
+from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
 
@@ -75,7 +75,7 @@ class CrystalCalculation:
     def solve(
         self,
         functional: XCFunctional,
-        start: Restart | None = None,
+        start: DensityRecord | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> SCFResult:
         """Ground state, in the graph of the functional's parameters.
@@ -84,8 +84,8 @@ class CrystalCalculation:
         ----------
         functional : XCFunctional
             The functional.
-        start : Restart, optional
-            From an earlier calculation.
+        start : DensityRecord, optional
+            From an earlier calculation; takes precedence over ``start`` of `options`.
         options : mapping, optional
             Keywords of `planewave.scf` for all calculations of a data set; those of this one take
             precedence, in ``convergence`` key by key.
@@ -99,7 +99,9 @@ class CrystalCalculation:
         """
         keywords = self._keywords(options or {})
         keywords["pseudopotentials"] = self._potentials()
-        return scf(self.crystal, functional, start=start, **keywords)
+        if start is not None:
+            keywords["start"] = start
+        return scf(self.crystal, functional, **keywords)
 
     def energy_options(self, options: Mapping[str, Any]) -> str:
         """Digest of the keywords among `ENERGY_OPTIONS` that `solve` would use.
@@ -136,17 +138,17 @@ class CrystalCalculation:
         files = self.files or content_digests(given)
         return _loaded(sources, species, tuple(sorted(files.items())))
 
-    def start_of(self, result: SCFResult) -> Restart:
+    def start_of(self, result: SCFResult) -> DensityRecord:
         """Start for later calculations, with orbitals."""
-        return Restart.of(result)
+        return DensityRecord.of(result, results=False)
 
-    def read_start(self, path: str | os.PathLike[str]) -> Restart:
-        """Read what `Restart.save` wrote; errors as for `Restart.load`."""
-        return Restart.load(path)
+    def read_start(self, path: str | os.PathLike[str]) -> DensityRecord:
+        """Read what `DensityRecord.save` wrote; errors as for `DensityRecord.load`."""
+        return DensityRecord.load(path)
 
-    def start_from_state(self, state: Mapping[str, Any]) -> Restart:
-        """Inverse of `Restart.state_dict`."""
-        return Restart.from_state_dict(state)
+    def start_from_state(self, state: Mapping[str, Any]) -> DensityRecord:
+        """Inverse of `DensityRecord.state_dict`."""
+        return DensityRecord.from_state_dict(state)
 
     def freeze(self, result: SCFResult) -> FrozenEnergy:
         """Energy of other functionals at the density of a result."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import Bohr
 
+from deepchem_xc._files import file_digest
 from deepchem_xc.planewave.inputs import as_crystal
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES
 from deepchem_xc.planewave.structure.cif import read_cif
@@ -63,7 +63,7 @@ def content_digests(potentials: str | Mapping[str, str]) -> dict[str, str]:
     {}
     """
     names = [potentials] if isinstance(potentials, str) else list(potentials.values())
-    return {name: _digest(name) for name in _files(names) if Path(name).is_file()}
+    return {name: file_digest(name) for name in _files(names) if Path(name).is_file()}
 
 
 def check_digests(digests: Mapping[str, str]) -> None:
@@ -80,7 +80,7 @@ def check_digests(digests: Mapping[str, str]) -> None:
                 f"the file {name}, with which this entry was made, is missing; put it back, or "
                 "make the data set again"
             )
-        if _digest(name) != digest:
+        if file_digest(name) != digest:
             raise ValueError(
                 f"the file {name} has changed since this entry was made; make the data set again, "
                 "so that it is clear which version counts"
@@ -236,7 +236,3 @@ def _dictionary(text: str, shown: str) -> Mapping[str, Any]:
 
 def _files(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.lower().endswith(SUFFIXES)]
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(Path(name).read_bytes()).hexdigest()

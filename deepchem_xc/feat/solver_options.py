@@ -59,5 +59,10 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
         Settings.of(options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
-    # Copies: what is changed in the caller's dictionaries later was not checked.
-    return {key: copy.deepcopy(value) for key, value in options.items() if value is not None}
+    # Copies: what is changed in the caller's dictionaries later was not checked. A source of
+    # densities may be large.
+    return {
+        key: value if key == "start" else copy.deepcopy(value)
+        for key, value in options.items()
+        if value is not None
+    }

@@ -15,12 +15,15 @@ from deepchem_xc.planewave.properties.bands import band_structure
 from deepchem_xc.planewave.properties.cube import write_density_cube
 from deepchem_xc.planewave.properties.dos import density_of_states
 from deepchem_xc.planewave.properties.volume_scan import equation_of_state
+from deepchem_xc.planewave.record import DensityRecord, DensitySource
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 
 __all__ = [
     "Crystal",
+    "DensityRecord",
+    "DensitySource",
     "KPoints",
     "PlaneWaveBasis",
     "SCFConvergenceError",

@@ -11,7 +11,6 @@ from ase.units import Hartree
 
 from deepchem_xc._modes import refuse_inference_tensors
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.inputs import (
     BROKEN_SYMMETRY,
     as_crystal,
@@ -20,18 +19,21 @@ from deepchem_xc.planewave.inputs import (
     number_of_bands,
 )
 from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.loop.magnetic_start import keeping_moments, notice_moments
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.policies import Policies
 from deepchem_xc.planewave.loop.self_consistency import solve
 from deepchem_xc.planewave.problem import KohnShamProblem
+from deepchem_xc.planewave.record import DensityRecord, DensitySource
+from deepchem_xc.planewave.record.starting_point import StartingPoint, starting_point
 from deepchem_xc.planewave.response.adjoint import Geometry, functional_tensors
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from deepchem_xc.planewave.settings import Settings
+from deepchem_xc.planewave.structure.kpoints import KPoints
+from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 from deepchem_xc.planewave.values import with_defaults
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from deepchem_xc.planewave.result import SCFResult
     from deepchem_xc.xc import XCFunctional
 
@@ -63,6 +65,8 @@ class Setup:
         Lattice and positions, if the result is differentiable with respect to them.
     policies : Policies or None
         Other rules of the loop; None selects the default.
+    kpoints : KPoints or None
+        Those of a given basis, which cannot be reduced again.
 
     See Also
     --------
@@ -76,26 +80,67 @@ class Setup:
     gradient_tolerance: float
     geometry: Geometry | None
     policies: Policies | None = None
+    kpoints: KPoints | None = None
+
+    def started_from(
+        self, source: DensitySource, settings: Settings, stacklevel: int = 2
+    ) -> tuple[Setup, StartingPoint]:
+        """The same calculation and its start from a density.
+
+        With two spin channels, symmetry operations that a record's magnetic moments lack are left
+        out of the problem.
+
+        Parameters
+        ----------
+        source : DensitySource
+            A record, or anything else with ``density_for(problem)``.
+        settings : Settings
+            Keywords of the calculation. `KPoints`, or a `SymmetryGroup`, in it are not reduced; a
+            problem without spin warns of lost moments unless ``spinpol`` is given.
+        stacklevel : int, optional
+            Of warnings, as for `warnings.warn`.
+
+        Raises
+        ------
+        ValueError
+            If the density does not belong to this problem.
+        """
+        problem = self.problem
+        if isinstance(source, DensityRecord):
+            source.check_fits(problem)
+            if settings.spinpol is None and problem.nspin == 1:
+                notice_moments(problem, source, stacklevel + 1)
+            kpts = self.kpoints if settings.kpts is None else settings.kpts
+            fixed = isinstance(kpts, KPoints) or isinstance(settings.symmetry, SymmetryGroup)
+            problem = keeping_moments(problem, source, kpts, fixed)
+        return replace(self, problem=problem), starting_point(problem, source, stacklevel + 1)
 
     def solve(
         self,
-        fields: Fields | None = None,
-        orbitals: Tensor | None = None,
+        start: StartingPoint | None = None,
         callback: Callable[[dict[str, float]], None] | None = None,
     ) -> SCFResult:
-        """Ground state; parameters and errors as for `loop.self_consistency.solve`."""
+        """Ground state, from superposed atoms by default.
+
+        Errors are those of `loop.self_consistency.solve`.
+        """
         result = solve(
             self.problem,
             self.convergence,
             self.nbands,
-            fields,
-            orbitals,
+            None if start is None else start.fields,
+            None if start is None else start.orbitals,
             callback,
             self.mixing,
             self.policies,
+            hold_moment=start is None or not start.is_converged,
         )
-        tolerance = self.gradient_tolerance
-        return replace(result, geometry=self.geometry, gradient_tolerance=tolerance)
+        return replace(
+            result,
+            geometry=self.geometry,
+            gradient_tolerance=self.gradient_tolerance,
+            start=None if start is None else start.report,
+        )
 
 
 def set_up(target: Any, functional: str | XCFunctional | None, settings: Settings) -> Setup:
@@ -152,6 +197,7 @@ def set_up(target: Any, functional: str | XCFunctional | None, settings: Setting
         mixing=Mixing.of(settings.mixing),
         gradient_tolerance=GRADIENT_TOLERANCE if tolerance is None else tolerance,
         geometry=geometry,
+        kpoints=target.kpoints if isinstance(target, PlaneWaveBasis) else None,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
+from deepchem_xc.planewave.given_density import DensityReport
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import Geometry, GroundState, attach, functional_tensors
 
@@ -47,6 +48,10 @@ class AttachedState:
         Relative residual of the adjoint equation.
     detached : bool
         Whether results stay out of any graph, even if inputs require gradients.
+    start : DensityReport or None
+        What was found of the density that the loop was given (``start=``): the part that its
+        projection on the symmetry removed, and how much of it is negative. None after a start from
+        atoms.
 
     Examples
     --------
@@ -66,6 +71,7 @@ class AttachedState:
     geometry: Geometry | None = field(default=None, repr=False)
     gradient_tolerance: float = GRADIENT_TOLERANCE
     detached: bool = field(default=False, repr=False)
+    start: DensityReport | None = field(default=None, repr=False)
     _cache: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
     _memory: list[Unchanged] = field(default_factory=list, repr=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,20 +11,13 @@ import torch
 
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.planewave.assembly import set_up
-from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.loop.magnetic_start import (
-    LostMomentsWarning,
-    keeping_moments,
-    notice_moments,
-)
+from deepchem_xc.planewave.loop.magnetic_start import LostMomentsWarning
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.loop.policies import Policies
-from deepchem_xc.planewave.loop.restart import Restart, starting_point
 from deepchem_xc.planewave.other_keywords import names_similar_keywords
+from deepchem_xc.planewave.record import DensitySource, density_source
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.settings import Settings
-from deepchem_xc.planewave.structure.kpoints import KPoints
-from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -48,7 +42,7 @@ def scf(
     symmetry: bool | str | Mapping[str, bool] | None = None,
     device: torch.device | str | None = None,
     ecut_smoothing: float | None = None,
-    start: SCFResult | Restart | None = None,
+    start: SCFResult | DensitySource | str | os.PathLike[str] | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
     mixing: Mixing | Mapping[str, Any] | None = None,
     policies: Policies | None = None,
@@ -101,9 +95,12 @@ def scf(
     ecut_smoothing : float, optional
         Width below the cutoff within which kinetic energies rise without bound, eV: smooths curves
         of energy against volume at lower cutoffs (`smooth_kinetic`); none by default.
-    start : SCFResult or Restart, optional
-        Start from this result's density and orbitals; its cell, positions and cutoff may differ.
-        With two spin channels, symmetry operations that its magnetic moments lack are not used.
+    start : SCFResult, DensityRecord, path or DensitySource, optional
+        Start from this density, and the orbitals kept with it: a result, a record or its file, or
+        an object with ``density_for(problem)``, such as a model of densities. Cell, positions and
+        cutoff may differ, atoms and electrons may not. With two spin channels, symmetry operations
+        that the moments of an earlier calculation lack are not used. `SCFResult.start` says what
+        projecting it on the symmetry removed.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
     mixing : Mixing or mapping, optional
@@ -127,12 +124,18 @@ def scf(
     SCFConvergenceError
         If the loop does not converge; it carries the history.
     ValueError
-        For input that is not valid; the message says what is.
+        For input that is not valid; the message says what is. Also for a `start` with other atoms,
+        another number of electrons or NaN, and for one that lacks the symmetry that reduced the
+        k-points (`UnsymmetricDensityError`): more than 1e-3 of its electrons would be lost.
+    FileNotFoundError, DamagedFileError
+        If `start` is a path, and there is no file, or not a complete record.
 
     Warns
     -----
     LostMomentsWarning
         If `start` is magnetic, but neither `spinpol` nor initial moments are given.
+    NegativeDensityWarning
+        If more than 1e-3 of the electrons of `start` are negative.
 
     Examples
     --------
@@ -150,18 +153,6 @@ def scf(
         raise ValueError(f"callback = {callback!r} is not a function: give one of a step's dict.")
     setup = replace(set_up(target, functional, settings), policies=Policies.of(policies))
     if start is None:
-        return setup.solve(callback=callback)
-    if isinstance(start, SCFResult):
-        start = Restart.of(start)
-    if not isinstance(start, Restart):
-        raise ValueError(
-            f"start = {start!r} is not an earlier result: give an SCFResult, or Restart.load(path) "
-            "for a file."
-        )
-    if spinpol is None and setup.problem.nspin == 1:
-        notice_moments(setup.problem, start, stacklevel=5)
-    fixed = isinstance(target, PlaneWaveBasis) or isinstance(kpts, KPoints)
-    fixed = fixed or isinstance(symmetry, SymmetryGroup)
-    problem = keeping_moments(setup.problem, start, kpts, fixed)
-    fields, orbitals = starting_point(problem, start)
-    return replace(setup, problem=problem).solve(fields, orbitals, callback)
+        return setup.solve(None, callback)
+    setup, found = setup.started_from(density_source(start), settings, stacklevel=5)
+    return setup.solve(found, callback)

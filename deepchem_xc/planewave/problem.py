@@ -214,7 +214,14 @@ class KohnShamProblem:
         return moments
 
     def atomic_density(self) -> Tensor:
-        """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3."""
+        """`superposition` with the symmetry of the k-points, (nspin, nG), bohr^-3."""
+        return self.basis.symmetrize(self.superposition())
+
+    def superposition(self) -> Tensor:
+        """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3.
+
+        Not symmetrised: the structure has its symmetry only to a tolerance.
+        """
         basis = self.basis
 
         def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
@@ -222,27 +229,30 @@ class KohnShamProblem:
 
         total = superpose_atoms(basis, self.pseudopotentials, form_factor)
         if self.nspin == 1:
-            return basis.symmetrize(total.unsqueeze(0))
+            return total.unsqueeze(0)
 
         def open_shell(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
             return pseudo.atom.open_shell(q2)[0]
 
         moments = self._atomic_moments()
         if not any(moments):
-            return basis.symmetrize(0.5 * torch.stack([total, total]))
+            return 0.5 * torch.stack([total, total])
         scale = torch.tensor(moments, dtype=torch.float64, device=basis.device)
         moment = superpose_atoms(basis, self.pseudopotentials, open_shell, scale)
-        return basis.symmetrize(0.5 * torch.stack([total + moment, total - moment]))
+        return 0.5 * torch.stack([total + moment, total - moment])
 
     def starting_fields(self) -> Fields:
-        """`atomic_density`, for a meta-GGA with a kinetic energy density.
+        """`atomic_density`, for a meta-GGA `with_kinetic_density`."""
+        density = self.atomic_density()
+        return self.with_kinetic_density(density) if self.needs_kinetic_density else Fields(density)
+
+    def with_kinetic_density(self, density: Tensor) -> Fields:
+        """A density, (nspin, nG), with the kinetic energy density of a slowly varying gas.
 
         The latter is the gradient expansion of Thomas, Fermi and von Weizsaecker (D. A. Kirzhnits,
-        Sov. Phys. JETP 5, 64 (1957)) for each channel, without the Laplacian.
+        Sov. Phys. JETP 5, 64 (1957)) for each channel, without the Laplacian: a start for
+        meta-GGAs.
         """
-        density = self.atomic_density()
-        if not self.needs_kinetic_density:
-            return Fields(density)
         basis = self.basis
         total = (self.nspin * basis.to_grid(density)).clamp_min(_VACUUM)
         gradient = self.nspin * basis.gradient(density)

@@ -25,6 +25,7 @@ from deepchem_xc.planewave.basis.cutoff import check_cutoff
 from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.mixing import Mixing
 from deepchem_xc.planewave.other_keywords import explain_unknown
+from deepchem_xc.planewave.record.sources import check_source
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 from deepchem_xc.planewave.values import (
@@ -207,4 +208,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "mixing": Mixing.of,
     "gradient_tolerance": _gradient_tolerance,
     "device": torch_device,
+    "start": check_source,
 }

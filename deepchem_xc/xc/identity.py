@@ -5,6 +5,7 @@
 `structure`                   built from the same classes and numbers, whatever the weights are
 `fingerprint`                 the same function of density and parameters, whatever these are
 `fixed_energies`              the same energies at a few densities
+`content_digest`              the same energies at a few densities, as a hash for files
 `name_or_content`             the same name or, if its weights are in a file, the same content
 ============================  ====================================================================
 
@@ -26,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepchem_xc._files import data_file
+from deepchem_xc._files import data_file, file_digest
 
 from .contract import PointwiseXC
 from .file_format import is_file_name
@@ -38,6 +39,7 @@ from .substitution import substituted
 __all__ = [
     "Identity",
     "Unchanged",
+    "content_digest",
     "fingerprint",
     "fixed_energies",
     "guarded",
@@ -322,6 +324,30 @@ def fixed_energies(functional: PointwiseXC) -> Tensor:
     return torch.cat([functional.get_edensityxc(given) for given in points]).cpu()
 
 
+def content_digest(functional: PointwiseXC) -> str:
+    """Hash of `fixed_energies` to nine digits: the same in every process, 32 hexadecimal digits.
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        It is left as it is.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import PBE
+    >>> content_digest(PBE()) == content_digest(PBE(trainable=True))
+    True
+    >>> content_digest(PBE()) == content_digest(PBE(kappa=0.9))
+    False
+    """
+    with torch.no_grad():
+        energies = fixed_energies(functional).tolist()
+    # Without the last digits, which depend on the processor.
+    return hashlib.sha256(" ".join(f"{energy:.8e}" for energy in energies).encode()).hexdigest()[
+        :32
+    ]
+
+
 def fingerprint(functional: PointwiseXC) -> Tensor:
     """`fixed_energies` with fixed numbers in place of the parameters.
 
@@ -378,4 +404,4 @@ def name_or_content(xc: str) -> str:
 
 
 def _content(path: Path) -> str:
-    return "file " + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return "file " + file_digest(path)[:16]

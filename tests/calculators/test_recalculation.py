@@ -15,8 +15,7 @@ from ase.calculators.calculator import PropertyNotPresent
 from ase.io.jsonio import decode, encode
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.planewave import SCFConvergenceError
-from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave import DensityRecord, SCFConvergenceError
 from deepchem_xc.xc import PBE, get_xc
 from tests.calculators.systems import GAMMA_MESH, QUICK, TIGHT, Count, distorted, silicon
 from tests.planewave.pseudo.conftest import Analytic, analytic, psp8_text  # noqa: F401
@@ -218,7 +217,7 @@ def test_files_without_digests_are_read(tmp_path: Path) -> None:
     atoms = silicon(ecut=80.0, xc=str(path))
     energy = atoms.get_potential_energy()
     atoms.calc.write(tmp_path / "si.npz")
-    restart = Restart.load(tmp_path / "si.npz")
+    restart = DensityRecord.load(tmp_path / "si.npz")
     notes = decode(restart.notes)
     assert list(notes.pop("files")) == [str(path)]
     replace(restart, notes=encode(notes)).save(tmp_path / "old.npz")

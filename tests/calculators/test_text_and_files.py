@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotPresent
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.planewave.loop.restart import DamagedFileError, Restart
+from deepchem_xc.numerics.errors import DamagedFileError
+from deepchem_xc.planewave import DensityRecord
 from deepchem_xc.planewave.structure.kpoints import MeshSymmetryWarning
 from deepchem_xc.xc import get_xc
 from tests.calculators.systems import QUICK, TIGHT, Count, silicon
@@ -148,7 +149,7 @@ def test_damaged_and_foreign_files_are_refused(computed: Atoms, tmp_path: Path) 
     path.write_bytes(content[:-100])
     with pytest.raises(DamagedFileError, match="not a complete density file"):
         PlaneWaveDFT(restart=path)
-    Restart.of(computed.calc.scf_result).save(path)
+    DensityRecord.of(computed.calc.scf_result).save(path)
     with pytest.raises(DamagedFileError, match="not a calculator's settings"):
         PlaneWaveDFT(restart=path)
     with pytest.raises(FileNotFoundError):

@@ -13,8 +13,7 @@ from deepchem.data import DiskDataset
 from deepchem.models.optimizers import ExponentialDecay
 
 from deepchem_xc.models import XCModel
-from deepchem_xc.planewave import scf
-from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave import DensityRecord, scf
 from deepchem_xc.xc import PBE
 
 FILES = Path(__file__).parent / "written_by_0.1.0"
@@ -63,7 +62,7 @@ def test_a_training_goes_on_from_a_checkpoint(stored: DiskDataset) -> None:
 
 
 def test_a_stored_density(stored: DiskDataset) -> None:
-    start = Restart.load(FILES / "silicon.npz")
+    start = DensityRecord.load(FILES / "silicon.npz")
     assert start.notes == "silicon" and start.orbitals is not None
     system = stored.X[0].systems[0]
     result = scf(system.atoms, "PBE", start=start, **system.keywords)

@@ -13,8 +13,7 @@ from deepchem_xc.data import DFTEntry
 from deepchem_xc.feat import crystal_calculation
 from deepchem_xc.models import XCModel
 from deepchem_xc.models.ground_states import GroundStates
-from deepchem_xc.planewave import SCFResult, scf
-from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave import DensityRecord, SCFResult, scf
 from deepchem_xc.xc import NNLDA, PBE, ConstrainedGGA, HybridXC
 from tests.models.systems import (
     SCALES,
@@ -152,9 +151,9 @@ def test_restored_densities_start_with_orbitals_of_a_neighbouring_volume(
     entry = DFTEntry.create("lattice_constant", 4.05, [aluminium(ecut=100.0)], scales=SCALES)
     states = GroundStates(PBE())
     energies = states.energies(entry.calculations, epoch=0)
-    starts: list[Restart] = []
+    starts: list[DensityRecord] = []
 
-    def spied(*arguments: Any, start: Restart, **options: Any) -> SCFResult:
+    def spied(*arguments: Any, start: DensityRecord, **options: Any) -> SCFResult:
         starts.append(start)
         return scf(*arguments, start=start, **options)
 

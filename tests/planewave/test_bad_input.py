@@ -205,7 +205,10 @@ def test_a_tolerance_that_cannot_be_met(options: dict[str, float]) -> None:
             {"occupations": {"width": -0.1}},
             "'width'.* must be a positive number, got -0.1; .*fixed",
         ),
-        ({"start": "si.npz"}, r"start = 'si.npz' is not an earlier result.*Restart.load\(path\)"),
+        (
+            {"start": "si.npz"},
+            r"start = 'si.npz' is not an earlier result.*DensityRecord.load\(path\)",
+        ),
     ],
 )
 def test_values_that_are_no_values_of_a_keyword(options: dict[str, Any], message: str) -> None:

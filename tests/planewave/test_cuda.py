@@ -12,6 +12,7 @@ from ase.io.cube import read_cube_data
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import (
+    DensityRecord,
     SCFResult,
     band_structure,
     density_of_states,
@@ -19,7 +20,6 @@ from deepchem_xc.planewave import (
     scf,
     write_density_cube,
 )
-from deepchem_xc.planewave.loop.restart import Restart
 
 pytestmark = pytest.mark.gpu
 
@@ -89,8 +89,8 @@ def test_bands_and_densities_of_states() -> None:
 
 def test_a_calculation_goes_on_on_the_other_device(tmp_path: Path) -> None:
     here, there = both(bulk("Si"))
-    Restart.of(there).save(tmp_path / "there.npz")
-    on_cpu = scf(bulk("Si"), "PBE", start=Restart.load(tmp_path / "there.npz"), **OPTIONS)
+    DensityRecord.of(there).save(tmp_path / "there.npz")
+    on_cpu = scf(bulk("Si"), "PBE", start=DensityRecord.load(tmp_path / "there.npz"), **OPTIONS)
     on_gpu = scf(bulk("Si"), "PBE", start=here, device="cuda", **OPTIONS)
     assert on_cpu.density.device.type == "cpu" and on_gpu.density.device.type == "cuda"
     for again in (on_cpu, on_gpu):

@@ -12,9 +12,15 @@ from ase import Atoms
 from ase.build import bulk, make_supercell
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, density_of_states, scf
+from deepchem_xc.planewave import (
+    Crystal,
+    DensityRecord,
+    PlaneWaveBasis,
+    SCFResult,
+    density_of_states,
+    scf,
+)
 from deepchem_xc.planewave.ground_state import LostMomentsWarning
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.volume_series import volume_series
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.kept_symmetry import (
@@ -151,8 +157,8 @@ def test_a_calculator_does_not_start_from_moments_that_its_symmetry_lacks(
     antiferromagnet: SCFResult, tmp_path: Path
 ) -> None:
     atoms = hydrogen_chain()
-    start = Restart.of(antiferromagnet)
-    start = Restart(Crystal.from_ase(atoms), start.g_vectors, start.fields)
+    start = DensityRecord.of(antiferromagnet)
+    start = DensityRecord(Crystal.from_ase(atoms), start.g_vectors, start.fields)
     for symmetry, description in (True, "superposed atoms"), (False, "an earlier calculation"):
         log = tmp_path / f"{symmetry}.txt"
         calculator = PlaneWaveDFT(

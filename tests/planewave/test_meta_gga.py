@@ -11,9 +11,8 @@ from ase import Atoms
 from ase.build import bulk
 from torch import Tensor
 
-from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
+from deepchem_xc.planewave import Crystal, DensityRecord, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.inputs import make_problem
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.xc import get_xc
 from tests.crystals import SMEARED, doubles
 from tests.differences import assert_agreement, assert_derivative, named_differences
@@ -159,8 +158,8 @@ def test_a_start_from_another_kind_of_functional() -> None:
 def test_a_file_holds_the_kinetic_energy_density(tmp_path: pytest.TempPathFactory) -> None:
     result = scf(bulk("Si"), "r2SCAN", ecut=100.0)
     path = str(tmp_path / "si.npz")  # type: ignore[operator]
-    Restart.of(result).save(path)
-    loaded = Restart.load(path).fields
+    DensityRecord.of(result).save(path)
+    loaded = DensityRecord.load(path).fields
     assert loaded.tau is not None and torch.equal(loaded.tau, result.fields.tau)
     assert torch.equal(loaded.density, result.density_g)
 

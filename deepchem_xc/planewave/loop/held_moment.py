@@ -10,15 +10,15 @@ class HeldMoment:
     """The magnetic moment that the occupations of each step are constrained to.
 
     A rough start can lose a magnet's moment, and the loop would converge without it. The start's
-    moment is therefore held until the density is close to self-consistency, unless the user
-    supplied the density.
+    moment is therefore held until the density is close to self-consistency, unless an earlier
+    calculation found the density.
 
     Parameters
     ----------
     problem : KohnShamProblem
         Provides the moment to hold to the end, if any.
     given : bool
-        Whether the user supplied the starting density.
+        Whether the starting density is that of an earlier calculation.
     policy : MomentRelease, optional
         When the moment is released.
 

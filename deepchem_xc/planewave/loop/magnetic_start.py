@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from deepchem_xc.planewave.loop.restart import Restart, moments_of
+from deepchem_xc.planewave.record import DensityRecord
+from deepchem_xc.planewave.record.moments import moments_of
 from deepchem_xc.planewave.structure.kept_symmetry import operations_that_keep
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 
@@ -25,7 +26,7 @@ class LostMomentsWarning(UserWarning):
     """A calculation without spin starts from a magnetic result."""
 
 
-def notice_moments(problem: KohnShamProblem, start: Restart, stacklevel: int) -> None:
+def notice_moments(problem: KohnShamProblem, start: DensityRecord, stacklevel: int) -> None:
     """Warn if a calculation without spin drops the magnetic moments of its start."""
     moments = moments_of(problem, start)
     if moments is not None and float(moments.abs().max()) > _NOTICEABLE:
@@ -39,7 +40,7 @@ def notice_moments(problem: KohnShamProblem, start: Restart, stacklevel: int) ->
 
 
 def keeping_moments(
-    problem: KohnShamProblem, start: Restart, kpts: Any, fixed: bool
+    problem: KohnShamProblem, start: DensityRecord, kpts: Any, fixed: bool
 ) -> KohnShamProblem:
     """The problem with only the symmetry operations that keep the start's magnetic moments.
 

@@ -49,6 +49,7 @@ def solve(
     callback: Callback | None = None,
     mixing: Mixing | None = None,
     policies: Policies | None = None,
+    hold_moment: bool | None = None,
 ) -> SCFResult:
     """Find the self-consistent ground state of a Kohn-Sham problem.
 
@@ -72,6 +73,8 @@ def solve(
     policies : Policies, optional
         Accuracy and precision of each step's states, release of the start's moment, and treatment
         of localised levels.
+    hold_moment : bool, optional
+        Hold the total of the initial moments at first; by default, unless `fields` are given.
 
     Returns
     -------
@@ -97,7 +100,8 @@ def solve(
     >>> bool(abs(result.history[-1]["energy"] - result.energies["free"]) < 1e-8)
     True
     """
-    loop = _Loop(problem, convergence, nbands, fields, orbitals, mixing, policies)
+    held = fields is None if hold_moment is None else hold_moment
+    loop = _Loop(problem, convergence, nbands, fields, orbitals, mixing, policies, held)
     with torch.no_grad():
         for step in range(1, loop.convergence.maxiter + 1):
             found = loop.step()
@@ -132,13 +136,14 @@ class _Loop:
         orbitals: Tensor | None,
         mixing: Mixing | None,
         policies: Policies | None,
+        held: bool,
     ) -> None:
         self.problem, self._mixing = problem, mixing
         self.convergence = convergence or Convergence()
         policies = Policies.of(policies)
         self._effort, self._precision = policies.effort, policies.precision
         self._release, self._held = policies.moment, False
-        self._moment = HeldMoment(problem, fields is not None, policies.moment)
+        self._moment = HeldMoment(problem, not held, policies.moment)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
         check_bands(
             self._nbands, problem.nelectrons, problem.nspin, problem.smearing, self._moment.value

@@ -7,23 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from deepchem_xc import __version__
 from deepchem_xc._files import plain, source_digest
 from deepchem_xc.numerics.errors import DamagedFileError
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
-from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
+from deepchem_xc.planewave.pseudo import load_pseudopotentials, potential_digest
+from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.store import Store, digest
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
-# Squared wave vectors (bohr^-2) at which potentials are compared.
-_Q2 = (0.03, 0.4, 1.7, 6.0, 19.0, 60.0)
 # Keywords that say where or how a calculation runs, and those that are described otherwise.
-_NOT_DESCRIBED = ("device", "kpts", "pseudopotentials", "symmetry")
+_NOT_DESCRIBED = ("device", "kpts", "pseudopotentials", "symmetry", "start")
 
 
 class KeptPoints:
@@ -99,7 +95,9 @@ class KeptPoints:
         found = self._store.read(self._point(scale), settings=self._settings)
         return None if found is None else found["point"]
 
-    def write(self, scale: float, point: Mapping[str, Any], start: Restart | None = None) -> None:
+    def write(
+        self, scale: float, point: Mapping[str, Any], start: DensityRecord | None = None
+    ) -> None:
         """Keep a point and, if it is the middle one, the density from which others start."""
         if start is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,10 +105,10 @@ class KeptPoints:
         record = {"settings": self._settings, "point": dict(point)}
         self._store.write(self._point(scale), record)
 
-    def start(self) -> Restart | None:
+    def start(self) -> DensityRecord | None:
         """Density of the middle volume; None if it is not there, or damaged."""
         try:
-            return Restart.load(self._start)
+            return DensityRecord.load(self._start)
         except (FileNotFoundError, DamagedFileError):
             return None
 
@@ -143,23 +141,11 @@ def _described(
         "operations": len(series.kpoints.symmetry),
         "fft_size": series.fft_size,
         "functional": name_or_content(functional),
-        "pseudopotentials": {one: _content(potentials[one]) for one in sorted(set(species))},
+        "pseudopotentials": {
+            one: potential_digest(potentials[one]) for one in sorted(set(species))
+        },
         "keywords": others,
     }
     # As a file gives it back; an object counts by what it prints.
     found: dict[str, Any] = json.loads(json.dumps(plain(described), default=repr))
     return found
-
-
-def _content(potential: Pseudopotential) -> list[str]:
-    """Values that tell one potential from another, whatever it is named."""
-    q2 = torch.tensor(_Q2, dtype=torch.float64)
-    parts = [potential.local(q2), potential.atomic_density(q2)]
-    parts += [potential.projectors(i, q2) for i in range(len(potential.channels))]
-    parts += [channel.coupling for channel in potential.channels]
-    if potential.has_core_density:
-        parts.append(potential.core_density(q2))
-    numbers = [potential.valence, potential.alpha]
-    numbers += [float(x) for part in parts for x in part.detach().cpu().reshape(-1)]
-    # Without the last digits, which depend on the processor.
-    return [f"{number:.8e}" for number in numbers]

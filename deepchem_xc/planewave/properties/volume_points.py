@@ -13,9 +13,9 @@ from ase.units import Hartree
 
 from deepchem_xc.parallel import Jobs, held, parallel_map
 from deepchem_xc.planewave.ground_state import scf
-from deepchem_xc.planewave.loop.restart import Restart
 from deepchem_xc.planewave.properties.kept_points import KeptPoints
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
+from deepchem_xc.planewave.record import DensityRecord
 
 if TYPE_CHECKING:
     from deepchem_xc.planewave.result import SCFResult
@@ -139,7 +139,7 @@ def points_side_by_side(
     by_name = {f"scale {scale:g}": scale for scale in series.scales}
     middle = min(by_name, key=lambda name: abs(math.log(by_name[name])))
     points: dict[float, VolumePoint] = {}
-    start: Restart | None = None
+    start: DensityRecord | None = None
     if kept is not None:
         found = {scale: kept.read(scale) for scale in series.scales}
         points = {scale: VolumePoint(**one) for scale, one in found.items() if one is not None}
@@ -193,14 +193,16 @@ def _point(
     series: VolumeSeries,
     scale: float,
     functional: str | XCFunctional,
-    start: Restart | None,
+    start: DensityRecord | None,
     keywords: dict[str, Any],
     keep: bool,
-) -> tuple[VolumePoint, Restart | None]:
+) -> tuple[VolumePoint, DensityRecord | None]:
     """A point and, if the others start from it, its density and orbitals."""
     with torch.no_grad():
-        result = scf(series.crystal(scale), functional, start=start, **keywords)
-        return VolumePoint.of(result, series, scale), Restart.of(result) if keep else None
+        given = keywords if start is None else {**keywords, "start": start}
+        result = scf(series.crystal(scale), functional, **given)
+        kept = DensityRecord.of(result, results=False) if keep else None
+        return VolumePoint.of(result, series, scale), kept
 
 
 def _refuse_derivatives(functional: str | XCFunctional) -> None:

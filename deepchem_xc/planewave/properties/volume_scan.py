@@ -199,7 +199,7 @@ def equation_of_state(
 
     The k-points (in reduced coordinates) and the real-space grid are the same at every volume, so
     that neither causes steps in the curve; plane waves are those below ``ecut`` at each volume.
-    Every calculation starts from the nearest one done.
+    Every calculation starts from the nearest one done, the first from ``start=`` or from atoms.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def equation_of_state(
         missing. With `jobs` (1, if none are given), and for a functional that is given by its name
         or as a file.
     **keywords
-        Those of `scf`, except `start` and `callback`: ``ecut`` (eV), ``kpts`` (a density becomes a
+        Those of `scf`, except `callback`: ``ecut`` (eV), ``kpts`` (a density becomes a
         mesh at scale 1), ...
 
     Returns
@@ -286,8 +286,7 @@ def equation_of_state(
         result = scf(
             series.crystal(scale),
             functional,
-            start=None if nearest is None else done[nearest],
-            **keywords,
+            **(keywords if nearest is None else {**keywords, "start": done[nearest]}),
         )
         if result.is_differentiable:
             energies[scale] = extrapolated_energy(result, entropy_response) * Hartree

@@ -9,6 +9,7 @@ crystal or a basis.
 from __future__ import annotations
 
 from .base import Channel, Pseudopotential
+from .digests import atom_digest, potential_digest
 from .functionals import FunctionalMismatchWarning, check_functional, functional_label
 from .gth import GTHParameters, GTHPseudopotential, parse_gth
 from .gth_files import FAMILIES, load_gth
@@ -26,12 +27,14 @@ __all__ = [
     "NumericPseudopotential",
     "Pseudopotential",
     "RadialProjectors",
+    "atom_digest",
     "check_functional",
     "functional_label",
     "load_gth",
     "load_pseudopotential",
     "load_pseudopotentials",
     "parse_gth",
+    "potential_digest",
     "read_psp8",
     "read_upf",
 ]

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .pseudo_atom import PseudoAtom
@@ -164,6 +166,15 @@ class Pseudopotential(ABC):
             4 pi int r^2 n(r) sin(qr)/(qr) dr, equal to `valence` at q2 = 0.
         """
         return self.atom.density(q2)[0]
+
+    def definition(self) -> dict[str, NDArray[Any]] | None:
+        """Arrays that determine local potential, projectors, core density and valence charge.
+
+        They are hashed (`potential_digest`), so they must be the same in every process and on every
+        machine. None, the default, stands for rounded values of the form factors; a format that
+        keeps its input returns that.
+        """
+        return None
 
     def __repr__(self) -> str:
         projectors = ", ".join(f"l={c.l}: {c.coupling.shape[0]}" for c in self.channels)

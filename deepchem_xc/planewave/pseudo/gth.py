@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -189,6 +190,19 @@ class GTHPseudopotential(Pseudopotential):
         radius, coefficients = self._projectors[channel_index]
         t = q2 * radius**2
         return torch.exp(-0.5 * t) * torch.stack([polynomial(c, t) for c in coefficients])
+
+    def definition(self) -> dict[str, NDArray[Any]]:
+        """Numbers of the entry: see `Pseudopotential.definition`."""
+        given = self.parameters
+        arrays = {
+            "gth": np.array([self.valence, given.local_radius]),
+            "coefficients": np.array(given.local_coefficients, dtype=np.float64),
+        }
+        for l, radius, matrix in given.projectors:
+            arrays[f"radius of l={l}"] = np.array(radius, dtype=np.float64)
+            arrays[f"coupling of l={l}"] = np.array(matrix, dtype=np.float64)
+        # Zero has two signs.
+        return {name: array + 0.0 for name, array in arrays.items()}
 
     @cached_property
     def atom(self) -> PseudoAtom:

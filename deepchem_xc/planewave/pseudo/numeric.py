@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,6 +183,16 @@ class NumericPseudopotential(Pseudopotential):
             held = 4.0 * math.pi * float(weights @ shell)
             if held > _DENSITY_HELD * valence:
                 self._density = RadialTransform(0, r, weights, shell[None] * (valence / held))
+        self._definition = {
+            "radii": r,
+            "weights": weights,
+            "valence": np.array(valence),
+            "local": local,
+            **{f"projectors of l={p.l}": np.atleast_2d(p.functions) for p in projectors},
+            **{f"coupling of l={p.l}": p.coupling for p in projectors},
+        }
+        if core_density is not None:
+            self._definition["core density"] = core_density
         self._solve_atom = partial(
             _atom, symbol, valence, r, local, [(p.l, p.functions, p.coupling) for p in projectors]
         )
@@ -207,6 +218,14 @@ class NumericPseudopotential(Pseudopotential):
     def atomic_density(self, q2: Tensor) -> Tensor:
         """Starting valence density: see `Pseudopotential.atomic_density`."""
         return super().atomic_density(q2) if self._density is None else self._density(q2)[0]
+
+    def definition(self) -> dict[str, NDArray[Any]]:
+        """Mesh and functions as given: see `Pseudopotential.definition`."""
+        # Zero has two signs.
+        return {
+            name: np.asarray(array, dtype=np.float64) + 0.0
+            for name, array in self._definition.items()
+        }
 
     @cached_property
     def atom(self) -> PseudoAtom:

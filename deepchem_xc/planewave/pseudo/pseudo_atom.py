@@ -1,9 +1,14 @@
 r"""The spherical atom of a pseudopotential, from which the self-consistent field starts.
 
 A good starting density saves steps of the self-consistent field, above all for d metals, and the
-natural choice is the atom of the very potential in use. A few digits are enough, so the atom is
+natural choice is the atom of the very potential in use. It need not be the exact atom, so it is
 solved with fractional occupations, exchange only (Slater's X-alpha potential, alpha = 0.7; J. C.
 Slater, Phys. Rev. 81, 385 (1951)), in a small even-tempered Gaussian basis r^l exp(-a r^2).
+
+Within this model it is converged to 1e-10 electrons, because learned densities are differences
+from superposed atoms: the loop ends at rounding, the Hartree potential is analytic, the mesh ends
+where the most diffuse Gaussian has vanished, and the trapezoidal rule is exact on it for such
+functions to any power of its spacing.
 """
 
 from __future__ import annotations
@@ -11,11 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from deepchem_xc.numerics.anderson import Anderson
 
 from .gaussians import gaussian_coefficients
 from .radial import RadialTransform, quadrature_weights
@@ -24,11 +32,15 @@ __all__ = ["PseudoAtom", "RadialFunction", "aufbau", "solve_pseudo_atom"]
 
 RadialFunction = Callable[[NDArray], NDArray]
 
-_MESH = np.linspace(0.0, 20.0, 1001)
-_EXPONENTS = np.geomspace(0.03, 60.0, 13)
+_MESH = np.linspace(0.0, 30.0, 3001)  # bohr
+_EXPONENTS = np.geomspace(0.03, 60.0, 13)  # bohr^-2
+_PAIRS = np.triu_indices(len(_EXPONENTS))
+_START = 0.5  # exponent of the Gaussian density of the first step, bohr^-2
 _X_ALPHA = 0.7
-_TOLERANCE = 1e-4  # change of the density in a step at convergence, per electron
+_TOLERANCE = 1e-12  # change of the density in a step at convergence, per electron
 _MAX_STEPS = 300
+_HISTORY, _STEP = 6, 0.3  # of Anderson's mixing
+_REST = 1e-16  # part of the electrons beyond the radius at which form factors' integrals end
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,28 +149,43 @@ def solve_pseudo_atom(
 
     # Start from a Gaussian density about as wide as the outer shell.
     total = float(sum(electrons))
-    shell = r**2 * np.exp(-0.5 * r**2)
-    shell *= total / (weights @ shell)
+    start = np.stack([r**2 * np.exp(-_START * r**2), _coulomb(r, 0, _START)])
+    # Shell and Hartree potential are mixed together, since both are linear in the density.
+    state = torch.from_numpy(start * (total / (weights @ start[0])))
+    anderson: Anderson[Tensor] = Anderson(_HISTORY, lambda left, right: left[0] @ right[0])
     for _ in range(_MAX_STEPS):
-        potential = v_local + _hartree(r, shell, weights) + _exchange(r, shell)
-        new = np.zeros_like(r)
+        shell, hartree = state.numpy()
+        potential = v_local + hartree + _exchange(r, shell)
+        new = np.zeros_like(start)
         for solver in solvers:
             new += solver.density(potential)
-        moved = weights @ np.abs(new - shell)
-        shell = shell + 0.3 * (new - shell)
+        residual = torch.from_numpy(new) - state
+        moved = weights @ residual[0].abs().numpy()
         if moved < _TOLERANCE * total:
-            shell *= total / (weights @ shell)
-            density = RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
+            density = _form_factor(r, new[0], total)
             # Partly filled shells carry the moment in the order f, d, p, s; closed-shell atoms can
             # only open their s shell.
             carrier = max(solvers, key=lambda s: (s.is_open, s.l if s.is_open else -s.l))
-            moment = RadialTransform(0, r, weights, carrier.outermost[None] / (4.0 * math.pi))
+            moment = _form_factor(r, carrier.outermost, 1.0)
             states = tuple((s.l, s.states) for s in solvers)
             return PseudoAtom(density, moment, carrier.unpaired, states)
+        state = anderson.next_input(state, residual, _STEP)
     raise RuntimeError(
         f"the pseudo-atom with {total:g} electrons did not converge: {moved:.1e} electrons still "
         f"move after {_MAX_STEPS} steps"
     )
+
+
+def _form_factor(r: NDArray, shell: NDArray, electrons: float) -> RadialTransform:
+    """Transform of a density with 4 pi r^2 n(r) = `shell`, scaled to a number of electrons."""
+    # The density itself is smooth enough for half of the mesh, unlike the exchange potential.
+    r, shell = r[::2], shell[::2]
+    rest = np.cumsum(shell[::-1])[::-1]
+    end = int(np.searchsorted(-rest, -_REST * rest[0]))
+    r, shell = r[:end], shell[:end]
+    weights = quadrature_weights(r)
+    shell = shell * (electrons / (weights @ shell))
+    return RadialTransform(0, r, weights, shell[None] / (4.0 * math.pi))
 
 
 class _Channel:
@@ -197,7 +224,10 @@ class _Channel:
             self._fixed += b @ coupling @ b.T
 
     def density(self, potential: NDArray) -> NDArray:
-        """4 pi r^2 n(r) of the electrons in the lowest states; also stores these in `states`."""
+        """4 pi r^2 n(r) of the electrons in the lowest states, and its Hartree potential, (2, nr).
+
+        Also stores these states in `states`.
+        """
         from scipy.linalg import eigh
 
         hamiltonian = self._fixed + (self._u * (self._weights * potential)) @ self._u.T
@@ -206,17 +236,31 @@ class _Channel:
         self.states = (vectors * self._scale).T
         squares = (vectors.T @ self._u) ** 2
         self.outermost = squares[-1]
-        return self._occupations @ squares
+        matrix = (self.states.T * self._occupations) @ self.states
+        i, j = _PAIRS
+        hartree = (np.where(i == j, 1.0, 2.0) * matrix[i, j]) @ _coulomb_of_pairs(self.l)
+        return np.stack([self._occupations @ squares, hartree])
 
 
-def _hartree(r: NDArray, shell: NDArray, weights: NDArray) -> NDArray:
-    """Hartree potential of the density with 4 pi r^2 n(r) = `shell`."""
-    safe = np.maximum(r, 1e-9)
-    half = 0.5 * weights * shell
-    inside = np.cumsum(weights * shell) - half
-    per_r = weights * shell / safe
-    outside = np.cumsum(per_r[::-1])[::-1] - 0.5 * per_r
-    return inside / safe + outside
+@cache
+def _coulomb_of_pairs(l: int) -> NDArray:
+    """Hartree potentials on the mesh of all products of two basis functions, (npair, nr)."""
+    return np.array([_coulomb(_MESH, l, p) for p in _EXPONENTS[_PAIRS[0]] + _EXPONENTS[_PAIRS[1]]])
+
+
+def _coulomb(r: NDArray, l: int, exponent: float) -> NDArray:
+    """Hartree potential of the density with 4 pi r^2 n(r) = r^(2l+2) exp(-exponent r^2)."""
+    from scipy.special import erf
+
+    x = exponent * r**2
+    # Incomplete gamma functions P(l + 3/2, x) and Q(l + 1, x), by their recursion in l.
+    inside, outside = erf(np.sqrt(x)), np.zeros_like(x)
+    for k in range(l + 1):
+        inside = inside - x ** (k + 0.5) * np.exp(-x) / math.gamma(k + 1.5)
+        outside = outside + x**k * np.exp(-x) / math.gamma(k + 1.0)
+    inside *= 0.5 * exponent ** -(l + 1.5) * math.gamma(l + 1.5)
+    outside *= 0.5 * exponent ** -(l + 1.0) * math.gamma(l + 1.0)
+    return inside / np.maximum(r, 1e-9) + outside
 
 
 def _exchange(r: NDArray, shell: NDArray) -> NDArray:

@@ -181,7 +181,9 @@ class RadialTransform:
         ).T
         for start in range(low, len(q), 256):  # in pieces that fit the cache
             piece = q[start : start + 256, None]
-            bessel = spherical_jn(self.l, piece * self._r)
+            x = piece * self._r
+            # Several times as fast as the general function.
+            bessel = np.sinc(x / math.pi) if self.l == 0 else spherical_jn(self.l, x)
             values[start : start + 256] = bessel @ self._weighted.T / piece**self.l
         mirrored = slice(_MARGIN, 0, -1)
         spline = make_interp_spline(

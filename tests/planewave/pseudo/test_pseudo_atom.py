@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from deepchem_xc.planewave.pseudo import Pseudopotential, load_gth, read_upf
+from deepchem_xc.planewave.pseudo import Pseudopotential, load_gth, pseudo_atom, read_upf
+from deepchem_xc.planewave.pseudo.gaussians import gaussian_coefficients, polynomial
 from deepchem_xc.planewave.pseudo.pseudo_atom import aufbau
 
 Q = torch.linspace(0.0, 12.0, 601, dtype=torch.float64)
@@ -101,3 +102,32 @@ def test_states_are_orthonormal_and_make_the_density(symbol: str) -> None:
         overlap = (form * weight) @ form.T / (4 * torch.pi)
         shells = -(-electrons[l] // (2 * (2 * l + 1)))
         assert torch.allclose(overlap, torch.eye(shells, dtype=Q.dtype), atol=2e-3)
+
+
+@pytest.mark.parametrize("symbol", ["Si", "Na", "Cs"])
+def test_the_form_factor_is_converged_to_1e_10_electrons(
+    symbol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the analytic transform of its orbitals, and another mesh."""
+    potential = load_gth(symbol, "gth-pbe")
+    found = potential.atomic_density(Q**2)
+    exact = torch.zeros_like(Q)
+    for l, states in potential.atom.states:
+        left, degeneracy = potential.parameters.electrons[l], 2 * (2 * l + 1)
+        for coefficients in states:
+            occupation, left = min(left, degeneracy), left - degeneracy
+            for a, x in zip(pseudo_atom._EXPONENTS, coefficients, strict=True):
+                for b, y in zip(pseudo_atom._EXPONENTS, coefficients, strict=True):
+                    width = (0.5 / (a + b)) ** 0.5
+                    terms = gaussian_coefficients(0, l, width)
+                    t = (Q * width) ** 2
+                    product = torch.exp(-0.5 * t) * polynomial(terms, t)
+                    exact += occupation * x * y * product / (4 * torch.pi)
+    assert found[0].item() == pytest.approx(potential.valence, abs=1e-13)
+    assert (found - exact).abs().max() < 1e-10
+    pseudo_atom._coulomb_of_pairs.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(pseudo_atom, "_MESH", np.linspace(0.0, 36.0, 4801))
+        finer = load_gth(symbol, "gth-pbe").atomic_density(Q**2)
+    pseudo_atom._coulomb_of_pairs.cache_clear()
+    assert (finer - found).abs().max() < 1e-10

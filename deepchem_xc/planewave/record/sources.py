@@ -1,0 +1,112 @@
+"""What a calculation may be given as its density: the protocol, and what `start=` makes of it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from deepchem_xc.planewave.record.density_record import DensityRecord
+from deepchem_xc.planewave.result import SCFResult
+
+if TYPE_CHECKING:
+    from deepchem_xc.planewave.fields import Fields
+    from deepchem_xc.planewave.problem import KohnShamProblem
+
+_VALID = (
+    "an SCFResult, a DensityRecord, the path of a record's file, or an object with "
+    "density_for(problem)"
+)
+
+
+@runtime_checkable
+class DensitySource(Protocol):
+    """Anything that knows the density of a problem: records, and models of densities.
+
+    This protocol is all that plane-wave calculations know of models. The calculation checks what
+    comes back (shape, NaN, number of electrons, symmetry; `given_density`), so that a source need
+    not.
+
+    Examples
+    --------
+    Superposed atoms are a source:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> class Atoms:
+    ...     def density_for(self, problem):
+    ...         return problem.starting_fields()
+    >>> isinstance(Atoms(), DensitySource)
+    True
+    >>> result = scf(bulk("Si"), ecut=100.0, start=Atoms())
+    >>> result.start.removed < 1e-12
+    True
+    """
+
+    def density_for(self, problem: KohnShamProblem) -> Fields:
+        """Density of a problem's structure.
+
+        Parameters
+        ----------
+        problem : KohnShamProblem
+            Structure, plane waves, pseudopotentials, functional and number of channels.
+
+        Returns
+        -------
+        Fields
+            Total density on the sphere ``problem.basis.g_vectors``, (nspin, nG), complex128,
+            bohr^-3, with the problem's electrons. For a meta-GGA the kinetic energy density may be
+            None: a self-consistent calculation then starts with that of a slowly varying gas.
+
+        Raises
+        ------
+        ValueError
+            For elements, potentials or spins that it does not know.
+        """
+
+
+def density_source(given: Any, keyword: str = "start") -> DensitySource:
+    """The source that a keyword was given: results and paths become records.
+
+    Parameters
+    ----------
+    given : SCFResult, DensityRecord, str, path or DensitySource
+        What a user gave.
+    keyword : str, optional
+        Name of the keyword, for messages.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    FileNotFoundError
+        If there is no such file.
+    DamagedFileError
+        If the file holds no complete record.
+
+    Examples
+    --------
+    >>> density_source(5)
+    Traceback (most recent call last):
+    ValueError: start = 5 is not a density: give an SCFResult, a DensityRecord, the path of a ...
+    """
+    check_source(given, keyword)
+    if isinstance(given, SCFResult):
+        return DensityRecord.of(given, results=False)
+    if not isinstance(given, (str, os.PathLike)):
+        source: DensitySource = given
+        return source
+    if not os.path.exists(given):
+        raise FileNotFoundError(
+            f"{keyword} = {os.fspath(given)!r}: there is no such file. Give {_VALID}; "
+            "DensityRecord.of(result).save(path) and calc.write(path) write one."
+        )
+    return DensityRecord.load(given)
+
+
+def check_source(given: Any, keyword: str = "start") -> Any:
+    """`given`, or ValueError if `density_source` would not take it; no file is read."""
+    paths = isinstance(given, (str, os.PathLike)) and os.fspath(given) != ""
+    known = isinstance(given, SCFResult) or callable(getattr(given, "density_for", None))
+    if isinstance(given, type) or not (paths or known):
+        raise ValueError(f"{keyword} = {given!r} is not a density: give {_VALID}.")
+    return given
