@@ -10,6 +10,7 @@ in ``data_dir``.
 from __future__ import annotations
 
 from deepchem_xc.molnet.computed_densities import MissingDensitiesError, compute_densities
+from deepchem_xc.molnet.density_loaders import load_crystal_densities, load_si_allotropes
 from deepchem_xc.molnet.density_structures import DensitySet, DensityStructure
 from deepchem_xc.molnet.loaders import (
     load_gpaw_benchmark,
@@ -25,7 +26,9 @@ __all__ = [
     "FixedSplitter",
     "MissingDensitiesError",
     "compute_densities",
+    "load_crystal_densities",
     "load_gpaw_benchmark",
+    "load_si_allotropes",
     "load_solids_eos",
     "load_solids_experiment",
     "splitters",

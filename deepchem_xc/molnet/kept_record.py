@@ -1,17 +1,12 @@
-"""Kept densities of a set, one file a structure, recognised by what they were computed from.
-
-The only place that knows how a density is written: `write_record` and `read_record`.
-"""
+"""Kept densities of a set, one file a structure, recognised by what they were computed from."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from deepchem_xc import __version__
-from deepchem_xc._files import plain
 from deepchem_xc.numerics.errors import DamagedFileError
-from deepchem_xc.planewave.loop.restart import Restart
+from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 
 
@@ -27,31 +22,27 @@ def write_record(path: Path, result: SCFResult, request: str) -> None:
     request : str
         Digest of what was computed; see `DensityStructure.digest`.
     """
-    notes = {
-        "request": request,
-        "version": __version__,
-        "free_energy": plain(result.free_energy),
-        "forces": plain(result.forces),
-        "nsteps": result.nsteps,
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    Restart.of(result.detach(), orbitals=False, notes=json.dumps(notes)).save(path)
+    notes = json.dumps({"request": request})
+    DensityRecord.of(result, orbitals=False, notes=notes).save(path)
 
 
-def read_record(path: Path, request: str) -> Restart | None:
+def read_record(path: Path, request: str) -> DensityRecord | None:
     """The kept density, or None if there is none of this request.
 
     Raises
     ------
     DamagedFileError
-        If the file is incomplete.
+        If the file is incomplete, or was not written by `write_record`.
     """
     try:
-        record = Restart.load(path)
+        record = DensityRecord.load(path)
     except FileNotFoundError:
         return None
     try:
-        notes = json.loads(record.notes)
-        return record if notes["request"] == request else None
+        return record if json.loads(record.notes)["request"] == request else None
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFileError(f"{path} says nothing about what it was computed from.") from error
+        raise DamagedFileError(
+            f"{path} does not say what it was computed from: it is not of a set of densities. "
+            "Move it elsewhere."
+        ) from error
