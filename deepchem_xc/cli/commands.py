@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepchem_xc import __version__
+from deepchem_xc.cli import density
 from deepchem_xc.cli import options as option
 from deepchem_xc.cli.calculation import computes_a_crystal
 from deepchem_xc.cli.options import command, say
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(density.group)
 
 
 def main() -> None:

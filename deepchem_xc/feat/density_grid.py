@@ -15,6 +15,7 @@ from deepchem_xc.feat.density_featurizer import DensityFeaturizer
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.protocols import ProtocolTable
 from deepchem_xc.losses import observables
+from deepchem_xc.planewave.record import DensityRecord
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -59,12 +60,15 @@ class DensityGrid:
     scaled_positions: Floats = field(repr=False)
 
     @classmethod
-    def of(cls, result: SCFResult) -> DensityGrid:
-        """Density of a converged calculation."""
-        result = result.detach()
-        crystal = result.basis.crystal
+    def of(cls, result: SCFResult | DensityRecord) -> DensityGrid:
+        """Density of a converged calculation, or of a record of one."""
+        if isinstance(result, DensityRecord):
+            crystal, density = result.crystal, result.density.detach() / Bohr**3
+        else:
+            result = result.detach()
+            crystal, density = result.basis.crystal, observables.density(result)
         return cls(
-            observables.density(result).cpu().numpy(),
+            density.cpu().numpy(),
             (crystal.lattice.detach() * Bohr).cpu().numpy(),
             tuple(crystal.symbols),
             crystal.positions.detach().cpu().numpy(),
@@ -92,7 +96,8 @@ class DensityGrid:
 class DensityGridFeaturizer(DensityFeaturizer):
     """Converged densities of crystals as `DensityGrid`, one for each crystal.
 
-    Every crystal is solved self-consistently, which takes seconds to minutes.
+    Every crystal is solved self-consistently, which takes seconds to minutes. A `DensityRecord`
+    has its density, and none of the settings here matters to it.
 
     Parameters
     ----------
@@ -132,5 +137,8 @@ class DensityGridFeaturizer(DensityFeaturizer):
         settings = (protocol, kind, pseudopotentials, ecut, kpts, folder, table, on_error)
         super().__init__(functional, *settings, keywords)
 
-    def _featurize_system(self, system: DFTSystem) -> DensityGrid:
-        return DensityGrid.of(self._solved(system))
+    def _read(self, given: Any) -> Any:
+        return given if isinstance(given, DensityRecord) else super()._read(given)
+
+    def _featurize_system(self, system: DFTSystem | DensityRecord) -> DensityGrid:
+        return DensityGrid.of(system if isinstance(system, DensityRecord) else self._solved(system))

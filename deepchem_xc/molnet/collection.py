@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -130,7 +130,7 @@ def featurized_dataset(
         structure = _structure(entry)
         if structure is not None:
             structures.setdefault(crystal_of(entry.name), structure)
-    x = _features(featurizer, structures)
+    x = features_of(featurizer, structures)
     y = np.array([[values[name].get(task, np.nan) for task in tasks] for name in structures])
     known = np.isfinite(y)
     ids = np.array(list(structures), dtype=object)
@@ -185,8 +185,20 @@ def _properties(
     return values
 
 
-def _features(featurizer: Featurizer, structures: dict[str, Atoms]) -> NDArray[Any]:
-    """What the featurizer makes of the structures, in the form that it reads."""
+def features_of(featurizer: Featurizer, structures: Mapping[str, Any]) -> NDArray[Any]:
+    """What the featurizer makes of structures by name, which it gets in the form that it reads.
+
+    Raises
+    ------
+    TypeError
+        If the featurizer has no method ``featurize``.
+    ValueError
+        If a crystal's features are empty.
+    """
+    if not callable(getattr(featurizer, "featurize", None)):
+        raise TypeError(
+            f"featurizer must be None or an object with a method 'featurize', got {featurizer!r}."
+        )
     given: list[Any] = list(structures.values())
     if isinstance(featurizer, MaterialCompositionFeaturizer):
         given = [atoms.get_chemical_formula() for atoms in given]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from deepchem_xc.molnet.splitting import splitters
 
 Loaded = tuple[list[str], tuple[Dataset, ...], list[Transformer]]
 
+Sets = tuple[tuple[Dataset, ...], list[Transformer]]
+
 _SETS = ("train", "valid", "test")
 
 
@@ -40,40 +42,75 @@ def load_collection(
     tasks: Sequence[str] | None = None,
 ) -> Loaded:
     """Load a collection; parameters and errors as for `load_gpaw_benchmark`."""
-    splitter = _splitter(splitter, collection)
     generators = [_generator(given) for given in transformers]
+    split = named_splitter(splitter, collection.splitter())
     paths = collection.files(data_dir)
+
+    def make() -> DiskDataset:
+        if featurizer is not None:
+            return featurized_dataset(collection, paths, featurizer, tasks)
+        entries = collection.entries(paths, tasks)
+        _check_labels(generators, {entry.entry_type for entry in entries})
+        return entry_dataset(entries)
+
+    key = ([path.read_bytes() for path in paths], featurizer, tasks) if reload else None
+    sets, made = split_and_transformed(collection.name, make, key, split, generators, save_dir)
+    return list(map(str, sets[0].tasks)), sets, made
+
+
+def split_and_transformed(
+    name: str,
+    make: Callable[[], Dataset],
+    key: Any,
+    splitter: Splitter | None,
+    transformers: Sequence[TransformerGenerator | str],
+    save_dir: str | os.PathLike[str] | None,
+) -> Sets:
+    """Sets of a dataset, read from disk if they were kept before.
+
+    Parameters
+    ----------
+    name : str
+        Name of the folder in which they are kept.
+    make : callable
+        Makes the dataset; a `DiskDataset` if it is to be kept.
+    key : Any
+        What the dataset depends on, besides the package's source; None to keep nothing.
+    splitter, transformers, save_dir : optional
+        As for `load_gpaw_benchmark`; the splitter is an object.
+    """
+    generators = [_generator(given) for given in transformers]
     folder = None
-    if reload:
+    if key is not None:
         # Sets of an older package are not found; development versions differ by their source alone.
-        package = (__version__, source_digest())
-        content = [path.read_bytes() for path in paths]
-        parts = (package, content, featurizer, splitter, tasks, _plain(generators))
-        folder = Path(save_dir or get_data_dir()) / f"{collection.name}-featurized" / _hash(parts)
+        parts = ((__version__, source_digest()), key, splitter, _plain(generators))
+        folder = Path(save_dir or get_data_dir()) / f"{name}-featurized" / _hash(parts)
         if folder.is_dir():
             return _read(folder)
-    if featurizer is None:
-        entries = collection.entries(paths, tasks)
-        dataset = entry_dataset(entries)
-        _check_labels(generators, {entry.entry_type for entry in entries})
-    else:
-        dataset = featurized_dataset(collection, paths, featurizer, tasks)
+    dataset = make()
     sets = _split(dataset, splitter)
     made = [generator.create_transformer(sets[0]) for generator in generators]
     for transformer in made:
         sets = tuple(transformer.transform(part) for part in sets)
     if folder is None:
-        return list(map(str, dataset.tasks)), sets, made
+        return sets, made
     _write(folder, sets, made)
     return _read(folder)
 
 
-def _splitter(given: Splitter | str | None, collection: Collection) -> Splitter | None:
+def named_splitter(given: Splitter | str | None, fixed: Splitter) -> Splitter | None:
+    """The splitter of this name; `fixed` is the set's own, ``"fixed"``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
     if not isinstance(given, str):
         return given
     name = given.lower()
     if name == "fixed":
-        return collection.splitter()
+        return fixed
     if name not in splitters:
         raise ValueError(
             f"splitter must be None, an object, or one of 'fixed', "
@@ -109,7 +146,7 @@ def _check_labels(generators: Sequence[TransformerGenerator], types: set[str]) -
         )
 
 
-def _split(dataset: DiskDataset, splitter: Splitter | None) -> tuple[Dataset, ...]:
+def _split(dataset: Dataset, splitter: Splitter | None) -> tuple[Dataset, ...]:
     if splitter is None:
         return (dataset,)
     sets = splitter.train_valid_test_split(dataset)
@@ -139,10 +176,10 @@ def _hash(parts: Any) -> str:
         ) from error
 
 
-def _read(folder: Path) -> Loaded:
+def _read(folder: Path) -> Sets:
     names = [name for name in _SETS if (folder / name).is_dir()]
     sets = tuple(DiskDataset(str(folder / name)) for name in names)
-    return list(map(str, sets[0].tasks)), sets, load_transformers(str(folder))
+    return sets, load_transformers(str(folder))
 
 
 def _write(folder: Path, sets: Sequence[Dataset], transformers: Sequence[Transformer]) -> None:

@@ -1,0 +1,234 @@
+"""Formats of densities: how each is read, its units, and the check of its number of electrons."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.units import Bohr
+from numpy.typing import NDArray
+
+from deepchem_xc._atomic import replacing
+from deepchem_xc.feat.density_grid import DensityGrid
+from deepchem_xc.numerics.errors import DamagedFileError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Floats = NDArray[np.float64]
+
+#: Comment of a CHGCAR that this package writes.
+CHGCAR_COMMENT = "valence density by deepchem_xc; no augmentation: cannot restart a PAW run"
+# Distance from a whole number of electrons that rounding in a file explains.
+_WHOLE = 0.02
+# Relative deviation from the number of electrons that a file is said to have.
+ELECTRONS = 1e-3
+# Relative deviation of GPAW's all-electron density on a grid, which cannot resolve cores.
+_ALL_ELECTRONS = 2e-2
+
+
+class DroppedAugmentationWarning(UserWarning):
+    """A CHGCAR has augmentation occupancies, which are not part of the density on the grid.
+
+    Examples
+    --------
+    >>> issubclass(DroppedAugmentationWarning, UserWarning)
+    True
+    """
+
+
+def file_format(path: str | os.PathLike[str], given: str | None) -> str:
+    """The format that is given, or that a file's name tells.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown.
+
+    Examples
+    --------
+    >>> file_format("run/CHGCAR.gz", None), file_format("si.cube", None)
+    ('chgcar', 'cube')
+    """
+    name = Path(path).name.lower()
+    found = given or next(
+        (
+            known
+            for known, sign in (("gpaw", ".gpw"), ("cube", ".cub"), ("chgcar", "chg"))
+            if sign in name
+        ),
+        None,
+    )
+    if found not in _READERS:
+        raise ValueError(
+            f"format must be one of {', '.join(map(repr, _READERS))}, got {found!r} for "
+            f"{os.fspath(path)!r}; give format=, or a name with 'CHG', '.cube' or '.gpw'."
+        )
+    return str(found)
+
+
+def read_grid(
+    path: str | os.PathLike[str], format: str | None, electrons: float | None, all_electron: bool
+) -> DensityGrid:
+    """The density of one file, its values and number of electrons checked; see `read_density`."""
+    kind, name = file_format(path, format), os.fspath(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {name!r}.")
+    try:
+        atoms, values = _READERS[kind](Path(path), all_electron)
+    except (ImportError, NotImplementedError):
+        raise
+    except Exception as error:  # whatever the readers raise for files that are not complete
+        raise DamagedFileError(
+            f"{name!r} is not a complete {kind} file of a density ({type(error).__name__}: "
+            f"{error}). Write it again, or name its format by format=."
+        ) from error
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name!r} has values that are not finite.")
+    density = DensityGrid(
+        values,
+        np.asarray(atoms.cell.array),
+        tuple(atoms.get_chemical_symbols()),
+        atoms.get_scaled_positions(wrap=False),
+    )
+    if kind == "gpaw":
+        _check_gpaw(density, name, all_electron)
+    else:
+        _check_electrons(density, name, kind, electrons)
+    return density
+
+
+def _read_chgcar(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.io.vasp.outputs import Chgcar
+
+    chgcar = Chgcar.from_file(str(path))
+    if "diff_x" in chgcar.data:
+        raise NotImplementedError(f"{path} has a non-collinear magnetisation; give a collinear one")
+    if any(chgcar.data_aug.values()):
+        warnings.warn(
+            f"{path} has augmentation occupancies, which are dropped: the density on the grid is "
+            "all that is read",
+            DroppedAugmentationWarning,
+            stacklevel=5,
+        )
+    atoms = AseAtomsAdaptor.get_atoms(chgcar.structure)
+    total = chgcar.data["total"] / chgcar.structure.volume
+    if "diff" not in chgcar.data:
+        return atoms, total[None]
+    moment = chgcar.data["diff"] / chgcar.structure.volume
+    return atoms, np.stack([(total + moment) / 2, (total - moment) / 2])
+
+
+def _read_cube(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
+    from ase.io.cube import read_cube
+
+    with path.open() as file:
+        content = read_cube(file)
+    if len(content["datas"]) != 1:
+        raise NotImplementedError(f"{path} has several values at a point; give one with a density")
+    atoms = content["atoms"]
+    atoms.positions -= content["origin"]
+    atoms.pbc = True
+    return atoms, content["data"][None] / Bohr**3
+
+
+def _read_gpaw(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
+    try:
+        from gpaw import GPAW
+    except ImportError as error:
+        raise ImportError("GPAW's files need GPAW: pip install 'deepchem-xc[gpaw]'") from error
+
+    calculator = GPAW(str(path), txt=None)
+    atoms = calculator.get_atoms()
+    if not atoms.pbc.all():
+        raise NotImplementedError(
+            f"{path} is not periodic in all directions, so that its grid lacks points; let GPAW "
+            "compute it with pbc=True"
+        )
+    read: Callable[..., Any] = calculator.get_pseudo_density
+    if all_electron:
+        read = calculator.get_all_electron_density
+    if calculator.get_number_of_spins() == 1:
+        return atoms, np.asarray(read())[None]
+    return atoms, np.stack([read(spin=0), read(spin=1)])
+
+
+_READERS: Mapping[str, Callable[[Path, bool], tuple[Atoms, Floats]]] = MappingProxyType(
+    {"chgcar": _read_chgcar, "cube": _read_cube, "gpaw": _read_gpaw}
+)
+
+
+def _check_electrons(density: DensityGrid, name: str, kind: str, electrons: float | None) -> None:
+    """Refuse a density in other units."""
+    found = density.electrons
+    if electrons is not None:
+        right = abs(found - electrons) <= ELECTRONS * electrons
+    else:
+        right = found > 0.5 and abs(found - round(found)) <= _WHOLE
+    if right:
+        return
+    expected = "no whole number" if electrons is None else f"not {electrons:g}"
+    advice = "give electrons= if that is right"
+    if kind == "cube":
+        advice = (
+            f"a cube's unit is electrons per bohr^3 (per Angstrom^3 it would be "
+            f"{found * Bohr**3:.4f} electrons); {advice}"
+        )
+    raise ValueError(f"{name!r} has {found:.4f} electrons, {expected}: {advice}.")
+
+
+def _check_gpaw(density: DensityGrid, name: str, all_electron: bool) -> None:
+    """Refuse a density that cannot be in electrons per Angstrom^3."""
+    found, nuclei = density.electrons, float(density.atoms.numbers.sum())
+    if all_electron and abs(found - nuclei) > _ALL_ELECTRONS * nuclei:
+        raise ValueError(f"{name!r} has {found:.3f} electrons, but its nuclei have {nuclei:g}.")
+    if not 0.0 < found < (1.0 + _ALL_ELECTRONS) * nuclei:
+        raise ValueError(f"{name!r} has {found:.3f} electrons of {nuclei:g}.")
+
+
+def write_chgcar(path: str | os.PathLike[str], density: DensityGrid) -> None:
+    """Write a density as CHGCAR, for programs that show one.
+
+    It has no augmentation occupancies, and its first line says that it cannot restart a PAW run.
+
+    Parameters
+    ----------
+    path : path
+        File to write; it is replaced only once the new one is complete.
+    density : DensityGrid
+        Total density, or that of up and down.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> path = tempfile.mkdtemp() + "/CHGCAR"
+    >>> write_chgcar(path, DensityGrid.of(scf(bulk("Si"), ecut=100.0)))
+    >>> print(open(path).readline().strip())
+    valence density by deepchem_xc; no augmentation: cannot restart a PAW run
+    """
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.io.vasp.outputs import Chgcar
+
+    atoms = density.atoms
+    # Atoms of one element stand together in a POSCAR.
+    structure = AseAtomsAdaptor.get_structure(atoms[np.argsort(atoms.numbers, kind="stable")])
+    values = density.density * structure.volume
+    data = {"total": values.sum(axis=0)}
+    if len(values) == 2:
+        data["diff"] = values[0] - values[1]
+    chgcar = Chgcar(structure, data)
+    chgcar.name = CHGCAR_COMMENT
+    with tempfile.TemporaryDirectory() as folder:
+        chgcar.write_file(Path(folder) / "CHGCAR")
+        text = (Path(folder) / "CHGCAR").read_text()
+    with replacing(path) as file:
+        file.write(text)
