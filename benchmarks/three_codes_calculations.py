@@ -70,8 +70,10 @@ def _with_mesh(crystal: GpawSettings, divisions: int) -> GpawSettings:
     return replace(crystal, kpts=mesh)
 
 
-def _from_entries(name: str, file: str, divisions: int, ecut: float | None = None) -> System:
-    """A crystal of the project's data, with the settings of its entry, or another cutoff."""
+def _from_entries(
+    name: str, file: str, divisions: int, ecut: tuple[int, int] | None = None
+) -> System:
+    """A crystal of the project's data, with its entry's cutoff and smoothing, or others."""
     settings = load_gpaw_eos(data_file(f"{file}.json"))[name]["settings"]
     del settings["xc"]
     for key in ("kpts", "gpts"):
@@ -79,8 +81,8 @@ def _from_entries(name: str, file: str, divisions: int, ecut: float | None = Non
     entries = yaml.safe_load(data_file(f"{file}.yaml").read_text())
     (own,) = [entry["systems"][0] for entry in entries if entry["name"] == name]
     crystal = _with_mesh(GpawSettings(**settings), divisions)
-    ecut = own["ecut"] if ecut is None else ecut
-    return System(crystal, ecut, ecut / own["ecut"] * own["ecut_smoothing"])
+    ecut, smoothing = ecut or (own["ecut"], own["ecut_smoothing"])
+    return System(crystal, ecut, smoothing)
 
 
 def _aluminium(divisions: int) -> System:
@@ -106,7 +108,7 @@ _MAKERS: Mapping[str, Callable[[], System]] = {
     "SiC": partial(_from_entries, "SiC", "solids_eos", 4),
     # At its entry's 1600 eV differences of lattice constants err by up to 0.006 Angstrom: the 1s
     # electrons of lithium. From 2500 to 3800 eV they change by 0.0008.
-    "LiCl": partial(_from_entries, "LiCl", "gpaw_training", 4, 2500.0),
+    "LiCl": partial(_from_entries, "LiCl", "gpaw_training", 4, (2500, 175)),
     "graphene": partial(_graphene, 6),
 }
 #: Crystals, the cheap ones first.
