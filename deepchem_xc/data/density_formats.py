@@ -15,6 +15,7 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from deepchem_xc._atomic import replacing
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.density_grid import DensityGrid
 from deepchem_xc.numerics.errors import DamagedFileError
 
@@ -116,7 +117,7 @@ def _read_chgcar(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
             f"{path} has augmentation occupancies, which are dropped: the density on the grid is "
             "all that is read",
             DroppedAugmentationWarning,
-            stacklevel=5,
+            stacklevel=users_stacklevel(),
         )
     atoms = AseAtomsAdaptor.get_atoms(chgcar.structure)
     total = chgcar.data["total"] / chgcar.structure.volume

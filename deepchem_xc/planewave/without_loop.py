@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.units import Hartree
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.planewave.assembly import set_up
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
@@ -150,11 +151,11 @@ def non_self_consistent(
     if isinstance(source, DensityRecord):
         source.check_fits(problem)
         if spinpol is None and problem.nspin == 1:
-            notice_moments(problem, source, stacklevel=5)
+            notice_moments(problem, source)
         points = setup.kpoints if kpts is None else kpts
         fixed = isinstance(points, KPoints) or isinstance(symmetry, SymmetryGroup)
         problem = keeping_moments(problem, source, points, fixed)
-    kept = FixedDensity.of(problem, source, other_functional, stacklevel=5)
+    kept = FixedDensity.of(problem, source, other_functional)
     first = source if start is None else density_source(start)
     orbitals = None
     if isinstance(first, DensityRecord):
@@ -188,5 +189,5 @@ def _warn_if_far(result: NonSelfConsistentResult) -> None:
             f"{100.0 * result.density_error:.2g} % away from the output's. Energies are probably "
             "less accurate than wanted; scf(..., start=...) converges them.",
             InaccurateDensityWarning,
-            stacklevel=5,
+            stacklevel=users_stacklevel(),
         )

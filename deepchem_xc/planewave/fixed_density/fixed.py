@@ -52,7 +52,6 @@ class FixedDensity:
         problem: KohnShamProblem,
         source: DensitySource,
         other_functional: bool = False,
-        stacklevel: int = 2,
     ) -> FixedDensity:
         """Density of a source, projected on the symmetry of a problem.
 
@@ -64,8 +63,6 @@ class FixedDensity:
             A model, a record or a grid (`source_of`).
         other_functional : bool, optional
             Accept a model that was made for another functional.
-        stacklevel : int, optional
-            Of warnings, as for `warnings.warn`.
 
         Raises
         ------
@@ -74,9 +71,7 @@ class FixedDensity:
         """
         if not other_functional:
             check_functional(problem, source)
-        fields, report = given_density(
-            problem, fields_for(problem, source), stacklevel=stacklevel + 1
-        )
+        fields, report = given_density(problem, fields_for(problem, source))
         moves = not isinstance(source, (DensityRecord, GridDensity))
         return cls(fields, source if moves else None, report)
 
