@@ -16,7 +16,9 @@ import numpy as np
 from deepchem.data import NumpyDataset
 
 from deepchem_xc.data.density_formats import ELECTRONS, file_format, read_grid
+from deepchem_xc.data.density_records import record_of
 from deepchem_xc.feat.density_grid import DensityGrid
+from deepchem_xc.planewave.record import DensityRecord
 
 # Lengths (Angstrom) by which two files of one structure may differ: formats round.
 _LENGTH = 1e-3
@@ -36,6 +38,10 @@ class OtherDensity:
         Format of the file.
     path : str
         The file.
+    electrons : float or None
+        Number of electrons that it was said to have.
+    all_electron : bool
+        Whether it has the cores of GPAW's atoms.
 
     Examples
     --------
@@ -50,6 +56,8 @@ class OtherDensity:
     superposition: DensityGrid | None = field(repr=False)
     format: str
     path: str
+    electrons: float | None = None
+    all_electron: bool = False
 
     @property
     def difference(self) -> DensityGrid:
@@ -67,6 +75,52 @@ class OtherDensity:
                 "read_density(path, superposition=other_path)."
             )
         return replace(self.density, density=self.density.density - self.superposition.density)
+
+    def record(
+        self, ecut: float | None = None, magmoms: Sequence[float] | None = None
+    ) -> DensityRecord:
+        """Density and superposition on a sphere of plane waves, for models to learn from.
+
+        The number of electrons of both, G = 0, is that of the density: the whole number where it is
+        one but for rounding. Potentials are None, and calculations refuse the record
+        (`DensityRecord.other_code`).
+
+        Parameters
+        ----------
+        ecut : float, optional
+            Cutoff of orbitals, eV; the density has four times as much. By default the largest whose
+            density the grid holds.
+        magmoms : sequence of float, optional
+            Initial moments of the atoms, mu_B, for models of densities with spin; files have none.
+
+        Returns
+        -------
+        DensityRecord
+            In Hartree atomic units, with `superposition_fields` if there was a second file.
+
+        Raises
+        ------
+        ValueError
+            If the grid does not hold the cutoff, or for GPAW's pseudo-density, which has no number
+            of electrons.
+
+        Warns
+        -----
+        TruncatedDensityWarning
+            If plane waves outside the sphere hold more than 1e-3 of the electrons.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import scf, write_density_cube
+        >>> path = tempfile.mkdtemp() + "/si.cube"
+        >>> write_density_cube(path, scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2)))
+        >>> record = read_density(path).record()
+        >>> round(record.nelectrons, 9), record.other_code, record.potentials is None
+        (8.0, 'cube', True)
+        """
+        return record_of(self, ecut, magmoms)
 
 
 def read_density(
@@ -136,7 +190,8 @@ def read_density(
         electrons_on_grid = all_electron or file_format(path, format) != "gpaw"
         names = os.fspath(path), os.fspath(superposition)
         _check_same(density, other, names, electrons_on_grid)
-    return OtherDensity(density, other, file_format(path, format), os.fspath(path))
+    found = file_format(path, format), os.fspath(path)
+    return OtherDensity(density, other, *found, electrons, all_electron)
 
 
 class DensityFileLoader:
