@@ -9,10 +9,10 @@ or as `DensityRecord`, from which models learn and which calculations refuse.
 
 from __future__ import annotations
 
-from deepchem_xc.data.density_files import DensityFileLoader, OtherDensity, read_density
+from deepchem_xc.data.density_files import DensityFileLoader, read_density
 from deepchem_xc.data.density_formats import DroppedAugmentationWarning, write_chgcar
-from deepchem_xc.data.density_records import TruncatedDensityWarning
 from deepchem_xc.data.input_files import SkippedRowsWarning
+from deepchem_xc.data.other_density import OtherDensity, TruncatedDensityWarning
 from deepchem_xc.data.periodic_loader import PeriodicDFTLoader
 from deepchem_xc.data.rows import RowsError
 from deepchem_xc.data.yaml_loader import DFTYamlLoader, entry_arrays, load_entries

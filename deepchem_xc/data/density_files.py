@@ -10,117 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 from deepchem.data import NumpyDataset
 
 from deepchem_xc.data.density_formats import ELECTRONS, file_format, read_grid
-from deepchem_xc.data.density_records import record_of
+from deepchem_xc.data.other_density import OtherDensity
 from deepchem_xc.feat.density_grid import DensityGrid
-from deepchem_xc.planewave.record import DensityRecord
 
 # Lengths (Angstrom) by which two files of one structure may differ: formats round.
 _LENGTH = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class OtherDensity:
-    """The density of another code, and that code's superposition of atoms.
-
-    Attributes
-    ----------
-    density : DensityGrid
-        Density on that code's grid, electrons per Angstrom^3.
-    superposition : DensityGrid or None
-        Superposition of that code's atoms on the same grid.
-    format : {"chgcar", "cube", "gpaw"}
-        Format of the file.
-    path : str
-        The file.
-    electrons : float or None
-        Number of electrons that it was said to have.
-    all_electron : bool
-        Whether it has the cores of GPAW's atoms.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> half = DensityGrid(np.full((1, 2, 2, 2), 1 / 64), 4 * np.eye(3), ("H",), np.zeros((1, 3)))
-    >>> hydrogen = OtherDensity(half, half, "cube", "h.cube")
-    >>> hydrogen.density.electrons, hydrogen.difference.electrons
-    (1.0, 0.0)
-    """
-
-    density: DensityGrid = field(repr=False)
-    superposition: DensityGrid | None = field(repr=False)
-    format: str
-    path: str
-    electrons: float | None = None
-    all_electron: bool = False
-
-    @property
-    def difference(self) -> DensityGrid:
-        """What bonding adds to the superposition of atoms, electrons per Angstrom^3.
-
-        Raises
-        ------
-        ValueError
-            If there is no superposition.
-        """
-        if self.superposition is None:
-            raise ValueError(
-                f"{self.path} came without the superposition of its code's atoms. Let that code "
-                "write it (in VASP: ICHARG = 12, NELM = 0), and read both by "
-                "read_density(path, superposition=other_path)."
-            )
-        return replace(self.density, density=self.density.density - self.superposition.density)
-
-    def record(
-        self, ecut: float | None = None, magmoms: Sequence[float] | None = None
-    ) -> DensityRecord:
-        """Density and superposition on a sphere of plane waves, for models to learn from.
-
-        The number of electrons of both, G = 0, is that of the density: the whole number where it is
-        one but for rounding. Potentials are None, and calculations refuse the record
-        (`DensityRecord.other_code`).
-
-        Parameters
-        ----------
-        ecut : float, optional
-            Cutoff of orbitals, eV; the density has four times as much. By default the largest whose
-            density the grid holds.
-        magmoms : sequence of float, optional
-            Initial moments of the atoms, mu_B, for models of densities with spin; files have none.
-
-        Returns
-        -------
-        DensityRecord
-            In Hartree atomic units, with `superposition_fields` if there was a second file.
-
-        Raises
-        ------
-        ValueError
-            If the grid does not hold the cutoff, or for GPAW's pseudo-density, which has no number
-            of electrons.
-
-        Warns
-        -----
-        TruncatedDensityWarning
-            If plane waves outside the sphere hold more than 1e-3 of the electrons.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from ase.build import bulk
-        >>> from deepchem_xc.planewave import scf, write_density_cube
-        >>> path = tempfile.mkdtemp() + "/si.cube"
-        >>> write_density_cube(path, scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2)))
-        >>> record = read_density(path).record()
-        >>> round(record.nelectrons, 9), record.other_code, record.potentials is None
-        (8.0, 'cube', True)
-        """
-        return record_of(self, ecut, magmoms)
 
 
 def read_density(

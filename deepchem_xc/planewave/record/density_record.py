@@ -285,10 +285,10 @@ class DensityRecord:
                 f"{own.tolist()}: give a basis of the same cell. start= and record.density_for("
                 "problem) bring a density to another cell."
             )
-        fields, _ = on_sphere(self.fields, self.g_vectors, basis.g_vectors)
+        fields = on_sphere(self.fields, self.g_vectors, basis.g_vectors)
         atoms = self.superposition_fields
         if atoms is not None:
-            atoms, _ = on_sphere(atoms, self.g_vectors, basis.g_vectors)
+            atoms = on_sphere(atoms, self.g_vectors, basis.g_vectors)
         moved = replace(self, ecut=basis.ecut, fft_size=basis.fft_size)
         if torch.equal(self.g_vectors.cpu(), basis.g_vectors.cpu()):
             return moved

@@ -232,6 +232,9 @@ def test_another_cutoff_keeps_the_electrons_exactly(silicon: SCFResult) -> None:
     back = other.on(silicon.basis)
     assert torch.equal(back.fields.density, record.fields.density)
     assert record.on(silicon.basis).free_energy == record.free_energy
+    wider = problem(bulk("Si"), 200.0)  # calculations pad it with zeros too
+    padded = record.on(wider.basis).fields.density
+    torch.testing.assert_close(record.density_for(wider).density, padded, rtol=0, atol=1e-14)
     with pytest.raises(ValueError, match="give a basis of the same cell"):
         record.on(problem(bulk("Si", a=5.5)).basis)
 

@@ -151,7 +151,7 @@ def test_what_a_grid_does_not_hold_is_refused_or_reported(tmp_path: Path) -> Non
     sharp = waves(3.0, 8.0)
     sharp[0, 0, 0] += 20.0
     grid = replace(other.density, density=sharp[None] / compound().get_volume())
-    with pytest.warns(TruncatedDensityWarning, match=r"hold \d\.\de-0\d of the electrons"):
+    with pytest.warns(TruncatedDensityWarning, match=r"hold \d\.\de-0\d of the elec"):
         OtherDensity(grid, None, "chgcar", "CHGCAR").record()
 
 
