@@ -10,63 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 from deepchem.data import NumpyDataset
 
 from deepchem_xc.data.density_formats import ELECTRONS, file_format, read_grid
+from deepchem_xc.data.other_density import OtherDensity
 from deepchem_xc.feat.density_grid import DensityGrid
 
 # Lengths (Angstrom) by which two files of one structure may differ: formats round.
 _LENGTH = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class OtherDensity:
-    """The density of another code, and that code's superposition of atoms.
-
-    Attributes
-    ----------
-    density : DensityGrid
-        Density on that code's grid, electrons per Angstrom^3.
-    superposition : DensityGrid or None
-        Superposition of that code's atoms on the same grid.
-    format : {"chgcar", "cube", "gpaw"}
-        Format of the file.
-    path : str
-        The file.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> half = DensityGrid(np.full((1, 2, 2, 2), 1 / 64), 4 * np.eye(3), ("H",), np.zeros((1, 3)))
-    >>> hydrogen = OtherDensity(half, half, "cube", "h.cube")
-    >>> hydrogen.density.electrons, hydrogen.difference.electrons
-    (1.0, 0.0)
-    """
-
-    density: DensityGrid = field(repr=False)
-    superposition: DensityGrid | None = field(repr=False)
-    format: str
-    path: str
-
-    @property
-    def difference(self) -> DensityGrid:
-        """What bonding adds to the superposition of atoms, electrons per Angstrom^3.
-
-        Raises
-        ------
-        ValueError
-            If there is no superposition.
-        """
-        if self.superposition is None:
-            raise ValueError(
-                f"{self.path} came without the superposition of its code's atoms. Let that code "
-                "write it (in VASP: ICHARG = 12, NELM = 0), and read both by "
-                "read_density(path, superposition=other_path)."
-            )
-        return replace(self.density, density=self.density.density - self.superposition.density)
 
 
 def read_density(
@@ -136,7 +89,8 @@ def read_density(
         electrons_on_grid = all_electron or file_format(path, format) != "gpaw"
         names = os.fspath(path), os.fspath(superposition)
         _check_same(density, other, names, electrons_on_grid)
-    return OtherDensity(density, other, file_format(path, format), os.fspath(path))
+    found = file_format(path, format), os.fspath(path)
+    return OtherDensity(density, other, *found, electrons, all_electron)
 
 
 class DensityFileLoader:

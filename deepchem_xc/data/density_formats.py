@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 
 #: Comment of a CHGCAR that this package writes.
 CHGCAR_COMMENT = "valence density by deepchem_xc; no augmentation: cannot restart a PAW run"
-# Distance from a whole number of electrons that rounding in a file explains.
-_WHOLE = 0.02
+#: Distance from a whole number of electrons that rounding in a file explains.
+WHOLE = 0.02
 # Relative deviation from the number of electrons that a file is said to have.
 ELECTRONS = 1e-3
 # Relative deviation of GPAW's all-electron density on a grid, which cannot resolve cores.
@@ -172,7 +172,7 @@ def _check_electrons(density: DensityGrid, name: str, kind: str, electrons: floa
     if electrons is not None:
         right = abs(found - electrons) <= ELECTRONS * electrons
     else:
-        right = found > 0.5 and abs(found - round(found)) <= _WHOLE
+        right = found > 0.5 and abs(found - round(found)) <= WHOLE
     if right:
         return
     expected = "no whole number" if electrons is None else f"not {electrons:g}"

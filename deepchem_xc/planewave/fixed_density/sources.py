@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.basis.fft_boxes import box_index
+from deepchem_xc.planewave.basis.other_grids import from_any_grid
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.record import DensityRecord, DensitySource, density_source
+from deepchem_xc.planewave.record.sources import asked_density
 
 # Largest relative difference of lattice vectors that are the same.
 _SAME_CELL = 1e-6
@@ -65,7 +66,7 @@ class GridDensity:
 
     def density_for(self, problem: KohnShamProblem) -> Fields:
         """Its plane waves; those that the grid does not have are zero."""
-        return Fields(on_sphere(problem.basis, self.values.to(problem.basis.device)))
+        return Fields(from_any_grid(problem.basis, self.values.to(problem.basis.device)))
 
 
 def source_of(density: Any) -> DensitySource:
@@ -103,11 +104,9 @@ def fields_for(problem: KohnShamProblem, source: DensitySource) -> Fields:
 
     Raises
     ------
-    TypeError
-        If a model returns anything other than `Fields`.
     ValueError
-        For a record of another cell or other atoms, other spin channels, or a missing kinetic
-        energy density.
+        If a model returns anything other than `Fields`, for a record of another cell, other atoms
+        or another code, other spin channels, or a missing kinetic energy density.
 
     Examples
     --------
@@ -122,13 +121,7 @@ def fields_for(problem: KohnShamProblem, source: DensitySource) -> Fields:
         source.check_fits(problem)
         _check_cell(problem.basis, source.crystal.lattice)
         _check_channels(problem, source.fields)
-    fields = source.density_for(problem)
-    if not isinstance(fields, Fields):
-        raise TypeError(
-            f"{type(source).__name__}.density_for returned {type(fields).__name__}, but must "
-            "return Fields on the plane waves of problem.basis "
-            "(deepchem_xc.planewave.fields.Fields)."
-        )
+    fields = asked_density(problem, source)
     _check_channels(problem, fields)
     fields = fields.map(lambda leaf: leaf.to(problem.basis.device, torch.complex128))
     if not problem.needs_kinetic_density:
@@ -173,40 +166,3 @@ def _check_cell(basis: PlaneWaveBasis, lattice: Tensor) -> None:
             f"the given density belongs to another cell (its lattice vectors differ by up to "
             f"{change:.3g} bohr): use scf(..., start=...), which carries it over."
         )
-
-
-def on_sphere(basis: PlaneWaveBasis, values: Tensor) -> Tensor:
-    """Coefficients on the sphere of `basis` of a real function on any grid of the cell.
-
-    Parameters
-    ----------
-    basis : PlaneWaveBasis
-        Plane waves; those that the grid does not have are zero.
-    values : Tensor
-        (..., n1, n2, n3), real.
-
-    Returns
-    -------
-    Tensor
-        (..., nG), complex, in the graph of `values`.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
-    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
-    >>> wave = torch.cos(torch.arange(4) * torch.pi / 2).view(4, 1, 1).expand(4, 3, 3)
-    >>> at_one = (basis.g_vectors.abs() == torch.tensor([1, 0, 0])).all(-1)
-    >>> [round(x, 6) for x in on_sphere(basis, wave)[at_one].real.tolist()]
-    [0.5, 0.5]
-    """
-    size = torch.tensor(values.shape[-3:], device=basis.device)
-    g = basis.g_vectors
-    twice = 2 * g.abs()
-    inside = (twice <= size).all(-1)
-    # An even grid does not tell +n/2 from -n/2: each gets half of what both have.
-    share = torch.where(twice == size, 0.5, 1.0).to(torch.float64).prod(-1) * inside
-    places = box_index(g.cpu().numpy(), values.shape[-3:])
-    index = torch.as_tensor(places, device=basis.device)
-    box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward").flatten(-3)
-    return box.index_select(-1, index) * share

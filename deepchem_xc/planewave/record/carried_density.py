@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from deepchem_xc.planewave.problem import KohnShamProblem
 
 
-def on_sphere(fields: Fields, own: Tensor, g_vectors: Tensor) -> tuple[Fields, Tensor]:
-    """Fields at other plane waves, zero where they have none, and where they have one, (n,).
+def on_sphere(fields: Fields, own: Tensor, g_vectors: Tensor) -> Fields:
+    """Fields at other plane waves, zero where they have none.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def on_sphere(fields: Fields, own: Tensor, g_vectors: Tensor) -> tuple[Fields, T
     """
     index, found = match_plane_waves(own.to(g_vectors.device)[None], g_vectors[None])
     chosen = fields.map(lambda leaf: leaf.to(g_vectors.device)[:, index[0]])
-    return chosen * found[0], found[0]
+    return chosen * found[0]
 
 
 def carried_density(
@@ -54,7 +54,7 @@ def carried_density(
     check_atoms(problem, crystal, fields)
     basis = problem.basis
     old = crystal.to(basis.device)
-    fields, found = on_sphere(fields, g_vectors, basis.g_vectors)
+    fields = on_sphere(fields, g_vectors, basis.g_vectors)
     before = replace(problem, basis=basis.with_geometry(old.lattice, old.positions))
     # Not symmetrised: the earlier atoms need not have the present symmetry.
     atoms, now = Fields(before.superposition()), Fields(problem.superposition())
@@ -68,7 +68,8 @@ def carried_density(
         fields, atoms = (
             x.map(lambda leaf: leaf.sum(0, keepdim=True) / problem.nspin) for x in (fields, atoms)
         )
-    deformation = ((fields - atoms) * found).map(lambda leaf: leaf.expand(problem.nspin, -1))
+    # Atoms count at plane waves that the density lacks too: without a move these stay zero.
+    deformation = (fields - atoms).map(lambda leaf: leaf.expand(problem.nspin, -1))
     return now + deformation * (old.volume / basis.volume).detach()
 
 

@@ -86,6 +86,13 @@ class DensityRecord:
         Hartree, 0-d, or (2,) with a fixed moment.
     version : str or None
         Version of this package that computed it.
+    other_code : str or None
+        Format of the other code's file that it was read from, such as ``"chgcar"``. Its electrons
+        belong to other potentials: models learn from it, calculations refuse it. None for densities
+        of this package.
+    superposition_fields : Fields or None
+        For a density of another code, that code's superposition of atoms on the same plane waves,
+        if it was read too. For our own densities ``problem.superposition()`` computes it.
 
     Examples
     --------
@@ -127,6 +134,8 @@ class DensityRecord:
     moments: Tensor | None = field(default=None, repr=False)
     fermi_level: Tensor | None = field(default=None, repr=False)
     version: str | None = None
+    other_code: str | None = None
+    superposition_fields: Fields | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -276,7 +285,10 @@ class DensityRecord:
                 f"{own.tolist()}: give a basis of the same cell. start= and record.density_for("
                 "problem) bring a density to another cell."
             )
-        fields, _ = on_sphere(self.fields, self.g_vectors, basis.g_vectors)
+        fields = on_sphere(self.fields, self.g_vectors, basis.g_vectors)
+        atoms = self.superposition_fields
+        if atoms is not None:
+            atoms = on_sphere(atoms, self.g_vectors, basis.g_vectors)
         moved = replace(self, ecut=basis.ecut, fft_size=basis.fft_size)
         if torch.equal(self.g_vectors.cpu(), basis.g_vectors.cpu()):
             return moved
@@ -284,6 +296,7 @@ class DensityRecord:
             moved,
             g_vectors=basis.g_vectors,
             fields=fields,
+            superposition_fields=atoms,
             convergence=None,
             energy=None,
             free_energy=None,
@@ -332,7 +345,7 @@ class DensityRecord:
         Raises
         ------
         ValueError
-            If the atoms or the number of electrons differ.
+            If the atoms or the number of electrons differ, or if it is a density of another code.
 
         Examples
         --------
@@ -343,17 +356,30 @@ class DensityRecord:
         >>> print(f"{fields.density[0, 0].real * new.basis.volume:.9f}")
         8.000000000
         """
+        self._check_own()
         return carried_density(problem, self.crystal, self.g_vectors, self.fields)
 
     def check_fits(self, problem: KohnShamProblem) -> None:
         """Raise ValueError unless a problem has the same atoms, in this order, and electrons.
+
+        Densities of other codes fit no problem.
 
         Parameters
         ----------
         problem : KohnShamProblem
             Its cell, positions, plane waves and spins may differ.
         """
+        self._check_own()
         check_atoms(problem, self.crystal, self.fields)
+
+    def _check_own(self) -> None:
+        if self.other_code is not None:
+            raise ValueError(
+                f"the given density was read from another code's file ({self.other_code}): its "
+                "electrons belong to that code's potentials and cores, which a calculation here "
+                "does not have. Models can learn from it; give calculations a density that was "
+                "computed here, or start from atoms (start=None)."
+            )
 
     def with_orbitals(self, orbitals: Orbitals | None) -> DensityRecord:
         """The same density with other orbitals, or none."""

@@ -43,9 +43,11 @@ _TENSORS = ("k_coordinates", "k_weights", "forces", "moments", "fermi_level")
 _ABOUT = (
     *("potentials", "superposition", "functional", "functional_digest", "ecut", "ecut_smoothing"),
     *("fft_size", "k_mesh", "smearing", "fixed_moment", "convergence", "energy", "free_energy"),
-    "version",
+    *("version", "other_code"),
 )
 _TUPLES = ("fft_size", "k_mesh")
+# Attributes that are `Fields`, and what their members' names begin with.
+_FIELDS = {"fields": "", "superposition_fields": "superposition_"}
 
 
 def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -98,7 +100,7 @@ def fields_from_state(array: Tensor) -> Fields:
 
 
 def _arrays(record: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    crystal, fields, orbitals = record["crystal"], record["fields"], record["orbitals"]
+    crystal, orbitals = record["crystal"], record["orbitals"]
     moments = crystal.magnetic_moments
     about = {name: record[name] for name in _ABOUT}
     known = {name: value for name, value in about.items() if value is not None}
@@ -114,10 +116,11 @@ def _arrays(record: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     }
     if moments is not None:
         arrays["initial_moments"] = np.array(moments, dtype=np.float64)
-    for member in dataclasses.fields(fields):
-        leaf = getattr(fields, member.name)
-        if leaf is not None:
-            arrays[member.name] = _numpy(leaf)
+    for name, prefix in _FIELDS.items():
+        for member in dataclasses.fields(Fields):
+            leaf = getattr(record[name], member.name, None)
+            if leaf is not None:
+                arrays[prefix + member.name] = _numpy(leaf)
     for name in _TENSORS:
         value = record[name]
         if value is not None:
@@ -130,15 +133,28 @@ def _arrays(record: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def _of_format_2(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     moments = arrays.get("initial_moments")
     about = json.loads(str(arrays["about"]))
-    members = [member.name for member in dataclasses.fields(Fields)]
-    leaves = {name: torch.from_numpy(arrays[name]) for name in members if name in arrays}
     return {
         **_common(arrays, None if moments is None else tuple(moments.tolist())),
-        "fields": Fields(**leaves),
+        **_fields(arrays),
         **{name: about[name] for name in _ABOUT if name in about},
         **{name: tuple(about[name]) for name in _TUPLES if name in about},
         **{name: torch.from_numpy(arrays[name]) for name in _TENSORS if name in arrays},
     }
+
+
+def _fields(arrays: dict[str, NDArray[Any]]) -> dict[str, Fields]:
+    """The attributes that are `Fields`; the density must be there, all others may be."""
+    found = {}
+    members = [member.name for member in dataclasses.fields(Fields)]
+    for name, prefix in _FIELDS.items():
+        leaves = {
+            member: torch.from_numpy(arrays[prefix + member])
+            for member in members
+            if prefix + member in arrays
+        }
+        if leaves or name == "fields":
+            found[name] = Fields(**leaves)
+    return found
 
 
 def _of_format_1(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -42,6 +42,6 @@ def moments_of(problem: KohnShamProblem, record: DensityRecord) -> Tensor | None
         return None
     basis = problem.basis
     old = record.crystal.to(basis.device)
-    fields, _ = on_sphere(record.fields, record.g_vectors, basis.g_vectors)
+    fields = on_sphere(record.fields, record.g_vectors, basis.g_vectors)
     before = basis.with_geometry(old.lattice, old.positions)
     return hirshfeld_moments(before, problem.pseudopotentials, fields.density)

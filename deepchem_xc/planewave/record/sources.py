@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.record.density_record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 
 if TYPE_CHECKING:
-    from deepchem_xc.planewave.fields import Fields
     from deepchem_xc.planewave.problem import KohnShamProblem
 
 _VALID = (
@@ -101,6 +101,18 @@ def density_source(given: Any, keyword: str = "start") -> DensitySource:
             "DensityRecord.of(result).save(path) and calc.write(path) write one."
         )
     return DensityRecord.load(given)
+
+
+def asked_density(problem: KohnShamProblem, source: DensitySource) -> Fields:
+    """The density that a source has for a problem, or ValueError if it returns anything else."""
+    fields = source.density_for(problem)
+    if not isinstance(fields, Fields):
+        raise ValueError(
+            f"{type(source).__name__}.density_for(problem) returned {type(fields).__name__}, not "
+            "Fields: return planewave.fields.Fields(density) with the density on the sphere, "
+            "(nspin, nG), bohr^-3."
+        )
+    return fields
 
 
 def check_source(given: Any, keyword: str = "start") -> Any:

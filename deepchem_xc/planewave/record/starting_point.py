@@ -13,6 +13,7 @@ from deepchem_xc.planewave.given_density import DensityReport, given_density
 from deepchem_xc.planewave.pseudo import potential_digest
 from deepchem_xc.planewave.record.carried_orbitals import carried_orbitals
 from deepchem_xc.planewave.record.density_record import DensityRecord
+from deepchem_xc.planewave.record.sources import asked_density
 from deepchem_xc.planewave.structure.kept_symmetry import kept_operations
 
 if TYPE_CHECKING:
@@ -75,14 +76,7 @@ def starting_point(problem: KohnShamProblem, source: DensitySource) -> StartingP
     >>> start.is_converged, start.orbitals.shape == new.orbitals.shape
     (True, True)
     """
-    fields = source.density_for(problem)
-    if not isinstance(fields, Fields):
-        raise ValueError(
-            f"{type(source).__name__}.density_for(problem) returned {type(fields).__name__}, not "
-            "Fields: return planewave.fields.Fields(density) with the density on the sphere, "
-            "(nspin, nG), bohr^-3."
-        )
-    fields = fields.map(lambda leaf: leaf.detach().to(problem.basis.device))
+    fields = asked_density(problem, source).map(lambda leaf: leaf.detach().to(problem.basis.device))
     record = source if isinstance(source, DensityRecord) else None
     symmetry = problem.basis.kpoints.symmetry
     moved = record is not None and not kept_operations(record.crystal, symmetry).all()

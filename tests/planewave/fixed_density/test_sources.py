@@ -11,8 +11,8 @@ import torch
 from ase.build import bulk
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, non_self_consistent, scf
+from deepchem_xc.planewave.basis.other_grids import from_any_grid
 from deepchem_xc.planewave.fields import Fields
-from deepchem_xc.planewave.fixed_density.sources import on_sphere
 from deepchem_xc.planewave.given_density import NegativeDensityWarning
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
@@ -54,11 +54,11 @@ def test_arrays_of_other_grids_keep_their_plane_waves(grid: tuple[int, int, int]
     basis = PlaneWaveBasis(crystal, 3.0, (1, 1, 1))
     x, y, z = np.meshgrid(*(np.arange(n) / n for n in grid), indexing="ij")
     wave = 0.3 + np.cos(2 * np.pi * (2 * x - y)) + 0.5 * np.sin(2 * np.pi * (x + 3 * z))
-    found = on_sphere(basis, torch.from_numpy(wave))
+    found = from_any_grid(basis, torch.from_numpy(wave))
     x, y, z = np.meshgrid(*(np.arange(n) / n for n in basis.fft_size), indexing="ij")
     same = 0.3 + np.cos(2 * np.pi * (2 * x - y)) + 0.5 * np.sin(2 * np.pi * (x + 3 * z))
     np.testing.assert_allclose(basis.to_grid(found), same, atol=1e-12)
-    noise = on_sphere(basis, torch.randn(grid, dtype=torch.float64))
+    noise = from_any_grid(basis, torch.randn(grid, dtype=torch.float64))
     torch.testing.assert_close(basis.to_sphere(basis.to_grid(noise)), noise, rtol=0, atol=1e-14)
 
 
