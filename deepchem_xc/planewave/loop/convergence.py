@@ -20,13 +20,13 @@ _GPAW_KEYS = {
 
 # Gap, Hartree, and density error, electrons per valence electron: if a loop with integer
 # occupations ends with a smaller gap and a larger error, levels are assumed to keep changing
-# places. The third is the number of last steps whose gaps are examined.
+# places. The third is the number of last steps that are examined.
 _CROSSING = 0.01
 _WANDERING = 1e-3
 _RECENT = 20
 
 # Density error, electrons per valence electron, that steps in single precision may not get below:
-# Al at 100 eV stays at 1e-7.
+# the smallest of the last steps is 4e-8 for Al, at 60 and 100 eV, where single ones have 2e-6.
 _ROUNDING = 1e-6
 
 
@@ -164,7 +164,7 @@ def not_converged(
         steps = len(history) or "any"
         reason = f"the self-consistency loop did not converge in {steps} steps: {unbounded}"
     else:
-        policies = _policies_in_the_way(convergence, history[-1], held, single)
+        policies = _policies_in_the_way(convergence, history, held, single)
         advice = policies or _advice(problem, history)
         reason = _reached(problem, convergence, history[-1]) + advice
     return SCFConvergenceError(f"{reason}`history` of this error holds every step.", history)
@@ -181,12 +181,14 @@ def _reached(problem: KohnShamProblem, convergence: Convergence, last: Mapping[s
 
 
 def _policies_in_the_way(
-    convergence: Convergence, last: Mapping[str, float], held: str, single: str
+    convergence: Convergence, history: Sequence[Mapping[str, float]], held: str, single: str
 ) -> str:
     """Those of the given reasons that kept the loop from ending."""
-    error = last["density_error"]
-    met = convergence.states_are_met(error, last["orbital_error"])
-    return (held if met else "") + (single if met or error < _ROUNDING else "")
+    last = history[-1]
+    met = convergence.states_are_met(last["density_error"], last["orbital_error"])
+    # Rounding makes errors jump from step to step.
+    smallest = min(record["density_error"] for record in history[-_RECENT:])
+    return (held if met else "") + (single if met or smallest < _ROUNDING else "")
 
 
 def _advice(problem: KohnShamProblem, history: Sequence[Mapping[str, float]]) -> str:

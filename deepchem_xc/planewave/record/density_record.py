@@ -330,7 +330,8 @@ class DensityRecord:
         """The density moved with the atoms to a problem's cell, positions and sphere.
 
         It is a `DensitySource`. What bonding adds to superposed atoms in the record's geometry is
-        added to superposed atoms in the new one.
+        added to superposed atoms in the new one. Plane waves that the record lacks are zero
+        unless the atoms move.
 
         Parameters
         ----------

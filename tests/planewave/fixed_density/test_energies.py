@@ -13,6 +13,7 @@ from ase.build import bulk
 from ase.io.cube import read_cube_data
 
 from deepchem_xc.planewave import (
+    DensityRecord,
     SCFResult,
     band_structure,
     density_of_states,
@@ -20,6 +21,7 @@ from deepchem_xc.planewave import (
     scf,
     write_density_cube,
 )
+from deepchem_xc.planewave.fixed_density.sources import GridDensity
 from deepchem_xc.planewave.properties.bands import eigenvalues_at
 from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
 
@@ -136,6 +138,11 @@ def test_another_cutoff_is_truncated_or_padded(silicon: SCFResult) -> None:
     """The density of a lower cutoff is a good one at a higher cutoff, and the other way round."""
     for ecut in (100.0, 140.0):
         exact = scf(bulk("Si"), ecut=ecut, kpts=GAMMA222)
+        kept, plain = (
+            x.density_for(exact.problem).density
+            for x in (DensityRecord.of(silicon), GridDensity(silicon.density))
+        )
+        assert float((kept - plain).abs().max()) < 1e-12
         for density in (silicon, silicon.density):
             result = non_self_consistent(bulk("Si"), density=density, ecut=ecut, kpts=GAMMA222)
             assert 1e-6 < result.density_error < 0.05
