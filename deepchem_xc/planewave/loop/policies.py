@@ -97,8 +97,8 @@ class Effort:
     def settling_residual(self, density_error: float) -> float:
         """Residual at which orbitals are good enough for a supplied density, Hartree.
 
-        A residual of 1 Ha in the worst orbital changes the density by 0.04 to 0.1 electrons per
-        electron, so that a residual as large as the density error hardly adds to it.
+        A largest residual of 1e-5 Ha changes the density by 4e-7 (Al) to 1e-6 (silicon) electrons
+        per electron, so that one as large as the density error hardly adds to it.
 
         Parameters
         ----------
