@@ -51,9 +51,12 @@ class Effort:
         on a potential that is about to change.
     largest_error : float
         Largest density error used for that, electrons per valence electron.
+    settled : float
+        With a supplied density, the first potential's orbitals are refined until their residuals,
+        Hartree, fall to this multiple of the density error: little of that error then comes from
+        them.
     good : float
-        With a supplied density, orbitals are refined until their residuals fall to this value,
-        Hartree, or until the density error no longer comes from them.
+        Residual, Hartree, that is small enough for that whatever the density error.
     settling_sweeps : int
         Largest number of sweeps for that.
     expansions : int
@@ -77,6 +80,7 @@ class Effort:
 
     fraction: float = 0.03
     largest_error: float = 0.1
+    settled: float = 1.0
     good: float = 1e-5
     settling_sweeps: int = 6
     expansions: int = EXPANSIONS
@@ -89,6 +93,24 @@ class Effort:
     def residual(self, density_error: float) -> float:
         """Wanted residual after a step with this density error, Hartree."""
         return self.fraction * min(density_error, self.largest_error)
+
+    def settling_residual(self, density_error: float) -> float:
+        """Residual at which orbitals are good enough for a supplied density, Hartree.
+
+        A largest residual of 1e-5 Ha changes the density by 4e-7 (Al) to 1e-6 (silicon) electrons
+        per electron, so that one as large as the density error hardly adds to it.
+
+        Parameters
+        ----------
+        density_error : float
+            Density error of the last sweep, electrons per valence electron.
+
+        Examples
+        --------
+        >>> Effort().settling_residual(1e-3), Effort().settling_residual(1e-9)
+        (0.001, 1e-05)
+        """
+        return max(self.settled * min(density_error, self.largest_error), self.good)
 
     def spare(self, orbital_tolerance: float) -> float:
         """Largest occupation of the highest band for a residual tolerance in Hartree, in electrons.

@@ -197,7 +197,7 @@ class _Loop:
             )
             self._orbitals = found.orbitals
             self._residual = self._effort.residual(found.density_error)
-            target = max(self._residual, self._effort.good)
+            target = self._effort.settling_residual(found.density_error)
             if found.orbital_error < target:
                 break
         self._sweeps = 1
