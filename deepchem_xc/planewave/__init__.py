@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult
 from deepchem_xc.planewave.ground_state import scf
 from deepchem_xc.planewave.properties.bands import band_structure
@@ -26,6 +27,7 @@ __all__ = [
     "Crystal",
     "DensityRecord",
     "DensitySource",
+    "Fields",
     "KPoints",
     "NonSelfConsistentResult",
     "PlaneWaveBasis",
