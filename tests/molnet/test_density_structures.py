@@ -71,6 +71,7 @@ def matches(matcher: StructureMatcher, left: Structure, right: Structure) -> boo
     return len(left) == len(right) and bool(matcher.fit(left, right, skip_structure_reduction=True))
 
 
+@pytest.mark.slow
 def test_no_cell_to_train_on_is_an_allotrope_of_the_test() -> None:
     matcher = StructureMatcher()
     allotropes = {name: reduced(atoms) for name, atoms in structures("silicon", "test").items()}
@@ -117,8 +118,17 @@ def test_silicon_is_what_its_script_makes_from_seeds() -> None:
         seed = int(given.origin.rpartition(" ")[2])
         atoms, _ = getattr(silicon, kind)(np.random.default_rng([seed, *kind.encode()]))
         assert same_cell(atoms, given.atoms), kind
+
+
+@pytest.mark.slow  # reading all prototypes takes seconds
+def test_crystals_are_what_their_scripts_make_from_prototypes() -> None:
+    silicon, mixed = script("density_silicon"), script("density_mixed")
+    kept = density_set("silicon").structures
     for name in ("lonsdaleite", "A17"):
         assert same_cell(silicon.allotrope(silicon.ALLOTROPES[name]), kept[name].atoms), name
+    found = [s.atoms for s in density_set("mixed").structures.values()]
+    made = list(mixed.crystals(mixed.FAMILIES[9]))
+    assert len(made) == 9 and all(any(same_cell(a, b) for b in found) for a in made)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +138,16 @@ def test_allotropes_have_nearly_the_measured_volume(name: str, a: float, natoms:
     """Kasper and Richards, Acta Cryst. 17, 752 (1964); Gryko et al., PRB 62, R7707 (2000)."""
     atoms = structures("silicon")[name]
     assert atoms.get_volume() / len(atoms) == pytest.approx(a**3 / natoms, rel=0.03)
+
+
+def test_bc8_has_the_measured_ratio_of_its_two_bonds() -> None:
+    """16c at x = 0.1003 (Kasper and Richards): one bond of 2 sqrt(3) x a, three of 0.3605 a."""
+    bc8 = structures("silicon")["BC8"]
+    a = (2.0 * bc8.get_volume()) ** (1 / 3)
+    first, lengths = neighbor_list("id", bc8, 2.85)
+    for atom in range(len(bc8)):
+        bonds = np.sort(lengths[first == atom]) / a
+        assert bonds == pytest.approx([2 * np.sqrt(3) * 0.1003] + 3 * [0.3605], rel=3e-3)
 
 
 def test_tetrahedral_allotropes_have_four_bonds_an_atom() -> None:
@@ -190,12 +210,9 @@ def test_atoms_are_neither_on_top_of_each_other_nor_outside_the_parts(name: str)
     assert 0 < len(quick) < len(found.structures) / 4 and list(found.quick) != []
 
 
-def test_mixed_and_magnets_are_what_their_scripts_make() -> None:
-    mixed, magnets = script("density_mixed"), script("density_magnets")
-    family = mixed.FAMILIES[9]
-    made = list(mixed.crystals(family))
-    kept = [s.atoms for s in density_set("mixed").structures.values()]
-    assert len(made) == 9 and all(any(same_cell(a, b) for b in kept) for a in made)
+@pytest.mark.slow
+def test_magnets_are_what_their_script_makes() -> None:
+    magnets = script("density_magnets")
     expected = magnets.members()
     assert list(expected) == list(density_set("magnets").structures)
     for name, member in density_set("magnets").structures.items():

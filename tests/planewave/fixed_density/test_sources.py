@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,17 @@ import pytest
 import torch
 from ase.build import bulk
 
-from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, non_self_consistent, scf
+from deepchem_xc.planewave import (
+    Crystal,
+    DensityRecord,
+    PlaneWaveBasis,
+    SCFResult,
+    non_self_consistent,
+    scf,
+)
 from deepchem_xc.planewave.basis.other_grids import from_any_grid
 from deepchem_xc.planewave.fields import Fields
-from deepchem_xc.planewave.given_density import NegativeDensityWarning
+from deepchem_xc.planewave.given_density import NegativeDensityWarning, UnsymmetricDensityError
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
 
@@ -91,6 +100,39 @@ def test_a_density_without_the_crystals_symmetry_is_refused(silicon: SCFResult) 
     little = silicon.density + 0.01 * (lopsided - silicon.density)
     result = non_self_consistent(bulk("Si"), density=little, **SETTINGS)
     assert 1e-6 < result.start.removed < 1e-3
+
+
+def test_structures_and_files_that_are_wrong_are_refused(
+    silicon: SCFResult, tmp_path: Path
+) -> None:
+    path = tmp_path / "si.npz"
+    DensityRecord.of(silicon, results=False).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    charged, overlapping = bulk("Si"), bulk("Si")
+    charged.info["charge"] = 1
+    overlapping.positions[1] = overlapping.positions[0] + 0.01
+    for atoms, density, message in [
+        (bulk("Si"), path, "not a complete density file"),
+        (bulk("Si"), tmp_path / "absent.npz", "there is no such file"),
+        (charged, silicon, "charge"),
+        (overlapping, silicon, "atoms overlap"),
+        (bulk("Si", cubic=True), silicon, "belongs to other atoms: Si2, not Si8"),
+    ]:
+        with pytest.raises((ValueError, OSError), match=message):
+            non_self_consistent(atoms, density=density, **SETTINGS)
+
+
+def test_a_record_of_moved_atoms_is_never_averaged(silicon: SCFResult) -> None:
+    """A start would be; here the energies are those of the density that was given."""
+    displaced = bulk("Si")
+    displaced.positions[1] += [0.2, 0.0, 0.1]
+    record = DensityRecord.of(scf(displaced, **SETTINGS), results=False)
+    with pytest.raises(UnsymmetricDensityError, match="symmetry=False"):
+        energy(record)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InaccurateDensityWarning)
+        assert energy(record, symmetry=False) == pytest.approx(float(silicon.free_energy), abs=1e-2)
+    assert scf(bulk("Si"), start=record, **SETTINGS).start is not None
 
 
 def test_negative_densities_are_noticed(silicon: SCFResult) -> None:
