@@ -234,7 +234,7 @@ class DensityTraining(TorchModel):
             raise ValueError("no parameter requires gradients: there is nothing to train.")
         if not any(factors):  # structures without weight
             return 0.0
-        total: torch.Tensor | None = None
+        total: float | None = None
 
         def closure() -> torch.Tensor:
             nonlocal total
@@ -244,12 +244,13 @@ class DensityTraining(TorchModel):
                 if self.regularization_loss is not None:
                     found = found + self.regularization_loss()
                 found.backward()
-            total = found.detach() if total is None else total
+            value = float(found.detach())
+            total = value if total is None else total
             limit = math.inf if self.max_gradient_norm is None else self.max_gradient_norm
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-            if not (math.isfinite(norm) and math.isfinite(float(found))):
+            if not (math.isfinite(norm) and math.isfinite(value)):
                 raise RuntimeError(
-                    f"the loss is {float(found):g} and the norm of its gradient {norm:g} in epoch "
+                    f"the loss is {value:g} and the norm of its gradient {norm:g} in epoch "
                     f"{self.epoch}: lower learning_rate, or give max_gradient_norm=1.0, and "
                     "restore the last checkpoint."
                 )
@@ -261,8 +262,8 @@ class DensityTraining(TorchModel):
             self._lr_schedule.step()
         assert total is not None
         for _ in batch:
-            record.add("density", float(total))
-        return float(total)
+            record.add("density", total)
+        return total
 
     def _validate(self, judged: Sequence[Reference], identity: str) -> None:
         progress, record = self._progress, self._progress.history[-1]
