@@ -43,8 +43,8 @@ class DensityModel(DensityTraining):
         What the network learns: the difference from superposed atoms, or the total density.
     spin : bool, optional
         Two channels, for structures with initial magnetic moments.
-    functional : str, optional
-        Name of the functional of the densities.
+    functional : str or XCFunctional, optional
+        Functional of the densities, of which the name counts.
     pseudopotentials : str, path or mapping, optional
         Potentials of the densities, as for `scf`; "gth-pbe" by default.
     ecut : float, optional
@@ -110,7 +110,7 @@ class DensityModel(DensityTraining):
         network: str | DensityNetwork = "atoms",
         target: str | None = None,
         spin: bool | None = None,
-        functional: str = "PBE",
+        functional: str | Any = "PBE",
         pseudopotentials: Any = None,
         ecut: float | None = None,
         loss: str | DensityLoss = "absolute",
@@ -128,8 +128,6 @@ class DensityModel(DensityTraining):
             kwargs.setdefault("learning_rate", _LEARNING_RATE)
         if kwargs.get("model_dir") is not None:
             kwargs["model_dir"] = os.path.abspath(kwargs["model_dir"])
-        if not isinstance(functional, str):
-            functional = str(getattr(functional, "name", functional))
         given = standard("pseudopotentials") if pseudopotentials is None else pseudopotentials
         self.seed = whole_number(seed, "seed", 0)
         self.max_gradient_norm = (
@@ -147,7 +145,8 @@ class DensityModel(DensityTraining):
         self._cutoff = None if self.ecut is None else self.ecut / Hartree
         self._pseudopotentials = given
         made = _network(elements, network, target, spin, given, network_options, self.seed)
-        self.predictor = DensityPredictor(made, given, functional)
+        name = functional if isinstance(functional, str) else functional.name
+        self.predictor = DensityPredictor(made, given, name)
         super().__init__(
             made,
             loss=lambda outputs, labels, weights: None,
@@ -218,7 +217,7 @@ class DensityModel(DensityTraining):
         """
         return self.predictor.density_for(problem)
 
-    def predict(  # type: ignore[override]
+    def predict(
         self, dataset: Any, transformers: Any = (), *, ecut: float | None = None
     ) -> list[Any]:
         """Records of predicted densities.
@@ -314,7 +313,7 @@ class DensityModel(DensityTraining):
             values.append([metric(density, record.density) for metric in metrics])
         return np.array(values, dtype=np.float64)
 
-    def save(self, path: str | os.PathLike[str] | None = None) -> None:  # type: ignore[override]
+    def save(self, path: str | os.PathLike[str] | None = None) -> None:
         """Write the model to one safetensors file; without a path a checkpoint, as DeepChem does.
 
         Parameters

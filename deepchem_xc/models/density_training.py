@@ -408,6 +408,7 @@ class DensityTraining(TorchModel):
         """Prepared records of a data set, kept as long as the records."""
         found = []
         for record in rows_of(dataset):
+            self.predictor.check_record(record)  # before it is taken for a key
             if record not in self._kept:
                 self._kept[record] = Reference.of(self.predictor, record, self._cutoff)
             found.append(self._kept[record])
