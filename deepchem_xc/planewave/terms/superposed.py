@@ -39,7 +39,7 @@ def limited_moments(crystal: Crystal, pseudos: Mapping[str, Pseudopotential]) ->
     moments = []
     for symbol, m in zip(crystal.symbols, crystal.magnetic_moments or (), strict=False):
         limit = pseudos[symbol].atom.unpaired
-        moments.append(max(-limit, min(limit, m)))
+        moments.append(float(max(-limit, min(limit, m))))
     return moments
 
 
