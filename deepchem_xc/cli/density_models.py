@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,8 @@ def run_training(
     elements = sorted({symbol for record in records for symbol in record.crystal.symbols})
     steps = -(-len(train) // batch_size) * epochs
     folder = output.with_name(f"{output.name}.checkpoints")
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
     model = DensityModel(
         elements,
         network=network,
@@ -87,12 +90,10 @@ def run_training(
         learning_rate=ExponentialDecay(learning_rate, _LAST_RATE, max(steps, 1), staircase=False),
         model_dir=str(folder),
     )
-    resumed = not fresh and (folder / "checkpoint1.pt").exists()
+    resumed = (folder / "checkpoint1.pt").exists()
     if resumed:
         model.restore()
         say(f"resuming after {model.epoch} epochs, from {folder}")
-    elif fresh:
-        (folder / "best.pt").unlink(missing_ok=True)
     left = epochs - model.epoch
     if left > 0:
         say(f"{len(train)} structures to train on, {len(valid)} to validate, {epochs} epochs")

@@ -18,7 +18,7 @@ from deepchem_xc.densities import DensityLoss, DensityNetwork, DensityPredictor
 from deepchem_xc.densities.files import NETWORKS, load_predictor, save_predictor, valences_of
 from deepchem_xc.keywords import standard
 from deepchem_xc.metrics import density_error
-from deepchem_xc.models.density_training import DensityTraining, density_loss, rows_of
+from deepchem_xc.models.density_training import DensityTraining, density_loss, rows_of, weights_of
 from deepchem_xc.models.options import deepchem_options
 from deepchem_xc.models.progress_bar import progress_bar
 
@@ -285,9 +285,8 @@ class DensityModel(DensityTraining):
             As `fit`.
         """
         given = metrics if isinstance(metrics, (list, tuple)) else [metrics]
-        weights = np.asarray(dataset.w, dtype=np.float64).reshape(-1)
         values = self.compare(dataset, [_function(one)[1] for one in given])
-        weighting = weights if use_sample_weights and weights.any() else None
+        weighting = weights_of(dataset) if use_sample_weights else None
         return {
             _function(one)[0]: float(np.average(column, weights=weighting))
             for one, column in zip(given, values.T, strict=True)
