@@ -101,6 +101,7 @@ class DensityLoss:
         densities: Sequence[Tensor],
         references: Sequence[Tensor],
         electrons: Sequence[float],
+        factors: Sequence[float] | None = None,
     ) -> Tensor:
         """Error per electron of several structures, 0-d.
 
@@ -110,11 +111,14 @@ class DensityLoss:
             Of each structure, as for `error`.
         electrons : sequence of float
             Valence electrons of each structure.
+        factors : sequence of float, optional
+            Further weight of each structure, not all zero; equal for all by default.
         """
         errors = torch.stack(
             [self.error(*one) for one in zip(bases, densities, references, strict=True)]
         )
         numbers = errors.new_tensor(list(electrons))
+        counts = torch.ones_like(numbers) if factors is None else errors.new_tensor(list(factors))
         if self.weights == "electrons":
-            return errors.sum() / numbers.sum()
-        return (errors / numbers).mean()
+            return (counts * errors).sum() / (counts * numbers).sum()
+        return (counts * errors / numbers).sum() / counts.sum()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import torch
 from deepchem_xc._atomic import replacing
 from deepchem_xc.models.training_state import KEYS
 
-_FORMAT = "deepchem_xc training 2"
+FORMAT = "deepchem_xc training 2"
 
 
-def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int) -> None:
+def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int, form: str = FORMAT) -> None:
     """Write ``checkpoint1.pt`` and rename older ones to higher numbers.
 
     Parameters
@@ -30,21 +30,23 @@ def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int) -> None:
         Created if it is missing.
     keep : int
         Number of checkpoints to keep, at least 1.
+    form : str, optional
+        Name of the format, which `read_checkpoint` compares.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"checkpoint{i + 1}.pt" for i in range(keep)]
     # The new file is complete before the old ones move.
     new = folder / "new_checkpoint.pt"
     with replacing(new, "wb") as file:
-        torch.save({"format": _FORMAT, **state}, file)
+        torch.save({"format": form, **state}, file)
     for older, newer in zip(reversed(paths[1:]), reversed(paths[:-1]), strict=True):
         if newer.exists():
             os.replace(newer, older)
     os.replace(new, paths[0])
 
 
-def write_best(state: Mapping[str, Any], folder: Path) -> None:
-    """Write ``best.pt``, a checkpoint without kept densities.
+def write_best(state: Mapping[str, Any], folder: Path, form: str = FORMAT) -> None:
+    """Write ``best.pt``, a checkpoint.
 
     Parameters
     ----------
@@ -52,10 +54,12 @@ def write_best(state: Mapping[str, Any], folder: Path) -> None:
         From `TrainingState.state_dict`.
     folder : Path
         Created if it is missing.
+    form : str, optional
+        As for `write_checkpoint`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(best_checkpoint(folder), "wb") as file:
-        torch.save({"format": _FORMAT, **state, "ground_states": {}}, file)
+        torch.save({"format": form, **state}, file)
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -68,7 +72,9 @@ def latest_checkpoint(folder: Path) -> Path:
     return folder / "checkpoint1.pt"
 
 
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, device: torch.device, form: str = FORMAT, keys: Sequence[str] = KEYS
+) -> dict[str, Any]:
     """Training state from a file.
 
     Parameters
@@ -77,6 +83,10 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         Written by `write_checkpoint`.
     device : torch.device
         Device of its tensors.
+    form : str, optional
+        Format that it must have.
+    keys : sequence of str, optional
+        What it must hold.
 
     Raises
     ------
@@ -89,9 +99,9 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         )
     try:
         data = torch.load(path, map_location=device, weights_only=True)
-        if not isinstance(data, dict) or data.get("format") != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT!r}")
-        if missing := sorted(set(KEYS) - set(data)):
+        if not isinstance(data, dict) or data.get("format") != form:
+            raise ValueError(f"its format is not {form!r}")
+        if missing := sorted(set(keys) - set(data)):
             raise ValueError(f"it lacks {', '.join(missing)}")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         # What torch says further is about reading files that are not trusted.

@@ -1,4 +1,4 @@
-"""Options of an `XCModel`, checked when it is made; errors name valid values and what to write."""
+"""Options of DeepChem models, checked when one is made; errors name valid values and remedies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _SET = ("self", "model", "loss", "output_types", "kwargs")
 _ADVICE = "NumpyDataset(*entry_arrays(entries)) makes one from entries, DFTYamlLoader from a file"
 
 
-def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
+def deepchem_options(
+    options: Mapping[str, Any], own: Iterable[str] = (), name: str = "XCModel"
+) -> dict[str, Any]:
     """Checked keywords for DeepChem's `TorchModel`.
 
     Parameters
@@ -29,6 +31,8 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
         Keywords of an `XCModel` that are not its own.
     own : iterable of str, optional
         Its own keywords, for the message.
+    name : str, optional
+        Name of another model, for the message.
 
     Raises
     ------
@@ -43,11 +47,11 @@ def deepchem_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dic
     """
     known = [name for name in inspect.signature(TorchModel.__init__).parameters if name not in _SET]
     valid = sorted({*own, *known})
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, valid, n=1)
+    for given in options:
+        if given not in known:
+            near = difflib.get_close_matches(given, valid, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "nb_epoch and similar belong to fit."
-            raise ValueError(f"XCModel has no keyword {name!r}; {hint} Valid: {', '.join(valid)}.")
+            raise ValueError(f"{name} has no keyword {given!r}; {hint} Valid: {', '.join(valid)}.")
     found = dict(options)
     if "batch_size" in found:
         found["batch_size"] = whole_number(found["batch_size"], "batch_size")

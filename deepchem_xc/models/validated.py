@@ -169,7 +169,8 @@ class ValidatedModel(ResumableModel):
         if math.isfinite(found.loss) and found.is_better_than(progress.best):
             progress.best = found
             if self._team.leads:
-                write_best(self.training_state().state_dict(), Path(self.model_dir))
+                state = {**self.training_state().state_dict(), "ground_states": {}}
+                write_best(state, Path(self.model_dir))
         elif progress.best is None:
             progress.best = Best(schedule.identity, math.inf, nskipped, record.epoch, waited=1)
         else:

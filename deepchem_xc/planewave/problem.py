@@ -24,8 +24,9 @@ from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, Term
 from deepchem_xc.planewave.terms.ewald import Ewald
 from deepchem_xc.planewave.terms.hartree import Hartree
 from deepchem_xc.planewave.terms.kinetic import Kinetic
-from deepchem_xc.planewave.terms.local import Core, Local, superpose_atoms
+from deepchem_xc.planewave.terms.local import Core, Local
 from deepchem_xc.planewave.terms.nonlocal_ import Nonlocal, coupling_matrix, projectors
+from deepchem_xc.planewave.terms.superposed import limited_moments, superposition
 from deepchem_xc.planewave.terms.xc import ExchangeCorrelation
 
 if TYPE_CHECKING:
@@ -201,17 +202,8 @@ class KohnShamProblem:
         """
         if self.moment is not None or self.nspin == 1 or self.smearing.width == 0.0:
             return self.moment
-        total = sum(self._atomic_moments())
+        total = sum(limited_moments(self.basis.crystal, self.pseudopotentials))
         return total if total != 0.0 else None
-
-    def _atomic_moments(self) -> list[float]:
-        """Initial moments, limited to the electrons that can be unpaired in the open shell."""
-        crystal = self.basis.crystal
-        moments = []
-        for symbol, m in zip(crystal.symbols, crystal.magnetic_moments or (), strict=False):
-            limit = self.pseudopotentials[symbol].atom.unpaired
-            moments.append(max(-limit, min(limit, m)))
-        return moments
 
     def atomic_density(self) -> Tensor:
         """`superposition` with the symmetry of the k-points, (nspin, nG), bohr^-3."""
@@ -222,24 +214,7 @@ class KohnShamProblem:
 
         Not symmetrised: the structure has its symmetry only to a tolerance.
         """
-        basis = self.basis
-
-        def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
-            return pseudo.atomic_density(q2)
-
-        total = superpose_atoms(basis, self.pseudopotentials, form_factor)
-        if self.nspin == 1:
-            return total.unsqueeze(0)
-
-        def open_shell(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
-            return pseudo.atom.open_shell(q2)[0]
-
-        moments = self._atomic_moments()
-        if not any(moments):
-            return 0.5 * torch.stack([total, total])
-        scale = torch.tensor(moments, dtype=torch.float64, device=basis.device)
-        moment = superpose_atoms(basis, self.pseudopotentials, open_shell, scale)
-        return 0.5 * torch.stack([total + moment, total - moment])
+        return superposition(self.basis, self.pseudopotentials, self.nspin)
 
     def starting_fields(self) -> Fields:
         """`atomic_density`, for a meta-GGA `with_kinetic_density`."""

@@ -1,13 +1,18 @@
-"""`deepchem-xc density`: densities of data sets."""
+"""`deepchem-xc density`: densities of data sets, and models of them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from ase.build import bulk
+from ase.io import write
+from ase.io.cube import read_cube_data
 
+from deepchem_xc.data import read_density
 from deepchem_xc.molnet import DensitySet, DensityStructure
+from deepchem_xc.planewave import DensityRecord
 from tests.cli.options import Call
 
 
@@ -45,3 +50,47 @@ def test_failures_and_unknown_sets_are_one_line(
     run = call("density", "data", "--data-dir", tmp_path, "--jobs", 1)
     assert run.exit_code == 1
     assert "2 of 2 densities of 'silicon' could not be computed (small: SCFConv" in run.stderr
+
+
+def split(parts: tuple[str, ...]) -> DensitySet:
+    keywords = {
+        "ecut": 60.0,
+        "kpts": [1, 1, 1],
+        "convergence": {"density": 1e-3},
+        "pseudopotentials": "gth-pbe",
+    }
+    structures = {
+        part: DensityStructure(part, part, "diamond", "ASE", bulk("Si", a=5.3 + 0.1 * i), keywords)
+        for i, part in enumerate(parts)
+    }
+    return DensitySet("silicon", "Diamond", structures, parts)
+
+
+def test_a_model_is_trained_resumed_compared_and_used(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = split(("train", "valid", "test"))
+    monkeypatch.setattr(DensitySet, "read", classmethod(lambda cls, name, path=None: found))
+    model, where = tmp_path / "si.safetensors", ("--data-dir", tmp_path, "--jobs", 1)
+    for epochs, said in ((30, "1 structures to train on, 1 to valid"), (31, "resuming after 30")):
+        rate = ("--learning-rate", 0.01)
+        run = call("density", "train", "-o", model, "--epochs", epochs, *rate, *where)
+        assert run.exit_code == 0, run.stderr
+        assert said in run.stderr and "best validation" in run.stdout
+    results = tmp_path / "errors.json"
+    run = call("density", "evaluate", model, *where, "-o", results)
+    assert run.exit_code == 0, run.stderr
+    errors = json.loads(results.read_text())["density_error_percent"]["test"]
+    assert errors["model"] < 0.5 * errors["superposition"]
+    structure = tmp_path / "si.xyz"
+    write(structure, bulk("Si", a=5.5), format="extxyz")
+    for name in ("si.npz", "si.cube", "CHGCAR"):
+        run = call("density", "predict", model, structure, "-o", tmp_path / name, "--ecut", 80)
+        assert run.exit_code == 0 and "8.000000 electrons" in run.stdout, run.stderr
+    record = DensityRecord.load(tmp_path / "si.npz")
+    data, _ = read_cube_data(str(tmp_path / "si.cube"))
+    # Five digits after the point are in the file.
+    assert abs(data - record.density.sum(0).numpy()).max() < 1e-5
+    assert read_density(tmp_path / "CHGCAR").density.electrons == pytest.approx(8.0, abs=1e-6)
+    run = call("density", "predict", model, structure, "-o", tmp_path / "si.txt")
+    assert run.exit_code == 1 and "must end in .npz or .cube" in run.stderr

@@ -1,0 +1,124 @@
+"""Records of densities as what a network is compared with in a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.densities.losses import DensityLoss
+from deepchem_xc.densities.neighbours import Neighbours
+from deepchem_xc.densities.predictor import DensityPredictor, with_limited_moments
+from deepchem_xc.planewave import DensityRecord, PlaneWaveBasis
+from deepchem_xc.planewave.terms.superposed import superposition
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """One structure with the output that its network should have.
+
+    Attributes
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves, and the crystal as the network sees it.
+    neighbours : Neighbours
+        Pairs of its atoms.
+    wanted : Tensor
+        Total density, or its difference from superposed atoms, (nspin, nG), bohr^-3.
+    electrons : float
+        Valence electrons.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.densities import AtomDensityNetwork, DensityPredictor
+    >>> predictor = DensityPredictor(AtomDensityNetwork({"Si": 4}, channels=4, l_max=1), "gth-pbe")
+    >>> reference = Reference.of(predictor, predictor.record(bulk("Si"), 100.0))
+    >>> bool(loss_of(predictor, [reference], DensityLoss("squared")) < 1e-20)
+    True
+    """
+
+    basis: PlaneWaveBasis
+    neighbours: Neighbours
+    wanted: Tensor
+    electrons: float
+
+    @classmethod
+    def of(
+        cls, predictor: DensityPredictor, record: DensityRecord, ecut: float | None = None
+    ) -> Reference:
+        """From a record.
+
+        Parameters
+        ----------
+        predictor : DensityPredictor
+            The network, its target and its atoms.
+        record : DensityRecord
+            With the same potentials.
+        ecut : float, optional
+            Cutoff to which the record is brought, Hartree; its own by default.
+
+        Raises
+        ------
+        ValueError
+            As `DensityPredictor.check_record`.
+        """
+        predictor.check_record(record)
+        basis = predictor.basis_of(record, ecut)
+        density = record.on(basis).fields.density.detach().to(basis.device)
+        nspin = predictor.network.nspin
+        if len(density) < nspin:  # without spin: both channels are alike
+            density = 0.5 * torch.cat([density, density])
+        seen = with_limited_moments(basis, predictor.pseudopotentials, record.nspin)
+        wanted = density
+        if predictor.target == "difference":
+            wanted = density - superposition(seen, predictor.pseudopotentials, nspin)
+        pairs = predictor.network.neighbours(seen.crystal)
+        return cls(seen, pairs, wanted, record.nelectrons)
+
+
+def loss_of(
+    predictor: DensityPredictor,
+    references: Sequence[Reference],
+    loss: DensityLoss,
+    factors: Sequence[float] | None = None,
+) -> Tensor:
+    """Loss of a batch, 0-d, in the graph of the network's parameters.
+
+    Parameters
+    ----------
+    predictor : DensityPredictor
+        The network.
+    references : sequence of Reference
+        What it should predict.
+    loss : DensityLoss
+        How to compare.
+    factors : sequence of float, optional
+        Weight of each structure.
+    """
+    bases = [one.basis for one in references]
+    densities = predictor.network.densities(bases, [one.neighbours for one in references])
+    wanted = [one.wanted for one in references]
+    return loss(bases, densities, wanted, [one.electrons for one in references], factors)
+
+
+@torch.no_grad()
+def errors_of(predictor: DensityPredictor, references: Sequence[Reference]) -> list[float]:
+    """Integral of the absolute error of the total density, per electron, of each structure [%].
+
+    Parameters
+    ----------
+    predictor : DensityPredictor
+        The network.
+    references : sequence of Reference
+        What it should predict.
+    """
+    errors = []
+    for one in references:
+        (density,) = predictor.network.densities([one.basis], [one.neighbours])
+        change = one.basis.to_grid((density - one.wanted).sum(0))
+        error = change.abs().mean() * one.basis.volume / one.electrons
+        errors.append(100.0 * float(error))
+    return errors

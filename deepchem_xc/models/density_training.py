@@ -1,0 +1,474 @@
+"""The training of a network for densities: steps, validation, checkpoints that resume it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from deepchem.models.torch_models.torch_model import TorchModel
+
+from deepchem_xc._values import whole_number
+from deepchem_xc.densities import DensityLoss, DensityPredictor
+from deepchem_xc.densities.references import Reference, errors_of, loss_of
+from deepchem_xc.models.checkpoint import (
+    best_checkpoint,
+    latest_checkpoint,
+    read_checkpoint,
+    write_best,
+    write_checkpoint,
+)
+from deepchem_xc.models.options import checked_callbacks, checked_checkpoints
+from deepchem_xc.models.progress import Best, Progress
+from deepchem_xc.models.progress_bar import progress_bar
+from deepchem_xc.models.training_log import EpochRecord, Stopwatch
+from deepchem_xc.store import digest
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = "deepchem_xc density training 1"
+_KEYS = (
+    *("model_state_dict", "made_as", "optimizer", "optimizer_state_dict", "schedule_state_dict"),
+    *("global_step", "position", "record", "history", "best"),
+)
+
+
+class DensityTraining(TorchModel):
+    """A DeepChem model of densities whose training can be interrupted, base of `DensityModel`.
+
+    Attributes
+    ----------
+    predictor : DensityPredictor
+        The network, and what it was made for.
+    density_loss : DensityLoss
+        What the training minimises.
+    ecut : float or None
+        Cutoff to which records are brought in a training, Hartree; None keeps theirs.
+    seed : int
+        Seed of the order of structures.
+    max_gradient_norm : float or None
+        Norm to which gradients are limited.
+    progress : bool or None
+        Whether a bar is shown; see `progress_bar`.
+    """
+
+    predictor: DensityPredictor
+    density_loss: DensityLoss
+    _cutoff: float | None
+    seed: int
+    max_gradient_norm: float | None
+    progress: bool | None
+    # Attributes of TorchModel.
+    _pytorch_optimizer: Any
+    _lr_schedule: Any
+    _global_step: int
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self._progress = Progress()
+        self._kept: WeakKeyDictionary[Any, Reference] = WeakKeyDictionary()
+        super().__init__(*arguments, **keywords)
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs done since the model was made, including those before a checkpoint."""
+        return self._progress.epoch
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """Records of the epochs done; `validation_loss` is the density error (%)."""
+        return self._progress.history
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Epoch of the best validation so far, counted from 0; None without one."""
+        best = self._progress.best
+        return best.epoch if best is not None and math.isfinite(best.loss) else None
+
+    def fit(
+        self,
+        dataset: Dataset,
+        nb_epoch: int = 10,
+        max_checkpoints_to_keep: int = 5,
+        checkpoint_interval: int = 1000,
+        deterministic: bool = False,
+        restore: bool = False,
+        variables: list[torch.nn.Parameter] | None = None,
+        loss: DensityLoss | str | None = None,
+        callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
+        all_losses: list[float] | None = None,
+        *,
+        validation: Dataset | None = None,
+        validation_interval: int = 1,
+        patience: int | None = None,
+    ) -> float:
+        """Train on records; parameters are those of DeepChem's `TorchModel.fit`, and three more.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds records of densities, (n,) or (n, 1), w their weights. y is not used.
+        nb_epoch : int, optional
+            Epochs to train for; with `restore`, the interrupted one counts as the first.
+        max_checkpoints_to_keep, checkpoint_interval : int, optional
+            Number of checkpoints, and steps between them; an interval of 0 writes none.
+        deterministic : bool, optional
+            Whether structures keep the order of the data set.
+        restore : bool, optional
+            Continue from the latest checkpoint: the weights are then those of a run without
+            interruption, bit by bit on one machine.
+        variables : optional
+            Not supported: freeze parameters by ``requires_grad_(False)``.
+        loss : DensityLoss or str, optional
+            Loss for this fit.
+        callbacks : callable or list, optional
+            Called as ``f(model, step)`` after every step.
+        all_losses : list, optional
+            Logged losses are appended to it.
+        validation : Dataset, optional
+            Records whose mean density error (%) is kept in `history`; the best weights so far are
+            kept in the file best.pt of the model's folder, for `use_best`.
+        validation_interval : int, optional
+            Epochs between validations.
+        patience : int, optional
+            Number of successive validations without an improvement that ends the training.
+
+        Returns
+        -------
+        float
+            Mean loss of the steps since the last logged one.
+
+        Raises
+        ------
+        ValueError
+            For an empty data set, anything other than records, and records that are damaged, of
+            unknown elements, or made with another functional or other potentials; for weights that
+            are negative, NaN or all zero, and options without effect.
+        RuntimeError
+            If the loss is no longer finite; earlier checkpoints are kept.
+        """
+        nb_epoch = whole_number(nb_epoch, "nb_epoch")
+        if variables is not None:
+            raise ValueError(
+                "variables is not supported: freeze the others with parameter.requires_grad_(False)"
+                ", see dict(model.network.named_parameters())."
+            )
+        if patience is not None and validation is None:
+            raise ValueError("patience needs validation=..., the data set to judge by.")
+        chosen = self.density_loss if loss is None else density_loss(loss)
+        keep, interval = checked_checkpoints(max_checkpoints_to_keep, checkpoint_interval)
+        patience = None if patience is None else whole_number(patience, "patience")
+        every = whole_number(validation_interval, "validation_interval")
+        hooks = checked_callbacks(callbacks)
+        self._ensure_built()
+        if restore:
+            self.restore()
+        references = self._references(dataset)
+        weights = weights_of(dataset)
+        judged = None if validation is None else self._references(validation)
+        over = False
+        if judged is not None:
+            identity = digest([len(judged), [float(r.wanted.abs().sum()) for r in judged]])
+            best = self._progress.best
+            if best is None or best.identity != identity:
+                self._progress.best = None
+            elif not restore:
+                best.waited = 0
+            over = self._is_over(patience)
+        nbatches = math.ceil(len(references) / self.batch_size)
+        progress = self._progress
+        if progress.batch > 0 and nbatches != progress.nbatches:
+            raise ValueError(
+                f"the training stopped after {progress.batch} of {progress.nbatches} batches of an "
+                f"epoch and cannot continue with {nbatches}: give the same data set and batch_size."
+            )
+        last, recent, mean, watch = progress.epoch + nb_epoch, [], math.nan, Stopwatch()
+        steps = nb_epoch * nbatches - progress.batch
+        self.model.train()
+        with progress_bar(self.progress, total=steps, desc="training", unit="step") as bar:
+            while progress.epoch < last and not over:
+                order = np.arange(len(references))
+                if not deterministic:
+                    order = np.random.default_rng((self.seed, progress.epoch)).permutation(order)
+                progress.nbatches = nbatches
+                piece = order[progress.batch * self.batch_size :][: self.batch_size].tolist()
+                batch, factors = [references[i] for i in piece], [weights[i] for i in piece]
+                recent.append(self._step(batch, factors, chosen))
+                progress.record.seconds += watch.lap()
+                self._global_step += 1
+                progress.batch += 1
+                if progress.batch == progress.nbatches:
+                    progress.end_epoch()
+                    if judged is not None and progress.epoch % every == 0:
+                        self._validate(judged, identity)
+                        over = self._is_over(patience)
+                        watch.lap()  # validation is no part of the next epoch
+                    logger.info(self.history[-1].line())
+                bar.set_postfix(loss=f"{recent[-1]:.3g}", refresh=False)
+                bar.update()
+                if self._global_step % self.log_frequency == 0:
+                    mean, recent = self._log(recent, all_losses), []
+                if interval > 0 and self._global_step % interval == 0:
+                    self.save_checkpoint(keep)
+                for hook in hooks:
+                    hook(self, self._global_step)
+        if recent:
+            mean = self._log(recent, all_losses)
+        if interval > 0:
+            self.save_checkpoint(keep)
+        return mean
+
+    def _step(
+        self, batch: Sequence[Reference], factors: Sequence[float], loss: DensityLoss
+    ) -> float:
+        """Take a step; returns the loss before it."""
+        optimizer, record = self._pytorch_optimizer, self._progress.record
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        if not parameters:
+            raise ValueError("no parameter requires gradients: there is nothing to train.")
+        if not any(factors):  # structures without weight
+            return 0.0
+        total: float | None = None
+
+        def closure() -> torch.Tensor:
+            nonlocal total
+            optimizer.zero_grad()
+            with torch.enable_grad():
+                found = loss_of(self.predictor, batch, loss, factors)
+                if self.regularization_loss is not None:
+                    found = found + self.regularization_loss()
+                found.backward()
+            value = float(found.detach())
+            total = value if total is None else total
+            limit = math.inf if self.max_gradient_norm is None else self.max_gradient_norm
+            norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+            if not (math.isfinite(norm) and math.isfinite(value)):
+                raise RuntimeError(
+                    f"the loss is {value:g} and the norm of its gradient {norm:g} in epoch "
+                    f"{self.epoch}: lower learning_rate, or give max_gradient_norm=1.0, and "
+                    "restore the last checkpoint."
+                )
+            record.gradient_norm = max(norm, record.gradient_norm or 0.0)
+            return found
+
+        optimizer.step(closure)
+        if self._lr_schedule is not None:
+            self._lr_schedule.step()
+        assert total is not None
+        for _ in batch:
+            record.add("density", total)
+        return total
+
+    def _validate(self, judged: Sequence[Reference], identity: str) -> None:
+        progress, record = self._progress, self._progress.history[-1]
+        record.validation_loss = float(np.mean(errors_of(self.predictor, judged)))
+        record.validation_errors = {"density (%)": record.validation_loss}
+        found = Best(identity, record.validation_loss, 0, record.epoch)
+        if found.is_better_than(progress.best):
+            progress.best = found
+            write_best(self._state(), Path(self.model_dir), _FORMAT)
+        elif progress.best is not None:
+            progress.best.waited += 1
+
+    def _is_over(self, patience: int | None) -> bool:
+        best = self._progress.best
+        return patience is not None and best is not None and best.waited >= patience
+
+    def _log(self, losses: list[float], all_losses: list[float] | None) -> float:
+        mean = sum(losses) / len(losses)
+        if all_losses is not None:
+            all_losses.append(mean)
+        logger.info("step %d: mean loss %g", self._global_step, mean)
+        if self.tensorboard:
+            self._log_scalar_to_tensorboard("loss", mean, self._global_step)
+        return mean
+
+    # -- checkpoints --------------------------------------------------------------------------
+
+    def save_checkpoint(
+        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
+    ) -> None:
+        """Write weights, optimiser and position in the training.
+
+        Parameters
+        ----------
+        max_checkpoints_to_keep : int, optional
+            Older ones are deleted; 0 writes none.
+        model_dir : str, optional
+            Folder; the model's by default.
+        """
+        self._ensure_built()
+        if max_checkpoints_to_keep > 0:
+            folder = Path(model_dir or self.model_dir)
+            write_checkpoint(self._state(), folder, max_checkpoints_to_keep, _FORMAT)
+
+    def restore(
+        self,
+        checkpoint: str | None = None,
+        model_dir: str | None = None,
+        strict: bool | None = True,
+    ) -> None:
+        """Read what `save_checkpoint` wrote.
+
+        Parameters
+        ----------
+        checkpoint : str, optional
+            A file; the latest one in the folder by default.
+        model_dir : str, optional
+            Folder; the model's by default.
+        strict : bool, optional
+            Ignored; a checkpoint of another model is always refused.
+
+        Raises
+        ------
+        ValueError
+            If there is no checkpoint, or it is damaged or belongs to another model.
+        """
+        latest = latest_checkpoint(Path(model_dir or self.model_dir))
+        state = self._read(latest if checkpoint is None else Path(checkpoint))
+        self._ensure_built()
+        if type(self._pytorch_optimizer).__name__ != state["optimizer"]:
+            raise ValueError(
+                f"the checkpoint was written with the optimiser {state['optimizer']}, but this "
+                f"model has {type(self._pytorch_optimizer).__name__}: give the same optimizer."
+            )
+        if (state["schedule_state_dict"] is None) != (self._lr_schedule is None):
+            raise ValueError(
+                "only one of the checkpoint and this model has a learning-rate schedule: give the "
+                "same learning_rate."
+            )
+        self.model.load_state_dict(state["model_state_dict"])
+        self._pytorch_optimizer.load_state_dict(state["optimizer_state_dict"])
+        if self._lr_schedule is not None:
+            self._lr_schedule.load_state_dict(state["schedule_state_dict"])
+        self._global_step = state["global_step"]
+        self._progress.load_state_dict(state)
+
+    def reload(self) -> None:
+        """Read the latest checkpoint of the model's folder, as `restore` does."""
+        self.restore()
+
+    def use_best(self) -> None:
+        """Give the network the weights of the best validation so far.
+
+        Raises
+        ------
+        ValueError
+            If there was no validation, or its file is damaged or of another model.
+        """
+        path = best_checkpoint(Path(self.model_dir))
+        if not path.is_file():
+            raise ValueError(
+                f"there is no {path}: fit(..., validation=dataset) writes it at the first "
+                "validation, and whenever the error is lower than before."
+            )
+        self.model.load_state_dict(self._read(path)["model_state_dict"])
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state = read_checkpoint(path, self.device, _FORMAT, _KEYS)
+        there, here = state["made_as"], self._made_as()
+        changed = sorted(name for name in here if there.get(name) != here[name])
+        if changed:
+            raise ValueError(
+                f"{os.fspath(path)} belongs to another model ({', '.join(changed)} differ): make "
+                "the model as it was when the checkpoint was written."
+            )
+        return state
+
+    def _state(self) -> dict[str, Any]:
+        schedule = self._lr_schedule
+        return {
+            "model_state_dict": self.model.state_dict(),
+            "made_as": self._made_as(),
+            "optimizer": type(self._pytorch_optimizer).__name__,
+            "optimizer_state_dict": self._pytorch_optimizer.state_dict(),
+            "schedule_state_dict": None if schedule is None else schedule.state_dict(),
+            "global_step": self._global_step,
+            **self._progress.state_dict(),
+        }
+
+    def _made_as(self) -> dict[str, str]:
+        """What a checkpoint's model must have been made with, in words."""
+        predictor = self.predictor
+        return {
+            "network": type(predictor.network).__name__,
+            "hyperparameters": digest(dict(predictor.network.hyperparameters)),
+            "functional": predictor.functional,
+            "potentials": digest(predictor.potentials),
+            "atoms": digest(predictor.atoms),
+        }
+
+    def _references(self, dataset: Any) -> list[Reference]:
+        """Prepared records of a data set, kept as long as the records."""
+        found = []
+        for record in rows_of(dataset):
+            self.predictor.check_record(record)  # before it is taken for a key
+            if record not in self._kept:
+                self._kept[record] = Reference.of(self.predictor, record, self._cutoff)
+            found.append(self._kept[record])
+        return found
+
+
+def density_loss(given: Any) -> DensityLoss:
+    """A loss, or the one of this kind."""
+    return given if isinstance(given, DensityLoss) else DensityLoss(given)
+
+
+def rows_of(dataset: Any) -> list[Any]:
+    """What X of a data set holds, one for each row.
+
+    Raises
+    ------
+    ValueError
+        If it is no data set of DeepChem, is empty, or has several columns.
+
+    Examples
+    --------
+    >>> rows_of([])
+    Traceback (most recent call last):
+    ValueError: a data set must be one of deepchem.data, got a list; load_si_allotropes() of ...
+    """
+    advice = (
+        "load_si_allotropes() of molnet loads one, NumpyDataset(X) makes one from an object array "
+        "of records"
+    )
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"a data set must be one of deepchem.data, got a {type(dataset).__name__}; {advice}."
+        )
+    rows = np.asarray(dataset.X, dtype=object)
+    if rows.ndim == 2 and rows.shape[1] == 1:
+        rows = rows[:, 0]
+    if rows.size == 0:
+        raise ValueError(f"the data set is empty; {advice}.")
+    if rows.ndim != 1:
+        raise ValueError(
+            f"X must hold one record or structure in each row, got shape {rows.shape}; {advice}."
+        )
+    return list(rows)
+
+
+def weights_of(dataset: Dataset) -> list[float]:
+    """Weights of the structures of a data set.
+
+    Raises
+    ------
+    ValueError
+        If they are not one for each structure, negative, NaN, or all zero.
+    """
+    count = len(rows_of(dataset))
+    w = np.asarray(dataset.w, dtype=np.float64)
+    # DeepChem gives data sets without y weights of zero.
+    if w.size == 0 or (not w.any() and not np.any(dataset.y)):
+        return [1.0] * count
+    if w.size != count:
+        raise ValueError(f"w must be one weight for each structure, got the shape {w.shape}.")
+    if not (np.isfinite(w).all() and (w >= 0).all() and w.any()):
+        raise ValueError(f"weights must be at least 0, finite, and not all 0, got {w.tolist()}.")
+    return [float(one) for one in w.reshape(-1)]
