@@ -67,7 +67,7 @@ def non_self_consistent(
     policies: Policies | None = None,
     gradient_tolerance: float | None = None,
 ) -> NonSelfConsistentResult:
-    r"""Energies, forces and states in the potential of a given density, without a loop.
+    """Energies, forces and states in the potential of a given density, without a loop.
 
     The free energy is that of Harris and Foulkes: eigenvalues with the output's occupations, minus
     TS, plus Hartree and XC energy of the given density, minus the integral of their potential times
@@ -75,8 +75,9 @@ def non_self_consistent(
 
     Parameters
     ----------
-    target, functional, ecut, kpts, pseudopotentials, occupations, spinpol, nbands, fft_size, \
-    symmetry, device, ecut_smoothing
+    target, functional, ecut, kpts, pseudopotentials, occupations, spinpol, nbands
+        As for `scf`.
+    fft_size, symmetry, device, ecut_smoothing
         As for `scf`.
     density : SCFResult, DensityRecord, path, DensitySource or array_like
         A result, a record or its file, a model with ``density_for(problem)``, or an array (nspin,
