@@ -11,14 +11,15 @@ from typing import Any, NoReturn
 import numpy as np
 from ase.units import Hartree
 from deepchem.data import Dataset
-from deepchem.metrics import Metric
 
 from deepchem_xc._values import flag, real_number, torch_device, whole_number
 from deepchem_xc.densities import DensityLoss, DensityNetwork, DensityPredictor
-from deepchem_xc.densities.files import NETWORKS, load_predictor, save_predictor, valences_of
+from deepchem_xc.densities.files import load_predictor, save_predictor
 from deepchem_xc.keywords import standard
 from deepchem_xc.metrics import density_error
-from deepchem_xc.models.density_training import DensityTraining, density_loss, rows_of, weights_of
+from deepchem_xc.models.density_options import listed, named_function, network_of
+from deepchem_xc.models.density_rows import density_loss, rows_of, weights_of
+from deepchem_xc.models.density_training import DensityTraining
 from deepchem_xc.models.options import deepchem_options
 from deepchem_xc.models.progress_bar import progress_bar
 
@@ -144,7 +145,7 @@ class DensityModel(DensityTraining):
             raise ValueError(f"ecut must be positive (eV), got {ecut!r}.")
         self._cutoff = None if self.ecut is None else self.ecut / Hartree
         self._pseudopotentials = given
-        made = _network(elements, network, target, spin, given, network_options, self.seed)
+        made = network_of(elements, network, target, spin, given, network_options, self.seed)
         name = functional if isinstance(functional, str) else functional.name
         self.predictor = DensityPredictor(made, given, name)
         super().__init__(
@@ -242,7 +243,7 @@ class DensityModel(DensityTraining):
             For no structures, elements or a spin that the model does not know, and without a
             cutoff.
         """
-        structures = rows_of(dataset) if isinstance(dataset, Dataset) else _listed(dataset)
+        structures = rows_of(dataset) if isinstance(dataset, Dataset) else listed(dataset)
         if not structures:
             raise ValueError("there are no structures to predict densities of: give at least one.")
         found = []
@@ -285,10 +286,10 @@ class DensityModel(DensityTraining):
             As `fit`.
         """
         given = metrics if isinstance(metrics, (list, tuple)) else [metrics]
-        values = self.compare(dataset, [_function(one)[1] for one in given])
+        values = self.compare(dataset, [named_function(one)[1] for one in given])
         weighting = weights_of(dataset) if use_sample_weights else None
         return {
-            _function(one)[0]: float(np.average(column, weights=weighting))
+            named_function(one)[0]: float(np.average(column, weights=weighting))
             for one, column in zip(given, values.T, strict=True)
         }
 
@@ -385,77 +386,3 @@ class DensityModel(DensityTraining):
         self.__dict__.update(state)
         if self.model_dir_is_temp:
             self.model_dir = tempfile.mkdtemp()
-
-
-def _network(
-    elements: str | Sequence[str] | None,
-    network: Any,
-    target: str | None,
-    spin: bool | None,
-    pseudopotentials: Any,
-    options: Mapping[str, Any] | None,
-    seed: int,
-) -> DensityNetwork:
-    """The network that was given, or one of the named kind."""
-    symbols = None
-    if elements is not None:
-        symbols = [elements] if isinstance(elements, str) else [str(one) for one in elements]
-        if not symbols:
-            raise ValueError("elements is empty: name those of the structures, as in ['Si'].")
-    if isinstance(network, DensityNetwork):
-        contradictions = {
-            "elements": symbols is not None and sorted(set(symbols)) != list(network.valences),
-            "target": target not in (None, network.target),
-            "spin": spin not in (None, network.spin),
-            "network_options": bool(options),
-        }
-        wrong = [name for name, is_wrong in contradictions.items() if is_wrong]
-        if wrong:
-            raise ValueError(
-                f"{', '.join(wrong)} contradict the given network ({', '.join(network.valences)}; "
-                f"target {network.target}, spin {network.spin}): leave them out."
-            )
-        return network
-    if network not in NETWORKS:
-        raise ValueError(
-            f"network must be one of {', '.join(map(repr, NETWORKS))}, or a DensityNetwork, got "
-            f"{network!r}."
-        )
-    if symbols is None:
-        raise ValueError("elements is missing: name those of the structures, as in ['Si'].")
-    keywords = {
-        "target": "difference" if target is None else target,
-        "spin": False if spin is None else spin,
-        "seed": seed,
-    }
-    kind = NETWORKS[network]
-    known = inspect.signature(kind).parameters.keys() - {"valences", *keywords}
-    unknown = sorted(set(options or {}) - known)
-    if unknown:
-        raise ValueError(
-            f"network_options {', '.join(unknown)} are not known to network={network!r}; valid: "
-            f"{', '.join(sorted(known))}."
-        )
-    made: Any = kind
-    return made(valences_of(pseudopotentials, symbols), **keywords, **(options or {}))
-
-
-def _listed(given: Any) -> list[Any]:
-    """Structures as a list; one alone is accepted."""
-    single = any(
-        hasattr(given, name) for name in ("get_scaled_positions", "frac_coords", "symbols")
-    )
-    if single or hasattr(given, "fields") or not isinstance(given, Iterable):
-        return [given]
-    return list(given)
-
-
-def _function(metric: Any) -> tuple[str, Any]:
-    """Name and function of a metric, also of a `Metric` of DeepChem."""
-    function = metric.metric if isinstance(metric, Metric) else metric
-    if not callable(function):
-        raise ValueError(
-            f"a metric must be a function of two densities, such as density_error, got {metric!r}."
-        )
-    name = getattr(metric, "name", None) or getattr(function, "__name__", type(function).__name__)
-    return str(name), function

@@ -1,0 +1,86 @@
+"""What a `DensityModel` is given: a network or its name, structures, metrics."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from deepchem.metrics import Metric
+
+from deepchem_xc.densities import DensityNetwork
+from deepchem_xc.densities.files import NETWORKS, valences_of
+
+
+def network_of(
+    elements: str | Sequence[str] | None,
+    network: Any,
+    target: str | None,
+    spin: bool | None,
+    pseudopotentials: Any,
+    options: Mapping[str, Any] | None,
+    seed: int,
+) -> DensityNetwork:
+    """The network that was given, or one of the named kind."""
+    symbols = None
+    if elements is not None:
+        symbols = [elements] if isinstance(elements, str) else [str(one) for one in elements]
+        if not symbols:
+            raise ValueError("elements is empty: name those of the structures, as in ['Si'].")
+    if isinstance(network, DensityNetwork):
+        contradictions = {
+            "elements": symbols is not None and sorted(set(symbols)) != list(network.valences),
+            "target": target not in (None, network.target),
+            "spin": spin not in (None, network.spin),
+            "network_options": bool(options),
+        }
+        wrong = [name for name, is_wrong in contradictions.items() if is_wrong]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)} contradict the given network ({', '.join(network.valences)}; "
+                f"target {network.target}, spin {network.spin}): leave them out."
+            )
+        return network
+    if network not in NETWORKS:
+        raise ValueError(
+            f"network must be one of {', '.join(map(repr, NETWORKS))}, or a DensityNetwork, got "
+            f"{network!r}."
+        )
+    if symbols is None:
+        raise ValueError("elements is missing: name those of the structures, as in ['Si'].")
+    keywords = {
+        "target": "difference" if target is None else target,
+        "spin": False if spin is None else spin,
+        "seed": seed,
+    }
+    kind = NETWORKS[network]
+    known = inspect.signature(kind).parameters.keys() - {"valences", *keywords}
+    unknown = sorted(set(options or {}) - known)
+    if unknown:
+        raise ValueError(
+            f"network_options {', '.join(unknown)} are not known to network={network!r}; valid: "
+            f"{', '.join(sorted(known))}."
+        )
+    made: Any = kind
+    return made(valences_of(pseudopotentials, symbols), **keywords, **(options or {}))
+
+
+def listed(given: Any) -> list[Any]:
+    """Structures as a list; one alone is accepted."""
+    single = any(
+        hasattr(given, name) for name in ("get_scaled_positions", "frac_coords", "symbols")
+    )
+    if single or hasattr(given, "fields") or not isinstance(given, Iterable):
+        return [given]
+    return list(given)
+
+
+def named_function(metric: Any) -> tuple[str, Any]:
+    """Name and function of a metric, also of a `Metric` of DeepChem."""
+    function = metric.metric if isinstance(metric, Metric) else metric
+    if not callable(function):
+        raise ValueError(
+            f"a metric must be a function of two densities, such as density_error, got {metric!r}."
+        )
+    name = getattr(metric, "name", None) or getattr(function, "__name__", type(function).__name__)
+    return str(name), function
