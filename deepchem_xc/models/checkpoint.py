@@ -17,6 +17,7 @@ from deepchem_xc._atomic import replacing
 from deepchem_xc.models.training_state import KEYS
 
 FORMAT = "deepchem_xc training 2"
+_BEST = "best.pt"
 
 
 def write_checkpoint(state: Mapping[str, Any], folder: Path, keep: int, form: str = FORMAT) -> None:
@@ -58,13 +59,25 @@ def write_best(state: Mapping[str, Any], folder: Path, form: str = FORMAT) -> No
         As for `write_checkpoint`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(best_checkpoint(folder), "wb") as file:
+    with replacing(folder / _BEST, "wb") as file:
         torch.save({"format": form, **state}, file)
 
 
 def best_checkpoint(folder: Path) -> Path:
-    """Path of the checkpoint with the best validation, whether it exists or not."""
-    return folder / "best.pt"
+    """Path of the checkpoint with the best validation.
+
+    Raises
+    ------
+    ValueError
+        If there was no validation.
+    """
+    path = folder / _BEST
+    if not path.is_file():
+        raise ValueError(
+            f"there is no {path}: fit(..., validation=dataset) writes it at the first validation, "
+            "and whenever the result is better than before."
+        )
+    return path
 
 
 def latest_checkpoint(folder: Path) -> Path:

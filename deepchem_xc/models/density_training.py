@@ -364,11 +364,6 @@ class DensityTraining(TorchModel):
             If there was no validation, or its file is damaged or of another model.
         """
         path = best_checkpoint(Path(self.model_dir))
-        if not path.is_file():
-            raise ValueError(
-                f"there is no {path}: fit(..., validation=dataset) writes it at the first "
-                "validation, and whenever the error is lower than before."
-            )
         self.model.load_state_dict(self._read(path)["model_state_dict"])
 
     def _read(self, path: Path) -> dict[str, Any]:

@@ -106,11 +106,6 @@ class ValidatedModel(ResumableModel):
             If there was no validation, or its file is damaged or of another functional.
         """
         path = best_checkpoint(Path(self.model_dir))
-        if not path.is_file():
-            raise ValueError(
-                f"there is no {path}: fit(..., validation=dataset) writes it at the first "
-                "validation, and whenever the loss is lower than before."
-            )
         state = read_checkpoint(path, self.device)
         check_functional(self.model, state, str(path))
         found = copy.deepcopy(self.functional)
