@@ -37,6 +37,8 @@ from protocol_crystals import KINDS, STRUCTURES, first_guess, measured
 SMOOTHING = 0.07
 SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
 WIDE_SCALES = (0.8, 0.88, 0.96, 1.04, 1.12, 1.2)
+# Volumes, in units of the first guess's, around which a minimum is looked for, one after the other.
+SIZES = (1.0, 1.4, 0.7)
 OCCUPATIONS = {"name": "fermi-dirac", "width": 0.1}  # eV
 CONVERGENCE = {"energy": 1e-7, "density": 1e-6}
 # Points per 1/Angstrom of the mesh on which cutoffs are compared.
@@ -112,16 +114,17 @@ def minimum(store: Store, symbol: str, potential: str, ecut: float) -> float:
     Raises
     ------
     NoMinimumError
-        If there is none between the first guess's volume times 0.8 and 1.2.
+        If there is none within 20 % of one of `SIZES`.
     """
     guess = first_guess(symbol)
-    a = lattice_constant(store, symbol, potential, ecut, COARSE, 1.0, WIDE_SCALES)
-    if a is None:
-        raise NoMinimumError(
-            f"{symbol} ({potential}) has no minimum within 20 % of the first guess's volume: "
-            "change its crystal in data/protocol_crystals.py"
-        )
-    return round((a / float(guess.cell.get_bravais_lattice().vars()["a"])) ** 3, 3)
+    for size in SIZES:
+        a = lattice_constant(store, symbol, potential, ecut, COARSE, size, WIDE_SCALES)
+        if a is not None:
+            return round((a / float(guess.cell.get_bravais_lattice().vars()["a"])) ** 3, 3)
+    raise NoMinimumError(
+        f"{symbol} ({potential}) has no minimum within 20 % of the first guess's volume times "
+        f"{', '.join(map(str, SIZES))}: change its crystal in data/protocol_crystals.py"
+    )
 
 
 def climb(

@@ -72,6 +72,22 @@ def test_what_goes_to_deepchem_is_complete_and_for_python_39(
     assert (tmp_path / layout.FOLDER / "data" / "recovered_gga.safetensors").is_file()
 
 
+def test_the_module_that_finds_files_there_has_what_functionals_import(
+    layout: ModuleType, tmp_path: Path
+) -> None:
+    """The tree has one of its own (`.ci/upstream/functionals`)."""
+    own = ast.parse((FOLDER / "functionals" / "_files.py").read_text())
+    names = {node.name for node in own.body if isinstance(node, ast.FunctionDef)}
+    wanted = {
+        alias.name
+        for file in layout.lay_out_modules(ROOT, tmp_path)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("._files")
+        for alias in node.names
+    }
+    assert wanted and wanted <= names
+
+
 def test_a_module_that_needs_another_room_is_refused(layout: ModuleType, tmp_path: Path) -> None:
     room = tmp_path / "here" / "deepchem_xc" / "xc"
     room.mkdir(parents=True)

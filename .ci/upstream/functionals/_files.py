@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 
@@ -27,3 +28,14 @@ def data_file(name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"data file {name!r} is not in {path.parent}")
     return path
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content, hexadecimal.
+
+    Examples
+    --------
+    >>> len(file_digest(data_file("recovered_gga.safetensors")))
+    64
+    """
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
