@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ase.build import bulk
 
 from deepchem_xc import _files
-from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.densities import DensityPredictor
 from deepchem_xc.feat.schema import CrystalSpec
 from deepchem_xc.models import DensityModel
-from deepchem_xc.planewave import DensityRecord, non_self_consistent, scf
+from deepchem_xc.planewave import DensityRecord, SCFResult, non_self_consistent, scf
 from deepchem_xc.planewave.record import density_source
 from deepchem_xc.planewave.record.model_files import shipped_models
 
@@ -22,6 +23,11 @@ SETTINGS: dict[str, Any] = {"ecut": 80.0, "kpts": (1, 1, 1)}
 @pytest.fixture(scope="module")
 def model() -> DensityModel:
     return DensityModel("Si", network_options={"channels": 4, "l_max": 1})
+
+
+@pytest.fixture(scope="module")
+def result() -> SCFResult:
+    return scf(bulk("Si"), **SETTINGS)
 
 
 @pytest.fixture
@@ -46,20 +52,20 @@ def test_a_shipped_model_is_found_by_its_name_from_any_folder(
         (found,) = DensityModel.load(name).predict(bulk("Si"), ecut=80.0)
         assert found.digest == expected.digest
     for given in ("density_of_tests", str(shipped), shipped):
-        started = scf(bulk("Si"), start=given, **SETTINGS)
-        assert started.start is not None
+        assert isinstance(density_source(given), DensityPredictor)
+
+
+@pytest.mark.filterwarnings("ignore:Kohn-Sham and Harris")
+def test_calculations_and_systems_take_the_name(
+    result: SCFResult, model: DensityModel, shipped: Path, tmp_path: Path
+) -> None:
+    started = scf(bulk("Si"), start="density_of_tests", **SETTINGS)
+    assert started.start is not None
+    assert abs(float(started.free_energy - result.free_energy)) < 1e-6
     same = non_self_consistent(bulk("Si"), density="density_of_tests", **SETTINGS)
-    direct = non_self_consistent(bulk("Si"), density=model, **SETTINGS)
-    assert float(same.free_energy) == float(direct.free_energy)
-
-
-def test_the_calculator_and_systems_take_the_name(shipped: Path, tmp_path: Path) -> None:
-    atoms = bulk("Si")
-    atoms.calc = PlaneWaveDFT(xc="PBE", start="density_of_tests", txt=None, **SETTINGS)
-    assert atoms.get_potential_energy() == pytest.approx(
-        float(scf(bulk("Si"), **SETTINGS).energy) * 27.211386, abs=1e-3
-    )
-    keys = {"ecut": 80.0, "structure": {"name": "Si", "crystalstructure": "diamond", "a": 5.4}}
+    expected = model.density_for(same.problem).density
+    assert torch.allclose(same.given.fields.density, expected, rtol=0.0, atol=1e-12)
+    keys = {"ecut": 80.0, "structure": bulk("Si")}
     context = {"folder": tmp_path}
     spec = CrystalSpec.model_validate({**keys, "start": "density_of_tests"}, context=context)
     assert spec.start == "density_of_tests"
@@ -68,10 +74,9 @@ def test_the_calculator_and_systems_take_the_name(shipped: Path, tmp_path: Path)
 
 
 def test_a_file_takes_precedence_over_a_name(
-    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: SCFResult, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = scf(bulk("Si"), **SETTINGS)
     DensityRecord.of(result).save(tmp_path / "density_of_tests")
     assert isinstance(density_source("density_of_tests"), DensityRecord)
 
