@@ -59,7 +59,13 @@ def data(results: dict[str, SCFResult]) -> NumpyDataset:
 def trained(data: NumpyDataset) -> DensityModel:
     options = {"channels": 4, "l_max": 1, "layers": 1}
     model = DensityModel(
-        "H", spin=True, network_options=options, learning_rate=0.02, progress=False
+        "H",
+        spin=True,
+        functional=XC,
+        pseudopotentials="gth-pade",
+        network_options=options,
+        learning_rate=0.02,
+        progress=False,
     )
     model.fit(data, 40, checkpoint_interval=0)
     return model
