@@ -2,12 +2,13 @@
 
 Diamond's cells are strained, rattled, have a vacancy, an interstitial or a rotated bond; others are
 disordered, from open to dense. None is a stacking of hexagonal layers, and none is one of the
-allotropes. An allotrope has the size at which the bond valences of its atoms are diamond's.
+allotropes. An allotrope has the size at which the bond valences of its atoms are diamond's. Many of
+them have no forces by symmetry: those of few atoms are there a second time, rattled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import numpy as np
@@ -54,6 +55,9 @@ ALLOTROPES = {
     "A15": "A3B_cP8_223_c_a",
     "A13": "A_cP20_213_cd",
 }
+#: Standard deviation of the displacements of rattled allotropes (Angstrom), their seed, and the
+#: largest number of atoms of an allotrope that has a rattled copy.
+RATTLE, RATTLE_SEED, RATTLED_ATOMS = 0.06, 19, 12
 #: How many cells of each kind there are.
 COUNTS = {"strained": 60, "rattled": 80, "defective": 80, "disordered": 100}
 #: A small part with something of each kind: two minutes on 2 cores.
@@ -84,12 +88,28 @@ def members() -> dict[str, Member]:
         for number, (atoms, origin) in enumerate(_random_cells(kind, make)):
             part = "valid" if number % _VALID == _VALID - 1 else "train"
             found[f"{kind} {number}"] = Member(atoms, part, kind, origin, {"kpts": mesh(atoms)})
+    allotropes = {name: allotrope(label) for name, label in ALLOTROPES.items()}
     for name, label in ALLOTROPES.items():
-        atoms = allotrope(label)
+        atoms = allotropes[name]
         found[name] = Member(atoms, "test", "allotrope", label, {"kpts": mesh(atoms)})
     atoms = clathrate_ii()
     origin = "space group 227: 8a, 32e 0.2175, 96g 0.1825 0.3705"
     found["clathrate II"] = Member(atoms, "test", "allotrope", origin, {"kpts": mesh(atoms)})
+    return found | rattled_allotropes(allotropes)
+
+
+def rattled_allotropes(allotropes: Mapping[str, Atoms]) -> dict[str, Member]:
+    """Copies of the allotropes of few atoms, displaced at random; single atoms become eight."""
+    found = {}
+    for name, ideal in allotropes.items():
+        if len(ideal) > RATTLED_ATOMS:
+            continue
+        atoms = ideal.repeat(2) if len(ideal) == 1 else ideal.copy()
+        rng = np.random.default_rng([RATTLE_SEED, *name.encode()])
+        atoms.positions += rng.normal(0.0, RATTLE, atoms.positions.shape)
+        origin = f"{name}, seed {RATTLE_SEED}"
+        settings = {"kpts": mesh(atoms)}
+        found[f"{name} rattled"] = Member(atoms, "test", "rattled allotrope", origin, settings)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import importlib.metadata
 import json
@@ -32,18 +33,13 @@ def data_file(name: str) -> Path:
     >>> data_file("gpaw_eos.json").name
     'gpaw_eos.json'
     """
-    beside = Path(__file__).resolve().parents[1]
-    try:
-        listed = importlib.metadata.files("deepchem-xc") or []
-    except importlib.metadata.PackageNotFoundError:
-        listed = []
+    beside, listed = _places()
     # setup.cfg installs data/ into <prefix>/share/deepchem_xc, as the list of files says; with
     # `pip install --target` that folder is beside the package, and the list is wrong.
-    shared = ("share", "deepchem_xc", name)
     candidates = [
-        beside / "data" / name,
-        *(Path(str(entry.locate())) for entry in listed if entry.parts[-3:] == shared),
-        beside.joinpath(*shared),
+        beside[0] / name,
+        *(Path(str(entry.locate())) for entry in listed if entry.name == name),
+        beside[1] / name,
     ]
     for path in candidates:
         if path.is_file():
@@ -52,6 +48,46 @@ def data_file(name: str) -> Path:
         f"data file {name!r} is neither in {candidates[0].parent} nor among the installed files of "
         f"deepchem-xc, nor in {candidates[-1].parent}; install the package from a complete checkout"
     )
+
+
+def data_names(pattern: str) -> list[str]:
+    """Names of the files in the project's ``data/`` folder that match a pattern, sorted.
+
+    Parameters
+    ----------
+    pattern
+        As in a shell, for example ``"*.json"``.
+
+    Examples
+    --------
+    >>> "gpaw_eos.json" in data_names("gpaw_*.json")
+    True
+    """
+    beside, listed = _places()
+    names = {entry.name for entry in listed}
+    names |= {path.name for folder in beside for path in folder.glob("*")}
+    return sorted(name for name in fnmatch.filter(names, pattern) if _is_there(name))
+
+
+def _places() -> tuple[tuple[Path, Path], list[importlib.metadata.PackagePath]]:
+    """Folders beside the package that may hold data, and the data among its installed files."""
+    beside = Path(__file__).resolve().parents[1]
+    try:
+        listed = importlib.metadata.files("deepchem-xc") or []
+    except importlib.metadata.PackageNotFoundError:
+        listed = []
+    shared = ("share", "deepchem_xc")
+    return (beside / "data", beside.joinpath(*shared)), [
+        entry for entry in listed if entry.parts[-3:-1] == shared
+    ]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        data_file(name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def file_digest(path: str | Path) -> str:

@@ -135,7 +135,9 @@ class StartKeywords(_Group):
     """
 
     start: str | None = _keyword(
-        "density to start from: the file of a record", otherwise="superposed atoms"
+        "density to start from: the file of a record or of a density model, or the name of a "
+        "shipped model",
+        otherwise="superposed atoms",
     )
 
 

@@ -72,7 +72,13 @@ def train(
         str, typer.Option(help="What the network learns: difference or total.")
     ] = "difference",
     network: Annotated[str, typer.Option(help="The network: atoms or points.")] = "atoms",
-    epochs: Annotated[int, typer.Option(help="Passes through the set, in all.", min=1)] = 60,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            help="Passes through the set, in all. More than before continue a finished training.",
+            min=1,
+        ),
+    ] = 60,
     ecut: Annotated[
         float | None,
         typer.Option(
@@ -84,6 +90,14 @@ def train(
         float, typer.Option(help="Of the first epoch; it falls to a fiftieth of it.")
     ] = 0.005,
     batch_size: Annotated[int, typer.Option(help="Structures a step.", min=1)] = 1,
+    energy_weight: Annotated[
+        float,
+        typer.Option(
+            help="Weight of the free energy's error (Ha per atom) beside the density's; steps then "
+            "take as long as their calculations.",
+            min=0.0,
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of initial weights and order.", min=0)] = 0,
     device: option.Device = "cpu",
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the training again.")] = False,
@@ -92,8 +106,8 @@ def train(
     """Train a model of densities on a set; the same command resumes an interrupted training."""
     from deepchem_xc.cli.density_models import run_training
 
-    kept = (target, network, epochs, ecut, learning_rate, batch_size, seed, device, fresh)
-    run_training(name, output, quick, data_dir, jobs, *kept)
+    network_and_steps = (target, network, epochs, ecut, learning_rate, batch_size, energy_weight)
+    run_training(name, output, quick, data_dir, jobs, *network_and_steps, seed, device, fresh)
 
 
 @group.command()

@@ -33,6 +33,7 @@ def run_training(
     ecut: float | None,
     learning_rate: float,
     batch_size: int,
+    energy_weight: float,
     seed: int,
     device: str,
     fresh: bool,
@@ -49,10 +50,11 @@ def run_training(
         File of the model.
     quick, data_dir, jobs : optional
         As for `load_crystal_densities`.
-    target, network, ecut, learning_rate, batch_size, seed, device : optional
+    target, network, ecut, learning_rate, batch_size, energy_weight, seed, device : optional
         As for `DensityModel`.
     epochs : int
-        Epochs in all; the learning rate falls from the first to the last one.
+        Epochs in all; the learning rate falls from the first to the last one. A training with fewer
+        epochs goes on with the rate that this one has there.
     fresh : bool
         Start again, whatever the folder holds.
 
@@ -61,9 +63,7 @@ def run_training(
     ValueError
         For sets and options that are not valid, or another model's folder.
     """
-    from deepchem.models.optimizers import ExponentialDecay
-
-    from deepchem_xc.models import DensityModel, write_log
+    from deepchem_xc.models import DensityModel, FallingRate, write_log
     from deepchem_xc.molnet import DensitySet, load_crystal_densities
 
     structures = DensitySet.read(name).select(quick=quick)
@@ -87,7 +87,8 @@ def run_training(
         seed=seed,
         device=device,
         batch_size=batch_size,
-        learning_rate=ExponentialDecay(learning_rate, _LAST_RATE, max(steps, 1), staircase=False),
+        energy_weight=energy_weight,
+        learning_rate=FallingRate(learning_rate, _LAST_RATE, max(steps, 1)),
         model_dir=str(folder),
     )
     resumed = (folder / "checkpoint1.pt").exists()

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from deepchem_xc import __version__
 from deepchem_xc._atomic import replacing
-from deepchem_xc._files import data_file
 from deepchem_xc.densities.atom_network import AtomDensityNetwork
 from deepchem_xc.densities.network import DensityNetwork
 from deepchem_xc.densities.predictor import DensityPredictor
 from deepchem_xc.densities.probe_network import ProbeDensityNetwork
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.pseudo import load_pseudopotentials
+from deepchem_xc.planewave.record.model_files import model_file, valid_models
 from deepchem_xc.xc.file_format import KEY, digest
 
 #: Networks by the name that models and files have for them.
@@ -100,14 +100,14 @@ def load_predictor(
     Parameters
     ----------
     path : path or str
-        A file, or the name of one that is shipped in ``data/``.
+        A file, or the name of one that is shipped in ``data/`` (`shipped_models`).
     pseudopotentials : optional
         Potentials of the elements; those that the file names by default.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file; the message lists the names.
     DamagedFileError
         If it is not a complete file of a density model.
     ValueError
@@ -139,19 +139,15 @@ def load_predictor(
 
 def _found(path: str | os.PathLike[str]) -> Path:
     """The path itself, or that of a shipped file of this name."""
-    here = Path(path)
-    if here.is_file():
-        return here
-    if isinstance(path, str) and here.name == path:
-        name = path if path.endswith(".safetensors") else f"{path}.safetensors"
-        try:
-            return data_file(name)
-        except FileNotFoundError:
-            pass
-    raise FileNotFoundError(
-        f"there is no file {os.fspath(path)!r} to load a density model from, nor one of this name "
-        "among those that are shipped."
-    )
+    found = model_file(path)
+    if found is None and Path(path).is_file():
+        return Path(path)
+    if found is None:
+        raise FileNotFoundError(
+            f"there is no file {os.fspath(path)!r} to load a density model from, and "
+            f"{valid_models()}."
+        )
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -323,11 +323,22 @@ def with_limited_moments(
     if crystal.magnetic_moments is None:
         return basis
     moments = tuple(limited_moments(crystal, pseudos)) if nspin == 2 else None
-    if moments == crystal.magnetic_moments:
-        return basis
+    return basis if moments == crystal.magnetic_moments else with_moments(basis, moments)
+
+
+def with_moments(basis: PlaneWaveBasis, moments: Sequence[float] | None) -> PlaneWaveBasis:
+    """The same plane waves with other initial moments of the atoms.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Plane waves and crystal, whose positions and lattice stay in their graphs.
+    moments : sequence of float or None
+        One for each atom, mu_B.
+    """
     other = basis.with_geometry()
-    # Positions and lattice stay in their graphs; only the moments are others.
-    object.__setattr__(other.crystal, "magnetic_moments", moments)
+    given = None if moments is None else tuple(moments)
+    object.__setattr__(other.crystal, "magnetic_moments", given)
     return other
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.densities.losses import DensityLoss
 from deepchem_xc.densities.neighbours import Neighbours
-from deepchem_xc.densities.predictor import DensityPredictor, with_limited_moments
+from deepchem_xc.densities.predictor import (
+    DensityPredictor,
+    with_limited_moments,
+    with_moments,
+)
 from deepchem_xc.planewave import DensityRecord, PlaneWaveBasis
 from deepchem_xc.planewave.terms.superposed import superposition
 
@@ -25,8 +29,10 @@ class Reference:
         Plane waves, and the crystal as the network sees it.
     neighbours : Neighbours
         Pairs of its atoms.
+    density : Tensor
+        Total density, (nspin, nG), bohr^-3.
     wanted : Tensor
-        Total density, or its difference from superposed atoms, (nspin, nG), bohr^-3.
+        The same, or its difference from superposed atoms.
     electrons : float
         Valence electrons.
 
@@ -42,6 +48,7 @@ class Reference:
 
     basis: PlaneWaveBasis
     neighbours: Neighbours
+    density: Tensor
     wanted: Tensor
     electrons: float
 
@@ -72,11 +79,31 @@ class Reference:
         if len(density) < nspin:  # without spin: both channels are alike
             density = 0.5 * torch.cat([density, density])
         seen = with_limited_moments(basis, predictor.pseudopotentials, record.nspin)
-        wanted = density
-        if predictor.target == "difference":
-            wanted = density - superposition(seen, predictor.pseudopotentials, nspin)
         pairs = predictor.network.neighbours(seen.crystal)
-        return cls(seen, pairs, wanted, record.nelectrons)
+        wanted = _wanted(predictor, seen, density)
+        return cls(seen, pairs, density, wanted, record.nelectrons)
+
+    def with_scaled_moments(self, predictor: DensityPredictor, scale: float) -> Reference:
+        """The same density as that of other initial moments, all of them scaled.
+
+        Parameters
+        ----------
+        predictor : DensityPredictor
+            A network with spin.
+        scale : float
+            Factor of the moments, which remain limited to what superposed atoms can have.
+        """
+        moments = [scale * moment for moment in self.basis.crystal.magnetic_moments or ()]
+        scaled = with_moments(self.basis, moments)
+        seen = with_limited_moments(scaled, predictor.pseudopotentials, predictor.network.nspin)
+        return replace(self, basis=seen, wanted=_wanted(predictor, seen, self.density))
+
+
+def _wanted(predictor: DensityPredictor, basis: PlaneWaveBasis, density: Tensor) -> Tensor:
+    """What the network should predict."""
+    if predictor.target == "total":
+        return density
+    return density - superposition(basis, predictor.pseudopotentials, predictor.network.nspin)
 
 
 def loss_of(

@@ -32,6 +32,7 @@ from deepchem_xc.keywords import (
     valid_values,
 )
 from deepchem_xc.keywords import field as keyword
+from deepchem_xc.planewave.record.model_files import model_file
 from deepchem_xc.planewave.settings import checked_keyword
 
 if TYPE_CHECKING:
@@ -164,7 +165,11 @@ class CrystalSpec(KeywordSpec, StartKeywords, EnergyKeywords, StructureKeywords)
     @field_validator("start", mode="after")
     @classmethod
     def _find_record(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return None if value is None else os.path.abspath((_folder(info) or Path()) / value)
+        if value is None:
+            return None
+        path = os.path.abspath((_folder(info) or Path()) / value)
+        is_name = not os.path.exists(path) and model_file(value) is not None
+        return value if is_name else path
 
     @field_validator("pseudopotentials", mode="after")
     @classmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from deepchem_xc.models.density_model import DensityModel
 from deepchem_xc.models.dft_xc import DFTXC, EntryError
+from deepchem_xc.models.falling_rate import FallingRate
 from deepchem_xc.models.labels import LabelWarning
 from deepchem_xc.models.optimizers import LBFGS
 from deepchem_xc.models.predictions import SkippedWarning
@@ -23,6 +24,7 @@ __all__ = [
     "DensityModel",
     "EntryError",
     "EpochRecord",
+    "FallingRate",
     "LabelWarning",
     "SkippedWarning",
     "XCModel",

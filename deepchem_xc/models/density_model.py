@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from ase.units import Hartree
 from deepchem.data import Dataset
 
@@ -17,7 +19,7 @@ from deepchem_xc.densities import DensityLoss, DensityNetwork, DensityPredictor
 from deepchem_xc.densities.files import load_predictor, save_predictor
 from deepchem_xc.keywords import standard
 from deepchem_xc.metrics import density_error
-from deepchem_xc.models.density_options import listed, named_function, network_of
+from deepchem_xc.models.density_options import listed, named_function, network_of, scales
 from deepchem_xc.models.density_rows import density_loss, rows_of, weights_of
 from deepchem_xc.models.density_training import DensityTraining
 from deepchem_xc.models.options import deepchem_options
@@ -45,13 +47,20 @@ class DensityModel(DensityTraining):
     spin : bool, optional
         Two channels, for structures with initial magnetic moments.
     functional : str or XCFunctional, optional
-        Functional of the densities, of which the name counts.
+        Functional of the densities, of which the name counts; a training on energies uses it.
     pseudopotentials : str, path or mapping, optional
         Potentials of the densities, as for `scf`; "gth-pbe" by default.
     ecut : float, optional
         Cutoff (eV) to which records are brought in a training; their own by default.
     loss : {"absolute", "squared", "coulomb"} or DensityLoss, optional
         What a training minimises.
+    energy_weight : float, optional
+        Weight of a second term of the loss: the error of the free energy that
+        `planewave.non_self_consistent` finds at the model's density, Hartree per atom. 0, the
+        default, leaves it out. Each step then computes the states of its structures.
+    moment_scales : (float, float), optional
+        In a training, all initial moments of a structure are scaled by a random number between
+        these: which sign each has counts, not a size that was guessed. ``(1, 1)`` keeps them.
     network_options : mapping, optional
         Further keywords of the network, such as ``{"channels": 32}``.
     seed : int, optional
@@ -80,6 +89,8 @@ class DensityModel(DensityTraining):
         Hashes of the elements' potentials, and of their atoms in superpositions.
     parameter_gradients : bool
         Whether `density_for` is in the graph of the network's parameters; False by default.
+    energy_weight : float
+        May be changed between trainings.
 
     Raises
     ------
@@ -115,6 +126,8 @@ class DensityModel(DensityTraining):
         pseudopotentials: Any = None,
         ecut: float | None = None,
         loss: str | DensityLoss = "absolute",
+        energy_weight: float = 0.0,
+        moment_scales: Sequence[float] = (0.5, 2.0),
         network_options: Mapping[str, Any] | None = None,
         seed: int = 0,
         max_gradient_norm: float | None = None,
@@ -140,6 +153,8 @@ class DensityModel(DensityTraining):
             raise ValueError(f"max_gradient_norm must be positive, got {max_gradient_norm!r}.")
         self.progress = None if progress is None else flag(progress, "progress")
         self.density_loss = density_loss(loss)
+        self.energy_weight = energy_weight
+        self.moment_scales = scales(moment_scales)
         self.ecut = None if ecut is None else real_number(ecut, "ecut", "eV")
         if self.ecut is not None and not self.ecut > 0.0:
             raise ValueError(f"ecut must be positive (eV), got {ecut!r}.")
@@ -148,6 +163,7 @@ class DensityModel(DensityTraining):
         made = network_of(elements, network, target, spin, given, network_options, self.seed)
         name = functional if isinstance(functional, str) else functional.name
         self.predictor = DensityPredictor(made, given, name)
+        self._functional = functional
         super().__init__(
             made,
             loss=lambda outputs, labels, weights: None,
@@ -196,6 +212,20 @@ class DensityModel(DensityTraining):
     @parameter_gradients.setter
     def parameter_gradients(self, value: bool) -> None:
         self.predictor.parameter_gradients = flag(value, "parameter_gradients")
+
+    @property
+    def energy_weight(self) -> float:
+        """Weight of the free energy's error (Hartree per atom) in the loss."""
+        return self._energy_weight
+
+    @energy_weight.setter
+    def energy_weight(self, value: float) -> None:
+        weight = real_number(value, "energy_weight")
+        if not 0.0 <= weight < math.inf:
+            raise ValueError(
+                f"energy_weight must be at least 0 (loss per Hartree per atom), got {value!r}."
+            )
+        self._energy_weight = weight
 
     def density_for(self, problem: Any) -> Any:
         """Density of a problem's structure on its plane waves, as `planewave.DensitySource`.
@@ -313,6 +343,27 @@ class DensityModel(DensityTraining):
             values.append([metric(density, record.density) for metric in metrics])
         return np.array(values, dtype=np.float64)
 
+    def energy_errors(self, dataset: Dataset) -> np.ndarray:
+        """Errors of the Harris-Foulkes free energy at predicted densities, (n,), eV per atom.
+
+        Each is that of `planewave.non_self_consistent` with the settings of the record, less the
+        record's free energy.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            X holds records with free energies.
+
+        Raises
+        ------
+        ValueError
+            As `fit` with an `energy_weight`.
+        """
+        references = self._energy_references(dataset)
+        with torch.no_grad():
+            errors = [float(x.error(self.predictor)) for x in self._shown(references, "energies")]
+        return np.array(errors, dtype=np.float64) * Hartree
+
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
         """Write the model to one safetensors file; without a path a checkpoint, as DeepChem does.
 
@@ -379,7 +430,8 @@ class DensityModel(DensityTraining):
 
     def __getstate__(self) -> dict[str, Any]:
         # Prepared records are made again when they are needed.
-        return {**self.__dict__, "_kept": type(self._kept)()}
+        made = {"_kept": type(self._kept)(), "_kept_energies": type(self._kept_energies)()}
+        return {**self.__dict__, **made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # DeepChem deletes a temporary folder with its model: a copy needs its own.

@@ -8,6 +8,7 @@ from typing import Any
 
 from deepchem.metrics import Metric
 
+from deepchem_xc._values import real_number
 from deepchem_xc.densities import DensityNetwork
 from deepchem_xc.densities.files import NETWORKS, valences_of
 
@@ -63,6 +64,24 @@ def network_of(
         )
     made: Any = kind
     return made(valences_of(pseudopotentials, symbols), **keywords, **(options or {}))
+
+
+def scales(given: Any) -> tuple[float, float]:
+    """Smallest and largest factor of initial moments.
+
+    Examples
+    --------
+    >>> scales((0.5, 2))
+    (0.5, 2.0)
+    """
+    valid = "moment_scales must be two positive numbers, the smaller first, as in (0.5, 2.0)"
+    try:
+        low, high = (real_number(one, "moment_scales") for one in given)
+    except (TypeError, ValueError):
+        raise ValueError(f"{valid}; got {given!r}.") from None
+    if not 0.0 < low <= high < float("inf"):
+        raise ValueError(f"{valid}; got {given!r}.")
+    return low, high
 
 
 def listed(given: Any) -> list[Any]:

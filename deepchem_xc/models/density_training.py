@@ -17,6 +17,7 @@ from deepchem.models.torch_models.torch_model import TorchModel
 
 from deepchem_xc._values import whole_number
 from deepchem_xc.densities import DensityLoss, DensityPredictor
+from deepchem_xc.densities.energy_reference import EnergyReference, energy_loss
 from deepchem_xc.densities.references import Reference, errors_of, loss_of
 from deepchem_xc.models.checkpoint import (
     best_checkpoint,
@@ -26,6 +27,7 @@ from deepchem_xc.models.checkpoint import (
     write_checkpoint,
 )
 from deepchem_xc.models.density_rows import density_loss, rows_of, weights_of
+from deepchem_xc.models.falling_rate import continue_schedule
 from deepchem_xc.models.options import checked_callbacks, checked_checkpoints
 from deepchem_xc.models.progress import Best, Progress
 from deepchem_xc.models.progress_bar import progress_bar
@@ -50,6 +52,10 @@ class DensityTraining(TorchModel):
         The network, and what it was made for.
     density_loss : DensityLoss
         What the training minimises.
+    energy_weight : float
+        Weight of the free energy's error (Hartree per atom) beside `density_loss`.
+    moment_scales : (float, float)
+        Between these, initial moments are scaled in a training.
     ecut : float or None
         Cutoff to which records are brought in a training, Hartree; None keeps theirs.
     seed : int
@@ -62,6 +68,9 @@ class DensityTraining(TorchModel):
 
     predictor: DensityPredictor
     density_loss: DensityLoss
+    energy_weight: float
+    moment_scales: tuple[float, float]
+    _functional: Any
     _cutoff: float | None
     seed: int
     max_gradient_norm: float | None
@@ -74,6 +83,7 @@ class DensityTraining(TorchModel):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._progress = Progress()
         self._kept: WeakKeyDictionary[Any, Reference] = WeakKeyDictionary()
+        self._kept_energies: WeakKeyDictionary[Any, EnergyReference] = WeakKeyDictionary()
         super().__init__(*arguments, **keywords)
 
     @property
@@ -171,6 +181,7 @@ class DensityTraining(TorchModel):
         if restore:
             self.restore()
         references = self._references(dataset)
+        energies = self._energy_references(dataset) if self.energy_weight > 0.0 else None
         weights = weights_of(dataset)
         judged = None if validation is None else self._references(validation)
         over = False
@@ -199,8 +210,10 @@ class DensityTraining(TorchModel):
                     order = np.random.default_rng((self.seed, progress.epoch)).permutation(order)
                 progress.nbatches = nbatches
                 piece = order[progress.batch * self.batch_size :][: self.batch_size].tolist()
-                batch, factors = [references[i] for i in piece], [weights[i] for i in piece]
-                recent.append(self._step(batch, factors, chosen))
+                batch = [self._with_varied_moments(references[i], i) for i in piece]
+                factors = [weights[i] for i in piece]
+                of_energy = None if energies is None else [energies[i] for i in piece]
+                recent.append(self._step(batch, factors, chosen, of_energy))
                 progress.record.seconds += watch.lap()
                 self._global_step += 1
                 progress.batch += 1
@@ -226,7 +239,11 @@ class DensityTraining(TorchModel):
         return mean
 
     def _step(
-        self, batch: Sequence[Reference], factors: Sequence[float], loss: DensityLoss
+        self,
+        batch: Sequence[Reference],
+        factors: Sequence[float],
+        loss: DensityLoss,
+        energies: Sequence[EnergyReference] | None,
     ) -> float:
         """Take a step; returns the loss before it."""
         optimizer, record = self._pytorch_optimizer, self._progress.record
@@ -242,6 +259,9 @@ class DensityTraining(TorchModel):
             optimizer.zero_grad()
             with torch.enable_grad():
                 found = loss_of(self.predictor, batch, loss, factors)
+                if energies is not None:
+                    error = energy_loss(self.predictor, energies, loss.weights, factors)
+                    found = found + self.energy_weight * error
                 if self.regularization_loss is not None:
                     found = found + self.regularization_loss()
                 found.backward()
@@ -265,6 +285,20 @@ class DensityTraining(TorchModel):
         for _ in batch:
             record.add("density", total)
         return total
+
+    def _with_varied_moments(self, reference: Reference, index: int) -> Reference:
+        """The same density with initial moments of another size, all scaled alike.
+
+        The size of initial moments is a guess, and the density does not depend on it: what counts
+        is their pattern. The factor depends on seed, epoch and structure alone, so that a training
+        can be resumed.
+        """
+        low, high = self.moment_scales
+        if low == high == 1.0 or not any(reference.basis.crystal.magnetic_moments or ()):
+            return reference
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        scale = math.exp(rng.uniform(math.log(low), math.log(high)))
+        return reference.with_scaled_moments(self.predictor, scale)
 
     def _validate(self, judged: Sequence[Reference], identity: str) -> None:
         progress, record = self._progress, self._progress.history[-1]
@@ -339,15 +373,17 @@ class DensityTraining(TorchModel):
                 f"the checkpoint was written with the optimiser {state['optimizer']}, but this "
                 f"model has {type(self._pytorch_optimizer).__name__}: give the same optimizer."
             )
-        if (state["schedule_state_dict"] is None) != (self._lr_schedule is None):
+        stored, schedule = state["schedule_state_dict"], self._lr_schedule
+        own = None if schedule is None else schedule.state_dict()
+        if (stored or {}).keys() != (own or {}).keys():
             raise ValueError(
-                "only one of the checkpoint and this model has a learning-rate schedule: give the "
-                "same learning_rate."
+                "checkpoint and model have learning-rate schedules of different kinds, or only one "
+                "of them has one: give the same learning_rate, or start the training again."
             )
         self.model.load_state_dict(state["model_state_dict"])
         self._pytorch_optimizer.load_state_dict(state["optimizer_state_dict"])
-        if self._lr_schedule is not None:
-            self._lr_schedule.load_state_dict(state["schedule_state_dict"])
+        if schedule is not None:
+            continue_schedule(schedule, self._pytorch_optimizer, stored)
         self._global_step = state["global_step"]
         self._progress.load_state_dict(state)
 
@@ -408,4 +444,15 @@ class DensityTraining(TorchModel):
             if record not in self._kept:
                 self._kept[record] = Reference.of(self.predictor, record, self._cutoff)
             found.append(self._kept[record])
+        return found
+
+    def _energy_references(self, dataset: Any) -> list[EnergyReference]:
+        """Calculations of a data set's records, kept as long as the records."""
+        found = []
+        for record in rows_of(dataset):
+            self.predictor.check_record(record)
+            if record not in self._kept_energies:
+                made = EnergyReference.of(self.predictor, record, self._functional)
+                self._kept_energies[record] = made
+            found.append(self._kept_energies[record])
         return found

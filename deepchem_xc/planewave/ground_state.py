@@ -97,10 +97,10 @@ def scf(
         of energy against volume at lower cutoffs (`smooth_kinetic`); none by default.
     start : SCFResult, DensityRecord, path or DensitySource, optional
         Start from this density, and the orbitals kept with it: a result, a record or its file, or
-        an object with ``density_for(problem)``, such as a model of densities. Cell, positions and
-        cutoff may differ, atoms and electrons may not. With two spin channels, symmetry operations
-        that the moments of an earlier calculation lack are not used. `SCFResult.start` says what
-        projecting it on the symmetry removed.
+        an object with ``density_for(problem)``, such as a model of densities, its file, or the name
+        of one that is shipped. Cell, positions and cutoff may differ, atoms and electrons may not.
+        With two spin channels, symmetry operations that the moments of an earlier calculation lack
+        are not used. `SCFResult.start` says what projecting it on the symmetry removed.
     callback : callable, optional
         Called after every step with a dict of its energy (Hartree) and errors.
     mixing : Mixing or mapping, optional

@@ -11,6 +11,7 @@ from ase.io import write
 from ase.io.cube import read_cube_data
 
 from deepchem_xc.data import read_density
+from deepchem_xc.models.training_log import read_log
 from deepchem_xc.molnet import DensitySet, DensityStructure
 from deepchem_xc.planewave import DensityRecord
 from tests.cli.options import Call
@@ -72,11 +73,17 @@ def test_a_model_is_trained_resumed_compared_and_used(
     found = split(("train", "valid", "test"))
     monkeypatch.setattr(DensitySet, "read", classmethod(lambda cls, name, path=None: found))
     model, where = tmp_path / "si.safetensors", ("--data-dir", tmp_path, "--jobs", 1)
-    for epochs, said in ((30, "1 structures to train on, 1 to valid"), (31, "resuming after 30")):
+    log = tmp_path / "si.safetensors.log.csv"
+    losses = []
+    for epochs, said in ((30, "1 structures to train on, 1 to valid"), (40, "resuming after 30")):
         rate = ("--learning-rate", 0.01)
         run = call("density", "train", "-o", model, "--epochs", epochs, *rate, *where)
         assert run.exit_code == 0, run.stderr
         assert said in run.stderr and "best validation" in run.stdout
+        losses.append(read_log(log)[-1].loss)
+    assert len(read_log(log)) == 40 and losses[1] < losses[0]
+    run = call("density", "train", "-o", model, "--epochs", 41, "--energy-weight", 100.0, *where)
+    assert run.exit_code == 0 and "resuming after 40" in run.stderr, run.stderr
     results = tmp_path / "errors.json"
     run = call("density", "evaluate", model, *where, "-o", results)
     assert run.exit_code == 0, run.stderr

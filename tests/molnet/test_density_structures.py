@@ -94,12 +94,14 @@ def test_no_cell_to_train_on_is_an_allotrope_of_the_test() -> None:
 
 def test_the_test_has_at_least_18_allotropes_none_of_them_twice() -> None:
     matcher = StructureMatcher()
-    cells = {name: reduced(atoms) for name, atoms in structures("silicon", "test").items()}
+    kept = density_set("silicon").structures
+    ideal = [s for s in kept.values() if s.part == "test" and s.kind != "rattled allotrope"]
+    cells = {s.name: reduced(s.atoms) for s in ideal}
     assert len(cells) >= 18
     named = {"ST12", "BC8", "BCT5", "clathrate I", "clathrate II", "lonsdaleite", "beta-Sn"}
     named |= {"simple hexagonal", "hcp", "fcc", "bcc", "sc", "A11", "A17"}
     assert named <= set(cells)
-    assert all(density_set("silicon").structures[name].kind == "allotrope" for name in cells)
+    assert all(kept[name].kind == "allotrope" for name in cells)
     diamond = reduced(bulk("Si"))
     names = list(cells)
     for i, name in enumerate(names):
@@ -118,6 +120,25 @@ def test_silicon_is_what_its_script_makes_from_seeds() -> None:
         seed = int(given.origin.rpartition(" ")[2])
         atoms, _ = getattr(silicon, kind)(np.random.default_rng([seed, *kind.encode()]))
         assert same_cell(atoms, given.atoms), kind
+
+
+def test_allotropes_of_few_atoms_are_there_rattled_too() -> None:
+    """Ideal ones have no forces by symmetry; cells of one atom are enlarged, or would have none."""
+    silicon, kept = script("density_silicon"), density_set("silicon").structures
+    ideal = {name: kept[name].atoms for name in silicon.ALLOTROPES}
+    made = silicon.rattled_allotropes(ideal)
+    rattled = {s.name: s for s in kept.values() if s.kind == "rattled allotrope"}
+    assert list(made) == list(rattled) and len(rattled) == 22
+    moves = []
+    for name, member in rattled.items():
+        assert member.part == "test" and 2 <= len(member.atoms) <= silicon.RATTLED_ATOMS
+        assert same_cell(made[name].atoms, member.atoms), name
+        atoms = ideal[name.removesuffix(" rattled")]
+        copies = atoms.repeat(2) if len(atoms) == 1 else atoms
+        moves.append(member.atoms.positions - copies.positions)
+        # More than a translation of all atoms.
+        assert np.ptp(moves[-1], axis=0).max() > silicon.RATTLE, name
+    assert np.concatenate(moves).std() == pytest.approx(silicon.RATTLE, rel=0.1)
 
 
 @pytest.mark.slow  # reading all prototypes takes seconds

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.record.density_record import DensityRecord
+from deepchem_xc.planewave.record.model_files import model_file, valid_models
 from deepchem_xc.planewave.result import SCFResult
 
 if TYPE_CHECKING:
     from deepchem_xc.planewave.problem import KohnShamProblem
 
+# Function that reads a file of a density model. Networks stand above calculations: it is named as
+# text, like that of a plug-in, and imported when such a file is first given.
+_MODEL_READER = "deepchem_xc.densities.files:load_predictor"
 _VALID = (
-    "an SCFResult, a DensityRecord, the path of a record's file, or an object with "
-    "density_for(problem)"
+    "an SCFResult, a DensityRecord, the path of a record (.npz) or of a density model "
+    "(.safetensors), the name of a shipped model, or an object with density_for(problem)"
 )
 
 
@@ -65,12 +70,12 @@ class DensitySource(Protocol):
 
 
 def density_source(given: Any, keyword: str = "start") -> DensitySource:
-    """The source that a keyword was given: results and paths become records.
+    """The source that a keyword was given: results and paths become records or models.
 
     Parameters
     ----------
     given : SCFResult, DensityRecord, str, path or DensitySource
-        What a user gave.
+        What a user gave; of a string, a file takes precedence over the name of a shipped model.
     keyword : str, optional
         Name of the keyword, for messages.
 
@@ -79,9 +84,9 @@ def density_source(given: Any, keyword: str = "start") -> DensitySource:
     ValueError
         If it is none of these.
     FileNotFoundError
-        If there is no such file.
+        If there is no such file, nor a shipped model of this name.
     DamagedFileError
-        If the file holds no complete record.
+        If the file holds no complete record or model.
 
     Examples
     --------
@@ -95,10 +100,14 @@ def density_source(given: Any, keyword: str = "start") -> DensitySource:
     if not isinstance(given, (str, os.PathLike)):
         source: DensitySource = given
         return source
+    model = model_file(given)
+    if model is not None:
+        read: DensitySource = pkgutil.resolve_name(_MODEL_READER)(model)[0]
+        return read
     if not os.path.exists(given):
         raise FileNotFoundError(
-            f"{keyword} = {os.fspath(given)!r}: there is no such file. Give {_VALID}; "
-            "DensityRecord.of(result).save(path) and calc.write(path) write one."
+            f"{keyword} = {os.fspath(given)!r}: there is no such file, and {valid_models()}. Give "
+            f"{_VALID}; DensityRecord.of(result).save(path) and calc.write(path) write a record."
         )
     return DensityRecord.load(given)
 
