@@ -207,7 +207,7 @@ class DensityTraining(TorchModel):
                 if progress.batch == progress.nbatches:
                     progress.end_epoch()
                     if judged is not None and progress.epoch % every == 0:
-                        self._validate(judged, identity)
+                        self._validate(judged, identity, chosen.points)
                         over = self._is_over(patience)
                         watch.lap()  # validation is no part of the next epoch
                     logger.info(self.history[-1].line())
@@ -236,12 +236,14 @@ class DensityTraining(TorchModel):
         if not any(factors):  # structures without weight
             return 0.0
         total: float | None = None
+        # From the step alone, so that a training that goes on draws the same points.
+        draw = (self.seed, self._global_step)
 
         def closure() -> torch.Tensor:
             nonlocal total
             optimizer.zero_grad()
             with torch.enable_grad():
-                found = loss_of(self.predictor, batch, loss, factors)
+                found = loss_of(self.predictor, batch, loss, factors, draw)
                 if self.regularization_loss is not None:
                     found = found + self.regularization_loss()
                 found.backward()
@@ -266,9 +268,11 @@ class DensityTraining(TorchModel):
             record.add("density", total)
         return total
 
-    def _validate(self, judged: Sequence[Reference], identity: str) -> None:
+    def _validate(
+        self, judged: Sequence[Reference], identity: str, points: int | None = None
+    ) -> None:
         progress, record = self._progress, self._progress.history[-1]
-        record.validation_loss = float(np.mean(errors_of(self.predictor, judged)))
+        record.validation_loss = float(np.mean(errors_of(self.predictor, judged, points)))
         record.validation_errors = {"density (%)": record.validation_loss}
         found = Best(identity, record.validation_loss, 0, record.epoch)
         if found.is_better_than(progress.best):
