@@ -147,10 +147,10 @@ def evaluate(training: Training | str, data: Data, output: Path, deadline: float
 
 
 def paths_of(data: Data, name: str) -> dict[str, Path]:
-    """Files of the test densities of a set, small structures first."""
+    """Files of the test densities of a set, there or not, small structures first."""
     structures = data.structures(name, "test")
     order = sorted(structures, key=lambda key: len(structures[key].atoms))
-    return {key: data.path(name, "test", key) for key in order}
+    return {key: data.path(name, key) for key in order}
 
 
 def results(

@@ -20,6 +20,7 @@ from deepchem_xc._files import file_digest
 from deepchem_xc.densities import DensityLoss
 from deepchem_xc.models import DensityModel
 from deepchem_xc.molnet import DensitySet, compute_densities
+from deepchem_xc.molnet.computed_densities import density_paths
 from deepchem_xc.planewave import DensityRecord
 from deepchem_xc.store import Store, digest
 
@@ -32,7 +33,7 @@ class Data:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or None
         As `data_dir` of the loaders.
     quick : bool
         The small part of each set.
@@ -40,7 +41,7 @@ class Data:
         Densities that are computed at a time.
     """
 
-    def __init__(self, folder: Path, quick: bool, jobs: int) -> None:
+    def __init__(self, folder: Path | None, quick: bool, jobs: int) -> None:
         self.folder, self.quick, self.jobs = folder, quick, jobs
         self._kept: dict[tuple[str, str], dict[str, DensityRecord]] = {}
 
@@ -48,20 +49,17 @@ class Data:
         """Structures of a part of a set, by name."""
         return _set(name).select(quick=self.quick, parts=(part,))
 
-    def path(self, name: str, part: str, structure: str) -> Path:
-        """File of one density, which is computed if it is not there."""
-        return self._paths(name, part)[structure]
+    def path(self, name: str, structure: str) -> Path:
+        """File of one density, which need not be there."""
+        return density_paths(_set(name), {structure: None}, self.folder)[structure]
 
     def records(self, name: str, part: str) -> dict[str, DensityRecord]:
-        """Densities of a part of a set, by the name of the structure."""
+        """Densities of a part of a set, by the name of the structure; missing ones are computed."""
         if (name, part) not in self._kept:
-            paths = self._paths(name, part)
+            wanted = {"quick": self.quick, "parts": (part,), "jobs": self.jobs}
+            paths = compute_densities(_set(name), self.folder, **wanted)
             self._kept[name, part] = {key: DensityRecord.load(p) for key, p in paths.items()}
         return self._kept[name, part]
-
-    def _paths(self, name: str, part: str) -> dict[str, Path]:
-        wanted = {"quick": self.quick, "parts": (part,), "jobs": self.jobs}
-        return compute_densities(_set(name), self.folder, **wanted)
 
     def digest(self, name: str, part: str) -> str:
         """Hash of structures and settings of a part of a set."""
