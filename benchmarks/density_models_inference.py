@@ -67,7 +67,7 @@ def silicon(number: int) -> Any:
     """A rattled cell of diamond, of 8, 64, 216 or 512 atoms."""
     from ase.build import bulk
 
-    atoms = bulk("Si", cubic=True) * (SIZES[number],) * 3
+    atoms = bulk("Si", cubic=True).repeat(SIZES[number])
     atoms.rattle(0.05, seed=1)
     return atoms
 

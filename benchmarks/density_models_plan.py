@@ -62,13 +62,13 @@ _POINTS: dict[str, Any] = {"points": 200, "network_options": {"cutoff": 4.0}, "v
 
 #: Settings of each network and set; a training of "atoms" takes up to an hour, of "points" two.
 SETTINGS: dict[tuple[str, str], Settings] = {
-    ("atoms", "silicon"): Settings(steps=40_000, seconds=0.055),
+    ("atoms", "silicon"): Settings(steps=40_000, seconds=0.065),
     ("atoms", "mixed"): Settings(steps=18_000, seconds=0.16),
     ("atoms", "molecules"): Settings(steps=6_500, seconds=0.50),
-    ("atoms", "magnets"): Settings(steps=12_000, seconds=0.25),
-    ("points", "silicon"): Settings(steps=12_000, seconds=0.5, **_POINTS),
-    ("points", "mixed"): Settings(steps=12_000, seconds=0.5, **_POINTS),
-    ("points", "molecules"): Settings(steps=12_000, seconds=0.5, **_POINTS),
+    ("atoms", "magnets"): Settings(steps=30_000, seconds=0.10),
+    ("points", "silicon"): Settings(steps=30_000, seconds=0.20, **_POINTS),
+    ("points", "mixed"): Settings(steps=30_000, seconds=0.20, **_POINTS),
+    ("points", "molecules"): Settings(steps=30_000, seconds=0.20, **_POINTS),
 }
 #: The same for `--quick`: minutes on the small part of silicon, to see that everything runs.
 QUICK: dict[str, Settings] = {

@@ -71,7 +71,7 @@ def test_a_step_compares_the_density_where_its_points_are(
     assert left_out < 0.3 * spread  # otherwise any points would do
     loss = DensityLoss("absolute", points=500)
     found = loss_of(predictor, [itself], loss, None, (3,)) * reference.electrons
-    assert float(found) == pytest.approx(float(left_out), rel=0.3)
+    assert found.item() == pytest.approx(left_out.item(), rel=0.3)
     (error,) = errors_of(predictor, [itself], points=500)
     assert error == pytest.approx(100.0 * float(left_out) / reference.electrons, rel=0.3)
 
