@@ -171,4 +171,5 @@ def plot_bonding(
         "bohr$^{-3}$",
         groups,
         path,
+        ax=axes_or_new(None, 6.4, 6.4),  # long names above the axes
     )

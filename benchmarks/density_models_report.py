@@ -182,7 +182,8 @@ def _inference(output: Path) -> str:
     if not found:
         return ""
     imported, loaded = (min(one[key] for one in found) for key in ("import", "load"))
-    once = f"Once a process: {imported:.1f} s to import e3nn, {loaded:.1f} s to load the model."
+    once = "Times are the processor's, by one thread unless --threads says otherwise. "
+    once += f"Once a process: {imported:.1f} s to import e3nn, {loaded:.1f} s to load the model."
     return f"{tables.inference_table(found, loops)}\n\n{once}"
 
 

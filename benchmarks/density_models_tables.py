@@ -11,6 +11,8 @@ from deepchem_xc.tables import as_table
 
 #: A training is flat if its last third lowers the best validation error by less than this part.
 FLAT = 0.05
+#: Validations that there must be before and in the last third for a verdict.
+_LEAST = 2
 #: Largest errors that count as accurate: meV/atom, meV/Angstrom, meV.
 LIMITS = {"free_energy": 1.0, "kohn_sham_free_energy": 1.0, "forces": 30.0, "gap": 43.0}
 LIMITS |= {"bands": 43.0}
@@ -35,7 +37,7 @@ def improvement(curve: Sequence[Sequence[float | None]]) -> float | None:
     Returns
     -------
     float or None
-        None if either part of the training has no validation.
+        None if either part of the training has fewer than two validations.
     """
     if not curve:
         return None
@@ -43,7 +45,7 @@ def improvement(curve: Sequence[Sequence[float | None]]) -> float | None:
     judged = [(float(e or 0), v) for e, _, v in curve if v is not None]
     before = [v for e, v in judged if e <= border]
     after = [v for e, v in judged if e > border]
-    if not before or not after:
+    if min(len(before), len(after)) < _LEAST:
         return None
     return max(0.0, 1.0 - min(after) / min(before))
 
@@ -222,7 +224,7 @@ def each_start_table(costs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> 
 def inference_table(
     found: Sequence[Mapping[str, Any]], loops: Mapping[int, Mapping[str, Any]]
 ) -> str:
-    """Time and memory of predictions, and their part of the loop's time.
+    """Processor time and memory of predictions, and their part of the loop's.
 
     Parameters
     ----------
