@@ -47,7 +47,8 @@ def measure(
     -------
     dict
         Processor ``seconds``, ``wall`` and MiB (above what was in use before) of each part;
-        ``import`` and ``load`` (wall) are once a process. For a loop that takes longer than `LIMIT` only ``stopped``.
+        ``import`` and ``load`` (wall) are once a process. For a loop that takes longer than
+        `LIMIT` only ``stopped``.
     """
     job = {"model": str(model), "number": number, "ecut": ecut, "loop": loop, "threads": threads}
     with tempfile.TemporaryDirectory(prefix="inference-") as scratch:
