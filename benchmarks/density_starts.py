@@ -2,7 +2,8 @@
 
 For each crystal: steps, applications of H to a band, and processor time from the superposition of
 atoms, from densities of known error, from the converged density (the ceiling of what a density can
-save), and from density and orbitals. A density with an error is the superposition plus most of the
+save), and from density and orbitals. With --model the supplied density is a trained model's, for
+structures of a set of densities. A density with an error is the superposition plus most of the
 difference plus smooth noise where the electrons are, half of the error from each, with the right
 number of electrons. The table that this prints is behind "Starting the loop" in docs/densities.md.
 """
@@ -92,12 +93,17 @@ class Supplied(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Steps, applications of H to a band (in double precision), seconds, Hartree, and mu_B."""
+    """Steps, applications of H to a band (in double precision), seconds, Hartree, and mu_B.
+
+    `seconds` are the processor's and `wall` those from structure to converged energy, both with the
+    prediction of the density.
+    """
 
     steps: int
     applications: float
     double: float
     seconds: float
+    wall: float
     energy: float
     moment: float
     sweeps: list[float]
@@ -138,21 +144,37 @@ def cost(keywords: dict[str, Any]) -> tuple[Cost, SCFResult]:
         double += rows * (block.dtype in (torch.float64, torch.complex128))
         return original(self, block, *arguments)
 
-    began = time.process_time()
+    began, wall = time.process_time(), time.perf_counter()
     with patch.object(Hamiltonian, "apply", counted):
         result = scf(**keywords, callback=lambda step: after.append(every))
-    seconds = time.process_time() - began
+    seconds, wall = time.process_time() - began, time.perf_counter() - wall
     bands = result.eigenvalues.numel()
     sweeps = [float(x) / bands for x in np.diff([0, *after, every])]
     moment = result.history[-1].get("moment", 0.0)
     free = float(result.free_energy)
-    numbers = (every / bands, double / bands, seconds, free, moment, sweeps)
+    numbers = (every / bands, double / bands, seconds, wall, free, moment, sweeps)
     return Cost(result.nsteps, *numbers), result
+
+
+def warm_up(keywords: dict[str, Any]) -> None:
+    """Read files and fill caches, which the first calculation would pay for."""
+    cost(keywords | {"convergence": {"density": 1e-2}})
+
+
+def from_model(keywords: dict[str, Any], model: Any) -> dict[str, Cost]:
+    """Costs from superposed atoms, a model's density, and both ceilings."""
+    warm_up(keywords | {"start": model})
+    found = {}
+    found["superposition"], result = cost(keywords)
+    found["model"] = cost(keywords | {"start": model})[0]
+    found["density"] = cost(keywords | {"start": Supplied(Fields(result.fields.density))})[0]
+    found["density, orbitals"] = cost(keywords | {"start": result})[0]
+    return found
 
 
 def starts(keywords: dict[str, Any], errors: tuple[float, ...]) -> dict[str, Cost]:
     """Costs of all starts of one crystal."""
-    cost(keywords | {"convergence": {"density": 1e-2}})  # reads files, fills caches
+    warm_up(keywords)
     first, result = cost(keywords)
     atoms = distance(result, result.problem.starting_fields().density - result.fields.density)
     found = {f"atoms ({atoms:.1f} %)": first}
@@ -164,25 +186,48 @@ def starts(keywords: dict[str, Any], errors: tuple[float, ...]) -> dict[str, Cos
     return found
 
 
+def chosen(name: str, structures: str) -> dict[str, dict[str, Any]]:
+    """Keywords of test structures of a set of densities, all or some of them."""
+    from deepchem_xc.molnet import DensitySet
+
+    found = DensitySet.read(name).select(parts=("test",))
+    names = structures.split(";") if structures else list(found)
+    return {key: {"target": found[key].atoms, **found[key].keywords} for key in names}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--systems", default=";".join(SYSTEMS), help="some, with semicolons")
+    parser.add_argument("--systems", default="", help="some, with semicolons; all by default")
     parser.add_argument("--errors", default=",".join(map(str, ERRORS)), help="per cent")
+    parser.add_argument("--model", help="file of a density model, or the name of a shipped one")
+    parser.add_argument("--set", default="silicon", help="with --model: the set of its structures")
     parser.add_argument("--trace", action="store_true", help="applications of every step, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     errors = tuple(float(text) for text in options.errors.split(",") if text)
-    print("| crystal | start | steps | applications | in double | s | energy, Ha | moment |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
-    for name in options.systems.split(";"):
-        rows = starts(SYSTEMS[name](), errors)
+    model, keywords = None, {}
+    if options.model:
+        from deepchem_xc.models import DensityModel
+
+        model = DensityModel.load(options.model, progress=False)
+        keywords = chosen(options.set, options.systems)
+    else:
+        names = options.systems.split(";") if options.systems else list(SYSTEMS)
+        keywords = {name: SYSTEMS[name]() for name in names}
+    print(
+        "| crystal | start | steps | applications | in double | s | wall, s | energy, Ha | moment |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    for name, given in keywords.items():
+        rows = starts(given, errors) if model is None else from_model(given, model)
         first = next(iter(rows.values()))
         for label, row in rows.items():
             energy = f"{row.energy - first.energy:.0e}" if row is not first else f"{row.energy:.6f}"
             line = f"| {name} | {label} | {row.steps} | {row.applications:.1f} | {row.double:.1f} |"
-            print(f"{line} {row.seconds:.1f} | {energy} | {row.moment:.3f} |", flush=True)
+            line += f" {row.seconds:.1f} | {row.wall:.1f} | {energy} | {row.moment:.3f} |"
+            print(line, flush=True)
             if options.trace:
                 print("   ", *(f"{x:.1f}" for x in row.sweeps))
 

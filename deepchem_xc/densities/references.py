@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from deepchem_xc.densities.predictor import (
     with_limited_moments,
     with_moments,
 )
+from deepchem_xc.densities.probe_network import ProbeDensityNetwork
 from deepchem_xc.planewave import DensityRecord, PlaneWaveBasis
 from deepchem_xc.planewave.terms.superposed import superposition
 
@@ -111,6 +113,7 @@ def loss_of(
     references: Sequence[Reference],
     loss: DensityLoss,
     factors: Sequence[float] | None = None,
+    draw: Sequence[int] = (0,),
 ) -> Tensor:
     """Loss of a batch, 0-d, in the graph of the network's parameters.
 
@@ -124,15 +127,49 @@ def loss_of(
         How to compare.
     factors : sequence of float, optional
         Weight of each structure.
+    draw : sequence of int, optional
+        Seed of the points of a loss at points.
+
+    Raises
+    ------
+    ValueError
+        For a loss at points and a network without.
     """
+    if loss.points is not None:
+        errors = [
+            loss.error_at_points(one.basis, _change_at_points(predictor, one, loss.points, draw))
+            for one in references
+        ]
+        return loss.average(errors, [one.electrons for one in references], factors)
     bases = [one.basis for one in references]
     densities = predictor.network.densities(bases, [one.neighbours for one in references])
     wanted = [one.wanted for one in references]
     return loss(bases, densities, wanted, [one.electrons for one in references], factors)
 
 
+def _change_at_points(
+    predictor: DensityPredictor, reference: Reference, points: int, draw: Sequence[int]
+) -> Tensor:
+    """The network's own density minus the wanted one at random points, (nspin, npoint)."""
+    network, basis = predictor.network, reference.basis
+    if not isinstance(network, ProbeDensityNetwork):
+        raise ValueError(
+            f"a loss at points needs a network that is evaluated at points (network='points'), but "
+            f"this one is a {type(network).__name__}: leave points out."
+        )
+    sizes = torch.tensor(basis.fft_size)
+    flat = np.random.default_rng(list(draw)).integers(basis.ngrid, size=points)
+    places = np.stack(np.unravel_index(flat, tuple(basis.fft_size)), -1)
+    chosen = (torch.from_numpy(places) / sizes).to(basis.device)
+    found = network.at_points(basis.crystal, chosen, [reference.neighbours])
+    wanted = basis.to_grid(reference.wanted).flatten(1)
+    return found - wanted[:, torch.from_numpy(flat).to(basis.device)]
+
+
 @torch.no_grad()
-def errors_of(predictor: DensityPredictor, references: Sequence[Reference]) -> list[float]:
+def errors_of(
+    predictor: DensityPredictor, references: Sequence[Reference], points: int | None = None
+) -> list[float]:
     """Integral of the absolute error of the total density, per electron, of each structure [%].
 
     Parameters
@@ -141,11 +178,16 @@ def errors_of(predictor: DensityPredictor, references: Sequence[Reference]) -> l
         The network.
     references : sequence of Reference
         What it should predict.
+    points : int, optional
+        Estimate it from so many points of the grid, always the same.
     """
     errors = []
     for one in references:
-        (density,) = predictor.network.densities([one.basis], [one.neighbours])
-        change = one.basis.to_grid((density - one.wanted).sum(0))
+        if points is None:
+            (density,) = predictor.network.densities([one.basis], [one.neighbours])
+            change = one.basis.to_grid((density - one.wanted).sum(0))
+        else:
+            change = _change_at_points(predictor, one, points, (0,)).sum(0)
         error = change.abs().mean() * one.basis.volume / one.electrons
         errors.append(100.0 * float(error))
     return errors

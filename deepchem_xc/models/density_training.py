@@ -220,7 +220,7 @@ class DensityTraining(TorchModel):
                 if progress.batch == progress.nbatches:
                     progress.end_epoch()
                     if judged is not None and progress.epoch % every == 0:
-                        self._validate(judged, identity)
+                        self._validate(judged, identity, chosen.points)
                         over = self._is_over(patience)
                         watch.lap()  # validation is no part of the next epoch
                     logger.info(self.history[-1].line())
@@ -253,12 +253,14 @@ class DensityTraining(TorchModel):
         if not any(factors):  # structures without weight
             return 0.0
         total: float | None = None
+        # From the step alone, so that a training that goes on draws the same points.
+        draw = (self.seed, self._global_step)
 
         def closure() -> torch.Tensor:
             nonlocal total
             optimizer.zero_grad()
             with torch.enable_grad():
-                found = loss_of(self.predictor, batch, loss, factors)
+                found = loss_of(self.predictor, batch, loss, factors, draw)
                 if energies is not None:
                     error = energy_loss(self.predictor, energies, loss.weights, factors)
                     found = found + self.energy_weight * error
@@ -300,9 +302,11 @@ class DensityTraining(TorchModel):
         scale = math.exp(rng.uniform(math.log(low), math.log(high)))
         return reference.with_scaled_moments(self.predictor, scale)
 
-    def _validate(self, judged: Sequence[Reference], identity: str) -> None:
+    def _validate(
+        self, judged: Sequence[Reference], identity: str, points: int | None = None
+    ) -> None:
         progress, record = self._progress, self._progress.history[-1]
-        record.validation_loss = float(np.mean(errors_of(self.predictor, judged)))
+        record.validation_loss = float(np.mean(errors_of(self.predictor, judged, points)))
         record.validation_errors = {"density (%)": record.validation_loss}
         found = Best(identity, record.validation_loss, 0, record.epoch)
         if found.is_better_than(progress.best):
