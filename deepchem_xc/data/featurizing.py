@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from deepchem_xc.feat import FeaturizationWarning
 
 
 def featurize_each(featurizer: Any, structures: Sequence[Any]) -> list[Any]:
     """Features of each structure, or an exception in their place.
 
-    All structures are given together. If that fails for any reason, or a structure yields nothing,
-    each is given by itself, because DeepChem 2.8.0 cannot return one bad result beside good ones.
+    All structures are given together. If that fails for any reason, or a structure yields nothing
+    and the featurizer's ``failures`` do not say why, each is given by itself, because DeepChem
+    2.8.0 cannot return one bad result beside good ones. Featurizers' own warnings are left out:
+    their numbers count within a shard, whereas the loader names file and row.
 
     Parameters
     ----------
@@ -32,13 +37,23 @@ def featurize_each(featurizer: Any, structures: Sequence[Any]) -> list[Any]:
     """
     if not structures:
         return []
-    try:
-        together = list(featurizer.featurize(list(structures)))
-    except Exception:
-        together = []
-    if len(together) == len(structures) and not any(map(_is_nothing, together)):
-        return together
-    return [_one(featurizer, structure) for structure in structures]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FeaturizationWarning)
+        try:
+            together = list(featurizer.featurize(list(structures)))
+        except Exception:
+            together = []
+        if len(together) == len(structures):
+            reasons = getattr(featurizer, "failures", None)
+            together = [
+                ValueError(reasons[i])
+                if _is_nothing(feature) and isinstance(reasons, Mapping) and i in reasons
+                else feature
+                for i, feature in enumerate(together)
+            ]
+            if not any(map(_is_nothing, together)):
+                return together
+        return [_one(featurizer, structure) for structure in structures]
 
 
 def _one(featurizer: Any, structure: Any) -> Any:

@@ -243,6 +243,20 @@ def test_any_featurizer_will_do(tmp_path: Path) -> None:
     assert len(unlabelled.create_dataset(lines(tmp_path / "e.jsonl", rows[2:]))) == 2
 
 
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_reasons_of_a_featurizer_are_those_of_rows(tmp_path: Path, on_error: str) -> None:
+    no_potential = {"structure": {**record("Al")["structure"], "symbols": ["Pu"]}}
+    path = lines(tmp_path / "d.jsonl", [record("Si"), no_potential, record("Al")])
+    featurizer = PeriodicSystemFeaturizer(ecut=150.0, on_error=on_error)
+    skipping = PeriodicDFTLoader([], featurizer=featurizer, on_error="skip")
+    with pytest.warns(SkippedRowsWarning) as told:
+        data = skipping.create_dataset(path, shard_size=1)
+    assert data.ids.tolist() == ["d.jsonl:1", "d.jsonl:3"]
+    (error,) = skipping.errors
+    assert error.place == "d.jsonl:2" and "has no Pu" in str(error)
+    assert len(told) == 1  # by the loader alone, whose numbers are those of rows
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
