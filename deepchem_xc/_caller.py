@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 # Packages through which a user's call passes: DeepChem's loaders call featurizers, ASE's atoms and
-# optimizers call calculators.
-_BETWEEN = ("deepchem_xc", "deepchem", "ase", "contextlib", "pydantic")
+# optimizers call calculators, and functools' cached properties call their functions.
+_BETWEEN = ("deepchem_xc", "deepchem", "ase", "contextlib", "functools", "pydantic")
 
 
 def users_stacklevel() -> int:

@@ -61,8 +61,9 @@ class PeriodicDFTLoader(DataLoader):
     tasks : list of str
         Columns of labels; empty for structures without labels.
     featurizer : Featurizer, optional
-        Anything with ``featurize(structures)``, which gets a list of ASE Atoms. Without one X holds
-        `DFTEntry` objects.
+        Anything with ``featurize(structures)``, which gets a list of ASE Atoms (DeepChem's own
+        featurizers of structures: pymatgen structures; of compositions: formulas). Without one X
+        holds `DFTEntry` objects.
     e_type : str or sequence of str, optional
         Kind of the labels, one for all tasks or one each: a key of `ENTRY_TYPES`. Necessary without
         a featurizer, and for `units`.

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from deepchem.data import DiskDataset
-from deepchem.feat import Featurizer, MaterialCompositionFeaturizer, MaterialStructureFeaturizer
+from deepchem.feat import Featurizer
 from numpy.typing import NDArray
 
 from deepchem_xc._files import data_file
 from deepchem_xc.data import DFTEntry, entry_arrays, load_entries
+from deepchem_xc.data.featurizing import as_read_by, why_nothing
 from deepchem_xc.molnet.splitting import FixedSplitter, crystal_of
 
 #: Properties in the fits of GPAW's results, by the names of tasks.
@@ -199,25 +200,20 @@ def features_of(featurizer: Featurizer, structures: Mapping[str, Any]) -> NDArra
         raise TypeError(
             f"featurizer must be None or an object with a method 'featurize', got {featurizer!r}."
         )
-    given: list[Any] = list(structures.values())
-    if isinstance(featurizer, MaterialCompositionFeaturizer):
-        given = [atoms.get_chemical_formula() for atoms in given]
-    elif getattr(type(featurizer), "featurize", None) is MaterialStructureFeaturizer.featurize:
-        # DeepChem's own reading of structures knows pymatgen's alone.
-        from pymatgen.io.ase import AseAtomsAdaptor
-
-        given = [AseAtomsAdaptor.get_structure(atoms) for atoms in given]
+    given = as_read_by(featurizer, list(structures.values()))
     features = featurizer.featurize(given)
     if len(features) != len(given):
         raise ValueError(f"the featurizer made {len(features)} rows of {len(given)} crystals.")
-    failed = [
-        name
-        for name, row in zip(structures, features, strict=True)
+    failed = {
+        name: datapoint
+        for name, datapoint, row in zip(structures, given, features, strict=True)
         if np.asarray(row, dtype=object).size == 0
-    ]
+    }
     if failed:
+        first, datapoint = next(iter(failed.items()))
         raise ValueError(
-            f"the featurizer made nothing of {', '.join(failed)}; its warnings say why."
+            f"the featurizer made nothing of {', '.join(failed)}; of {first}: "
+            f"{why_nothing(featurizer, datapoint)}."
         )
     try:
         return np.asarray(features)

@@ -235,12 +235,44 @@ def test_any_featurizer_will_do(tmp_path: Path) -> None:
     rows.insert(1, record("Si", gap=1.0))
     path = lines(tmp_path / "d.jsonl", rows)
     skipping = PeriodicDFTLoader(["gap"], featurizer=Sizes(), on_error="skip")
-    with pytest.warns(SkippedRowsWarning, match=r"d\.jsonl:2: .*Sizes returned nothing"):
+    with pytest.warns(SkippedRowsWarning, match=r"d\.jsonl:2: Sizes failed: .*no silicon"):
         data = skipping.create_dataset(path)
     assert data.ids.tolist() == ["d.jsonl:1", "d.jsonl:3", "d.jsonl:4"]
     assert data.X[:, 0].tolist() == [1, 2, 2]
     unlabelled = PeriodicDFTLoader([], featurizer=Sizes())
     assert len(unlabelled.create_dataset(lines(tmp_path / "e.jsonl", rows[2:]))) == 2
+
+
+class Densities(dc.feat.MaterialStructureFeaturizer):
+    """Density (g/cm^3) of a pymatgen structure, which is what DeepChem's own read."""
+
+    def _featurize(self, datapoint: Any, **kwargs: Any) -> np.ndarray:
+        if datapoint.composition.reduced_formula == "GaAs":
+            raise ImportError("matminer is needed")
+        return np.array([datapoint.density])
+
+
+def test_deepchems_featurizers_get_what_they_read_and_hide_no_reason(tmp_path: Path) -> None:
+    path = lines(tmp_path / "d.jsonl", [record("Al"), record("GaAs")])
+    skipping = PeriodicDFTLoader([], featurizer=Densities(), on_error="skip")
+    with pytest.warns(SkippedRowsWarning, match="ImportError: matminer is needed"):
+        data = skipping.create_dataset(path)
+    grams = 26.982 * 1.66054 / CRYSTALS["Al"].get_volume()
+    assert data.X.tolist() == [pytest.approx([grams], rel=1e-4)]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_reasons_of_a_featurizer_are_those_of_rows(tmp_path: Path, on_error: str) -> None:
+    no_potential = {"structure": {**record("Al")["structure"], "symbols": ["Pu"]}}
+    path = lines(tmp_path / "d.jsonl", [record("Si"), no_potential, record("Al")])
+    featurizer = PeriodicSystemFeaturizer(ecut=150.0, on_error=on_error)
+    skipping = PeriodicDFTLoader([], featurizer=featurizer, on_error="skip")
+    with pytest.warns(SkippedRowsWarning) as told:
+        data = skipping.create_dataset(path, shard_size=1)
+    assert data.ids.tolist() == ["d.jsonl:1", "d.jsonl:3"]
+    (error,) = skipping.errors
+    assert error.place == "d.jsonl:2" and "has no Pu" in str(error)
+    assert len(told) == 1  # by the loader alone, whose numbers are those of rows
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,9 @@ class Failing(Volumes):
     def featurize(self, structures: list[Atoms]) -> list[Any]:
         return [[] if "Ca" in atoms.symbols else [1.0] for atoms in structures]
 
+    def _featurize(self, datapoint: Atoms) -> Any:
+        raise RuntimeError("no calcium")
+
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="'fixed', 'crystal', 'index', 'random'.*'scaffold'"):
@@ -328,7 +331,7 @@ def test_mistakes_are_named() -> None:
         load_gpaw_benchmark(transformers=["norm"], reload=False)
     with pytest.raises(TypeError, match="a method 'featurize', got 'ecfp'"):
         load_gpaw_benchmark("ecfp", reload=False)
-    with pytest.raises(ValueError, match="made nothing of Ca"):
+    with pytest.raises(ValueError, match="made nothing of Ca; of Ca: Failing failed: .*no calcium"):
         load_gpaw_benchmark(Failing(), reload=False)
     with pytest.raises(ValueError, match="no rows for the valid set of 4 rows.*'crystal'"):
         load_gpaw_benchmark(Volumes(), "index", reload=False)
