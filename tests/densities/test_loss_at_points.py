@@ -65,7 +65,8 @@ def test_a_step_compares_the_density_where_its_points_are(
     assert isinstance(network, ProbeDensityNetwork)
     with torch.no_grad():
         own = network.on_grid(basis)
-    itself = Reference(basis, reference.neighbours, basis.to_sphere(own), reference.electrons)
+    density = basis.to_sphere(own)
+    itself = Reference(basis, reference.neighbours, density, density, reference.electrons)
     left_out = (own - basis.to_grid(itself.wanted)).abs().mean() * basis.volume
     spread = (own - own.mean()).abs().mean() * basis.volume
     assert left_out < 0.3 * spread  # otherwise any points would do
