@@ -1,10 +1,9 @@
-"""The training of a network for densities: steps, validation, checkpoints that resume it."""
+"""The training of a network for densities: steps, losses, validation."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,43 +12,28 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from deepchem.data import Dataset
-from deepchem.models.torch_models.torch_model import TorchModel
 
 from deepchem_xc._values import whole_number
-from deepchem_xc.densities import DensityLoss, DensityPredictor
+from deepchem_xc.densities import DensityLoss
 from deepchem_xc.densities.energy_reference import EnergyReference, energy_loss
 from deepchem_xc.densities.references import Reference, errors_of, loss_of
-from deepchem_xc.models.checkpoint import (
-    best_checkpoint,
-    latest_checkpoint,
-    read_checkpoint,
-    write_best,
-    write_checkpoint,
-)
+from deepchem_xc.models.checkpoint import write_best
+from deepchem_xc.models.density_checkpoints import FORMAT, DensityCheckpoints
 from deepchem_xc.models.density_rows import density_loss, rows_of, weights_of
-from deepchem_xc.models.falling_rate import continue_schedule
 from deepchem_xc.models.options import checked_callbacks, checked_checkpoints
-from deepchem_xc.models.progress import Best, Progress
+from deepchem_xc.models.progress import Best
 from deepchem_xc.models.progress_bar import progress_bar
 from deepchem_xc.models.training_log import EpochRecord, Stopwatch
 from deepchem_xc.store import digest
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "deepchem_xc density training 1"
-_KEYS = (
-    *("model_state_dict", "made_as", "optimizer", "optimizer_state_dict", "schedule_state_dict"),
-    *("global_step", "position", "record", "history", "best"),
-)
 
-
-class DensityTraining(TorchModel):
+class DensityTraining(DensityCheckpoints):
     """A DeepChem model of densities whose training can be interrupted, base of `DensityModel`.
 
     Attributes
     ----------
-    predictor : DensityPredictor
-        The network, and what it was made for.
     density_loss : DensityLoss
         What the training minimises.
     energy_weight : float
@@ -66,7 +50,6 @@ class DensityTraining(TorchModel):
         Whether a bar is shown; see `progress_bar`.
     """
 
-    predictor: DensityPredictor
     density_loss: DensityLoss
     energy_weight: float
     moment_scales: tuple[float, float]
@@ -75,13 +58,8 @@ class DensityTraining(TorchModel):
     seed: int
     max_gradient_norm: float | None
     progress: bool | None
-    # Attributes of TorchModel.
-    _pytorch_optimizer: Any
-    _lr_schedule: Any
-    _global_step: int
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self._progress = Progress()
         self._kept: WeakKeyDictionary[Any, Reference] = WeakKeyDictionary()
         self._kept_energies: WeakKeyDictionary[Any, EnergyReference] = WeakKeyDictionary()
         super().__init__(*arguments, **keywords)
@@ -311,7 +289,7 @@ class DensityTraining(TorchModel):
         found = Best(identity, record.validation_loss, 0, record.epoch)
         if found.is_better_than(progress.best):
             progress.best = found
-            write_best(self._state(), Path(self.model_dir), _FORMAT)
+            write_best(self._state(), Path(self.model_dir), FORMAT)
         elif progress.best is not None:
             progress.best.waited += 1
 
@@ -327,118 +305,6 @@ class DensityTraining(TorchModel):
         if self.tensorboard:
             self._log_scalar_to_tensorboard("loss", mean, self._global_step)
         return mean
-
-    # -- checkpoints --------------------------------------------------------------------------
-
-    def save_checkpoint(
-        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
-    ) -> None:
-        """Write weights, optimiser and position in the training.
-
-        Parameters
-        ----------
-        max_checkpoints_to_keep : int, optional
-            Older ones are deleted; 0 writes none.
-        model_dir : str, optional
-            Folder; the model's by default.
-        """
-        self._ensure_built()
-        if max_checkpoints_to_keep > 0:
-            folder = Path(model_dir or self.model_dir)
-            write_checkpoint(self._state(), folder, max_checkpoints_to_keep, _FORMAT)
-
-    def restore(
-        self,
-        checkpoint: str | None = None,
-        model_dir: str | None = None,
-        strict: bool | None = True,
-    ) -> None:
-        """Read what `save_checkpoint` wrote.
-
-        Parameters
-        ----------
-        checkpoint : str, optional
-            A file; the latest one in the folder by default.
-        model_dir : str, optional
-            Folder; the model's by default.
-        strict : bool, optional
-            Ignored; a checkpoint of another model is always refused.
-
-        Raises
-        ------
-        ValueError
-            If there is no checkpoint, or it is damaged or belongs to another model.
-        """
-        latest = latest_checkpoint(Path(model_dir or self.model_dir))
-        state = self._read(latest if checkpoint is None else Path(checkpoint))
-        self._ensure_built()
-        if type(self._pytorch_optimizer).__name__ != state["optimizer"]:
-            raise ValueError(
-                f"the checkpoint was written with the optimiser {state['optimizer']}, but this "
-                f"model has {type(self._pytorch_optimizer).__name__}: give the same optimizer."
-            )
-        stored, schedule = state["schedule_state_dict"], self._lr_schedule
-        own = None if schedule is None else schedule.state_dict()
-        if (stored or {}).keys() != (own or {}).keys():
-            raise ValueError(
-                "checkpoint and model have learning-rate schedules of different kinds, or only one "
-                "of them has one: give the same learning_rate, or start the training again."
-            )
-        self.model.load_state_dict(state["model_state_dict"])
-        self._pytorch_optimizer.load_state_dict(state["optimizer_state_dict"])
-        if schedule is not None:
-            continue_schedule(schedule, self._pytorch_optimizer, stored)
-        self._global_step = state["global_step"]
-        self._progress.load_state_dict(state)
-
-    def reload(self) -> None:
-        """Read the latest checkpoint of the model's folder, as `restore` does."""
-        self.restore()
-
-    def use_best(self) -> None:
-        """Give the network the weights of the best validation so far.
-
-        Raises
-        ------
-        ValueError
-            If there was no validation, or its file is damaged or of another model.
-        """
-        path = best_checkpoint(Path(self.model_dir))
-        self.model.load_state_dict(self._read(path)["model_state_dict"])
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        state = read_checkpoint(path, self.device, _FORMAT, _KEYS)
-        there, here = state["made_as"], self._made_as()
-        changed = sorted(name for name in here if there.get(name) != here[name])
-        if changed:
-            raise ValueError(
-                f"{os.fspath(path)} belongs to another model ({', '.join(changed)} differ): make "
-                "the model as it was when the checkpoint was written."
-            )
-        return state
-
-    def _state(self) -> dict[str, Any]:
-        schedule = self._lr_schedule
-        return {
-            "model_state_dict": self.model.state_dict(),
-            "made_as": self._made_as(),
-            "optimizer": type(self._pytorch_optimizer).__name__,
-            "optimizer_state_dict": self._pytorch_optimizer.state_dict(),
-            "schedule_state_dict": None if schedule is None else schedule.state_dict(),
-            "global_step": self._global_step,
-            **self._progress.state_dict(),
-        }
-
-    def _made_as(self) -> dict[str, str]:
-        """What a checkpoint's model must have been made with, in words."""
-        predictor = self.predictor
-        return {
-            "network": type(predictor.network).__name__,
-            "hyperparameters": digest(dict(predictor.network.hyperparameters)),
-            "functional": predictor.functional,
-            "potentials": digest(predictor.potentials),
-            "atoms": digest(predictor.atoms),
-        }
 
     def _references(self, dataset: Any) -> list[Reference]:
         """Prepared records of a data set, kept as long as the records."""
