@@ -60,7 +60,7 @@ class DensityModel(DensityTraining):
         default, leaves it out. Each step then computes the states of its structures.
     moment_scales : (float, float), optional
         In a training, all initial moments of a structure are scaled by a random number between
-        these: which sign each has counts, not a size that was guessed. ``(1, 1)`` keeps them.
+        these: their pattern is to count, not a size that was guessed. ``(1, 1)`` keeps them.
     network_options : mapping, optional
         Further keywords of the network, such as ``{"channels": 32}``.
     seed : int, optional
