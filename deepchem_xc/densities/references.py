@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -99,6 +100,31 @@ class Reference:
         scaled = with_moments(self.basis, moments)
         seen = with_limited_moments(scaled, predictor.pseudopotentials, predictor.network.nspin)
         return replace(self, basis=seen, wanted=_wanted(predictor, seen, self.density))
+
+    def with_varied_moments(
+        self, predictor: DensityPredictor, scales: tuple[float, float], seed: Sequence[int]
+    ) -> Reference:
+        """The same density as that of initial moments of another size, all scaled alike.
+
+        The size of initial moments is a guess, and the density does not depend on it: what is to
+        count is their pattern.
+
+        Parameters
+        ----------
+        predictor : DensityPredictor
+            The network.
+        scales : (float, float)
+            Between these is the random factor.
+        seed : sequence of int
+            Of the factor.
+        """
+        low, high = scales
+        if low == high == 1.0 or not any(self.basis.crystal.magnetic_moments or ()):
+            return self
+        rng = np.random.default_rng(list(seed))
+        return self.with_scaled_moments(
+            predictor, math.exp(rng.uniform(math.log(low), math.log(high)))
+        )
 
 
 def _wanted(predictor: DensityPredictor, basis: PlaneWaveBasis, density: Tensor) -> Tensor:

@@ -267,18 +267,9 @@ class DensityTraining(DensityCheckpoints):
         return total
 
     def _with_varied_moments(self, reference: Reference, index: int) -> Reference:
-        """The same density with initial moments of another size, all scaled alike.
-
-        The size of initial moments is a guess, and the density does not depend on it: what counts
-        is their pattern. The factor depends on seed, epoch and structure alone, so that a training
-        can be resumed.
-        """
-        low, high = self.moment_scales
-        if low == high == 1.0 or not any(reference.basis.crystal.magnetic_moments or ()):
-            return reference
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        scale = math.exp(rng.uniform(math.log(low), math.log(high)))
-        return reference.with_scaled_moments(self.predictor, scale)
+        """Differently in each epoch, by its number, so that a training can be resumed."""
+        seed = (self.seed, self.epoch, index)
+        return reference.with_varied_moments(self.predictor, self.moment_scales, seed)
 
     def _validate(
         self, judged: Sequence[Reference], identity: str, points: int | None = None
