@@ -13,7 +13,7 @@ from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.densities.initial_moments import with_moments
 from deepchem_xc.densities.network import DensityNetwork
 from deepchem_xc.densities.predictor import DensityPredictor
-from deepchem_xc.planewave import DensityRecord, PlaneWaveBasis
+from deepchem_xc.planewave import Crystal, DensityRecord, PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
 
@@ -130,7 +130,7 @@ class OtherCodePredictor(DensityPredictor):
                 f"the superposition of this structure, and give the record {_READ} (both paths may "
                 "be the superposition's). A model with target='total' takes structures alone."
             )
-        _, basis, nspin = self._asked(structure, ecut, fft_size)
+        crystal, basis, nspin = self._asked(structure, ecut, fft_size)
         atoms = None
         if self.target == "difference":
             assert given is not None
@@ -139,7 +139,11 @@ class OtherCodePredictor(DensityPredictor):
         with torch.no_grad():
             density = self._output(self.seen(basis, nspin), nspin)
         density = density if atoms is None else atoms + density
-        return self._of_code(given, basis, density, f"predicted by a model ({self.target})", atoms)
+        functional = self.functional
+        if functional is None and given is not None:
+            functional = given.functional
+        notes = f"predicted by a model ({self.target})"
+        return self._of_code(crystal, basis, density, notes, functional, atoms)
 
     def superposed(self, record: DensityRecord) -> DensityRecord:
         """Record of the superposition that came with a record.
@@ -152,21 +156,21 @@ class OtherCodePredictor(DensityPredictor):
         self.check_record(record)
         basis = self.basis_of(record)
         atoms = self.superposition_of(basis, record.nspin, record)
-        return self._of_code(record, basis, atoms, "superposed atoms", atoms)
+        return self._of_code(
+            record.crystal, basis, atoms, "superposed atoms", record.functional, atoms
+        )
 
     def _of_code(
         self,
-        given: DensityRecord | None,
+        crystal: Crystal,
         basis: PlaneWaveBasis,
         density: Tensor,
         notes: str,
+        functional: str | None,
         atoms: Tensor | None,
     ) -> DensityRecord:
-        functional = self.functional
-        if functional is None and given is not None:
-            functional = given.functional
         return DensityRecord(
-            basis.crystal.to("cpu") if given is None else given.crystal,
+            crystal,
             basis.g_vectors.cpu(),
             Fields(density.cpu()),
             notes=notes,
