@@ -113,7 +113,7 @@ class OtherCodePredictor(DensityPredictor):
         Returns
         -------
         DensityRecord
-            Of the same code, without potentials, and with the superposition that was given.
+            Of the same code, without potentials, and for differences with the superposition.
 
         Raises
         ------
@@ -154,6 +154,7 @@ class OtherCodePredictor(DensityPredictor):
             Of the same code, with a superposition.
         """
         self.check_record(record)
+        self._check_superposition(record)
         basis = self.basis_of(record)
         atoms = self.superposition_of(basis, record.nspin, record)
         return self._of_code(
@@ -199,7 +200,6 @@ class OtherCodePredictor(DensityPredictor):
     ) -> Tensor:
         """The superposition that came with a record, (nspin, nG), bohr^-3."""
         assert record is not None
-        _superposition_in(record)
         _check_cutoff(record, basis.ecut)
         atoms = _superposition_in(record.on(basis)).detach().to(basis.device)
         if len(atoms) == nspin:
@@ -229,8 +229,10 @@ class OtherCodePredictor(DensityPredictor):
                 "a record of another code does not say its cutoff (ecut): make it again by "
                 f"{_READ}."
             )
-        if self.target == "total":
-            return
+        if self.target == "difference":
+            self._check_superposition(record)
+
+    def _check_superposition(self, record: DensityRecord) -> None:
         atoms = _superposition_in(record)
         if atoms.shape != record.fields.density.shape:
             raise ValueError(

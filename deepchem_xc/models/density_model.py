@@ -121,7 +121,7 @@ class DensityModel(DensityTraining):
 
     def __init__(
         self,
-        elements: str | Sequence[str] | None = None,
+        elements: str | Sequence[str] | Mapping[str, float] | None = None,
         *,
         network: str | DensityNetwork = "atoms",
         target: str | None = None,

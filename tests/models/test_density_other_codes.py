@@ -143,6 +143,11 @@ def test_totals_need_no_superposition_and_are_predicted_of_structures(data: Nump
     model.evaluate(dataset(found))  # a prediction is a record of that code, too
     with pytest.raises(ValueError, match="no superposition of its own code's atoms"):
         model.compare(alone, atoms=True)
+    half = [replace(r, superposition_fields=r.superposition_fields * 0.5) for r in data.X]
+    with pytest.raises(
+        ValueError, match=r"superposition has 15.0+ electrons, but its atoms have 3"
+    ):
+        model.compare(dataset(*half), atoms=True)
 
 
 def test_a_file_and_checkpoints_say_which_code(
