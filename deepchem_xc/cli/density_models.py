@@ -223,6 +223,7 @@ def _write(record: DensityRecord, output: Path, kind: str) -> None:
     from deepchem_xc._atomic import replacing
 
     values: Any = record.density.sum(0).numpy()
-    comment = f"predicted valence density of {record.functional}, electrons per bohr^3"
+    made_for = record.functional or record.other_code
+    comment = f"predicted valence density of {made_for}, electrons per bohr^3"
     with replacing(output) as file:
         write_cube(file, record.crystal.to_ase(), values, comment=comment)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from deepchem.data import NumpyDataset
 
+from deepchem_xc._values import flag
 from deepchem_xc.data.density_formats import ELECTRONS, file_format, read_grid
 from deepchem_xc.data.other_density import OtherDensity
 from deepchem_xc.feat.density_grid import DensityGrid
@@ -94,7 +95,7 @@ def read_density(
 
 
 class DensityFileLoader:
-    """DeepChem's way to read densities of other codes: a data set whose X holds `OtherDensity`.
+    """DeepChem's way to read densities of other codes: a data set of them.
 
     Parameters
     ----------
@@ -102,6 +103,9 @@ class DensityFileLoader:
         As for `read_density`.
     all_electron : bool, optional
         As for `read_density`.
+    records : bool, optional
+        Whether X holds records, each at the largest cutoff of its grid, from which a
+        `DensityModel` learns; `OtherDensity` objects by default.
 
     Examples
     --------
@@ -110,18 +114,23 @@ class DensityFileLoader:
     >>> from deepchem_xc.planewave import scf, write_density_cube
     >>> path = tempfile.mkdtemp() + "/si.cube"
     >>> write_density_cube(path, scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2)))
+    >>> DensityFileLoader(records=True).create_dataset([path]).X[0].other_code
+    'cube'
     >>> dataset = DensityFileLoader().create_dataset([path])
     >>> dataset.y.round(4).tolist(), dataset.X[0].format
     ([[8.0]], 'cube')
     """
 
-    def __init__(self, format: str | None = None, all_electron: bool = False) -> None:
+    def __init__(
+        self, format: str | None = None, all_electron: bool = False, *, records: bool = False
+    ) -> None:
         self.format, self.all_electron = format, all_electron
+        self.records = flag(records, "records")
 
     def create_dataset(
         self, inputs: Sequence[str | os.PathLike[str] | Sequence[str | os.PathLike[str]]]
     ) -> NumpyDataset:
-        """Read files: X `OtherDensity`, y the number of electrons (n, 1), ids the files' names.
+        """Read files: X densities, y the number of electrons (n, 1), ids the names of files.
 
         Parameters
         ----------
@@ -131,23 +140,26 @@ class DensityFileLoader:
         Raises
         ------
         ValueError
-            If there is no file, and as for `read_density`.
+            If there is no file, and as for `read_density` and `OtherDensity.record`.
         """
         pairs = [(x,) if isinstance(x, str | os.PathLike) else tuple(x) for x in inputs]
         if not pairs or any(len(pair) not in (1, 2) for pair in pairs):
             raise ValueError(
                 f"inputs must be paths, or pairs of density and superposition, got {inputs!r}."
             )
-        x = np.empty(len(pairs), dtype=object)
-        for i, (path, *more) in enumerate(pairs):
-            x[i] = read_density(
+        found = [
+            read_density(
                 path,
                 superposition=more[0] if more else None,
                 format=self.format,
                 all_electron=self.all_electron,
             )
-        y = np.array([[found.density.electrons] for found in x])
-        return NumpyDataset(x, y, ids=np.array([found.path for found in x], dtype=object))
+            for path, *more in pairs
+        ]
+        x = np.empty(len(found), dtype=object)
+        x[:] = [one.record() for one in found] if self.records else found
+        y = np.array([[one.density.electrons] for one in found])
+        return NumpyDataset(x, y, ids=np.array([one.path for one in found], dtype=object))
 
 
 def _check_same(

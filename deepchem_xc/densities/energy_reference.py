@@ -83,19 +83,22 @@ class EnergyReference:
             For a record without a free energy or settings, of another code, or with a free energy
             that this functional and these settings do not give.
         """
+        predictor.check_calculations()
         predictor.check_record(record)
         missing = [
             name
             for name in ("free_energy", "ecut", "k_coordinates", "k_weights", "smearing")
             if getattr(record, name) is None
         ]
-        if missing or record.other_code is not None:
+        if missing:
             raise ValueError(
-                f"a record has no {', '.join(missing) or 'energy of this package'}, which a "
+                f"a record has no {', '.join(missing)}, which a "
                 "training on energies needs: DensityRecord.of(result) of a converged calculation "
                 "keeps all; a record at another cutoff has none. Without energies: energy_weight=0."
             )
-        chosen = copy.deepcopy(get_xc(predictor.functional if functional is None else functional))
+        name = predictor.functional if functional is None else functional
+        assert name is not None  # check_calculations refused what has none
+        chosen = copy.deepcopy(get_xc(name))
         chosen.requires_grad_(False)
         if record.functional_digest not in (None, content_digest(chosen)):
             raise ValueError(

@@ -2,8 +2,8 @@
 
 The tensors are the network's, named as in its state_dict. The metadata hold one JSON text under the
 key "deepchem_xc": format, package, units, kind and hyperparameters of the network, functional,
-pseudopotentials as they were given, hashes of potentials and atoms, training cutoff, and a
-checksum of all these and the tensors.
+pseudopotentials as they were given, hashes of potentials and atoms, training cutoff, the other code
+where there is one, and a checksum of all these and the tensors.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from deepchem_xc import __version__
 from deepchem_xc._atomic import replacing
 from deepchem_xc.densities.atom_network import AtomDensityNetwork
 from deepchem_xc.densities.network import DensityNetwork
+from deepchem_xc.densities.other_code import predictor_for
 from deepchem_xc.densities.predictor import DensityPredictor
 from deepchem_xc.densities.probe_network import ProbeDensityNetwork
 from deepchem_xc.numerics.errors import DamagedFileError
@@ -80,11 +81,13 @@ def save_predictor(
         "network": kinds[0],
         "hyperparameters": dict(network.hyperparameters),
         "functional": predictor.functional,
-        "pseudopotentials": _named(pseudopotentials),
+        "pseudopotentials": None if predictor.other_code else _named(pseudopotentials),
         "potentials": predictor.potentials,
         "atoms": predictor.atoms,
         "ecut": ecut,
     }
+    if predictor.other_code is not None:
+        header["other_code"] = predictor.other_code
     header = json.loads(json.dumps(header, allow_nan=False))
     header["sha256"] = digest(header, tensors)
     content = save(tensors, metadata={KEY: json.dumps(header, allow_nan=False)})
@@ -111,12 +114,19 @@ def load_predictor(
     DamagedFileError
         If it is not a complete file of a density model.
     ValueError
-        If the potentials are not those that the model was made with.
+        If the potentials are not those that the model was made with, or if potentials are given
+        for a model of another code's densities.
     """
     where = _found(path)
     header, tensors = _read(where)
     given = header["pseudopotentials"] if pseudopotentials is None else pseudopotentials
-    if given is None:
+    other_code = header.get("other_code")
+    if other_code is not None and given is not None:
+        raise ValueError(
+            f"{where} is for densities of another code ({other_code}), which have no potentials of "
+            "this package: leave pseudopotentials out."
+        )
+    if given is None and other_code is None:
         raise ValueError(
             f"{where} was made with pseudopotentials that have no name: give pseudopotentials= "
             f"for {', '.join(header['potentials'])}."
@@ -126,7 +136,7 @@ def load_predictor(
         network.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise DamagedFileError(f"{where} does not fit any network here: {error}") from error
-    predictor = DensityPredictor(network, given, header["functional"])
+    predictor = predictor_for(network, given, header["functional"], other_code)
     for what, now in (("potentials", predictor.potentials), ("atoms", predictor.atoms)):
         other = [s for s in now if header[what].get(s) != now[s]]
         if other:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.func import functional_call
 from deepchem_xc import __version__
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc._values import real_number
+from deepchem_xc.densities.initial_moments import with_limited_moments
 from deepchem_xc.densities.network import DensityNetwork
 from deepchem_xc.planewave import Crystal, DensityRecord, PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
@@ -25,7 +26,7 @@ from deepchem_xc.planewave.pseudo import (
     load_pseudopotentials,
     potential_digest,
 )
-from deepchem_xc.planewave.terms.superposed import limited_moments, superposition
+from deepchem_xc.planewave.terms.superposed import superposition
 
 
 class DensityPredictor:
@@ -47,8 +48,10 @@ class DensityPredictor:
     ----------
     network : DensityNetwork
         The network.
-    functional : str
-        Name of the functional.
+    functional : str or None
+        Name of the functional; None is possible for another code (`OtherCodePredictor`).
+    other_code : str or None
+        The other code that its densities belong to; None for those of this package.
     potentials, atoms : dict of str to str
         Hash of each element's potential, and of its atom in superpositions.
     parameter_gradients : bool
@@ -71,6 +74,10 @@ class DensityPredictor:
     >>> print(f"{record.nelectrons:.9f} {record.functional}")
     8.000000000 PBE
     """
+
+    functional: str | None
+    other_code: str | None = None
+    _ELECTRONS_ADVICE = "it is damaged, or of a charged cell. Compute it again."
 
     def __init__(
         self, network: DensityNetwork, pseudopotentials: Any, functional: str = "PBE"
@@ -147,8 +154,20 @@ class DensityPredictor:
         Raises
         ------
         ValueError
-            For elements or a spin that it does not know, and without a cutoff.
+            For elements or a spin that it does not know, without a cutoff, and for a record of
+            another code.
         """
+        if isinstance(structure, DensityRecord):
+            self._check_code(structure)
+        crystal, basis, nspin = self._asked(structure, ecut, fft_size)
+        with torch.no_grad():
+            density = self._density(basis, self.pseudopotentials, nspin)
+        return self._recorded(crystal, basis, density, f"predicted by a model ({self.target})")
+
+    def _asked(
+        self, structure: Any, ecut: float | None, fft_size: Any
+    ) -> tuple[Crystal, PlaneWaveBasis, int]:
+        """Crystal, plane waves and number of channels that a prediction is wanted for."""
         given = structure if isinstance(structure, DensityRecord) else None
         crystal = as_crystal(structure) if given is None else given.crystal
         hartree = None if ecut is None else real_number(ecut, "ecut", "eV") / Hartree
@@ -161,10 +180,7 @@ class DensityPredictor:
             )
         nspin = (2 if any(crystal.magnetic_moments or ()) else 1) if given is None else given.nspin
         self.check(crystal, nspin)
-        basis = self._basis(crystal.to(self._device), hartree, fft_size)
-        with torch.no_grad():
-            density = self._density(basis, self.pseudopotentials, nspin)
-        return self._recorded(crystal, basis, density, f"predicted by a model ({self.target})")
+        return crystal, self._basis(crystal.to(self._device), hartree, fft_size), nspin
 
     def superposed(self, record: DensityRecord) -> DensityRecord:
         """Record of superposed atoms, for the structure, cutoff and channels of a record.
@@ -205,6 +221,21 @@ class DensityPredictor:
             )
         return self._basis(record.crystal.to(self._device), cutoff, size)
 
+    def seen(self, basis: PlaneWaveBasis, nspin: int) -> PlaneWaveBasis:
+        """The same plane waves, with the initial moments that the network is given."""
+        return with_limited_moments(basis, self.pseudopotentials, nspin)
+
+    def superposition_of(
+        self, basis: PlaneWaveBasis, nspin: int, record: DensityRecord | None = None
+    ) -> Tensor:
+        """Superposed atoms, (nspin, nG), bohr^-3, also of a record from another code."""
+        return superposition(basis, self.pseudopotentials, nspin)
+
+    @property
+    def fixed_moments(self) -> bool:
+        """Whether superpositions are known for the initial moments of the records alone."""
+        return False
+
     def check(self, crystal: Crystal, nspin: int) -> None:
         """Raise ValueError for elements, moments or channels that the network does not know."""
         self.network.check(crystal)
@@ -219,16 +250,32 @@ class DensityPredictor:
         if not isinstance(record, DensityRecord):
             raise ValueError(
                 f"X must hold records of densities, got a {type(record).__name__}: load_densities "
-                "of molnet and DensityRecord.of(result) make them; structures alone have no "
-                "density to learn from or to compare with."
+                "of molnet and DensityRecord.of(result) make them, and read_density(path).record() "
+                "of another code's file; structures alone have no density to learn from or to "
+                "compare with."
             )
+        self._check_code(record)
         self.check(record.crystal, record.nspin)
-        if record.functional not in (None, self.functional):
+        known = self.functional
+        if None not in (record.functional, known) and record.functional != known:
             raise ValueError(
-                f"a record has the density of {record.functional}, but the model is for "
-                f"{self.functional}: give functional={record.functional!r}, or records of "
-                f"{self.functional}."
+                f"a record has the density of {record.functional}, but the model is for {known}: "
+                f"give functional={record.functional!r}, or records of {known}."
             )
+        self._check_atoms(record)
+        self._check_density(record, record.fields.density, "density")
+
+    def _check_code(self, record: DensityRecord) -> None:
+        """Refuse records of another code."""
+        if record.other_code is not None:
+            raise ValueError(
+                f"a record was read from another code's file ({record.other_code}), but the model "
+                "is for densities of this package: give it records that were computed here, or "
+                f"make a model with other_code={record.other_code!r} and its elements' electrons."
+            )
+
+    def _check_atoms(self, record: DensityRecord) -> None:
+        """Refuse records with other potentials or other atoms in superpositions."""
         if record.potentials is None:
             raise ValueError(
                 "a record does not say which potentials it was computed with: make it again with "
@@ -237,18 +284,24 @@ class DensityPredictor:
         _compare(self.potentials, record.potentials, record.crystal, "potentials")
         if record.superposition is not None:
             _compare(self.atoms, record.superposition, record.crystal, "atoms")
-        density = record.fields.density
+
+    def _check_density(self, record: DensityRecord, density: Tensor, name: str) -> None:
+        """Refuse NaN, and another number of electrons than the atoms have."""
         if not bool(torch.isfinite(torch.view_as_real(density)).all()):
             raise ValueError(
-                "a record's density contains NaN or infinite numbers: compute it again, or remove "
+                f"a record's {name} contains NaN or infinite numbers: compute it again, or remove "
                 "it from the data set."
             )
         expected = sum(self.network.valences[symbol] for symbol in record.crystal.symbols)
-        if abs(record.nelectrons - expected) > 1e-6 * expected:
+        found = float(density[:, 0].real.sum() * record.crystal.volume)
+        if abs(found - expected) > 1e-6 * expected:
             raise ValueError(
-                f"a record's density has {record.nelectrons:.6f} electrons, but its atoms have "
-                f"{expected:g}: it is damaged, or of a charged cell. Compute it again."
+                f"a record's {name} has {found:.6f} electrons, but its atoms have {expected:g}: "
+                f"{self._ELECTRONS_ADVICE}"
             )
+
+    def check_calculations(self) -> None:
+        """Raise ValueError if its densities are of no use to calculations of this package."""
 
     @property
     def _device(self) -> torch.device:
@@ -276,70 +329,24 @@ class DensityPredictor:
         self, basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], nspin: int
     ) -> Tensor:
         """Total density, (nspin, nG), bohr^-3."""
-        density = self._predicted(with_limited_moments(basis, pseudos, nspin))
-        if len(density) != nspin:  # a network with spin, for a calculation without
-            density = density.sum(0, keepdim=True)
+        density = self._output(with_limited_moments(basis, pseudos, nspin), nspin)
         if self.target == "total":
             return density
         return superposition(basis, pseudos, nspin) + density
 
-    def _predicted(self, basis: PlaneWaveBasis) -> Tensor:
-        """The network's density, on the basis's device."""
+    def _output(self, basis: PlaneWaveBasis, nspin: int) -> Tensor:
+        """What the network predicts, (nspin, nG), on the basis's device."""
         network = self.network
         named = itertools.chain(network.named_parameters(), network.named_buffers())
         tensors = {
             name: (tensor if self.parameter_gradients else tensor.detach()).to(basis.device)
             for name, tensor in named
         }
-        found: list[Tensor] = functional_call(network, tensors, ([basis],))
-        return found[0]
-
-
-def with_limited_moments(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], nspin: int
-) -> PlaneWaveBasis:
-    """The same plane waves with the initial moments that superposed atoms have.
-
-    Parameters
-    ----------
-    basis : PlaneWaveBasis
-        Plane waves and crystal.
-    pseudos : mapping of str to Pseudopotential
-        One for every species.
-    nspin : int
-        Without spin there are no moments.
-
-    Examples
-    --------
-    >>> from ase import Atoms
-    >>> from deepchem_xc.planewave.pseudo import load_pseudopotentials
-    >>> atom = Crystal.from_ase(Atoms("H", cell=[4, 4, 4], pbc=True, magmoms=[3]))
-    >>> basis = PlaneWaveBasis(atom, 4.0, (1, 1, 1))
-    >>> pseudos = load_pseudopotentials("gth-pbe", ["H"])
-    >>> with_limited_moments(basis, pseudos, 2).crystal.magnetic_moments
-    (1.0,)
-    """
-    crystal = basis.crystal
-    if crystal.magnetic_moments is None:
-        return basis
-    moments = tuple(limited_moments(crystal, pseudos)) if nspin == 2 else None
-    return basis if moments == crystal.magnetic_moments else with_moments(basis, moments)
-
-
-def with_moments(basis: PlaneWaveBasis, moments: Sequence[float] | None) -> PlaneWaveBasis:
-    """The same plane waves with other initial moments of the atoms.
-
-    Parameters
-    ----------
-    basis : PlaneWaveBasis
-        Plane waves and crystal, whose positions and lattice stay in their graphs.
-    moments : sequence of float or None
-        One for each atom, mu_B.
-    """
-    other = basis.with_geometry()
-    given = None if moments is None else tuple(moments)
-    object.__setattr__(other.crystal, "magnetic_moments", given)
-    return other
+        (density,) = functional_call(network, tensors, ([basis],))
+        if len(density) != nspin:  # a network with spin, for a calculation without
+            density = density.sum(0, keepdim=True)
+        found: Tensor = density
+        return found
 
 
 def _compare(

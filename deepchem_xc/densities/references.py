@@ -10,16 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc.densities.initial_moments import with_moments
 from deepchem_xc.densities.losses import DensityLoss
 from deepchem_xc.densities.neighbours import Neighbours
-from deepchem_xc.densities.predictor import (
-    DensityPredictor,
-    with_limited_moments,
-    with_moments,
-)
+from deepchem_xc.densities.predictor import DensityPredictor
 from deepchem_xc.densities.probe_network import ProbeDensityNetwork
 from deepchem_xc.planewave import DensityRecord, PlaneWaveBasis
-from deepchem_xc.planewave.terms.superposed import superposition
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +74,11 @@ class Reference:
         predictor.check_record(record)
         basis = predictor.basis_of(record, ecut)
         density = record.on(basis).fields.density.detach().to(basis.device)
-        nspin = predictor.network.nspin
-        if len(density) < nspin:  # without spin: both channels are alike
+        if len(density) < predictor.network.nspin:  # without spin: both channels are alike
             density = 0.5 * torch.cat([density, density])
-        seen = with_limited_moments(basis, predictor.pseudopotentials, record.nspin)
+        seen = predictor.seen(basis, record.nspin)
         pairs = predictor.network.neighbours(seen.crystal)
-        wanted = _wanted(predictor, seen, density)
+        wanted = _wanted(predictor, seen, density, record)
         return cls(seen, pairs, density, wanted, record.nelectrons)
 
     def with_scaled_moments(self, predictor: DensityPredictor, scale: float) -> Reference:
@@ -98,7 +93,7 @@ class Reference:
         """
         moments = [scale * moment for moment in self.basis.crystal.magnetic_moments or ()]
         scaled = with_moments(self.basis, moments)
-        seen = with_limited_moments(scaled, predictor.pseudopotentials, predictor.network.nspin)
+        seen = predictor.seen(scaled, predictor.network.nspin)
         return replace(self, basis=seen, wanted=_wanted(predictor, seen, self.density))
 
     def with_varied_moments(
@@ -107,7 +102,8 @@ class Reference:
         """The same density as that of initial moments of another size, all scaled alike.
 
         The size of initial moments is a guess, and the density does not depend on it: what is to
-        count is their pattern.
+        count is their pattern. Moments of a difference from another code's superposition stay as
+        they are: it was made with them, and is not known for others.
 
         Parameters
         ----------
@@ -119,6 +115,8 @@ class Reference:
             Of the factor.
         """
         low, high = scales
+        if predictor.fixed_moments:
+            return self
         if low == high == 1.0 or not any(self.basis.crystal.magnetic_moments or ()):
             return self
         rng = np.random.default_rng(list(seed))
@@ -127,11 +125,16 @@ class Reference:
         )
 
 
-def _wanted(predictor: DensityPredictor, basis: PlaneWaveBasis, density: Tensor) -> Tensor:
+def _wanted(
+    predictor: DensityPredictor,
+    basis: PlaneWaveBasis,
+    density: Tensor,
+    record: DensityRecord | None = None,
+) -> Tensor:
     """What the network should predict."""
     if predictor.target == "total":
         return density
-    return density - superposition(basis, predictor.pseudopotentials, predictor.network.nspin)
+    return density - predictor.superposition_of(basis, predictor.network.nspin, record)
 
 
 def loss_of(

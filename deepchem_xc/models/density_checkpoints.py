@@ -144,13 +144,14 @@ class DensityCheckpoints(TorchModel):
             **self._progress.state_dict(),
         }
 
-    def _made_as(self) -> dict[str, str]:
+    def _made_as(self) -> dict[str, str | None]:
         """What a checkpoint's model must have been made with, in words."""
         predictor = self.predictor
         return {
             "network": type(predictor.network).__name__,
             "hyperparameters": digest(dict(predictor.network.hyperparameters)),
             "functional": predictor.functional,
+            "other_code": predictor.other_code,
             "potentials": digest(predictor.potentials),
             "atoms": digest(predictor.atoms),
         }

@@ -15,11 +15,10 @@ from ase.units import Hartree
 from deepchem.data import Dataset
 
 from deepchem_xc._values import flag, real_number, torch_device, whole_number
-from deepchem_xc.densities import DensityLoss, DensityNetwork, DensityPredictor
+from deepchem_xc.densities import DensityLoss, DensityNetwork
 from deepchem_xc.densities.files import load_predictor, save_predictor
-from deepchem_xc.keywords import standard
 from deepchem_xc.metrics import density_error
-from deepchem_xc.models.density_options import listed, named_function, network_of, scales
+from deepchem_xc.models.density_options import listed, named_function, predictor_of, scales
 from deepchem_xc.models.density_rows import density_loss, rows_of, weights_of
 from deepchem_xc.models.density_training import DensityTraining
 from deepchem_xc.models.options import deepchem_options
@@ -37,8 +36,9 @@ class DensityModel(DensityTraining):
 
     Parameters
     ----------
-    elements : str or sequence of str, optional
-        Elements of the structures, such as "Si"; those of a network that is given.
+    elements : str, sequence of str, or mapping of str to float, optional
+        Elements of the structures, such as "Si"; those of a network that is given. With
+        `other_code` a mapping to their electrons in that code's files, such as ``{"Si": 4}``.
     network : {"atoms", "points"} or DensityNetwork, optional
         Functions around atoms (`AtomDensityNetwork`, electrons exact by construction), points of a
         grid (`ProbeDensityNetwork`), or a network, which the model trains itself.
@@ -47,9 +47,13 @@ class DensityModel(DensityTraining):
     spin : bool, optional
         Two channels, for structures with initial magnetic moments.
     functional : str or XCFunctional, optional
-        Functional of the densities, of which the name counts; a training on energies uses it.
+        Functional of the densities, of which the name counts; a training on energies uses it. PBE
+        by default; with `other_code` not known by default.
     pseudopotentials : str, path or mapping, optional
         Potentials of the densities, as for `scf`; "gth-pbe" by default.
+    other_code : str, optional
+        Learn densities of another code (`read_density`), named as its records' `other_code`, such
+        as "chgcar". Calculations refuse such a model.
     ecut : float, optional
         Cutoff (eV) to which records are brought in a training; their own by default.
     loss : {"absolute", "squared", "coulomb"} or DensityLoss, optional
@@ -117,13 +121,14 @@ class DensityModel(DensityTraining):
 
     def __init__(
         self,
-        elements: str | Sequence[str] | None = None,
+        elements: str | Sequence[str] | Mapping[str, float] | None = None,
         *,
         network: str | DensityNetwork = "atoms",
         target: str | None = None,
         spin: bool | None = None,
-        functional: str | Any = "PBE",
+        functional: str | Any = None,
         pseudopotentials: Any = None,
+        other_code: str | None = None,
         ecut: float | None = None,
         loss: str | DensityLoss = "absolute",
         energy_weight: float = 0.0,
@@ -142,7 +147,6 @@ class DensityModel(DensityTraining):
             kwargs.setdefault("learning_rate", _LEARNING_RATE)
         if kwargs.get("model_dir") is not None:
             kwargs["model_dir"] = os.path.abspath(kwargs["model_dir"])
-        given = standard("pseudopotentials") if pseudopotentials is None else pseudopotentials
         self.seed = whole_number(seed, "seed", 0)
         self.max_gradient_norm = (
             None
@@ -153,19 +157,19 @@ class DensityModel(DensityTraining):
             raise ValueError(f"max_gradient_norm must be positive, got {max_gradient_norm!r}.")
         self.progress = None if progress is None else flag(progress, "progress")
         self.density_loss = density_loss(loss)
-        self.energy_weight = energy_weight
         self.moment_scales = scales(moment_scales)
         self.ecut = None if ecut is None else real_number(ecut, "ecut", "eV")
         if self.ecut is not None and not self.ecut > 0.0:
             raise ValueError(f"ecut must be positive (eV), got {ecut!r}.")
         self._cutoff = None if self.ecut is None else self.ecut / Hartree
-        self._pseudopotentials = given
-        made = network_of(elements, network, target, spin, given, network_options, self.seed)
-        name = functional if isinstance(functional, str) else functional.name
-        self.predictor = DensityPredictor(made, given, name)
+        self.predictor, self._pseudopotentials = predictor_of(
+            *(elements, network, target, spin, functional, pseudopotentials, other_code),
+            *(network_options, self.seed),
+        )
+        self.energy_weight = energy_weight
         self._functional = functional
         super().__init__(
-            made,
+            self.network,
             loss=lambda outputs, labels, weights: None,
             output_types=["prediction"],
             # Not 0, because TorchModel divides by it.
@@ -180,8 +184,8 @@ class DensityModel(DensityTraining):
         return self.predictor.network
 
     @property
-    def functional(self) -> str:
-        """Name of the functional of the densities."""
+    def functional(self) -> str | None:
+        """Name of the functional of the densities; None where another code's is not known."""
         return self.predictor.functional
 
     @property
@@ -225,6 +229,8 @@ class DensityModel(DensityTraining):
             raise ValueError(
                 f"energy_weight must be at least 0 (loss per Hartree per atom), got {value!r}."
             )
+        if weight > 0.0:
+            self.predictor.check_calculations()
         self._energy_weight = weight
 
     def density_for(self, problem: Any) -> Any:
@@ -257,6 +263,7 @@ class DensityModel(DensityTraining):
         ----------
         dataset : Dataset, structure or sequence
             Structures (ASE Atoms, pymatgen Structure, Crystal) or records, also as X of a data set.
+            Differences from another code's superposition need records that have one.
         transformers : optional
             Not used: densities are not transformed.
         ecut : float, optional
@@ -413,6 +420,7 @@ class DensityModel(DensityTraining):
             network=predictor.network,
             functional=predictor.functional,
             pseudopotentials=given,
+            other_code=predictor.other_code,
             **{"ecut": header["ecut"], **kwargs},
         )
 

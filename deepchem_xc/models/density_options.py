@@ -9,12 +9,60 @@ from typing import Any
 from deepchem.metrics import Metric
 
 from deepchem_xc._values import real_number
-from deepchem_xc.densities import DensityNetwork
+from deepchem_xc.densities import DensityNetwork, DensityPredictor
 from deepchem_xc.densities.files import NETWORKS, valences_of
+from deepchem_xc.densities.other_code import predictor_for
+from deepchem_xc.keywords import standard
+
+
+def predictor_of(
+    elements: Any,
+    network: Any,
+    target: str | None,
+    spin: bool | None,
+    functional: Any,
+    pseudopotentials: Any,
+    other_code: str | None,
+    options: Mapping[str, Any] | None,
+    seed: int,
+) -> tuple[DensityPredictor, Any]:
+    """Predictor of a `DensityModel` with these options, and its potentials: None for other codes.
+
+    Raises
+    ------
+    ValueError
+        For options that are invalid or contradict each other.
+    """
+    electrons: Mapping[str, float] | None = elements if isinstance(elements, Mapping) else None
+    if other_code is None:
+        if electrons is not None:
+            raise ValueError(
+                f"elements = {elements!r} gives numbers of electrons, which for densities of this "
+                "package their pseudopotentials have: give a list of elements, or name the code "
+                "whose densities have these electrons by other_code=."
+            )
+        potentials = standard("pseudopotentials") if pseudopotentials is None else pseudopotentials
+    else:
+        if pseudopotentials is not None:
+            raise ValueError(
+                f"pseudopotentials = {pseudopotentials!r} are those of this package, but "
+                f"other_code={other_code!r} makes a model for densities without them: leave one "
+                "of both out."
+            )
+        if electrons is None and not (elements is None and isinstance(network, DensityNetwork)):
+            raise ValueError(
+                f"elements = {elements!r}: with other_code={other_code!r} give a mapping that "
+                "names the electrons of each element in that code's files, such as {'Si': 4} "
+                "(VASP's ZVAL), or {'Si': 14} for all-electron densities."
+            )
+        potentials = None
+    made = network_of(elements, network, target, spin, potentials, options, seed)
+    name = functional if functional is None or isinstance(functional, str) else functional.name
+    return predictor_for(made, potentials, name, other_code), potentials
 
 
 def network_of(
-    elements: str | Sequence[str] | None,
+    elements: str | Sequence[str] | Mapping[str, float] | None,
     network: Any,
     target: str | None,
     spin: bool | None,
@@ -23,6 +71,7 @@ def network_of(
     seed: int,
 ) -> DensityNetwork:
     """The network that was given, or one of the named kind."""
+    electrons: Mapping[str, float] | None = elements if isinstance(elements, Mapping) else None
     symbols = None
     if elements is not None:
         symbols = [elements] if isinstance(elements, str) else [str(one) for one in elements]
@@ -30,7 +79,11 @@ def network_of(
             raise ValueError("elements is empty: name those of the structures, as in ['Si'].")
     if isinstance(network, DensityNetwork):
         contradictions = {
-            "elements": symbols is not None and sorted(set(symbols)) != list(network.valences),
+            "elements": symbols is not None
+            and (
+                sorted(set(symbols)) != list(network.valences)
+                or (electrons is not None and dict(electrons) != network.valences)
+            ),
             "target": target not in (None, network.target),
             "spin": spin not in (None, network.spin),
             "network_options": bool(options),
@@ -63,7 +116,8 @@ def network_of(
             f"{', '.join(sorted(known))}."
         )
     made: Any = kind
-    return made(valences_of(pseudopotentials, symbols), **keywords, **(options or {}))
+    valences = valences_of(pseudopotentials, symbols) if electrons is None else electrons
+    return made(valences, **keywords, **(options or {}))
 
 
 def scales(given: Any) -> tuple[float, float]:
