@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import torch
-from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc import __version__
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.densities.initial_moments import with_moments
 from deepchem_xc.densities.network import DensityNetwork
-from deepchem_xc.densities.predictor import DensityPredictor
+from deepchem_xc.densities.predictor import DensityPredictor, check_cutoff
 from deepchem_xc.planewave import Crystal, DensityRecord, PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
 
 _READ = "read_density(path, superposition=other_path).record()"
-# Relative excess of a cutoff that rounding explains.
-_SAME_CUTOFF = 1e-9
 
 
 class OtherCodePredictor(DensityPredictor):
@@ -183,12 +180,6 @@ class OtherCodePredictor(DensityPredictor):
             superposition_fields=None if atoms is None else Fields(atoms.cpu()),
         )
 
-    def basis_of(self, record: DensityRecord, ecut: float | None = None) -> PlaneWaveBasis:
-        """Plane waves of a record, or of a lower cutoff (Hartree), on the network's device."""
-        if ecut is not None:
-            _check_cutoff(record, ecut)
-        return super().basis_of(record, ecut)
-
     def seen(self, basis: PlaneWaveBasis, nspin: int) -> PlaneWaveBasis:
         """The same plane waves; moments are not limited to any atom's."""
         if nspin == 2 or basis.crystal.magnetic_moments is None:
@@ -200,7 +191,7 @@ class OtherCodePredictor(DensityPredictor):
     ) -> Tensor:
         """The superposition that came with a record, (nspin, nG), bohr^-3."""
         assert record is not None
-        _check_cutoff(record, basis.ecut)
+        check_cutoff(record, basis.ecut)
         atoms = _superposition_in(record.on(basis)).detach().to(basis.device)
         if len(atoms) == nspin:
             return atoms
@@ -251,15 +242,6 @@ def _superposition_in(record: DensityRecord) -> Tensor:
             f"density): {_READ} reads both files, and a model with target='total' does without."
         )
     return record.superposition_fields.density
-
-
-def _check_cutoff(record: DensityRecord, ecut: float) -> None:
-    """Refuse a cutoff (Hartree) above that of a file."""
-    if record.ecut is not None and ecut > record.ecut * (1.0 + _SAME_CUTOFF):
-        raise ValueError(
-            f"ecut = {ecut * Hartree:g} eV is above the {record.ecut * Hartree:g} eV that a record "
-            "of another code holds: give at most that, or read files with a finer grid."
-        )
 
 
 def predictor_for(

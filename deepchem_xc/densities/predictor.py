@@ -28,6 +28,9 @@ from deepchem_xc.planewave.pseudo import (
 )
 from deepchem_xc.planewave.terms.superposed import superposition
 
+# Relative excess of a cutoff that rounding explains.
+_SAME_CUTOFF = 1e-9
+
 
 class DensityPredictor:
     """Total densities from a network, for the potentials and the functional it was made for.
@@ -212,8 +215,10 @@ class DensityPredictor:
         )
 
     def basis_of(self, record: DensityRecord, ecut: float | None = None) -> PlaneWaveBasis:
-        """Plane waves of a record, or of another cutoff (Hartree), on the network's device."""
+        """Plane waves of a record, or of a lower cutoff (Hartree), on the network's device."""
         cutoff, size = (record.ecut, record.fft_size) if ecut is None else (ecut, None)
+        if ecut is not None:
+            check_cutoff(record, ecut)
         if cutoff is None:
             raise ValueError(
                 "a record does not say at which cutoff it was computed: give the model ecut=, "
@@ -347,6 +352,18 @@ class DensityPredictor:
             density = density.sum(0, keepdim=True)
         found: Tensor = density
         return found
+
+
+def check_cutoff(record: DensityRecord, ecut: float) -> None:
+    """Raise ValueError for a cutoff (Hartree) above a record's.
+
+    Its density has no such plane waves, but superposed atoms have: their difference would be wrong.
+    """
+    if record.ecut is not None and ecut > record.ecut * (1.0 + _SAME_CUTOFF):
+        raise ValueError(
+            f"ecut = {ecut * Hartree:g} eV is above the {record.ecut * Hartree:g} eV of a record's "
+            "density: give at most that, or densities that were computed at this cutoff."
+        )
 
 
 def _compare(

@@ -272,6 +272,13 @@ def test_what_it_does_not_know_is_refused(
         trained.predict([], ecut=100.0)
 
 
+def test_a_cutoff_that_the_densities_do_not_have_is_refused(records: list[DensityRecord]) -> None:
+    """Superposed atoms would have plane waves there, and the wanted difference be minus them."""
+    model = DensityModel("Si", network_options=SMALL, ecut=140.0, progress=False)
+    with pytest.raises(ValueError, match="ecut = 140 eV is above the 100 eV of a record"):
+        model.fit(dataset(*records), 1, checkpoint_interval=0)
+
+
 def test_options_that_contradict_each_other_are_refused() -> None:
     network = AtomDensityNetwork({"Si": 4}, **SMALL)
     for message, keywords in {

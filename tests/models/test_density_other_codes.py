@@ -223,9 +223,9 @@ def test_what_cannot_be_right_is_refused(trained: DensityModel, data: NumpyDatas
         ):
             use(dataset(half))
     high = 1.5 * record.ecut * Hartree
-    with pytest.raises(ValueError, match="is above the .* eV that a record of another code holds"):
+    with pytest.raises(ValueError, match="is above the .* eV of a record"):
         trained.predict([record], ecut=high)
-    with pytest.raises(ValueError, match="is above the .* eV that a record of another code holds"):
+    with pytest.raises(ValueError, match="is above the .* eV of a record"):
         model_of(ecut=high).fit(data)
     with pytest.raises(ValueError, match="does not say its cutoff"):
         trained.fit(dataset(replace(record, ecut=None)))
