@@ -63,7 +63,7 @@ def test_files_that_are_no_records_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.npz").touch()
     with pytest.raises(DamagedFileError, match=r"empty\.npz' is not a complete density file"):
         scf(bulk("Si"), start=tmp_path / "empty.npz", **KEYWORDS)
-    with pytest.raises(FileNotFoundError, match=r"absent\.npz': there is no such file. Give"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.npz': there is no such file, and"):
         scf(bulk("Si"), start=str(tmp_path / "absent.npz"), **KEYWORDS)
     with pytest.raises(ValueError, match="start = '' is not a density"):
         scf(bulk("Si"), start="", **KEYWORDS)
