@@ -8,7 +8,8 @@ The errors of cutoff and mesh are measured separately and bounded separately; to
 most their sum.
 
 Every curve is kept in the output folder as soon as it is computed, an interrupted run resumes, and
-the table is written anew after every element: what is in it is complete.
+the table is written after every element: what is in it is complete. Elements that it has already
+keep their rows until they are measured again; another --output starts a new table.
 
     python data/protocols.py --elements Si,Al,Na --jobs 1
     python data/protocols.py --limit 2500      # all elements up to this estimated cutoff (eV)
@@ -18,6 +19,7 @@ the table is written anew after every element: what is in it is complete.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -288,8 +290,9 @@ def main() -> None:
             meshes[f"{symbol} {potential}"] = (*call, arguments.densest)
 
     def write() -> None:
-        elements: dict[str, Any] = {}
-        found: dict[str, Any] = {}
+        present = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+        elements: dict[str, Any] = present.get("elements", {})
+        found: dict[str, Any] = present.get("meshes", {})
         for symbol, potential in measured():
             row = results.read(f"cutoffs {symbol} {potential}")
             if row is not None:
