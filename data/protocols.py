@@ -40,7 +40,7 @@ SMOOTHING = 0.07
 SCALES = (0.94, 0.97, 1.0, 1.03, 1.06)
 WIDE_SCALES = (0.8, 0.88, 0.96, 1.04, 1.12, 1.2)
 # Volumes, in units of the first guess's, around which a minimum is looked for, one after the other.
-SIZES = (1.0, 1.4, 0.7)
+SIZES = (1.0, 1.4, 0.7, 2.0, 0.5, 2.8, 4.0)
 OCCUPATIONS = {"name": "fermi-dirac", "width": 0.1}  # eV
 CONVERGENCE = {"energy": 1e-7, "density": 1e-6}
 # Points per 1/Angstrom of the mesh on which cutoffs are compared.
