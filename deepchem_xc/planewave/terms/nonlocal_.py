@@ -8,75 +8,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.harmonics import solid_harmonics
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.terms.base import OrbitalTerm
 
 # Memory of the projectors kept at once while energies are differentiated, bytes.
 _PROJECTOR_BYTES = 64 * 2**20
-
-
-def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
-    r"""Real solid harmonics :math:`q^l Y_{lm}(\hat q)`, polynomials in q.
-
-    Parameters
-    ----------
-    angular_momentum : int
-        l, 0 to 3.
-    q : Tensor
-        Vectors, (..., 3), 1/bohr.
-
-    Returns
-    -------
-    Tensor
-        (2 l + 1, ...), bohr^-l, normalised so that the squares of :math:`Y_{lm}` integrate to one.
-
-    Raises
-    ------
-    ValueError
-        If l is larger than 3.
-
-    Examples
-    --------
-    Unsoeld's theorem: their squares add up to (2 l + 1) / 4 pi in every direction.
-
-    >>> q = torch.nn.functional.normalize(torch.rand(5, 3, dtype=torch.float64), dim=1)
-    >>> sums = [solid_harmonics(l, q).square().sum(0) * 4.0 * torch.pi for l in range(4)]
-    >>> torch.stack(sums)[:, 0].round(decimals=9).tolist()
-    [1.0, 3.0, 5.0, 7.0]
-    """
-    x, y, z = q.unbind(-1)
-    if angular_momentum == 0:
-        return torch.full_like(x, 0.5 / math.sqrt(math.pi)).unsqueeze(0)
-    if angular_momentum == 1:
-        return math.sqrt(0.75 / math.pi) * torch.stack([x, y, z])
-    if angular_momentum == 2:
-        c = 0.5 * math.sqrt(15.0 / math.pi)
-        r2 = x * x + y * y + z * z
-        return torch.stack(
-            [
-                c * x * y,
-                c * y * z,
-                c * z * x,
-                c / (2.0 * math.sqrt(3.0)) * (3.0 * z * z - r2),
-                0.5 * c * (x * x - y * y),
-            ]
-        )
-    if angular_momentum == 3:
-        r2 = x * x + y * y + z * z
-        c = 0.25 / math.sqrt(math.pi)
-        return c * torch.stack(
-            [
-                math.sqrt(7.0) * z * (5.0 * z * z - 3.0 * r2),
-                math.sqrt(10.5) * x * (5.0 * z * z - r2),
-                math.sqrt(10.5) * y * (5.0 * z * z - r2),
-                math.sqrt(105.0) * z * (x * x - y * y),
-                2.0 * math.sqrt(105.0) * x * y * z,
-                math.sqrt(17.5) * x * (x * x - 3.0 * y * y),
-                math.sqrt(17.5) * y * (3.0 * x * x - y * y),
-            ]
-        )
-    raise ValueError(f"projectors with l = {angular_momentum} are not supported; use l = 0 to 3")
 
 
 def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:

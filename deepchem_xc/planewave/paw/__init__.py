@@ -1,0 +1,15 @@
+"""PAW datasets and what happens inside their spheres.
+
+Contract: files in; a `PAWDataset` out, with all functions on one radial mesh in Hartree atomic
+units, and the tables of its sphere: matrices between partial waves that energies, overlaps and
+charges are polynomials of. Nothing here knows a crystal or a basis: an atom is a symmetric matrix
+(nstate, nstate) of partial-wave occupations for each spin.
+"""
+
+from __future__ import annotations
+
+from .dataset import PartialWave, PAWDataset, ReferenceEnergies
+from .radial_grid import RadialGrid
+from .xml import read_paw_xml
+
+__all__ = ["PAWDataset", "PartialWave", "RadialGrid", "ReferenceEnergies", "read_paw_xml"]
