@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+
 def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
     r"""Real solid harmonics :math:`q^l Y_{lm}(\hat q)`, polynomials in q.
 

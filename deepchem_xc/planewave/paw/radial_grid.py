@@ -49,7 +49,10 @@ class RadialGrid:
                 "a radial mesh needs at least 8 radii that increase from 0, got "
                 f"{len(r)} radii {r[:3]} ..."
             )
-        if dr.shape != r.shape or not np.allclose(0.5 * (dr[1:] + dr[:-1]), np.diff(r), rtol=0.05):
+        # Towards the end rational meshes grow too fast for this test.
+        near = slice(0, len(r) // 2)
+        steps, slopes = np.diff(r)[near], 0.5 * (dr[1:] + dr[:-1])[near]
+        if dr.shape != r.shape or not np.allclose(slopes, steps, rtol=0.05):
             raise ValueError("dr/di does not belong to the radii")
 
     def __len__(self) -> int:
