@@ -10,6 +10,17 @@ from __future__ import annotations
 
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
 from .radial_grid import RadialGrid
+from .shapes import shape_functions
+from .tables import OnSiteTables, on_site_tables
 from .xml import read_paw_xml
 
-__all__ = ["PAWDataset", "PartialWave", "RadialGrid", "ReferenceEnergies", "read_paw_xml"]
+__all__ = [
+    "OnSiteTables",
+    "PAWDataset",
+    "PartialWave",
+    "RadialGrid",
+    "ReferenceEnergies",
+    "on_site_tables",
+    "read_paw_xml",
+    "shape_functions",
+]
