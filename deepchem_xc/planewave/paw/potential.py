@@ -20,8 +20,6 @@ from .tables import OnSiteTables, on_site_tables
 
 __all__ = ["PAWPotential"]
 
-#: Largest angular momentum of the compensation charges.
-HIGHEST_MULTIPOLE = 2
 
 
 class PAWPotential(AtomicPotential):
@@ -54,7 +52,11 @@ class PAWPotential(AtomicPotential):
         self.dataset = dataset
         self.symbol, self.name = dataset.symbol, dataset.name
         self.valence, self.functional = dataset.valence, dataset.functional
-        self.angular_momenta = dataset.angular_momenta
+
+    @property
+    def angular_momenta(self) -> tuple[int, ...]:
+        """l of each channel of projectors."""
+        return self.dataset.angular_momenta
 
     @cached_property
     def tables(self) -> OnSiteTables:
