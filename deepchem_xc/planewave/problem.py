@@ -126,7 +126,7 @@ class KohnShamProblem:
         centre = inversion_centre(self.basis)
         if centre is None:
             return None
-        return RealGauge(self.basis, centre, self.projectors, self.coupling)
+        return RealGauge(self.basis, centre, self.projectors)
 
     @cached_property
     def constant_energy(self) -> float:
