@@ -110,6 +110,11 @@ class Spheres:
             found[species] = torch.einsum("sw,waic,wajc->saij", weights, own, own)
         return self.flat(found)
 
+    @cached_property
+    def overlaps(self) -> Tensor:
+        """Overlap of all-electron less that of smooth partial waves of all atoms, (n,)."""
+        return self.same_for_all({s: self.potentials[s].tables.overlap for s in self.atoms})
+
     # -- symmetry ---------------------------------------------------------------------------------
 
     def symmetrize(self, flat: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize, row_norms
 from deepchem_xc.planewave.eigen.generalized import generalized_eigh
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.terms.nonlocal_ import atom_functions
 
 # Smallest number of plane waves in which H is diagonalised exactly.
@@ -20,7 +20,7 @@ _DENSE_PLANE_WAVES = 40
 
 
 def starting_orbitals(
-    hamiltonian: Hamiltonian, pseudos: Mapping[str, Pseudopotential], nband: int
+    hamiltonian: Hamiltonian, pseudos: Mapping[str, AtomicPotential], nband: int
 ) -> Tensor:
     """Lowest states of H among atomic orbitals and the eigenvectors of H in a few plane waves.
 
@@ -31,7 +31,7 @@ def starting_orbitals(
     ----------
     hamiltonian : Hamiltonian
         Hamiltonian of the starting potential.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     nband : int
         Number of bands.

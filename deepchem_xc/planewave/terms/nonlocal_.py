@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepchem_xc.numerics.harmonics import solid_harmonics
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
 from deepchem_xc.planewave.terms.base import OrbitalTerm
 
 # Memory of the projectors kept at once while energies are differentiated, bytes.
@@ -113,7 +113,7 @@ def atom_functions(
 
 
 def projectors(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], ks: slice = slice(None)
+    basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential], ks: slice = slice(None)
 ) -> Tensor:
     r"""Plane-wave coefficients of all projectors, (nk, nproj, npw), complex.
 
@@ -126,7 +126,7 @@ def projectors(
     ----------
     basis : PlaneWaveBasis
         Plane waves; the result is differentiable with respect to its lattice and positions.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     ks : slice, optional
         The k-points.
@@ -151,7 +151,7 @@ def projectors(
 
     def form_factors(species: str, q2: Tensor) -> list[tuple[int, Tensor]]:
         pseudo = pseudos[species]
-        return [(c.l, pseudo.projectors(i, q2)) for i, c in enumerate(pseudo.channels)]
+        return [(l, pseudo.projectors(i, q2)) for i, l in enumerate(pseudo.angular_momenta)]
 
     return atom_functions(basis, form_factors, ks)
 
