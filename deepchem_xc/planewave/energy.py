@@ -18,7 +18,13 @@ from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, OrbitalTerm
 def _of_density(
     problem: KohnShamProblem, basis: PlaneWaveBasis, fields: Fields
 ) -> dict[str, Tensor]:
-    return {t.name: t.energy(basis, fields) for t in problem.terms if isinstance(t, DensityTerm)}
+    found: dict[str, Tensor] = {}
+    for term in problem.terms:
+        if isinstance(term, DensityTerm):
+            energy = term.energy(basis, fields)
+            # PAW spheres add to terms of the smooth fields.
+            found[term.name] = energy + found[term.name] if term.name in found else energy
+    return found
 
 
 def _of_ions(problem: KohnShamProblem, basis: PlaneWaveBasis) -> dict[str, Tensor]:
@@ -118,12 +124,15 @@ def energy_terms(
     """
     basis = problem.basis
     weighted_occupations = occupations * basis.weights[:, None]
-    found = {
-        **_of_orbitals(problem, orbitals, weighted_occupations),
-        **_of_density(problem, basis, fields),
-        **_of_ions(problem, basis),
-    }
-    terms = {term.name: found[term.name] for term in problem.terms} | {"entropy": entropy_energy}
+    terms: dict[str, Tensor] = {}
+    for found in (
+        _of_orbitals(problem, orbitals, weighted_occupations),
+        _of_density(problem, basis, fields),
+        _of_ions(problem, basis),
+    ):
+        for name, energy in found.items():
+            terms[name] = energy + terms[name] if name in terms else energy
+    terms = {term.name: terms[term.name] for term in problem.terms} | {"entropy": entropy_energy}
     terms["total"] = torch.stack([v for k, v in terms.items() if k != "entropy"]).sum()
     terms["free"] = terms["total"] + entropy_energy
     return terms

@@ -17,6 +17,7 @@ from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
+from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.paw import PAWPotential
@@ -187,7 +188,7 @@ class KohnShamProblem:
     def constant_energy(self) -> float:
         """Energy of the ions alone, which does not depend on the electronic state, Ha per cell."""
         ions = [term.energy(self.basis) for term in self.terms if isinstance(term, IonTerm)]
-        return float(torch.stack(ions).sum().detach())
+        return sum(float(energy.detach()) for energy in ions)
 
     @cached_property
     def charges(self) -> Tensor:
@@ -247,6 +248,34 @@ class KohnShamProblem:
             self.gauge,
             self.overlap,
         )
+
+    def fields_of(
+        self, orbitals: Tensor, weighted_occupations: Tensor, single: bool = False
+    ) -> list[Fields]:
+        """Symmetrised fields of orbitals, one for each set of occupations.
+
+        Parameters
+        ----------
+        orbitals : Tensor
+            (nspin, nk, nband, npw), complex.
+        weighted_occupations : Tensor
+            Electrons per state times the k-point's weight, (n, nspin, nk, nband).
+        single : bool, optional
+            Transform the orbitals in single precision: densities are accurate to 1e-7.
+        """
+        tau = self.needs_kinetic_density
+        found = fields_from_orbitals(
+            self.pieces, self.gauge, orbitals, weighted_occupations, tau, single
+        )
+        if self.spheres is None:
+            return found
+        conjugates = self.projectors.conj().mT
+        channels = [
+            self.spheres.of_projections(rows @ conjugates, weights)
+            for rows, weights in zip(orbitals, weighted_occupations.unbind(1), strict=True)
+        ]
+        matrices = self.spheres.symmetrize(torch.stack(channels, dim=1))
+        return [replace(f, spheres=own) for f, own in zip(found, matrices, strict=True)]
 
     def electrons(self, fields: Fields) -> Tensor:
         """Electrons of each channel, (nspin,), those inside of PAW spheres included."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.converged import Converged
-from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.energy import energy_terms
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity, integrals
@@ -260,13 +259,7 @@ def at_given_density(
                 "which it is kept, or use scf(..., start=...)."
             )
         weighted_occupations = (found.occupation.occupations * problem.basis.weights[:, None])[None]
-        (output,) = fields_from_orbitals(
-            problem.pieces,
-            problem.gauge,
-            found.orbitals,
-            weighted_occupations,
-            problem.needs_kinetic_density,
-        )
+        (output,) = problem.fields_of(found.orbitals, weighted_occupations)
         problem.pieces.release()
         energy = harris_energy(problem, found.eigenvalues, found.occupation, correction)
         errors = integrals(problem, output - fields)

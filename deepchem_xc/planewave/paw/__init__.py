@@ -9,7 +9,9 @@ charges are polynomials of. Nothing here knows a crystal or a basis: an atom is 
 from __future__ import annotations
 
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
+from .potential import PAWPotential
 from .radial_grid import RadialGrid
+from .reference_atom import ReferenceAtom
 from .shapes import shape_functions
 from .tables import OnSiteTables, on_site_tables
 from .xml import read_paw_xml
@@ -17,8 +19,10 @@ from .xml import read_paw_xml
 __all__ = [
     "OnSiteTables",
     "PAWDataset",
+    "PAWPotential",
     "PartialWave",
     "RadialGrid",
+    "ReferenceAtom",
     "ReferenceEnergies",
     "on_site_tables",
     "read_paw_xml",

@@ -21,7 +21,6 @@ from .tables import OnSiteTables, on_site_tables
 __all__ = ["PAWPotential"]
 
 
-
 class PAWPotential(AtomicPotential):
     """The potential of a PAW dataset: projectors, smooth core, compensation charges.
 

@@ -101,9 +101,7 @@ def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Te
     nspin : int
         1, or 2 for up and down.
     """
-    total = spheres.same_for_all(
-        {s: p.atom.occupations() for s, p in spheres.potentials.items()}
-    )
+    total = spheres.same_for_all({s: p.atom.occupations() for s, p in spheres.potentials.items()})
     if nspin == 1:
         return total.unsqueeze(0)
     one = spheres.same_for_all(
@@ -111,7 +109,8 @@ def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Te
     )
     moments = limited_moments(crystal, spheres.potentials) or [0.0] * crystal.natom
     matrices = {
-        species: block * torch.tensor([moments[a] for a in spheres.atoms[species]]).view(-1, 1, 1).to(block)
+        species: block
+        * torch.tensor([moments[a] for a in spheres.atoms[species]]).view(-1, 1, 1).to(block)
         for species, block in spheres.matrices(one).items()
     }
     moment = spheres.flat(matrices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -233,5 +234,6 @@ class ExchangeCorrelation(DensityTerm):
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """See `xc_potential`."""
         core = self._core_density.of(basis)
-        energy, potential = xc_potential(basis, self._functional, fields, core)
+        smooth = replace(fields, spheres=None)
+        energy, potential = xc_potential(basis, self._functional, smooth, core)
         return potential, energy - potential.energy(fields, basis.volume)
