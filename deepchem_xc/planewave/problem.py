@@ -18,7 +18,7 @@ from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
 from deepchem_xc.planewave.density import fields_from_orbitals
-from deepchem_xc.planewave.fields import Fields, Potential
+from deepchem_xc.planewave.fields import Fields, Potential, V
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
@@ -102,8 +102,8 @@ class KohnShamProblem:
         if len(kinds) == 2:
             names = ", ".join(f"{k}: {p.name}" for k, p in self.pseudopotentials.items())
             raise ValueError(
-                f"the potentials {names} mix norm-conserving ones with PAW datasets, whose energies "
-                "do not fit together: take one kind for all elements"
+                f"the potentials {names} mix norm-conserving ones with PAW datasets, whose "
+                "energies do not fit together: take one kind for all elements"
             )
 
     @cached_property
@@ -137,7 +137,7 @@ class KohnShamProblem:
                 ExchangeCorrelation(self.functional, spheres.potentials),
                 SphereExchangeCorrelation(self.functional, spheres),
             )
-        pseudos = self._norm_conserving
+        pseudos = self.norm_conserving("this list of terms")
         return (
             Kinetic(),
             Local(pseudos),
@@ -148,10 +148,28 @@ class KohnShamProblem:
             Core(pseudos),
         )
 
-    @property
-    def _norm_conserving(self) -> dict[str, Pseudopotential]:
-        potentials = self.pseudopotentials.items()
-        return {k: p for k, p in potentials if isinstance(p, Pseudopotential)}
+    def norm_conserving(self, what: str) -> dict[str, Pseudopotential]:
+        """Potentials of a problem without PAW spheres, by element.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, for the message.
+
+        Raises
+        ------
+        NotImplementedError
+            If the potentials are PAW datasets.
+        """
+        found = {}
+        for symbol, potential in self.pseudopotentials.items():
+            if not isinstance(potential, Pseudopotential):
+                raise NotImplementedError(
+                    f"{what} is not available with PAW datasets ({symbol}: {potential.name}); take "
+                    "norm-conserving potentials for it, for example pseudopotentials='gth-pbe'"
+                )
+            found[symbol] = potential
+        return found
 
     @cached_property
     def projectors(self) -> Tensor:
@@ -160,7 +178,7 @@ class KohnShamProblem:
 
     @cached_property
     def _fixed_coupling(self) -> Tensor:
-        return coupling_matrix(self.basis, self._norm_conserving)
+        return coupling_matrix(self.basis, self.norm_conserving("a fixed coupling"))
 
     def coupling(self, potential: Potential) -> Tensor:
         """Coupling of the projectors, (nproj, nproj), or one for each spin with PAW, Hartree."""
@@ -276,6 +294,10 @@ class KohnShamProblem:
         ]
         matrices = self.spheres.symmetrize(torch.stack(channels, dim=1))
         return [replace(f, spheres=own) for f, own in zip(found, matrices, strict=True)]
+
+    def symmetrized(self, vector: V) -> V:
+        """Average of fields or of a potential over the crystal's symmetry."""
+        return vector.symmetrized(self.basis, self.spheres)
 
     def electrons(self, fields: Fields) -> Tensor:
         """Electrons of each channel, (nspin,), those inside of PAW spheres included."""

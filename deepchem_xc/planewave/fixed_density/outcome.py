@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.converged import Converged
-from deepchem_xc.planewave.energy import energy_terms
+from deepchem_xc.planewave.energy import energy_terms, potential_in_graph
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity, integrals
 from deepchem_xc.planewave.fixed_density.harris import (
@@ -19,7 +19,6 @@ from deepchem_xc.planewave.fixed_density.harris import (
     attach_harris_energy,
     harris_energy,
     harris_forces_and_stress,
-    potential_in_graph,
 )
 from deepchem_xc.planewave.fixed_density.lowest_states import lowest_states
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals

@@ -217,6 +217,7 @@ class Pseudopotential(AtomicPotential):
 
     @property
     def angular_momenta(self) -> tuple[int, ...]:
+        """l of each channel of projectors."""
         return tuple(channel.l for channel in self.channels)
 
     def __repr__(self) -> str:
