@@ -221,6 +221,8 @@ class SCFResult(AttachedState):
             self._attached_problem,
             last.orbitals,
             last.occupation.occupations,
+            last.eigenvalues,
+            last.potential,
             last.fields.to_electrons(self.basis.volume),
             self._fixed_terms()["free"],
         )

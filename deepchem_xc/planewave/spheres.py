@@ -102,12 +102,30 @@ class Spheres:
         weighted_occupations : Tensor
             (nset, nk, nband), of any sign.
         """
-        rows = projections.flatten(0, 1)
         weights = weighted_occupations.flatten(1)
+        return torch.stack([self.of_pairs(projections, projections, one) for one in weights])
+
+    def of_pairs(self, left: Tensor, right: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Symmetric part of the sum of w Re(P_i* Q_j) over states, (n,).
+
+        Parameters
+        ----------
+        left, right : Tensor
+            Projections P and Q of two sets of states, (nk, nband, nproj).
+        weights : Tensor, optional
+            (nk * nband,), ones by default.
+        """
         found = {}
         for species, index in self._states.items():
-            own = torch.view_as_real(rows[:, index])  # (states, natom, nstate, 2)
-            found[species] = torch.einsum("sw,waic,wajc->saij", weights, own, own)
+            # Real and imaginary parts are rows of their own: (natom, 2 nk nband, nstate).
+            p, q = (
+                torch.view_as_real(one[..., index]).flatten(0, 1).permute(1, 0, 3, 2).flatten(1, 2)
+                for one in (left, right)
+            )
+            if weights is not None:
+                p = p * weights.repeat_interleave(2).unsqueeze(-1)
+            product = p.mT @ q
+            found[species] = 0.5 * (product + product.mT)
         return self.flat(found)
 
     @cached_property

@@ -197,7 +197,7 @@ class NonSelfConsistentResult(SCFResult):
     def _electrostatic_potential(self) -> Tensor:
         """That of the given density, on the scale of the eigenvalues."""
         fields = self.given.fields if self._in_graph else self.given.fields.detach()
-        pseudos = self.problem.pseudopotentials
+        pseudos = self.problem.norm_conserving("the electrostatic potential")
         return electrostatic_potential(self.basis, pseudos, fields.density)
 
 
