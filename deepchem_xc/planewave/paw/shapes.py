@@ -42,9 +42,7 @@ def shape_functions(dataset: PAWDataset) -> NDArray:
             f"{', '.join(map(repr, SHAPES))}"
         )
     grid = dataset.grid
-    values = np.array(
-        [form(l, grid.r, dataset.shape_radius) for l in range(HIGHEST_MULTIPOLE + 1)]
-    )
+    values = np.array([form(l, grid.r, dataset.shape_radius) for l in range(HIGHEST_MULTIPOLE + 1)])
     moments = [float(grid.integrate(value, l + 2)) for l, value in enumerate(values)]
     shapes: NDArray = values / np.array(moments)[:, None]
     return shapes
