@@ -150,8 +150,6 @@ class _Loop:
         )
         spare = self._effort.spare(self.convergence.orbital_tolerance) if nbands is None else None
         self._map = FixedPointMap(problem, spare, self._effort.expansions)
-        if orbitals is not None and orbitals.shape[2] != self._nbands:
-            orbitals = change_bands(problem.basis, orbitals, self._nbands)
         self._orbitals = orbitals
         # Rough orbitals would spoil a supplied density.
         self._sweeps = 1 if fields is None else self._effort.settling_sweeps
@@ -181,9 +179,12 @@ class _Loop:
         if self._orbitals is None:
             pseudos = problem.pseudopotentials
             self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands)
-        elif not self.history and self._single:
-            rough = is_rough(hamiltonian, self._orbitals, self._precision.start)
-            self._single = self._rounded = rough
+        elif not self.history:
+            if self._orbitals.shape[2] != self._nbands:
+                self._orbitals = change_bands(hamiltonian, self._orbitals, self._nbands)
+            if self._single:
+                rough = is_rough(hamiltonian, self._orbitals, self._precision.start)
+                self._single = self._rounded = rough
         target = self._residual
         for _ in range(self._sweeps):
             found = self._map.improve(

@@ -197,7 +197,7 @@ class PerturbedStates:
         room = min(self.basis.npw_per_k) - self.orbitals.shape[2]
         if room == 0:
             return self
-        orbitals = more_bands(self.basis, self.orbitals, min(_MORE, room))
+        orbitals = more_bands(self.hamiltonian, self.orbitals, min(_MORE, room))
         return PerturbedStates(self.problem, self.potential, orbitals)
 
     def adjoint(

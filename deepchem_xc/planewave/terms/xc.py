@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, Potential, derivative
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.local import superpose_atoms
@@ -198,12 +198,12 @@ def xc_potential(
     return (energy, potential) if create_graph else (energy.detach(), potential.detach())
 
 
-def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:
+def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential]) -> Tensor | None:
     """Core density of all atoms, (nG,), bohr^-3, or None if no pseudopotential has one."""
     if not any(pseudos[species].has_core_density for species in basis.crystal.species):
         return None
 
-    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+    def form_factor(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
         return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
 
     return superpose_atoms(basis, pseudos, form_factor)
@@ -216,13 +216,13 @@ class ExchangeCorrelation(DensityTerm):
     ----------
     functional : XCFunctional
         Any functional.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     """
 
     name = "xc"
 
-    def __init__(self, functional: XCFunctional, pseudos: Mapping[str, Pseudopotential]) -> None:
+    def __init__(self, functional: XCFunctional, pseudos: Mapping[str, AtomicPotential]) -> None:
         self._functional, self._pseudos = functional, pseudos
         self._core_density = KeptForBasis(partial(core_density, pseudos=pseudos))
 
