@@ -10,8 +10,9 @@ from ase.units import Hartree
 from deepchem_xc.keywords import standard
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
+from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential, check_functional
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
@@ -114,7 +115,7 @@ def make_problem(
     functional : str or XCFunctional, optional
         Anything `get_xc` takes; PBE by default.
     pseudopotentials : str, mapping, optional
-        Anything `load_pseudopotentials` takes; "gth-pbe" by default.
+        Anything `load_potentials` takes; "gth-pbe" by default.
     occupations : mapping or str, optional
         See `make_occupations`.
     spinpol : bool, optional
@@ -139,7 +140,7 @@ def make_problem(
     check_symmetry(crystal, basis.kpoints.symmetry)
     if pseudopotentials is None:
         pseudopotentials = standard("pseudopotentials")
-    pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
+    pseudos = _norm_conserving(load_potentials(pseudopotentials, crystal.species))
     check_functional(pseudos, chosen.name)
     cored = any(pseudos[symbol].has_core_density for symbol in crystal.species)
     if cored and Ingredients.TAU in chosen.ingredients:
@@ -172,6 +173,20 @@ def make_problem(
         moment=float(sum(moments or ())) if fixed_moment else None,
     )
     return as_one_orbital(problem)
+
+
+def _norm_conserving(
+    potentials: Mapping[str, AtomicPotential],
+) -> dict[str, Pseudopotential]:
+    """The potentials, if the solver takes them."""
+    found = {s: p for s, p in potentials.items() if isinstance(p, Pseudopotential)}
+    others = [f"{s} ({p.name})" for s, p in potentials.items() if s not in found]
+    if others:
+        raise ValueError(
+            f"PAW datasets were given for {', '.join(others)}; calculations with PAW are not "
+            "implemented yet. Choose norm-conserving potentials, for example 'gth-pbe'."
+        )
+    return found
 
 
 def number_of_bands(nbands: Any, problem: KohnShamProblem) -> int | None:

@@ -6,7 +6,6 @@ import math
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,7 +18,6 @@ from .reference_atom import ReferenceAtom, radial_transform
 from .tables import OnSiteTables, on_site_tables
 
 __all__ = ["PAWPotential"]
-
 
 
 class PAWPotential(AtomicPotential):
@@ -125,16 +123,4 @@ class PAWPotential(AtomicPotential):
 
     def definition(self) -> dict[str, NDArray[Any]]:
         """Arrays that determine the potential, see `AtomicPotential.definition`."""
-        dataset = self.dataset
-        return {
-            "r": dataset.grid.r,
-            "all_electron": dataset.all_electron_waves,
-            "smooth": dataset.smooth_waves,
-            "projectors": dataset.projectors,
-            "core": dataset.core_density,
-            "smooth_core": dataset.smooth_core_density,
-            "zero_potential": dataset.zero_potential,
-            "kinetic_differences": dataset.kinetic_differences,
-            "shape_radius": np.array([dataset.shape_radius]),
-            "charge": np.array([dataset.charge, dataset.valence]),
-        }
+        return self.dataset.definition()

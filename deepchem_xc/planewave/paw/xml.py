@@ -101,9 +101,6 @@ def _dataset(document: Document, symbol: str, name: str) -> PAWDataset:
     _refuse_special_kinds(document)
     shape = document.element("shape_function")
     energies = document.element("ae_energy")
-    kinetic, xc, electrostatic = (
-        number_of(energies, key) for key in ("kinetic", "xc", "electrostatic")
-    )
 
     def density(name: str) -> NDArray:
         return document.function(document.element(name)) / _SPHERICAL
@@ -130,9 +127,9 @@ def _dataset(document: Document, symbol: str, name: str) -> PAWDataset:
         zero_potential=density("zero_potential"),
         kinetic_differences=_kinetic_differences(document, len(waves)),
         reference=ReferenceEnergies(
-            kinetic=reference[0],
-            xc=reference[1],
-            electrostatic=reference[2],
+            kinetic=number_of(energies, "kinetic"),
+            xc=number_of(energies, "xc"),
+            electrostatic=number_of(energies, "electrostatic"),
             core_kinetic=document.number("core_energy", "kinetic"),
         ),
     )
