@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeGuard
 
+from deepchem_xc.planewave.pseudo.loader import is_pseudopotential_file
+
 from .dataset import PAWDataset
 from .xml import is_paw_file, read_paw_xml
 
@@ -18,10 +20,10 @@ __all__ = ["FAMILIES", "available_variants", "is_paw_source", "load_paw"]
 #: Families of gpaw-data by name: the functional in the names of their files.
 FAMILIES = {"paw-pbe": "PBE", "paw-lda": "LDA"}
 # Names of families and misspelt ones, with or without a variant.
-_NAME = re.compile(r"(?P<family>paw-[^:]*)(:(?P<variant>.*))?", re.IGNORECASE)
+_NAME = re.compile(r"(?P<family>paw[-_][^:/.]*)(:(?P<variant>.*))?", re.IGNORECASE)
 _FILE = re.compile(r"(?P<symbol>[A-Z][a-z]?)(\.(?P<variant>[^.]+))?\.(?P<functional>[^.]+)\.gz")
-# Endings of files that are taken for datasets whatever they hold.
-_XML = (".xml", ".xml.gz")
+# Endings of files that are taken for datasets whatever they hold, if no other format claims them.
+_ENDINGS = (".xml", ".gz")
 
 
 def is_paw_source(source: object) -> TypeGuard[str | os.PathLike[str] | PAWDataset]:
@@ -43,7 +45,9 @@ def is_paw_source(source: object) -> TypeGuard[str | os.PathLike[str] | PAWDatas
         return False
     name = os.fspath(source)
     is_name = isinstance(source, str) and _NAME.fullmatch(source) and not Path(name).exists()
-    return bool(is_name) or name.lower().endswith(_XML) or is_paw_file(name)
+    if is_pseudopotential_file(name):
+        return False
+    return bool(is_name) or name.lower().endswith(_ENDINGS) or is_paw_file(name)
 
 
 def load_paw(source: str | os.PathLike | PAWDataset, symbol: str) -> PAWDataset:
@@ -111,11 +115,12 @@ def available_variants(family: str, symbol: str) -> dict[str, Path]:
     ImportError
         If the package gpaw-data is not installed.
     """
-    return {
+    found = {
         match["variant"] or "": path
         for path, match in _files(_folder())
         if match["symbol"] == symbol and match["functional"] == FAMILIES[family]
     }
+    return dict(sorted(found.items()))
 
 
 @cache

@@ -124,3 +124,6 @@ class PAWPotential(AtomicPotential):
     def definition(self) -> dict[str, NDArray[Any]]:
         """Arrays that determine the potential, see `AtomicPotential.definition`."""
         return self.dataset.definition()
+
+    def __repr__(self) -> str:
+        return repr(self.dataset).replace("PAWDataset", "PAWPotential", 1)

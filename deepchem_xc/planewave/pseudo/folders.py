@@ -12,6 +12,9 @@ from .gth_files import resolve_family
 
 __all__ = ["file_in_folder", "names_folder"]
 
+# Number of files that a message lists.
+_SHOWN = 20
+
 
 def names_folder(source: object, base: Path | None = None) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a source is the path of an existing folder and not the name of a family.
@@ -69,7 +72,9 @@ def file_in_folder(
             f"pseudopotentials={{{symbol!r}: {os.fspath(found[0])!r}, 'default': "
             f"{os.fspath(folder)!r}}}"
         )
-    names = ", ".join(path.name for path in readable) or "no file that can be read"
+    names = ", ".join(path.name for path in readable[:_SHOWN]) or "no file that can be read"
+    if len(readable) > _SHOWN:
+        names += f" and {len(readable) - _SHOWN} more"
     raise ValueError(
         f"the folder {os.fspath(folder)} has no file of {symbol}, whose name would begin with "
         f"{symbol!r} and go on with '.', '_' or '-'; it has {names}"

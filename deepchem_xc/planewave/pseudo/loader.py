@@ -50,9 +50,10 @@ def load_pseudopotentials(
     spec : str, path, Pseudopotential or mapping
         Either one source for all of `symbols`: a family ("gth-pbe"), a name ("GTH-PBE-q4"), a
         file (.psp8 or .upf, optionally followed by .gz), a folder with one such file for each
-        element, or an object. Or a mapping from chemical symbols to sources. In a mapping the key "default" is
-        not an element: its source, usually a family, is for all elements that the mapping does not
-        name. Without this key the mapping must name every element; no family is assumed.
+        element, or an object. Or a mapping from chemical symbols to sources. In a mapping the key
+        "default" is not an element: its source, usually a family, is for all elements that the
+        mapping does not name. Without this key the mapping must name every element; no family is
+        assumed.
     symbols : iterable of str
         Chemical symbols; repetitions are allowed.
 
@@ -204,7 +205,7 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
             f"{name}: the name of a pseudopotential file must end in one of {', '.join(SUFFIXES)}"
             + ("" if Path(name).exists() else "; and this one does not exist")
         )
-    if name.lower().startswith("paw-"):
+    if name.lower().replace("_", "-").startswith("paw-"):
         raise ValueError(
             f"{name!r} is a family of PAW datasets, which cannot be used here; norm-conserving "
             f"families: {', '.join(FAMILIES)}"
