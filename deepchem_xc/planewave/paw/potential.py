@@ -6,7 +6,6 @@ import math
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -80,12 +79,13 @@ class PAWPotential(AtomicPotential):
     @cached_property
     def _smooth_core_kinetic(self) -> RadialTransform:
         values = self.dataset.smooth_core_kinetic_density
-        if values is None:
-            raise ValueError(
-                f"{self.dataset!r} has no kinetic energy density of its core, which meta-GGAs "
-                "need; use a dataset that has it, as GPAW's PBE ones do"
-            )
+        assert values is not None
         return self._transform(values)
+
+    @property
+    def has_core_kinetic_density(self) -> bool:
+        """Whether the dataset holds the kinetic energy density of its core."""
+        return self.dataset.smooth_core_kinetic_density is not None
 
     def projectors(self, channel_index: int, q2: Tensor) -> Tensor:
         """Form factor of one channel's projector, see `AtomicPotential.projectors`."""
@@ -102,6 +102,8 @@ class PAWPotential(AtomicPotential):
 
     def core_kinetic_density(self, q2: Tensor) -> Tensor:
         """Form factor of the smooth core's kinetic energy density, Hartree."""
+        if not self.has_core_kinetic_density:
+            return super().core_kinetic_density(q2)
         return self._smooth_core_kinetic(q2)[0]
 
     def zero_potential(self, q2: Tensor) -> Tensor:
@@ -124,16 +126,7 @@ class PAWPotential(AtomicPotential):
 
     def definition(self) -> dict[str, NDArray[Any]]:
         """Arrays that determine the potential, see `AtomicPotential.definition`."""
-        dataset = self.dataset
-        return {
-            "r": dataset.grid.r,
-            "all_electron": dataset.all_electron_waves,
-            "smooth": dataset.smooth_waves,
-            "projectors": dataset.projectors,
-            "core": dataset.core_density,
-            "smooth_core": dataset.smooth_core_density,
-            "zero_potential": dataset.zero_potential,
-            "kinetic_differences": dataset.kinetic_differences,
-            "shape_radius": np.array([dataset.shape_radius]),
-            "charge": np.array([dataset.charge, dataset.valence]),
-        }
+        return self.dataset.definition()
+
+    def __repr__(self) -> str:
+        return repr(self.dataset).replace("PAWDataset", "PAWPotential", 1)

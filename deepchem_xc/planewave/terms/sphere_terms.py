@@ -18,6 +18,7 @@ from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.differentiated import derivative_of
 from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.local import superpose_atoms
+from deepchem_xc.planewave.terms.superposed import smooth_core
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
@@ -70,15 +71,6 @@ def zero_potential(basis: PlaneWaveBasis, spheres: Spheres) -> Tensor:
 
     def form_factor(potential: PAWPotential, q2: Tensor) -> Tensor:
         return potential.zero_potential(q2)
-
-    return superpose_atoms(basis, spheres.potentials, form_factor)
-
-
-def smooth_core(basis: PlaneWaveBasis, spheres: Spheres) -> Tensor:
-    """Smooth core density of all atoms, (nG,), bohr^-3."""
-
-    def form_factor(potential: PAWPotential, q2: Tensor) -> Tensor:
-        return potential.core_density(q2)
 
     return superpose_atoms(basis, spheres.potentials, form_factor)
 

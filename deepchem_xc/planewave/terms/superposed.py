@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -115,3 +116,12 @@ def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Te
     }
     moment = spheres.flat(matrices)
     return 0.5 * torch.stack([total + moment, total - moment])
+
+
+def smooth_core(basis: PlaneWaveBasis, spheres: Spheres) -> Tensor:
+    """Smooth core density of all atoms, (nG,), bohr^-3."""
+
+    def form_factor(potential: PAWPotential, q2: Tensor) -> Tensor:
+        return potential.core_density(q2)
+
+    return superpose_atoms(basis, spheres.potentials, form_factor)
