@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SphereXC"]
 
 # Points, times spins, whose derivatives are computed together.
-_POINTS_AT_ONCE = 200_000
+_POINTS_AT_ONCE = 100_000
 
 
 class SphereXC:
