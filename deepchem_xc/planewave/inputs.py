@@ -12,7 +12,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
 from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential, check_functional
+from deepchem_xc.planewave.pseudo import check_functional
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
