@@ -14,7 +14,7 @@ from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.observables.dipole import dipole_moment
 from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
-from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
+from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments, moments_inside
 from deepchem_xc.planewave.response.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.response.levels import band_gap, multiplet_means
 from deepchem_xc.planewave.response.multiplets import checked_occupations
@@ -277,9 +277,13 @@ class SCFResult(AttachedState):
 
     def _hirshfeld_moments(self) -> Tensor:
         problem = self._attached_problem
+        pseudos, fields, inside = problem.pseudopotentials, self.fields, None
+        if fields.spheres is not None and problem.spheres is not None and problem.nspin == 2:
+            spheres = problem.spheres
+            overlaps = spheres.by_atom(spheres.overlaps)
+            inside = moments_inside(spheres.by_atom(fields.spheres), overlaps)
         symmetry = self.kpoints.symmetry
-        pseudos = problem.norm_conserving("Hirshfeld's partition of the moment")
-        return hirshfeld_moments(problem.basis, pseudos, self.density_g, symmetry)
+        return hirshfeld_moments(problem.basis, pseudos, fields.density, symmetry, inside)
 
     @property
     def electrostatic_potential(self) -> Tensor:

@@ -191,6 +191,7 @@ class NonSelfConsistentResult(SCFResult):
             self.fields.to_electrons(volume),
             state.orbitals,
             state.occupations,
+            state.eigenvalues,
         )
         return harris_forces_and_stress(self.problem, self.given, moving, self._in_graph)
 

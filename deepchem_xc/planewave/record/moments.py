@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
+from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments, moments_inside
 from deepchem_xc.planewave.record.carried_density import on_sphere
 from deepchem_xc.planewave.record.density_record import DensityRecord
 
@@ -44,5 +44,8 @@ def moments_of(problem: KohnShamProblem, record: DensityRecord) -> Tensor | None
     old = record.crystal.to(basis.device)
     fields = on_sphere(record.fields, record.g_vectors, basis.g_vectors)
     before = basis.with_geometry(old.lattice, old.positions)
-    pseudos = problem.norm_conserving("Hirshfeld's partition of the moment")
-    return hirshfeld_moments(before, pseudos, fields.density)
+    inside, kept = None, record.spheres
+    if kept is not None:
+        overlaps = [kept.overlaps[symbol] for symbol in record.crystal.symbols]
+        inside = moments_inside(kept.matrices, overlaps).to(basis.device)
+    return hirshfeld_moments(before, problem.pseudopotentials, fields.density, inside=inside)
