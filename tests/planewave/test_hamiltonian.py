@@ -91,7 +91,7 @@ def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
     up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
     up_v, down_v = hamiltonian.local.potential.v
     shift = up_v - down_v
-    empty = torch.zeros_like(hamiltonian.projectors[:, :0])
+    empty = torch.zeros_like(hamiltonian.coupled.projectors[:, :0])
     only = Hamiltonian(
         basis, Potential(shift[None]), empty, torch.zeros((0, 0), dtype=torch.float64)
     )

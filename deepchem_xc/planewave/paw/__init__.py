@@ -9,7 +9,27 @@ charges are polynomials of. Nothing here knows a crystal or a basis: an atom is 
 from __future__ import annotations
 
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
+from .loader import FAMILIES, is_paw_source, load_paw
+from .potential import PAWPotential
 from .radial_grid import RadialGrid
-from .xml import read_paw_xml
+from .reference_atom import ReferenceAtom
+from .shapes import shape_functions
+from .tables import OnSiteTables, on_site_tables
+from .xml import is_paw_file, read_paw_xml
 
-__all__ = ["PAWDataset", "PartialWave", "RadialGrid", "ReferenceEnergies", "read_paw_xml"]
+__all__ = [
+    "FAMILIES",
+    "OnSiteTables",
+    "PAWDataset",
+    "PAWPotential",
+    "PartialWave",
+    "RadialGrid",
+    "ReferenceAtom",
+    "ReferenceEnergies",
+    "is_paw_file",
+    "is_paw_source",
+    "load_paw",
+    "on_site_tables",
+    "read_paw_xml",
+    "shape_functions",
+]

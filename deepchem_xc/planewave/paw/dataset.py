@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from .radial_grid import RadialGrid
 
 __all__ = ["PAWDataset", "PartialWave", "ReferenceEnergies"]
+
+# Steps of radii in `definition`, parts of the last radius; irrational, so that radii of regular
+# meshes do not lie between two steps.
+_RADIUS_STEP = 1e-7 * np.sqrt(2.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +151,47 @@ class PAWDataset:
     def sphere_radius(self) -> float:
         """Largest radius beyond which partial waves agree, bohr."""
         return max(wave.cutoff for wave in self.waves)
+
+    def definition(self) -> dict[str, NDArray[Any]]:
+        """Arrays that determine every number of a calculation; name and functional do not.
+
+        They are hashed (`potential_digest`), so they must be the same on every machine. Radii come
+        from exponential functions, which differ in their last digit between machines: they enter as
+        whole steps of a part of the last radius.
+        """
+        step = _RADIUS_STEP * self.grid.r[-1]
+        reference = self.reference
+        found = {
+            "electrons": np.array([self.charge, self.core, self.valence]),
+            "radii": np.rint(self.grid.r / step).astype(np.int64),
+            "last radius": np.array(f"{self.grid.r[-1]:.7e}"),
+            "channels": np.array([(w.l, -1 if w.n is None else w.n) for w in self.waves]),
+            "states": np.array([(w.occupation, w.energy, w.cutoff) for w in self.waves]),
+            "all-electron waves": self.all_electron_waves,
+            "smooth waves": self.smooth_waves,
+            "projectors": self.projectors,
+            "shape": np.array(self.shape),
+            "shape radius": np.array(self.shape_radius),
+            "core density": self.core_density,
+            "smooth core density": self.smooth_core_density,
+            "zero potential": self.zero_potential,
+            "kinetic differences": self.kinetic_differences,
+            "reference": np.array(
+                [
+                    reference.kinetic,
+                    reference.xc,
+                    reference.electrostatic,
+                    reference.core_kinetic,
+                ]
+            ),
+        }
+        for name, values in (
+            ("core kinetic density", self.core_kinetic_density),
+            ("smooth core kinetic density", self.smooth_core_kinetic_density),
+        ):
+            if values is not None:
+                found[name] = values
+        return found
 
     def __repr__(self) -> str:
         channels = ", ".join(f"{'spdf'[wave.l]}" for wave in self.waves)

@@ -139,7 +139,7 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
             return eigenvalues[:, :, :nbands]
         if sweep % _PATIENCE == 0 and total < room:
             extra = min(room - total, max(4, total // 2))
-            orbitals = more_bands(basis, orbitals, extra)
+            orbitals = more_bands(hamiltonian, orbitals, extra)
             total += extra
     raise DiagonalizationError(
         f"the largest residual of the {nbands} bands is still {worst:.1e} Ha after "

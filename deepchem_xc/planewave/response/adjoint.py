@@ -138,6 +138,12 @@ class _Adjoint:
         `given` holds the cotangents of the tensors of a `GroundState`.
         """
         self._unchanged.check()
+        if self.moves and self.problem.spheres is not None:
+            raise NotImplementedError(
+                "with PAW datasets only the energy, forces and stress can be differentiated with "
+                "respect to positions and lattice: the overlap of the orbitals changes, too. Use "
+                "result.free_energy, or norm-conserving potentials (pseudopotentials='gth-pbe')."
+            )
         loss_on_states = LossOnStates.of(self.states, GroundState.unflatten(given, self.electrons))
         states = self.states = loss_on_states.states
         known = loss_on_states.known
@@ -147,7 +153,7 @@ class _Adjoint:
         right = loss_on_states.on_potential(self.tolerance)
 
         def response_to(electrons: Fields, accuracy: float) -> Fields:
-            change = real_and_symmetric(self.problem.basis, kernel(electrons))
+            change = real_and_symmetric(self.problem, kernel(electrons))
             return states.density_response(change, accuracy)
 
         electrons = solve_adjoint(
@@ -162,7 +168,7 @@ class _Adjoint:
         with torch.enable_grad():
             loss = potential.dot(electrons)
             if self.moves:
-                total = known + real_and_symmetric(self.problem.basis, kernel(electrons))
+                total = known + real_and_symmetric(self.problem, kernel(electrons))
                 blocks, eigenvalues, norm = loss_on_states.plus(total)
                 accuracy = EXACT * self.tolerance * norm
                 _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)

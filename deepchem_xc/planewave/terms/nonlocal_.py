@@ -9,11 +9,13 @@ from torch import Tensor
 
 from deepchem_xc.numerics.harmonics import solid_harmonics
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
 from deepchem_xc.planewave.terms.base import OrbitalTerm
 
 # Memory of the projectors kept at once while energies are differentiated, bytes.
 _PROJECTOR_BYTES = 64 * 2**20
+# (-i)^l for l = 0 to 3, without the rounding of powers.
+_TURNS = (1.0, -1.0j, -1.0, 1.0j)
 
 
 def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
@@ -73,38 +75,50 @@ def atom_functions(
     Returns
     -------
     Tensor
-        (nk, number of functions, npw), complex: :math:`\Omega^{-1/2} f(|k+G|) Y_{lm}
+        (nk, number of functions, npw), complex: :math:`\Omega^{-1/2} (-i)^l f(|k+G|) Y_{lm}
         e^{-i(k+G)\tau}` ordered by atom, entry of `form_factors`, m and n; zero in the padding.
+
+    Examples
+    --------
+    Functions that are real in space have coefficients with c(-G) = c(G)*, also those with odd l:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> waves = atom_functions(basis, lambda species, q2: [(1, torch.exp(-q2).unsqueeze(0))])[0]
+    >>> places = {tuple(g): i for i, g in enumerate(basis.orbital_g_vectors[0].tolist())}
+    >>> there, back = places[1, 0, 2], places[-1, 0, -2]
+    >>> bool(torch.allclose(waves[:, back], waves[:, there].conj()))
+    True
     """
     q = basis.orbital_q[ks]  # (nk, npw, 3)
     q2 = q.square().sum(-1)
     mask = basis.mask[ks] / basis.volume.sqrt()
-    centred: dict[str, list[Tensor]] = {}
+    centred: dict[str, list[tuple[int, Tensor]]] = {}
     for species in basis.crystal.species:
         parts = []
         for l, form in form_factors(species, q2):
             angular = solid_harmonics(l, q)  # (2l+1, nk, npw)
-            parts.append((angular.unsqueeze(1) * (form * mask).unsqueeze(0)).flatten(0, 1))
+            parts.append((l, (angular.unsqueeze(1) * (form * mask).unsqueeze(0)).flatten(0, 1)))
         centred[species] = parts
     reduced = basis.orbital_g_vectors[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
     rows = []
     for atom, symbol in enumerate(basis.crystal.symbols):
-        if not centred[symbol]:
-            continue
         angle = -2.0 * torch.pi * reduced @ basis.crystal.positions[atom]
         phase = torch.polar(torch.ones_like(angle), angle)
-        rows.append(torch.cat(centred[symbol]) * phase)
+        rows += [part * (_TURNS[l] * phase) for l, part in centred[symbol]]
     if not rows:
         return torch.zeros((*q2.shape[:1], 0, q2.shape[1]), dtype=torch.complex128, device=q.device)
     return torch.cat(rows).transpose(0, 1)
 
 
 def projectors(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], ks: slice = slice(None)
+    basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential], ks: slice = slice(None)
 ) -> Tensor:
     r"""Plane-wave coefficients of all projectors, (nk, nproj, npw), complex.
 
-    .. math:: \beta_{aim}(k+G) = \Omega^{-1/2} \, p_{il}(|k+G|) \, Y_{lm} \, e^{-i(k+G)\tau_a}
+    .. math:: \beta_{aim}(k+G)
+        = \Omega^{-1/2} \, (-i)^l \, p_{il}(|k+G|) \, Y_{lm} \, e^{-i(k+G)\tau_a}
 
     ordered by atom, channel, m and i like `coupling_matrix`, and zero in the padding.
 
@@ -112,7 +126,7 @@ def projectors(
     ----------
     basis : PlaneWaveBasis
         Plane waves; the result is differentiable with respect to its lattice and positions.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     ks : slice, optional
         The k-points.
@@ -137,9 +151,15 @@ def projectors(
 
     def form_factors(species: str, q2: Tensor) -> list[tuple[int, Tensor]]:
         pseudo = pseudos[species]
-        return [(c.l, pseudo.projectors(i, q2)) for i, c in enumerate(pseudo.channels)]
+        return [(l, pseudo.projectors(i, q2)) for i, l in enumerate(pseudo.angular_momenta)]
 
     return atom_functions(basis, form_factors, ks)
+
+
+def chunks_of_projectors(basis: PlaneWaveBasis, nproj: int) -> list[slice]:
+    """k-points whose projectors, `nproj` at each, are in memory at once."""
+    step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
+    return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
 
 
 def nonlocal_energy(
@@ -205,9 +225,7 @@ class Nonlocal(OrbitalTerm):
 
     def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
         """k-points whose projectors are in memory at once."""
-        nproj = coupling_matrix(basis, self._pseudos).shape[0]
-        step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
-        return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
+        return chunks_of_projectors(basis, len(coupling_matrix(basis, self._pseudos)))
 
     def energy(
         self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice
