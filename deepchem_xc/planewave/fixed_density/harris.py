@@ -221,13 +221,14 @@ def harris_forces_and_stress(
             probe = probe.map(lambda leaf: leaf.detach().requires_grad_())
         energy = electron_energy(now, state.given)
         energy = energy + potential_in_graph(now, probe).dot(output - state.given)
-        ions = [term.energy(now.basis) for term in problem.terms if isinstance(term, IonTerm)]
-        energy = energy + torch.stack(ions).sum()
+        for term in problem.terms:
+            if isinstance(term, IonTerm):
+                energy = energy + term.energy(now.basis)
         by_positions, by_strain, *work = derivatives(energy, *probe.leaves)
         potential = potential_of_spheres(problem, state.given.to_densities(basis.volume), keep)
-        for term in terms_of_orbitals(problem, potential, state.eigenvalues):
-            for ks in term.chunks(basis):
-                part = term.energy(
+        for part_of in terms_of_orbitals(problem, potential, state.eigenvalues):
+            for ks in part_of.chunks(basis):
+                part = part_of.energy(
                     moved(*of_states).basis, state.orbitals, weighted_occupations, ks
                 )
                 more = derivatives(part)
