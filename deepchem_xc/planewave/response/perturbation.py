@@ -282,18 +282,47 @@ class PerturbedStates:
         left = self.orbitals[spin, here, : z.shape[1]] @ conjugates
         return replace(pairs, spheres=spheres.of_pairs(left, z @ conjugates))
 
-    def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
-        """Part of z in the span of the known states."""
-        states = self._states[spin][here]
-        overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
+    def _loss_operator(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
+        """Twice the loss's derivative with respect to the density matrix, (nk, nfilled, nband).
+
+        Its matrix elements between filled and known states.
+        """
+        overlap = cotangent @ self._states[spin][here].mH  # [n, m] = <m|c_n>
         held = self.occupations[spin, here]
         n, m = held[:, : self.nfilled, None], held[:, None, :]
-        # The operator is the derivative of the loss with respect to the density matrix.
         operator = n * overlap
         square = slice(0, self.nfilled)
         operator[:, :, square] += (n * overlap[:, :, square]).mH
-        operator = operator / (n.square() + m.square()).clamp_min(1e-300)
-        operator = operator * self._differences[spin, here]
+        return operator / (n.square() + m.square()).clamp_min(1e-300)
+
+    def normed(self, rhs: list[Tensor]) -> Tensor:
+        """Functions s_n, (nspin, nk, nfilled, npw), complex.
+
+        If S changes, filled states are normalised anew among each other, which changes the loss by
+        the sum of -Re <s_n|dS|psi_n>.
+
+        Parameters
+        ----------
+        rhs : list of Tensor
+            Cotangents of the filled orbitals, for every spin (nk, nfilled, npw).
+        """
+        found = []
+        everywhere = slice(0, self.basis.nk)
+        for spin, cotangent in enumerate(rhs):
+            square = slice(0, self.nfilled)
+            operator = self._loss_operator(spin, everywhere, cotangent)[:, :, square]
+            held = self.occupations[spin, :, square]
+            mean = 0.5 * (held[:, :, None] + held[:, None, :])
+            filled = self._states[spin][:, square]
+            s = (0.5 * mean * operator).to(filled.dtype) @ filled
+            found.append(s if self.gauge is None else self.gauge.to_complex(s, everywhere))
+        return torch.stack(found)
+
+    def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
+        """Part of z in the span of the known states."""
+        states = self._states[spin][here]
+        square = slice(0, self.nfilled)
+        operator = self._loss_operator(spin, here, cotangent) * self._differences[spin, here]
         operator[:, :, square] *= 0.5  # these pairs come twice
         operator.diagonal(dim1=1, dim2=2).zero_()
         return operator.to(states.dtype) @ states
