@@ -144,6 +144,8 @@ class MovingState(NamedTuple):
     """Electrons in each state, (nspin, nk, nband)."""
     eigenvalues: Tensor
     """Energies of the orbitals, (nspin, nk, nband), Hartree: see `energy.forces_and_stress`."""
+    orbitals_by_energy: Tensor | None
+    """See `GroundState`; None without derivatives."""
 
 
 def harris_forces_and_stress(
@@ -185,6 +187,7 @@ def harris_forces_and_stress(
             state.orbitals.detach(),
             state.occupations.detach(),
             state.eigenvalues.detach(),
+            None,
         )
     basis = problem.basis
     crystal, symmetry = basis.crystal, basis.kpoints.symmetry
@@ -226,7 +229,8 @@ def harris_forces_and_stress(
                 energy = energy + term.energy(now.basis)
         by_positions, by_strain, *work = derivatives(energy, *probe.leaves)
         potential = potential_of_spheres(problem, state.given.to_densities(basis.volume), keep)
-        for part_of in terms_of_orbitals(problem, potential, state.eigenvalues):
+        levels = state.eigenvalues, state.orbitals_by_energy
+        for part_of in terms_of_orbitals(problem, potential, *levels):
             for ks in part_of.chunks(basis):
                 part = part_of.energy(
                     moved(*of_states).basis, state.orbitals, weighted_occupations, ks

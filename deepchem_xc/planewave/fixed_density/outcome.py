@@ -192,6 +192,7 @@ class NonSelfConsistentResult(SCFResult):
             state.orbitals,
             state.occupations,
             state.eigenvalues,
+            state.orbitals_by_energy,
         )
         return harris_forces_and_stress(self.problem, self.given, moving, self._in_graph)
 
