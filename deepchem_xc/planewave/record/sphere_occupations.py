@@ -117,6 +117,11 @@ class SphereOccupations:
 
     def check(self, symbols: tuple[str, ...], nspin: int) -> None:
         """Raise ValueError unless each atom has a matrix of its element's states and channels."""
+        if len(self.matrices) != len(symbols):
+            raise ValueError(
+                f"there are occupations of {len(self.matrices)} atoms, but the crystal has "
+                f"{len(symbols)}"
+            )
         counts = {species: sum(2 * l + 1 for l in found) for species, found in self.momenta.items()}
         for i, (symbol, matrix) in enumerate(zip(symbols, self.matrices, strict=True)):
             wanted = (nspin, counts[symbol], counts[symbol])

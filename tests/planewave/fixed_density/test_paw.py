@@ -17,7 +17,11 @@ LIGHT: dict[str, Any] = {"Al": "paw-pbe", "Mg": "paw-pbe:2"}
 QUICK = ("low symmetry",)
 PAW: dict[str, Case] = {
     "low symmetry": replace(CASES["low symmetry"], pseudopotentials="paw-pbe"),
-    "smeared metal": replace(CASES["smeared metal"], pseudopotentials=LIGHT),
+    "smeared metal": replace(
+        CASES["smeared metal"],
+        pseudopotentials=LIGHT,
+        occupations={"name": "gaussian", "width": 0.02},
+    ),
     "magnet": replace(CASES["soft magnet"], pseudopotentials=LIGHT, occupations=SMEARED),
     "reduced k-points": replace(CASES["reduced k-points"], pseudopotentials="paw-pbe"),
 }
