@@ -74,7 +74,7 @@ class SphereXC:
         self._check(occupations)
         if occupations.requires_grad:
             occupations = self._watched(occupations)
-        information = self._information(occupations)
+        information = self.information(occupations)
         try:
             energies = integrated_energies(self.functional, information, self.points.volumes)
         except FunctionalValueError as error:
@@ -122,8 +122,19 @@ class SphereXC:
                 f"(natom, 1 or 2 spins, {nstate}, {nstate})"
             )
 
-    def _information(self, occupations: Tensor) -> ValGrad | SpinParam:
-        """What the functional needs of the atoms' densities, (natom, nv, 2 nr) for each spin."""
+    def information(self, occupations: Tensor) -> ValGrad | SpinParam:
+        """What the functional needs of the atoms' densities, for each spin.
+
+        Parameters
+        ----------
+        occupations : Tensor
+            As for `energy`.
+
+        Returns
+        -------
+        ValGrad or SpinParam
+            Values (natom, nv, 2 nr), gradients (natom, nv, 3, 2 nr); see `SpherePoints`.
+        """
         from deepchem_xc.xc import Ingredients, SpinParam, ValGrad
 
         needed = self.functional.ingredients
@@ -148,7 +159,7 @@ class SphereXC:
         def check(derivative: Tensor) -> None:
             if not bool(torch.isfinite(derivative).all()):
                 with torch.no_grad():
-                    information = self._information(given)
+                    information = self.information(given)
                 try:
                     check_finite(self.functional, information, derivative, order=2)
                 except FunctionalValueError as error:
