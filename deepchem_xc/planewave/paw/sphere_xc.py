@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SphereXC"]
 
-# Points, times spins, whose derivatives are computed together. A point takes 0.1 kB (PBE, one spin)
-# to 0.9 kB (r2SCAN, two spins) until then; with ten times as many, tensors leave the cache and an
-# atom takes 1.5 to 2 times as long.
+# Points, times spins, whose derivatives are computed together. Until then each takes 0.3 kB (PBE)
+# to 1 kB (r2SCAN); with ten times as many, tensors leave the cache, and an atom takes 1.5 to 2
+# times as long.
 _POINTS_AT_ONCE = 100_000
 
 
@@ -45,8 +45,8 @@ class SphereXC:
 
     Notes
     -----
-    A graph that is differentiated twice (`energy`) takes 50 MB for an atom of silicon with PBE, and
-    200 MB for one of nickel with two spins, 400 MB with r2SCAN; fewer directions take less.
+    The graph of a potential, for second derivatives, holds 20 MB for an atom of silicon with PBE,
+    70 MB for one of nickel with two spins, and 220 MB with r2SCAN, with all directions.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class SphereXC:
         self._points: dict[torch.device, SpherePoints] = {}
 
     def points(self, device: torch.device) -> SpherePoints:
-        """Points on a device, made when they are first needed there."""
+        """`SpherePoints` on a device, made when they are first needed there."""
         if device not in self._points:
             self._points[device] = SpherePoints(self.dataset, self.directions, device)
         return self._points[device]
