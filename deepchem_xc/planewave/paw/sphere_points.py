@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepchem_xc.numerics.harmonics import gaunt, harmonics, solid_harmonics
+from deepchem_xc.numerics.harmonics import gaunt, harmonics
 
 from .dataset import PAWDataset
 from .sphere_directions import SphereDirections, all_directions
@@ -223,8 +223,13 @@ def _surface_gradients(highest: int, vectors: Tensor) -> Tensor:
     axis = torch.nn.functional.one_hot(vectors.abs().argmin(1), 3).to(vectors)
     one = torch.nn.functional.normalize(torch.linalg.cross(vectors, axis), dim=1)
     tangents = torch.stack((one, torch.linalg.cross(vectors, one)), dim=1)  # (nv, 2, 3)
-    found = []
-    for l in range(highest + 1):
-        gradient = torch.func.jacrev(lambda q, l=l: solid_harmonics(l, q).sum(-1))(vectors)
-        found.append(torch.einsum("mvx,vtx->mvt", gradient, tangents))
-    return torch.cat(found)
+    with torch.enable_grad():
+        leaf = vectors.clone().requires_grad_()
+        # The constant of l = 0 alone would have no graph.
+        sums = harmonics(max(highest, 1), leaf).sum(1)[: (highest + 1) ** 2]
+        # Not torch.func.jacrev, whose first use takes a second.
+        gradients = [
+            torch.autograd.grad(one, leaf, retain_graph=True, materialize_grads=True)[0]
+            for one in sums
+        ]
+    return torch.einsum("Lvx,vtx->Lvt", torch.stack(gradients), tangents)
