@@ -142,6 +142,16 @@ class AnalyticFile:
         return np.linalg.solve(overlap, base)
 
     def text(self) -> str:
+        """Content of the file."""
+        changes = {name: text or "" for name, text in self.elements.items()}
+        parts = [
+            f'<?xml version="1.0"?>\n<{self.root} version="0.7">',
+            *(self.parts() | changes).values(),
+        ]
+        return "\n".join([*parts, f"</{self.root}>", ""])
+
+    def parts(self) -> dict[str, str]:
+        """Elements by their names; those of one name together."""
         parameters, _ = MESHES[self.equation]
         written = " ".join(f'{name}="{value!r}"' for name, value in parameters.items())
         energies = " ".join(f'{name}="{value}"' for name, value in ENERGIES.items())
@@ -183,10 +193,7 @@ class AnalyticFile:
         parts["kinetic_energy_differences"] = (
             f"<kinetic_energy_differences>{numbers}</kinetic_energy_differences>"
         )
-        parts |= {name: "" if text is None else text for name, text in self.elements.items()}
-        return f'<?xml version="1.0"?>\n<{self.root} version="0.7">\n' + "\n".join(
-            [*parts.values(), f"</{self.root}>", ""]
-        )
+        return parts
 
     def _function(
         self, name: str, values: NDArray, attributes: str = "", mesh: str = "long"
