@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
-from deepchem_xc.planewave.terms.xc import core_density, density_information
+from deepchem_xc.planewave.terms.xc import core_fields, density_information
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
@@ -76,7 +76,9 @@ class FrozenEnergy:
             x.to(basis.device) for x in irreducible_points(result.kpoints.symmetry, basis.fft_size)
         )
         with torch.no_grad():
-            core = core_density(basis, result.problem.pseudopotentials)
+            core = core_fields(
+                basis, result.problem.pseudopotentials, result.problem.needs_kinetic_density
+            )
             # Includes the kinetic energy density if the functional needs it.
             seen: Any = density_information(basis, functional, result.converged.fields, core)
             spins = (seen.u, seen.d) if hasattr(seen, "u") else (seen,)

@@ -54,17 +54,16 @@ class _Vector:
 
     def symmetrized(self: V, basis: PlaneWaveBasis, spheres: Spheres | None = None) -> V:
         """The average over the crystal's symmetry; `spheres` are needed if there are any."""
-        waves = [None if m is None else basis.symmetrize(m) for m in self._members[:-1]]
-        inside = self._members[-1]
+        *waves, inside = self.map_waves(basis.symmetrize)._members
         if inside is not None:
             assert spheres is not None, "only the spheres know how their matrices rotate"
             inside = spheres.symmetrize(inside)
-        return type(self)(*waves, inside)
+        return type(self)(*[*waves, inside])
 
     def map_waves(self: V, function: Callable[[Tensor], Tensor]) -> V:
         """Apply a function to the members on plane waves, and leave the spheres' as they are."""
-        waves = [None if m is None else function(m) for m in self._members[:-1]]
-        return type(self)(*waves, self._members[-1])
+        *waves, inside = self._members
+        return type(self)(*[*(None if m is None else function(m) for m in waves), inside])
 
     def dot(self, other: _Vector) -> Tensor:
         """Real inner product, the sum of Re(a* b), 0-d; potential times electrons is in Hartree."""

@@ -12,7 +12,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
 from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential, check_functional
+from deepchem_xc.planewave.pseudo import check_functional
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
@@ -140,14 +140,18 @@ def make_problem(
     check_symmetry(crystal, basis.kpoints.symmetry)
     if pseudopotentials is None:
         pseudopotentials = standard("pseudopotentials")
-    pseudos = _norm_conserving(load_potentials(pseudopotentials, crystal.species))
+    pseudos = load_potentials(pseudopotentials, crystal.species)
     check_functional(pseudos, chosen.name)
-    cored = any(pseudos[symbol].has_core_density for symbol in crystal.species)
+    cored = [
+        symbol
+        for symbol in crystal.species
+        if pseudos[symbol].has_core_density and not pseudos[symbol].has_core_kinetic_density
+    ]
     if cored and Ingredients.TAU in chosen.ingredients:
         raise ValueError(
-            f"{chosen.name} needs the kinetic energy density of the core electrons, which "
-            "potentials with a core correction do not hold: choose potentials without one (the GTH "
-            "families)."
+            f"{chosen.name} needs the kinetic energy density of the core electrons, which the "
+            f"potential {pseudos[cored[0]].name!r} of {cored[0]} does not hold: choose potentials "
+            "without a core correction (the GTH families), or PAW datasets ('paw-pbe')."
         )
 
     smearing, fixed_moment = make_occupations(occupations, energy_unit)
@@ -173,20 +177,6 @@ def make_problem(
         moment=float(sum(moments or ())) if fixed_moment else None,
     )
     return as_one_orbital(problem)
-
-
-def _norm_conserving(
-    potentials: Mapping[str, AtomicPotential],
-) -> dict[str, Pseudopotential]:
-    """The potentials, if the solver takes them."""
-    found = {s: p for s, p in potentials.items() if isinstance(p, Pseudopotential)}
-    others = [f"{s} ({p.name})" for s, p in potentials.items() if s not in found]
-    if others:
-        raise ValueError(
-            f"PAW datasets were given for {', '.join(others)}; calculations with PAW are not "
-            "implemented yet. Choose norm-conserving potentials, for example 'gth-pbe'."
-        )
-    return found
 
 
 def number_of_bands(nbands: Any, problem: KohnShamProblem) -> int | None:

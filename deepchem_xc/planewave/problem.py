@@ -17,7 +17,8 @@ from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
-from deepchem_xc.planewave.fields import Fields, Potential
+from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.fields import Fields, Potential, V
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
@@ -101,8 +102,8 @@ class KohnShamProblem:
         if len(kinds) == 2:
             names = ", ".join(f"{k}: {p.name}" for k, p in self.pseudopotentials.items())
             raise ValueError(
-                f"the potentials {names} mix norm-conserving ones with PAW datasets, whose energies "
-                "do not fit together: take one kind for all elements"
+                f"the potentials {names} mix norm-conserving ones with PAW datasets, whose "
+                "energies do not fit together: take one kind for all elements"
             )
 
     @cached_property
@@ -136,7 +137,7 @@ class KohnShamProblem:
                 ExchangeCorrelation(self.functional, spheres.potentials),
                 SphereExchangeCorrelation(self.functional, spheres),
             )
-        pseudos = self._norm_conserving
+        pseudos = self.norm_conserving("this list of terms")
         return (
             Kinetic(),
             Local(pseudos),
@@ -147,10 +148,28 @@ class KohnShamProblem:
             Core(pseudos),
         )
 
-    @property
-    def _norm_conserving(self) -> dict[str, Pseudopotential]:
-        potentials = self.pseudopotentials.items()
-        return {k: p for k, p in potentials if isinstance(p, Pseudopotential)}
+    def norm_conserving(self, what: str) -> dict[str, Pseudopotential]:
+        """Potentials of a problem without PAW spheres, by element.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, for the message.
+
+        Raises
+        ------
+        NotImplementedError
+            If the potentials are PAW datasets.
+        """
+        found = {}
+        for symbol, potential in self.pseudopotentials.items():
+            if not isinstance(potential, Pseudopotential):
+                raise NotImplementedError(
+                    f"{what} is not available with PAW datasets ({symbol}: {potential.name}); take "
+                    "norm-conserving potentials for it, for example pseudopotentials='gth-pbe'"
+                )
+            found[symbol] = potential
+        return found
 
     @cached_property
     def projectors(self) -> Tensor:
@@ -159,7 +178,7 @@ class KohnShamProblem:
 
     @cached_property
     def _fixed_coupling(self) -> Tensor:
-        return coupling_matrix(self.basis, self._norm_conserving)
+        return coupling_matrix(self.basis, self.norm_conserving("a fixed coupling"))
 
     def coupling(self, potential: Potential) -> Tensor:
         """Coupling of the projectors, (nproj, nproj), or one for each spin with PAW, Hartree."""
@@ -187,7 +206,7 @@ class KohnShamProblem:
     def constant_energy(self) -> float:
         """Energy of the ions alone, which does not depend on the electronic state, Ha per cell."""
         ions = [term.energy(self.basis) for term in self.terms if isinstance(term, IonTerm)]
-        return float(torch.stack(ions).sum().detach())
+        return sum(float(energy.detach()) for energy in ions)
 
     @cached_property
     def charges(self) -> Tensor:
@@ -247,6 +266,38 @@ class KohnShamProblem:
             self.gauge,
             self.overlap,
         )
+
+    def fields_of(
+        self, orbitals: Tensor, weighted_occupations: Tensor, single: bool = False
+    ) -> list[Fields]:
+        """Symmetrised fields of orbitals, one for each set of occupations.
+
+        Parameters
+        ----------
+        orbitals : Tensor
+            (nspin, nk, nband, npw), complex.
+        weighted_occupations : Tensor
+            Electrons per state times the k-point's weight, (n, nspin, nk, nband).
+        single : bool, optional
+            Transform the orbitals in single precision: densities are accurate to 1e-7.
+        """
+        tau = self.needs_kinetic_density
+        found = fields_from_orbitals(
+            self.pieces, self.gauge, orbitals, weighted_occupations, tau, single
+        )
+        if self.spheres is None:
+            return found
+        conjugates = self.projectors.conj().mT
+        channels = [
+            self.spheres.of_projections(rows @ conjugates, weights)
+            for rows, weights in zip(orbitals, weighted_occupations.unbind(1), strict=True)
+        ]
+        matrices = self.spheres.symmetrize(torch.stack(channels, dim=1))
+        return [replace(f, spheres=own) for f, own in zip(found, matrices, strict=True)]
+
+    def symmetrized(self, vector: V) -> V:
+        """Average of fields or of a potential over the crystal's symmetry."""
+        return vector.symmetrized(self.basis, self.spheres)
 
     def electrons(self, fields: Fields) -> Tensor:
         """Electrons of each channel, (nspin,), those inside of PAW spheres included."""

@@ -221,6 +221,8 @@ class SCFResult(AttachedState):
             self._attached_problem,
             last.orbitals,
             last.occupation.occupations,
+            last.eigenvalues,
+            last.potential,
             last.fields.to_electrons(self.basis.volume),
             self._fixed_terms()["free"],
         )
@@ -242,7 +244,11 @@ class SCFResult(AttachedState):
         self._check_functional()
         state = self.ground_state
         return forces_and_stress(
-            self._attached_problem, state.orbitals, state.occupations, self.fields
+            self._attached_problem,
+            state.orbitals,
+            state.occupations,
+            self.fields,
+            state.eigenvalues,
         )
 
     @property
@@ -258,10 +264,8 @@ class SCFResult(AttachedState):
     @property
     def magnetic_moment(self) -> Tensor:
         """Total magnetic moment, 0-d, mu_B per cell."""
-        electrons = self.ground_state.electrons.density
-        if self.problem.nspin == 1:
-            return 0.0 * electrons[0, 0].real
-        return (electrons[0, 0] - electrons[1, 0]).real
+        electrons = self._attached_problem.electrons(self.fields)
+        return 0.0 * electrons[0] if self.problem.nspin == 1 else electrons[0] - electrons[1]
 
     @property
     def hirshfeld_moments(self) -> Tensor:
@@ -274,7 +278,8 @@ class SCFResult(AttachedState):
     def _hirshfeld_moments(self) -> Tensor:
         problem = self._attached_problem
         symmetry = self.kpoints.symmetry
-        return hirshfeld_moments(problem.basis, problem.pseudopotentials, self.density_g, symmetry)
+        pseudos = problem.norm_conserving("Hirshfeld's partition of the moment")
+        return hirshfeld_moments(problem.basis, pseudos, self.density_g, symmetry)
 
     @property
     def electrostatic_potential(self) -> Tensor:
@@ -288,7 +293,8 @@ class SCFResult(AttachedState):
 
     def _electrostatic_potential(self) -> Tensor:
         problem = self._attached_problem
-        return electrostatic_potential(problem.basis, problem.pseudopotentials, self.density_g)
+        pseudos = problem.norm_conserving("the electrostatic potential")
+        return electrostatic_potential(problem.basis, pseudos, self.density_g)
 
     @property
     def dipole(self) -> Tensor:
@@ -306,6 +312,7 @@ class SCFResult(AttachedState):
 
     def _dipole(self) -> Tensor:
         problem = self._attached_problem
+        problem.norm_conserving("the dipole moment")
         return dipole_moment(problem.basis, problem.charges, self.density_g)
 
     @property

@@ -8,9 +8,12 @@ derivatives dE/dD_ij in the same places. Only this file knows the places.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deepchem_xc.numerics.harmonics import solid_harmonics
@@ -21,6 +24,28 @@ from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 # Directions from which rotations of harmonics are determined, more than the largest 2 l + 1.
 _DIRECTIONS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """An atom that stands for all atoms to which symmetry takes it.
+
+    Parameters
+    ----------
+    species : str
+        Its element.
+    place : int
+        Its position among the atoms of the element.
+    count : int
+        Number of equivalent atoms.
+    operations : ndarray, shape (nop, 3, 3)
+        Cartesian rotations and reflections that leave the atom in its place.
+    """
+
+    species: str
+    place: int
+    count: int
+    operations: NDArray
 
 
 class Spheres:
@@ -102,12 +127,30 @@ class Spheres:
         weighted_occupations : Tensor
             (nset, nk, nband), of any sign.
         """
-        rows = projections.flatten(0, 1)
         weights = weighted_occupations.flatten(1)
+        return torch.stack([self.of_pairs(projections, projections, one) for one in weights])
+
+    def of_pairs(self, left: Tensor, right: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Symmetric part of the sum of w Re(P_i* Q_j) over states, (n,).
+
+        Parameters
+        ----------
+        left, right : Tensor
+            Projections P and Q of two sets of states, (nk, nband, nproj).
+        weights : Tensor, optional
+            (nk * nband,), ones by default.
+        """
         found = {}
         for species, index in self._states.items():
-            own = torch.view_as_real(rows[:, index])  # (states, natom, nstate, 2)
-            found[species] = torch.einsum("sw,waic,wajc->saij", weights, own, own)
+            # Real and imaginary parts are rows of their own: (natom, 2 nk nband, nstate).
+            p, q = (
+                torch.view_as_real(one[..., index]).flatten(0, 1).permute(1, 0, 3, 2).flatten(1, 2)
+                for one in (left, right)
+            )
+            if weights is not None:
+                p = p * weights.repeat_interleave(2).unsqueeze(-1)
+            product = p.mT @ q
+            found[species] = 0.5 * (product + product.mT)
         return self.flat(found)
 
     @cached_property
@@ -116,6 +159,22 @@ class Spheres:
         return self.same_for_all({s: self.potentials[s].tables.overlap for s in self.atoms})
 
     # -- symmetry ---------------------------------------------------------------------------------
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """One atom of each set of equivalent ones."""
+        crystal, symmetry = self._crystal, self._symmetry
+        images = atom_permutations(crystal, symmetry)  # (nop, natom)
+        turns = cartesian_rotations(crystal, symmetry).cpu().numpy()
+        found = []
+        for species, atoms in self.atoms.items():
+            for place, atom in enumerate(atoms):
+                equivalent = np.unique(images[:, atom])
+                if equivalent[0] != atom:
+                    continue
+                own = np.unique(turns[images[:, atom] == atom].round(9), axis=0)
+                found.append(Site(species, place, len(equivalent), own))
+        return found
 
     def symmetrize(self, flat: Tensor) -> Tensor:
         """Average over the crystal's symmetry, D_p(a) <- mean of T(R) D_a T(R)^T, (..., n)."""

@@ -30,8 +30,8 @@ from torch import Tensor
 from deepchem_xc.numerics.implicit import attach_implicit
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.density import kinetic_density
-from deepchem_xc.planewave.energy import electron_energy
-from deepchem_xc.planewave.fields import Fields, Potential, derivative
+from deepchem_xc.planewave.energy import electron_energy, potential_in_graph
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import functional_tensors
@@ -67,33 +67,6 @@ def harris_energy(
     weighted_occupations = occupation.occupations * problem.basis.weights[:, None]
     of_states = (weighted_occupations * eigenvalues).sum() + occupation.entropy_energy
     return of_states + correction + problem.constant_energy
-
-
-def potential_in_graph(problem: KohnShamProblem, electrons: Fields) -> Potential:
-    """Kohn-Sham potential in the graph of electrons, functional and geometry.
-
-    Parameters
-    ----------
-    problem : KohnShamProblem
-        Its geometry may be in a graph.
-    electrons : Fields
-        As `Fields.to_electrons` returns them; may be in a graph.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from deepchem_xc.planewave import scf
-    >>> r = scf(bulk("Si"), ecut=100.0)
-    >>> again = potential_in_graph(r.problem, r.fields.to_electrons(r.volume))
-    >>> known, _ = r.problem.effective_potential(r.fields)
-    >>> bool((again.v - known.v).abs().max() < 1e-12)
-    True
-    """
-    with torch.enable_grad():
-        if not electrons.requires_grad:
-            electrons = electrons.detach().map(Tensor.requires_grad_)
-        energy = electron_energy(problem, electrons)
-        return derivative(energy, electrons, create_graph=True).symmetrized(problem.basis)
 
 
 def attach_harris_energy(

@@ -18,7 +18,7 @@ from torch import Tensor
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.terms.xc import core_density, density_information
+from deepchem_xc.planewave.terms.xc import core_fields, density_information
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import ValGrad
@@ -97,7 +97,7 @@ def why_unbounded(problem: KohnShamProblem, fields: Fields, potential: Potential
     slope = _slope(problem, fields, potential)
     if slope is None or float(slope.min()) > -1.0:
         return None
-    core = core_density(problem.basis, problem.pseudopotentials)
+    core = core_fields(problem.basis, problem.pseudopotentials, tau=True)
     information: Any = density_information(problem.basis, problem.functional, fields, core)
     channels = (information,) if problem.nspin == 1 else (information.u, information.d)
     with torch.enable_grad():

@@ -28,7 +28,6 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.fields import Potential
 from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -108,13 +107,7 @@ class SubspaceFreeEnergy:
         response = OccupationResponse(problem, levels, self.moment)
         orbitals = vectors.mH @ self._origin_orbitals
         weighted_occupations = response.occupations * weights
-        (fields,) = fields_from_orbitals(
-            problem.pieces,
-            problem.gauge,
-            orbitals,
-            weighted_occupations[None],
-            problem.needs_kinetic_density,
-        )
+        (fields,) = problem.fields_of(orbitals, weighted_occupations[None])
         potential, correction = problem.effective_potential(fields)
         shift = potential - self.potential
         # <H> in the given potential, and the difference that the density's own potential makes.

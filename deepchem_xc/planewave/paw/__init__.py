@@ -12,6 +12,7 @@ from .dataset import PartialWave, PAWDataset, ReferenceEnergies
 from .loader import FAMILIES, is_paw_source, load_paw
 from .potential import PAWPotential
 from .radial_grid import RadialGrid
+from .reference_atom import ReferenceAtom
 from .shapes import shape_functions
 from .tables import OnSiteTables, on_site_tables
 from .xml import is_paw_file, read_paw_xml
@@ -23,6 +24,7 @@ __all__ = [
     "PAWPotential",
     "PartialWave",
     "RadialGrid",
+    "ReferenceAtom",
     "ReferenceEnergies",
     "is_paw_file",
     "is_paw_source",

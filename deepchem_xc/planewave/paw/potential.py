@@ -79,12 +79,13 @@ class PAWPotential(AtomicPotential):
     @cached_property
     def _smooth_core_kinetic(self) -> RadialTransform:
         values = self.dataset.smooth_core_kinetic_density
-        if values is None:
-            raise ValueError(
-                f"{self.dataset!r} has no kinetic energy density of its core, which meta-GGAs "
-                "need; use a dataset that has it, as GPAW's PBE ones do"
-            )
+        assert values is not None
         return self._transform(values)
+
+    @property
+    def has_core_kinetic_density(self) -> bool:
+        """Whether the dataset holds the kinetic energy density of its core."""
+        return self.dataset.smooth_core_kinetic_density is not None
 
     def projectors(self, channel_index: int, q2: Tensor) -> Tensor:
         """Form factor of one channel's projector, see `AtomicPotential.projectors`."""
@@ -101,6 +102,8 @@ class PAWPotential(AtomicPotential):
 
     def core_kinetic_density(self, q2: Tensor) -> Tensor:
         """Form factor of the smooth core's kinetic energy density, Hartree."""
+        if not self.has_core_kinetic_density:
+            return super().core_kinetic_density(q2)
         return self._smooth_core_kinetic(q2)[0]
 
     def zero_potential(self, q2: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SphereXC"]
 
 # Points, times spins, whose derivatives are computed together.
-_POINTS_AT_ONCE = 200_000
+_POINTS_AT_ONCE = 100_000
 
 
 class SphereXC:
@@ -135,8 +135,7 @@ class SphereXC:
         nspin = occupations.shape[1]
         fields = [(None,) * nspin if x is None else x.unbind(1) for x in density]
         channels = [
-            ValGrad(value=value, grad=gradient, kin=tau)
-            for value, gradient, tau in zip(*fields)
+            ValGrad(value=value, grad=gradient, kin=tau) for value, gradient, tau in zip(*fields)
         ]
         return channels[0] if len(channels) == 1 else SpinParam(u=channels[0], d=channels[1])
 

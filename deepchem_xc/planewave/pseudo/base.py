@@ -145,6 +145,34 @@ class AtomicPotential(ABC):
         )
 
     @property
+    def has_core_kinetic_density(self) -> bool:
+        """Whether the kinetic energy density of the core is known, as meta-GGAs need it."""
+        return False
+
+    def core_kinetic_density(self, q2: Tensor) -> Tensor:
+        """Form factor of the core's kinetic energy density.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, zero allowed.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 tau_core(r) sin(qr)/(qr) dr, Hartree.
+
+        Raises
+        ------
+        ValueError
+            If the potential does not hold it (see `has_core_kinetic_density`).
+        """
+        raise ValueError(
+            f"the potential {self.name!r} of {self.symbol} has no kinetic energy density of its "
+            "core; check has_core_kinetic_density first"
+        )
+
+    @property
     @abstractmethod
     def atom(self) -> FreeAtom:
         """Spherical atom of this potential, from which the self-consistent field starts."""
@@ -217,6 +245,7 @@ class Pseudopotential(AtomicPotential):
 
     @property
     def angular_momenta(self) -> tuple[int, ...]:
+        """l of each channel of projectors."""
         return tuple(channel.l for channel in self.channels)
 
     def __repr__(self) -> str:

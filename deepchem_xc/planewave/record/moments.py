@@ -44,4 +44,5 @@ def moments_of(problem: KohnShamProblem, record: DensityRecord) -> Tensor | None
     old = record.crystal.to(basis.device)
     fields = on_sphere(record.fields, record.g_vectors, basis.g_vectors)
     before = basis.with_geometry(old.lattice, old.positions)
-    return hirshfeld_moments(before, problem.pseudopotentials, fields.density)
+    pseudos = problem.norm_conserving("Hirshfeld's partition of the moment")
+    return hirshfeld_moments(before, pseudos, fields.density)

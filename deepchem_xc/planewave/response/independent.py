@@ -17,7 +17,6 @@ from torch.nn.functional import pad
 
 from deepchem_xc.numerics.implicit import attach_implicit
 from deepchem_xc.occupations.occupy import check_enough_bands
-from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.enough_states import enough_states
@@ -140,7 +139,7 @@ class LossOnStates:
             orbitals=pad(given.orbitals, (0, 0, 0, extra)),
         )
         check_multiplets(states.eigenvalues, given.eigenvalues)
-        known = real_and_symmetric(states.basis, Potential.of_derivatives(given.electrons))
+        known = real_and_symmetric(states.problem, Potential.of_derivatives(given.electrons))
         return cls(states, given, _without_constant(states.problem, known))
 
     def plus(self, potential: Potential) -> tuple[list[Tensor], Tensor, float]:
@@ -259,10 +258,11 @@ class _IndependentResponse:
         return loss.on_potential(self._tolerance).leaves
 
 
-def real_and_symmetric(basis: PlaneWaveBasis, potential: Potential) -> Potential:
+def real_and_symmetric(problem: KohnShamProblem, potential: Potential) -> Potential:
     """The part of a potential that is real on the grid and has the crystal's symmetry."""
-    real = potential.map(lambda leaf: basis.to_sphere(basis.to_grid(leaf)))
-    return real.symmetrized(basis)
+    basis = problem.basis
+    real = potential.map_waves(lambda leaf: basis.to_sphere(basis.to_grid(leaf)))
+    return problem.symmetrized(real)
 
 
 def _without_constant(problem: KohnShamProblem, potential: Potential) -> Potential:
@@ -271,4 +271,8 @@ def _without_constant(problem: KohnShamProblem, potential: Potential) -> Potenti
     constants = v[:, 0]
     # Both channels share their electrons if the moment is free.
     constants -= constants.mean() if problem.moment is None else constants.clone()
-    return replace(potential, v=v)
+    if problem.spheres is None or potential.spheres is None:
+        return replace(potential, v=v)
+    # A constant potential has a part inside of the spheres, too.
+    constant = (potential.v - v)[:, :1].real
+    return replace(potential, v=v, spheres=potential.spheres - constant * problem.spheres.overlaps)

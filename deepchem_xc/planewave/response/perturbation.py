@@ -12,12 +12,15 @@ occupations, so that degenerate states do no harm; the rest solves Sternheimer's
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
+from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.eigen.states import converge_states
@@ -107,6 +110,7 @@ class PerturbedStates:
             1, _BYTES[self.basis.device.type] // (16 * 8 * self.nfilled * self.basis.npw)
         )
         self._states = [self._in_gauge(channel) for channel in orbitals]
+        self._duals = [self._overlapped(channel) for channel in self._states]
         self._differences = self.occupation.divided_differences()
         above = eigenvalues[:, :, None, self.nfilled :] - eigenvalues[:, :, : self.nfilled, None]
         self._above = above.clamp_min(_APART)
@@ -119,16 +123,21 @@ class PerturbedStates:
             return orbitals
         return self.gauge.to_real(orbitals, slice(0, len(orbitals)))
 
+    def _overlapped(self, states: Tensor) -> Tensor:
+        """S times states of one spin, (nk, nband, npw); the states themselves where S = 1."""
+        return self.hamiltonian.apply_overlap(states, range(self.basis.nk))
+
     def _rough(self, spin: int) -> Tensor:
-        """Residuals H m - e m of the empty states, (nk, nempty, npw)."""
+        """Residuals H m - e S m of the empty states, (nk, nempty, npw)."""
         empty = self._states[spin][:, self.nfilled :]
+        duals = self._duals[spin][:, self.nfilled :]
         energies = self.eigenvalues[spin, :, self.nfilled :, None]
         parts = []
         for first in range(0, self.basis.nk, self._step):
             ks = range(first, min(first + self._step, self.basis.nk))
             here = slice(ks.start, ks.stop)
             parts.append(
-                self.hamiltonian.apply(empty[here], spin, ks) - energies[here] * empty[here]
+                self.hamiltonian.apply(empty[here], spin, ks) - energies[here] * duals[here]
             )
         return torch.cat(parts)
 
@@ -169,17 +178,32 @@ class PerturbedStates:
         occupations : Tensor
             (nspin, nk, nband).
         """
-        local = LocalOperator(self.problem.pieces, potential, self.gauge)
+        change = self._operator(potential)
         occupations = torch.zeros_like(self.occupations)
         rhs = []
         for spin, states in enumerate(self._states):
             filled = states[:, : self.nfilled]
-            product = local.apply(filled, spin, range(self.basis.nk))
+            product = change(filled, spin, range(self.basis.nk))
             weights = self.basis.weights[:, None]
             occupations[spin, :, : self.nfilled] = weights * row_dots(filled, product)
             weights = 2.0 * weights * self.occupations[spin, :, : self.nfilled]
             rhs.append(product.mul_(weights.unsqueeze(-1)))
         return rhs, occupations
+
+    def _operator(self, potential: Potential) -> Callable[[Tensor, int, range], Tensor]:
+        """Action of a change of the potential on orbitals: rows, spin and k-points."""
+        problem = self.problem
+        local = LocalOperator(problem.pieces, potential, self.gauge)
+        if potential.spheres is None:
+            return local.apply
+        coupling = problem.coupling(potential)
+        coupled = CoupledProjectors(problem.projectors, coupling, gauge=self.gauge)
+
+        def apply(rows: Tensor, spin: int, ks: range) -> Tensor:
+            product = local.apply(rows, spin, ks)
+            return coupled.add_coupling(product, coupled.project(rows, ks), spin, ks)
+
+        return apply
 
     def in_gauge(self, cotangent: Tensor) -> list[Tensor]:
         """Cotangent of complex orbitals (nspin, nk, nband, npw) in the form of `rhs` above.
@@ -223,7 +247,7 @@ class PerturbedStates:
         z : Tensor or None
             (nspin, nk, n, npw), complex, of the lowest n bands, on which the loss depends.
         """
-        basis, nk = self.basis, self.basis.nk
+        nk = self.basis.nk
         tau = self.problem.needs_kinetic_density
         used = eigenvalues[:, :, : self.nusable].abs().amax((0, 1)).nonzero()
         nband = max(self.nfilled, int(used[-1]) + 1 if len(used) else 0)
@@ -240,25 +264,65 @@ class PerturbedStates:
                 z[:, : self.nfilled] += self._known_part(spin, here, cotangent[here])
                 z[:, : self.nfilled] += self._unknown_part(spin, ks, cotangent[here], tolerance)
                 pieces, left = self.problem.pieces, states[:, :nband]
-                parts.append(pair_fields(pieces, self.gauge, left, z, ks, tau))
+                pairs = pair_fields(pieces, self.gauge, left, z, ks, tau)
+                complex_z = z if self.gauge is None else self.gauge.to_complex(z, here)
+                parts.append(self._with_spheres(pairs, spin, here, complex_z))
                 if keep:
-                    kept.append(z if self.gauge is None else self.gauge.to_complex(z, here))
+                    kept.append(complex_z)
             channels.append(reduce(operator.add, parts))
         all_z = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
-        return stack(channels).symmetrized(basis), all_z
+        return self.problem.symmetrized(stack(channels)), all_z
+
+    def _with_spheres(self, pairs: Fields, spin: int, here: slice, z: Tensor) -> Fields:
+        """Fields of pairs of a band and its z, (nk, nband, npw), with those inside of spheres."""
+        spheres = self.problem.spheres
+        if spheres is None:
+            return pairs
+        conjugates = self.problem.projectors[here].conj().mT
+        left = self.orbitals[spin, here, : z.shape[1]] @ conjugates
+        return replace(pairs, spheres=spheres.of_pairs(left, z @ conjugates))
+
+    def _loss_operator(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
+        """Twice the loss's derivative with respect to the density matrix, (nk, nfilled, nband).
+
+        Its matrix elements between filled and known states.
+        """
+        overlap = cotangent @ self._states[spin][here].mH  # [n, m] = <m|c_n>
+        held = self.occupations[spin, here]
+        n, m = held[:, : self.nfilled, None], held[:, None, :]
+        operator = n * overlap
+        square = slice(0, self.nfilled)
+        operator[:, :, square] += (n * overlap[:, :, square]).mH
+        return operator / (n.square() + m.square()).clamp_min(1e-300)
+
+    def normed(self, rhs: list[Tensor]) -> Tensor:
+        """Functions s_n, (nspin, nk, nfilled, npw), complex.
+
+        If S changes, filled states are normalised anew among each other, which changes the loss by
+        the sum of -Re <s_n|dS|psi_n>.
+
+        Parameters
+        ----------
+        rhs : list of Tensor
+            Cotangents of the filled orbitals, for every spin (nk, nfilled, npw).
+        """
+        found = []
+        everywhere = slice(0, self.basis.nk)
+        for spin, cotangent in enumerate(rhs):
+            square = slice(0, self.nfilled)
+            operator = self._loss_operator(spin, everywhere, cotangent)[:, :, square]
+            held = self.occupations[spin, :, square]
+            mean = 0.5 * (held[:, :, None] + held[:, None, :])
+            filled = self._states[spin][:, square]
+            s = (0.5 * mean * operator).to(filled.dtype) @ filled
+            found.append(s if self.gauge is None else self.gauge.to_complex(s, everywhere))
+        return torch.stack(found)
 
     def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
         """Part of z in the span of the known states."""
         states = self._states[spin][here]
-        overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
-        held = self.occupations[spin, here]
-        n, m = held[:, : self.nfilled, None], held[:, None, :]
-        # The operator is the derivative of the loss with respect to the density matrix.
-        operator = n * overlap
         square = slice(0, self.nfilled)
-        operator[:, :, square] += (n * overlap[:, :, square]).mH
-        operator = operator / (n.square() + m.square()).clamp_min(1e-300)
-        operator = operator * self._differences[spin, here]
+        operator = self._loss_operator(spin, here, cotangent) * self._differences[spin, here]
         operator[:, :, square] *= 0.5  # these pairs come twice
         operator.diagonal(dim1=1, dim2=2).zero_()
         return operator.to(states.dtype) @ states
@@ -268,13 +332,11 @@ class PerturbedStates:
         here = slice(ks.start, ks.stop)
         known = KnownStates(
             self._states[spin][here],
+            self._duals[spin][here],
             self.eigenvalues[spin, here, : self.nfilled],
             self._above[spin, here],
             self._residuals[spin][here],
             self._damping(spin, here),
         )
 
-        def apply(block: Tensor) -> Tensor:
-            return self.hamiltonian.apply(block, spin, ks)
-
-        return solve_sternheimer(apply, known, cotangent, tolerance)
+        return solve_sternheimer(self.hamiltonian.operator(spin, ks), known, cotangent, tolerance)

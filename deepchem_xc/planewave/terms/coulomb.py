@@ -14,7 +14,7 @@ from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.compensation import CompensationCharges, compensation_waves
 from deepchem_xc.planewave.terms.differentiated import derivative_of
 from deepchem_xc.planewave.terms.kept import KeptForBasis
-from deepchem_xc.planewave.terms.xc import core_density
+from deepchem_xc.planewave.terms.superposed import smooth_core
 
 
 class Coulomb(DensityTerm):
@@ -36,10 +36,8 @@ class Coulomb(DensityTerm):
         self._kept = KeptForBasis(self._geometry)
 
     def _geometry(self, basis: PlaneWaveBasis) -> tuple[CompensationCharges, Tensor]:
-        potentials = self._spheres.potentials
-        core = core_density(basis, potentials)
-        assert core is not None
-        return CompensationCharges(basis, potentials, self._waves), core
+        charges = CompensationCharges(basis, self._spheres.potentials, self._waves)
+        return charges, smooth_core(basis, self._spheres)
 
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """Energy, 0-d, Hartree per cell."""

@@ -156,6 +156,12 @@ def projectors(
     return atom_functions(basis, form_factors, ks)
 
 
+def chunks_of_projectors(basis: PlaneWaveBasis, nproj: int) -> list[slice]:
+    """k-points whose projectors, `nproj` at each, are in memory at once."""
+    step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
+    return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
+
+
 def nonlocal_energy(
     basis: PlaneWaveBasis,
     pseudos: Mapping[str, Pseudopotential],
@@ -219,9 +225,7 @@ class Nonlocal(OrbitalTerm):
 
     def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
         """k-points whose projectors are in memory at once."""
-        nproj = coupling_matrix(basis, self._pseudos).shape[0]
-        step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
-        return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
+        return chunks_of_projectors(basis, len(coupling_matrix(basis, self._pseudos)))
 
     def energy(
         self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice

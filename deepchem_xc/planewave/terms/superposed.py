@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -101,9 +102,7 @@ def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Te
     nspin : int
         1, or 2 for up and down.
     """
-    total = spheres.same_for_all(
-        {s: p.atom.occupations() for s, p in spheres.potentials.items()}
-    )
+    total = spheres.same_for_all({s: p.atom.occupations() for s, p in spheres.potentials.items()})
     if nspin == 1:
         return total.unsqueeze(0)
     one = spheres.same_for_all(
@@ -111,8 +110,18 @@ def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Te
     )
     moments = limited_moments(crystal, spheres.potentials) or [0.0] * crystal.natom
     matrices = {
-        species: block * torch.tensor([moments[a] for a in spheres.atoms[species]]).view(-1, 1, 1).to(block)
+        species: block
+        * torch.tensor([moments[a] for a in spheres.atoms[species]]).view(-1, 1, 1).to(block)
         for species, block in spheres.matrices(one).items()
     }
     moment = spheres.flat(matrices)
     return 0.5 * torch.stack([total + moment, total - moment])
+
+
+def smooth_core(basis: PlaneWaveBasis, spheres: Spheres) -> Tensor:
+    """Smooth core density of all atoms, (nG,), bohr^-3."""
+
+    def form_factor(potential: PAWPotential, q2: Tensor) -> Tensor:
+        return potential.core_density(q2)
+
+    return superpose_atoms(basis, spheres.potentials, form_factor)
