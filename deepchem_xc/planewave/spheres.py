@@ -177,7 +177,12 @@ class Spheres:
         return found
 
     def symmetrize(self, flat: Tensor) -> Tensor:
-        """Average over the crystal's symmetry, D_p(a) <- mean of T(R) D_a T(R)^T, (..., n)."""
+        """Average over the crystal's symmetry, D_p(a) <- mean of T(R) D_a T(R)^T, (..., n).
+
+        Matrices become symmetric, too.
+        """
+        matrices = self.matrices(flat)
+        flat = self.flat({species: 0.5 * (own + own.mT) for species, own in matrices.items()})
         for targets, rotations in self._operations:
             found = {}
             for species, block in self.matrices(flat).items():

@@ -166,10 +166,13 @@ class _Adjoint:
                 total = known + real_and_symmetric(self.problem, kernel(electrons))
                 blocks, eigenvalues, norm = loss_on_states.plus(total)
                 accuracy = EXACT * self.tolerance * norm
-                _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
+                by_energy = loss_on_states.by_energy
+                _, z = states.adjoint(blocks, eigenvalues, accuracy, True, by_energy)
                 loss = loss + self._orbital_part(moved, z, total)
                 if self.problem.spheres is not None:
-                    loss = loss + self._projected_part(moved, z, states.normed(blocks), total)
+                    loss = loss + self._projected_part(
+                        moved, z, states.normed(blocks, by_energy), total
+                    )
         return explicit_gradients(loss, [*moved, *inputs[2:]])
 
     def _kernel(self, geometry: Geometry) -> tuple[Callable[[Fields], Potential], Potential]:
