@@ -6,11 +6,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from ase import Atoms
 
 from deepchem_xc.calculators.settings import file_digests, with_absolute_files
 from deepchem_xc.feat.files import absolute_potential, content_digests
-from deepchem_xc.planewave import Crystal, scf
 from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.potentials import load_potentials, names_path, potential_files
 from deepchem_xc.planewave.pseudo import (
@@ -76,12 +74,6 @@ def test_a_dataset_of_another_functional_is_warned_about(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_functional(potentials, "PBE")
-
-
-def test_the_solver_refuses_paw_by_name(folder: Path) -> None:
-    crystal = Crystal.from_ase(Atoms("Be", cell=[4.0] * 3, pbc=True))
-    with pytest.raises(ValueError, match=r"PAW datasets .* Be \(Be\.PBE\).*not implemented yet"):
-        scf(crystal, ecut=200.0, pseudopotentials=folder)
 
 
 @pytest.mark.parametrize("source", ["paw-pbe", "paw_lda:10"])

@@ -71,7 +71,8 @@ def mesh_of_equation(
 
     Examples
     --------
-    >>> mesh_of_equation("r=a*i/(n-i)", 0, 9, {"a": 0.4, "n": 10.0}.__getitem__).r[-1].round(6)
+    >>> grid = mesh_of_equation("r=a*i/(n-i)", 0, 9, {"a": 0.4, "n": 10.0}.__getitem__)
+    >>> round(float(grid.r[-1]), 6)
     3.6
     """
     if equation not in EQUATIONS:
