@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import erf
 
 from deepchem_xc.planewave.paw import PAWDataset, is_paw_file, on_site_tables, read_paw_xml
 from tests.planewave.paw.analytic_dataset import (
     CHANNELS,
+    CHARGE,
+    CORE,
     ENERGIES,
     KINETIC,
     MESHES,
@@ -90,6 +93,28 @@ def test_the_functional_is_named_as_elsewhere(
 ) -> None:
     element = f'<xc_functional type="{kind}" name="{name}"/>'
     assert read(elements={"xc_functional": element}).functional == label
+
+
+@pytest.mark.parametrize("equation", MESHES)
+def test_the_local_ionic_potential_of_abinit_must_fit(
+    equation: str, read: Callable[..., PAWDataset]
+) -> None:
+    """Potentials of Gaussian charges are error functions: smooth core and compensation charge."""
+    file = AnalyticFile(equation)
+    r = np.maximum(file.r, 1e-6)
+    electrons = 0.11 * (np.pi / 1.2) ** 1.5
+    rest = (CORE - CHARGE) / np.sqrt(4.0 * np.pi) - electrons / (4.0 * np.pi)
+    ionic = zero_potential(r) + electrons * erf(np.sqrt(1.2) * r) / r
+    ionic += 4.0 * np.pi * rest * erf(r / file.shape_radius) / r
+
+    def element(values: np.ndarray) -> dict[str, str]:
+        numbers = " ".join(repr(float(x)) for x in values)
+        name = "blochl_local_ionic_potential"
+        return {name: f'<{name} grid="long">{numbers}</{name}>'}
+
+    assert read(equation=equation, elements=element(ionic)).valence == 2.0
+    with pytest.raises(ValueError, match=r"contradict each other by 1\.\de-03 Ha"):
+        read(equation=equation, elements=element(ionic + 1.5e-3 * (r < 1.0)))
 
 
 def test_values_of_a_mesh_must_be_those_of_its_equation(read: Callable[..., PAWDataset]) -> None:
