@@ -120,16 +120,15 @@ class PerturbedStates:
         return self.gauge.to_real(orbitals, slice(0, len(orbitals)))
 
     def _rough(self, spin: int) -> Tensor:
-        """Residuals H m - e m of the empty states, (nk, nempty, npw)."""
+        """Residuals H m - e S m of the empty states, (nk, nempty, npw)."""
         empty = self._states[spin][:, self.nfilled :]
         energies = self.eigenvalues[spin, :, self.nfilled :, None]
         parts = []
         for first in range(0, self.basis.nk, self._step):
             ks = range(first, min(first + self._step, self.basis.nk))
             here = slice(ks.start, ks.stop)
-            parts.append(
-                self.hamiltonian.apply(empty[here], spin, ks) - energies[here] * empty[here]
-            )
+            image, overlap_image = self.hamiltonian.apply_both(empty[here], spin, ks)
+            parts.append(image - energies[here] * overlap_image)
         return torch.cat(parts)
 
     def _damping(self, spin: int, here: slice) -> Tensor:
