@@ -18,8 +18,8 @@ from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
-from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.potentials import dataset_digests, load_potentials
+from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.planewave.record import density_source
 from deepchem_xc.planewave.settings import Settings

@@ -200,7 +200,7 @@ class SphereExchangeCorrelation(DensityTerm):
         for group in self._groups:
             own = matrices[group.species][:, group.places].transpose(0, 1)
             counts = own.new_tensor(group.counts).view(-1, 1, 1)
-            found.append((group.xc.information(own), counts * group.xc.points.volumes))
+            found.append((group.xc.information(own), counts * group.xc.points(own.device).volumes))
         return found
 
 
