@@ -52,18 +52,21 @@ def test_a_relaxation_starts_each_step_from_the_last_one() -> None:
     assert max(steps[1:]) < steps[0]
 
 
-def test_moments_of_atoms_add_up_to_that_of_the_cell() -> None:
-    """A hydroxyl radical, whose unpaired electron is at the oxygen with any kind of potential."""
-    molecule = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.98]], cell=[4.5, 4.5, 5.0], pbc=True)
-    molecule.set_initial_magnetic_moments([1.0, 0.0])
+def test_moments_of_atoms_add_up_and_are_those_of_norm_conserving_potentials() -> None:
+    """The amidogen radical, most of whose unpaired electron is at the nitrogen."""
+    places = [[0.0, 0.0, 0.0], [0.0, 0.80, 0.63], [0.0, -0.80, 0.63]]
+    molecule = Atoms("NH2", places, cell=[4.0, 4.6, 4.2], pbc=True)
+    molecule.set_initial_magnetic_moments([1.0, 0.0, 0.0])
     found = {}
-    for potentials, ecut in (("paw-pbe", 350.0), ("gth-pbe", 700.0)):
+    for potentials, ecut in (("paw-pbe", 300.0), ("gth-pbe", 500.0)):
         molecule.calc = PlaneWaveDFT(ecut=ecut, pseudopotentials=potentials)
         moments = molecule.get_magnetic_moments()
         assert moments.sum() == pytest.approx(molecule.get_magnetic_moment(), abs=1e-6)
-        assert molecule.get_magnetic_moment() == pytest.approx(1.0, abs=1e-4)
+        assert molecule.get_magnetic_moment() == pytest.approx(1.0, abs=1e-3)
         found[potentials] = moments
-    np.testing.assert_allclose(found["paw-pbe"], found["gth-pbe"], atol=0.01)
+    # Atoms share space by their smooth densities, which differ inside of the spheres.
+    np.testing.assert_allclose(found["paw-pbe"], found["gth-pbe"], atol=0.02)
+    assert found["paw-pbe"][0] > 0.8
 
 
 def test_a_file_gives_results_and_a_start_back(
