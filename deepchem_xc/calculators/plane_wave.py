@@ -284,7 +284,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             "energy": float(plain.extrapolated_energy) * Hartree,
             "free_energy": float(plain.free_energy) * Hartree,
             "magmom": float(plain.magnetic_moment),
-            "magmoms": plain.hirshfeld_moments.cpu().numpy(),
+            "magmoms": plain.atom_moments.cpu().numpy(),
         }
 
     def _settings(self) -> Settings:

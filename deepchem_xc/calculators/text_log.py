@@ -145,7 +145,7 @@ class TextLog:
         if bool((result.occupations < 1.0 / result.problem.nspin).any()):
             lines.append(f"band gap         {float(result.band_gap) * Hartree:.5f} eV")
         if result.problem.nspin == 2:
-            moments = ", ".join(f"{moment:.4f}" for moment in result.hirshfeld_moments.tolist())
+            moments = ", ".join(f"{moment:.4f}" for moment in result.atom_moments.tolist())
             lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
             lines.append(f"  of the atoms   {moments} mu_B (Hirshfeld)")
         lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]

@@ -171,6 +171,27 @@ class KohnShamProblem:
             found[symbol] = potential
         return found
 
+    def paw_spheres(self, what: str) -> Spheres:
+        """Spheres of a problem with PAW datasets.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, for the message.
+
+        Raises
+        ------
+        NotImplementedError
+            If the potentials are norm-conserving.
+        """
+        if self.spheres is None:
+            names = ", ".join(f"{k}: {p.name}" for k, p in self.pseudopotentials.items())
+            raise NotImplementedError(
+                f"{what} needs partial waves, which norm-conserving potentials ({names}) do not "
+                "have; take PAW datasets for it, for example pseudopotentials='paw-pbe'"
+            )
+        return self.spheres
+
     @cached_property
     def projectors(self) -> Tensor:
         """Nonlocal projectors, (nk, nproj, npw), complex coefficients without unit."""

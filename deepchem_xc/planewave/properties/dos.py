@@ -160,7 +160,7 @@ def _check_mesh(result: SCFResult, mesh: KPoints) -> None:
     """Raise ValueError unless the state has the symmetry that reduced these k-points."""
     crystal, symmetry = result.basis.crystal, mesh.symmetry
     check_symmetry(crystal, symmetry)
-    if not operations_that_keep(result.hirshfeld_moments, crystal, symmetry).all():
+    if not operations_that_keep(result.atom_moments, crystal, symmetry).all():
         raise ValueError(
             "the k-points were reduced by symmetry operations that the magnetic moments of this "
             "state do not have: give the mesh itself, such as kpts=(8, 8, 8)."

@@ -203,7 +203,7 @@ class DensityRecord:
             free_energy=float(plain.free_energy),
             functional_digest=content_digest(problem.functional),
             forces=plain.forces.detach(),
-            moments=plain.hirshfeld_moments.detach(),
+            moments=plain.atom_moments.detach(),
             fermi_level=plain.fermi_level.detach(),
         )
 
