@@ -147,7 +147,8 @@ class TextLog:
         if result.problem.nspin == 2:
             moments = ", ".join(f"{moment:.4f}" for moment in result.atom_moments.tolist())
             lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
-            lines.append(f"  of the atoms   {moments} mu_B (Hirshfeld)")
+            kind = "Hirshfeld" if result.problem.spheres is None else "inside of the spheres"
+            lines.append(f"  of the atoms   {moments} mu_B ({kind})")
         lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]
         self._write(lines)
 

@@ -128,7 +128,7 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
         echo(f"Dipole        {', '.join(shown)} e Angstrom")
     moments = values["atom_moments"]
     if any(abs(moment) > 5e-5 for moment in moments):
-        echo("\nMoments of the atoms (mu_B, Hirshfeld)")
+        echo("\nMoments of the atoms (mu_B)")
         echo(_by_atom(symbols, [[moment] for moment in moments]))
     echo("\nForces (eV/Angstrom)")
     echo(_by_atom(symbols, values["forces"]))

@@ -59,9 +59,9 @@ def plot_density_of_states(
     pairs = dict.fromkeys((part.symbol, part.l) for part in dos.atomic)
     for number, (symbol, l) in enumerate(pairs):
         for spin, values in enumerate(dos.of(symbol, l)):
-            label = f"{symbol} {l}" if spin == 0 else None
+            name = f"{symbol} {l}" if spin == 0 else None
             color = f"C{number % 10}"
-            ax.plot(energies, -values if spin else values, color=color, lw=0.8, ls="--", label=label)
+            ax.plot(energies, -values if spin else values, color=color, lw=0.8, ls="--", label=name)
     ax.axvline(0.0, color="0.5", ls=":", lw=1)
     ax.set_xlim(energies[0], energies[-1])
     ax.set_xlabel("energy from the Fermi level (eV)")

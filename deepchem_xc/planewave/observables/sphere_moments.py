@@ -2,8 +2,7 @@ r"""Magnetic moments of atoms inside their PAW spheres.
 
 The magnetisation is integrated where the partial waves describe it. It leaves out what is between
 the spheres and counts twice where spheres overlap, so that moments of atoms do not add up to the
-moment of the cell; in ferromagnetic nickel and iron, whose magnetisation between the atoms is
-negative, they are larger.
+moment of the cell: in nickel, whose magnetisation between the atoms is negative, they are larger.
 """
 
 from __future__ import annotations

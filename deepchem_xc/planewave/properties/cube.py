@@ -98,8 +98,10 @@ def write_density_cube(
     8.0000 electrons
     """
     if not all_electron and (size is not None or not core):
-        raise ValueError("size and core=False belong to the density of all electrons: give "
-        "all_electron=True as well.")
+        raise ValueError(
+            "size and core=False belong to the density of all electrons: give "
+            "all_electron=True as well."
+        )
     density = all_electron_density(result, size, core) if all_electron else None
     data = density_part(result.detach(), part, density)
     kind = "all-electron" if all_electron and core else "valence"

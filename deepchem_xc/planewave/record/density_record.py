@@ -81,7 +81,7 @@ class DensityRecord:
     forces : Tensor or None
         (natom, 3), Hartree/bohr.
     moments : Tensor or None
-        Hirshfeld moments of the atoms, (natom,), mu_B.
+        Moments of the atoms, (natom,), mu_B, as `SCFResult.atom_moments`.
     fermi_level : Tensor or None
         Hartree, 0-d, or (2,) with a fixed moment.
     version : str or None
