@@ -18,8 +18,9 @@ from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
-from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
+from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.planewave.record import density_source
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -160,7 +161,7 @@ class DFTSystem:
         _naming("structure", lambda: check_packing(self.atoms, bool(spec.compressed)))
         _naming(
             "pseudopotentials",
-            lambda: load_pseudopotentials(spec.pseudopotentials, crystal.species),
+            lambda: load_potentials(spec.pseudopotentials, crystal.species),
         )
         if (start := self.keywords.get("start")) is not None:
             _naming("start", lambda: density_source(start))

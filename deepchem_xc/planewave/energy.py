@@ -33,7 +33,10 @@ def _of_ions(problem: KohnShamProblem, basis: PlaneWaveBasis) -> dict[str, Tenso
 
 
 def terms_of_orbitals(
-    problem: KohnShamProblem, potential: Potential, eigenvalues: Tensor
+    problem: KohnShamProblem,
+    potential: Potential,
+    eigenvalues: Tensor,
+    orbitals_by_energy: Tensor | None = None,
 ) -> list[OrbitalTerm]:
     """Terms whose derivatives at fixed orbitals are those of the energy.
 
@@ -45,12 +48,15 @@ def terms_of_orbitals(
         Kohn-Sham potential, needed for PAW spheres.
     eigenvalues : Tensor
         Energies of the orbitals, (nspin, nk, nband), Hartree, needed for PAW spheres.
+    orbitals_by_energy : Tensor, optional
+        See `Projections`.
     """
     terms = [term for term in problem.terms if isinstance(term, OrbitalTerm)]
     overlap = problem.overlap
     if overlap is not None:
         coupling = problem.coupling(potential)
-        terms.append(Projections(problem.pseudopotentials, coupling, overlap, eigenvalues))
+        given = coupling, overlap, eigenvalues, orbitals_by_energy
+        terms.append(Projections(problem.pseudopotentials, *given))
     return terms
 
 
@@ -195,6 +201,7 @@ def forces_and_stress(
     occupations: Tensor,
     fields: Fields,
     eigenvalues: Tensor,
+    orbitals_by_energy: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Forces and stress by differentiating the energy at fixed orbitals and occupations.
 
@@ -209,6 +216,8 @@ def forces_and_stress(
     eigenvalues : Tensor
         Energies of the orbitals, (nspin, nk, nband), Hartree. They matter with PAW alone: orbitals
         stay orthonormal in an overlap that moves with the atoms.
+    orbitals_by_energy : Tensor, optional
+        See `GroundState`; needed for derivatives of forces with PAW.
 
     Returns
     -------
@@ -238,6 +247,7 @@ def forces_and_stress(
     keep = torch.is_grad_enabled() and any(x.requires_grad for x in graphs)
     if not keep:
         lattice, positions, orbitals, occupations, eigenvalues = (x.detach() for x in given)
+        orbitals_by_energy = None
         fields = fields.detach()
     else:
         lattice, positions = crystal.lattice, crystal.positions
@@ -267,7 +277,8 @@ def forces_and_stress(
             carried = replace(carried, tau=tau)
         parts = {**_of_density(problem, deformed, carried), **_of_ions(problem, deformed)}
         totals = derivatives(torch.stack(list(parts.values())).sum())
-        for term in terms_of_orbitals(problem, _potential(problem, fields, keep), eigenvalues):
+        potential = _potential(problem, fields, keep)
+        for term in terms_of_orbitals(problem, potential, eigenvalues, orbitals_by_energy):
             for ks in term.chunks(basis):
                 energy = term.energy(strained(), orbitals, weighted_occupations, ks)
                 totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))

@@ -307,6 +307,8 @@ class Hamiltonian:
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """Matrix of H in the `count` plane waves of lowest kinetic energy at one k-point.
 
+        `dense_overlap` is the matrix of S in the same plane waves.
+
         Parameters
         ----------
         spin, k : int

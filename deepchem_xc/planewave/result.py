@@ -259,6 +259,7 @@ class SCFResult(AttachedState):
             state.occupations,
             self.fields,
             state.eigenvalues,
+            state.orbitals_by_energy,
         )
 
     @property

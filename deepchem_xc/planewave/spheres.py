@@ -8,9 +8,12 @@ derivatives dE/dD_ij in the same places. Only this file knows the places.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deepchem_xc.numerics.harmonics import solid_harmonics
@@ -21,6 +24,28 @@ from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 
 # Directions from which rotations of harmonics are determined, more than the largest 2 l + 1.
 _DIRECTIONS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """An atom that stands for all atoms to which symmetry takes it.
+
+    Parameters
+    ----------
+    species : str
+        Its element.
+    place : int
+        Its position among the atoms of the element.
+    count : int
+        Number of equivalent atoms.
+    operations : ndarray, shape (nop, 3, 3)
+        Cartesian rotations and reflections that leave the atom in its place.
+    """
+
+    species: str
+    place: int
+    count: int
+    operations: NDArray
 
 
 class Spheres:
@@ -139,8 +164,29 @@ class Spheres:
 
     # -- symmetry ---------------------------------------------------------------------------------
 
+    @cached_property
+    def sites(self) -> list[Site]:
+        """One atom of each set of equivalent ones."""
+        crystal, symmetry = self._crystal, self._symmetry
+        images = atom_permutations(crystal, symmetry)  # (nop, natom)
+        turns = cartesian_rotations(crystal, symmetry).cpu().numpy()
+        found = []
+        for species, atoms in self.atoms.items():
+            for place, atom in enumerate(atoms):
+                equivalent = np.unique(images[:, atom])
+                if equivalent[0] != atom:
+                    continue
+                own = np.unique(turns[images[:, atom] == atom].round(9), axis=0)
+                found.append(Site(species, place, len(equivalent), own))
+        return found
+
     def symmetrize(self, flat: Tensor) -> Tensor:
-        """Average over the crystal's symmetry, D_p(a) <- mean of T(R) D_a T(R)^T, (..., n)."""
+        """Average over the crystal's symmetry, D_p(a) <- mean of T(R) D_a T(R)^T, (..., n).
+
+        Matrices become symmetric, too.
+        """
+        matrices = self.matrices(flat)
+        flat = self.flat({species: 0.5 * (own + own.mT) for species, own in matrices.items()})
         for targets, rotations in self._operations:
             found = {}
             for species, block in self.matrices(flat).items():

@@ -57,7 +57,7 @@ def _vectors(problem: KohnShamProblem, name: str, seed: int) -> list[Tensor]:
         parity = 1.0 - 2.0 * (l % 2).double()
         vector = torch.randn(len(l), dtype=torch.float64, generator=generator)
         if image == atom:
-            vector = vector * (parity == parity[0])  # one parity, or none at all
+            vector = vector * (parity == 1.0 - 2.0 * (seed % 2))  # a coupling has one parity
         elif image is not None and image < atom:
             vector = parity * found[image]
         found.append(vector)
@@ -71,7 +71,7 @@ def _dyads(vectors: list[Tensor]) -> Tensor:
 def mixing_coupling(problem: KohnShamProblem, name: str) -> Tensor:
     """Another coupling for each spin that mixes angular momenta, (nspin, nproj, nproj), Ha."""
     random = [
-        0.3 * (_dyads(_vectors(problem, name, seed)) - _dyads(_vectors(problem, name, seed + 50)))
+        0.3 * (_dyads(_vectors(problem, name, seed)) - _dyads(_vectors(problem, name, seed + 51)))
         for seed in range(problem.nspin)
     ]
     return problem.coupling + torch.stack(random)
@@ -80,13 +80,18 @@ def mixing_coupling(problem: KohnShamProblem, name: str) -> Tensor:
 def overlap_matrix(problem: KohnShamProblem, name: str, largest: float) -> Tensor:
     """An overlap matrix (nproj, nproj) with which S is between about 0.25 and `largest`."""
     up, down = (_vectors(problem, name, seed) for seed in (101, 102))
-    # Orthogonal to each other, or the small eigenvalues would be lost.
-    down = [d - u * (d @ u) / (u @ u).clamp_min(1e-300) for u, d in zip(up, down, strict=True)]
+    waves = problem.projectors
+    metric = (waves @ waves.mH).real.mean(0)
+    # Orthogonal to each other as functions, or the small eigenvalues would be lost.
+    first = 0
+    for atom, vector in enumerate(up):
+        block = metric[first : first + len(vector), first : first + len(vector)]
+        down[atom] = down[atom] - (down[atom] @ block @ vector) / (vector @ block @ vector) * vector
+        first += len(vector)
     strengths = []
     for vectors in (up, down):
-        shapes = torch.block_diag(*[v[None] for v in vectors]).to(torch.complex128)
-        waves = shapes @ problem.projectors
-        strengths.append(float(torch.linalg.eigvalsh(waves @ waves.mH).max()))
+        shapes = torch.block_diag(*[v[None] for v in vectors]).to(torch.complex128) @ waves
+        strengths.append(float(torch.linalg.eigvalsh(shapes @ shapes.mH).max()))
     return (largest - 1.0) / strengths[0] * _dyads(up) - 0.75 / strengths[1] * _dyads(down)
 
 

@@ -13,8 +13,11 @@ __all__ = ["SphereDirections", "all_directions", "reduced_directions"]
 
 # Degree of the quadrature: 50 directions, with which GPAW's datasets were made.
 _DEGREE = 11
-# Largest distance between a rotated direction, or matrix, and another one that counts as the same.
-_SAME = 1e-6
+# Distance between a rotated direction and another one up to which both are the same.
+_SAME_DIRECTION = 1e-6
+# Difference between elements of matrices up to which both are the same: operations of a crystal are
+# orthogonal only as well as its lattice has the symmetry that was found.
+_SAME_MATRIX = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +117,7 @@ def reduced_directions(operations: NDArray) -> SphereDirections:
     first = np.arange(len(full))
     for operation in operations:
         distances = np.linalg.norm((full.vectors @ operation.T)[:, None] - full.vectors, axis=2)
-        if distances.min(axis=1).max() < _SAME:
+        if distances.min(axis=1).max() < _SAME_DIRECTION:
             first = np.minimum(first, distances.argmin(axis=1))
     chosen, members = np.unique(first, return_inverse=True)
     return SphereDirections(full.vectors[chosen], np.bincount(members, full.weights))
@@ -123,7 +126,7 @@ def reduced_directions(operations: NDArray) -> SphereDirections:
 def _check_group(operations: NDArray) -> None:
     if operations.ndim != 3 or operations.shape[1:] != (3, 3) or len(operations) == 0:
         raise ValueError(f"operations must have the shape (nop, 3, 3), not {operations.shape}")
-    if not np.allclose(operations @ operations.transpose(0, 2, 1), np.eye(3), atol=_SAME):
+    if not np.allclose(operations @ operations.transpose(0, 2, 1), np.eye(3), atol=_SAME_MATRIX):
         raise ValueError(
             "operations must be orthogonal matrices of Cartesian vectors; convert those that act "
             "on coordinates of the lattice"
@@ -131,7 +134,7 @@ def _check_group(operations: NDArray) -> None:
     products = np.einsum("aij,bjk->abik", operations, operations)
     # A finite set that contains its products is a group.
     differences = np.abs(products[:, :, None] - operations).max(axis=(3, 4))
-    if differences.min(axis=2).max() > _SAME:
+    if differences.min(axis=2).max() > _SAME_MATRIX:
         raise ValueError(
             f"the {len(operations)} operations are not a group: products of two are missing; give "
             "all operations of the site"

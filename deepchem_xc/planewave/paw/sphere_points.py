@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepchem_xc.numerics.harmonics import gaunt, harmonics, solid_harmonics
+from deepchem_xc.numerics.harmonics import gaunt, harmonics
 
 from .dataset import PAWDataset
 from .sphere_directions import SphereDirections, all_directions
@@ -58,6 +58,8 @@ class SpherePoints:
         Of the atoms.
     directions : SphereDirections, optional
         By default those of `all_directions`.
+    device : torch.device or str, optional
+        Where the densities are computed.
 
     Attributes
     ----------
@@ -67,8 +69,13 @@ class SpherePoints:
         Distances from the nucleus in bohr, (2 nr,).
     """
 
-    def __init__(self, dataset: PAWDataset, directions: SphereDirections | None = None) -> None:
-        self.dataset = dataset
+    def __init__(
+        self,
+        dataset: PAWDataset,
+        directions: SphereDirections | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.dataset, self._device = dataset, torch.device(device)
         self.directions = all_directions() if directions is None else directions
         grid = dataset.grid
         first, second = np.triu_indices(len(dataset.waves))
@@ -80,11 +87,11 @@ class SpherePoints:
         last = 1 + _last_difference((products[0], products[1]), (cores[0], cores[1]))
         self._used = slice(1, last + 1)
         r, dr = grid.r[self._used], grid.dr[self._used]
-        self.radii = torch.from_numpy(np.tile(r, 2))
-        self.volumes = torch.from_numpy(
-            np.outer(4.0 * math.pi * self.directions.weights, np.concatenate((dr, -dr)))
+        self.radii = self._tensor(np.tile(r, 2))
+        shells = 4.0 * math.pi * r**2 * dr
+        self.volumes = self._tensor(
+            np.outer(self.directions.weights, np.concatenate((shells, -shells)))
         )
-        self.volumes *= self.radii.square()
         self._products = self._along(*products)  # (nq, 2 nr)
         # Central differences, with which the datasets were made; splines shift energies by 1e-3 Ha.
         self._product_slopes = self._along(*map(grid.derivative, products))
@@ -93,7 +100,7 @@ class SpherePoints:
         number = np.zeros((len(dataset.waves),) * 2, dtype=np.int64)
         number[first, second] = number[second, first] = np.arange(len(first))
         channel = [j for j, _ in dataset.states]
-        self._product_of = torch.from_numpy(number[np.ix_(channel, channel)].ravel())
+        self._product_of = self._tensor(number[np.ix_(channel, channel)].ravel())
         self._harmonics, self._tangential = self._angular_products()
         self._tau: tuple[Tensor, ...] | None = None
 
@@ -149,9 +156,9 @@ class SpherePoints:
         """
         lmax = max(self.dataset.angular_momenta)
         largest = min(2 * lmax, _LARGEST_L)
-        vectors = torch.from_numpy(self.directions.vectors)
+        vectors = self._tensor(self.directions.vectors)
         along = _surface_gradients(largest, vectors)  # (nL, nv, 2)
-        coefficients = torch.from_numpy(gaunt(lmax, lmax, largest))
+        coefficients = self._tensor(gaunt(lmax, lmax, largest))
         which = self._harmonic_of_states()
         coefficients = coefficients[:, which][:, :, which].flatten(1)  # (nL, nstate^2)
         values = coefficients.T @ harmonics(largest, vectors)
@@ -177,7 +184,7 @@ class SpherePoints:
                     "<ae_core_kinetic_energy_density>, or an LDA or GGA"
                 )
             lmax = max(dataset.angular_momenta)
-            vectors = torch.from_numpy(self.directions.vectors)
+            vectors = self._tensor(self.directions.vectors)
             which = self._harmonic_of_states()
             values = harmonics(lmax, vectors)[which]  # (nstate, nv)
             along = _surface_gradients(lmax, vectors)[which]  # (nstate, nv, 2)
@@ -194,7 +201,10 @@ class SpherePoints:
     def _along(self, all_electron: NDArray, smooth: NDArray) -> Tensor:
         """Both functions (..., n) at the radii in use, (..., 2 nr)."""
         both = all_electron[..., self._used], smooth[..., self._used]
-        return torch.from_numpy(np.concatenate(both, axis=-1))
+        return self._tensor(np.concatenate(both, axis=-1))
+
+    def _tensor(self, array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
 def _last_difference(*pairs: tuple[NDArray, NDArray]) -> int:
@@ -213,8 +223,13 @@ def _surface_gradients(highest: int, vectors: Tensor) -> Tensor:
     axis = torch.nn.functional.one_hot(vectors.abs().argmin(1), 3).to(vectors)
     one = torch.nn.functional.normalize(torch.linalg.cross(vectors, axis), dim=1)
     tangents = torch.stack((one, torch.linalg.cross(vectors, one)), dim=1)  # (nv, 2, 3)
-    found = []
-    for l in range(highest + 1):
-        gradient = torch.func.jacrev(lambda q, l=l: solid_harmonics(l, q).sum(-1))(vectors)
-        found.append(torch.einsum("mvx,vtx->mvt", gradient, tangents))
-    return torch.cat(found)
+    with torch.enable_grad():
+        leaf = vectors.clone().requires_grad_()
+        # The constant of l = 0 alone would have no graph.
+        sums = harmonics(max(highest, 1), leaf).sum(1)[: (highest + 1) ** 2]
+        # Not torch.func.jacrev, whose first use takes a second.
+        gradients = [
+            torch.autograd.grad(one, leaf, retain_graph=True, materialize_grads=True)[0]
+            for one in sums
+        ]
+    return torch.einsum("Lvx,vtx->Lvt", torch.stack(gradients), tangents)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -55,7 +56,12 @@ class GroundState(NamedTuple):
     entropy_energy: Tensor
     """-TS, Hartree, 0-d."""
     orbitals: Tensor
-    """(nspin, nk, nband, npw). Losses must not depend on their phases."""
+    """(nspin, nk, nband, npw). Losses may depend on them only through the density matrix, the sum
+    of f |psi><psi|, not on their phases."""
+    orbitals_by_energy: Tensor
+    """The same orbitals, for losses that depend on them only through the sum of
+    f (e - e0) |psi><psi|, with e0 of `zero_of_energies`. Norms in a changing overlap need it;
+    without an overlap it has no plane waves."""
 
     def flatten(self) -> tuple[Tensor, ...]:
         """All tensors, starting with those of the electrons."""
@@ -99,6 +105,7 @@ def values_of(states: PerturbedStates, electrons: Fields, nband: int) -> GroundS
         level.to(eigenvalues.device),
         occupation.entropy_energy,
         states.orbitals.detach()[:, :, shown],
+        states.orbitals.detach()[:, :, shown, : states.nweighted].clone(),
     )
 
 
@@ -137,6 +144,7 @@ class LossOnStates:
             eigenvalues=pad(given.eigenvalues, (0, extra)),
             occupations=pad(given.occupations, (0, extra)),
             orbitals=pad(given.orbitals, (0, 0, 0, extra)),
+            orbitals_by_energy=pad(given.orbitals_by_energy, (0, 0, 0, extra)),
         )
         check_multiplets(states.eigenvalues, given.eigenvalues)
         known = real_and_symmetric(states.problem, Potential.of_derivatives(given.electrons))
@@ -175,7 +183,14 @@ class LossOnStates:
             Relative error.
         """
         blocks, eigenvalues, norm = self.plus(self.known)
-        return self.states.adjoint(blocks, eigenvalues, EXACT * tolerance * norm)[0]
+        accuracy = EXACT * tolerance * norm
+        return self.states.adjoint(blocks, eigenvalues, accuracy, by_energy=self.by_energy)[0]
+
+    @cached_property
+    def by_energy(self) -> list[Tensor] | None:
+        """Cotangent of `GroundState.orbitals_by_energy`, for every spin; None where S = 1."""
+        given = self.cotangents.orbitals_by_energy
+        return self.states.in_gauge(given) if given.shape[-1] else None
 
 
 def attach_to_potential(

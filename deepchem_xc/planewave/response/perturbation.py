@@ -30,6 +30,7 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 from deepchem_xc.planewave.response.pair_density import pair_fields
 from deepchem_xc.planewave.response.sternheimer import KnownStates, row_dots, solve_sternheimer
+from deepchem_xc.planewave.terms.projections import zero_of_energies
 
 # Largest residual, Hartree, of a state whose eigenvalue can be differentiated.
 _USABLE_RESIDUAL = 1e-6
@@ -225,7 +226,12 @@ class PerturbedStates:
         return PerturbedStates(self.problem, self.potential, orbitals)
 
     def adjoint(
-        self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False
+        self,
+        rhs: list[Tensor],
+        eigenvalues: Tensor,
+        accuracy: float,
+        keep: bool = False,
+        by_energy: list[Tensor] | None = None,
     ) -> tuple[Fields, Tensor | None]:
         """Solve for z of all bands, and sum the cotangent of a local potential over them.
 
@@ -239,6 +245,8 @@ class PerturbedStates:
             Allowed error of the sum, electrons.
         keep : bool, optional
             Return z, too.
+        by_energy : list of Tensor, optional
+            Cotangents of `GroundState.orbitals_by_energy`, in the form of `rhs`.
 
         Returns
         -------
@@ -261,8 +269,13 @@ class PerturbedStates:
                 here = slice(ks.start, ks.stop)
                 states = self._states[spin][here]
                 z = eigenvalues[spin, here, :nband, None] * states[:, :nband]
-                z[:, : self.nfilled] += self._known_part(spin, here, cotangent[here])
-                z[:, : self.nfilled] += self._unknown_part(spin, ks, cotangent[here], tolerance)
+                own = cotangent[here]
+                z[:, : self.nfilled] += self._known_part(spin, here, own)
+                if by_energy is not None:
+                    weighted = by_energy[spin][here]
+                    z[:, : self.nfilled] += self._known_part(spin, here, weighted, True)
+                    own = own + weighted
+                z[:, : self.nfilled] += self._unknown_part(spin, ks, own, tolerance)
                 pieces, left = self.problem.pieces, states[:, :nband]
                 pairs = pair_fields(pieces, self.gauge, left, z, ks, tau)
                 complex_z = z if self.gauge is None else self.gauge.to_complex(z, here)
@@ -282,18 +295,73 @@ class PerturbedStates:
         left = self.orbitals[spin, here, : z.shape[1]] @ conjugates
         return replace(pairs, spheres=spheres.of_pairs(left, z @ conjugates))
 
-    def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
-        """Part of z in the span of the known states."""
-        states = self._states[spin][here]
-        overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
+    @property
+    def nweighted(self) -> int:
+        """Plane waves of `GroundState.orbitals_by_energy`."""
+        return self.basis.npw if self.hamiltonian.has_overlap else 0
+
+    def _levels(self, spin: int, here: slice) -> Tensor:
+        """Eigenvalues above the zero of `zero_of_energies`, (nk, nband), Hartree."""
+        return self.eigenvalues[spin, here] - zero_of_energies(self.eigenvalues)
+
+    def _held(self, spin: int, here: slice, by_energy: bool) -> Tensor:
+        """Weights of the states in the density matrix that a loss depends on, (nk, nband)."""
         held = self.occupations[spin, here]
+        return held * self._levels(spin, here) if by_energy else held
+
+    def _loss_operator(self, spin: int, here: slice, cotangent: Tensor, by_energy: bool) -> Tensor:
+        """Twice the loss's derivative with respect to a density matrix, (nk, nfilled, nband).
+
+        Its matrix elements between filled and known states.
+        """
+        overlap = cotangent @ self._states[spin][here].mH  # [n, m] = <m|c_n>
+        held = self._held(spin, here, by_energy)
         n, m = held[:, : self.nfilled, None], held[:, None, :]
-        # The operator is the derivative of the loss with respect to the density matrix.
         operator = n * overlap
         square = slice(0, self.nfilled)
         operator[:, :, square] += (n * overlap[:, :, square]).mH
-        operator = operator / (n.square() + m.square()).clamp_min(1e-300)
-        operator = operator * self._differences[spin, here]
+        return operator / (n.square() + m.square()).clamp_min(1e-300)
+
+    def normed(self, rhs: list[Tensor], by_energy: list[Tensor] | None = None) -> Tensor:
+        """Functions s_n, (nspin, nk, nfilled, npw), complex.
+
+        If S changes, filled states are normalised anew among each other, which changes the loss by
+        the sum of -Re <s_n|dS|psi_n>.
+
+        Parameters
+        ----------
+        rhs : list of Tensor
+            Cotangents of the filled orbitals, for every spin (nk, nfilled, npw).
+        by_energy : list of Tensor, optional
+            As for `adjoint`.
+        """
+        found = []
+        everywhere, square = slice(0, self.basis.nk), slice(0, self.nfilled)
+        for spin, states in enumerate(self._states):
+            matrix = torch.zeros((), dtype=states.dtype, device=states.device)
+            for cotangents, weighted in ((rhs, False), (by_energy, True)):
+                if cotangents is not None:
+                    given = spin, everywhere, cotangents[spin], weighted
+                    held = self._held(spin, everywhere, weighted)[:, square]
+                    mean = 0.5 * (held[:, :, None] + held[:, None, :])
+                    matrix = matrix + 0.5 * mean * self._loss_operator(*given)[:, :, square]
+            s = matrix @ states[:, square]
+            found.append(s if self.gauge is None else self.gauge.to_complex(s, everywhere))
+        return torch.stack(found)
+
+    def _known_part(
+        self, spin: int, here: slice, cotangent: Tensor, by_energy: bool = False
+    ) -> Tensor:
+        """Part of z in the span of the known states."""
+        states = self._states[spin][here]
+        square = slice(0, self.nfilled)
+        differences = self._differences[spin, here]
+        if by_energy:
+            # (f e - f' e') / (e - e') by the product rule, which has no limit at equal energies.
+            held, level = self.occupations[spin, here], self._levels(spin, here)
+            f, e = (x[:, square, None] + x[:, None, :] for x in (held, level))
+            differences = 0.5 * (f + e * differences)
+        operator = self._loss_operator(spin, here, cotangent, by_energy) * differences
         operator[:, :, square] *= 0.5  # these pairs come twice
         operator.diagonal(dim1=1, dim2=2).zero_()
         return operator.to(states.dtype) @ states

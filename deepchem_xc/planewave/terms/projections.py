@@ -30,6 +30,9 @@ class Projections(OrbitalTerm):
         O_ij, (nproj, nproj).
     eigenvalues : Tensor
         e_n, (nspin, nk, nband), Hartree.
+    orbitals_by_energy : Tensor, optional
+        The orbitals whose occupations are weighted by e_n, see `GroundState`; by default those of
+        `energy`.
     """
 
     name = "projections"
@@ -40,9 +43,11 @@ class Projections(OrbitalTerm):
         coupling: Tensor,
         overlap: Tensor,
         eigenvalues: Tensor,
+        orbitals_by_energy: Tensor | None = None,
     ) -> None:
         self._potentials, self._coupling = potentials, coupling
         self._overlap, self._eigenvalues = overlap, eigenvalues
+        self._by_energy = orbitals_by_energy
 
     def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
         """k-points whose projectors are in memory at once."""
@@ -52,11 +57,21 @@ class Projections(OrbitalTerm):
         self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice
     ) -> Tensor:
         """See the class; 0-d, Hartree per cell."""
-        waves = projectors(basis, self._potentials, ks)
-        projections = orbitals[:, ks] @ waves.conj().mT  # (nspin, nk, nband, nproj)
-        coupling = self._coupling.to(projections.dtype).unsqueeze(1)
-        overlap = self._overlap.to(projections.dtype)
-        conjugates = projections.conj()
-        of_states = ((projections @ coupling) * conjugates).real.sum(-1)
-        norms = ((projections @ overlap) * conjugates).real.sum(-1)
-        return (weighted_occupations[:, ks] * (of_states - self._eigenvalues[:, ks] * norms)).sum()
+        conjugates = projectors(basis, self._potentials, ks).conj().mT
+        zero = zero_of_energies(self._eigenvalues)
+        coupling = (self._coupling - zero * self._overlap).unsqueeze(1)
+        of_states = _squares(orbitals[:, ks] @ conjugates, coupling)
+        by_energy = orbitals if self._by_energy is None else self._by_energy
+        norms = _squares(by_energy[:, ks] @ conjugates, self._overlap)
+        levels = self._eigenvalues[:, ks] - zero
+        return (weighted_occupations[:, ks] * (of_states - levels * norms)).sum()
+
+
+def _squares(projections: Tensor, matrix: Tensor) -> Tensor:
+    """P* M P of each state, (nspin, nk, nband), from (nspin, nk, nband, nproj)."""
+    return ((projections @ matrix.to(projections.dtype)) * projections.conj()).real.sum(-1)
+
+
+def zero_of_energies(eigenvalues: Tensor) -> float:
+    """A level below all eigenvalues, Hartree: occupations times energies above it are positive."""
+    return float(eigenvalues.detach().min()) - 1.0

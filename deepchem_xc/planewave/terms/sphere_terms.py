@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.paw import OnSiteTables, PAWPotential
+from deepchem_xc.planewave.paw.sphere_directions import reduced_directions
 from deepchem_xc.planewave.paw.sphere_xc import SphereXC
 from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.terms.base import DensityTerm
@@ -118,6 +119,10 @@ class ZeroPotential(DensityTerm):
 class SphereExchangeCorrelation(DensityTerm):
     """Exchange and correlation inside of the spheres: all-electron less smooth.
 
+    Only one atom of each set of equivalent ones is computed, in the directions that the symmetry of
+    its site leaves. Fields must have the symmetry that reduced the k-points; derivatives have it
+    once they are symmetrised.
+
     Parameters
     ----------
     functional : XCFunctional
@@ -129,29 +134,56 @@ class SphereExchangeCorrelation(DensityTerm):
     name = "xc"
 
     def __init__(self, functional: XCFunctional, spheres: Spheres) -> None:
-        self._spheres = spheres
-        self._xc = {
-            species: SphereXC(potential.dataset, functional)
-            for species, potential in spheres.potentials.items()
-            if species in spheres.atoms
-        }
+        self._spheres, self._functional = spheres, functional
+
+    @cached_property
+    def _groups(self) -> list[_Group]:
+        """Sites with the same dataset and directions, which are computed together."""
+        groups: dict[tuple[str, bytes], _Group] = {}
+        for site in self._spheres.sites:
+            chosen = reduced_directions(site.operations)
+            key = site.species, chosen.vectors.round(9).tobytes()
+            if key not in groups:
+                dataset = self._spheres.potentials[site.species].dataset
+                xc = SphereXC(dataset, self._functional, chosen)
+                groups[key] = _Group(site.species, xc, [], [])
+            groups[key].places.append(site.place)
+            groups[key].counts.append(float(site.count))
+        return list(groups.values())
 
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """Energy, 0-d, Hartree per cell, in the graph of occupations and functional."""
         assert fields.spheres is not None
-        energies = [
-            self._xc[species].energy(matrices.transpose(0, 1)).sum()
-            for species, matrices in self._spheres.matrices(fields.spheres).items()
-        ]
+        matrices = self._spheres.matrices(fields.spheres)
+        energies = []
+        for group in self._groups:
+            own = matrices[group.species][:, group.places].transpose(0, 1)
+            energy = group.xc.energy(own)
+            energies.append((energy * energy.new_tensor(group.counts)).sum())
         return torch.stack(energies).sum()
 
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """Derivative of the energy, and the energy minus the product with the fields."""
         assert fields.spheres is not None
-        energies, matrices = [], {}
-        for species, occupations in self._spheres.matrices(fields.spheres).items():
-            energy, potential = self._xc[species].energy_and_potential(occupations.transpose(0, 1))
-            energies.append(energy.sum())
-            matrices[species] = potential.transpose(0, 1)
-        found = Potential(torch.zeros_like(fields.density), spheres=self._spheres.flat(matrices))
+        matrices = self._spheres.matrices(fields.spheres)
+        derivatives = {species: torch.zeros_like(own) for species, own in matrices.items()}
+        energies = []
+        for group in self._groups:
+            own = matrices[group.species][:, group.places].transpose(0, 1)
+            energy, derivative = group.xc.energy_and_potential(own)
+            counts = energy.new_tensor(group.counts)
+            energies.append((energy * counts).sum())
+            weighted = derivative.transpose(0, 1) * counts.view(-1, 1, 1)
+            derivatives[group.species][:, group.places] = weighted
+        potential = self._spheres.symmetrize(self._spheres.flat(derivatives))
+        found = Potential(torch.zeros_like(fields.density), spheres=potential)
         return found, torch.stack(energies).sum() - found.energy(fields.detach(), basis.volume)
+
+
+class _Group(NamedTuple):
+    """Sites whose energies are computed together."""
+
+    species: str
+    xc: SphereXC
+    places: list[int]  # positions among the atoms of the species
+    counts: list[float]  # equivalent atoms of each

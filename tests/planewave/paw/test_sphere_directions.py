@@ -65,6 +65,15 @@ def test_only_operations_that_map_the_directions_onto_themselves_are_used():
     np.testing.assert_array_equal(reduced.weights, expected.weights)
 
 
+def test_operations_of_a_slightly_distorted_lattice_are_accepted_but_not_used():
+    """A symmetry search has a tolerance; only exact operations reduce the directions."""
+    strain = np.eye(3) + np.diag([1e-5, -1e-5, 0.0])
+    distorted = strain @ cubic_operations() @ np.linalg.inv(strain)
+    reduced = reduced_directions(distorted)
+    brick = reduced_directions(group(*(np.diag(1.0 - 2.0 * axis) for axis in np.eye(3))))
+    assert len(reduced) == len(brick) == 10
+
+
 def test_an_operation_that_is_missing_is_reported():
     with pytest.raises(ValueError, match="the 2 operations are not a group"):
         reduced_directions(np.array([np.eye(3), turned(np.pi / 2.0)]))

@@ -105,6 +105,17 @@ def test_gradients_are_not_computed_unless_wanted():
     assert density.gradient is None and density.tau is None
 
 
+def test_all_tables_follow_the_device():
+    """Tensors of two devices do not mix; those of "meta" have shapes and no numbers."""
+    sphere = SpherePoints(model_dataset(), device="meta")
+    occupations = near_atom(sphere.dataset, 2).to("meta")
+    density = sphere.density(occupations, gradient=True, tau=True)
+    nv, points = sphere.volumes.shape
+    assert density.value.shape == density.tau.shape == (1, 2, nv, points)
+    assert density.gradient.shape == (1, 2, nv, 3, points)
+    assert {x.device.type for x in (*density, sphere.volumes, sphere.radii)} == {"meta"}
+
+
 def test_a_core_without_kinetic_energy_density_is_refused_for_meta_ggas():
     dataset = replace(model_dataset(), core_kinetic_density=None)
     sphere = SpherePoints(dataset)

@@ -36,6 +36,7 @@ from tests.planewave.paw.spheres import (
     smooth,
 )
 
+CPU = torch.device("cpu")
 FUNCTIONALS = ("LDA", "PBE", "r2SCAN")
 
 
@@ -189,7 +190,7 @@ def test_atoms_of_a_batch_have_the_energies_of_single_atoms(nspin, monkeypatch):
     sphere = SphereXC(dataset, get_xc("PBE"))
     batch = torch.cat([near_atom(dataset, nspin, size=0.5, seed=seed) for seed in range(5)])
     # Pieces of two atoms.
-    points = 2 * nspin * sphere.points.volumes.numel()
+    points = 2 * nspin * sphere.points(CPU).volumes.numel()
     monkeypatch.setattr(sphere_xc, "_POINTS_AT_ONCE", points)
     energies, potentials = sphere.energy_and_potential(batch)
     torch.testing.assert_close(energies, sphere.energy(batch), rtol=0, atol=1e-12)
@@ -210,23 +211,33 @@ def test_atoms_of_a_batch_have_the_energies_of_single_atoms(nspin, monkeypatch):
     ids=["PBE", "ConstrainedGGA", "ConstrainedMetaGGA", "HybridXC"],
 )
 def test_derivatives_by_parameters_are_those_of_differences(make):
+    """Of the energy, and of a component of the potential."""
     functional = make()
     dataset = model_dataset(60)
     sphere = SphereXC(dataset, functional)
-    occupations = near_atom(dataset, 2, size=0.5)
+    occupations = near_atom(dataset, 2, size=0.5).requires_grad_()
+    component = symmetric_part(torch.randn_like(occupations))
     parameters = list(functional.parameters())
-    gradients = torch.autograd.grad(sphere.energy(occupations).sum(), parameters)
     start = [x.detach().clone() for x in parameters]
-    direction = [x.detach().abs() * torch.randn_like(x) for x in parameters]
-    expected = sum(float((g * d).sum()) for g, d in zip(gradients, direction))
+    direction = [x.abs() * torch.randn_like(x) for x in start]
 
-    def energy(h: float) -> float:
+    def along_direction(value: Tensor) -> float:
+        found = torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)
+        return sum(float((g * d).sum()) for g, d in zip(found, direction))
+
+    energy = sphere.energy(occupations).sum()
+    (potential,) = torch.autograd.grad(energy, occupations, create_graph=True)
+    expected = along_direction(energy), along_direction((potential * component).sum())
+
+    def with_parameters(h: float) -> list[float]:
         with torch.no_grad():
             for x, x0, d in zip(parameters, start, direction):
                 x.copy_(x0 + float(h) * d)
-            return float(sphere.energy(occupations).sum())
+        energies, potentials = sphere.energy_and_potential(occupations.detach())
+        return [float(energies.sum()), float((potentials * component).sum())]
 
-    assert_agreement(expected, differences(energy, 1e-2, halvings=3), rel=1e-7, limit=1e-6)
+    found = differences(with_parameters, 1e-2, halvings=3)
+    assert_agreement(expected, found, rel=1e-7, limit=1e-6)
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONALS, "TPSS"])
@@ -278,7 +289,7 @@ class _Edge(XCFunctional):
 def test_an_infinite_potential_in_the_sphere_is_named():
     dataset = model_dataset(60)
     occupations = near_atom(dataset, 1)
-    points = SphereXC(dataset, get_xc("LDA")).points
+    points = SphereXC(dataset, get_xc("LDA")).points(CPU)
     density = points.density(occupations, gradient=False, tau=False).value
     sphere = SphereXC(dataset, _Edge(float(density[0, 0, 7, 11])))
     assert bool(torch.isfinite(sphere.energy(occupations)).all())

@@ -33,8 +33,9 @@ pytestmark = [
 ]
 
 # Where each of our harmonics is among GPAW's of the same l.
-POSITIONS = {0: [0], 1: [2, 0, 1], 2: [0, 1, 3, 2, 4]}
-ATOMS = [("Si", 1), ("O", 1), ("O", 2), ("Ni", 2)]
+POSITIONS = {0: [0], 1: [2, 0, 1], 2: [0, 1, 3, 2, 4], 3: [3, 4, 2, 5, 1, 6, 0]}
+# Gadolinium has f channels, whose products reach beyond the largest l of the expansion.
+ATOMS = [("Si", 1), ("O", 1), ("O", 2), ("Ni", 2), ("Gd", 1)]
 
 
 class PBECorrelationOfGPAW(XCFunctional):
