@@ -160,7 +160,8 @@ class SCFResult(AttachedState):
     def kinetic_energy_density(self) -> Tensor:
         """Kinetic energy density on the grid, (nspin, n1, n2, n3), Hartree bohr^-3.
 
-        Half the squared gradients of the orbitals, as meta-GGAs use them.
+        Half the squared gradients of the orbitals, with PAW of the smooth ones, as meta-GGAs use
+        them.
         """
         return self._once("kinetic", self._kinetic_energy_density)
 
@@ -185,8 +186,8 @@ class SCFResult(AttachedState):
     def energies(self) -> dict[str, Tensor]:
         """Energy by term, Hartree per cell.
 
-        Keys: kinetic, local, nonlocal, hartree, xc, ewald, core, entropy (-TS), total (without the
-        entropy) and free.
+        Keys: kinetic, local, nonlocal, hartree, xc, ewald, core, with PAW kinetic, coulomb, zero,
+        xc; entropy (-TS), total (without the entropy) and free.
         """
         return self._once("energies", self._energies)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ase import Atoms
 
-from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.planewave import Crystal, SCFResult, scf
 from deepchem_xc.xc import XCFunctional
 
 FERMI = {"name": "fermi-dirac", "width": 0.1}
@@ -15,7 +15,7 @@ PRECISE = {"density": 1e-7, "energy": 1e-8}
 
 
 def paw(
-    atoms: Atoms,
+    atoms: Atoms | Crystal,
     ecut: float,
     mesh: tuple[int, int, int],
     functional: str | XCFunctional = "PBE",

@@ -111,8 +111,8 @@ class RadialTransform:
 
     def __init__(self, l: int, r: NDArray, weights: NDArray, functions: NDArray) -> None:
         self.l = l
-        # A file's functions often end before its mesh does. One that is zero everywhere, such as the
-        # core of hydrogen, keeps all of it.
+        # A file's functions often end before its mesh does. One that is zero everywhere, such as
+        # the core of hydrogen, keeps all of it.
         nonzero = np.nonzero(np.any(functions != 0.0, axis=0))[0]
         used = int(nonzero[-1]) + 1 if len(nonzero) else len(r)
         self._r = np.ascontiguousarray(r[:used])

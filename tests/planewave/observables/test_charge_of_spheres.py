@@ -13,7 +13,7 @@ from ase.build import fcc100
 from ase.geometry import get_distances
 from ase.units import Bohr, Hartree
 
-from deepchem_xc.planewave import SCFResult
+from deepchem_xc.planewave import Crystal, SCFResult
 from deepchem_xc.planewave.observables.dipole import dipole_of_neutral_charge
 from deepchem_xc.planewave.observables.electrostatics import potential_around_spheres
 from deepchem_xc.planewave.paw import PAWPotential
@@ -30,9 +30,8 @@ def carbon_monoxide(side: float = 6.0) -> Atoms:
     return molecule
 
 
-def small(functional: str | PBE = "PBE") -> SCFResult:
-    atoms = Atoms("LiH", [[0, 0, 1.6], [0, 0, 0]], cell=[5.0, 5.0, 6.0], pbc=True)
-    return paw(atoms, 150.0, (1, 1, 1), functional=functional)
+def observed(result: SCFResult) -> torch.Tensor:
+    return torch.stack([result.dipole[2], result.electrostatic_potential[1, 2, 3]])
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +104,31 @@ def test_potential_falls_across_vacuum_as_the_dipole_says(molecule: SCFResult) -
 
 
 def test_derivatives_of_dipole_and_potential_are_those_of_differences() -> None:
+    """With respect to a parameter of the functional."""
     mu = 0.2195149727645171
 
-    def observed(result: SCFResult) -> torch.Tensor:
-        return torch.stack([result.dipole[2], result.electrostatic_potential[1, 2, 3]])
+    def run(value: float, trainable: bool = False) -> tuple[torch.Tensor, PBE]:
+        functional = PBE(mu=value, trainable=trainable)
+        return observed(paw(carbon_monoxide(), 200.0, (1, 1, 1), functional)), functional
 
-    functional = PBE(mu=mu, trainable=True)
+    values, functional = run(mu, True)
     (parameter,) = (p for n, p in functional.named_parameters() if n.endswith("mu"))
-    values = observed(small(functional))
     slopes = [torch.autograd.grad(value, parameter, retain_graph=True)[0] for value in values]
+    assert_derivative(torch.stack(slopes), lambda h: run(mu + h)[0], 0.04, rel=1e-3)
+
+
+def test_charge_that_moves_with_an_atom_is_that_of_differences() -> None:
+    """The derivative of the dipole with respect to a position: Born's effective charge."""
+    crystal = Crystal.from_ase(carbon_monoxide())
+
+    def run(shift: torch.Tensor) -> torch.Tensor:
+        step = torch.tensor([[0.2, 0.0, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+        moved = crystal.with_geometry(positions=crystal.positions + shift * step)
+        return observed(paw(moved, 200.0, (1, 1, 1), symmetry=False))
+
+    shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    values = run(shift)
+    slopes = [torch.autograd.grad(value, shift, retain_graph=True)[0] for value in values]
     assert_derivative(
-        torch.stack(slopes), lambda h: observed(small(PBE(mu=mu + h))), 0.04, rel=1e-3
+        torch.stack(slopes), lambda h: run(torch.tensor(h, dtype=torch.float64)), 4e-3, rel=1e-3
     )

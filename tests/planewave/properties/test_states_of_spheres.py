@@ -117,7 +117,6 @@ def test_another_mesh_gives_the_same_projections(nitride: SCFResult) -> None:
         assert difference.max() < 1e-5
     # The lowest band is nitrogen's 2s.
     lowest = own.energies < own.energies[0] + 6.0
-    print(own.of("N","s")[0,lowest].sum(), own.of("B","s")[0,lowest].sum(),own.of("N","p")[0,lowest].sum(), own.fermi_level-own.energies[0])
     assert own.of("N", "s")[0, lowest].sum() > 2.0 * own.of("B", "s")[0, lowest].sum()
 
 
