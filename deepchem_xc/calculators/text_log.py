@@ -132,7 +132,8 @@ class TextLog:
         """Write energies and levels of a converged calculation."""
         if self._txt is None:
             return
-        names = [*(term.name for term in result.problem.terms), "entropy"]
+        # Spheres add to terms of the same name on the grid.
+        names = [*dict.fromkeys(term.name for term in result.problem.terms), "entropy"]
         lines = ["", f"converged in {result.nsteps} steps", ""]
         lines += [f"{name:16s} {_ev(result.energies[name])}" for name in names]
         lines += [

@@ -56,11 +56,12 @@ def plot_density_of_states(
         signed = -values if spin else values
         ax.plot(energies, signed, color=color, lw=1, label=label)
         ax.fill_between(energies, signed, color=color, alpha=0.15, lw=0)
+    # The first two colors of the cycle resemble those of the spins.
     pairs = dict.fromkeys((part.symbol, part.l) for part in dos.atomic)
     for number, (symbol, l) in enumerate(pairs):
         for spin, values in enumerate(dos.of(symbol, l)):
             name = f"{symbol} {l}" if spin == 0 else None
-            color = f"C{number % 10}"
+            color = f"C{2 + number % 8}"
             ax.plot(energies, -values if spin else values, color=color, lw=0.8, ls="--", label=name)
     ax.axvline(0.0, color="0.5", ls=":", lw=1)
     ax.set_xlim(energies[0], energies[-1])

@@ -4,7 +4,8 @@ r"""Weights of states on atoms and angular momenta, from the projectors of PAW d
 
 sums over the bound partial waves of an atom: the squared coefficients of the state in the orbitals
 of the free atom. The weights of a state do not add up to one: there is space between the spheres,
-and atomic orbitals of neighbours overlap.
+and atomic orbitals of neighbours overlap. Where the only bound wave of an l belongs to a deep
+shell, such as 3p of nickel, weights of empty states far above it can exceed one and mean little.
 """
 
 from __future__ import annotations

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk
 
 from deepchem_xc.calculators import PlaneWaveDFT
-from deepchem_xc.planewave import SCFResult
+from deepchem_xc.planewave import DensityRecord, SCFResult
 from deepchem_xc.planewave.observables.sphere_moments import electrons_inside
 from deepchem_xc.xc import PBE
 from tests.crystals import hydrogen_chain
@@ -85,10 +88,20 @@ def test_the_calculator_and_a_calculation_without_spin_have_them() -> None:
     silicon = bulk("Si")
     assert paw(silicon, 150.0, (1, 1, 1)).atom_moments.tolist() == [0.0, 0.0]
     chain = hydrogen_chain([1.0, -1.0])
-    settings = {"occupations": {**FERMI, "fixmagmom": True}, "convergence": PRECISE}
-    chain.calc = PlaneWaveDFT(
-        ecut=200.0, kpts={"size": (1, 1, 2), "gamma": True}, pseudopotentials="paw-pbe", **settings
-    )
+    settings: dict[str, Any] = {
+        "occupations": {**FERMI, "fixmagmom": True},
+        "convergence": PRECISE,
+    }
+    log = io.StringIO()
+    settings |= {"kpts": {"size": (1, 1, 2), "gamma": True}, "pseudopotentials": "paw-pbe"}
+    chain.calc = PlaneWaveDFT(ecut=200.0, txt=log, **settings)
     chain.get_potential_energy()
     expected = antiferromagnet().atom_moments.numpy()
     np.testing.assert_allclose(chain.get_magnetic_moments(), expected, rtol=0.0, atol=1e-5)
+    record = DensityRecord.of(chain.calc.scf_result)
+    assert record.moments is not None
+    np.testing.assert_allclose(record.moments.numpy(), expected, rtol=0.0, atol=1e-5)
+    # In the log, each term once, and which moments they are.
+    lines = log.getvalue().splitlines()
+    assert len([line for line in lines if line.startswith("xc ")]) == 1
+    assert any("mu_B (inside of the spheres)" in line for line in lines)
