@@ -356,14 +356,18 @@ class PerturbedStates:
         states = self._states[spin][here]
         square = slice(0, self.nfilled)
         differences = self._differences[spin, here]
+        operator = self._loss_operator(spin, here, cotangent, by_energy)
+        diagonal = torch.zeros_like(operator[:, :, 0])
         if by_energy:
             # (f e - f' e') / (e - e') by the product rule, which has no limit at equal energies.
             held, level = self.occupations[spin, here], self._levels(spin, here)
             f, e = (x[:, square, None] + x[:, None, :] for x in (held, level))
             differences = 0.5 * (f + e * differences)
-        operator = self._loss_operator(spin, here, cotangent, by_energy) * differences
+            # A level's own change; that of its occupation is a cotangent of the occupations.
+            diagonal = 0.5 * held[:, square] * operator.diagonal(dim1=1, dim2=2)
+        operator = operator * differences
         operator[:, :, square] *= 0.5  # these pairs come twice
-        operator.diagonal(dim1=1, dim2=2).zero_()
+        operator.diagonal(dim1=1, dim2=2).copy_(diagonal)
         return operator.to(states.dtype) @ states
 
     def _unknown_part(self, spin: int, ks: range, cotangent: Tensor, tolerance: float) -> Tensor:
