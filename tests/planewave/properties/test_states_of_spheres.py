@@ -66,7 +66,7 @@ def test_projections_of_silicon_are_gpaws(silicon: SCFResult) -> None:
     for l, name in enumerate("sp"):
         expected = reference.raw_pdos(energies, 0, l, width=0.3)
         scale = expected.max()
-        np.testing.assert_allclose(own.of(0, name)[0], expected, rtol=0.0, atol=0.01 * scale)
+        np.testing.assert_allclose(own.of(0, name)[0], expected, rtol=0.0, atol=0.002 * scale)
         assert scale > 0.1
 
 
