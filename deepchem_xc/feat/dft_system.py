@@ -18,7 +18,7 @@ from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
-from deepchem_xc.planewave.potentials import load_potentials
+from deepchem_xc.planewave.potentials import dataset_digests, load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.planewave.record import density_source
@@ -225,10 +225,16 @@ class DFTSystem:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Identity of its calculations, to which files contribute by content, not by path."""
+        """Identity of its calculations, to which files contribute by content, not by path.
+
+        PAW datasets contribute by content, too, however they are named.
+        """
         left_out = (*_NOT_IDENTITY, "start")  # a start changes no result
         values = {k: value for k, value in self.system.items() if k not in left_out}
         given = values.get("pseudopotentials")
+        if given is not None and self.is_crystal:
+            datasets = dataset_digests(given, self.atoms.get_chemical_symbols())
+            values |= {"datasets": datasets} if datasets else {}
         if isinstance(given, dict):
             named = {key: self.files.get(name, name) for key, name in given.items()}
             return {**values, "pseudopotentials": named}

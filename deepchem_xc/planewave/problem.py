@@ -390,16 +390,20 @@ class KohnShamProblem:
         """
         return superposition(self.basis, self.pseudopotentials, self.nspin)
 
-    def starting_fields(self) -> Fields:
-        """`atomic_density`, for a meta-GGA `with_kinetic_density`."""
-        density = self.atomic_density()
-        fields = Fields(density)
-        if self.needs_kinetic_density:
-            fields = self.with_kinetic_density(density)
+    def superposed_fields(self) -> Fields:
+        """`superposition` with the occupations inside of PAW spheres; not symmetrised."""
+        density = self.superposition()
         if self.spheres is None:
-            return fields
+            return Fields(density)
         occupations = superposed_occupations(self.basis.crystal, self.spheres, self.nspin)
-        return replace(fields, spheres=self.spheres.symmetrize(occupations))
+        return Fields(density, spheres=occupations)
+
+    def starting_fields(self) -> Fields:
+        """Symmetrised superposed atoms, for a meta-GGA `with_kinetic_density`."""
+        fields = self.symmetrized(self.superposed_fields())
+        if not self.needs_kinetic_density:
+            return fields
+        return replace(fields, tau=self.with_kinetic_density(fields.density).tau)
 
     def with_kinetic_density(self, density: Tensor) -> Fields:
         """A density, (nspin, nG), with the kinetic energy density of a slowly varying gas.

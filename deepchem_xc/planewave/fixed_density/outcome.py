@@ -190,6 +190,8 @@ class NonSelfConsistentResult(SCFResult):
             self.fields.to_electrons(volume),
             state.orbitals,
             state.occupations,
+            state.eigenvalues,
+            state.orbitals_by_energy,
         )
         return harris_forces_and_stress(self.problem, self.given, moving, self._in_graph)
 

@@ -47,7 +47,7 @@ def atomic_weights(spheres: Spheres, projectors: Tensor, orbitals: Tensor) -> Te
     nl = 1 + max(max(bound_momenta(dataset)) for dataset in datasets.values())
     natom = sum(map(len, spheres.atoms.values()))
     weights = squares.new_zeros((*squares.shape[:-1], natom, nl))
-    for species, own in spheres.by_atom(squares).items():
+    for species, own in spheres.by_species(squares).items():
         waves = datasets[species].waves
         for i, (channel, _) in enumerate(datasets[species].states):
             if waves[channel].n is not None:

@@ -41,9 +41,10 @@ def moments_of(problem: KohnShamProblem, record: DensityRecord) -> Tensor | None
     """
     if record.nspin == 1:
         return None
-    occupations = record.fields.spheres
-    if problem.spheres is not None and occupations is not None:
-        return sphere_moments(problem.spheres, occupations.to(problem.basis.device))
+    spheres, kept = problem.spheres, record.spheres
+    if spheres is not None and kept is not None:
+        matrices = [matrix.to(problem.basis.device) for matrix in kept.matrices]
+        return sphere_moments(spheres, spheres.of_atoms(matrices))
     basis = problem.basis
     old = record.crystal.to(basis.device)
     fields = on_sphere(record.fields, record.g_vectors, basis.g_vectors)

@@ -111,3 +111,11 @@ def test_tables_follow_the_device() -> None:
     on_gpu = function(q2.cuda())
     assert on_gpu.is_cuda
     torch.testing.assert_close(on_gpu.cpu(), function(q2), rtol=1e-13, atol=1e-13)
+
+
+def test_functions_that_vanish_have_no_form_factor() -> None:
+    """The smooth core of hydrogen, on a mesh that starts with small radii."""
+    r = 0.4 * np.arange(300) / (300 - np.arange(300))
+    zero = RadialTransform(0, r, np.gradient(r), np.zeros((2, len(r))))
+    q2 = torch.linspace(0.0, 100.0, 7, dtype=torch.float64)
+    assert torch.equal(zero(q2), torch.zeros(2, 7, dtype=torch.float64))
