@@ -72,9 +72,7 @@ def load_potentials(
     return loaded
 
 
-def dataset_digests(
-    spec: Source | Mapping[str, Source], symbols: Iterable[str]
-) -> dict[str, str]:
+def dataset_digests(spec: Source | Mapping[str, Source], symbols: Iterable[str]) -> dict[str, str]:
     """Hashes of the PAW datasets among potentials, for keys of what is computed with them.
 
     A family such as "paw-pbe" is not part of this package: what it names can change.

@@ -385,9 +385,7 @@ class DensityRecord:
         8.000000000
         """
         self.check_fits(problem)
-        return carried_density(
-            problem, self.crystal, self.g_vectors, self.fields, self.spheres
-        )
+        return carried_density(problem, self.crystal, self.g_vectors, self.fields, self.spheres)
 
     def check_fits(self, problem: KohnShamProblem) -> None:
         """Raise ValueError unless a problem has these atoms, in this order, datasets and electrons.
