@@ -79,7 +79,7 @@ class DensityStructure:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of structure, settings, PAW datasets and functional, the key of a density."""
+        """SHA-256 of structure, settings, datasets and functional: the key of a kept density."""
         moments = self.atoms.get_initial_magnetic_moments()
         symbols = self.atoms.get_chemical_symbols()
         potentials = self.keywords.get("pseudopotentials")

@@ -146,6 +146,10 @@ class Spheres:
             full[..., rows.unsqueeze(-1), rows.unsqueeze(-2)] = block
         return full
 
+    def by_species(self, projections: Tensor) -> dict[str, Tensor]:
+        """Projections on each species' atoms, (..., natom, nstate), from (..., nproj)."""
+        return {species: projections[..., index] for species, index in self._states.items()}
+
     def of_projections(self, projections: Tensor, weighted_occupations: Tensor) -> Tensor:
         """Occupations D_ij = Re sum w P_i* P_j of the states of one spin, (nset, n).
 

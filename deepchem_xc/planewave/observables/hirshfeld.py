@@ -12,13 +12,13 @@ F. L. Hirshfeld, Theor. Chim. Acta 44, 129 (1977).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.pseudo import AtomicPotential
+from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.structure.atom_symmetry import atom_permutations
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
 from deepchem_xc.planewave.terms.local import structure_phases
@@ -30,32 +30,26 @@ _VACUUM = 1e-7
 
 def hirshfeld_moments(
     basis: PlaneWaveBasis,
-    pseudos: Mapping[str, AtomicPotential],
+    pseudos: Mapping[str, Pseudopotential],
     density: Tensor,
     symmetry: SymmetryGroup | None = None,
-    inside: Tensor | None = None,
 ) -> Tensor:
     r"""Magnetic moments of the atoms.
 
     .. math:: m_a = \int \frac{n_a(r)}{\sum_b n_b(r)} [n_\uparrow(r) - n_\downarrow(r)]\, d^3r
 
-    with the valence densities :math:`n_a` of the free pseudo-atoms, periodic images included. With
-    PAW these and the magnetisation are the smooth ones, and each atom also has what its own sphere
-    holds beyond them.
+    with the valence densities :math:`n_a` of the free pseudo-atoms, periodic images included.
 
     Parameters
     ----------
     basis : PlaneWaveBasis
         Grid, density sphere and positions.
-    pseudos : mapping of str to AtomicPotential
+    pseudos : mapping of str to Pseudopotential
         One for every species.
     density : Tensor
         On the sphere, (nspin, nG), bohr^-3.
     symmetry : SymmetryGroup, optional
         Atoms that it maps onto each other get exactly the same moment.
-    inside : Tensor, optional
-        With PAW, the moments of the spheres beyond those of the smooth density, (natom,), mu_B:
-        see `moments_inside`.
 
     Returns
     -------
@@ -86,8 +80,6 @@ def hirshfeld_moments(
     # One atom at a time, because all densities together would need natom grids.
     means = [(_free_atom(basis, pseudos, atom) * shared).mean() for atom in range(natom)]
     moments = basis.volume * torch.stack(means)
-    if inside is not None:
-        moments = moments + inside
     if symmetry is None:
         return moments
     images = torch.as_tensor(atom_permutations(basis.crystal, symmetry), device=moments.device)
@@ -98,31 +90,7 @@ def hirshfeld_moments(
     return (sums / counts.clamp_min(1.0))[first]
 
 
-def moments_inside(matrices: Sequence[Tensor], overlaps: Sequence[Tensor]) -> Tensor:
-    """Moments of PAW spheres beyond those of the smooth density, (natom,), mu_B.
-
-    Parameters
-    ----------
-    matrices : sequence of Tensor
-        Occupations of each atom's partial waves, up and down, (2, nstate, nstate).
-    overlaps : sequence of Tensor
-        Overlap of all-electron less that of smooth partial waves of each atom, (nstate, nstate).
-
-    Examples
-    --------
-    >>> up, down, overlap = torch.eye(2), torch.zeros(2, 2), 0.25 * torch.eye(2)
-    >>> moments_inside([torch.stack([up, down])], [overlap]).tolist()
-    [0.5]
-    """
-    return torch.stack(
-        [
-            ((matrix[0] - matrix[1]) * overlap.to(matrix.device)).sum()
-            for matrix, overlap in zip(matrices, overlaps, strict=True)
-        ]
-    )
-
-
-def _free_atom(basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential], atom: int) -> Tensor:
+def _free_atom(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], atom: int) -> Tensor:
     """Density of one pseudo-atom and its images on the grid, bohr^-3, positive."""
     pseudo = pseudos[basis.crystal.symbols[atom]]
     phases = structure_phases(basis, [atom])[0]

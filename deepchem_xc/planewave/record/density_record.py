@@ -86,7 +86,7 @@ class DensityRecord:
     forces : Tensor or None
         (natom, 3), Hartree/bohr.
     moments : Tensor or None
-        Hirshfeld moments of the atoms, (natom,), mu_B.
+        Moments of the atoms, (natom,), mu_B, as `SCFResult.atom_moments`.
     fermi_level : Tensor or None
         Hartree, 0-d, or (2,) with a fixed moment.
     version : str or None
@@ -145,13 +145,12 @@ class DensityRecord:
 
     def __post_init__(self) -> None:
         """Check that occupations inside of spheres are complete."""
-        if self.spheres is None:
-            return
-        self.spheres.check(self.crystal.symbols, self.nspin)
-        if self.potentials is None:
+        if self.spheres is not None:
+            self.spheres.check(self.crystal.symbols, self.nspin)
+        if self.spheres is not None and self.potentials is None:
             raise ValueError(
-                "a record with occupations inside of PAW spheres must say which datasets they "
-                "belong to: give potentials, the hash of each (potential_digest)."
+                "a record with occupations of PAW spheres must say which datasets they belong to: "
+                "give potentials, the hash of each."
             )
 
     @classmethod
@@ -224,7 +223,7 @@ class DensityRecord:
             free_energy=float(plain.free_energy),
             functional_digest=content_digest(problem.functional),
             forces=plain.forces.detach(),
-            moments=plain.hirshfeld_moments.detach(),
+            moments=plain.atom_moments.detach(),
             fermi_level=plain.fermi_level.detach(),
         )
 
@@ -361,8 +360,7 @@ class DensityRecord:
         Parameters
         ----------
         problem : KohnShamProblem
-            With the same atoms in the same order, and as many electrons; with PAW, also with the
-            same datasets.
+            With the same atoms in the same order, PAW datasets and number of electrons.
 
         Returns
         -------

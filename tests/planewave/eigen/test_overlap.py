@@ -134,8 +134,10 @@ def test_more_bands_are_orthonormal_in_s_to_those_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", ["GaN", "diamond"])
 def test_an_overlap_matrix_of_zeros_changes_nothing(name: str) -> None:
     problem = problem_of(name)
-    plain = hamiltonian_of(problem, problem.coupling)
-    general = hamiltonian_of(problem, problem.coupling, torch.zeros_like(problem.coupling))
+    plain = hamiltonian_of(problem, problem.fixed_coupling)
+    general = hamiltonian_of(
+        problem, problem.fixed_coupling, torch.zeros_like(problem.fixed_coupling)
+    )
     start = starting_orbitals(plain, problem.pseudopotentials, NBAND)
     # At 1e-3 Ha corrections are applied in single precision, also to S.
     for tolerance, rounding in ((0.0, 1e-12), (1e-3, 1e-8)):
@@ -276,7 +278,7 @@ def test_an_overlap_that_is_not_positive_is_refused() -> None:
     problem, hamiltonian = case("GaN", MILD)
     overlap = hamiltonian.coupled.overlap
     assert overlap is not None
-    broken = hamiltonian_of(problem, problem.coupling, -3.0 * overlap)
+    broken = hamiltonian_of(problem, problem.fixed_coupling, -3.0 * overlap)
     rows = random_rows(broken, NBAND)
     with pytest.raises(DiagonalizationError, match="not positive definite"):
         converge(broken, rows)

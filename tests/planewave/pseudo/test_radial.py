@@ -96,6 +96,14 @@ def test_bad_meshes_are_refused(r: np.ndarray, rab: np.ndarray | None, message: 
         quadrature_weights(r, rab)
 
 
+def test_a_function_that_is_zero_everywhere_has_a_form_factor_of_zero() -> None:
+    """The smooth core of hydrogen's PAW dataset; wave vectors of any length may be asked for."""
+    r = np.linspace(0.0, 6.0, 301)
+    nothing = RadialTransform(0, r, quadrature_weights(r), np.zeros((1, 301)))
+    q2 = torch.tensor([0.0, 1e-6, 0.2, 9.0, 400.0], dtype=torch.float64)
+    assert nothing(q2).tolist() == [[0.0] * 5]
+
+
 @pytest.mark.gpu
 def test_tables_follow_the_device() -> None:
     function = make(2)
