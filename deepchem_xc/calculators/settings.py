@@ -15,7 +15,7 @@ from ase.io.jsonio import decode, encode
 from deepchem_xc._files import file_digest
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.loop.mixing import Mixing
-from deepchem_xc.planewave.pseudo.loader import SUFFIXES
+from deepchem_xc.planewave.potentials import names_path, potential_files
 from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: Settings that may be Python objects, which no file holds.
 OBJECTS = ("xc", "pseudopotentials")
-# Endings of their files.
-_FILES = (*SUFFIXES, ".safetensors")
+# Ending of functionals' files.
+_FUNCTIONAL = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def file_digests(settings: Mapping[str, Any]) -> dict[str, str]:
     >>> file_digests({"xc": "PBE", "pseudopotentials": {"Si": "absent.psp8"}})
     {}
     """
-    paths = [os.path.abspath(name) for key in OBJECTS for name in _file_names(settings.get(key))]
+    names = [name for key in OBJECTS for name in _file_names(key, settings.get(key))]
+    paths = [os.path.abspath(name) for name in names]
     return {path: file_digest(path) for path in paths if os.path.isfile(path)}
 
 
@@ -139,14 +140,16 @@ def changed_files(settings: Mapping[str, Any], before: Mapping[str, str]) -> lis
     return found
 
 
-def _file_names(value: Any) -> Iterator[str]:
+def _file_names(key: str, value: Any) -> Iterator[str]:
+    """Files that a setting names, also those in folders of pseudopotentials."""
     if isinstance(value, Mapping):
         for item in value.values():
-            yield from _file_names(item)
-    elif isinstance(value, os.PathLike) or (
-        isinstance(value, str) and value.lower().endswith(_FILES)
-    ):
-        yield os.fspath(value)
+            yield from _file_names(key, item)
+    elif isinstance(value, (str, os.PathLike)):
+        if key == "pseudopotentials":
+            yield from potential_files(value)
+        elif isinstance(value, os.PathLike) or value.lower().endswith(_FUNCTIONAL):
+            yield os.fspath(value)
 
 
 def copied(value: Any) -> Any:
@@ -205,12 +208,15 @@ def with_absolute_files(settings: Mapping[str, Any]) -> dict[str, Any]:
     >>> settings["xc"], os.path.isabs(settings["pseudopotentials"]["Si"])
     ('PBE', True)
     """
-    return {key: _absolute(value) if key in OBJECTS else value for key, value in settings.items()}
+    return {
+        key: _absolute(key, value) if key in OBJECTS else value for key, value in settings.items()
+    }
 
 
-def _absolute(value: Any) -> Any:
+def _absolute(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _absolute(item) for key, item in value.items()}
-    if isinstance(value, str) and value.lower().endswith(_FILES):
-        return os.path.abspath(value)
-    return value
+        return {name: _absolute(key, item) for name, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    is_potential = key == "pseudopotentials" and names_path(value)
+    return os.path.abspath(value) if is_potential or value.lower().endswith(_FUNCTIONAL) else value

@@ -129,7 +129,7 @@ class DensityPredictor:
         ValueError
             For elements, potentials, atoms or a spin that it does not know.
         """
-        pseudos = problem.pseudopotentials
+        pseudos = problem.norm_conserving("a model of densities")
         self.check(problem.basis.crystal, problem.nspin)
         self._check_potentials({s: pseudos[s] for s in problem.basis.crystal.species})
         return Fields(self._density(problem.basis, pseudos, problem.nspin))

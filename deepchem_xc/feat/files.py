@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ase.units import Bohr
 
 from deepchem_xc._files import file_digest
 from deepchem_xc.planewave.inputs import as_crystal
-from deepchem_xc.planewave.pseudo.loader import SUFFIXES
+from deepchem_xc.planewave.potentials import names_path, potential_files
 from deepchem_xc.planewave.structure.cif import read_cif
 from deepchem_xc.planewave.structure.files import read_atoms
 
@@ -25,12 +25,12 @@ _SHOWN = 60
 
 
 def absolute_potential(name: str, folder: Path | None = None) -> str:
-    """Absolute path of a pseudopotential file; other names are returned as they are.
+    """Absolute path of a pseudopotential file or folder; other names are returned as they are.
 
     Parameters
     ----------
     name : str
-        A family, a name or a file.
+        A family, a name, a file or a folder.
     folder : Path, optional
         Folder to which a relative path refers; the working directory by default.
 
@@ -39,13 +39,13 @@ def absolute_potential(name: str, folder: Path | None = None) -> str:
     >>> absolute_potential("gth-pbe"), os.path.isabs(absolute_potential("al.psp8"))
     ('gth-pbe', True)
     """
-    if not name.lower().endswith(SUFFIXES):
+    if not names_path(name, folder):
         return name
     return os.path.abspath((folder or Path()) / name)
 
 
 def content_digests(potentials: str | Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of the files among pseudopotentials; missing files are left out.
+    """SHA-256 of the files among pseudopotentials, and in their folders; missing ones are left out.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def content_digests(potentials: str | Mapping[str, str]) -> dict[str, str]:
     {}
     """
     names = [potentials] if isinstance(potentials, str) else list(potentials.values())
-    return {name: file_digest(name) for name in _files(names) if Path(name).is_file()}
+    return {file: file_digest(file) for name in names for file in potential_files(name)}
 
 
 def check_digests(digests: Mapping[str, str]) -> None:
@@ -232,7 +232,3 @@ def _dictionary(text: str, shown: str) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise ValueError(f"{shown} holds a {type(found).__name__}, not one structure")
     return found
-
-
-def _files(names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.lower().endswith(SUFFIXES)]

@@ -35,4 +35,5 @@ class Converged(NamedTuple):
             torch.as_tensor(self.occupation.fermi_level, dtype=torch.float64),
             self.occupation.entropy_energy,
             self.orbitals,
+            self.orbitals,
         )

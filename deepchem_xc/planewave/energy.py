@@ -9,20 +9,55 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.density import kinetic_density
-from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.fields import Fields, Potential, derivative
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.structure.atom_symmetry import symmetrize_forces, symmetrize_stress
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, OrbitalTerm
+from deepchem_xc.planewave.terms.projections import Projections
 
 
 def _of_density(
     problem: KohnShamProblem, basis: PlaneWaveBasis, fields: Fields
 ) -> dict[str, Tensor]:
-    return {t.name: t.energy(basis, fields) for t in problem.terms if isinstance(t, DensityTerm)}
+    found: dict[str, Tensor] = {}
+    for term in problem.terms:
+        if isinstance(term, DensityTerm):
+            energy = term.energy(basis, fields)
+            # PAW spheres add to terms of the smooth fields.
+            found[term.name] = energy + found[term.name] if term.name in found else energy
+    return found
 
 
 def _of_ions(problem: KohnShamProblem, basis: PlaneWaveBasis) -> dict[str, Tensor]:
     return {t.name: t.energy(basis) for t in problem.terms if isinstance(t, IonTerm)}
+
+
+def terms_of_orbitals(
+    problem: KohnShamProblem,
+    potential: Potential,
+    eigenvalues: Tensor,
+    orbitals_by_energy: Tensor | None = None,
+) -> list[OrbitalTerm]:
+    """Terms whose derivatives at fixed orbitals are those of the energy.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    potential : Potential
+        Kohn-Sham potential, needed for PAW spheres.
+    eigenvalues : Tensor
+        Energies of the orbitals, (nspin, nk, nband), Hartree, needed for PAW spheres.
+    orbitals_by_energy : Tensor, optional
+        See `Projections`.
+    """
+    terms = [term for term in problem.terms if isinstance(term, OrbitalTerm)]
+    overlap = problem.overlap
+    if overlap is not None:
+        coupling = problem.coupling(potential)
+        given = coupling, overlap, eigenvalues, orbitals_by_energy
+        terms.append(Projections(problem.pseudopotentials, *given))
+    return terms
 
 
 def _of_orbitals(
@@ -56,6 +91,34 @@ def electron_energy(problem: KohnShamProblem, electrons: Fields) -> Tensor:
     basis = problem.basis
     terms = _of_density(problem, basis, electrons.to_densities(basis.volume))
     return torch.stack(list(terms.values())).sum()
+
+
+def potential_in_graph(problem: KohnShamProblem, electrons: Fields) -> Potential:
+    """Kohn-Sham potential in the graph of electrons, functional and geometry.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        Its geometry may be in a graph.
+    electrons : Fields
+        As `Fields.to_electrons` returns them; may be in a graph.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(bulk("Si"), ecut=100.0)
+    >>> again = potential_in_graph(r.problem, r.fields.to_electrons(r.volume))
+    >>> known, _ = r.problem.effective_potential(r.fields)
+    >>> bool((again.v - known.v).abs().max() < 1e-12)
+    True
+    """
+    with torch.enable_grad():
+        if not electrons.requires_grad:
+            electrons = electrons.detach().map(Tensor.requires_grad_)
+        energy = electron_energy(problem, electrons)
+        potential = derivative(energy, electrons, create_graph=True)
+        return problem.symmetrized(potential)
 
 
 def orbital_energy(
@@ -118,19 +181,27 @@ def energy_terms(
     """
     basis = problem.basis
     weighted_occupations = occupations * basis.weights[:, None]
-    found = {
-        **_of_orbitals(problem, orbitals, weighted_occupations),
-        **_of_density(problem, basis, fields),
-        **_of_ions(problem, basis),
-    }
-    terms = {term.name: found[term.name] for term in problem.terms} | {"entropy": entropy_energy}
+    terms: dict[str, Tensor] = {}
+    for found in (
+        _of_orbitals(problem, orbitals, weighted_occupations),
+        _of_density(problem, basis, fields),
+        _of_ions(problem, basis),
+    ):
+        for name, energy in found.items():
+            terms[name] = energy + terms[name] if name in terms else energy
+    terms = {term.name: terms[term.name] for term in problem.terms} | {"entropy": entropy_energy}
     terms["total"] = torch.stack([v for k, v in terms.items() if k != "entropy"]).sum()
     terms["free"] = terms["total"] + entropy_energy
     return terms
 
 
 def forces_and_stress(
-    problem: KohnShamProblem, orbitals: Tensor, occupations: Tensor, fields: Fields
+    problem: KohnShamProblem,
+    orbitals: Tensor,
+    occupations: Tensor,
+    fields: Fields,
+    eigenvalues: Tensor,
+    orbitals_by_energy: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Forces and stress by differentiating the energy at fixed orbitals and occupations.
 
@@ -142,6 +213,11 @@ def forces_and_stress(
     ----------
     problem, orbitals, occupations, fields
         As for `energy_terms`.
+    eigenvalues : Tensor
+        Energies of the orbitals, (nspin, nk, nband), Hartree. They matter with PAW alone: orbitals
+        stay orthonormal in an overlap that moves with the atoms.
+    orbitals_by_energy : Tensor, optional
+        See `GroundState`; needed for derivatives of forces with PAW.
 
     Returns
     -------
@@ -157,19 +233,21 @@ def forces_and_stress(
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Si"), ecut=60.0, symmetry=False)
-    >>> _, stress = forces_and_stress(r.problem, r.orbitals, r.occupations, r.fields)
+    >>> _, stress = forces_and_stress(
+    ...     r.problem, r.orbitals, r.occupations, r.fields, r.eigenvalues)
     >>> bool((stress - stress[0, 0] * torch.eye(3)).abs().max() < 1e-6)
     True
     """
     basis = problem.basis
     crystal = basis.crystal
     symmetry = basis.kpoints.symmetry
-    given = (crystal.lattice, crystal.positions, orbitals, occupations)
+    given = (crystal.lattice, crystal.positions, orbitals, occupations, eigenvalues)
     parameters = problem.functional.parameters()
     graphs = (*given, *fields.leaves, *parameters)
     keep = torch.is_grad_enabled() and any(x.requires_grad for x in graphs)
     if not keep:
-        lattice, positions, orbitals, occupations = (x.detach() for x in given)
+        lattice, positions, orbitals, occupations, eigenvalues = (x.detach() for x in given)
+        orbitals_by_energy = None
         fields = fields.detach()
     else:
         lattice, positions = crystal.lattice, crystal.positions
@@ -199,11 +277,11 @@ def forces_and_stress(
             carried = replace(carried, tau=tau)
         parts = {**_of_density(problem, deformed, carried), **_of_ions(problem, deformed)}
         totals = derivatives(torch.stack(list(parts.values())).sum())
-        for term in problem.terms:
-            if isinstance(term, OrbitalTerm):
-                for ks in term.chunks(basis):
-                    energy = term.energy(strained(), orbitals, weighted_occupations, ks)
-                    totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))
+        potential = potential_of_spheres(problem, fields, keep)
+        for term in terms_of_orbitals(problem, potential, eigenvalues, orbitals_by_energy):
+            for ks in term.chunks(basis):
+                energy = term.energy(strained(), orbitals, weighted_occupations, ks)
+                totals = tuple(a + b for a, b in zip(totals, derivatives(energy), strict=True))
     # Positions are reduced: x = r inv(lattice), so dE/dr = dE/dx inv(lattice)^T.
     forces = -totals[0] @ torch.linalg.inv(lattice).T
     forces = forces - forces.mean(0, keepdim=True)
@@ -213,3 +291,22 @@ def forces_and_stress(
         symmetrize_forces(forces, crystal, symmetry),
         symmetrize_stress(stress, crystal, symmetry),
     )
+
+
+def potential_of_spheres(problem: KohnShamProblem, fields: Fields, keep: bool) -> Potential:
+    """Potential of fields as far as `terms_of_orbitals` needs it: zero without PAW spheres.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    fields : Fields
+        Densities.
+    keep : bool
+        Whether the potential is in the graph of fields, functional and geometry.
+    """
+    if problem.spheres is None:
+        return Potential(torch.zeros_like(fields.density))
+    if keep:
+        return potential_in_graph(problem, fields.to_electrons(problem.basis.volume))
+    return problem.effective_potential(fields)[0]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.spheres import Spheres
 
 V = TypeVar("V", bound="_Vector")
 
@@ -51,9 +52,18 @@ class _Vector:
         """Whether any member requires gradients."""
         return any(leaf.requires_grad for leaf in self.leaves)
 
-    def symmetrized(self: V, basis: PlaneWaveBasis) -> V:
-        """The average over the crystal's symmetry."""
-        return self.map(basis.symmetrize)
+    def symmetrized(self: V, basis: PlaneWaveBasis, spheres: Spheres | None = None) -> V:
+        """The average over the crystal's symmetry; `spheres` are needed if there are any."""
+        *waves, inside = self.map_waves(basis.symmetrize)._members
+        if inside is not None:
+            assert spheres is not None, "only the spheres know how their matrices rotate"
+            inside = spheres.symmetrize(inside)
+        return type(self)(*[*waves, inside])
+
+    def map_waves(self: V, function: Callable[[Tensor], Tensor]) -> V:
+        """Apply a function to the members on plane waves, and leave the spheres' as they are."""
+        *waves, inside = self._members
+        return type(self)(*[*(None if m is None else function(m) for m in waves), inside])
 
     def dot(self, other: _Vector) -> Tensor:
         """Real inner product, the sum of Re(a* b), 0-d; potential times electrons is in Hartree."""
@@ -88,6 +98,8 @@ class Fields(_Vector):
         (nspin, nG), bohr^-3: the total, or up and down.
     tau : Tensor, optional
         Kinetic energy density, (nspin, nG), Hartree bohr^-3, if a meta-GGA needs it.
+    spheres : Tensor, optional
+        Partial-wave occupations of all PAW spheres, (nspin, n), see `Spheres`; real.
 
     Examples
     --------
@@ -101,6 +113,7 @@ class Fields(_Vector):
 
     density: Tensor
     tau: Tensor | None = None
+    spheres: Tensor | None = None
 
     def to_electrons(self, volume: Tensor) -> Fields:
         """Amounts per cell instead of densities; unchanged by a strain.
@@ -113,13 +126,13 @@ class Fields(_Vector):
         Returns
         -------
         Fields
-            Electrons, and Hartree for `tau`.
+            Electrons, and Hartree for `tau`; `spheres` are such amounts already.
         """
-        return self * volume
+        return self.map_waves(lambda leaf: leaf * volume)
 
     def to_densities(self, volume: Tensor) -> Fields:
         """The inverse of `to_electrons`."""
-        return self / volume
+        return self.map_waves(lambda leaf: leaf / volume)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +146,9 @@ class Potential(_Vector):
     v_tau : Tensor, optional
         With respect to the kinetic energy density, (nspin, nG), without unit: v_tau in the operator
         -1/2 div(v_tau grad).
+    spheres : Tensor, optional
+        With respect to the partial-wave occupations, (nspin, n), Hartree: the coupling of the
+        projectors.
 
     Examples
     --------
@@ -146,6 +162,7 @@ class Potential(_Vector):
 
     v: Tensor
     v_tau: Tensor | None = None
+    spheres: Tensor | None = None
 
     @classmethod
     def of_derivatives(cls, derivatives: Fields) -> Potential:

@@ -1,4 +1,4 @@
-"""The Kohn-Sham Hamiltonian applied to batches of k-points and bands.
+"""The Kohn-Sham Hamiltonian and overlap applied to batches of k-points and bands.
 
 It works in the precision of the orbitals: single precision takes half the time, and is enough
 while the potential is far from self-consistent.
@@ -6,7 +6,7 @@ while the potential is far from self-consistent.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack, unpack
+from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.fields import Potential
 
 
@@ -145,15 +146,33 @@ class LocalOperator:
         return result
 
 
-class _Operands(NamedTuple):
-    kinetic: Tensor  # (nk, npw), real
-    projectors: Tensor  # (nk, n, npw)
-    conjugates: Tensor  # (nk, npw, n)
-    coupling: Tensor  # (n, n)
+class PotentialOperator:
+    """A potential with its parts inside of PAW spheres: a change of the Hamiltonian.
+
+    Parameters
+    ----------
+    local : LocalOperator
+        The part on plane waves.
+    inside : CoupledProjectors, optional
+        The part inside of spheres.
+    """
+
+    def __init__(self, local: LocalOperator, inside: CoupledProjectors | None = None) -> None:
+        self._local, self._inside = local, inside
+
+    def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
+        """As `Hamiltonian.apply`, for this part."""
+        product = self._local.apply(orbitals, spin, ks)
+        if self._inside is None:
+            return product
+        projections = self._inside.project(orbitals, ks)
+        return self._inside.add_coupling(product, projections, spin, ks)
 
 
 class Hamiltonian:
-    """Kinetic energy, a local potential and nonlocal projectors.
+    """Kinetic energy, a local potential and nonlocal projectors; and the overlap S.
+
+    Its states solve H c = e S c; S = 1 unless projectors have an overlap matrix.
 
     Parameters
     ----------
@@ -164,11 +183,19 @@ class Hamiltonian:
     projectors : Tensor
         Projectors, (nk, nproj, npw).
     coupling : Tensor
-        Their coupling, (nproj, nproj), Hartree.
+        Their coupling, real and symmetric, (nproj, nproj), or (nspin, nproj, nproj) if it differs
+        between the spins; Hartree.
     pieces : GridPieces, optional
         How to cut the FFTs; pass it to reuse its boxes.
     gauge : RealGauge, optional
         Gauge of real orbitals, in crystals with an inversion centre.
+    overlap : Tensor, optional
+        Coupling of the projectors in S - 1, real and symmetric, (nproj, nproj); None where S = 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of coupling or overlap do not fit the projectors and spins.
 
     Examples
     --------
@@ -190,20 +217,30 @@ class Hamiltonian:
         coupling: Tensor,
         pieces: GridPieces | None = None,
         gauge: RealGauge | None = None,
+        overlap: Tensor | None = None,
     ) -> None:
         self.basis = basis
         self.gauge = gauge
         self.pieces = GridPieces(basis) if pieces is None else pieces
         self.local = LocalOperator(self.pieces, potential, gauge)
         self.kinetic = basis.kinetic * basis.mask
-        self.projectors = projectors
-        self.coupling = coupling.to(torch.complex128)
-        self._cast: dict[torch.dtype, _Operands] = {}
+        self.coupled = CoupledProjectors(projectors, coupling, overlap, gauge)
+        if coupling.ndim == 3 and len(coupling) != self.nspin:
+            raise ValueError(
+                f"the potential has {self.nspin} spin channels, but the projectors have "
+                f"{len(coupling)} couplings: give one for each channel, or one matrix for all."
+            )
+        self._kinetic: dict[torch.dtype, Tensor] = {}
 
     @property
     def nspin(self) -> int:
         """Number of spin channels."""
         return self.local.potential.v.shape[0]
+
+    @property
+    def has_overlap(self) -> bool:
+        """Whether S differs from 1, so that the eigenproblem is a generalised one."""
+        return self.coupled.overlap is not None
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
         """Apply H to orbitals of one spin.
@@ -227,34 +264,73 @@ class Hamiltonian:
         ValueError
             For real orbitals without a `gauge`.
         """
-        kinetic, projectors, conjugates, coupling = self._operands(orbitals.dtype)
-        here = slice(ks.start, ks.stop)
-        result = orbitals * kinetic[here].unsqueeze(1)
-        if coupling.numel():
-            overlaps = orbitals @ conjugates[here]
-            torch.baddbmm(result, overlaps @ coupling, projectors[here], out=result)
-        return result.add_(self.local.apply(orbitals, spin, ks))
+        return self._apply(orbitals, self.coupled.project(orbitals, ks), spin, ks)
 
-    def _operands(self, dtype: torch.dtype) -> _Operands:
-        """Kinetic energies and projectors for orbitals of some dtype."""
-        if dtype not in self._cast:
-            if dtype.is_complex:
-                projectors, coupling = self.projectors.to(dtype), self.coupling.to(dtype)
-                conjugates = projectors.conj().transpose(-1, -2).resolve_conj()
-            elif self.gauge is None:
-                raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
-            else:
-                projectors, coupling = (
-                    self.gauge.projectors.to(dtype),
-                    self.gauge.coupling.to(dtype),
-                )
-                conjugates = projectors.mT
-            kinetic = self.kinetic.to(dtype.to_real())
-            self._cast[dtype] = _Operands(kinetic, projectors, conjugates, coupling)
-        return self._cast[dtype]
+    def apply_both(self, orbitals: Tensor, spin: int, ks: range) -> tuple[Tensor, Tensor]:
+        """Apply H and S, from one projection of the orbitals.
+
+        Parameters
+        ----------
+        orbitals, spin, ks
+            As for `apply`.
+
+        Returns
+        -------
+        image, overlap_image : Tensor
+            H c in Hartree and S c, (nk, nband, npw); S c is the argument itself where S = 1.
+        """
+        projections = self.coupled.project(orbitals, ks)
+        image = self._apply(orbitals, projections, spin, ks)
+        return image, self.coupled.add_overlap(orbitals, projections, ks)
+
+    def operator(
+        self, spin: int, ks: range
+    ) -> Callable[[Tensor], Tensor] | Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """`apply_both` for one spin and some k-points, or `apply` alone where S = 1.
+
+        Parameters
+        ----------
+        spin, ks
+            As for `apply`.
+
+        Returns
+        -------
+        callable
+            From orbitals (nk, nband, npw) to what these methods return, as `davidson` takes it.
+        """
+        if self.has_overlap:
+            return lambda orbitals: self.apply_both(orbitals, spin, ks)
+        return lambda orbitals: self.apply(orbitals, spin, ks)
+
+    def apply_overlap(self, orbitals: Tensor, ks: range) -> Tensor:
+        """Apply S alone, which is the same for both spins.
+
+        Parameters
+        ----------
+        orbitals, ks
+            As for `apply`.
+
+        Returns
+        -------
+        Tensor
+            S c, (nk, nband, npw); the argument itself where S = 1.
+        """
+        if not self.has_overlap:
+            return orbitals
+        return self.coupled.add_overlap(orbitals, self.coupled.project(orbitals, ks), ks)
+
+    def _apply(self, orbitals: Tensor, projections: Tensor, spin: int, ks: range) -> Tensor:
+        dtype = orbitals.real.dtype
+        if dtype not in self._kinetic:
+            self._kinetic[dtype] = self.kinetic.to(dtype)
+        result = orbitals * self._kinetic[dtype][ks.start : ks.stop].unsqueeze(1)
+        self.coupled.add_coupling(result, projections, spin, ks)
+        return result.add_(self.local.apply(orbitals, spin, ks))
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """Matrix of H in the `count` plane waves of lowest kinetic energy at one k-point.
+
+        `dense_overlap` is the matrix of S in the same plane waves.
 
         Parameters
         ----------
@@ -285,8 +361,23 @@ class Hamiltonian:
             box[basis.density_index] = potential.v_tau[spin]
             q = basis.orbital_q[k, chosen]
             matrix = matrix + 0.5 * (q @ q.T) * box[flat]
-        projectors = self.projectors[k][:, chosen]
-        # Rows are bands' plane waves: H_{GG'} acts on c_{G'} from the right in `apply`'s layout.
-        matrix = matrix + projectors.T @ self.coupling @ projectors.conj()
+        matrix = matrix + self.coupled.dense_coupling(spin, k, chosen)
         matrix.diagonal().add_(energy[chosen])
         return matrix, chosen
+
+    def dense_overlap(self, k: int, chosen: Tensor) -> Tensor:
+        """Matrix of S in some plane waves of one k-point, as `dense` chooses them.
+
+        Parameters
+        ----------
+        k : int
+            k-point.
+        chosen : Tensor
+            Positions of the plane waves in the k-point's list, (count,).
+
+        Returns
+        -------
+        Tensor
+            (count, count), complex, without unit.
+        """
+        return self.coupled.dense_overlap(k, chosen)

@@ -10,9 +10,11 @@ from ase.units import Hartree
 from deepchem_xc.keywords import standard
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.pseudo import check_functional, load_pseudopotentials
+from deepchem_xc.planewave.pseudo import check_functional
 from deepchem_xc.planewave.settings import Settings
+from deepchem_xc.planewave.sphere_distances import check_spheres
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
@@ -114,7 +116,7 @@ def make_problem(
     functional : str or XCFunctional, optional
         Anything `get_xc` takes; PBE by default.
     pseudopotentials : str, mapping, optional
-        Anything `load_pseudopotentials` takes; "gth-pbe" by default.
+        Anything `load_potentials` takes; "gth-pbe" by default.
     occupations : mapping or str, optional
         See `make_occupations`.
     spinpol : bool, optional
@@ -139,14 +141,18 @@ def make_problem(
     check_symmetry(crystal, basis.kpoints.symmetry)
     if pseudopotentials is None:
         pseudopotentials = standard("pseudopotentials")
-    pseudos = load_pseudopotentials(pseudopotentials, crystal.species)
+    pseudos = load_potentials(pseudopotentials, crystal.species)
     check_functional(pseudos, chosen.name)
-    cored = any(pseudos[symbol].has_core_density for symbol in crystal.species)
+    cored = [
+        symbol
+        for symbol in crystal.species
+        if pseudos[symbol].has_core_density and not pseudos[symbol].has_core_kinetic_density
+    ]
     if cored and Ingredients.TAU in chosen.ingredients:
         raise ValueError(
-            f"{chosen.name} needs the kinetic energy density of the core electrons, which "
-            "potentials with a core correction do not hold: choose potentials without one (the GTH "
-            "families)."
+            f"{chosen.name} needs the kinetic energy density of the core electrons, which the "
+            f"potential {pseudos[cored[0]].name!r} of {cored[0]} does not hold: choose potentials "
+            "without a core correction (the GTH families), or PAW datasets ('paw-pbe')."
         )
 
     smearing, fixed_moment = make_occupations(occupations, energy_unit)
@@ -171,6 +177,8 @@ def make_problem(
         nspin=2 if spinpol else 1,
         moment=float(sum(moments or ())) if fixed_moment else None,
     )
+    if problem.spheres is not None:
+        check_spheres(crystal, problem.spheres.potentials)
     return as_one_orbital(problem)
 
 

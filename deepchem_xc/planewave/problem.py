@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,30 @@ from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
-from deepchem_xc.planewave.fields import Fields, Potential
-from deepchem_xc.planewave.hamiltonian import Hamiltonian
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
+from deepchem_xc.planewave.density import fields_from_orbitals
+from deepchem_xc.planewave.fields import Fields, Potential, V
+from deepchem_xc.planewave.hamiltonian import Hamiltonian, LocalOperator, PotentialOperator
+from deepchem_xc.planewave.paw import PAWPotential
+from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
+from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm, Term
+from deepchem_xc.planewave.terms.coulomb import Coulomb
 from deepchem_xc.planewave.terms.ewald import Ewald
 from deepchem_xc.planewave.terms.hartree import Hartree
 from deepchem_xc.planewave.terms.kinetic import Kinetic
 from deepchem_xc.planewave.terms.local import Core, Local
 from deepchem_xc.planewave.terms.nonlocal_ import Nonlocal, coupling_matrix, projectors
-from deepchem_xc.planewave.terms.superposed import limited_moments, superposition
+from deepchem_xc.planewave.terms.sphere_terms import (
+    SphereExchangeCorrelation,
+    SphereKinetic,
+    ZeroPotential,
+)
+from deepchem_xc.planewave.terms.superposed import (
+    limited_moments,
+    superposed_occupations,
+    superposition,
+)
 from deepchem_xc.planewave.terms.xc import ExchangeCorrelation
 
 if TYPE_CHECKING:
@@ -49,8 +63,8 @@ class KohnShamProblem:
         Plane waves, k-points and grid.
     functional : XCFunctional
         XC functional.
-    pseudopotentials : mapping of str to Pseudopotential
-        One for every species.
+    pseudopotentials : mapping of str to AtomicPotential
+        One for every species: norm-conserving ones, or PAW datasets.
     smearing : Smearing
         Rule that fills the states.
     nspin : int
@@ -78,13 +92,20 @@ class KohnShamProblem:
 
     basis: PlaneWaveBasis
     functional: XCFunctional
-    pseudopotentials: Mapping[str, Pseudopotential]
+    pseudopotentials: Mapping[str, AtomicPotential]
     smearing: Smearing
     nspin: int = 1
     moment: float | None = None
 
     def __post_init__(self) -> None:
         check_electrons(self.nelectrons, self.nspin, self.smearing, self.moment)
+        kinds = {isinstance(p, PAWPotential) for p in self.pseudopotentials.values()}
+        if len(kinds) == 2:
+            names = ", ".join(f"{k}: {p.name}" for k, p in self.pseudopotentials.items())
+            raise ValueError(
+                f"the potentials {names} mix norm-conserving ones with PAW datasets, whose "
+                "energies do not fit together: take one kind for all elements"
+            )
 
     @cached_property
     def nelectrons(self) -> float:
@@ -97,9 +118,27 @@ class KohnShamProblem:
         return GridPieces(self.basis)
 
     @cached_property
+    def spheres(self) -> Spheres | None:
+        """The PAW spheres; None with norm-conserving potentials."""
+        datasets = {k: p for k, p in self.pseudopotentials.items() if isinstance(p, PAWPotential)}
+        if not datasets:
+            return None
+        return Spheres(self.basis.crystal, datasets, self.basis.kpoints.symmetry)
+
+    @cached_property
     def terms(self) -> tuple[Term, ...]:
         """Terms of the energy, which determine energies by name, forces, stress and potential."""
-        pseudos = self.pseudopotentials
+        spheres = self.spheres
+        if spheres is not None:
+            return (
+                Kinetic(),
+                SphereKinetic(spheres),
+                Coulomb(self.basis, spheres),
+                ZeroPotential(spheres),
+                ExchangeCorrelation(self.functional, spheres.potentials),
+                SphereExchangeCorrelation(self.functional, spheres),
+            )
+        pseudos = self.norm_conserving("this list of terms")
         return (
             Kinetic(),
             Local(pseudos),
@@ -110,15 +149,73 @@ class KohnShamProblem:
             Core(pseudos),
         )
 
+    def norm_conserving(self, what: str) -> dict[str, Pseudopotential]:
+        """Potentials of a problem without PAW spheres, by element.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, for the message.
+
+        Raises
+        ------
+        NotImplementedError
+            If the potentials are PAW datasets.
+        """
+        found = {}
+        for symbol, potential in self.pseudopotentials.items():
+            if not isinstance(potential, Pseudopotential):
+                raise NotImplementedError(
+                    f"{what} is not available with PAW datasets ({symbol}: {potential.name}); take "
+                    "norm-conserving potentials for it, for example pseudopotentials='gth-pbe'"
+                )
+            found[symbol] = potential
+        return found
+
+    def paw_spheres(self, what: str) -> Spheres:
+        """Spheres of a problem with PAW datasets.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, for the message.
+
+        Raises
+        ------
+        NotImplementedError
+            If the potentials are norm-conserving.
+        """
+        if self.spheres is None:
+            names = ", ".join(f"{k}: {p.name}" for k, p in self.pseudopotentials.items())
+            raise NotImplementedError(
+                f"{what} needs partial waves, which norm-conserving potentials ({names}) do not "
+                "have; take PAW datasets for it, for example pseudopotentials='paw-pbe'"
+            )
+        return self.spheres
+
     @cached_property
     def projectors(self) -> Tensor:
         """Nonlocal projectors, (nk, nproj, npw), complex coefficients without unit."""
         return projectors(self.basis, self.pseudopotentials)
 
     @cached_property
-    def coupling(self) -> Tensor:
-        """Coupling of the projectors, (nproj, nproj), Hartree."""
-        return coupling_matrix(self.basis, self.pseudopotentials)
+    def fixed_coupling(self) -> Tensor:
+        """Coupling of norm-conserving projectors, (nproj, nproj), Hartree."""
+        return coupling_matrix(self.basis, self.norm_conserving("a fixed coupling"))
+
+    def coupling(self, potential: Potential) -> Tensor:
+        """Coupling of the projectors, (nproj, nproj), or one for each spin with PAW, Hartree."""
+        if self.spheres is None:
+            return self.fixed_coupling
+        assert potential.spheres is not None
+        return self.spheres.block_diagonal(potential.spheres)
+
+    @cached_property
+    def overlap(self) -> Tensor | None:
+        """Coupling of the projectors in S - 1, (nproj, nproj), without unit; None where S = 1."""
+        if self.spheres is None:
+            return None
+        return self.spheres.block_diagonal(self.spheres.overlaps)
 
     @cached_property
     def gauge(self) -> RealGauge | None:
@@ -126,13 +223,13 @@ class KohnShamProblem:
         centre = inversion_centre(self.basis)
         if centre is None:
             return None
-        return RealGauge(self.basis, centre, self.projectors, self.coupling)
+        return RealGauge(self.basis, centre, self.projectors)
 
     @cached_property
     def constant_energy(self) -> float:
         """Energy of the ions alone, which does not depend on the electronic state, Ha per cell."""
         ions = [term.energy(self.basis) for term in self.terms if isinstance(term, IonTerm)]
-        return float(torch.stack(ions).sum().detach())
+        return sum(float(energy.detach()) for energy in ions)
 
     @cached_property
     def charges(self) -> Tensor:
@@ -184,8 +281,85 @@ class KohnShamProblem:
             As `effective_potential` returns it.
         """
         return Hamiltonian(
-            self.basis, potential, self.projectors, self.coupling, self.pieces, self.gauge
+            self.basis,
+            potential,
+            self.projectors,
+            self.coupling(potential),
+            self.pieces,
+            self.gauge,
+            self.overlap,
         )
+
+    def overlaps(self, left: Tensor, right: Tensor) -> Tensor:
+        """Overlaps <right_m|S|left_n> of complex orbitals, (nspin, nk, nleft, nright).
+
+        Parameters
+        ----------
+        left, right : Tensor
+            (nspin, nk, nband, npw).
+        """
+        found = left @ right.mH
+        if self.overlap is None:
+            return found
+        conjugates = self.projectors.conj().mT
+        inside = (left @ conjugates) @ self.overlap.to(found.dtype)
+        return found + inside @ (right @ conjugates).mH
+
+    def operator(self, potential: Potential) -> PotentialOperator:
+        """A change of the potential as an operator on orbitals.
+
+        Parameters
+        ----------
+        potential : Potential
+            As `effective_potential` returns it, or a difference of two.
+        """
+        local = LocalOperator(self.pieces, potential, self.gauge)
+        if potential.spheres is None:
+            return PotentialOperator(local)
+        coupling = self.coupling(potential)
+        return PotentialOperator(
+            local, CoupledProjectors(self.projectors, coupling, gauge=self.gauge)
+        )
+
+    def fields_of(
+        self, orbitals: Tensor, weighted_occupations: Tensor, single: bool = False
+    ) -> list[Fields]:
+        """Symmetrised fields of orbitals, one for each set of occupations.
+
+        Parameters
+        ----------
+        orbitals : Tensor
+            (nspin, nk, nband, npw), complex.
+        weighted_occupations : Tensor
+            Electrons per state times the k-point's weight, (n, nspin, nk, nband).
+        single : bool, optional
+            Transform the orbitals in single precision: densities are accurate to 1e-7.
+        """
+        tau = self.needs_kinetic_density
+        found = fields_from_orbitals(
+            self.pieces, self.gauge, orbitals, weighted_occupations, tau, single
+        )
+        if self.spheres is None:
+            return found
+        conjugates = self.projectors.conj().mT
+        channels = [
+            self.spheres.of_projections(rows @ conjugates, weights)
+            for rows, weights in zip(orbitals, weighted_occupations.unbind(1), strict=True)
+        ]
+        matrices = self.spheres.symmetrize(torch.stack(channels, dim=1))
+        return [replace(f, spheres=own) for f, own in zip(found, matrices, strict=True)]
+
+    def symmetrized(self, vector: V) -> V:
+        """Average of fields or of a potential over the crystal's symmetry."""
+        return vector.symmetrized(self.basis, self.spheres)
+
+    def electrons(self, fields: Fields) -> Tensor:
+        """Electrons of each channel, (nspin,), those inside of PAW spheres included."""
+        counts = fields.density[:, 0].real * self.basis.volume
+        if fields.spheres is None:
+            return counts
+        assert self.spheres is not None
+        return counts + fields.spheres @ self.spheres.overlaps
 
     @property
     def needs_kinetic_density(self) -> bool:
@@ -216,10 +390,20 @@ class KohnShamProblem:
         """
         return superposition(self.basis, self.pseudopotentials, self.nspin)
 
+    def superposed_fields(self) -> Fields:
+        """`superposition` with the occupations inside of PAW spheres; not symmetrised."""
+        density = self.superposition()
+        if self.spheres is None:
+            return Fields(density)
+        occupations = superposed_occupations(self.basis.crystal, self.spheres, self.nspin)
+        return Fields(density, spheres=occupations)
+
     def starting_fields(self) -> Fields:
-        """`atomic_density`, for a meta-GGA `with_kinetic_density`."""
-        density = self.atomic_density()
-        return self.with_kinetic_density(density) if self.needs_kinetic_density else Fields(density)
+        """Symmetrised superposed atoms, for a meta-GGA `with_kinetic_density`."""
+        fields = self.symmetrized(self.superposed_fields())
+        if not self.needs_kinetic_density:
+            return fields
+        return replace(fields, tau=self.with_kinetic_density(fields.density).tau)
 
     def with_kinetic_density(self, density: Tensor) -> Fields:
         """A density, (nspin, nG), with the kinetic energy density of a slowly varying gas.

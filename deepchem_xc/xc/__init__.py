@@ -23,7 +23,7 @@ from .finite import FunctionalValueError, check_finite
 from .gga_correlation import LYPCorrelation, PBECorrelation
 from .gga_exchange import B88Exchange, GGAExchange, PBEExchange, RPBEExchange
 from .ingredients import Ingredients
-from .integrate import integrated_energy
+from .integrate import integrated_energies, integrated_energy
 from .lda import PW92Correlation, SlaterExchange, Teter93, VWNCorrelation
 from .libxc import LibXC
 from .loading import load_functional
@@ -73,6 +73,7 @@ __all__ = [
     "check_savable",
     "export_functional",
     "get_xc",
+    "integrated_energies",
     "integrated_energy",
     "load_functional",
     "save_functional",

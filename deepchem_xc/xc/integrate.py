@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 from .contract import PointwiseXC
 from .finite import check_finite
 
-__all__ = ["integrated_energy"]
+__all__ = ["integrated_energies", "integrated_energy"]
 
 
 def integrated_energy(
@@ -52,3 +53,40 @@ def integrated_energy(
     energy: Tensor = energy_density.sum() * weights if one else (weights * energy_density).sum()
     check_finite(functional, densinfo, energy)
     return energy
+
+
+def integrated_energies(
+    functional: PointwiseXC, densinfo: ValGrad | SpinParam, weights: Tensor
+) -> Tensor:
+    """Exchange-correlation energies of several densities on the same points (Hartree).
+
+    Parameters
+    ----------
+    functional : XCFunctional
+        Any.
+    densinfo : ValGrad or SpinParam[ValGrad]
+        As for `integrated_energy`; with leading axes that number the densities.
+    weights : Tensor
+        Volumes of the points, in bohr^3, without these axes; they may be negative.
+
+    Returns
+    -------
+    Tensor
+        One energy for each density, in the graphs of density, weights and functional.
+
+    Raises
+    ------
+    ValueError, FunctionalValueError
+        As `integrated_energy`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.xc import ValGrad, get_xc, integrated_energies
+    >>> density = ValGrad(value=torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64))
+    >>> integrated_energies(get_xc("lda_x"), density, torch.tensor([0.5, 0.5]).double())
+    tensor([-0.7386, -0.3693], dtype=torch.float64)
+    """
+    energies = torch.tensordot(functional.get_edensityxc(densinfo), weights, dims=weights.ndim)
+    check_finite(functional, densinfo, energies)
+    return energies

@@ -81,7 +81,7 @@ def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
             reduced = basis.orbital_g_vectors[k, a] + basis.k_coordinates[k]
             value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
         beta_a, beta_b = problem.projectors[k, :, a], problem.projectors[k, :, b]
-        value += complex(beta_a @ problem.coupling.to(beta_a.dtype) @ beta_b.conj())
+        value += complex(beta_a @ problem.fixed_coupling.to(beta_a.dtype) @ beta_b.conj())
         assert complex(matrix[row, column]) == pytest.approx(value, abs=1e-12)
 
 
@@ -91,7 +91,7 @@ def test_one_spin_sees_its_own_potential(hamiltonian: Hamiltonian) -> None:
     up, down = (hamiltonian.apply(x, spin, range(basis.nk)) for spin in (0, 1))
     up_v, down_v = hamiltonian.local.potential.v
     shift = up_v - down_v
-    empty = torch.zeros_like(hamiltonian.projectors[:, :0])
+    empty = torch.zeros_like(hamiltonian.coupled.projectors[:, :0])
     only = Hamiltonian(
         basis, Potential(shift[None]), empty, torch.zeros((0, 0), dtype=torch.float64)
     )

@@ -267,6 +267,36 @@ class PlaneWaveBasis:
             other.__dict__.pop(name, None)
         return other
 
+    def larger_sphere(self, radius: float) -> Tensor:
+        """Integer G of the density sphere and those beyond it up to a radius, (n, 3).
+
+        Parameters
+        ----------
+        radius : float
+            Largest |G| in the lattice in which this basis was cut, 1/bohr.
+
+        Returns
+        -------
+        Tensor
+            The first nG rows are `g_vectors`.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+        >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+        >>> larger = basis.larger_sphere(8.0)
+        >>> bool((larger[: len(basis.g_vectors)] == basis.g_vectors).all())
+        True
+        """
+        own = 2.0 * np.sqrt(2.0 * self.ecut)
+        if radius <= own:
+            return self.g_vectors
+        sphere = _g_vectors(self._cut_lattice, radius, np.zeros(3))
+        q = sphere @ (2.0 * np.pi * np.linalg.inv(self._cut_lattice).T)
+        beyond = sphere[np.einsum("gi,gi->g", q, q) > own**2 * _EDGE]
+        return torch.cat([self.g_vectors, torch.as_tensor(beyond, device=self.device)])
+
     # -- between the density sphere and the real-space grid ---------------------------------------
 
     def to_grid(self, coefficients: Tensor) -> Tensor:

@@ -40,39 +40,54 @@ class RealGauge:
     centre : Tensor
         Inversion centre x0, reduced, (3,).
     projectors : Tensor
-        Projectors, (nk, nproj, npw).
-    coupling : Tensor
-        Their coupling, (nproj, nproj), Hartree.
+        Projectors, (nk, nproj, npw), of functions that are real in space: those with odd l have
+        their factor (-i)^l.
 
     Attributes
     ----------
-    projectors, coupling : Tensor
-        Real projectors (nk, n, npw) with the same nonlocal operator, and their coupling (n, n).
+    projectors : Tensor
+        Real projectors (nk, n, npw) with the same nonlocal operators, if coupled by `matrix`.
     density_phase : Tensor
         exp(iG.x0), (nG,): multiplying the coefficients of a density or potential by it moves the
         origin to the centre.
     """
 
-    def __init__(
-        self, basis: PlaneWaveBasis, centre: Tensor, projectors: Tensor, coupling: Tensor
-    ) -> None:
+    def __init__(self, basis: PlaneWaveBasis, centre: Tensor, projectors: Tensor) -> None:
         reduced = basis.orbital_g_vectors.to(torch.float64) + basis.k_coordinates[:, None, :]
         self._phase = _turn(reduced @ centre)  # (nk, npw)
         self.density_phase = _turn(basis.g_vectors.to(torch.float64) @ centre)
         centred = projectors * self._phase.unsqueeze(1)
-        self.projectors, self.coupling = centred.real.contiguous(), coupling
-        if _has_imaginary_part(centred):
-            # B D B^+ of an atom and of its image are complex conjugates: keep the real part of
-            # each.
-            self.projectors = torch.cat([centred.real, centred.imag], dim=1)
-            self.coupling = torch.block_diag(coupling, coupling)
+        # The image of an atom with B D B^+ has the complex conjugate of that: keep the real part of
+        # each, Re B D Re B^T + Im B D Im B^T. Of an atom on the centre, which is its own image, one
+        # of both vanishes: even l is real, odd l imaginary, and D does not couple them.
+        parts = torch.cat([centred.real, centred.imag], dim=1)
+        self._kept = (parts.abs().amax((0, 2)) > _ROUNDING).nonzero().squeeze(1)
+        self.projectors = parts[:, self._kept].contiguous()
+
+    def matrix(self, coupling: Tensor) -> Tensor:
+        """Coupling of the real projectors, (..., n, n), for a coupling (..., nproj, nproj).
+
+        The coupling must have the inversion's symmetry: of an atom and its image, elements between
+        even and odd l are equal up to the sign; of an atom on the centre they are zero.
+        """
+        n = coupling.shape[-1]
+        both = coupling.new_zeros((*coupling.shape[:-2], 2 * n, 2 * n))
+        both[..., :n, :n] = coupling
+        both[..., n:, n:] = coupling
+        return both[..., self._kept[:, None], self._kept]
 
     def to_real(self, orbitals: Tensor, ks: slice) -> Tensor:
-        """Real orthonormal orbitals, (nk, nband, npw), with the span of the given ones.
+        """Real orbitals, (nk, nband, npw), with the span of the given ones.
 
-        If the span is not invariant under inversion, the closest invariant one.
+        Rows that are all real about the centre, or imaginary, stay as they are, without the factor
+        i. Otherwise new rows are made, orthonormal; if the given span is not invariant under
+        inversion, they span the closest invariant one.
         """
         centred = self.centre(orbitals, ks)
+        if _has_imaginary_part(centred):
+            # A constant factor i, as in functions with odd l about the centre, is left out.
+            imaginary = centred.real.abs().amax(-1, keepdim=True) <= _ROUNDING
+            centred = torch.where(imaginary, -1j * centred, centred)
         if not _has_imaginary_part(centred):
             return centred.real.contiguous()
         parts = torch.cat([centred.real, centred.imag], dim=1)
@@ -90,7 +105,7 @@ class RealGauge:
         return real * self._phase[ks].conj().unsqueeze(1)
 
     def to_real_matrix(self, matrix: Tensor, k: int, chosen: Tensor) -> Tensor:
-        """H in some plane waves of one k-point, (n, n), Hartree, for real orbitals.
+        """H or S in some plane waves of one k-point, (n, n), for real orbitals.
 
         `matrix` and `chosen` are as `Hamiltonian.dense` returns them; the result is real.
         """

@@ -5,6 +5,10 @@ product, Cholesky decomposition or small eigenproblem over k. The subspace holds
 ``1 + expansions`` blocks and is not restarted: in a self-consistency loop, warm starts with two
 expansions a step gain most for each application of H.
 
+The basis of the subspace is orthonormal by itself also where the states solve H c = e S c. The
+small eigenproblem is then a generalised one, no worse conditioned than S, however dependent the
+residuals are.
+
 References
 ----------
 .. [1] E. R. Davidson, J. Comput. Phys. 17, 87 (1975).
@@ -18,11 +22,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deepchem_xc.numerics.precision import in_single
+from deepchem_xc.numerics.precision import all_digits, to_single
+from deepchem_xc.planewave.eigen.generalized import cholesky_of_overlap, generalized_eigh
 
 # Residuals, in units of the tolerance, below which H is applied to corrections in single precision:
 # rounding is some 1e-6 of them.
 _CORRECTED = 1e4
+
+#: Function that applies H, or both H and the overlap S, to rows (nk, n, npw).
+Operator = Callable[[Tensor], Tensor] | Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def teter_preconditioner(kinetic: Tensor, orbitals: Tensor) -> Tensor:
@@ -69,18 +77,27 @@ def row_norms(block: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows, dim=-1)
 
 
-def orthonormalize(block: Tensor) -> Tensor:
+def orthonormalize(
+    block: Tensor, apply_overlap: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Orthonormal rows with the same span, by Cholesky, or QR if that breaks down.
 
     Parameters
     ----------
     block : Tensor
         (nk, n, npw), real or complex.
+    apply_overlap : callable, optional
+        Applies S to such rows, for rows with c S c^+ = 1.
 
     Returns
     -------
     Tensor
         (nk, n, npw).
+
+    Raises
+    ------
+    DiagonalizationError
+        If S is not positive definite.
 
     Examples
     --------
@@ -89,9 +106,19 @@ def orthonormalize(block: Tensor) -> Tensor:
     """
     factor, info = torch.linalg.cholesky_ex(block @ block.mH)
     if bool((info != 0).any()):
-        return torch.linalg.qr(block.mT)[0].mT.contiguous()
-    identity = torch.eye(block.shape[1], dtype=block.dtype, device=block.device)
-    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False) @ block
+        rows = torch.linalg.qr(block.mT)[0].mT.contiguous()
+    else:
+        rows = _inverse(factor) @ block
+    if apply_overlap is None:
+        return rows
+    # Of orthonormal rows S is no worse conditioned than S itself, however dependent the given were.
+    return _inverse(cholesky_of_overlap(rows @ apply_overlap(rows).mH)) @ rows
+
+
+def _inverse(factor: Tensor) -> Tensor:
+    """Inverse of lower triangular matrices, (nk, n, n)."""
+    identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
 
 
 def _complement(block: Tensor, space: Tensor) -> Tensor:
@@ -105,7 +132,7 @@ def _complement(block: Tensor, space: Tensor) -> Tensor:
 
 
 def davidson(
-    apply: Callable[[Tensor], Tensor],
+    apply: Operator,
     orbitals: Tensor,
     kinetic: Tensor,
     nband: int | None = None,
@@ -113,7 +140,7 @@ def davidson(
     tolerance: Tensor | float = 0.0,
     dimension: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Improve the lowest eigenstates of a Hermitian operator.
+    """Improve the lowest states of H c = e c or, with an overlap S, of H c = e S c.
 
     Corrections are as small, relative to the orbitals, as the residuals. The operator is applied to
     them in single precision if the rounding stays far below the tolerance, but never to orbitals.
@@ -121,9 +148,11 @@ def davidson(
     Parameters
     ----------
     apply : callable
-        Applies the operator to (nk, n, npw), in its argument's precision.
+        Applies the operator to (nk, n, npw), in its argument's precision: returns H c, or the pair
+        of H c and S c.
     orbitals : Tensor
-        Start, orthonormal rows, (nk, nstart, npw); real or complex, single or double precision.
+        Start, (nk, nstart, npw); real or complex, single or double precision. Its rows are
+        orthonormal by themselves, whatever S is.
     kinetic : Tensor
         Kinetic energies, (nk, npw), Hartree, in the orbitals' precision.
     nband : int, optional
@@ -142,9 +171,14 @@ def davidson(
     eigenvalues : Tensor
         Ascending, (nk, nband), Hartree, in double precision.
     orbitals : Tensor
-        (nk, nband, npw).
+        (nk, nband, npw), orthonormal, c S c^+ = 1.
     residuals : Tensor
-        Norms of H psi - e psi, (nk, nband), Hartree.
+        Norms of H c - e S c, (nk, nband), Hartree.
+
+    Raises
+    ------
+    DiagonalizationError
+        If S is not positive definite.
 
     Examples
     --------
@@ -162,26 +196,36 @@ def davidson(
     dimension = npw if dimension is None else dimension
     room = min(nstart + expansions * nband, dimension)
     space_buffer = orbitals.new_empty((nk, room, npw))
-    image_buffer = torch.empty_like(space_buffer)
-    # Small eigenproblems are solved in double precision, whatever precision the orbitals have.
-    fine = torch.complex128 if orbitals.is_complex() else torch.float64
-    matrix_buffer = orbitals.new_empty((nk, room, room), dtype=fine)
     space_buffer[:, :nstart] = orbitals
+    # Of H, and of S if there is one: images of the subspace, and matrices between its rows. Small
+    # eigenproblems are solved in double precision, whatever precision the orbitals have.
+    fine = torch.complex128 if orbitals.is_complex() else torch.float64
+    image_buffers: list[Tensor] = []
+    matrix_buffers: list[Tensor] = []
     size, added, single = 0, nstart, False
     for expansion in range(expansions + 1):
         old, size = size, size + added
-        space, image = space_buffer[:, :size], image_buffer[:, :size]
-        matrix = matrix_buffer[:, :size, :size]
-        image[:, old:] = in_single(apply, space[:, old:]) if single else apply(space[:, old:])
-        # `eigh` reads only the lower triangle: compute it from the older images, which are more
-        # exact.
-        matrix[:, old:] = space[:, old:] @ image.mH
-        eigenvalues, vectors = torch.linalg.eigh(matrix)
+        space = space_buffer[:, :size]
+        new_images = _images(apply, space[:, old:], single)
+        if not image_buffers:
+            image_buffers = [torch.empty_like(space_buffer) for _ in new_images]
+            matrix_buffers = [orbitals.new_empty((nk, room, room), dtype=fine) for _ in new_images]
+        images = [buffer[:, :size] for buffer in image_buffers]
+        matrices = [buffer[:, :size, :size] for buffer in matrix_buffers]
+        for image, matrix, new in zip(images, matrices, new_images, strict=True):
+            image[:, old:] = new
+            # Only lower triangles are read: compute them from the older images, which are more
+            # exact.
+            matrix[:, old:] = space[:, old:] @ image.mH
+        eigenvalues, vectors = generalized_eigh(matrices[0], *matrices[1:])
         eigenvalues = eigenvalues[:, :nband]
         vectors = vectors[:, :, :nband].mH.to(orbitals.dtype)
         current = vectors @ space
         residual = torch.baddbmm(
-            vectors @ image, torch.diag_embed(eigenvalues).to(current.dtype), current, alpha=-1
+            vectors @ images[0],
+            torch.diag_embed(eigenvalues).to(current.dtype),
+            vectors @ images[1] if len(images) > 1 else current,
+            alpha=-1,
         )
         norms = row_norms(residual)
         if expansion == expansions:
@@ -194,3 +238,14 @@ def davidson(
         block = teter_preconditioner(kinetic, current[:, active]) * residual[:, active]
         space_buffer[:, size : size + added] = _complement(block, space)
     return eigenvalues, current, norms
+
+
+def _images(apply: Operator, block: Tensor, single: bool) -> tuple[Tensor, ...]:
+    """H c, and S c if there is an S, in the precision of `block`."""
+    if single:
+        with all_digits():
+            found = apply(to_single(block))
+    else:
+        found = apply(block)
+    images = found if isinstance(found, tuple) else (found,)
+    return tuple(image.to(block.dtype) for image in images)

@@ -10,8 +10,9 @@ from torch import Tensor
 from deepchem_xc.numerics.precision import all_digits, to_double, to_single
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize, row_norms
+from deepchem_xc.planewave.eigen.generalized import generalized_eigh
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.terms.nonlocal_ import atom_functions
 
 # Smallest number of plane waves in which H is diagonalised exactly.
@@ -19,7 +20,7 @@ _DENSE_PLANE_WAVES = 40
 
 
 def starting_orbitals(
-    hamiltonian: Hamiltonian, pseudos: Mapping[str, Pseudopotential], nband: int
+    hamiltonian: Hamiltonian, pseudos: Mapping[str, AtomicPotential], nband: int
 ) -> Tensor:
     """Lowest states of H among atomic orbitals and the eigenvectors of H in a few plane waves.
 
@@ -30,7 +31,7 @@ def starting_orbitals(
     ----------
     hamiltonian : Hamiltonian
         Hamiltonian of the starting potential.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     nband : int
         Number of bands.
@@ -38,7 +39,7 @@ def starting_orbitals(
     Returns
     -------
     Tensor
-        Orthonormal, (nspin, nk, nband, npw).
+        Orthonormal in the Hamiltonian's overlap, (nspin, nk, nband, npw).
 
     Examples
     --------
@@ -67,37 +68,74 @@ def starting_orbitals(
     gauge = hamiltonian.gauge
     for spin in range(hamiltonian.nspin):
         for k in range(basis.nk):
-            here = slice(k, k + 1)
+            ks, here = range(k, k + 1), slice(k, k + 1)
             matrix, chosen = hamiltonian.dense(spin, k, count)
+            overlap = hamiltonian.dense_overlap(k, chosen) if hamiltonian.has_overlap else None
             waves = 1e-2 * smooth[here]
             atomic = atom_functions(basis, form_factors, here)
             if gauge is not None:
                 matrix = gauge.to_real_matrix(matrix, k, chosen)
+                if overlap is not None:
+                    overlap = gauge.to_real_matrix(overlap, k, chosen)
                 atomic, waves = gauge.to_real(atomic, here), waves.real.contiguous()
-            _, vectors = torch.linalg.eigh(matrix)
+            _, vectors = generalized_eigh(matrix, overlap)
             waves[0, :, chosen] += vectors[:, :nband].T
             start = torch.cat([atomic, waves], dim=1)[:, : min(basis.npw_per_k)]
             start = orthonormalize(start / row_norms(start).unsqueeze(-1))
-
-            def apply(block: Tensor, spin: int = spin, k: int = k) -> Tensor:
-                return hamiltonian.apply(block, spin, range(k, k + 1))
-
             # Single precision is enough for a start.
             start, kinetic = to_single(start), to_single(basis.kinetic[here])
             with all_digits():
-                _, lowest, _ = davidson(apply, start, kinetic, nband, expansions=0)
-            lowest = orthonormalize(to_double(lowest))
+                operator = hamiltonian.operator(spin, ks)
+                _, lowest, _ = davidson(operator, start, kinetic, nband, expansions=0)
+            lowest = orthonormal_states(hamiltonian, to_double(lowest), ks)
             orbitals[spin, here] = lowest if gauge is None else gauge.to_complex(lowest, here)
     return orbitals
 
 
-def more_bands(basis: PlaneWaveBasis, orbitals: Tensor, extra: int) -> Tensor:
+def orthonormal_states(hamiltonian: Hamiltonian, block: Tensor, ks: range) -> Tensor:
+    """Rows with the span of the given ones, orthonormal in the Hamiltonian's overlap S.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Its S is used; S = 1 without an overlap.
+    block : Tensor
+        (nk, n, npw), complex, or real as the Hamiltonian's gauge makes them.
+    ks : range
+        Their k-points.
+
+    Returns
+    -------
+    Tensor
+        (nk, n, npw); the lowest rows of orthonormal ones stay as they are.
+
+    Raises
+    ------
+    DiagonalizationError
+        If S is not positive definite.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import scf
+    >>> result = scf(bulk("Al"), ecut=100.0, convergence={"density": 1e-4})
+    >>> hamiltonian = result.problem.hamiltonian(result.potential)
+    >>> rows = orthonormal_states(hamiltonian, 2.0 * result.orbitals[0], range(1))
+    >>> bool(torch.allclose(rows, result.orbitals[0]))
+    True
+    """
+    if not hamiltonian.has_overlap:
+        return orthonormalize(block)
+    return orthonormalize(block, lambda rows: hamiltonian.apply_overlap(rows, ks))
+
+
+def more_bands(hamiltonian: Hamiltonian, orbitals: Tensor, extra: int) -> Tensor:
     """Append `extra` random smooth bands, orthogonal to the others.
 
     Parameters
     ----------
-    basis : PlaneWaveBasis
-        Plane waves.
+    hamiltonian : Hamiltonian
+        Its plane waves and overlap are used.
     orbitals : Tensor
         Orthonormal, (nspin, nk, nband, npw).
     extra : int
@@ -106,22 +144,27 @@ def more_bands(basis: PlaneWaveBasis, orbitals: Tensor, extra: int) -> Tensor:
     Returns
     -------
     Tensor
-        Orthonormal, (nspin, nk, nband + extra, npw).
+        Orthonormal in the Hamiltonian's overlap, (nspin, nk, nband + extra, npw).
 
     Examples
     --------
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> from deepchem_xc.planewave.inputs import make_problem
+    >>> problem = make_problem(basis)
+    >>> h = problem.hamiltonian(problem.effective_potential(problem.starting_fields())[0])
     >>> one = torch.eye(basis.npw, dtype=torch.complex128)[None, None, :1]
-    >>> bands = more_bands(basis, one, 2)[0, 0]
+    >>> bands = more_bands(h, one, 2)[0, 0]
     >>> bool(torch.allclose(bands @ bands.mH, torch.eye(3, dtype=bands.dtype)))
     True
     """
+    basis = hamiltonian.basis
     nspin, nk, nband, npw = orbitals.shape
     added = _smooth_noise(basis, extra, seed=nband)
     stacked = torch.cat([orbitals, added.expand(nspin, nk, extra, npw)], dim=2)
-    return orthonormalize(stacked.flatten(0, 1)).view(nspin, nk, nband + extra, npw)
+    ks = range(nk)
+    return torch.stack([orthonormal_states(hamiltonian, channel, ks) for channel in stacked])
 
 
 def _smooth_noise(basis: PlaneWaveBasis, count: int, seed: int) -> Tensor:

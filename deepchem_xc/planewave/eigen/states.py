@@ -7,9 +7,8 @@ from torch import Tensor
 
 from deepchem_xc.numerics.precision import all_digits, to_double, to_single
 from deepchem_xc.occupations.occupy import Occupations
-from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.eigen.davidson import davidson, orthonormalize
-from deepchem_xc.planewave.eigen.first_orbitals import more_bands
+from deepchem_xc.planewave.eigen.first_orbitals import more_bands, orthonormal_states
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.problem import KohnShamProblem
 
@@ -51,7 +50,8 @@ def diagonalize(
     hamiltonian : Hamiltonian
         Hamiltonian of the given potential.
     orbitals : Tensor
-        Start, orthonormal, (nspin, nk, nband, npw).
+        Start, (nspin, nk, nband, npw), orthonormal; where the Hamiltonian has an overlap S, any
+        independent rows.
     expansions : int, optional
         Largest number of expansions of the subspace.
     tolerance : float or Tensor, optional
@@ -59,7 +59,8 @@ def diagonalize(
         broadcasts to (nspin, nk, nband).
     single : bool, optional
         Work in single precision, which takes half the time. Eigenvalues are then accurate to about
-        1e-7 of the kinetic energy; orbitals are returned in double precision and orthonormal to it.
+        1e-7 of the kinetic energy; orbitals are returned in double precision and orthonormal to it,
+        in S if there is one.
 
     Returns
     -------
@@ -83,7 +84,9 @@ def diagonalize(
     """
     basis = hamiltonian.basis
     nspin, nk, nband, npw = orbitals.shape
-    step = max(1, _DAVIDSON_BYTES[basis.device.type] // (2 * (expansions + 1) * 16 * nband * npw))
+    # The subspace and its images under H, and under S if there is one.
+    row_bytes = (3 if hamiltonian.has_overlap else 2) * (expansions + 1) * 16 * npw
+    step = max(1, _DAVIDSON_BYTES[basis.device.type] // (row_bytes * nband))
     eigenvalues = torch.empty((nspin, nk, nband), dtype=torch.float64, device=basis.device)
     residuals = torch.empty_like(eigenvalues)
     improved = torch.empty_like(orbitals)
@@ -95,34 +98,35 @@ def diagonalize(
             ks = range(first, min(first + step, nk))
             here = slice(ks.start, ks.stop)
 
-            def apply(block: Tensor, spin: int = spin, ks: range = ks) -> Tensor:
-                return hamiltonian.apply(block, spin, ks)
-
             block = orbitals[spin, here]
             if gauge is not None:
                 block = gauge.to_real(block, here)
+            if hamiltonian.has_overlap:
+                block = orthonormalize(block)
             kinetic = basis.kinetic[here]
             if single:
                 block, kinetic = to_single(block), to_single(kinetic)
             with all_digits():
                 eigenvalues[spin, here], block, residuals[spin, here] = davidson(
-                    apply,
+                    hamiltonian.operator(spin, ks),
                     block,
                     kinetic,
                     expansions=expansions,
                     tolerance=goal[spin, here],
                     dimension=min(basis.npw_per_k[here]),
                 )
-            if single:
-                block = orthonormalize(to_double(block))
+            if single or hamiltonian.has_overlap:
+                # Also S of corrections is in single precision: of bands that are far from converged
+                # the norms show it.
+                block = orthonormal_states(hamiltonian, to_double(block), ks)
             improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
     return eigenvalues, improved, residuals
 
 
-def change_bands(basis: PlaneWaveBasis, orbitals: Tensor, nbands: int) -> Tensor:
+def change_bands(hamiltonian: Hamiltonian, orbitals: Tensor, nbands: int) -> Tensor:
     """Remove the highest bands of (nspin, nk, nband, npw), or add some (`more_bands`)."""
     extra = nbands - orbitals.shape[2]
-    return more_bands(basis, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
+    return more_bands(hamiltonian, orbitals, extra) if extra > 0 else orbitals[:, :, :nbands]
 
 
 def importance_of(problem: KohnShamProblem, occupations: Tensor) -> Tensor:
@@ -185,7 +189,7 @@ def fill(
         room = min(basis.npw_per_k) - nbands
         smeared = problem.smearing.width > 0
         if spare is not None and smeared and highest > spare and room > 0:
-            orbitals = more_bands(basis, orbitals, min(max(3, nbands // 5), room))
+            orbitals = more_bands(hamiltonian, orbitals, min(max(3, nbands // 5), room))
             goal, target, sweeps = _ROUGH, max(target, _ROUGH), _SETTLING_SWEEPS
             continue
         if sweeps <= 0 or float((residuals * importance).max()) < target:
@@ -243,7 +247,7 @@ def converge_states(
         occupations = problem.occupy(eigenvalues).occupations
         nband = orbitals.shape[2]
         if float(occupations[:, :, -1].abs().max()) > _EMPTY_STATE and nband < room:
-            orbitals = more_bands(problem.basis, orbitals, min(_MORE_BANDS, room - nband))
+            orbitals = more_bands(hamiltonian, orbitals, min(_MORE_BANDS, room - nband))
             goal = torch.full(orbitals.shape[:3], _FINE_EMPTY_RESIDUAL, dtype=torch.float64)
             goal[:, :, -1] = torch.inf
             sweeps = _FINE_SWEEPS

@@ -111,7 +111,7 @@ def lowest_states(
                 if bool((residuals < _SINGLE_RESIDUAL).all()):
                     break
     elif orbitals.shape[2] != nbands:
-        orbitals = change_bands(basis, orbitals, nbands)
+        orbitals = change_bands(hamiltonian, orbitals, nbands)
     goal, worst = _goal(orbitals, tolerance, 0.0), torch.inf
     for sweep in range(1, maxiter + 1):
         eigenvalues, orbitals, residuals = diagonalize(
@@ -121,7 +121,8 @@ def lowest_states(
         highest = float(occupation.occupations[:, :, -1].abs().max())
         count = orbitals.shape[2]
         if spare is not None and problem.smearing.width > 0.0 and highest > spare and count < room:
-            orbitals = more_bands(basis, orbitals, min(max(_MORE_BANDS, count // 5), room - count))
+            extra = min(max(_MORE_BANDS, count // 5), room - count)
+            orbitals = more_bands(hamiltonian, orbitals, extra)
             goal = _goal(orbitals, tolerance, 0.0)
             continue
         part = 0.5 * problem.nspin * highest

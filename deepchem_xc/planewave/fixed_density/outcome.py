@@ -11,8 +11,7 @@ from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.converged import Converged
-from deepchem_xc.planewave.density import fields_from_orbitals
-from deepchem_xc.planewave.energy import energy_terms
+from deepchem_xc.planewave.energy import energy_terms, potential_in_graph
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity, integrals
 from deepchem_xc.planewave.fixed_density.harris import (
@@ -20,12 +19,10 @@ from deepchem_xc.planewave.fixed_density.harris import (
     attach_harris_energy,
     harris_energy,
     harris_forces_and_stress,
-    potential_in_graph,
 )
 from deepchem_xc.planewave.fixed_density.lowest_states import lowest_states
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.loop.policies import Policies
-from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import unchanged
 from deepchem_xc.planewave.response.independent import GroundState, attach_to_potential
@@ -193,14 +190,15 @@ class NonSelfConsistentResult(SCFResult):
             self.fields.to_electrons(volume),
             state.orbitals,
             state.occupations,
+            state.eigenvalues,
+            state.orbitals_by_energy,
         )
         return harris_forces_and_stress(self.problem, self.given, moving, self._in_graph)
 
     def _electrostatic_potential(self) -> Tensor:
         """That of the given density, on the scale of the eigenvalues."""
         fields = self.given.fields if self._in_graph else self.given.fields.detach()
-        pseudos = self.problem.pseudopotentials
-        return electrostatic_potential(self.basis, pseudos, fields.density)
+        return self._potential_of(self.problem, fields)
 
 
 def at_given_density(
@@ -260,13 +258,7 @@ def at_given_density(
                 "which it is kept, or use scf(..., start=...)."
             )
         weighted_occupations = (found.occupation.occupations * problem.basis.weights[:, None])[None]
-        (output,) = fields_from_orbitals(
-            problem.pieces,
-            problem.gauge,
-            found.orbitals,
-            weighted_occupations,
-            problem.needs_kinetic_density,
-        )
+        (output,) = problem.fields_of(found.orbitals, weighted_occupations)
         problem.pieces.release()
         energy = harris_energy(problem, found.eigenvalues, found.occupation, correction)
         errors = integrals(problem, output - fields)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.eigen.states import fill, importance_of
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
@@ -204,14 +203,8 @@ def new_fields(
         filled = torch.sigmoid((level - eigenvalues) / _SCREENING_WIDTH)
         dos = filled * (1.0 - filled) * (2.0 / problem.nspin / _SCREENING_WIDTH)
         sets.append(torch.where(dos > _FEW_STATES * dos.max(), dos, 0.0))
-    output, *others = fields_from_orbitals(
-        problem.pieces,
-        problem.gauge,
-        orbitals,
-        torch.stack(sets) * basis.weights[:, None],
-        problem.needs_kinetic_density,
-        single,
-    )
+    weighted_occupations = torch.stack(sets) * basis.weights[:, None]
+    output, *others = problem.fields_of(orbitals, weighted_occupations, single)
     return output, others[0].density.sum(0) if others else None
 
 
@@ -228,6 +221,13 @@ def _orbital_error(residuals: Tensor, importance: Tensor) -> float:
 
 
 def _distance(basis: PlaneWaveBasis, before: Fields, after: Fields) -> float:
-    """Integral of the absolute change of the density or the magnetisation, whichever is larger."""
-    change = to_total_and_moment(after.density - before.density)
-    return float(basis.to_grid(change).abs().mean((1, 2, 3)).max() * basis.volume)
+    """Electrons that move, in the density or the magnetisation, whichever is larger.
+
+    The integral of the absolute change of the density, or the change of the occupations inside of
+    PAW spheres, whichever is larger.
+    """
+    change = (after - before).map(to_total_and_moment)
+    moved = float(basis.to_grid(change.density).abs().mean((1, 2, 3)).max() * basis.volume)
+    if change.spheres is None:
+        return moved
+    return max(moved, float(change.spheres.norm(dim=-1).max()))

@@ -177,9 +177,15 @@ def from_total_and_moment(density: Tensor) -> Tensor:
     return 0.5 * torch.stack([total + moment, total - moment], dim=-2)
 
 
-def _coulomb_product(metric: Tensor, left: Fields, right: Fields) -> Tensor:
-    """Inner product of fields in a metric, real and 0-d."""
-    return (left * metric).dot(right)
+def _coulomb_product(metric: Tensor, volume: Tensor, left: Fields, right: Fields) -> Tensor:
+    """Inner product of fields, real and 0-d, twice a Coulomb energy (Ha) over the volume.
+
+    Charges inside of PAW spheres interact with about one Hartree.
+    """
+    scaled = left.map_waves(lambda leaf: leaf * metric)
+    if left.spheres is not None:
+        scaled = replace(scaled, spheres=left.spheres / volume)
+    return scaled.dot(right)
 
 
 class AndersonMixer:
@@ -225,7 +231,7 @@ class AndersonMixer:
         self.mixing = mixing or Mixing()
         metric = coulomb_metric(basis)
         self._anderson: Anderson[Fields] = Anderson(
-            self.mixing.history, partial(_coulomb_product, metric)
+            self.mixing.history, partial(_coulomb_product, metric, basis.volume)
         )
         self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0

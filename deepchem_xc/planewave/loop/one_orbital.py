@@ -18,7 +18,7 @@ from torch import Tensor
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.problem import KohnShamProblem
-from deepchem_xc.planewave.terms.xc import core_density, density_information
+from deepchem_xc.planewave.terms.xc import core_fields, density_information
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import ValGrad
@@ -52,6 +52,9 @@ def as_one_orbital(problem: KohnShamProblem) -> KohnShamProblem:
     """
     from deepchem_xc.xc import OneOrbital
 
+    # In PAW spheres the kinetic energy density is not that of the smooth density.
+    if problem.spheres is not None:
+        return problem
     if not problem.needs_kinetic_density or not _has_room_for_one(problem):
         return problem
     return replace(problem, functional=OneOrbital(problem.functional))
@@ -97,7 +100,7 @@ def why_unbounded(problem: KohnShamProblem, fields: Fields, potential: Potential
     slope = _slope(problem, fields, potential)
     if slope is None or float(slope.min()) > -1.0:
         return None
-    core = core_density(problem.basis, problem.pseudopotentials)
+    core = core_fields(problem.basis, problem.pseudopotentials, tau=True)
     information: Any = density_information(problem.basis, problem.functional, fields, core)
     channels = (information,) if problem.nspin == 1 else (information.u, information.d)
     with torch.enable_grad():

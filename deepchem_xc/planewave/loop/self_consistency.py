@@ -11,7 +11,6 @@ from torch import Tensor
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.occupations.occupy import check_enough_bands
-from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.eigen.first_orbitals import starting_orbitals
 from deepchem_xc.planewave.eigen.states import change_bands, is_rough, polish
@@ -150,8 +149,6 @@ class _Loop:
         )
         spare = self._effort.spare(self.convergence.orbital_tolerance) if nbands is None else None
         self._map = FixedPointMap(problem, spare, self._effort.expansions)
-        if orbitals is not None and orbitals.shape[2] != self._nbands:
-            orbitals = change_bands(problem.basis, orbitals, self._nbands)
         self._orbitals = orbitals
         # Rough orbitals would spoil a supplied density.
         self._sweeps = 1 if fields is None else self._effort.settling_sweeps
@@ -181,9 +178,12 @@ class _Loop:
         if self._orbitals is None:
             pseudos = problem.pseudopotentials
             self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands)
-        elif not self.history and self._single:
-            rough = is_rough(hamiltonian, self._orbitals, self._precision.start)
-            self._single = self._rounded = rough
+        elif not self.history:
+            if self._orbitals.shape[2] != self._nbands:
+                self._orbitals = change_bands(hamiltonian, self._orbitals, self._nbands)
+            if self._single:
+                rough = is_rough(hamiltonian, self._orbitals, self._precision.start)
+                self._single = self._rounded = rough
         target = self._residual
         for _ in range(self._sweeps):
             found = self._map.improve(
@@ -225,8 +225,8 @@ class _Loop:
             "orbital_error": found.orbital_error,
         }
         if self.problem.nspin == 2:
-            up, down = found.output.density[:, 0].real
-            record["moment"] = float((up - down) * self.problem.basis.volume)
+            up, down = self.problem.electrons(found.output)
+            record["moment"] = float(up - down)
         if self.problem.smearing.width == 0.0:
             record["gap"] = gap(found.occupation, found.eigenvalues, self._moment.value)
         self.history.append(record)
@@ -258,7 +258,7 @@ class _Loop:
         else:
             fields = self._mixer.next_fields(found.fields, output, found.local_dos)
         nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons
-        return _without_remains(fields, output, self.problem.basis, nothing)
+        return _without_remains(fields, self.problem.electrons(output), nothing)
 
     def not_converged(self) -> SCFConvergenceError:
         """The error of this loop after its last step."""
@@ -305,13 +305,11 @@ def _number_of_bands(problem: KohnShamProblem, nbands: int | None, orbitals: Ten
     return nbands
 
 
-def _without_remains(
-    mixed: Fields, output: Fields, basis: PlaneWaveBasis, nothing: float
-) -> Fields:
-    """The mixed fields, zero in channels whose output has fewer electrons than `nothing`.
+def _without_remains(mixed: Fields, electrons: Tensor, nothing: float) -> Fields:
+    """The mixed fields, zero in channels whose output has fewer `electrons` than `nothing`.
 
     Remains of earlier steps there are not the density of any orbital: they have nodes and negative
     values, at which the channel's potential has spikes that bind spurious levels.
     """
-    empty = (output.density[:, 0].real * basis.volume).abs() < nothing
+    empty = electrons.abs() < nothing
     return mixed.map(lambda leaf: torch.where(empty.unsqueeze(-1), 0.0, leaf))

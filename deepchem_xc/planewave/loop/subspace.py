@@ -28,9 +28,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.fields import Potential
-from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 
@@ -108,13 +106,7 @@ class SubspaceFreeEnergy:
         response = OccupationResponse(problem, levels, self.moment)
         orbitals = vectors.mH @ self._origin_orbitals
         weighted_occupations = response.occupations * weights
-        (fields,) = fields_from_orbitals(
-            problem.pieces,
-            problem.gauge,
-            orbitals,
-            weighted_occupations[None],
-            problem.needs_kinetic_density,
-        )
+        (fields,) = problem.fields_of(orbitals, weighted_occupations[None])
         potential, correction = problem.effective_potential(fields)
         shift = potential - self.potential
         # <H> in the given potential, and the difference that the density's own potential makes.
@@ -216,11 +208,11 @@ class SubspaceFreeEnergy:
         return self._weights[..., None] * every
 
     def _elements(self, potential: Potential) -> Tensor:
-        """Matrix elements of a local potential between the origin's orbitals, Hartree.
+        """Matrix elements of a potential between the origin's orbitals, Hartree.
 
         (nspin, nk, nband, nband).
         """
-        operator = LocalOperator(self.problem.pieces, potential, self.problem.gauge)
+        operator = self.problem.operator(potential)
         ks = range(self._operands.shape[1])
         images = [operator.apply(rows, spin, ks) for spin, rows in enumerate(self._operands)]
         return (self._operands @ torch.stack(images).mH).to(self._origin_orbitals.dtype)

@@ -8,7 +8,7 @@ crystal or a basis.
 
 from __future__ import annotations
 
-from .base import Channel, Pseudopotential
+from .base import AtomicPotential, Channel, Pseudopotential
 from .digests import atom_digest, potential_digest
 from .functionals import FunctionalMismatchWarning, check_functional, functional_label
 from .gth import GTHParameters, GTHPseudopotential, parse_gth
@@ -20,6 +20,7 @@ from .upf import read_upf
 
 __all__ = [
     "FAMILIES",
+    "AtomicPotential",
     "Channel",
     "FunctionalMismatchWarning",
     "GTHParameters",

@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .pseudo_atom import PseudoAtom
+from .radial import RadialTransform
 
-__all__ = ["Channel", "Pseudopotential"]
+__all__ = ["AtomicPotential", "Channel", "FreeAtom", "Pseudopotential"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,31 @@ class Channel:
     coupling: Tensor
 
 
-class Pseudopotential(ABC):
-    """A norm-conserving pseudopotential of one element, in reciprocal space.
+class FreeAtom(Protocol):
+    """The spherical atom of a potential, from which the self-consistent field starts."""
+
+    @property
+    def unpaired(self) -> float:
+        """Electrons that can be unpaired in the open shell, the largest starting moment."""
+        ...
+
+    @property
+    def density(self) -> RadialTransform:
+        """Form factor of the valence density, in electrons."""
+        ...
+
+    @property
+    def open_shell(self) -> RadialTransform:
+        """Form factor of the density of one electron in the shell that carries a moment."""
+        ...
+
+    def orbitals(self, q2: Tensor) -> list[tuple[int, Tensor]]:
+        """Angular momentum l and form factors, over q^l, (n, *q2.shape), of occupied states."""
+        ...
+
+
+class AtomicPotential(ABC):
+    """What every potential of an element has: projectors, a core density, a free atom.
 
     Attributes
     ----------
@@ -59,45 +82,19 @@ class Pseudopotential(ABC):
         Number of valence electrons Z.
     functional : str or None
         Functional with which it was made ("PBE", "LDA", ...), None if unknown.
-    alpha : float
-        Limit of ``local(q2) + 4 pi Z / q2`` for q2 -> 0, in Hartree bohr^3. It contributes
-        N_electrons / volume * (sum of alpha over the atoms) to the energy per cell.
-    channels : tuple of Channel
-        One entry per angular momentum that has projectors.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
-    >>> calcium = load_pseudopotential("gth-pbe", "Ca")
-    >>> calcium
-    <GTHPseudopotential Ca 'GTH-PBE-q10', valence 10, functional PBE, projectors {...}>
-    >>> round(float(calcium.atomic_density(torch.zeros(1, dtype=torch.float64))), 9)  # electrons
-    10.0
+    angular_momenta : tuple of int
+        l of each channel of projectors.
     """
 
     symbol: str
     name: str
     valence: float
     functional: str | None
-    alpha: float
-    channels: tuple[Channel, ...]
 
+    @property
     @abstractmethod
-    def local(self, q2: Tensor) -> Tensor:
-        """Form factor of the local potential.
-
-        Parameters
-        ----------
-        q2 : Tensor
-            Squared wave vectors in bohr^-2, any shape, all greater than zero.
-
-        Returns
-        -------
-        Tensor
-            4 pi int r^2 V(r) sin(qr)/(qr) dr in Hartree bohr^3, with the shape of `q2`; it includes
-            the Coulomb part -4 pi Z / q2.
-        """
+    def angular_momenta(self) -> tuple[int, ...]:
+        """l of each channel of projectors."""
 
     @abstractmethod
     def projectors(self, channel_index: int, q2: Tensor) -> Tensor:
@@ -106,7 +103,7 @@ class Pseudopotential(ABC):
         Parameters
         ----------
         channel_index : int
-            Index into `channels`.
+            Index into `angular_momenta`.
         q2 : Tensor
             Squared wave vectors in bohr^-2, any shape, zero allowed.
 
@@ -148,8 +145,36 @@ class Pseudopotential(ABC):
         )
 
     @property
+    def has_core_kinetic_density(self) -> bool:
+        """Whether the kinetic energy density of the core is known, as meta-GGAs need it."""
+        return False
+
+    def core_kinetic_density(self, q2: Tensor) -> Tensor:
+        """Form factor of the core's kinetic energy density.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, zero allowed.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 tau_core(r) sin(qr)/(qr) dr, Hartree.
+
+        Raises
+        ------
+        ValueError
+            If the potential does not hold it (see `has_core_kinetic_density`).
+        """
+        raise ValueError(
+            f"the potential {self.name!r} of {self.symbol} has no kinetic energy density of its "
+            "core; check has_core_kinetic_density first"
+        )
+
+    @property
     @abstractmethod
-    def atom(self) -> PseudoAtom:
+    def atom(self) -> FreeAtom:
         """Spherical atom of this potential, from which the self-consistent field starts."""
 
     def atomic_density(self, q2: Tensor) -> Tensor:
@@ -175,6 +200,53 @@ class Pseudopotential(ABC):
         keeps its input returns that.
         """
         return None
+
+
+class Pseudopotential(AtomicPotential):
+    """A norm-conserving pseudopotential of one element, in reciprocal space.
+
+    Attributes
+    ----------
+    alpha : float
+        Limit of ``local(q2) + 4 pi Z / q2`` for q2 -> 0, in Hartree bohr^3. It contributes
+        N_electrons / volume * (sum of alpha over the atoms) to the energy per cell.
+    channels : tuple of Channel
+        One entry per angular momentum that has projectors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_xc.planewave.pseudo import load_pseudopotential
+    >>> calcium = load_pseudopotential("gth-pbe", "Ca")
+    >>> calcium
+    <GTHPseudopotential Ca 'GTH-PBE-q10', valence 10, functional PBE, projectors {...}>
+    >>> round(float(calcium.atomic_density(torch.zeros(1, dtype=torch.float64))), 9)  # electrons
+    10.0
+    """
+
+    alpha: float
+    channels: tuple[Channel, ...]
+
+    @abstractmethod
+    def local(self, q2: Tensor) -> Tensor:
+        """Form factor of the local potential.
+
+        Parameters
+        ----------
+        q2 : Tensor
+            Squared wave vectors in bohr^-2, any shape, all greater than zero.
+
+        Returns
+        -------
+        Tensor
+            4 pi int r^2 V(r) sin(qr)/(qr) dr in Hartree bohr^3, with the shape of `q2`; it includes
+            the Coulomb part -4 pi Z / q2.
+        """
+
+    @property
+    def angular_momenta(self) -> tuple[int, ...]:
+        """l of each channel of projectors."""
+        return tuple(channel.l for channel in self.channels)
 
     def __repr__(self) -> str:
         projectors = ", ".join(f"l={c.l}: {c.coupling.shape[0]}" for c in self.channels)

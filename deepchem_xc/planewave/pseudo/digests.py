@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deepchem_xc.store import digest_of_arrays
 
-from .base import Pseudopotential
+from .base import AtomicPotential, Pseudopotential
 
 __all__ = ["atom_digest", "potential_digest"]
 
@@ -27,18 +27,18 @@ _Q2 = (0.03, 0.4, 1.7, 6.0, 19.0, 60.0)
 # rounding of another processor, so that a value almost never falls on either side of a step.
 _STEP = 1e-7
 _LENGTH = 32
-_potentials: WeakKeyDictionary[Pseudopotential, str] = WeakKeyDictionary()
-_atoms: WeakKeyDictionary[Pseudopotential, str] = WeakKeyDictionary()
+_potentials: WeakKeyDictionary[AtomicPotential, str] = WeakKeyDictionary()
+_atoms: WeakKeyDictionary[AtomicPotential, str] = WeakKeyDictionary()
 
 
-def potential_digest(potential: Pseudopotential) -> str:
+def potential_digest(potential: AtomicPotential) -> str:
     """Hash of local potential, projectors, core density and valence charge, hexadecimal.
 
     Name, functional and file format do not enter, and neither does the atom: see `atom_digest`.
 
     Parameters
     ----------
-    potential : Pseudopotential
+    potential : AtomicPotential
         Any.
 
     Examples
@@ -52,17 +52,20 @@ def potential_digest(potential: Pseudopotential) -> str:
     """
     if potential not in _potentials:
         given = potential.definition()
-        arrays = _rounded_definition(potential) if given is None else given
-        _potentials[potential] = digest_of_arrays(arrays)[:_LENGTH]
+        if given is None:
+            # Only norm-conserving potentials may lack a definition.
+            assert isinstance(potential, Pseudopotential)
+            given = _rounded_definition(potential)
+        _potentials[potential] = digest_of_arrays(given)[:_LENGTH]
     return _potentials[potential]
 
 
-def atom_digest(potential: Pseudopotential) -> str:
+def atom_digest(potential: AtomicPotential) -> str:
     """Hash of the form factors from which `KohnShamProblem.atomic_density` makes densities.
 
     Parameters
     ----------
-    potential : Pseudopotential
+    potential : AtomicPotential
         Any; its atom is solved if that has not been done yet.
 
     Examples

@@ -6,13 +6,15 @@ import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .base import Pseudopotential
+from .folders import file_in_folder, names_folder
 from .gth_files import FAMILIES, load_gth
 from .psp8 import read_psp8
 from .upf import read_upf
 
-__all__ = ["load_pseudopotential", "load_pseudopotentials"]
+__all__ = ["is_pseudopotential_file", "load_pseudopotential", "load_pseudopotentials", "sources_of"]
 
 Source = str | os.PathLike | Pseudopotential
 
@@ -46,11 +48,12 @@ def load_pseudopotentials(
     Parameters
     ----------
     spec : str, path, Pseudopotential or mapping
-        Either one source for all of `symbols`: a family ("gth-pbe"), a name ("GTH-PBE-q4"), a file
-        (.psp8 or .upf, optionally followed by .gz) or an object. Or a mapping from chemical symbols
-        to sources. In a mapping the key "default" is not an element: its source, usually a family,
-        is for all elements that the mapping does not name. Without this key the mapping must name
-        every element; no family is assumed.
+        Either one source for all of `symbols`: a family ("gth-pbe"), a name ("GTH-PBE-q4"), a
+        file (.psp8 or .upf, optionally followed by .gz), a folder with one such file for each
+        element, or an object. Or a mapping from chemical symbols to sources. In a mapping the key
+        "default" is not an element: its source, usually a family, is for all elements that the
+        mapping does not name. Without this key the mapping must name every element; no family is
+        assumed.
     symbols : iterable of str
         Chemical symbols; repetitions are allowed.
 
@@ -63,8 +66,8 @@ def load_pseudopotentials(
     ------
     ValueError
         If a family, name or element is unknown, a file is damaged, of an unsupported kind or for
-        another element, or the mapping lacks an element or has a key that is not one. The message
-        lists what is valid.
+        another element, a folder has no or several files of an element, or the mapping lacks an
+        element or has a key that is not one. The message lists what is valid.
     FileNotFoundError
         If a file does not exist.
 
@@ -88,12 +91,29 @@ def load_pseudopotentials(
     Traceback (most recent call last):
     ValueError: pseudopotentials {'Ni': 'GTH-GGA-q10'} name nothing for Al: add 'Al' or ...
     """
+    sources = sources_of(spec, symbols)
+    return {symbol: load_pseudopotential(source, symbol) for symbol, source in sources.items()}
+
+
+def sources_of(spec: Any, symbols: Iterable[str]) -> dict[str, Any]:
+    """The source of each distinct element, see `load_pseudopotentials`.
+
+    Raises
+    ------
+    ValueError
+        If the mapping lacks an element or has a key that is not one.
+
+    Examples
+    --------
+    >>> sources_of({"Ni": "GTH-GGA-q10", "default": "gth-pbe"}, ["Ni", "Al", "Al"])
+    {'Ni': 'GTH-GGA-q10', 'Al': 'gth-pbe'}
+    """
     wanted = list(dict.fromkeys(symbols))
     if not isinstance(spec, Mapping):
-        return {symbol: load_pseudopotential(spec, symbol) for symbol in wanted}
+        return dict.fromkeys(wanted, spec)
     _check_keys(spec)
     default = spec.get("default")
-    loaded: dict[str, Pseudopotential] = {}
+    found: dict[str, Any] = {}
     for symbol in wanted:
         source = spec.get(symbol, default)
         if source is None:
@@ -101,11 +121,22 @@ def load_pseudopotentials(
                 f"pseudopotentials {dict(spec)!r} name nothing for {symbol}: add {symbol!r} or a "
                 "'default' family, for example 'gth-pbe'"
             )
-        loaded[symbol] = load_pseudopotential(source, symbol)
-    return loaded
+        found[symbol] = source
+    return found
 
 
-def _check_keys(spec: Mapping[str, Source]) -> None:
+def is_pseudopotential_file(path: str | os.PathLike) -> bool:
+    """Whether a path ends like a norm-conserving potential that is read.
+
+    Examples
+    --------
+    >>> is_pseudopotential_file("Si.UPF"), is_pseudopotential_file("Si.PBE.gz")
+    (True, False)
+    """
+    return os.fspath(path).lower().endswith(SUFFIXES)
+
+
+def _check_keys(spec: Mapping[str, object]) -> None:
     """Raise for keys that are not elements, because their sources would be silently ignored."""
     from ase.data import atomic_numbers
 
@@ -118,7 +149,7 @@ def _check_keys(spec: Mapping[str, Source]) -> None:
 
 
 def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
-    """Load the pseudopotential of one element from a family, a name or a file.
+    """Load the pseudopotential of one element from a family, a name, a file or a folder.
 
     Parameters
     ----------
@@ -151,6 +182,8 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
             f"pseudopotential {source!r} of {symbol} is neither a name nor a path nor a "
             f"Pseudopotential. Families: {', '.join(FAMILIES)}"
         )
+    if names_folder(source):
+        return load_pseudopotential(file_in_folder(source, symbol, is_pseudopotential_file), symbol)
     name = os.fspath(source)
     lower = Path(name.lower().removesuffix(".gz"))
     reader = _READERS.get(lower.suffix)
@@ -159,8 +192,6 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
             raise FileNotFoundError(
                 errno.ENOENT, f"there is no pseudopotential file of {symbol}", name
             )
-        if Path(name).is_dir():
-            raise ValueError(f"{name}: a folder was given for the pseudopotential of {symbol}")
         return reader(name, symbol)
     foreign = _FOREIGN.get(lower.suffix) or _FOREIGN.get(f".{lower.name}")
     if foreign is not None:
@@ -171,9 +202,12 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
         )
     if isinstance(source, os.PathLike) or os.sep in name or Path(name).is_file():
         raise ValueError(
-            f"{name}: {'a folder was given, but ' if Path(name).is_dir() else ''}the name of a "
-            "pseudopotential file must end in one of "
-            f"{', '.join(SUFFIXES)}"
+            f"{name}: the name of a pseudopotential file must end in one of {', '.join(SUFFIXES)}"
             + ("" if Path(name).exists() else "; and this one does not exist")
+        )
+    if name.lower().replace("_", "-").startswith("paw-"):
+        raise ValueError(
+            f"{name!r} is a family of PAW datasets, which cannot be used here; norm-conserving "
+            f"families: {', '.join(FAMILIES)}"
         )
     return load_gth(symbol, name)

@@ -39,6 +39,7 @@ from deepchem_xc.planewave.response.independent import (
     values_of,
 )
 from deepchem_xc.planewave.response.perturbation import PerturbedStates
+from deepchem_xc.planewave.terms.nonlocal_ import chunks_of_projectors, projectors
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
@@ -147,7 +148,7 @@ class _Adjoint:
         right = loss_on_states.on_potential(self.tolerance)
 
         def response_to(electrons: Fields, accuracy: float) -> Fields:
-            change = real_and_symmetric(self.problem.basis, kernel(electrons))
+            change = real_and_symmetric(self.problem, kernel(electrons))
             return states.density_response(change, accuracy)
 
         electrons = solve_adjoint(
@@ -162,11 +163,16 @@ class _Adjoint:
         with torch.enable_grad():
             loss = potential.dot(electrons)
             if self.moves:
-                total = known + real_and_symmetric(self.problem.basis, kernel(electrons))
+                total = known + real_and_symmetric(self.problem, kernel(electrons))
                 blocks, eigenvalues, norm = loss_on_states.plus(total)
                 accuracy = EXACT * self.tolerance * norm
-                _, z = states.adjoint(blocks, eigenvalues, accuracy, keep=True)
+                by_energy = loss_on_states.by_energy
+                _, z = states.adjoint(blocks, eigenvalues, accuracy, True, by_energy)
                 loss = loss + self._orbital_part(moved, z, total)
+                if self.problem.spheres is not None:
+                    loss = loss + self._projected_part(
+                        moved, z, states.normed(blocks, by_energy), total
+                    )
         return explicit_gradients(loss, [*moved, *inputs[2:]])
 
     def _kernel(self, geometry: Geometry) -> tuple[Callable[[Fields], Potential], Potential]:
@@ -183,8 +189,45 @@ class _Adjoint:
 
         return kernel, potential
 
+    def _projected_part(
+        self, geometry: Geometry, z: Tensor | None, s: Tensor, potential: Potential
+    ) -> Tensor:
+        r"""What moving projectors do, as a function of the geometry at fixed orbitals.
+
+        .. math:: \sum_n Re \langle z_n | H - \epsilon_n S | \psi_n \rangle
+            - Re \langle s_n | S | \psi_n \rangle + \langle u, D \rangle
+
+        with the projectors' part of H and S, and the loss's derivative u with respect to the
+        occupations D of the spheres: these move with the projectors, and so does the metric S in
+        which the orbitals are orthonormal.
+        """
+        assert z is not None
+        problem, states = self.problem, self.states
+        overlap, known = problem.overlap, potential.spheres
+        assert overlap is not None and known is not None and problem.spheres is not None
+        nband, nfilled = z.shape[2], s.shape[2]
+        moved = geometry.of(problem).basis
+        complex_ = z.dtype
+        coupling = problem.coupling(states.potential).to(complex_).unsqueeze(1)
+        given = problem.spheres.block_diagonal(known).to(complex_).unsqueeze(1)
+        overlap = overlap.to(complex_)
+        weights = (states.occupations * moved.weights[:, None])[:, :, :nfilled, None]
+        parts = []
+        for ks in chunks_of_projectors(moved, len(overlap)):
+            conjugates = projectors(moved, problem.pseudopotentials, ks).conj().mT
+            psi = states.orbitals[:, ks, :nband] @ conjugates
+            of_z, filled = (z[:, ks] @ conjugates).conj(), psi[:, :, :nfilled]
+            levels = states.eigenvalues[:, ks, :nband, None]
+            image = psi @ coupling[:, 0].unsqueeze(1) - levels * (psi @ overlap)
+            parts.append((of_z * image).real.sum())
+            of_s = (s[:, ks] @ conjugates).conj()
+            parts.append(-(of_s * (filled @ overlap)).real.sum())
+            own = filled.conj() * (filled @ given[:, 0].unsqueeze(1))
+            parts.append((weights[:, ks] * own.real).sum())
+        return torch.stack(parts).sum()
+
     def _orbital_part(self, geometry: Geometry, z: Tensor | None, potential: Potential) -> Tensor:
-        """Re <z| T + V_nonlocal |psi> as a function of the geometry.
+        """Re <z| T + V_nonlocal |psi> as a function of the geometry; with PAW, T alone.
 
         For meta-GGAs also the energy of the kinetic energy density in `potential`, at fixed
         orbitals.

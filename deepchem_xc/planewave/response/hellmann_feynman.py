@@ -10,12 +10,12 @@ from torch import Tensor
 
 from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients
 from deepchem_xc.planewave.density import kinetic_density
-from deepchem_xc.planewave.energy import energy_terms
-from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.energy import terms_of_orbitals
+from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import functional_tensors, unchanged
 from deepchem_xc.planewave.response.independent import SECOND_DERIVATIVES
-from deepchem_xc.planewave.terms.xc import core_density, xc_energy
+from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
@@ -25,6 +25,8 @@ def stationary_energy(
     problem: KohnShamProblem,
     orbitals: Tensor,
     occupations: Tensor,
+    eigenvalues: Tensor,
+    potential: Potential,
     electrons: Fields,
     value: Tensor,
 ) -> Tensor:
@@ -34,8 +36,11 @@ def stationary_energy(
     ----------
     problem : KohnShamProblem
         Its geometry may be in a graph.
-    orbitals, occupations : Tensor
-        Those of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband).
+    orbitals, occupations, eigenvalues : Tensor
+        Those of the ground state: (nspin, nk, nband, npw), (nspin, nk, nband) in electrons and
+        Hartree.
+    potential : Potential
+        That of the ground state.
     electrons : Fields
         Those of the ground state, as `Fields.to_electrons` returns them.
     value : Tensor
@@ -53,15 +58,19 @@ def stationary_energy(
         basis = problem.basis
         fields = electrons.to_densities(basis.volume)
         if crystal.lattice.requires_grad or crystal.positions.requires_grad:
+            weighted_occupations = occupations * basis.weights[:, None]
             if problem.needs_kinetic_density:
-                weighted_occupations = occupations * basis.weights[:, None]
                 tau = kinetic_density(basis, orbitals, weighted_occupations)
                 fields = replace(fields, tau=tau)
-            zero = value.new_zeros(())
-            energy = energy_terms(problem, orbitals, occupations, fields, zero)["free"]
+            parts = [t.energy(basis, fields) for t in problem.terms if isinstance(t, DensityTerm)]
+            parts += [t.energy(basis) for t in problem.terms if isinstance(t, IonTerm)]
+            for term in terms_of_orbitals(problem, potential, eigenvalues):
+                for ks in term.chunks(basis):
+                    parts.append(term.energy(basis, orbitals, weighted_occupations, ks))
+            energy = torch.stack(parts).sum()
         else:
-            core = core_density(basis, problem.pseudopotentials)
-            energy = xc_energy(basis, problem.functional, fields, core)
+            terms = [t for t in problem.terms if isinstance(t, DensityTerm) and t.name == "xc"]
+            energy = torch.stack([term.energy(basis, fields) for term in terms]).sum()
     stationary = _Stationary(value, explicit_gradients(energy, inputs), unchanged(problem))
     return attach_implicit(stationary, inputs, SECOND_DERIVATIVES)[0]
 

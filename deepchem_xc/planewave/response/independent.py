@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,7 +18,6 @@ from torch.nn.functional import pad
 
 from deepchem_xc.numerics.implicit import attach_implicit
 from deepchem_xc.occupations.occupy import check_enough_bands
-from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.enough_states import enough_states
@@ -56,7 +56,12 @@ class GroundState(NamedTuple):
     entropy_energy: Tensor
     """-TS, Hartree, 0-d."""
     orbitals: Tensor
-    """(nspin, nk, nband, npw). Losses must not depend on their phases."""
+    """(nspin, nk, nband, npw). Losses may depend on them only through the density matrix, the sum
+    of f |psi><psi|, not on their phases."""
+    orbitals_by_energy: Tensor
+    """The same orbitals, for losses that depend on them only through the sum of
+    f (e - e0) |psi><psi|, with e0 of `zero_of_energies`. Norms in a changing overlap need it;
+    without an overlap it has no plane waves."""
 
     def flatten(self) -> tuple[Tensor, ...]:
         """All tensors, starting with those of the electrons."""
@@ -100,6 +105,7 @@ def values_of(states: PerturbedStates, electrons: Fields, nband: int) -> GroundS
         level.to(eigenvalues.device),
         occupation.entropy_energy,
         states.orbitals.detach()[:, :, shown],
+        states.orbitals.detach()[:, :, shown, : states.nweighted].clone(),
     )
 
 
@@ -138,9 +144,10 @@ class LossOnStates:
             eigenvalues=pad(given.eigenvalues, (0, extra)),
             occupations=pad(given.occupations, (0, extra)),
             orbitals=pad(given.orbitals, (0, 0, 0, extra)),
+            orbitals_by_energy=pad(given.orbitals_by_energy, (0, 0, 0, extra)),
         )
         check_multiplets(states.eigenvalues, given.eigenvalues)
-        known = real_and_symmetric(states.basis, Potential.of_derivatives(given.electrons))
+        known = real_and_symmetric(states.problem, Potential.of_derivatives(given.electrons))
         return cls(states, given, _without_constant(states.problem, known))
 
     def plus(self, potential: Potential) -> tuple[list[Tensor], Tensor, float]:
@@ -176,7 +183,14 @@ class LossOnStates:
             Relative error.
         """
         blocks, eigenvalues, norm = self.plus(self.known)
-        return self.states.adjoint(blocks, eigenvalues, EXACT * tolerance * norm)[0]
+        accuracy = EXACT * tolerance * norm
+        return self.states.adjoint(blocks, eigenvalues, accuracy, by_energy=self.by_energy)[0]
+
+    @cached_property
+    def by_energy(self) -> list[Tensor] | None:
+        """Cotangent of `GroundState.orbitals_by_energy`, for every spin; None where S = 1."""
+        given = self.cotangents.orbitals_by_energy
+        return self.states.in_gauge(given) if given.shape[-1] else None
 
 
 def attach_to_potential(
@@ -259,10 +273,11 @@ class _IndependentResponse:
         return loss.on_potential(self._tolerance).leaves
 
 
-def real_and_symmetric(basis: PlaneWaveBasis, potential: Potential) -> Potential:
+def real_and_symmetric(problem: KohnShamProblem, potential: Potential) -> Potential:
     """The part of a potential that is real on the grid and has the crystal's symmetry."""
-    real = potential.map(lambda leaf: basis.to_sphere(basis.to_grid(leaf)))
-    return real.symmetrized(basis)
+    basis = problem.basis
+    real = potential.map_waves(lambda leaf: basis.to_sphere(basis.to_grid(leaf)))
+    return problem.symmetrized(real)
 
 
 def _without_constant(problem: KohnShamProblem, potential: Potential) -> Potential:
@@ -271,4 +286,8 @@ def _without_constant(problem: KohnShamProblem, potential: Potential) -> Potenti
     constants = v[:, 0]
     # Both channels share their electrons if the moment is free.
     constants -= constants.mean() if problem.moment is None else constants.clone()
-    return replace(potential, v=v)
+    if problem.spheres is None or potential.spheres is None:
+        return replace(potential, v=v)
+    # A constant potential has a part inside of the spheres, too.
+    constant = (potential.v - v)[:, :1].real
+    return replace(potential, v=v, spheres=potential.spheres - constant * problem.spheres.overlaps)

@@ -12,6 +12,7 @@ occupations, so that degenerate states do no harm; the rest solves Sternheimer's
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from functools import reduce
 
 import torch
@@ -22,11 +23,11 @@ from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.eigen.states import converge_states
 from deepchem_xc.planewave.fields import Fields, Potential, stack
-from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 from deepchem_xc.planewave.response.pair_density import pair_fields
 from deepchem_xc.planewave.response.sternheimer import KnownStates, row_dots, solve_sternheimer
+from deepchem_xc.planewave.terms.projections import zero_of_energies
 
 # Largest residual, Hartree, of a state whose eigenvalue can be differentiated.
 _USABLE_RESIDUAL = 1e-6
@@ -107,6 +108,7 @@ class PerturbedStates:
             1, _BYTES[self.basis.device.type] // (16 * 8 * self.nfilled * self.basis.npw)
         )
         self._states = [self._in_gauge(channel) for channel in orbitals]
+        self._duals = [self._overlapped(channel) for channel in self._states]
         self._differences = self.occupation.divided_differences()
         above = eigenvalues[:, :, None, self.nfilled :] - eigenvalues[:, :, : self.nfilled, None]
         self._above = above.clamp_min(_APART)
@@ -119,16 +121,21 @@ class PerturbedStates:
             return orbitals
         return self.gauge.to_real(orbitals, slice(0, len(orbitals)))
 
+    def _overlapped(self, states: Tensor) -> Tensor:
+        """S times states of one spin, (nk, nband, npw); the states themselves where S = 1."""
+        return self.hamiltonian.apply_overlap(states, range(self.basis.nk))
+
     def _rough(self, spin: int) -> Tensor:
-        """Residuals H m - e m of the empty states, (nk, nempty, npw)."""
+        """Residuals H m - e S m of the empty states, (nk, nempty, npw)."""
         empty = self._states[spin][:, self.nfilled :]
+        duals = self._duals[spin][:, self.nfilled :]
         energies = self.eigenvalues[spin, :, self.nfilled :, None]
         parts = []
         for first in range(0, self.basis.nk, self._step):
             ks = range(first, min(first + self._step, self.basis.nk))
             here = slice(ks.start, ks.stop)
             parts.append(
-                self.hamiltonian.apply(empty[here], spin, ks) - energies[here] * empty[here]
+                self.hamiltonian.apply(empty[here], spin, ks) - energies[here] * duals[here]
             )
         return torch.cat(parts)
 
@@ -169,12 +176,12 @@ class PerturbedStates:
         occupations : Tensor
             (nspin, nk, nband).
         """
-        local = LocalOperator(self.problem.pieces, potential, self.gauge)
+        change = self.problem.operator(potential)
         occupations = torch.zeros_like(self.occupations)
         rhs = []
         for spin, states in enumerate(self._states):
             filled = states[:, : self.nfilled]
-            product = local.apply(filled, spin, range(self.basis.nk))
+            product = change.apply(filled, spin, range(self.basis.nk))
             weights = self.basis.weights[:, None]
             occupations[spin, :, : self.nfilled] = weights * row_dots(filled, product)
             weights = 2.0 * weights * self.occupations[spin, :, : self.nfilled]
@@ -197,11 +204,16 @@ class PerturbedStates:
         room = min(self.basis.npw_per_k) - self.orbitals.shape[2]
         if room == 0:
             return self
-        orbitals = more_bands(self.basis, self.orbitals, min(_MORE, room))
+        orbitals = more_bands(self.hamiltonian, self.orbitals, min(_MORE, room))
         return PerturbedStates(self.problem, self.potential, orbitals)
 
     def adjoint(
-        self, rhs: list[Tensor], eigenvalues: Tensor, accuracy: float, keep: bool = False
+        self,
+        rhs: list[Tensor],
+        eigenvalues: Tensor,
+        accuracy: float,
+        keep: bool = False,
+        by_energy: list[Tensor] | None = None,
     ) -> tuple[Fields, Tensor | None]:
         """Solve for z of all bands, and sum the cotangent of a local potential over them.
 
@@ -215,6 +227,8 @@ class PerturbedStates:
             Allowed error of the sum, electrons.
         keep : bool, optional
             Return z, too.
+        by_energy : list of Tensor, optional
+            Cotangents of `GroundState.orbitals_by_energy`, in the form of `rhs`.
 
         Returns
         -------
@@ -223,7 +237,7 @@ class PerturbedStates:
         z : Tensor or None
             (nspin, nk, n, npw), complex, of the lowest n bands, on which the loss depends.
         """
-        basis, nk = self.basis, self.basis.nk
+        nk = self.basis.nk
         tau = self.problem.needs_kinetic_density
         used = eigenvalues[:, :, : self.nusable].abs().amax((0, 1)).nonzero()
         nband = max(self.nfilled, int(used[-1]) + 1 if len(used) else 0)
@@ -237,30 +251,105 @@ class PerturbedStates:
                 here = slice(ks.start, ks.stop)
                 states = self._states[spin][here]
                 z = eigenvalues[spin, here, :nband, None] * states[:, :nband]
-                z[:, : self.nfilled] += self._known_part(spin, here, cotangent[here])
-                z[:, : self.nfilled] += self._unknown_part(spin, ks, cotangent[here], tolerance)
+                own = cotangent[here]
+                z[:, : self.nfilled] += self._known_part(spin, here, own)
+                if by_energy is not None:
+                    weighted = by_energy[spin][here]
+                    z[:, : self.nfilled] += self._known_part(spin, here, weighted, True)
+                    own = own + weighted
+                z[:, : self.nfilled] += self._unknown_part(spin, ks, own, tolerance)
                 pieces, left = self.problem.pieces, states[:, :nband]
-                parts.append(pair_fields(pieces, self.gauge, left, z, ks, tau))
+                pairs = pair_fields(pieces, self.gauge, left, z, ks, tau)
+                complex_z = z if self.gauge is None else self.gauge.to_complex(z, here)
+                parts.append(self._with_spheres(pairs, spin, here, complex_z))
                 if keep:
-                    kept.append(z if self.gauge is None else self.gauge.to_complex(z, here))
+                    kept.append(complex_z)
             channels.append(reduce(operator.add, parts))
         all_z = torch.cat(kept).view(len(rhs), nk, nband, -1) if keep else None
-        return stack(channels).symmetrized(basis), all_z
+        return self.problem.symmetrized(stack(channels)), all_z
 
-    def _known_part(self, spin: int, here: slice, cotangent: Tensor) -> Tensor:
-        """Part of z in the span of the known states."""
-        states = self._states[spin][here]
-        overlap = cotangent @ states.mH  # [n, m] = <m|c_n>
+    def _with_spheres(self, pairs: Fields, spin: int, here: slice, z: Tensor) -> Fields:
+        """Fields of pairs of a band and its z, (nk, nband, npw), with those inside of spheres."""
+        spheres = self.problem.spheres
+        if spheres is None:
+            return pairs
+        conjugates = self.problem.projectors[here].conj().mT
+        left = self.orbitals[spin, here, : z.shape[1]] @ conjugates
+        return replace(pairs, spheres=spheres.of_pairs(left, z @ conjugates))
+
+    @property
+    def nweighted(self) -> int:
+        """Plane waves of `GroundState.orbitals_by_energy`."""
+        return self.basis.npw if self.hamiltonian.has_overlap else 0
+
+    def _levels(self, spin: int, here: slice) -> Tensor:
+        """Eigenvalues above the zero of `zero_of_energies`, (nk, nband), Hartree."""
+        return self.eigenvalues[spin, here] - zero_of_energies(self.eigenvalues)
+
+    def _held(self, spin: int, here: slice, by_energy: bool) -> Tensor:
+        """Weights of the states in the density matrix that a loss depends on, (nk, nband)."""
         held = self.occupations[spin, here]
+        return held * self._levels(spin, here) if by_energy else held
+
+    def _loss_operator(self, spin: int, here: slice, cotangent: Tensor, by_energy: bool) -> Tensor:
+        """Twice the loss's derivative with respect to a density matrix, (nk, nfilled, nband).
+
+        Its matrix elements between filled and known states.
+        """
+        overlap = cotangent @ self._states[spin][here].mH  # [n, m] = <m|c_n>
+        held = self._held(spin, here, by_energy)
         n, m = held[:, : self.nfilled, None], held[:, None, :]
-        # The operator is the derivative of the loss with respect to the density matrix.
         operator = n * overlap
         square = slice(0, self.nfilled)
         operator[:, :, square] += (n * overlap[:, :, square]).mH
-        operator = operator / (n.square() + m.square()).clamp_min(1e-300)
-        operator = operator * self._differences[spin, here]
+        return operator / (n.square() + m.square()).clamp_min(1e-300)
+
+    def normed(self, rhs: list[Tensor], by_energy: list[Tensor] | None = None) -> Tensor:
+        """Functions s_n, (nspin, nk, nfilled, npw), complex.
+
+        If S changes, filled states are normalised anew among each other, which changes the loss by
+        the sum of -Re <s_n|dS|psi_n>.
+
+        Parameters
+        ----------
+        rhs : list of Tensor
+            Cotangents of the filled orbitals, for every spin (nk, nfilled, npw).
+        by_energy : list of Tensor, optional
+            As for `adjoint`.
+        """
+        found = []
+        everywhere, square = slice(0, self.basis.nk), slice(0, self.nfilled)
+        for spin, states in enumerate(self._states):
+            matrix = torch.zeros((), dtype=states.dtype, device=states.device)
+            for cotangents, weighted in ((rhs, False), (by_energy, True)):
+                if cotangents is not None:
+                    given = spin, everywhere, cotangents[spin], weighted
+                    held = self._held(spin, everywhere, weighted)[:, square]
+                    mean = 0.5 * (held[:, :, None] + held[:, None, :])
+                    matrix = matrix + 0.5 * mean * self._loss_operator(*given)[:, :, square]
+            s = matrix @ states[:, square]
+            found.append(s if self.gauge is None else self.gauge.to_complex(s, everywhere))
+        return torch.stack(found)
+
+    def _known_part(
+        self, spin: int, here: slice, cotangent: Tensor, by_energy: bool = False
+    ) -> Tensor:
+        """Part of z in the span of the known states."""
+        states = self._states[spin][here]
+        square = slice(0, self.nfilled)
+        differences = self._differences[spin, here]
+        operator = self._loss_operator(spin, here, cotangent, by_energy)
+        diagonal = torch.zeros_like(operator[:, :, 0])
+        if by_energy:
+            # (f e - f' e') / (e - e') by the product rule, which has no limit at equal energies.
+            held, level = self.occupations[spin, here], self._levels(spin, here)
+            f, e = (x[:, square, None] + x[:, None, :] for x in (held, level))
+            differences = 0.5 * (f + e * differences)
+            # A level's own change; that of its occupation is a cotangent of the occupations.
+            diagonal = 0.5 * held[:, square] * operator.diagonal(dim1=1, dim2=2)
+        operator = operator * differences
         operator[:, :, square] *= 0.5  # these pairs come twice
-        operator.diagonal(dim1=1, dim2=2).zero_()
+        operator.diagonal(dim1=1, dim2=2).copy_(diagonal)
         return operator.to(states.dtype) @ states
 
     def _unknown_part(self, spin: int, ks: range, cotangent: Tensor, tolerance: float) -> Tensor:
@@ -268,13 +357,11 @@ class PerturbedStates:
         here = slice(ks.start, ks.stop)
         known = KnownStates(
             self._states[spin][here],
+            self._duals[spin][here],
             self.eigenvalues[spin, here, : self.nfilled],
             self._above[spin, here],
             self._residuals[spin][here],
             self._damping(spin, here),
         )
 
-        def apply(block: Tensor) -> Tensor:
-            return self.hamiltonian.apply(block, spin, ks)
-
-        return solve_sternheimer(apply, known, cotangent, tolerance)
+        return solve_sternheimer(self.hamiltonian.operator(spin, ks), known, cotangent, tolerance)

@@ -1,9 +1,9 @@
 r"""Sternheimer's equation by conjugate gradients, for all bands of some k-points at once.
 
-.. math:: Q (H - \epsilon_n) Q z_n = -Q c_n
+.. math:: Q^+ (H - \epsilon_n S) Q z_n = -Q^+ c_n
 
-Q projects out all known states. The equation converges fast if the known states reach well above
-the filled ones; the empty ones need not be exact for that [1]_.
+Q = 1 - sum of psi psi^+ S projects out all known states. The equation converges fast if the known
+states reach well above the filled ones; the empty ones need not be exact for that [1]_.
 
 Conjugate gradients run in single precision, a few digits at a time. After each run the residual is
 computed in double precision, except after a last run for three digits or less.
@@ -26,6 +26,9 @@ from deepchem_xc.numerics.errors import ResponseConvergenceError
 from deepchem_xc.numerics.precision import in_single, to_single
 from deepchem_xc.planewave.eigen.davidson import row_norms
 
+#: Applies H to functions, or H and S.
+Operator = Callable[[Tensor], Tensor] | Callable[[Tensor], tuple[Tensor, Tensor]]
+
 _MAXITER = 200
 # Reduction of a residual in one run in single precision, and the largest number of runs.
 _REDUCTION = 1e-4
@@ -40,19 +43,25 @@ class KnownStates(NamedTuple):
     """States of some k-points, and the coupling of H between them and all others."""
 
     states: Tensor
-    """Orthonormal, (nk, nband, npw), real or complex; the first nfilled are converged."""
+    """Orthonormal in S, (nk, nband, npw), real or complex; the first nfilled are converged."""
+    duals: Tensor
+    """S times these states, (nk, nband, npw)."""
     energies: Tensor
     """Energies of the filled states, (nk, nfilled), Hartree."""
     above: Tensor
     """Energies of empty minus those of filled states, (nk, nfilled, nempty), Hartree."""
     rough: Tensor
-    """Residuals H m - e m of the empty states, (nk, nempty, npw), Hartree."""
+    """Residuals H m - e S m of the empty states, (nk, nempty, npw), Hartree."""
     damping: Tensor
     """Preconditioner of the filled states, (nk, nfilled, npw), without unit."""
 
     def project(self, block: Tensor) -> Tensor:
-        """Project these states out of a block (nk, n, npw)."""
-        return torch.baddbmm(block, block @ self.states.mH, self.states, alpha=-1)
+        """Project these states out of functions (nk, n, npw)."""
+        return torch.baddbmm(block, block @ self.duals.mH, self.states, alpha=-1)
+
+    def project_image(self, block: Tensor) -> Tensor:
+        """Project them out of images of functions under H or S, (nk, n, npw)."""
+        return torch.baddbmm(block, block @ self.states.mH, self.duals, alpha=-1)
 
     def rounded(self) -> KnownStates:
         """The same in single precision."""
@@ -60,7 +69,7 @@ class KnownStates(NamedTuple):
 
 
 def solve_sternheimer(
-    apply: Callable[[Tensor], Tensor], known: KnownStates, cotangent: Tensor, tolerance: float
+    apply: Operator, known: KnownStates, cotangent: Tensor, tolerance: float
 ) -> Tensor:
     """Solve for z of the filled bands, outside the known states.
 
@@ -70,7 +79,8 @@ def solve_sternheimer(
     Parameters
     ----------
     apply : callable
-        Applies H, (nk, n, npw) -> (nk, n, npw), Hartree, in its argument's precision.
+        Applies H, (nk, n, npw) -> (nk, n, npw), Hartree, in its argument's precision; or H and S,
+        a pair, where S is not 1.
     known : KnownStates
         Known states of these k-points.
     cotangent : Tensor
@@ -95,7 +105,7 @@ def solve_sternheimer(
     >>> energies = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)
     >>> lowest, none = torch.eye(3, dtype=torch.float64)[None, :1], torch.zeros(1, 1, 0)
     >>> known = KnownStates(
-    ...     lowest, energies[None, :1], none, torch.zeros(1, 0, 3), torch.ones(1, 1, 3))
+    ...     lowest, lowest, energies[None, :1], none, torch.zeros(1, 0, 3), torch.ones(1, 1, 3))
     >>> c = torch.ones(1, 1, 3, dtype=torch.float64)
     >>> solve_sternheimer(lambda x: energies.to(x.dtype) * x, known, c, 1e-12).flatten().tolist()
     [0.0, -0.5, -0.25]
@@ -106,7 +116,7 @@ def solve_sternheimer(
     if rough.shape[1]:
         empty = (cotangent @ states[:, nfilled:].mH) / above
         residual = torch.baddbmm(residual, empty, rough)
-    residual = known.project(residual)
+    residual = known.project_image(residual)
     solution = torch.zeros_like(residual)
     norms = row_norms(residual)
     tolerance = max(tolerance, _ROUNDING * float(norms.max()))
@@ -134,23 +144,24 @@ def solve_sternheimer(
 
 
 def _image(
-    apply: Callable[[Tensor], Tensor],
+    apply: Operator,
     known: KnownStates,
     energies: Tensor,
     above: Tensor,
     rows: Tensor,
 ) -> Tensor:
     """Apply the operator to rows of filled bands with energies (nk, n, 1), above (nk, n, m)."""
-    image = apply(rows)
-    image.addcmul_(energies, rows, value=-1)
+    found = apply(rows)
+    image, weighted = found if isinstance(found, tuple) else (found, rows)
+    image = torch.addcmul(image, energies, weighted, value=-1)
     if known.rough.shape[1]:
         empty = (rows @ known.rough.mH) / above
         image = torch.baddbmm(image, empty, known.rough, alpha=-1)
-    return known.project(image)
+    return known.project_image(image)
 
 
 def _conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], known: KnownStates, residual: Tensor, goals: Tensor
+    apply: Operator, known: KnownStates, residual: Tensor, goals: Tensor
 ) -> Tensor:
     """Solve for rows (nk, nfilled, npw) until residual norms are below `goals`, (nk, n)."""
     solution = torch.zeros_like(residual)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, Potential
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm
 from deepchem_xc.planewave.terms.kept import KeptForBasis
+
+P = TypeVar("P", bound=AtomicPotential)
 
 
 def structure_phases(basis: PlaneWaveBasis, atoms: list[int]) -> Tensor:
@@ -24,8 +27,8 @@ def structure_phases(basis: PlaneWaveBasis, atoms: list[int]) -> Tensor:
 
 def superpose_atoms(
     basis: PlaneWaveBasis,
-    pseudos: Mapping[str, Pseudopotential],
-    form_factor: Callable[[Pseudopotential, Tensor], Tensor],
+    pseudos: Mapping[str, P],
+    form_factor: Callable[[P, Tensor], Tensor],
     scale: Tensor | None = None,
 ) -> Tensor:
     r"""Coefficients of a superposition of spherical atoms on the density sphere.
@@ -36,7 +39,7 @@ def superpose_atoms(
     ----------
     basis : PlaneWaveBasis
         Density sphere, positions and volume.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     form_factor : callable
         ``form_factor(pseudo, q2) -> (nG,)``, with q2 in bohr^-2.

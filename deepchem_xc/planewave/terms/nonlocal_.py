@@ -2,81 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from deepchem_xc.numerics.harmonics import solid_harmonics
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
 from deepchem_xc.planewave.terms.base import OrbitalTerm
 
 # Memory of the projectors kept at once while energies are differentiated, bytes.
 _PROJECTOR_BYTES = 64 * 2**20
-
-
-def solid_harmonics(angular_momentum: int, q: Tensor) -> Tensor:
-    r"""Real solid harmonics :math:`q^l Y_{lm}(\hat q)`, polynomials in q.
-
-    Parameters
-    ----------
-    angular_momentum : int
-        l, 0 to 3.
-    q : Tensor
-        Vectors, (..., 3), 1/bohr.
-
-    Returns
-    -------
-    Tensor
-        (2 l + 1, ...), bohr^-l, normalised so that the squares of :math:`Y_{lm}` integrate to one.
-
-    Raises
-    ------
-    ValueError
-        If l is larger than 3.
-
-    Examples
-    --------
-    Unsoeld's theorem: their squares add up to (2 l + 1) / 4 pi in every direction.
-
-    >>> q = torch.nn.functional.normalize(torch.rand(5, 3, dtype=torch.float64), dim=1)
-    >>> sums = [solid_harmonics(l, q).square().sum(0) * 4.0 * torch.pi for l in range(4)]
-    >>> torch.stack(sums)[:, 0].round(decimals=9).tolist()
-    [1.0, 3.0, 5.0, 7.0]
-    """
-    x, y, z = q.unbind(-1)
-    if angular_momentum == 0:
-        return torch.full_like(x, 0.5 / math.sqrt(math.pi)).unsqueeze(0)
-    if angular_momentum == 1:
-        return math.sqrt(0.75 / math.pi) * torch.stack([x, y, z])
-    if angular_momentum == 2:
-        c = 0.5 * math.sqrt(15.0 / math.pi)
-        r2 = x * x + y * y + z * z
-        return torch.stack(
-            [
-                c * x * y,
-                c * y * z,
-                c * z * x,
-                c / (2.0 * math.sqrt(3.0)) * (3.0 * z * z - r2),
-                0.5 * c * (x * x - y * y),
-            ]
-        )
-    if angular_momentum == 3:
-        r2 = x * x + y * y + z * z
-        c = 0.25 / math.sqrt(math.pi)
-        return c * torch.stack(
-            [
-                math.sqrt(7.0) * z * (5.0 * z * z - 3.0 * r2),
-                math.sqrt(10.5) * x * (5.0 * z * z - r2),
-                math.sqrt(10.5) * y * (5.0 * z * z - r2),
-                math.sqrt(105.0) * z * (x * x - y * y),
-                2.0 * math.sqrt(105.0) * x * y * z,
-                math.sqrt(17.5) * x * (x * x - 3.0 * y * y),
-                math.sqrt(17.5) * y * (3.0 * x * x - y * y),
-            ]
-        )
-    raise ValueError(f"projectors with l = {angular_momentum} are not supported; use l = 0 to 3")
+# (-i)^l for l = 0 to 3, without the rounding of powers.
+_TURNS = (1.0, -1.0j, -1.0, 1.0j)
 
 
 def coupling_matrix(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor:
@@ -136,38 +75,50 @@ def atom_functions(
     Returns
     -------
     Tensor
-        (nk, number of functions, npw), complex: :math:`\Omega^{-1/2} f(|k+G|) Y_{lm}
+        (nk, number of functions, npw), complex: :math:`\Omega^{-1/2} (-i)^l f(|k+G|) Y_{lm}
         e^{-i(k+G)\tau}` ordered by atom, entry of `form_factors`, m and n; zero in the padding.
+
+    Examples
+    --------
+    Functions that are real in space have coefficients with c(-G) = c(G)*, also those with odd l:
+
+    >>> from ase.build import bulk
+    >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
+    >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
+    >>> waves = atom_functions(basis, lambda species, q2: [(1, torch.exp(-q2).unsqueeze(0))])[0]
+    >>> places = {tuple(g): i for i, g in enumerate(basis.orbital_g_vectors[0].tolist())}
+    >>> there, back = places[1, 0, 2], places[-1, 0, -2]
+    >>> bool(torch.allclose(waves[:, back], waves[:, there].conj()))
+    True
     """
     q = basis.orbital_q[ks]  # (nk, npw, 3)
     q2 = q.square().sum(-1)
     mask = basis.mask[ks] / basis.volume.sqrt()
-    centred: dict[str, list[Tensor]] = {}
+    centred: dict[str, list[tuple[int, Tensor]]] = {}
     for species in basis.crystal.species:
         parts = []
         for l, form in form_factors(species, q2):
             angular = solid_harmonics(l, q)  # (2l+1, nk, npw)
-            parts.append((angular.unsqueeze(1) * (form * mask).unsqueeze(0)).flatten(0, 1))
+            parts.append((l, (angular.unsqueeze(1) * (form * mask).unsqueeze(0)).flatten(0, 1)))
         centred[species] = parts
     reduced = basis.orbital_g_vectors[ks].to(q.dtype) + basis.k_coordinates[ks, None, :]
     rows = []
     for atom, symbol in enumerate(basis.crystal.symbols):
-        if not centred[symbol]:
-            continue
         angle = -2.0 * torch.pi * reduced @ basis.crystal.positions[atom]
         phase = torch.polar(torch.ones_like(angle), angle)
-        rows.append(torch.cat(centred[symbol]) * phase)
+        rows += [part * (_TURNS[l] * phase) for l, part in centred[symbol]]
     if not rows:
         return torch.zeros((*q2.shape[:1], 0, q2.shape[1]), dtype=torch.complex128, device=q.device)
     return torch.cat(rows).transpose(0, 1)
 
 
 def projectors(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], ks: slice = slice(None)
+    basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential], ks: slice = slice(None)
 ) -> Tensor:
     r"""Plane-wave coefficients of all projectors, (nk, nproj, npw), complex.
 
-    .. math:: \beta_{aim}(k+G) = \Omega^{-1/2} \, p_{il}(|k+G|) \, Y_{lm} \, e^{-i(k+G)\tau_a}
+    .. math:: \beta_{aim}(k+G)
+        = \Omega^{-1/2} \, (-i)^l \, p_{il}(|k+G|) \, Y_{lm} \, e^{-i(k+G)\tau_a}
 
     ordered by atom, channel, m and i like `coupling_matrix`, and zero in the padding.
 
@@ -175,7 +126,7 @@ def projectors(
     ----------
     basis : PlaneWaveBasis
         Plane waves; the result is differentiable with respect to its lattice and positions.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     ks : slice, optional
         The k-points.
@@ -200,9 +151,15 @@ def projectors(
 
     def form_factors(species: str, q2: Tensor) -> list[tuple[int, Tensor]]:
         pseudo = pseudos[species]
-        return [(c.l, pseudo.projectors(i, q2)) for i, c in enumerate(pseudo.channels)]
+        return [(l, pseudo.projectors(i, q2)) for i, l in enumerate(pseudo.angular_momenta)]
 
     return atom_functions(basis, form_factors, ks)
+
+
+def chunks_of_projectors(basis: PlaneWaveBasis, nproj: int) -> list[slice]:
+    """k-points whose projectors, `nproj` at each, are in memory at once."""
+    step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
+    return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
 
 
 def nonlocal_energy(
@@ -268,9 +225,7 @@ class Nonlocal(OrbitalTerm):
 
     def chunks(self, basis: PlaneWaveBasis) -> list[slice]:
         """k-points whose projectors are in memory at once."""
-        nproj = coupling_matrix(basis, self._pseudos).shape[0]
-        step = max(1, _PROJECTOR_BYTES // (16 * max(1, nproj) * basis.npw))
-        return [slice(k, min(k + step, basis.nk)) for k in range(0, basis.nk, step)]
+        return chunks_of_projectors(basis, len(coupling_matrix(basis, self._pseudos)))
 
     def energy(
         self, basis: PlaneWaveBasis, orbitals: Tensor, weighted_occupations: Tensor, ks: slice

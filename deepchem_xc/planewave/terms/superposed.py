@@ -8,19 +8,21 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.paw import PAWPotential
+from deepchem_xc.planewave.pseudo import AtomicPotential
+from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.terms.local import superpose_atoms
 
 
-def limited_moments(crystal: Crystal, pseudos: Mapping[str, Pseudopotential]) -> list[float]:
+def limited_moments(crystal: Crystal, pseudos: Mapping[str, AtomicPotential]) -> list[float]:
     """Initial moments, limited to the electrons that can be unpaired in an open shell [mu_B].
 
     Parameters
     ----------
     crystal : Crystal
         Atoms and their initial moments.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
 
     Returns
@@ -44,7 +46,7 @@ def limited_moments(crystal: Crystal, pseudos: Mapping[str, Pseudopotential]) ->
 
 
 def superposition(
-    basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], nspin: int
+    basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential], nspin: int
 ) -> Tensor:
     """Superposed atoms with the crystal's initial moments, (nspin, nG), bohr^-3.
 
@@ -54,7 +56,7 @@ def superposition(
     ----------
     basis : PlaneWaveBasis
         Density sphere, positions and volume.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     nspin : int
         1, or 2 for up and down.
@@ -70,14 +72,14 @@ def superposition(
     8.0
     """
 
-    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+    def form_factor(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
         return pseudo.atomic_density(q2)
 
     total = superpose_atoms(basis, pseudos, form_factor)
     if nspin == 1:
         return total.unsqueeze(0)
 
-    def open_shell(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+    def open_shell(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
         return pseudo.atom.open_shell(q2)[0]
 
     moments = limited_moments(basis.crystal, pseudos)
@@ -86,3 +88,40 @@ def superposition(
     scale = torch.tensor(moments, dtype=torch.float64, device=basis.device)
     moment = superpose_atoms(basis, pseudos, open_shell, scale)
     return 0.5 * torch.stack([total + moment, total - moment])
+
+
+def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Tensor:
+    """Partial-wave occupations of superposed atoms with the initial moments, (nspin, n).
+
+    Parameters
+    ----------
+    crystal : Crystal
+        Atoms and their initial moments.
+    spheres : Spheres
+        Datasets, and the places of their matrices.
+    nspin : int
+        1, or 2 for up and down.
+    """
+    total = spheres.same_for_all({s: p.atom.occupations() for s, p in spheres.potentials.items()})
+    if nspin == 1:
+        return total.unsqueeze(0)
+    one = spheres.same_for_all(
+        {s: p.atom.open_shell_occupations for s, p in spheres.potentials.items()}
+    )
+    moments = limited_moments(crystal, spheres.potentials) or [0.0] * crystal.natom
+    matrices = {
+        species: block
+        * torch.tensor([moments[a] for a in spheres.atoms[species]]).view(-1, 1, 1).to(block)
+        for species, block in spheres.matrices(one).items()
+    }
+    moment = spheres.flat(matrices)
+    return 0.5 * torch.stack([total + moment, total - moment])
+
+
+def smooth_core(basis: PlaneWaveBasis, spheres: Spheres) -> Tensor:
+    """Smooth core density of all atoms, (nG,), bohr^-3."""
+
+    def form_factor(potential: PAWPotential, q2: Tensor) -> Tensor:
+        return potential.core_density(q2)
+
+    return superpose_atoms(basis, spheres.potentials, form_factor)

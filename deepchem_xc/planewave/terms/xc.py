@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, Potential, derivative
-from deepchem_xc.planewave.pseudo import Pseudopotential
+from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.local import superpose_atoms
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def density_information(
-    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core_density: Tensor | None
+    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core: Fields | None
 ) -> ValGrad | SpinParam:
     """Ingredients of the functional on the flattened grid.
 
@@ -33,8 +33,9 @@ def density_information(
         Its ingredients determine whether gradients are computed.
     fields : Fields
         Valence density, for meta-GGAs with the kinetic energy density.
-    core_density : Tensor or None
-        Core density (nG,) to add (non-linear core correction), shared equally by the channels.
+    core : Fields or None
+        Fields of the cores, with one channel, to add; shared equally by the channels (non-linear
+        core correction, PAW's smooth core).
 
     Returns
     -------
@@ -50,7 +51,7 @@ def density_information(
     >>> from deepchem_xc.xc import get_xc
     >>> density = torch.zeros(1, len(basis.g_vectors), dtype=torch.complex128)
     >>> density[0, 0] = 0.03  # uniform, bohr^-3
-    >>> seen = density_information(basis, get_xc("PBE"), Fields(density), core_density=None)
+    >>> seen = density_information(basis, get_xc("PBE"), Fields(density), core=None)
     >>> round(float(seen.value.mean()), 9), float(seen.grad.abs().max())
     (0.03, 0.0)
     """
@@ -58,9 +59,12 @@ def density_information(
 
     density = fields.density
     nspin = density.shape[0]
-    if core_density is not None:
-        density = density + core_density / nspin
-    tau = None if fields.tau is None else basis.to_grid(fields.tau).flatten(1)
+    kinetic = fields.tau
+    if core is not None:
+        density = density + core.density / nspin
+        if kinetic is not None and core.tau is not None:
+            kinetic = kinetic + core.tau / nspin
+    tau = None if kinetic is None else basis.to_grid(kinetic).flatten(1)
     values = basis.to_grid(density).flatten(1)  # (nspin, nr)
     channels = []
     for spin in range(nspin):
@@ -76,7 +80,7 @@ def xc_energy(
     basis: PlaneWaveBasis,
     functional: XCFunctional,
     fields: Fields,
-    core_density: Tensor | None = None,
+    core: Fields | None = None,
 ) -> Tensor:
     """XC energy of a density.
 
@@ -88,8 +92,8 @@ def xc_energy(
         Any functional.
     fields : Fields
         Valence density, for meta-GGAs with the kinetic energy density.
-    core_density : Tensor, optional
-        Core density to add, (nG,), bohr^-3.
+    core : Fields, optional
+        Fields of the cores to add, see `density_information`.
 
     Returns
     -------
@@ -120,19 +124,19 @@ def xc_energy(
     from deepchem_xc.xc import integrated_energy
 
     if fields.requires_grad:
-        fields = _watched(basis, functional, fields, core_density)
-    information = density_information(basis, functional, fields, core_density)
+        fields = _watched(basis, functional, fields, core)
+    information = density_information(basis, functional, fields, core)
     return integrated_energy(functional, information, basis.volume / basis.ngrid)
 
 
 def _watched(
-    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core_density: Tensor | None
+    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core: Fields | None
 ) -> Fields:
     """The same fields; derivatives that pass through them in a backward pass must be finite."""
     from deepchem_xc.xc import check_finite
 
     given = fields.detach()
-    core = None if core_density is None else core_density.detach()
+    core = None if core is None else core.detach()
 
     def check(derivative: Tensor) -> None:
         if not bool(torch.isfinite(derivative).all()):
@@ -153,7 +157,7 @@ def xc_potential(
     basis: PlaneWaveBasis,
     functional: XCFunctional,
     fields: Fields,
-    core_density: Tensor | None = None,
+    core: Fields | None = None,
     create_graph: bool = False,
 ) -> tuple[Tensor, Potential]:
     """XC energy, and its derivative with respect to the fields.
@@ -163,7 +167,7 @@ def xc_potential(
 
     Parameters
     ----------
-    basis, functional, fields, core_density
+    basis, functional, fields, core
         As for `xc_energy`.
     create_graph : bool, optional
         Keep the graph of both results with respect to the density and the functional's parameters.
@@ -193,20 +197,38 @@ def xc_potential(
         electrons = fields.to_electrons(basis.volume)
         if not fields.requires_grad:
             electrons = electrons.detach().map(Tensor.requires_grad_)
-        energy = xc_energy(basis, functional, electrons.to_densities(basis.volume), core_density)
+        energy = xc_energy(basis, functional, electrons.to_densities(basis.volume), core)
         potential = derivative(energy, electrons, create_graph).symmetrized(basis)
     return (energy, potential) if create_graph else (energy.detach(), potential.detach())
 
 
-def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential]) -> Tensor | None:
-    """Core density of all atoms, (nG,), bohr^-3, or None if no pseudopotential has one."""
+def core_fields(
+    basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential], tau: bool = False
+) -> Fields | None:
+    """Fields of all cores, with one channel; None if no potential has a core density.
+
+    Parameters
+    ----------
+    basis : PlaneWaveBasis
+        Density sphere, positions and volume.
+    pseudos : mapping of str to AtomicPotential
+        One for every species.
+    tau : bool, optional
+        Whether the kinetic energy density of the cores is wanted.
+    """
     if not any(pseudos[species].has_core_density for species in basis.crystal.species):
         return None
 
-    def form_factor(pseudo: Pseudopotential, q2: Tensor) -> Tensor:
+    def density(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
         return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
 
-    return superpose_atoms(basis, pseudos, form_factor)
+    def kinetic(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
+        return pseudo.core_kinetic_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
+
+    found = Fields(superpose_atoms(basis, pseudos, density).unsqueeze(0))
+    if not tau:
+        return found
+    return replace(found, tau=superpose_atoms(basis, pseudos, kinetic).unsqueeze(0))
 
 
 class ExchangeCorrelation(DensityTerm):
@@ -216,22 +238,29 @@ class ExchangeCorrelation(DensityTerm):
     ----------
     functional : XCFunctional
         Any functional.
-    pseudos : mapping of str to Pseudopotential
+    pseudos : mapping of str to AtomicPotential
         One for every species.
     """
 
     name = "xc"
 
-    def __init__(self, functional: XCFunctional, pseudos: Mapping[str, Pseudopotential]) -> None:
+    def __init__(self, functional: XCFunctional, pseudos: Mapping[str, AtomicPotential]) -> None:
         self._functional, self._pseudos = functional, pseudos
-        self._core_density = KeptForBasis(partial(core_density, pseudos=pseudos))
+        self._core = KeptForBasis(self._core_fields)
+
+    def _core_fields(self, basis: PlaneWaveBasis) -> Fields | None:
+        from deepchem_xc.xc import Ingredients
+
+        tau = Ingredients.TAU in self._functional.ingredients
+        return core_fields(basis, self._pseudos, tau)
 
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """See `xc_energy`."""
-        return xc_energy(basis, self._functional, fields, core_density(basis, self._pseudos))
+        return xc_energy(basis, self._functional, fields, self._core_fields(basis))
 
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """See `xc_potential`."""
-        core = self._core_density.of(basis)
-        energy, potential = xc_potential(basis, self._functional, fields, core)
+        core = self._core.of(basis)
+        smooth = replace(fields, spheres=None)
+        energy, potential = xc_potential(basis, self._functional, smooth, core)
         return potential, energy - potential.energy(fields, basis.volume)
