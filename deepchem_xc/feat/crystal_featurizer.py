@@ -232,7 +232,9 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
         if self.on_error == "skip" and not alone:
             for line in lines:
                 warnings.warn(
-                    f"{line} It is left out.", FeaturizationWarning, stacklevel=users_stacklevel()
+                    f"{line.rstrip('.')}. It is left out.",
+                    FeaturizationWarning,
+                    stacklevel=users_stacklevel(),
                 )
             return
         if self.on_error == "skip":

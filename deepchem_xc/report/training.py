@@ -182,6 +182,9 @@ def _functional(folder: Path) -> Section:
         except FunctionalFileError as error:
             # A class of the user's own cannot be loaded without it; a damaged file neither.
             section.blocks.append(Text(f"{name} could not be drawn: {error}"))
+    if len(found) == 2 and len({(folder / name).read_bytes() for name in _FUNCTIONALS}) == 1:
+        # Of two curves in the same place one would hide the other.
+        found = {"last epoch, also best validation": found["last epoch"]}
     if not found:
         if not section.blocks:
             section.blocks.append(Text("The folder has no functional: the training has not ended."))

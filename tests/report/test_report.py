@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from deepchem_xc import plotting
 from deepchem_xc.against_gpaw.report import about_run
 from deepchem_xc.cli.commands import app
 from deepchem_xc.models import EpochRecord, write_log
@@ -164,6 +165,28 @@ def test_a_functional_that_cannot_be_read_is_named(training: Path, tmp_path: Pat
     page = Content(write_html_report(folder).read_text("utf-8"))
     assert "best.safetensors could not be drawn:" in page.text
     assert page.tags.count("img") == 3  # the last epoch's functional is drawn
+
+
+def test_a_last_functional_that_is_also_the_best_is_drawn_once(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    draw = plotting.plot_enhancement
+
+    def record(functionals: dict[str, Any], **how: Any) -> Any:
+        drawn.append(list(functionals))
+        return draw(functionals, **how)
+
+    monkeypatch.setattr(plotting, "plot_enhancement", record)
+    folder = tmp_path / "copy"
+    shutil.copytree(training, folder)
+    write_html_report(folder)
+    shutil.copy(folder / "functional.safetensors", folder / "best.safetensors")
+    write_html_report(folder)
+    assert drawn == [
+        ["last epoch", "best validation", "PBE"],
+        ["last epoch, also best validation", "PBE"],
+    ]
 
 
 def test_logs_of_0_1_0_are_read(tmp_path: Path) -> None:
