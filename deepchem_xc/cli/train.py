@@ -77,12 +77,15 @@ def run_training(
         functional could not be written to a file at the end.
     JobsError
         If calculations in other processes do not come back; those that do are kept.
+    ClusterError
+        If the scheduler died when nothing was running there.
     """
     from deepchem_xc.data import DFTYamlLoader
     from deepchem_xc.feat.calculation import digest
     from deepchem_xc.models.config import read_training
     from deepchem_xc.models.distributed import Team
     from deepchem_xc.models.side_by_side import JobsError
+    from deepchem_xc.parallel import ClusterError
     from deepchem_xc.xc.definition import own_classes
     from deepchem_xc.xc.saving import check_savable
 
@@ -131,7 +134,7 @@ def run_training(
                 validation_interval=spec.validation_interval,
                 patience=spec.patience,
             )
-        except (KeyboardInterrupt, JobsError):
+        except (KeyboardInterrupt, JobsError, ClusterError):
             _tell(
                 team, f"finished epochs are kept in {output}; the same command resumes from there"
             )

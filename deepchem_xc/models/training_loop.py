@@ -31,6 +31,7 @@ from deepchem_xc.models.options import (
 )
 from deepchem_xc.models.progress_bar import training_bar
 from deepchem_xc.models.side_by_side import JobsError
+from deepchem_xc.parallel import ClusterError
 from deepchem_xc.models.step import LabelledBatch, Step, needs_closure
 from deepchem_xc.models.tasks import task_entries
 from deepchem_xc.models.training_log import Stopwatch
@@ -253,7 +254,7 @@ class TrainingLoop(ValidatedModel):
         """Calculate in other processes what the batch needs, if the model has `jobs`."""
         try:
             self.ground_states.refresh(batch.entries, self._progress.epoch)
-        except JobsError:
+        except (JobsError, ClusterError):
             # A training that is restored goes on from what has come back.
             with self.ground_states.between_steps():
                 self.save_checkpoint(keep)

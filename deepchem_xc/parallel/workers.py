@@ -65,9 +65,21 @@ def check_workers(client: Client) -> None:
     Raises
     ------
     ClusterError
-        Names a worker and what differs.
+        Names a worker and what differs, or says that the scheduler is gone.
     """
-    found = client.run(about, on_error="return")
+    # Dask forgets the address with the connection.
+    where = getattr(client.scheduler, "address", "")
+    try:
+        found = client.run(about, on_error="return")
+    except Exception as error:
+        # A client that has given up fails with whatever it misses first, such as AttributeError.
+        if client.status == "running" and not isinstance(error, OSError):
+            raise
+        raise ClusterError(
+            f"the connection to the scheduler {where or '(closed before)'} was lost: start it and "
+            "its workers again, and repeat this. What was kept in folders and checkpoints is not "
+            "lost."
+        ) from error
     for address, here in found.items():
         if isinstance(here, BaseException) and "ModuleNotFoundError" in repr(here):
             raise ClusterError(
@@ -81,7 +93,6 @@ def check_workers(client: Client) -> None:
         if reason := mismatch(address, here, versions()):
             raise ClusterError(reason)
     if not found:
-        where = client.scheduler.address
         warnings.warn(
             f"the scheduler {where} has no workers yet; calculations wait for them (dask worker "
             f"{where} --nthreads 1)",

@@ -344,6 +344,19 @@ def test_calls_whose_scheduler_dies_are_named_and_the_finished_ones_kept(
     assert not any(record.exc_info for record in logged_by_dask)  # no traceback beside them
 
 
+@pytest.mark.filterwarnings("ignore:the scheduler .* has no workers yet")
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_scheduler_that_died_between_two_maps_is_a_clear_error(given_up: bool) -> None:
+    with scheduler() as (address, program), connected(address) as client:
+        program.kill()
+        program.wait()
+        wait_until(lambda: client.status != "running")
+        if given_up:  # as Dask does after 30 seconds without a scheduler
+            client.close()
+        with pytest.raises(ClusterError, match="the connection to the scheduler .* was lost: start"):
+            list(parallel_map(len, {"a": ("x",)}, jobs=client))
+
+
 @pytest.mark.slow
 def test_workers_of_another_version_are_refused(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deepchem_xc", tmp_path / "deepchem_xc")
