@@ -31,11 +31,11 @@ from deepchem_xc.models.options import (
 )
 from deepchem_xc.models.progress_bar import training_bar
 from deepchem_xc.models.side_by_side import JobsError
-from deepchem_xc.parallel import ClusterError
 from deepchem_xc.models.step import LabelledBatch, Step, needs_closure
 from deepchem_xc.models.tasks import task_entries
 from deepchem_xc.models.training_log import Stopwatch
 from deepchem_xc.models.validated import Schedule, ValidatedModel
+from deepchem_xc.parallel import ClusterError
 from deepchem_xc.xc.networks import check_weights
 
 logger = logging.getLogger(__name__)

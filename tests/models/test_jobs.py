@@ -13,6 +13,7 @@ import pytest
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import EntryError, SkippedWarning, XCModel, side_by_side
 from deepchem_xc.models.side_by_side import JobsError
+from deepchem_xc.parallel import ClusterError, parallel_map
 from deepchem_xc.xc import PBE
 from tests.models.systems import (
     LOOSE,
@@ -89,6 +90,28 @@ def test_what_does_not_come_back_is_named_and_the_rest_is_kept(
     again = make(tmp_path, jobs=1)
     again.fit(data, nb_epoch=1, restore=True)
     assert [record.calculations for record in again.history] == [1]
+
+
+def test_what_came_back_before_the_scheduler_was_gone_is_in_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dataset(DFTEntry.create("energy", -215.0, [quick()]), volumes())
+    rounds: list[int] = []
+
+    def gone_in_the_second(function: Any, calls: Any, **how: Any) -> Any:
+        rounds.append(len(calls))
+        if len(rounds) == 2:
+            raise ClusterError("the connection to the scheduler was lost")
+        return parallel_map(function, calls, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(side_by_side, "parallel_map", gone_in_the_second)
+        with pytest.raises(ClusterError, match="was lost"):
+            make(tmp_path, jobs=1).fit(data, nb_epoch=1, checkpoint_interval=1)
+    again = make(tmp_path, jobs=1)
+    again.fit(data, nb_epoch=1, restore=True)
+    # The only energy and the middle volume came first.
+    assert rounds == [2, 4] and [record.calculations for record in again.history] == [4]
 
 
 def test_jobs_without_an_effect_are_told() -> None:

@@ -353,7 +353,7 @@ def test_a_scheduler_that_died_between_two_maps_is_a_clear_error(given_up: bool)
         wait_until(lambda: client.status != "running")
         if given_up:  # as Dask does after 30 seconds without a scheduler
             client.close()
-        with pytest.raises(ClusterError, match="the connection to the scheduler .* was lost: start"):
+        with pytest.raises(ClusterError, match="the connection to .* was lost: start"):
             list(parallel_map(len, {"a": ("x",)}, jobs=client))
 
 
