@@ -1,6 +1,6 @@
 """Compute with GPAW what this package's PAW solver is held against.
 
-Small crystals with few k-points, on GPAW's PBE datasets, with PBE, the LDA and PBEsol: energies at
+Small crystals with few k-points, on GPAW's PBE datasets, with PBE and the LDA: energies at
 five volumes (areas of graphene), and forces, stress, moment and eigenvalues of a strained crystal
 whose last atom is displaced. Both codes have the errors of these coarse settings alike, so that
 they are small and the comparison is sharp. Written: paw_gpaw.json, after every calculation; an
@@ -36,7 +36,6 @@ SCALES = (0.88, 0.92, 0.96, 1.0, 1.04)
 FUNCTIONALS: Mapping[str, str | None] = {
     "PBE": None,
     "LDA": "LDA_X+LDA_C_PW",
-    "PBEsol": "GGA_X_PBE_SOL+GGA_C_PBE_SOL",
 }
 WIDTH = 0.1  # Fermi-Dirac, eV
 # eV and electrons for each valence electron; eV^2 for the residuals.
@@ -57,15 +56,19 @@ def crystal(
     strain: tuple[tuple[float, ...], ...] = SHEAR,
     moment: float = 0.0,
     layer: bool = False,
+    grid: float = 1.0,
 ) -> dict[str, Any]:
     """Settings of a crystal, as JSON gives them back.
 
     ASE sets moments of its own for Ni and Fe, with which GPAW would polarise the electrons: they
-    are replaced. GPAW's grid is the one that it chooses at the largest volume, or finer.
+    are replaced. GPAW's grid is the one that it chooses at the largest volume, or finer, times
+    `grid`: its own choice holds half of the plane waves of the density beyond those of an orbital,
+    and folds the others back. In crystals with a `grid` of 1.5 this alone changes its energy
+    differences by up to 0.3 meV an atom.
     """
     reach = np.linalg.norm(atoms.cell, axis=1) / Bohr * math.sqrt(2.0 * ecut / Hartree)
     growth = max(SCALES) ** (0.5 if layer else 1.0 / 3.0) * np.array([1.0, 1.0, not layer or 1.0])
-    points = [next_fast_len(2 * math.ceil(0.245 * x), real=True) for x in reach * growth]
+    points = [next_fast_len(2 * math.ceil(0.245 * grid * x), real=True) for x in reach * growth]
     settings = {
         "symbols": atoms.get_chemical_symbols(),
         "cell": np.asarray(atoms.cell).round(10).tolist(),
@@ -102,13 +105,14 @@ def crystals() -> dict[str, dict[str, Any]]:
         "Na": crystal(bulk("Na", a=4.2), 300, (3, 3, 3), 10),
         "AlP, triclinic": crystal(_without_symmetry(bulk("AlP", "zincblende", a=5.6)), 300,
                                   (3, 3, 3), 8),
-        "Ca": crystal(bulk("Ca", a=5.53), 400, (4, 4, 4), 12, **metal),
-        "NaCl": crystal(bulk("NaCl", "rocksalt", a=5.69), 500, (2, 2, 2), 12),
-        "LiF": crystal(bulk("LiF", "rocksalt", a=4.07), 600, (2, 2, 2), 9),
+        "Ca": crystal(bulk("Ca", a=5.53), 400, (4, 4, 4), 12, grid=1.5, **metal),
+        "NaCl": crystal(bulk("NaCl", "rocksalt", a=5.8), 500, (2, 2, 2), 12),
+        "LiF": crystal(bulk("LiF", "rocksalt", a=4.15), 600, (2, 2, 2), 9),
         "MgO": crystal(bulk("MgO", "rocksalt", a=4.25), 600, (2, 2, 2), 12),
-        "GaAs": crystal(bulk("GaAs", "zincblende", a=5.8), 500, (4, 4, 4), 14, ORTHORHOMBIC),
+        "GaAs": crystal(bulk("GaAs", "zincblende", a=5.8), 500, (4, 4, 4), 14, ORTHORHOMBIC,
+                        grid=1.5),
         "Cu": crystal(bulk("Cu", a=3.63), 500, (4, 4, 4), 12, **metal),
-        "graphene": crystal(sheet, 500, (4, 4, 1), 10, PLANAR, layer=True),
+        "graphene": crystal(sheet, 500, (4, 4, 1), 10, PLANAR, layer=True, grid=1.5),
         "Ni": crystal(bulk("Ni", a=3.52), 500, (4, 4, 4), 14, moment=0.7, **metal),
         "Fe": crystal(bulk("Fe", a=2.84), 500, (4, 4, 4), 14, moment=2.3, **metal),
     }  # fmt: skip
@@ -138,7 +142,6 @@ def atoms_of(settings: Mapping[str, Any], scale: float = 1.0, deformed: bool = F
 def functional_of(name: str) -> Any:
     """What GPAW takes as xc: its own PBE, or libxc's functionals on the datasets of PBE."""
     from gpaw.dft import XC
-    from gpaw.xc.gga import GGA
     from gpaw.xc.lda import LDA
     from gpaw.xc.libxc import LibXC
 
@@ -146,9 +149,8 @@ def functional_of(name: str) -> Any:
     if libxc is None:
         return name
     kernel = LibXC(libxc)
-    base = {"LDA": LDA, "GGA": GGA}[kernel.type]
 
-    class OnPBEDatasets(base):  # type: ignore[misc, valid-type]
+    class OnPBEDatasets(LDA):  # type: ignore[misc]
         def get_setup_name(self) -> str:
             return "PBE"
 
