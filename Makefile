@@ -27,7 +27,7 @@ venv: $(VENV)/.gpaw
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@.ci/make-venv "$(PYTHON)" $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs,tutorials]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs,paw,tutorials]"
 	@touch $@
 
 # GPAW is optional: without it the tests and comparisons that need it are left out.

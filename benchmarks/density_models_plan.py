@@ -63,15 +63,15 @@ _ATOMS: dict[str, Any] = {"network_options": {"channels": 32}}
 # Atoms within 4 Angstrom, as elsewhere: each point costs in proportion to them.
 _POINTS: dict[str, Any] = {"points": 200, "network_options": {"cutoff": 4.0}, "validations": 30}
 
-#: Settings of each network and set; a training of "atoms" takes up to an hour, of "points" two.
+#: Settings of each network and set; a training takes about half an hour of one thread.
 SETTINGS: dict[tuple[str, str], Settings] = {
-    ("atoms", "silicon"): Settings(steps=30_000, seconds=0.11, **_ATOMS),
-    ("atoms", "mixed"): Settings(steps=16_000, seconds=0.21, **_ATOMS),
-    ("atoms", "molecules"): Settings(steps=6_000, seconds=0.55, **_ATOMS),
-    ("atoms", "magnets"): Settings(steps=20_000, seconds=0.16, **_ATOMS),
-    ("points", "silicon"): Settings(steps=30_000, seconds=0.20, **_POINTS),
-    ("points", "mixed"): Settings(steps=30_000, seconds=0.20, **_POINTS),
-    ("points", "molecules"): Settings(steps=30_000, seconds=0.12, **_POINTS),
+    ("atoms", "silicon"): Settings(steps=12_000, seconds=0.11, **_ATOMS),
+    ("atoms", "mixed"): Settings(steps=7_000, seconds=0.21, **_ATOMS),
+    ("atoms", "molecules"): Settings(steps=3_000, seconds=0.55, **_ATOMS),
+    ("atoms", "magnets"): Settings(steps=8_000, seconds=0.16, **_ATOMS),
+    ("points", "silicon"): Settings(steps=9_000, seconds=0.20, **_POINTS),
+    ("points", "mixed"): Settings(steps=9_000, seconds=0.20, **_POINTS),
+    ("points", "molecules"): Settings(steps=12_000, seconds=0.12, **_POINTS),
 }
 #: The same for `--quick`: minutes on the small part of silicon, to see that everything runs.
 QUICK: dict[str, Settings] = {

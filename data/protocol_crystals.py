@@ -50,6 +50,9 @@ _REDUCED_CUTOFF = 5.5
 _PER_CUBE = {"sc": 1, "bcc": 2, "fcc": 4, "diamond": 8}
 # Atoms of one dense solid are further apart than two covalent radii by about this factor.
 _SPACING = 1.1
+# Volumes per atom, Angstrom^3, of minima that are far from both guesses: hydrogen's covalent radius
+# is that of its molecule.
+_VOLUMES = {"H": 3.2}
 
 
 def measured() -> dict[tuple[str, str], float]:
@@ -75,7 +78,9 @@ def first_guess(symbol: str) -> Atoms:
     """The crystal of an element near its minimum: PBE's volume by WIEN2k, where it is known."""
     structure = STRUCTURES[symbol]
     real = structure != "sc" and symbol in dcdft.names
-    if real:
+    if symbol in _VOLUMES:
+        per_atom = _VOLUMES[symbol]
+    elif real:
         per_atom = float(dcdft.data[symbol]["wien2k_volume"])
     else:
         per_atom = (2.0 * _SPACING * float(covalent_radii[atomic_numbers[symbol]])) ** 3

@@ -60,7 +60,7 @@ class StructureKeywords(_Group):
         standard=(1, 1, 1),
     )
     pseudopotentials: str | dict[str, str] | None = _keyword(
-        "a family, a name, a file, or one of these for each element", standard="gth-pbe"
+        "a family, a name, a file, a folder, or one of these for each element", standard="gth-pbe"
     )
     fft_size: tuple[int, int, int] | None = _keyword(
         "points of the real-space grid",

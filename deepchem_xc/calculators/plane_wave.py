@@ -69,8 +69,9 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
     Energies are in eV, lengths in Angstrom, moments in mu_B. ``get_potential_energy()`` is the
     energy extrapolated to zero smearing width and ``get_potential_energy(force_consistent=True)``
     the free energy, from which forces and stress are derived. The stress is that of a fixed set of
-    plane waves. ``get_magnetic_moments()`` returns Hirshfeld's moments of the atoms, which add up
-    to ``get_magnetic_moment()``. ``get_dipole_moment()`` (e Angstrom) is defined for molecules in a
+    plane waves. ``get_magnetic_moments()`` returns `SCFResult.atom_moments`: Hirshfeld's, which
+    add up to ``get_magnetic_moment()``, or with PAW those inside of the spheres, as GPAW.
+    ``get_dipole_moment()`` (e Angstrom) is defined for molecules in a
     box, and for slabs along their normal: components along directions that electrons fill are NaN,
     and bulk crystals raise ``PropertyNotImplementedError``.
 
@@ -284,7 +285,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
             "energy": float(plain.extrapolated_energy) * Hartree,
             "free_energy": float(plain.free_energy) * Hartree,
             "magmom": float(plain.magnetic_moment),
-            "magmoms": plain.hirshfeld_moments.cpu().numpy(),
+            "magmoms": plain.atom_moments.cpu().numpy(),
         }
 
     def _settings(self) -> Settings:

@@ -8,8 +8,10 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
+from deepchem_xc.planewave.properties.all_electron import all_electron_density
 from deepchem_xc.planewave.properties.cube import density_part
 from deepchem_xc.planewave.structure.kpoints import KPoints
+from deepchem_xc.planewave.values import whole_number
 
 if TYPE_CHECKING:
     from ase.dft.kpoints import BandPath
@@ -115,17 +117,38 @@ class ElectronicStates:
         return str(self.scf_result.problem.functional.name)
 
     def get_pseudo_density(self, spin: int | None = None) -> NDArray[np.float64]:
-        """Valence density on the grid, (n1, n2, n3), electrons per Angstrom^3.
+        """Valence density on the grid, (n1, n2, n3), electrons per Angstrom^3; smooth with PAW.
 
         Parameters
         ----------
         spin : int, optional
             0 or 1 for one spin; the sum by default.
         """
-        if spin not in (None, 0, 1):
-            raise ValueError(f"spin must be None (the sum), 0 or 1, got {spin!r}.")
-        part = "total" if spin is None else ("up", "down")[spin]
-        return density_part(self._plain_result, part).cpu().numpy() / Bohr**3
+        return density_part(self._plain_result, _part(spin)).cpu().numpy() / Bohr**3
+
+    def get_all_electron_density(
+        self, spin: int | None = None, gridrefinement: int = 2, skip_core: bool = False
+    ) -> NDArray[np.float64]:
+        """Density of all electrons, (n1, n2, n3), electrons per Angstrom^3, with PAW datasets.
+
+        Parameters
+        ----------
+        spin : int, optional
+            0 or 1 for one spin; the sum by default.
+        gridrefinement : int, optional
+            Points of the result for each point of the calculation's grid along an axis.
+        skip_core : bool, optional
+            Leave out the frozen core.
+
+        See Also
+        --------
+        deepchem_xc.planewave.all_electron_density : Grids of any size, and where values are exact.
+        """
+        result = self._plain_result
+        finer = whole_number(gridrefinement, "gridrefinement", minimum=1)
+        size = tuple(finer * n for n in result.basis.fft_size)
+        density = all_electron_density(result, size, core=not skip_core)
+        return density_part(result, _part(spin), density).cpu().numpy() / Bohr**3
 
     def get_electrostatic_potential(self) -> NDArray[np.float64]:
         """Potential energy of an electron on the grid, (n1, n2, n3), eV.
@@ -149,6 +172,13 @@ class ElectronicStates:
         from deepchem_xc.planewave.properties.bands import band_structure
 
         return band_structure(self.scf_result, path, npoints, nbands, **keywords)
+
+
+def _part(spin: int | None) -> str:
+    """Name of a spin's part of a density."""
+    if spin not in (None, 0, 1):
+        raise ValueError(f"spin must be None (the sum), 0 or 1, got {spin!r}.")
+    return "total" if spin is None else ("up", "down")[spin]
 
 
 def unfold(kpoints: KPoints) -> NDArray[np.float64]:

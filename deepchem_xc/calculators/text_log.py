@@ -132,7 +132,8 @@ class TextLog:
         """Write energies and levels of a converged calculation."""
         if self._txt is None:
             return
-        names = [*(term.name for term in result.problem.terms), "entropy"]
+        # Spheres add to terms of the same name on the grid.
+        names = [*dict.fromkeys(term.name for term in result.problem.terms), "entropy"]
         lines = ["", f"converged in {result.nsteps} steps", ""]
         lines += [f"{name:16s} {_ev(result.energies[name])}" for name in names]
         lines += [
@@ -145,9 +146,10 @@ class TextLog:
         if bool((result.occupations < 1.0 / result.problem.nspin).any()):
             lines.append(f"band gap         {float(result.band_gap) * Hartree:.5f} eV")
         if result.problem.nspin == 2:
-            moments = ", ".join(f"{moment:.4f}" for moment in result.hirshfeld_moments.tolist())
+            moments = ", ".join(f"{moment:.4f}" for moment in result.atom_moments.tolist())
             lines.append(f"magnetic moment  {float(result.magnetic_moment):.5f} mu_B")
-            lines.append(f"  of the atoms   {moments} mu_B (Hirshfeld)")
+            kind = "Hirshfeld" if result.problem.spheres is None else "inside of the spheres"
+            lines.append(f"  of the atoms   {moments} mu_B ({kind})")
         lines += [f"time             {time.perf_counter() - self._started:.2f} s", ""]
         self._write(lines)
 

@@ -21,7 +21,7 @@ UNITS = {
     "fermi_level": "eV",
     "band_gap": "eV",
     "magnetic_moment": "mu_B per cell",
-    "hirshfeld_moments": "mu_B, one for each atom",
+    "atom_moments": "mu_B, one for each atom",
     "dipole": "e Angstrom; null where electrons fill the cell",
     "forces": "eV/Angstrom",
     "stress": "GPa; positive under tension",
@@ -66,7 +66,7 @@ def ground_state(result: SCFResult) -> dict[str, Any]:
         "energies": {name: float(term) * Hartree for name, term in result.energies.items()},
         "fermi_level": _fermi_level(result),
         "magnetic_moment": float(result.magnetic_moment),
-        "hirshfeld_moments": result.hirshfeld_moments.tolist(),
+        "atom_moments": result.atom_moments.tolist(),
         "dipole": _dipole(result),
         "forces": (result.forces * Hartree / Bohr).tolist(),
         "stress": (result.stress * Hartree / Bohr**3 / GPa).tolist(),
@@ -126,9 +126,9 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
     if any(x is not None for x in values["dipole"]):
         shown = ["undefined" if x is None else f"{x:.4f}" for x in values["dipole"]]
         echo(f"Dipole        {', '.join(shown)} e Angstrom")
-    moments = values["hirshfeld_moments"]
+    moments = values["atom_moments"]
     if any(abs(moment) > 5e-5 for moment in moments):
-        echo("\nMoments of the atoms (mu_B, Hirshfeld)")
+        echo("\nMoments of the atoms (mu_B)")
         echo(_by_atom(symbols, [[moment] for moment in moments]))
     echo("\nForces (eV/Angstrom)")
     echo(_by_atom(symbols, values["forces"]))

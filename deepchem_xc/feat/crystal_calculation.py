@@ -13,8 +13,9 @@ from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.solver_options import ENERGY_OPTIONS
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
-from deepchem_xc.planewave.pseudo import Pseudopotential, load_pseudopotentials
+from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -129,12 +130,12 @@ class CrystalCalculation:
         }
         return keywords
 
-    def _potentials(self) -> dict[str, Pseudopotential]:
+    def _potentials(self) -> dict[str, AtomicPotential]:
         given, species = self.keywords.get("pseudopotentials", "gth-pbe"), self.crystal.species
         sources = tuple(given.items()) if isinstance(given, Mapping) else given
         named = [source for _, source in sources] if isinstance(given, Mapping) else [given]
         if not all(isinstance(source, str) for source in named):
-            return load_pseudopotentials(given, species)
+            return load_potentials(given, species)
         files = self.files or content_digests(given)
         return _loaded(sources, species, tuple(sorted(files.items())))
 
@@ -213,10 +214,10 @@ def _loaded(
     given: str | tuple[tuple[str, str], ...],
     species: tuple[str, ...],
     files: tuple[tuple[str, str], ...],
-) -> dict[str, Pseudopotential]:
+) -> dict[str, AtomicPotential]:
     """Cached pseudopotentials: loading them takes a quarter of the time of a small cell.
 
     The cache key includes the content of files, which is checked when they are read.
     """
     check_digests(dict(files))
-    return load_pseudopotentials(given if isinstance(given, str) else dict(given), species)
+    return load_potentials(given if isinstance(given, str) else dict(given), species)

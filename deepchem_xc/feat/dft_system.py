@@ -18,8 +18,9 @@ from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
+from deepchem_xc.planewave.potentials import dataset_digests, load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
-from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning, load_pseudopotentials
+from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
 from deepchem_xc.planewave.record import density_source
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -160,7 +161,7 @@ class DFTSystem:
         _naming("structure", lambda: check_packing(self.atoms, bool(spec.compressed)))
         _naming(
             "pseudopotentials",
-            lambda: load_pseudopotentials(spec.pseudopotentials, crystal.species),
+            lambda: load_potentials(spec.pseudopotentials, crystal.species),
         )
         if (start := self.keywords.get("start")) is not None:
             _naming("start", lambda: density_source(start))
@@ -224,10 +225,16 @@ class DFTSystem:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Identity of its calculations, to which files contribute by content, not by path."""
+        """Identity of its calculations, to which files contribute by content, not by path.
+
+        PAW datasets contribute by content, too, however they are named.
+        """
         left_out = (*_NOT_IDENTITY, "start")  # a start changes no result
         values = {k: value for k, value in self.system.items() if k not in left_out}
         given = values.get("pseudopotentials")
+        if given is not None and self.is_crystal:
+            datasets = dataset_digests(given, self.atoms.get_chemical_symbols())
+            values |= {"datasets": datasets} if datasets else {}
         if isinstance(given, dict):
             named = {key: self.files.get(name, name) for key, name in given.items()}
             return {**values, "pseudopotentials": named}

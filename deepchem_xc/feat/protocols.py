@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deepchem_xc._files import data_file
-from deepchem_xc.planewave.pseudo import load_pseudopotentials
+from deepchem_xc.planewave.potentials import load_potentials
 
 #: Largest relative error of a lattice constant from the cutoff, and from the mesh, by protocol.
 TOLERANCES = {"fast": 0.005, "balanced": 0.001, "precise": 0.0002}
@@ -170,7 +170,7 @@ class ProtocolTable:
     ) -> float:
         """Cutoff of a crystal, eV: the largest of its elements'; parameters as for `keywords`."""
         _check_name("protocol", protocol, TOLERANCES)
-        loaded = load_pseudopotentials(pseudopotentials, species)
+        loaded = load_potentials(pseudopotentials, species)
         return max(
             self._cutoff(protocol, element, potential.name) for element, potential in loaded.items()
         )

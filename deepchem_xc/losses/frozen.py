@@ -8,7 +8,7 @@ to orbitals and occupations: value and gradient cost one evaluation of the funct
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
+from deepchem_xc.planewave.terms.sphere_terms import SphereExchangeCorrelation
 from deepchem_xc.planewave.terms.xc import core_fields, density_information
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class FrozenEnergy:
     xc_energy : float
         XC energy of the functional used in it, Hartree per cell.
     weights : Tensor
-        Volumes of the points, (nr,), bohr^3.
+        Volumes of the points, (nr,), bohr^3. With PAW the points inside of spheres follow those of
+        the grid; there smooth densities have negative volumes.
     channels : tuple of dict
         For each spin ``value`` (nr,), for GGAs ``grad`` (3, nr), for meta-GGAs ``kin`` (nr,).
     one_orbital : bool
@@ -81,17 +83,17 @@ class FrozenEnergy:
             )
             # Includes the kinetic energy density if the functional needs it.
             seen: Any = density_information(basis, functional, result.converged.fields, core)
-            spins = (seen.u, seen.d) if hasattr(seen, "u") else (seen,)
             channels = tuple(
-                {
-                    name: getattr(spin, name)[..., index].clone()
-                    for name in _INGREDIENTS
-                    if getattr(spin, name) is not None
-                }
-                for spin in spins
+                {name: values[..., index] for name, values in spin.items()}
+                for spin in _channels(seen)
             )
             energy = float(result.detach().extrapolated_energy)
             weights = count * (float(basis.volume) / basis.ngrid)
+            for term in result.problem.terms:
+                if isinstance(term, SphereExchangeCorrelation):
+                    channels, weights = _with_spheres(
+                        channels, weights, term.points(result.converged.fields)
+                    )
             one_orbital = isinstance(functional, OneOrbital)
             frozen = cls(energy, 0.0, weights, channels, one_orbital)
             return replace(frozen, xc_energy=float(frozen._xc(functional)))
@@ -151,3 +153,37 @@ class FrozenEnergy:
         channels = tuple(dict(channel) for channel in state["channels"])
         numbers = state["energy"], state["xc_energy"], state["weights"]
         return cls(*numbers, channels, state.get("one_orbital", False))
+
+
+def _channels(seen: Any) -> tuple[dict[str, Tensor], ...]:
+    """What a functional sees, by name for each spin."""
+    spins = (seen.u, seen.d) if hasattr(seen, "u") else (seen,)
+    return tuple(
+        {name: getattr(spin, name) for name in _INGREDIENTS if getattr(spin, name) is not None}
+        for spin in spins
+    )
+
+
+def _with_spheres(
+    channels: tuple[dict[str, Tensor], ...],
+    weights: Tensor,
+    points: Sequence[tuple[Any, Tensor]],
+) -> tuple[tuple[dict[str, Tensor], ...], Tensor]:
+    """Channels and weights of a grid followed by those of `SphereExchangeCorrelation.points`."""
+    flat = [
+        tuple({name: _flat(name, values) for name, values in spin.items()} for spin in own)
+        for own in (_channels(seen) for seen, _ in points)
+    ]
+    joined = tuple(
+        {
+            name: torch.cat([values, *(own[spin][name] for own in flat)], dim=-1)
+            for name, values in channel.items()
+        }
+        for spin, channel in enumerate(channels)
+    )
+    return joined, torch.cat([weights, *(volumes.flatten() for _, volumes in points)])
+
+
+def _flat(name: str, values: Tensor) -> Tensor:
+    """Points of spheres on one axis, as on the grid; the components of gradients come first."""
+    return values.movedim(-2, 0).flatten(1) if name == "grad" else values.flatten()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepchem_xc._files import data_file
 from deepchem_xc.keywords import Keywords
+from deepchem_xc.planewave.potentials import dataset_digests
 from deepchem_xc.store import digest
 
 #: Names of the sets.
@@ -78,10 +79,14 @@ class DensityStructure:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of structure, settings and functional, by which a kept density is recognised."""
+        """SHA-256 of structure, settings, datasets and functional: the key of a kept density."""
         moments = self.atoms.get_initial_magnetic_moments()
+        symbols = self.atoms.get_chemical_symbols()
+        potentials = self.keywords.get("pseudopotentials")
+        datasets = {} if potentials is None else dataset_digests(potentials, symbols)
         content = {
-            "symbols": self.atoms.get_chemical_symbols(),
+            **({"datasets": datasets} if datasets else {}),
+            "symbols": symbols,
             "cell": self.atoms.cell.tolist(),
             "scaled_positions": self.atoms.get_scaled_positions(wrap=False).round(9).tolist(),
             "magmoms": moments.tolist(),

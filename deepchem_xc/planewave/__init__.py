@@ -13,6 +13,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.properties.all_electron import all_electron_density
 from deepchem_xc.planewave.properties.bands import band_structure
 from deepchem_xc.planewave.properties.cube import write_density_cube
 from deepchem_xc.planewave.properties.dos import density_of_states
@@ -33,6 +34,7 @@ __all__ = [
     "PlaneWaveBasis",
     "SCFConvergenceError",
     "SCFResult",
+    "all_electron_density",
     "band_structure",
     "density_of_states",
     "equation_of_state",

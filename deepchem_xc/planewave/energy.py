@@ -277,7 +277,7 @@ def forces_and_stress(
             carried = replace(carried, tau=tau)
         parts = {**_of_density(problem, deformed, carried), **_of_ions(problem, deformed)}
         totals = derivatives(torch.stack(list(parts.values())).sum())
-        potential = _potential(problem, fields, keep)
+        potential = potential_of_spheres(problem, fields, keep)
         for term in terms_of_orbitals(problem, potential, eigenvalues, orbitals_by_energy):
             for ks in term.chunks(basis):
                 energy = term.energy(strained(), orbitals, weighted_occupations, ks)
@@ -293,8 +293,18 @@ def forces_and_stress(
     )
 
 
-def _potential(problem: KohnShamProblem, fields: Fields, keep: bool) -> Potential:
-    """Potential of the fields as far as PAW spheres need it, in their graph if `keep`."""
+def potential_of_spheres(problem: KohnShamProblem, fields: Fields, keep: bool) -> Potential:
+    """Potential of fields as far as `terms_of_orbitals` needs it: zero without PAW spheres.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    fields : Fields
+        Densities.
+    keep : bool
+        Whether the potential is in the graph of fields, functional and geometry.
+    """
     if problem.spheres is None:
         return Potential(torch.zeros_like(fields.density))
     if keep:

@@ -43,8 +43,8 @@ class DensityReport:
     Attributes
     ----------
     removed : float
-        Part that the projection on the symmetry removed: the integral of its absolute value, per
-        electron.
+        Part that the projection on the symmetry removed: the integral of its absolute value, or
+        the norm of the occupations inside of PAW spheres if that is larger, per electron.
     negative : float
         Integral of the negative density, per electron, positive; channels are added.
     remarks : tuple of str
@@ -79,7 +79,7 @@ def given_density(problem: KohnShamProblem, fields: Fields, moved: bool = False)
         The problem that uses it.
     fields : Fields
         On the problem's sphere, (nspin, nG) with the problem's number of channels, bohr^-3; a
-        kinetic energy density is kept.
+        kinetic energy density is kept, and with PAW the occupations of spheres are needed.
     moved : bool, optional
         Whether it was moved with the atoms of a structure that lacks the symmetry in use: a
         projection then improves the estimate, whatever it removes.
@@ -112,12 +112,12 @@ def given_density(problem: KohnShamProblem, fields: Fields, moved: bool = False)
     """
     basis = problem.basis
     _check(problem, fields)
-    projected = fields.symmetrized(basis)
+    projected = problem.symmetrized(fields)
     electrons = problem.nelectrons
     with torch.no_grad():
         removed = 0.0
         if len(basis.kpoints.symmetry) > 1:
-            removed = _integral(basis, fields.density - projected.density) / electrons
+            removed = _difference(basis, fields, projected) / electrons
         negative = _negative(basis, projected.density) / electrons
     if removed > _REMOVED and not moved:
         raise UnsymmetricDensityError(
@@ -142,46 +142,86 @@ def given_density(problem: KohnShamProblem, fields: Fields, moved: bool = False)
 def _check(problem: KohnShamProblem, fields: Fields) -> None:
     expected = (problem.nspin, len(problem.basis.g_vectors))
     for name, leaf in (("density", fields.density), ("kinetic energy density", fields.tau)):
-        if leaf is None:
-            continue
-        if tuple(leaf.shape) != expected:
+        if leaf is not None and tuple(leaf.shape) != expected:
             raise ValueError(
                 f"the given {name} has shape {tuple(leaf.shape)}, but this calculation has "
                 f"{expected[0]} spin channel(s) and {expected[1]} plane waves of the density: give "
                 "coefficients (nspin, nG) in the order of basis.g_vectors."
             )
-        if not bool(torch.isfinite(torch.view_as_real(leaf.detach())).all()):
+    _check_spheres(problem, fields.spheres)
+    for name, leaf in (
+        ("density", fields.density),
+        ("kinetic energy density", fields.tau),
+        ("set of occupations inside of PAW spheres", fields.spheres),
+    ):
+        if leaf is None:
+            continue
+        values = leaf.detach()
+        values = torch.view_as_real(values) if values.is_complex() else values
+        if not bool(torch.isfinite(values).all()):
             raise ValueError(
                 f"the given {name} contains NaN or infinite numbers: it was computed or written "
                 "wrongly. Make it again, or start from atoms (start=None)."
             )
-    check_electrons_of(fields.density, problem.basis.volume, problem)
+    check_electrons_of(float(problem.electrons(fields.detach()).sum()), problem)
 
 
-def check_electrons_of(density: Tensor, volume: Tensor, problem: KohnShamProblem) -> None:
+def _check_spheres(problem: KohnShamProblem, occupations: Tensor | None) -> None:
+    """Refuse occupations that are missing, too many, or of another shape."""
+    if problem.spheres is None:
+        if occupations is not None:
+            raise ValueError(
+                "the given density has occupations inside of PAW spheres, but this calculation "
+                "uses norm-conserving potentials, which have none: leave them out."
+            )
+        return
+    expected = (problem.nspin, problem.spheres.size)
+    if occupations is None:
+        names = ", ".join(f"{k}: {p.name}" for k, p in problem.spheres.potentials.items())
+        raise ValueError(
+            f"the given density is a smooth density alone, but this calculation uses PAW datasets "
+            f"({names}), whose spheres hold a part of the electrons: arrays and models of "
+            "densities do not know it. Give an SCFResult, a DensityRecord or its file that was "
+            "computed with the same datasets, or start from atoms (start=None)."
+        )
+    if tuple(occupations.shape) != expected or occupations.is_complex():
+        raise ValueError(
+            f"the given occupations inside of PAW spheres have shape {tuple(occupations.shape)} "
+            f"and type {occupations.dtype}, but this calculation has {expected[0]} spin channel(s) "
+            f"and {expected[1]} products of partial waves: give real numbers in the order of "
+            "planewave.spheres.Spheres."
+        )
+
+
+def check_electrons_of(electrons: float, problem: KohnShamProblem) -> None:
     """Raise ValueError unless a density has as many electrons as a problem.
 
     Parameters
     ----------
-    density : Tensor
-        (nspin, nG), bohr^-3.
-    volume : Tensor
-        Of the density's cell, 0-d, bohr^3.
+    electrons : float
+        Electrons per cell, those inside of PAW spheres included.
     problem : KohnShamProblem
         Any.
     """
-    total = float(density[:, 0].detach().real.sum()) * float(volume.detach())
-    if not abs(total - problem.nelectrons) <= _ELECTRON_TOLERANCE * problem.nelectrons:
+    if not abs(electrons - problem.nelectrons) <= _ELECTRON_TOLERANCE * problem.nelectrons:
         raise ValueError(
-            f"the given density has {total:.6f} electrons per cell, but the pseudopotentials of "
-            f"this calculation have {problem.nelectrons:g}: give a density of these atoms with "
+            f"the given density has {electrons:.6f} electrons per cell, but the pseudopotentials "
+            f"of this calculation have {problem.nelectrons:g}: give a density of these atoms with "
             "these valence electrons, or the pseudopotentials that it was made with."
         )
 
 
-def _integral(basis: PlaneWaveBasis, density: Tensor) -> float:
-    """Integral of the absolute value over the cell, channels added."""
-    return float(basis.to_grid(density).abs().mean((1, 2, 3)).sum() * basis.volume)
+def _difference(basis: PlaneWaveBasis, before: Fields, after: Fields) -> float:
+    """Electrons by which fields differ.
+
+    The integral of the absolute difference of the densities, or the norm of that of the occupations
+    inside of PAW spheres, whichever is larger; channels are added.
+    """
+    change = after - before
+    moved = float(basis.to_grid(change.density).abs().mean((1, 2, 3)).sum() * basis.volume)
+    if change.spheres is None:
+        return moved
+    return max(moved, float(change.spheres.norm(dim=-1).sum()))
 
 
 def _negative(basis: PlaneWaveBasis, density: Tensor) -> float:

@@ -69,8 +69,8 @@ def scf(
         default.
     pseudopotentials : optional
         A family (``"gth-pbe"``; ``planewave.pseudo.loader.FAMILIES`` lists the others), a name
-        (``"GTH-PBE-q4"``) or file, or a mapping from symbols to these, in which ``"default"``
-        stands for all other symbols.
+        (``"GTH-PBE-q4"``), file or folder with one file for each element, or a mapping from symbols
+        to these, in which ``"default"`` stands for all other symbols.
     occupations : mapping or str, optional
         ``{"name": "fermi-dirac", "width": 0.1}``; also fixed, gaussian, methfessel-paxton and
         marzari-vanderbilt, ``"order"`` of Methfessel-Paxton (1 by default), and

@@ -146,6 +146,29 @@ class LocalOperator:
         return result
 
 
+class PotentialOperator:
+    """A potential with its parts inside of PAW spheres: a change of the Hamiltonian.
+
+    Parameters
+    ----------
+    local : LocalOperator
+        The part on plane waves.
+    inside : CoupledProjectors, optional
+        The part inside of spheres.
+    """
+
+    def __init__(self, local: LocalOperator, inside: CoupledProjectors | None = None) -> None:
+        self._local, self._inside = local, inside
+
+    def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
+        """As `Hamiltonian.apply`, for this part."""
+        product = self._local.apply(orbitals, spin, ks)
+        if self._inside is None:
+            return product
+        projections = self._inside.project(orbitals, ks)
+        return self._inside.add_coupling(product, projections, spin, ks)
+
+
 class Hamiltonian:
     """Kinetic energy, a local potential and nonlocal projectors; and the overlap S.
 
@@ -306,6 +329,8 @@ class Hamiltonian:
 
     def dense(self, spin: int, k: int, count: int) -> tuple[Tensor, Tensor]:
         """Matrix of H in the `count` plane waves of lowest kinetic energy at one k-point.
+
+        `dense_overlap` is the matrix of S in the same plane waves.
 
         Parameters
         ----------

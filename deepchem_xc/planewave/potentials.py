@@ -7,11 +7,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deepchem_xc.planewave.paw import PAWDataset, PAWPotential, is_paw_file, is_paw_source, load_paw
-from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential, load_pseudopotential
+from deepchem_xc.planewave.pseudo import (
+    AtomicPotential,
+    Pseudopotential,
+    load_pseudopotential,
+    potential_digest,
+)
 from deepchem_xc.planewave.pseudo.folders import file_in_folder, names_folder
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES, is_pseudopotential_file, sources_of
 
-__all__ = ["Source", "load_potentials", "names_path", "potential_files"]
+__all__ = ["Source", "dataset_digests", "load_potentials", "names_path", "potential_files"]
 
 Source = str | os.PathLike | Pseudopotential | PAWPotential | PAWDataset
 
@@ -65,6 +70,41 @@ def load_potentials(
             "pseudopotentials='paw-pbe'"
         )
     return loaded
+
+
+def dataset_digests(spec: Source | Mapping[str, Source], symbols: Iterable[str]) -> dict[str, str]:
+    """Hashes of the PAW datasets among potentials, for keys of what is computed with them.
+
+    A family such as "paw-pbe" is not part of this package: what it names can change.
+
+    Parameters
+    ----------
+    spec, symbols
+        As for `load_potentials`, whose errors it raises.
+
+    Returns
+    -------
+    dict
+        {symbol: hash of the content}; empty for norm-conserving potentials.
+
+    Examples
+    --------
+    >>> dataset_digests("gth-pbe", ["Mg", "O"])
+    {}
+    """
+    sources = sources_of(spec, symbols)
+    if not any(_may_be_paw(source) for source in sources.values()):
+        return {}
+    loaded = load_potentials(sources, sources)
+    return {s: potential_digest(p) for s, p in loaded.items() if isinstance(p, PAWPotential)}
+
+
+def _may_be_paw(source: Source) -> bool:
+    if isinstance(source, (PAWPotential, PAWDataset)):
+        return True
+    return not isinstance(source, Pseudopotential) and (
+        names_folder(source) or is_paw_source(source)
+    )
 
 
 def names_path(source: str, base: Path | None = None) -> bool:

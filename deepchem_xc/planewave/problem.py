@@ -17,9 +17,10 @@ from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
+from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.fields import Fields, Potential, V
-from deepchem_xc.planewave.hamiltonian import Hamiltonian
+from deepchem_xc.planewave.hamiltonian import Hamiltonian, LocalOperator, PotentialOperator
 from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.pseudo import AtomicPotential, Pseudopotential
 from deepchem_xc.planewave.spheres import Spheres
@@ -171,19 +172,41 @@ class KohnShamProblem:
             found[symbol] = potential
         return found
 
+    def paw_spheres(self, what: str) -> Spheres:
+        """Spheres of a problem with PAW datasets.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, for the message.
+
+        Raises
+        ------
+        NotImplementedError
+            If the potentials are norm-conserving.
+        """
+        if self.spheres is None:
+            names = ", ".join(f"{k}: {p.name}" for k, p in self.pseudopotentials.items())
+            raise NotImplementedError(
+                f"{what} needs partial waves, which norm-conserving potentials ({names}) do not "
+                "have; take PAW datasets for it, for example pseudopotentials='paw-pbe'"
+            )
+        return self.spheres
+
     @cached_property
     def projectors(self) -> Tensor:
         """Nonlocal projectors, (nk, nproj, npw), complex coefficients without unit."""
         return projectors(self.basis, self.pseudopotentials)
 
     @cached_property
-    def _fixed_coupling(self) -> Tensor:
+    def fixed_coupling(self) -> Tensor:
+        """Coupling of norm-conserving projectors, (nproj, nproj), Hartree."""
         return coupling_matrix(self.basis, self.norm_conserving("a fixed coupling"))
 
     def coupling(self, potential: Potential) -> Tensor:
         """Coupling of the projectors, (nproj, nproj), or one for each spin with PAW, Hartree."""
         if self.spheres is None:
-            return self._fixed_coupling
+            return self.fixed_coupling
         assert potential.spheres is not None
         return self.spheres.block_diagonal(potential.spheres)
 
@@ -267,6 +290,37 @@ class KohnShamProblem:
             self.overlap,
         )
 
+    def overlaps(self, left: Tensor, right: Tensor) -> Tensor:
+        """Overlaps <right_m|S|left_n> of complex orbitals, (nspin, nk, nleft, nright).
+
+        Parameters
+        ----------
+        left, right : Tensor
+            (nspin, nk, nband, npw).
+        """
+        found = left @ right.mH
+        if self.overlap is None:
+            return found
+        conjugates = self.projectors.conj().mT
+        inside = (left @ conjugates) @ self.overlap.to(found.dtype)
+        return found + inside @ (right @ conjugates).mH
+
+    def operator(self, potential: Potential) -> PotentialOperator:
+        """A change of the potential as an operator on orbitals.
+
+        Parameters
+        ----------
+        potential : Potential
+            As `effective_potential` returns it, or a difference of two.
+        """
+        local = LocalOperator(self.pieces, potential, self.gauge)
+        if potential.spheres is None:
+            return PotentialOperator(local)
+        coupling = self.coupling(potential)
+        return PotentialOperator(
+            local, CoupledProjectors(self.projectors, coupling, gauge=self.gauge)
+        )
+
     def fields_of(
         self, orbitals: Tensor, weighted_occupations: Tensor, single: bool = False
     ) -> list[Fields]:
@@ -336,16 +390,20 @@ class KohnShamProblem:
         """
         return superposition(self.basis, self.pseudopotentials, self.nspin)
 
-    def starting_fields(self) -> Fields:
-        """`atomic_density`, for a meta-GGA `with_kinetic_density`."""
-        density = self.atomic_density()
-        fields = Fields(density)
-        if self.needs_kinetic_density:
-            fields = self.with_kinetic_density(density)
+    def superposed_fields(self) -> Fields:
+        """`superposition` with the occupations inside of PAW spheres; not symmetrised."""
+        density = self.superposition()
         if self.spheres is None:
-            return fields
+            return Fields(density)
         occupations = superposed_occupations(self.basis.crystal, self.spheres, self.nspin)
-        return replace(fields, spheres=self.spheres.symmetrize(occupations))
+        return Fields(density, spheres=occupations)
+
+    def starting_fields(self) -> Fields:
+        """Symmetrised superposed atoms, for a meta-GGA `with_kinetic_density`."""
+        fields = self.symmetrized(self.superposed_fields())
+        if not self.needs_kinetic_density:
+            return fields
+        return replace(fields, tau=self.with_kinetic_density(fields.density).tau)
 
     def with_kinetic_density(self, density: Tensor) -> Fields:
         """A density, (nspin, nG), with the kinetic energy density of a slowly varying gas.

@@ -12,13 +12,19 @@ from deepchem_xc.planewave.attached import GRADIENT_TOLERANCE, AttachedState
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import energy_terms, forces_and_stress
 from deepchem_xc.planewave.fields import Fields, Potential
-from deepchem_xc.planewave.observables.dipole import dipole_moment
-from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
+from deepchem_xc.planewave.observables.dipole import dipole_moment, dipole_of_neutral_charge
+from deepchem_xc.planewave.observables.electrostatics import (
+    electrostatic_potential,
+    potential_around_spheres,
+)
 from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
+from deepchem_xc.planewave.observables.sphere_moments import sphere_moments
+from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.hellmann_feynman import stationary_energy
 from deepchem_xc.planewave.response.levels import band_gap, multiplet_means
 from deepchem_xc.planewave.response.multiplets import checked_occupations
 from deepchem_xc.planewave.structure.kpoints import KPoints
+from deepchem_xc.planewave.terms.coulomb import Coulomb
 
 __all__ = ["GRADIENT_TOLERANCE", "SCFResult"]
 
@@ -140,12 +146,12 @@ class SCFResult(AttachedState):
 
     @property
     def density_g(self) -> Tensor:
-        """Density on the sphere, (nspin, nG), bohr^-3: total, or up and down."""
+        """Density on the sphere, (nspin, nG), bohr^-3: total, or up and down; see `density`."""
         return self.fields.density
 
     @property
     def fields(self) -> Fields:
-        """Density on the sphere, for meta-GGAs with the kinetic energy density."""
+        """Density on the sphere, with its companions for meta-GGAs and PAW."""
         if not self._in_graph:
             return self.converged.fields
         return self.ground_state.electrons.to_densities(self.volume)
@@ -154,7 +160,8 @@ class SCFResult(AttachedState):
     def kinetic_energy_density(self) -> Tensor:
         """Kinetic energy density on the grid, (nspin, n1, n2, n3), Hartree bohr^-3.
 
-        Half the squared gradients of the orbitals, as meta-GGAs use them.
+        Half the squared gradients of the orbitals, with PAW of the smooth ones, as meta-GGAs use
+        them.
         """
         return self._once("kinetic", self._kinetic_energy_density)
 
@@ -168,15 +175,19 @@ class SCFResult(AttachedState):
 
     @property
     def density(self) -> Tensor:
-        """Density on the grid, (nspin, n1, n2, n3), bohr^-3: total, or up and down."""
+        """Valence density on the grid, (nspin, n1, n2, n3), bohr^-3: total, or up and down.
+
+        With PAW it is the smooth one, of the smooth orbitals, whose integral is not the number of
+        electrons; see `deepchem_xc.planewave.all_electron_density` for the true one.
+        """
         return self._once("density", lambda: self.basis.to_grid(self.density_g))
 
     @property
     def energies(self) -> dict[str, Tensor]:
         """Energy by term, Hartree per cell.
 
-        Keys: kinetic, local, nonlocal, hartree, xc, ewald, core, entropy (-TS), total (without the
-        entropy) and free.
+        Keys: kinetic, local, nonlocal, hartree, xc, ewald, core, with PAW kinetic, coulomb, zero,
+        xc; entropy (-TS), total (without the entropy) and free.
         """
         return self._once("energies", self._energies)
 
@@ -269,33 +280,45 @@ class SCFResult(AttachedState):
         return 0.0 * electrons[0] if self.problem.nspin == 1 else electrons[0] - electrons[1]
 
     @property
-    def hirshfeld_moments(self) -> Tensor:
-        """Magnetic moments of the atoms, (natom,), mu_B; they add up to `magnetic_moment`.
+    def atom_moments(self) -> Tensor:
+        """Magnetic moments of the atoms, (natom,), mu_B.
 
-        They follow Hirshfeld's partition: see `deepchem_xc.planewave.observables.hirshfeld`.
+        With norm-conserving potentials they follow Hirshfeld's partition and add up to
+        `magnetic_moment`: see `deepchem_xc.planewave.observables.hirshfeld`. With PAW they are
+        those inside of the spheres, as GPAW's, and do not add up: see
+        `deepchem_xc.planewave.observables.sphere_moments`.
         """
-        return self._once("moments", self._hirshfeld_moments)
+        return self._once("moments", self._atom_moments)
 
-    def _hirshfeld_moments(self) -> Tensor:
-        problem = self._attached_problem
+    def _atom_moments(self) -> Tensor:
+        problem, fields = self._attached_problem, self.fields
+        if problem.spheres is not None:
+            assert fields.spheres is not None
+            return sphere_moments(problem.spheres, fields.spheres)
         symmetry = self.kpoints.symmetry
         pseudos = problem.norm_conserving("Hirshfeld's partition of the moment")
-        return hirshfeld_moments(problem.basis, pseudos, self.density_g, symmetry)
+        return hirshfeld_moments(problem.basis, pseudos, fields.density, symmetry)
 
     @property
     def electrostatic_potential(self) -> Tensor:
         """Potential energy of an electron on the grid, (n1, n2, n3), Hartree.
 
-        Sum of Hartree potential and local pseudopotentials, on the scale of the eigenvalues: a work
-        function is its value in vacuum minus `fermi_level`. See
+        Sum of Hartree potential and local pseudopotentials, or with PAW the potential of all
+        electrons and nuclei, smooth inside of the spheres. It is on the scale of the eigenvalues: a
+        work function is its value in vacuum minus `fermi_level`. See
         `deepchem_xc.planewave.observables.electrostatics`.
         """
         return self._once("electrostatic", self._electrostatic_potential)
 
     def _electrostatic_potential(self) -> Tensor:
-        problem = self._attached_problem
-        pseudos = problem.norm_conserving("the electrostatic potential")
-        return electrostatic_potential(problem.basis, pseudos, self.density_g)
+        return self._potential_of(self._attached_problem, self.fields)
+
+    @staticmethod
+    def _potential_of(problem: KohnShamProblem, fields: Fields) -> Tensor:
+        if problem.spheres is not None:
+            return potential_around_spheres(problem.basis, problem.spheres, fields)
+        pseudos = problem.norm_conserving("the sum of local pseudopotentials")
+        return electrostatic_potential(problem.basis, pseudos, fields.density)
 
     @property
     def dipole(self) -> Tensor:
@@ -313,8 +336,11 @@ class SCFResult(AttachedState):
 
     def _dipole(self) -> Tensor:
         problem = self._attached_problem
-        problem.norm_conserving("the dipole moment")
-        return dipole_moment(problem.basis, problem.charges, self.density_g)
+        basis = problem.basis
+        if problem.spheres is None:
+            return dipole_moment(basis, problem.charges, self.density_g)
+        charge = Coulomb(basis, problem.spheres).charge(basis, self.fields)
+        return dipole_of_neutral_charge(basis.crystal, charge.g_vectors, charge.coefficients)
 
     @property
     def band_gap(self) -> Tensor:

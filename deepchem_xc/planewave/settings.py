@@ -190,7 +190,7 @@ def _gradient_tolerance(value: Any) -> float:
 
 
 def _as_given(value: Any) -> Any:
-    """Validity depends on the crystal: `make_kpoints` and `load_pseudopotentials` check it."""
+    """Validity depends on the crystal: `make_kpoints` and `load_potentials` check it."""
     return value
 
 

@@ -7,7 +7,7 @@ derivatives dE/dD_ij in the same places. Only this file knows the places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,6 +102,35 @@ class Spheres:
         places = torch.cat([index.flatten() for index in self._flat.values()])
         return torch.cat(columns, dim=-1)[..., torch.argsort(places)]
 
+    def by_atom(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Matrix of every atom, (..., nstate, nstate), in the crystal's order, from (..., n)."""
+        found: dict[int, Tensor] = {}
+        for species, block in self.matrices(flat).items():
+            found |= zip(self.atoms[species], block.unbind(-3), strict=True)
+        return tuple(found[atom] for atom in sorted(found))
+
+    def of_atoms(self, matrices: Sequence[Tensor]) -> Tensor:
+        """The inverse of `by_atom`."""
+        return self.flat(
+            {s: torch.stack([matrices[a] for a in atoms], -3) for s, atoms in self.atoms.items()}
+        )
+
+    def rotated(self, flat: Tensor, rotation: Tensor) -> Tensor:
+        """Occupations of a crystal that turns with all its atoms, (..., n).
+
+        Parameters
+        ----------
+        flat : Tensor
+            (..., n).
+        rotation : Tensor
+            R of r -> R r, Cartesian, (3, 3), orthogonal.
+        """
+        found = {}
+        for species, block in self.matrices(flat).items():
+            turn = _rotation(self.potentials[species].angular_momenta, rotation)
+            found[species] = turn @ block @ turn.mT
+        return self.flat(found)
+
     def same_for_all(self, values: Mapping[str, Tensor]) -> Tensor:
         """Flat array with one matrix, (nstate, nstate), for all atoms of a species."""
         device = self._crystal.lattice.device
@@ -116,6 +145,10 @@ class Spheres:
             rows = self._states[species]
             full[..., rows.unsqueeze(-1), rows.unsqueeze(-2)] = block
         return full
+
+    def by_species(self, projections: Tensor) -> dict[str, Tensor]:
+        """Projections on each species' atoms, (..., natom, nstate), from (..., nproj)."""
+        return {species: projections[..., index] for species, index in self._states.items()}
 
     def of_projections(self, projections: Tensor, weighted_occupations: Tensor) -> Tensor:
         """Occupations D_ij = Re sum w P_i* P_j of the states of one spin, (nset, n).

@@ -21,6 +21,8 @@ def plot_density_of_states(
 ) -> Axes:
     """Draw a density of states with the Fermi level at zero; spin down points downwards.
 
+    Projections, if it has any, are drawn as lines, one for each element and angular momentum.
+
     Parameters
     ----------
     dos : DensityOfStates
@@ -54,15 +56,23 @@ def plot_density_of_states(
         signed = -values if spin else values
         ax.plot(energies, signed, color=color, lw=1, label=label)
         ax.fill_between(energies, signed, color=color, alpha=0.15, lw=0)
+    # The first two colors of the cycle resemble those of the spins.
+    pairs = dict.fromkeys((part.symbol, part.l) for part in dos.atomic)
+    for number, (symbol, l) in enumerate(pairs):
+        for spin, values in enumerate(dos.of(symbol, l)):
+            name = f"{symbol} {l}" if spin == 0 else None
+            color = f"C{2 + number % 8}"
+            ax.plot(energies, -values if spin else values, color=color, lw=0.8, ls="--", label=name)
     ax.axvline(0.0, color="0.5", ls=":", lw=1)
     ax.set_xlim(energies[0], energies[-1])
     ax.set_xlabel("energy from the Fermi level (eV)")
     ax.set_ylabel("density of states (1/eV per cell)")
     if len(dos.values) == 2:
         ax.axhline(0.0, color="0.3", lw=0.8)
-        ax.legend(fontsize="small", frameon=False)
     else:
         ax.set_ylim(bottom=0.0)
+    if len(dos.values) == 2 or dos.atomic:
+        ax.legend(fontsize="small", frameon=False)
     if title:
         ax.set_title(title)
     save(ax.figure, path)

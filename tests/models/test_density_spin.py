@@ -92,7 +92,7 @@ def test_magnets_end_in_the_state_that_superposed_atoms_reach(
         expected = results[name]
         found = scf(hydrogen(pattern), XC, start=trained, **SETTINGS)
         assert abs(float(found.free_energy - expected.free_energy)) < 1e-5, name
-        difference = found.hirshfeld_moments - expected.hirshfeld_moments
+        difference = found.atom_moments - expected.atom_moments
         assert float(difference.abs().max()) < 1e-2, name
 
 

@@ -74,7 +74,7 @@ def mixing_coupling(problem: KohnShamProblem, name: str) -> Tensor:
         0.3 * (_dyads(_vectors(problem, name, seed)) - _dyads(_vectors(problem, name, seed + 51)))
         for seed in range(problem.nspin)
     ]
-    return problem.coupling + torch.stack(random)
+    return problem.fixed_coupling + torch.stack(random)
 
 
 def overlap_matrix(problem: KohnShamProblem, name: str, largest: float) -> Tensor:

@@ -64,7 +64,7 @@ def test_both_images_are_those_of_each_alone(name: str) -> None:
 
 def test_without_an_overlap_s_is_one() -> None:
     problem = problem_of("GaN")
-    hamiltonian = hamiltonian_of(problem, problem.coupling)
+    hamiltonian = hamiltonian_of(problem, problem.fixed_coupling)
     ks = range(problem.basis.nk)
     rows = random_rows(problem.basis, 2)
     image, overlap_image = hamiltonian.apply_both(rows, 1, ks)
@@ -127,7 +127,7 @@ def pair(positions: Tensor, lattice: Tensor, k: list[float], dipole: float = 1.0
         # Rows are those of s, then those of p by m and number: couple the first of each.
         block[0, s::p] = block[s::p, 0] = dipole * direction / 6.0
         blocks.append(block)
-    mixed = problem.coupling + torch.block_diag(*blocks)
+    mixed = problem.fixed_coupling + torch.block_diag(*blocks)
     potential = Potential(torch.zeros(1, len(basis.g_vectors), dtype=torch.complex128))
     hamiltonian = Hamiltonian(basis, potential, problem.projectors, mixed)
     matrix, _ = hamiltonian.dense(0, 0, basis.npw_per_k[0])

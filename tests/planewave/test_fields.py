@@ -23,7 +23,7 @@ def random(*shape: int) -> Tensor:
 
 
 def both() -> Fields:
-    return Fields(random(2, 7), tau=random(2, 7))
+    return Fields(random(2, 7), tau=random(2, 7), spheres=random(2, 5).real)
 
 
 def positive(nspin: int) -> Fields:

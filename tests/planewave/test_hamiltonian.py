@@ -81,7 +81,7 @@ def test_the_dense_matrix_is_hermitian_and_known_term_by_term(
             reduced = basis.orbital_g_vectors[k, a] + basis.k_coordinates[k]
             value += 0.5 * float((reduced @ basis.crystal.reciprocal_lattice).square().sum())
         beta_a, beta_b = problem.projectors[k, :, a], problem.projectors[k, :, b]
-        value += complex(beta_a @ problem.coupling.to(beta_a.dtype) @ beta_b.conj())
+        value += complex(beta_a @ problem.fixed_coupling.to(beta_a.dtype) @ beta_b.conj())
         assert complex(matrix[row, column]) == pytest.approx(value, abs=1e-12)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,6 +51,41 @@ def from_any_grid(basis: PlaneWaveBasis, values: Tensor) -> Tensor:
     index = torch.as_tensor(places, device=basis.device)
     box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward").flatten(-3)
     return box.index_select(-1, index) * share
+
+
+def to_any_grid(g_vectors: Tensor, coefficients: Tensor, size: Sequence[int]) -> Tensor:
+    """Values of a real function at the points of any grid of the cell.
+
+    They are those of the full Fourier sum, also of plane waves that the grid does not tell apart:
+    right at each point, but the mean over the grid is that of the function only if the grid holds
+    all plane waves.
+
+    Parameters
+    ----------
+    g_vectors : Tensor
+        Integer plane waves, (n, 3).
+    coefficients : Tensor
+        (..., n), complex, of a real function.
+    size : (int, int, int)
+        Points along each axis.
+
+    Returns
+    -------
+    Tensor
+        (..., n1, n2, n3), in the graph of `coefficients`.
+
+    Examples
+    --------
+    cos(2 pi 3 x), on a grid of two points along x:
+
+    >>> g = torch.tensor([[3, 0, 0], [-3, 0, 0]])
+    >>> to_any_grid(g, torch.tensor([0.5, 0.5]) + 0j, (2, 1, 1)).flatten().tolist()
+    [1.0, -1.0]
+    """
+    index = torch.as_tensor(box_index(g_vectors.cpu().numpy(), size), device=coefficients.device)
+    box = coefficients.new_zeros((*coefficients.shape[:-1], math.prod(size)))
+    box = box.index_add(-1, index, coefficients).unflatten(-1, tuple(size))
+    return torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward").real
 
 
 def largest_cutoff(lattice: np.ndarray, size: Sequence[int]) -> float:

@@ -79,8 +79,9 @@ class RealGauge:
     def to_real(self, orbitals: Tensor, ks: slice) -> Tensor:
         """Real orbitals, (nk, nband, npw), with the span of the given ones.
 
-        Real rows stay as they are, up to the sign and a factor i; others become orthonormal, and
-        if their span is not invariant under inversion, span the closest invariant one.
+        Rows that are all real about the centre, or imaginary, stay as they are, without the factor
+        i. Otherwise new rows are made, orthonormal; if the given span is not invariant under
+        inversion, they span the closest invariant one.
         """
         centred = self.centre(orbitals, ks)
         if _has_imaginary_part(centred):

@@ -115,7 +115,9 @@ def diagonalize(
                     tolerance=goal[spin, here],
                     dimension=min(basis.npw_per_k[here]),
                 )
-            if single:
+            if single or hamiltonian.has_overlap:
+                # Also S of corrections is in single precision: of bands that are far from converged
+                # the norms show it.
                 block = orthonormal_states(hamiltonian, to_double(block), ks)
             improved[spin, here] = block if gauge is None else gauge.to_complex(block, here)
     return eigenvalues, improved, residuals

@@ -83,7 +83,8 @@ class FixedDensity:
         """Density with the atoms of `moved`, in the graph of their positions and lattice.
 
         A model's density moves by its own derivative. Any other is carried along by superposed
-        atoms, and its difference from them stays, as at a restart.
+        atoms, and its difference from them stays, as at a restart; occupations inside of PAW
+        spheres stay with their atoms.
 
         Parameters
         ----------
@@ -97,12 +98,11 @@ class FixedDensity:
         Fields
             (nspin, nG), bohr^-3, symmetrised.
         """
-        tau = self.fields.tau is not None
         if self.model is None:
-            before = _superposition(problem, tau).to_electrons(problem.basis.volume)
+            before = problem.starting_fields().to_electrons(problem.basis.volume)
             stays = self.fields.to_electrons(problem.basis.volume) - before.detach()
-            return _superposition(moved, tau) + stays.to_densities(moved.basis.volume)
-        return fields_for(moved, self.model).symmetrized(moved.basis)
+            return moved.starting_fields() + stays.to_densities(moved.basis.volume)
+        return moved.symmetrized(fields_for(moved, self.model))
 
     def check_model(self, now: Fields) -> None:
         """Raise RuntimeError if a model's density `now` differs from this one at the same atoms."""
@@ -116,13 +116,14 @@ class FixedDensity:
             )
 
 
-def _superposition(problem: KohnShamProblem, tau: bool) -> Fields:
-    """Sum of atomic densities, symmetrised, with its kinetic energy density if `tau`."""
-    return problem.starting_fields() if tau else Fields(problem.atomic_density())
-
-
 def integrals(problem: KohnShamProblem, change: Fields) -> Tensor:
-    """Integral of the absolute total, and of the absolute magnetisation, per electron, (nspin,)."""
+    """Integral of the absolute total, and of the absolute magnetisation, per electron, (nspin,).
+
+    With PAW the norms of the occupations inside of the spheres, where these are larger.
+    """
     with torch.no_grad():
-        values = problem.basis.to_grid(to_total_and_moment(change.density))
-        return values.abs().mean((1, 2, 3)) * problem.basis.volume / problem.nelectrons
+        change = change.map(to_total_and_moment)
+        moved = problem.basis.to_grid(change.density).abs().mean((1, 2, 3)) * problem.basis.volume
+        if change.spheres is not None:
+            moved = torch.maximum(moved, change.spheres.norm(dim=-1))
+        return moved / problem.nelectrons

@@ -30,13 +30,18 @@ from torch import Tensor
 from deepchem_xc.numerics.implicit import attach_implicit
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.density import kinetic_density
-from deepchem_xc.planewave.energy import electron_energy, potential_in_graph
+from deepchem_xc.planewave.energy import (
+    electron_energy,
+    potential_in_graph,
+    potential_of_spheres,
+    terms_of_orbitals,
+)
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import functional_tensors
 from deepchem_xc.planewave.structure.atom_symmetry import symmetrize_forces, symmetrize_stress
-from deepchem_xc.planewave.terms.base import IonTerm, OrbitalTerm
+from deepchem_xc.planewave.terms.base import IonTerm
 
 if TYPE_CHECKING:
     from deepchem_xc.xc.identity import Unchanged
@@ -137,6 +142,10 @@ class MovingState(NamedTuple):
     """(nspin, nk, nband, npw)."""
     occupations: Tensor
     """Electrons in each state, (nspin, nk, nband)."""
+    eigenvalues: Tensor
+    """Energies of the orbitals, (nspin, nk, nband), Hartree: see `energy.forces_and_stress`."""
+    orbitals_by_energy: Tensor | None
+    """See `GroundState`; None without derivatives."""
 
 
 def harris_forces_and_stress(
@@ -177,6 +186,8 @@ def harris_forces_and_stress(
             state.output.detach(),
             state.orbitals.detach(),
             state.occupations.detach(),
+            state.eigenvalues.detach(),
+            None,
         )
     basis = problem.basis
     crystal, symmetry = basis.crystal, basis.kpoints.symmetry
@@ -213,36 +224,42 @@ def harris_forces_and_stress(
             probe = probe.map(lambda leaf: leaf.detach().requires_grad_())
         energy = electron_energy(now, state.given)
         energy = energy + potential_in_graph(now, probe).dot(output - state.given)
-        ions = [term.energy(now.basis) for term in problem.terms if isinstance(term, IonTerm)]
-        energy = energy + torch.stack(ions).sum()
-        by_positions, by_strain, *work = derivatives(energy, *probe.leaves)
         for term in problem.terms:
-            if isinstance(term, OrbitalTerm):
-                for ks in term.chunks(basis):
-                    part = term.energy(
-                        moved(*of_states).basis, state.orbitals, weighted_occupations, ks
-                    )
-                    more = derivatives(part)
-                    by_positions, by_strain = by_positions + more[0], by_strain + more[1]
-        # The work that the motion of the given density does: <K (m - n), dn>. The volume is left
-        # out, so that a density outside the graph of the lattice is noticed. Other motions are
-        # needed, because K (m - n) may be in the graph of the first ones.
+            if isinstance(term, IonTerm):
+                energy = energy + term.energy(now.basis)
+        by_positions, by_strain, *work = derivatives(energy, *probe.leaves)
+        potential = potential_of_spheres(problem, state.given.to_densities(basis.volume), keep)
+        levels = state.eigenvalues, state.orbitals_by_energy
+        for part_of in terms_of_orbitals(problem, potential, *levels):
+            for ks in part_of.chunks(basis):
+                part = part_of.energy(
+                    moved(*of_states).basis, state.orbitals, weighted_occupations, ks
+                )
+                more = derivatives(part)
+                by_positions, by_strain = by_positions + more[0], by_strain + more[1]
+        # The work that the motion of the given density does: <K (m - n), dn>. The volume of the
+        # waves is left out, so that a density outside the graph of the lattice is noticed. Other
+        # motions are needed, because K (m - n) may be in the graph of the first ones.
         fields = density.fields_at(problem, moved(*of_density))
         density.check_model(fields)
-        done = Potential.of_derivatives(fields.with_leaves(work)).dot(fields)
+        push = Potential.of_derivatives(fields.with_leaves(work))
+        of_waves = replace(push, spheres=None).dot(replace(fields, spheres=None))
+        done = basis.volume * of_waves
+        if push.spheres is not None and fields.spheres is not None:
+            done = done + (push.spheres * fields.spheres).sum()
         along = _along(done, of_density, keep)
     if along[0] is None:
         raise ValueError(
             "forces need the derivative of the density with respect to the positions, but the "
             "density of this model is not in their graph: see planewave.fixed_density.sources."
         )
-    forces = -(by_positions + basis.volume * along[0]) @ torch.linalg.inv(lattice).T
+    forces = -(by_positions + along[0]) @ torch.linalg.inv(lattice).T
     forces = symmetrize_forces(forces, crystal, symmetry)
     if along[1] is None:
         return forces, None
-    # Electrons are densities times the volume, whose derivative is the volume times one.
+    # Electrons of waves are densities times the volume, whose derivative is the volume times one.
     one = torch.eye(3, dtype=lattice.dtype, device=lattice.device)
-    stress = by_strain / basis.volume + along[1] + done * one
+    stress = (by_strain + along[1]) / basis.volume + of_waves * one
     return forces, symmetrize_stress(0.5 * (stress + stress.T), crystal, symmetry)
 
 

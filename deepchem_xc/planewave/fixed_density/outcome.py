@@ -23,7 +23,6 @@ from deepchem_xc.planewave.fixed_density.harris import (
 from deepchem_xc.planewave.fixed_density.lowest_states import lowest_states
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.loop.policies import Policies
-from deepchem_xc.planewave.observables.electrostatics import electrostatic_potential
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import unchanged
 from deepchem_xc.planewave.response.independent import GroundState, attach_to_potential
@@ -191,14 +190,15 @@ class NonSelfConsistentResult(SCFResult):
             self.fields.to_electrons(volume),
             state.orbitals,
             state.occupations,
+            state.eigenvalues,
+            state.orbitals_by_energy,
         )
         return harris_forces_and_stress(self.problem, self.given, moving, self._in_graph)
 
     def _electrostatic_potential(self) -> Tensor:
         """That of the given density, on the scale of the eigenvalues."""
         fields = self.given.fields if self._in_graph else self.given.fields.detach()
-        pseudos = self.problem.norm_conserving("the electrostatic potential")
-        return electrostatic_potential(self.basis, pseudos, fields.density)
+        return self._potential_of(self.problem, fields)
 
 
 def at_given_density(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,9 +123,11 @@ def fields_for(problem: KohnShamProblem, source: DensitySource) -> Fields:
         _check_channels(problem, source.fields)
     fields = asked_density(problem, source)
     _check_channels(problem, fields)
-    fields = fields.map(lambda leaf: leaf.to(problem.basis.device, torch.complex128))
+    device = problem.basis.device
+    fields = fields.map_waves(lambda leaf: leaf.to(torch.complex128))
+    fields = fields.map(lambda leaf: leaf.to(device))
     if not problem.needs_kinetic_density:
-        return Fields(fields.density)
+        return replace(fields, tau=None)
     if fields.tau is None:
         raise ValueError(
             f"{problem.functional.name} needs the kinetic energy density, which the given density "

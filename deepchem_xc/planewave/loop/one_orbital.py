@@ -52,6 +52,9 @@ def as_one_orbital(problem: KohnShamProblem) -> KohnShamProblem:
     """
     from deepchem_xc.xc import OneOrbital
 
+    # In PAW spheres the kinetic energy density is not that of the smooth density.
+    if problem.spheres is not None:
+        return problem
     if not problem.needs_kinetic_density or not _has_room_for_one(problem):
         return problem
     return replace(problem, functional=OneOrbital(problem.functional))

@@ -43,7 +43,8 @@ class Relaxed:
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import scf
     >>> r = scf(bulk("Al"), ecut=100.0, convergence={"density": 1e-4})
-    >>> filling = Relaxed(r.fields, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(r.orbitals)
+    >>> filling = Relaxed(r.fields, r.orbitals, r.eigenvalues, 0.0, 0.0).filling_of(
+    ...     r.problem, r.orbitals)
     >>> bool(torch.allclose(filling.real, torch.diag_embed(r.eigenvalues)))
     True
     """
@@ -54,13 +55,14 @@ class Relaxed:
     free_energy: float
     gain: float
 
-    def filling_of(self, orbitals: Tensor) -> Tensor:
+    def filling_of(self, problem: KohnShamProblem, orbitals: Tensor) -> Tensor:
         """Filling of other orbitals that matches this one, (nspin, nk, nband, nband), Hartree.
 
+        Both are orthonormal in the problem's overlap.
         Directions outside the span of these orbitals are as empty as the highest of them.
         """
         top = self.levels.amax(-1, keepdim=True)
-        overlap = orbitals @ self.orbitals.mH
+        overlap = problem.overlaps(orbitals, self.orbitals)
         below = (overlap * (self.levels - top).unsqueeze(-2)) @ overlap.mH
         return below + torch.diag_embed(top.expand(orbitals.shape[:3])).to(overlap.dtype)
 
@@ -117,7 +119,7 @@ def relax_in_subspace(
     True
     """
     hamiltonian = torch.diag_embed(eigenvalues).to(orbitals.dtype)
-    filling = hamiltonian if before is None else before.filling_of(orbitals)
+    filling = hamiltonian if before is None else before.filling_of(problem, orbitals)
     best = SubspaceFreeEnergy(problem, potential, hamiltonian, orbitals, filling, moment)
     first, goal = best.lowest, 0.0
     for _ in range(rounds):

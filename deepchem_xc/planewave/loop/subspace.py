@@ -29,7 +29,6 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from deepchem_xc.planewave.fields import Potential
-from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 
@@ -209,11 +208,11 @@ class SubspaceFreeEnergy:
         return self._weights[..., None] * every
 
     def _elements(self, potential: Potential) -> Tensor:
-        """Matrix elements of a local potential between the origin's orbitals, Hartree.
+        """Matrix elements of a potential between the origin's orbitals, Hartree.
 
         (nspin, nk, nband, nband).
         """
-        operator = LocalOperator(self.problem.pieces, potential, self.problem.gauge)
+        operator = self.problem.operator(potential)
         ks = range(self._operands.shape[1])
         images = [operator.apply(rows, spin, ks) for spin, rows in enumerate(self._operands)]
         return (self._operands @ torch.stack(images).mH).to(self._origin_orbitals.dtype)

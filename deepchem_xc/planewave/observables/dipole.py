@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
+from deepchem_xc.planewave.structure.crystal import Crystal
 
 # Largest change of the dipole (e bohr) when the cut moves by one bohr. In a box at this limit the
 # field of periodic images changes the dipole by more. LiH, 8 Angstrom from its images, has 0.03.
@@ -69,13 +70,59 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
     >>> bool(z < -1.5)  # from H to Li
     True
     """
-    electrons = basis.volume * density.sum(0)
-    lattice = basis.crystal.lattice
+    return _dipole(basis.crystal, basis.g_vectors, basis.volume * density.sum(0), charges)
+
+
+def dipole_of_neutral_charge(crystal: Crystal, g_vectors: Tensor, charge: Tensor) -> Tensor:
+    r"""Dipole moment of a neutral charge that contains the nuclei, as with PAW.
+
+    .. math:: d = -\int r\, \tilde\rho(r)\, d^3r
+
+    With compensation charges the smooth charge has all dipoles of the true one: the result is not
+    an approximation. See `dipole_moment` for the origin and the cuts.
+
+    Parameters
+    ----------
+    crystal : Crystal
+        Lattice, and the positions between which the cell is cut.
+    g_vectors : Tensor
+        Integer plane waves, (n, 3).
+    charge : Tensor
+        Coefficients, (n,), bohr^-3; electrons count positive.
+
+    Returns
+    -------
+    Tensor
+        Cartesian, (3,), e bohr, as `dipole_moment`.
+
+    Raises
+    ------
+    UndefinedDipoleError
+        If no Cartesian component is defined.
+
+    Examples
+    --------
+    A wave whose electrons are to the right of the middle of a cube, which has an atom there:
+
+    >>> from ase import Atoms
+    >>> atom = Atoms("H", [[2, 2, 2]], cell=[4, 4, 4], pbc=True)
+    >>> g = torch.tensor([[1, 0, 0], [-1, 0, 0]])
+    >>> wave = 1e-3 * torch.tensor([0.5j, -0.5j], dtype=torch.complex128)
+    >>> bool(dipole_of_neutral_charge(Crystal.from_ase(atom), g, wave)[0] < 0)
+    True
+    """
+    no_ions = charge.real.new_zeros(crystal.natom)
+    return _dipole(crystal, g_vectors, crystal.volume * charge, no_ions)
+
+
+def _dipole(crystal: Crystal, g_vectors: Tensor, electrons: Tensor, charges: Tensor) -> Tensor:
+    """Dipole moment of point charges, (natom,), and of electrons per plane wave, (n,)."""
+    lattice = crystal.lattice
     parts: list[Tensor | None] = []
     ambiguities = []
     for axis in range(3):
-        g, coefficients = _along(basis, electrons, axis)
-        positions = torch.remainder(basis.crystal.positions[:, axis], 1.0)
+        g, coefficients = _along(g_vectors, electrons, axis)
+        positions = torch.remainder(crystal.positions[:, axis], 1.0)
         cut = _middle_of_gap(positions)
         # Electrons per unit of the reduced coordinate there equal the change of the dipole, in e
         # bohr, when the cut moves by one bohr.
@@ -104,11 +151,11 @@ def dipole_moment(basis: PlaneWaveBasis, charges: Tensor, density: Tensor) -> Te
     return torch.where(reach > _ZERO, math.nan, total)
 
 
-def _along(basis: PlaneWaveBasis, electrons: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+def _along(g_vectors: Tensor, electrons: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Integers g and coefficients of the average over planes with one reduced coordinate fixed."""
     others = [i for i in range(3) if i != axis]
-    here = (basis.g_vectors[:, others] == 0).all(1)
-    return basis.g_vectors[here, axis].to(torch.float64), electrons[here]
+    here = (g_vectors[:, others] == 0).all(1)
+    return g_vectors[here, axis].to(torch.float64), electrons[here]
 
 
 def _middle_of_gap(positions: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ import math
 
 import numpy as np
 from ase.data import atomic_numbers
+from numpy.typing import NDArray
 
 from .dataset import PAWDataset
-from .shapes import SHAPES
+from .shapes import SHAPES, shape_functions
 
-__all__ = ["check_dataset"]
+__all__ = ["check_dataset", "check_ionic_potential"]
 
 # Largest l of partial waves: harmonics and their products are tabulated up to this.
 _HIGHEST = 3
@@ -32,6 +33,9 @@ _NORM = 1e-6
 _OUTSIDE = 1e-7
 # Kinetic energy differences, Ha: asymmetry, and between different l; measured 0.
 _KINETIC = 1e-8
+# Local potentials that a file holds in two forms, Ha, as coefficients of Y_00, between the first
+# radius (bohr) and the sphere's; measured 7e-6, and 0.4 in one file, for no reason that was found.
+_LOCAL, _FIRST = 1e-4, 0.05
 
 
 def check_dataset(dataset: PAWDataset) -> None:
@@ -139,4 +143,37 @@ def _check_kinetic_differences(dataset: PAWDataset) -> None:
         raise ValueError(
             "<kinetic_energy_differences> is not symmetric, or couples states of different l, by "
             f"{max(asymmetry, mixed):.1e} Ha: the file is damaged"
+        )
+
+
+def check_ionic_potential(dataset: PAWDataset, ionic: NDArray) -> None:
+    """Raise if the zero potential contradicts the local ionic potential that ABINIT uses.
+
+    That potential is the zero potential plus the Coulomb potential of the smooth core with its
+    compensation charge (P. E. Bloechl's form).
+
+    Parameters
+    ----------
+    dataset : PAWDataset
+        From the same file.
+    ionic : ndarray, shape (nr,)
+        Coefficients of Y_00 of <blochl_local_ionic_potential>, Ha.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    grid, spherical = dataset.grid, math.sqrt(4.0 * math.pi)
+    core, smooth = spherical * dataset.core_density, spherical * dataset.smooth_core_density
+    moment = float(grid.integrate(core - smooth)) - dataset.charge / spherical
+    charge = smooth + moment * shape_functions(dataset)[0]
+    inside = (grid.r > _FIRST) & (grid.r < dataset.sphere_radius)
+    coulomb = grid.coulomb_potential(charge, 0)[inside] / grid.r[inside]
+    difference = spherical * dataset.zero_potential[inside] + coulomb - ionic[inside]
+    if np.abs(difference).max() > _LOCAL:
+        raise ValueError(
+            "<zero_potential> and <blochl_local_ionic_potential> contradict each other by "
+            f"{np.abs(difference).max():.1e} Ha, so that it is not clear what the dataset is; take "
+            "another version of it"
         )

@@ -75,6 +75,12 @@ def load_paw(source: str | os.PathLike | PAWDataset, symbol: str) -> PAWDataset:
         If there is no such file.
     ImportError
         If the package gpaw-data is needed and not installed.
+
+    Examples
+    --------
+    >>> load_paw("paw-blyp", "Si")
+    Traceback (most recent call last):
+    ValueError: there is no family 'paw-blyp' of PAW datasets; valid are paw-pbe, paw-lda, ...
     """
     if isinstance(source, PAWDataset):
         if source.symbol != symbol:

@@ -33,7 +33,8 @@ def _exponential(i: NDArray, a: float, d: float) -> _Radii:
 
 def _fifth_power(i: NDArray, a: float, n: float) -> _Radii:
     x = i / n + a
-    return x**5 / a - a**4, 5.0 * x**4 / (n * a)
+    # The equation, with a difference that is exactly zero at the origin.
+    return (x**5 - a**5) / a, 5.0 * x**4 / (n * a)
 
 
 #: Equations of meshes by their text in files: function of i and parameters, and their names. The
@@ -70,7 +71,8 @@ def mesh_of_equation(
 
     Examples
     --------
-    >>> mesh_of_equation("r=a*i/(n-i)", 0, 9, {"a": 0.4, "n": 10.0}.__getitem__).r[-1].round(6)
+    >>> grid = mesh_of_equation("r=a*i/(n-i)", 0, 9, {"a": 0.4, "n": 10.0}.__getitem__)
+    >>> round(float(grid.r[-1]), 6)
     3.6
     """
     if equation not in EQUATIONS:

@@ -113,7 +113,7 @@ class SphereXC:
         self._check(occupations)
         if occupations.requires_grad:
             occupations = self._watched(occupations)
-        information = self._information(occupations)
+        information = self.information(occupations)
         volumes = self.points(occupations.device).volumes
         try:
             energies = integrated_energies(self.functional, information, volumes)
@@ -162,8 +162,19 @@ class SphereXC:
                 f"(natom, 1 or 2 spins, {nstate}, {nstate})"
             )
 
-    def _information(self, occupations: Tensor) -> ValGrad | SpinParam:
-        """What the functional needs of the atoms' densities, (natom, nv, 2 nr) for each spin."""
+    def information(self, occupations: Tensor) -> ValGrad | SpinParam:
+        """What the functional needs of the atoms' densities, for each spin.
+
+        Parameters
+        ----------
+        occupations : Tensor
+            As for `energy`.
+
+        Returns
+        -------
+        ValGrad or SpinParam
+            Values (natom, nv, 2 nr), gradients (natom, nv, 3, 2 nr); see `SpherePoints`.
+        """
         from deepchem_xc.xc import Ingredients, SpinParam, ValGrad
 
         needed = self.functional.ingredients
@@ -188,7 +199,7 @@ class SphereXC:
         def check(derivative: Tensor) -> None:
             if not bool(torch.isfinite(derivative).all()):
                 with torch.no_grad():
-                    information = self._information(given)
+                    information = self.information(given)
                 try:
                     check_finite(self.functional, information, derivative, order=2)
                 except FunctionalValueError as error:

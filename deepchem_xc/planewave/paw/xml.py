@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepchem_xc.planewave.pseudo.files import read_count, read_numbers
 from deepchem_xc.planewave.pseudo.functionals import functional_label
 
-from .checks import check_dataset
+from .checks import check_dataset, check_ionic_potential
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
 from .document import ROOTS, Document, number_of, text_of
 
@@ -59,8 +59,11 @@ def read_paw_xml(path: str | os.PathLike, symbol: str) -> PAWDataset:
     """
     path = Path(path)
     try:
-        dataset = _dataset(Document.read(path), symbol, path.name.removesuffix(".gz"))
+        document = Document.read(path)
+        dataset = _dataset(document, symbol, path.name.removesuffix(".gz"))
         check_dataset(dataset)
+        if (ionic := document.root.find("blochl_local_ionic_potential")) is not None:
+            check_ionic_potential(dataset, document.function(ionic))
     except ValueError as error:
         message = str(error).removeprefix(f"{path}: ")
         raise ValueError(f"{path}: {message}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from deepchem_xc.numerics.errors import DiagonalizationError
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands, starting_orbitals
 from deepchem_xc.planewave.eigen.states import diagonalize
+from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import number_of_bands
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from ase.dft.kpoints import BandPath
     from ase.spectrum.band_structure import BandStructure
 
-__all__ = ["DiagonalizationError", "band_structure", "eigenvalues_at", "named_path"]
+__all__ = ["DiagonalizationError", "band_structure", "eigenvalues_at", "named_path", "states_at"]
 
 # Number of k-points diagonalised together; more gains nothing and hides the progress.
 _TOGETHER = 8
@@ -88,6 +90,30 @@ def eigenvalues_at(
     >>> bool(gamma[3] > x[3])
     True
     """
+    found = states_at(result, kpoints, nbands, tolerance, progress)
+    return torch.cat([eigenvalues for _, eigenvalues, _ in found], dim=1)
+
+
+def states_at(
+    result: SCFResult,
+    kpoints: KPoints | Any,
+    nbands: int | str | None = None,
+    tolerance: float = 1e-5,
+    progress: bool | None = None,
+) -> Iterator[tuple[Hamiltonian, Tensor, Tensor]]:
+    """States at given k-points in the potential of a ground state, a few k-points at a time.
+
+    Parameters and errors are those of `eigenvalues_at`.
+
+    Yields
+    ------
+    hamiltonian : Hamiltonian
+        At the next k-points.
+    eigenvalues : Tensor
+        (nspin, nk, nbands), ascending, Hartree.
+    orbitals : Tensor
+        (nspin, nk, nbands, npw).
+    """
     from ase.dft.kpoints import BandPath
     from tqdm import tqdm
 
@@ -102,7 +128,6 @@ def eigenvalues_at(
         kpoints = kpoints.kpts
     points = make_kpoints(kpoints, crystal, symmetry=False).coordinates
     nbands = number_of_bands(nbands, result.problem) or result.orbitals.shape[2]
-    parts = []
     hidden = not (len(points) > _LONG if progress is None else progress)
     with torch.no_grad(), tqdm(total=len(points), unit="k", disable=hidden) as bar:
         for some in points.split(_TOGETHER):
@@ -110,12 +135,13 @@ def eigenvalues_at(
             listed = KPoints(some, weights, SymmetryGroup.trivial())
             # The potential belongs to the plane waves of the result's basis.
             basis = result.basis.with_kpoints(listed)
-            parts.append(_diagonalize(result, basis, nbands, tolerance))
+            yield _diagonalize(result, basis, nbands, tolerance)
             bar.update(len(some))
-    return torch.cat(parts, dim=1)
 
 
-def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, tolerance: float) -> Tensor:
+def _diagonalize(
+    result: SCFResult, basis: PlaneWaveBasis, nbands: int, tolerance: float
+) -> tuple[Hamiltonian, Tensor, Tensor]:
     room = min(basis.npw_per_k)
     if nbands > room:
         raise ValueError(
@@ -136,7 +162,7 @@ def _diagonalize(result: SCFResult, basis: PlaneWaveBasis, nbands: int, toleranc
         )
         worst = float(residuals[:, :, :nbands].max())
         if worst < tolerance:
-            return eigenvalues[:, :, :nbands]
+            return hamiltonian, eigenvalues[:, :, :nbands], orbitals[:, :, :nbands]
         if sweep % _PATIENCE == 0 and total < room:
             extra = min(room - total, max(4, total // 2))
             orbitals = more_bands(hamiltonian, orbitals, extra)

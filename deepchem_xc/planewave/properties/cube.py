@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ase.io.cube import write_cube
 from torch import Tensor
 
 from deepchem_xc._atomic import replacing
+from deepchem_xc.planewave.properties.all_electron import all_electron_density
 from deepchem_xc.planewave.result import SCFResult
 
 _PARTS = ("total", "up", "down", "magnetization")
 
 
-def density_part(result: SCFResult, part: str = "total") -> Tensor:
+def density_part(result: SCFResult, part: str = "total", density: Tensor | None = None) -> Tensor:
     """Total density, density of one spin, or magnetisation, on the grid (bohr^-3).
 
     Parameters
@@ -22,6 +24,8 @@ def density_part(result: SCFResult, part: str = "total") -> Tensor:
         Ground state.
     part : {"total", "up", "down", "magnetization"}, optional
         Which density. Without spin polarisation, up and down are each half of the total.
+    density : Tensor, optional
+        (nspin, n1, n2, n3); by default `SCFResult.density`, with PAW the smooth one.
 
     Returns
     -------
@@ -41,7 +45,7 @@ def density_part(result: SCFResult, part: str = "total") -> Tensor:
     >>> print(f"{density_part(result, 'up').mean() * result.basis.volume:.6f}")  # electrons
     4.000000
     """
-    density = result.density
+    density = result.density if density is None else density
     up, down = density if len(density) == 2 else (0.5 * density[0], 0.5 * density[0])
     choices = {"total": up + down, "up": up, "down": down, "magnetization": up - down}
     if part not in choices:
@@ -50,9 +54,17 @@ def density_part(result: SCFResult, part: str = "total") -> Tensor:
 
 
 def write_density_cube(
-    path: str | os.PathLike[str], result: SCFResult, part: str = "total"
+    path: str | os.PathLike[str],
+    result: SCFResult,
+    part: str = "total",
+    all_electron: bool = False,
+    size: Any = None,
+    core: bool = True,
 ) -> None:
-    """Write the valence density to a cube file, in electrons per bohr^3 on the FFT grid.
+    """Write a density to a cube file, in electrons per bohr^3.
+
+    By default it is the valence density on the FFT grid: with PAW the smooth one, whose integral
+    is not the number of electrons.
 
     Parameters
     ----------
@@ -62,6 +74,15 @@ def write_density_cube(
         Ground state.
     part : {"total", "up", "down", "magnetization"}, optional
         Which density.
+    all_electron : bool, optional
+        Write the density of all electrons, `all_electron_density`. Needs PAW datasets.
+    size, core : optional
+        Grid and core of the density of all electrons, as for `all_electron_density`.
+
+    Raises
+    ------
+    ValueError
+        If `size` or ``core=False`` are given without `all_electron`.
 
     Examples
     --------
@@ -76,8 +97,15 @@ def write_density_cube(
     >>> print(f"{data.mean() * float(result.basis.volume):.4f} electrons")
     8.0000 electrons
     """
-    data = density_part(result.detach(), part)
-    _write(path, result, data, f"{part} valence density of", "electrons per bohr^3")
+    if not all_electron and (size is not None or not core):
+        raise ValueError(
+            "size and core=False belong to the density of all electrons: give "
+            "all_electron=True as well."
+        )
+    density = all_electron_density(result, size, core) if all_electron else None
+    data = density_part(result.detach(), part, density)
+    kind = "all-electron" if all_electron and core else "valence"
+    _write(path, result, data, f"{part} {kind} density of", "electrons per bohr^3")
 
 
 def write_potential_cube(path: str | os.PathLike[str], result: SCFResult) -> None:

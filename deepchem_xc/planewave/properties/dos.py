@@ -1,4 +1,4 @@
-"""Density of states: eigenvalues broadened by Gaussians."""
+"""Density of states: eigenvalues broadened by Gaussians, also by atom and angular momentum."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from ase.units import Hartree
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from deepchem_xc._caller import users_stacklevel
-from deepchem_xc.planewave.properties.bands import eigenvalues_at
+from deepchem_xc.planewave.properties.atomic_weights import (
+    atomic_weights,
+    bound_momenta,
+    symmetric_weights,
+)
+from deepchem_xc.planewave.properties.bands import states_at
 from deepchem_xc.planewave.result import SCFResult
+from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry, operations_that_keep
 from deepchem_xc.planewave.structure.kpoints import KPoints, make_kpoints
 from deepchem_xc.planewave.values import real_number, whole_number
@@ -34,6 +42,28 @@ class CoarseEnergiesWarning(UserWarning):
 
 
 @dataclass(frozen=True)
+class AtomicStates:
+    """Density of states on one atom with one angular momentum.
+
+    Attributes
+    ----------
+    atom : int
+        Index of the atom.
+    symbol : str
+        Its chemical symbol.
+    l : str
+        Angular momentum: s, p, d or f.
+    values : ndarray
+        (nspin, nenergy), states per eV, see `DensityOfStates.values`.
+    """
+
+    atom: int
+    symbol: str
+    l: str
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class DensityOfStates:
     """Density of states on a grid of energies.
 
@@ -47,6 +77,8 @@ class DensityOfStates:
         `SCFResult.reference_level`, eV.
     width : float
         Standard deviation of the broadening, eV.
+    atomic : tuple of AtomicStates
+        Its projections on atoms and angular momenta, if they were asked for.
 
     Examples
     --------
@@ -64,11 +96,48 @@ class DensityOfStates:
     values: NDArray[np.float64]
     fermi_level: float
     width: float
+    atomic: tuple[AtomicStates, ...] = ()
 
     @property
     def total(self) -> NDArray[np.float64]:
         """Sum over the spins, (nenergy,), 1/eV."""
         return self.values.sum(0)
+
+    def of(self, atoms: int | str | None = None, l: str | None = None) -> NDArray[np.float64]:
+        """Sum of projections, (nspin, nenergy), 1/eV.
+
+        Parameters
+        ----------
+        atoms : int or str, optional
+            Index of an atom, or a chemical symbol; all atoms by default.
+        l : {"s", "p", "d", "f"}, optional
+            Angular momentum; all by default.
+
+        Raises
+        ------
+        ValueError
+            If there is no such projection.
+
+        Examples
+        --------
+        >>> values = np.ones((1, 2))
+        >>> parts = [AtomicStates(0, "Si", "s", values), AtomicStates(1, "Si", "s", 2 * values)]
+        >>> dos = DensityOfStates(np.arange(2.0), 4 * values, 0.5, 0.1, tuple(parts))
+        >>> dos.of("Si").tolist(), dos.of(1, "s").tolist()
+        ([[3.0, 3.0]], [[2.0, 2.0]])
+        """
+        chosen = [
+            part.values
+            for part in self.atomic
+            if (atoms is None or atoms in (part.atom, part.symbol)) and l in (None, part.l)
+        ]
+        if not chosen:
+            known = ", ".join(f"{part.symbol} {part.atom} {part.l}" for part in self.atomic)
+            raise ValueError(
+                f"there is no projection on atoms={atoms!r}, l={l!r}; there are: "
+                f"{known or 'none, compute the density of states with projected=True'}."
+            )
+        return np.sum(chosen, axis=0)
 
 
 def density_of_states(
@@ -79,6 +148,7 @@ def density_of_states(
     nbands: int | str | None = None,
     npoints: int | None = None,
     progress: bool | None = None,
+    projected: bool = False,
 ) -> DensityOfStates:
     r"""Density of states per spin.
 
@@ -104,6 +174,9 @@ def density_of_states(
         of the width.
     progress : bool, optional
         Show a progress bar while the mesh is computed; by default if it is long.
+    projected : bool, optional
+        Also compute the projections on atoms and angular momenta, with the weights of
+        `deepchem_xc.planewave.properties.atomic_weights`, as GPAW does. Needs PAW datasets.
 
     Returns
     -------
@@ -116,6 +189,8 @@ def density_of_states(
         If the width is not positive, `nbands` is given without `kpts`, `npoints` is below 2 or
         given together with `energies`, or these are not a list of finite numbers; if `kpts` is a
         `KPoints` reduced by a symmetry that the state does not have.
+    NotImplementedError
+        If projections are asked for with norm-conserving potentials.
 
     Warns
     -----
@@ -137,30 +212,56 @@ def density_of_states(
     if not (math.isfinite(width) and width > 0):
         raise ValueError(f"the width of the broadening must be positive (eV), got {width}.")
     result = result.detach()
-    levels, weights = result.eigenvalues, result.weights
+    spheres = result.problem.paw_spheres("a projected density of states") if projected else None
+    mesh = result.kpoints
     if kpts is not None:
         # The density has this symmetry, and so have the eigenvalues.
-        group = result.kpoints.symmetry
-        mesh = make_kpoints(kpts, result.basis.crystal, symmetry=group)
+        mesh = make_kpoints(kpts, result.basis.crystal, symmetry=result.kpoints.symmetry)
         if isinstance(kpts, KPoints):
             _check_mesh(result, mesh)
-        levels = eigenvalues_at(result, mesh.coordinates, nbands, progress=progress)
-        weights = mesh.weights
     elif nbands is not None:
         raise ValueError("nbands needs a mesh on which to compute them: give kpts as well.")
+    if kpts is None:
+        levels = result.eigenvalues
+        weights = _weights(spheres, result.problem.projectors, result.orbitals)
+    else:
+        found = states_at(result, mesh.coordinates, nbands, progress=progress)
+        pieces = [(e, _weights(spheres, h.coupled.projectors, c)) for h, e, c in found]
+        levels, weights = (torch.cat(piece, dim=1) for piece in zip(*pieces, strict=True))
     epsilon = levels.cpu().numpy() * Hartree
     grid = _energies(epsilon, energies, width, npoints)
-    nspin, _, nband = epsilon.shape
-    shares = np.repeat(weights.cpu().numpy() * (2.0 / nspin), nband)
-    values = np.stack([_broaden(channel.ravel(), shares, grid, width) for channel in epsilon])
-    return DensityOfStates(grid, values, float(result.reference_level) * Hartree, width)
+    shares = mesh.weights.cpu().numpy()[:, None] * (2.0 / len(epsilon))
+
+    def broadened(factors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of all levels with these factors, (nspin, nk, nband)."""
+        pairs = zip(epsilon, shares * factors, strict=True)
+        return np.stack([_broaden(one.ravel(), w.ravel(), grid, width) for one, w in pairs])
+
+    atomic: list[AtomicStates] = []
+    if spheres is not None:
+        weights = symmetric_weights(weights, result.basis.crystal, mesh.symmetry)
+        atomic = [
+            AtomicStates(atom, symbol, "spdf"[l], broadened(weights[..., atom, l].cpu().numpy()))
+            for atom, symbol in enumerate(result.basis.crystal.symbols)
+            for l in bound_momenta(spheres.potentials[symbol].dataset)
+        ]
+    reference = float(result.reference_level) * Hartree
+    total = broadened(np.ones_like(epsilon))
+    return DensityOfStates(grid, total, reference, width, tuple(atomic))
+
+
+def _weights(spheres: Spheres | None, projectors: Tensor, orbitals: Tensor) -> Tensor:
+    """`atomic_weights`; without spheres those of no atoms."""
+    if spheres is None:
+        return orbitals.real.new_zeros((*orbitals.shape[:-1], 0, 0))
+    return atomic_weights(spheres, projectors, orbitals)
 
 
 def _check_mesh(result: SCFResult, mesh: KPoints) -> None:
     """Raise ValueError unless the state has the symmetry that reduced these k-points."""
     crystal, symmetry = result.basis.crystal, mesh.symmetry
     check_symmetry(crystal, symmetry)
-    if not operations_that_keep(result.hirshfeld_moments, crystal, symmetry).all():
+    if not operations_that_keep(result.atom_moments, crystal, symmetry).all():
         raise ValueError(
             "the k-points were reduced by symmetry operations that the magnetic moments of this "
             "state do not have: give the mesh itself, such as kpts=(8, 8, 8)."

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from deepchem_xc import __version__
 from deepchem_xc._files import plain, source_digest
 from deepchem_xc.numerics.errors import DamagedFileError
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
-from deepchem_xc.planewave.pseudo import load_pseudopotentials, potential_digest
+from deepchem_xc.planewave.pseudo import potential_digest
 from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.store import Store, digest
 
@@ -122,7 +123,7 @@ def _described(
 
     atoms = series.atoms
     species = series.crystal(1.0).species
-    potentials = load_pseudopotentials(keywords.get("pseudopotentials", "gth-pbe"), species)
+    potentials = load_potentials(keywords.get("pseudopotentials", "gth-pbe"), species)
     others = {
         name: value
         for name, value in keywords.items()

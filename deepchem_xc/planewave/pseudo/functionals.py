@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from deepchem_xc._caller import users_stacklevel
 
-from .base import AtomicPotential
+from .base import AtomicPotential, Pseudopotential
 
 __all__ = ["FunctionalMismatchWarning", "check_functional", "functional_label"]
 
@@ -127,12 +127,23 @@ def check_functional(
         for symbol, p in pseudopotentials.items()
         if p.functional is not None and p.functional != label
     ]
-    if wrong:
-        warnings.warn(
-            f"the functional is {functional}, but these pseudopotentials were made with another: "
-            f"{', '.join(wrong)}. This adds an error to energies and structures; choose "
-            "potentials made with the same functional (families: gth-pbe, gth-pade for LDA, "
-            "gth-pbesol, gth-blyp, gth-uzh-scan, ..., paw-pbe, paw-lda)",
-            FunctionalMismatchWarning,
-            stacklevel=users_stacklevel(),
+    if not wrong:
+        return
+    if any(isinstance(p, Pseudopotential) for p in pseudopotentials.values()):
+        effect = (
+            "This adds an error to energies and structures; choose potentials made with the same "
+            "functional (families: gth-pbe, gth-pade for LDA, gth-pbesol, gth-blyp, gth-uzh-scan, "
+            "..., paw-pbe, paw-lda)"
         )
+    else:
+        effect = (
+            "The orbitals of their frozen cores are the other functional's, which changes "
+            "structures little; but energies have another zero for each functional, so compare "
+            "differences between structures alone (docs/paw.md)"
+        )
+    warnings.warn(
+        f"the functional is {functional}, but these potentials were made with another: "
+        f"{', '.join(wrong)}. {effect}",
+        FunctionalMismatchWarning,
+        stacklevel=users_stacklevel(),
+    )

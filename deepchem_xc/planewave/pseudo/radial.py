@@ -111,8 +111,10 @@ class RadialTransform:
 
     def __init__(self, l: int, r: NDArray, weights: NDArray, functions: NDArray) -> None:
         self.l = l
-        # A file's functions often end before its mesh does.
-        used = int(np.max(np.nonzero(np.any(functions != 0.0, axis=0))[0], initial=1)) + 1
+        # A file's functions often end before its mesh does. One that is zero everywhere, such as
+        # the core of hydrogen, keeps all of it.
+        nonzero = np.nonzero(np.any(functions != 0.0, axis=0))[0]
+        used = int(nonzero[-1]) + 1 if len(nonzero) else len(r)
         self._r = np.ascontiguousarray(r[:used])
         self._weighted = 4.0 * math.pi * np.ascontiguousarray((functions * weights)[:, :used])
         self._switch = _TAYLOR_REACH / self._r[-1]

@@ -5,11 +5,14 @@ bit by bit and whose hash reveals damage; and, for another problem, its density 
 atoms to that problem's cell and sphere. `DensitySource` (``density_for(problem) -> Fields``) is all
 that calculations know of records and of models; nothing here knows a network or a data set.
 
-Extension: the record holds `Fields` as they are, and files have one array for each of their
-members. A further member, such as on-site density matrices, is therefore one line in `fields.py`;
-another sphere (`on_sphere`) and the move with the atoms (`carried_density`) have to say what
-becomes of it. Anything else that a record carries is a field of `DensityRecord` with the default
-None, and its name in `files.py`; files without it are read as before.
+With PAW the density is the smooth one. `SphereOccupations` holds what it lacks: the occupations of
+each atom's partial waves, which stay with the atoms and belong to their datasets alone.
+
+Extension: the record holds the members of `Fields` on plane waves as they are, and files have one
+array for each. A further one is therefore one line in `fields.py`; another sphere (`on_sphere`) and
+the move with the atoms (`carried_density`) have to say what becomes of it. Anything else that a
+record carries is a field of `DensityRecord` with the default None, and its name in `files.py`;
+files without it are read as before.
 """
 
 from __future__ import annotations

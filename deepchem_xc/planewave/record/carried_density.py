@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from deepchem_xc.planewave.fields import Fields
-from deepchem_xc.planewave.given_density import check_electrons_of
 from deepchem_xc.planewave.record.carried_orbitals import match_plane_waves
+from deepchem_xc.planewave.record.sphere_occupations import SphereOccupations, turn_between
 from deepchem_xc.planewave.structure.crystal import Crystal
 
 if TYPE_CHECKING:
@@ -36,33 +34,48 @@ def on_sphere(fields: Fields, own: Tensor, g_vectors: Tensor) -> Fields:
 
 
 def carried_density(
-    problem: KohnShamProblem, crystal: Crystal, g_vectors: Tensor, fields: Fields
+    problem: KohnShamProblem,
+    crystal: Crystal,
+    g_vectors: Tensor,
+    fields: Fields,
+    spheres: SphereOccupations | None = None,
 ) -> Fields:
     """Fields of an earlier calculation in another cell: see `DensityRecord.density_for`.
+
+    Occupations inside of PAW spheres stay with their atoms, and turn with a lattice that turns.
+    Only the smooth density's difference from superposed atoms moves, whose electrons stay too: the
+    number of electrons is exactly what it was.
 
     Parameters
     ----------
     problem : KohnShamProblem
-        The present calculation.
+        The present calculation, with the same atoms, datasets and electrons.
     crystal : Crystal
         Structure of the earlier one.
     g_vectors : Tensor
         Its integer G, (nG, 3).
     fields : Fields
         Its density, (nspin, nG), bohr^-3.
+    spheres : SphereOccupations, optional
+        Its occupations inside of spheres.
     """
-    check_atoms(problem, crystal, fields)
     basis = problem.basis
     old = crystal.to(basis.device)
     fields = on_sphere(fields, g_vectors, basis.g_vectors)
+    if spheres is not None and problem.spheres is not None:
+        occupations = spheres.flat(problem.spheres, basis.device)
+        turn = turn_between(old.lattice, basis.crystal.lattice)
+        if turn is not None:
+            occupations = problem.spheres.rotated(occupations, turn)
+        fields = replace(fields, spheres=occupations)
     before = replace(problem, basis=basis.with_geometry(old.lattice, old.positions))
     # Not symmetrised: the earlier atoms need not have the present symmetry.
-    atoms, now = Fields(before.superposition()), Fields(problem.superposition())
+    atoms, now = before.superposed_fields(), problem.superposed_fields()
     if fields.tau is not None and problem.needs_kinetic_density:
-        atoms = before.with_kinetic_density(atoms.density)
-        now = problem.with_kinetic_density(now.density)
+        atoms = replace(atoms, tau=before.with_kinetic_density(atoms.density).tau)
+        now = replace(now, tau=problem.with_kinetic_density(now.density).tau)
     else:
-        fields = Fields(fields.density)
+        fields = replace(fields, tau=None)
     if fields.density.shape[0] != problem.nspin:
         # With different numbers of channels only totals can be compared.
         fields, atoms = (
@@ -70,33 +83,5 @@ def carried_density(
         )
     # Atoms count at plane waves that the density lacks too: without a move these stay zero.
     deformation = (fields - atoms).map(lambda leaf: leaf.expand(problem.nspin, -1))
-    return now + deformation * (old.volume / basis.volume).detach()
-
-
-def check_atoms(problem: KohnShamProblem, crystal: Crystal, fields: Fields) -> None:
-    """Raise ValueError unless a density has the atoms and the electrons of a problem.
-
-    Parameters
-    ----------
-    problem : KohnShamProblem
-        The present calculation.
-    crystal : Crystal
-        Structure of the density.
-    fields : Fields
-        The density, (nspin, nG), bohr^-3.
-    """
-    given, valid = crystal.symbols, problem.basis.crystal.symbols
-    if given != valid:
-        order = " in this order" if Counter(given) == Counter(valid) else ""
-        raise ValueError(
-            f"the given density belongs to other atoms: {_listed(given)}, not "
-            f"{_listed(valid)}{order}. Give a density of the same atoms in the same order (cell "
-            "and positions may differ), or start from atoms (start=None)."
-        )
-    check_electrons_of(fields.density, crystal.volume, problem)
-
-
-def _listed(symbols: tuple[str, ...]) -> str:
-    """The symbols in order, such as Si2 or GaAs."""
-    counted = [(symbol, len(list(run))) for symbol, run in groupby(symbols)]
-    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counted)
+    ratio = (old.volume / basis.volume).detach()
+    return now + deformation.map_waves(lambda leaf: leaf * ratio)

@@ -15,8 +15,9 @@ from deepchem_xc import __version__
 from deepchem_xc.planewave.basis.fft_boxes import box_index, fastest_size, to_box
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.given_density import check_electrons_of
 from deepchem_xc.planewave.pseudo import atom_digest, potential_digest
-from deepchem_xc.planewave.record.carried_density import carried_density, check_atoms, on_sphere
+from deepchem_xc.planewave.record.carried_density import carried_density, on_sphere
 from deepchem_xc.planewave.record.carried_orbitals import Orbitals
 from deepchem_xc.planewave.record.files import (
     digest_of,
@@ -25,6 +26,8 @@ from deepchem_xc.planewave.record.files import (
     stacked,
     write_record,
 )
+from deepchem_xc.planewave.record.fitting import check_atoms, check_datasets
+from deepchem_xc.planewave.record.sphere_occupations import SphereOccupations
 from deepchem_xc.planewave.structure.crystal import Crystal
 
 if TYPE_CHECKING:
@@ -48,7 +51,9 @@ class DensityRecord:
         Integer G, (nG, 3); the first is zero.
     fields : Fields
         Coefficients of the density, (nspin, nG), bohr^-3, with the kinetic energy density of a
-        meta-GGA.
+        meta-GGA. With PAW it is the smooth density.
+    spheres : SphereOccupations or None
+        With PAW, the occupations of partial waves in the spheres of the atoms.
     orbitals : Orbitals or None
         Orbitals, if kept.
     notes : str
@@ -81,7 +86,7 @@ class DensityRecord:
     forces : Tensor or None
         (natom, 3), Hartree/bohr.
     moments : Tensor or None
-        Hirshfeld moments of the atoms, (natom,), mu_B.
+        Moments of the atoms, (natom,), mu_B, as `SCFResult.atom_moments`.
     fermi_level : Tensor or None
         Hartree, 0-d, or (2,) with a fixed moment.
     version : str or None
@@ -136,6 +141,17 @@ class DensityRecord:
     version: str | None = None
     other_code: str | None = None
     superposition_fields: Fields | None = field(default=None, repr=False)
+    spheres: SphereOccupations | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that occupations inside of spheres are complete."""
+        if self.spheres is not None:
+            self.spheres.check(self.crystal.symbols, self.nspin)
+        if self.spheres is not None and self.potentials is None:
+            raise ValueError(
+                "a record with occupations of PAW spheres must say which datasets they belong to: "
+                "give potentials, the hash of each."
+            )
 
     @classmethod
     def of(
@@ -170,12 +186,15 @@ class DensityRecord:
         smearing = {"name": problem.smearing.name, **dataclasses.asdict(problem.smearing)}
         if problem.smearing.width == 0.0:
             smearing = {"name": problem.smearing.name}
-        last = result.history[-1]
+        last, found = result.history[-1], result.converged.fields
+        spheres = None
+        if found.spheres is not None and problem.spheres is not None:
+            spheres = SphereOccupations.of(problem.spheres, found.spheres)
         reached = ("energy_change", "density_error", "orbital_error")
         record = cls(
             basis.crystal,
             basis.g_vectors,
-            result.converged.fields,
+            replace(found, spheres=None),
             kept,
             notes,
             potentials={symbol: potential_digest(pseudo) for symbol, pseudo in pseudos.items()},
@@ -190,6 +209,7 @@ class DensityRecord:
             fixed_moment=problem.moment,
             convergence={**{name: last[name] for name in reached}, "steps": last["step"]},
             version=__version__,
+            spheres=spheres,
         )
         if not results:
             return record
@@ -203,7 +223,7 @@ class DensityRecord:
             free_energy=float(plain.free_energy),
             functional_digest=content_digest(problem.functional),
             forces=plain.forces.detach(),
-            moments=plain.hirshfeld_moments.detach(),
+            moments=plain.atom_moments.detach(),
             fermi_level=plain.fermi_level.detach(),
         )
 
@@ -214,14 +234,18 @@ class DensityRecord:
 
     @property
     def nelectrons(self) -> float:
-        """Electrons in the cell."""
-        return float(self.fields.density[:, 0].real.sum() * self.crystal.volume)
+        """Electrons in the cell, those inside of PAW spheres included."""
+        electrons = self.fields.density[:, 0].real * self.crystal.volume
+        if self.spheres is not None:
+            electrons = electrons + self.spheres.electrons(self.crystal.symbols).to(electrons)
+        return float(electrons.sum())
 
     @property
     def density(self) -> Tensor:
         """Density on the grid, (nspin, n1, n2, n3), bohr^-3: total, or up and down.
 
         On the functional's grid where that is known, otherwise on the smallest one that holds it.
+        With PAW it is the smooth density.
         """
         g = self.g_vectors.detach().cpu().numpy()
         size = self.fft_size or fastest_size(2 * abs(g).max(axis=0) + 1)
@@ -331,12 +355,12 @@ class DensityRecord:
 
         It is a `DensitySource`. What bonding adds to superposed atoms in the record's geometry is
         added to superposed atoms in the new one. Plane waves that the record lacks are zero
-        unless the atoms move.
+        unless the atoms move. Occupations inside of PAW spheres stay with their atoms.
 
         Parameters
         ----------
         problem : KohnShamProblem
-            With the same atoms in the same order, and as many electrons.
+            With the same atoms in the same order, PAW datasets and number of electrons.
 
         Returns
         -------
@@ -346,7 +370,8 @@ class DensityRecord:
         Raises
         ------
         ValueError
-            If the atoms or the number of electrons differ, or if it is a density of another code.
+            If atoms, PAW datasets or the number of electrons differ, or if it is a density of
+            another code.
 
         Examples
         --------
@@ -357,11 +382,11 @@ class DensityRecord:
         >>> print(f"{fields.density[0, 0].real * new.basis.volume:.9f}")
         8.000000000
         """
-        self._check_own()
-        return carried_density(problem, self.crystal, self.g_vectors, self.fields)
+        self.check_fits(problem)
+        return carried_density(problem, self.crystal, self.g_vectors, self.fields, self.spheres)
 
     def check_fits(self, problem: KohnShamProblem) -> None:
-        """Raise ValueError unless a problem has the same atoms, in this order, and electrons.
+        """Raise ValueError unless a problem has these atoms, in this order, datasets and electrons.
 
         Densities of other codes fit no problem.
 
@@ -371,7 +396,9 @@ class DensityRecord:
             Its cell, positions, plane waves and spins may differ.
         """
         self._check_own()
-        check_atoms(problem, self.crystal, self.fields)
+        check_atoms(problem, self.crystal.symbols)
+        check_datasets(problem, self.spheres, self.potentials)
+        check_electrons_of(self.nelectrons, problem)
 
     def _check_own(self) -> None:
         if self.other_code is not None:
@@ -389,7 +416,7 @@ class DensityRecord:
     def state_dict(self) -> dict[str, Any]:
         """Structure and density as plain numbers and tensors for a checkpoint, without the rest."""
         crystal = self.crystal
-        return {
+        state = {
             "lattice": crystal.lattice,
             "symbols": list(crystal.symbols),
             "positions": crystal.positions,
@@ -398,6 +425,10 @@ class DensityRecord:
             "density_g": self.g_vectors,
             "density": stacked(self.fields),
         }
+        if self.spheres is not None:
+            state["potentials"] = dict(self.potentials or {})
+            state["spheres"] = {**self.spheres.tensors(), **self.spheres.about()}
+        return state
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> DensityRecord:
@@ -409,4 +440,11 @@ class DensityRecord:
             state["moments"],
             state["pbc"],
         )
-        return cls(crystal, state["density_g"], fields_from_state(state["density"]))
+        kept = state.get("spheres")
+        return cls(
+            crystal,
+            state["density_g"],
+            fields_from_state(state["density"]),
+            potentials=state.get("potentials"),
+            spheres=kept and SphereOccupations.from_tensors(kept, kept, crystal.natom),
+        )

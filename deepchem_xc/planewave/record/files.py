@@ -24,6 +24,7 @@ from deepchem_xc._files import plain
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.record.carried_orbitals import Orbitals
+from deepchem_xc.planewave.record.sphere_occupations import SphereOccupations
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.store import digest_of_arrays
 
@@ -48,6 +49,8 @@ _ABOUT = (
 _TUPLES = ("fft_size", "k_mesh")
 # Attributes that are `Fields`, and what their members' names begin with.
 _FIELDS = {"fields": "", "superposition_fields": "superposition_"}
+# Name in `about` of what occupations inside of PAW spheres belong to.
+_SPHERES = "spheres"
 
 
 def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -104,6 +107,9 @@ def _arrays(record: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     moments = crystal.magnetic_moments
     about = {name: record[name] for name in _ABOUT}
     known = {name: value for name, value in about.items() if value is not None}
+    spheres: SphereOccupations | None = record[_SPHERES]
+    if spheres is not None:
+        known[_SPHERES] = spheres.about()
     arrays = {
         "format": np.array(_FORMAT),
         "notes": np.array(record["notes"]),
@@ -125,6 +131,8 @@ def _arrays(record: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         value = record[name]
         if value is not None:
             arrays[name] = _numpy(value)
+    if spheres is not None:
+        arrays |= {name: _numpy(tensor) for name, tensor in spheres.tensors().items()}
     if orbitals is not None:
         arrays |= {key: _numpy(getattr(orbitals, name)) for key, name in _ORBITALS.items()}
     return arrays
@@ -133,8 +141,14 @@ def _arrays(record: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def _of_format_2(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     moments = arrays.get("initial_moments")
     about = json.loads(str(arrays["about"]))
+    common = _common(arrays, None if moments is None else tuple(moments.tolist()))
+    spheres = None
+    if _SPHERES in about:
+        found = {name: torch.from_numpy(a) for name, a in arrays.items() if name.startswith("sph")}
+        spheres = SphereOccupations.from_tensors(found, about[_SPHERES], common["crystal"].natom)
     return {
-        **_common(arrays, None if moments is None else tuple(moments.tolist())),
+        **common,
+        _SPHERES: spheres,
         **_fields(arrays),
         **{name: about[name] for name in _ABOUT if name in about},
         **{name: tuple(about[name]) for name in _TUPLES if name in about},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from deepchem_xc.planewave.observables.hirshfeld import hirshfeld_moments
+from deepchem_xc.planewave.observables.sphere_moments import sphere_moments
 from deepchem_xc.planewave.record.carried_density import on_sphere
 from deepchem_xc.planewave.record.density_record import DensityRecord
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def moments_of(problem: KohnShamProblem, record: DensityRecord) -> Tensor | None:
-    """Hirshfeld moments of the atoms in the density of an earlier calculation.
+    """Moments of the atoms in the density of an earlier calculation, as `SCFResult.atom_moments`.
 
     Parameters
     ----------
@@ -40,9 +41,13 @@ def moments_of(problem: KohnShamProblem, record: DensityRecord) -> Tensor | None
     """
     if record.nspin == 1:
         return None
+    spheres, kept = problem.spheres, record.spheres
+    if spheres is not None and kept is not None:
+        matrices = [matrix.to(problem.basis.device) for matrix in kept.matrices]
+        return sphere_moments(spheres, spheres.of_atoms(matrices))
     basis = problem.basis
     old = record.crystal.to(basis.device)
     fields = on_sphere(record.fields, record.g_vectors, basis.g_vectors)
     before = basis.with_geometry(old.lattice, old.positions)
-    pseudos = problem.norm_conserving("Hirshfeld's partition of the moment")
+    pseudos = problem.norm_conserving("the moments of a density without occupations of spheres")
     return hirshfeld_moments(before, pseudos, fields.density)

@@ -82,9 +82,9 @@ def starting_point(problem: KohnShamProblem, source: DensitySource) -> StartingP
     moved = record is not None and not kept_operations(record.crystal, symmetry).all()
     fields, report = given_density(problem, fields, moved)
     if not problem.needs_kinetic_density:
-        fields = Fields(fields.density)
+        fields = replace(fields, tau=None)
     elif fields.tau is None:
-        fields = problem.with_kinetic_density(fields.density)
+        fields = replace(fields, tau=problem.with_kinetic_density(fields.density).tau)
     report = replace(report, remarks=(*_differences(problem, record), *report.remarks))
     for remark in report.remarks:
         logger.info("start: %s", remark)

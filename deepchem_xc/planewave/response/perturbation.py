@@ -12,7 +12,6 @@ occupations, so that degenerate states do no harm; the rest solves Sternheimer's
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 
@@ -20,12 +19,10 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.errors import ResponseConvergenceError
-from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.eigen.davidson import teter_preconditioner
 from deepchem_xc.planewave.eigen.first_orbitals import more_bands
 from deepchem_xc.planewave.eigen.states import converge_states
 from deepchem_xc.planewave.fields import Fields, Potential, stack
-from deepchem_xc.planewave.hamiltonian import LocalOperator
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.occupation_response import OccupationResponse
 from deepchem_xc.planewave.response.pair_density import pair_fields
@@ -179,32 +176,17 @@ class PerturbedStates:
         occupations : Tensor
             (nspin, nk, nband).
         """
-        change = self._operator(potential)
+        change = self.problem.operator(potential)
         occupations = torch.zeros_like(self.occupations)
         rhs = []
         for spin, states in enumerate(self._states):
             filled = states[:, : self.nfilled]
-            product = change(filled, spin, range(self.basis.nk))
+            product = change.apply(filled, spin, range(self.basis.nk))
             weights = self.basis.weights[:, None]
             occupations[spin, :, : self.nfilled] = weights * row_dots(filled, product)
             weights = 2.0 * weights * self.occupations[spin, :, : self.nfilled]
             rhs.append(product.mul_(weights.unsqueeze(-1)))
         return rhs, occupations
-
-    def _operator(self, potential: Potential) -> Callable[[Tensor, int, range], Tensor]:
-        """Action of a change of the potential on orbitals: rows, spin and k-points."""
-        problem = self.problem
-        local = LocalOperator(problem.pieces, potential, self.gauge)
-        if potential.spheres is None:
-            return local.apply
-        coupling = problem.coupling(potential)
-        coupled = CoupledProjectors(problem.projectors, coupling, gauge=self.gauge)
-
-        def apply(rows: Tensor, spin: int, ks: range) -> Tensor:
-            product = local.apply(rows, spin, ks)
-            return coupled.add_coupling(product, coupled.project(rows, ks), spin, ks)
-
-        return apply
 
     def in_gauge(self, cotangent: Tensor) -> list[Tensor]:
         """Cotangent of complex orbitals (nspin, nk, nband, npw) in the form of `rhs` above.
@@ -356,14 +338,18 @@ class PerturbedStates:
         states = self._states[spin][here]
         square = slice(0, self.nfilled)
         differences = self._differences[spin, here]
+        operator = self._loss_operator(spin, here, cotangent, by_energy)
+        diagonal = torch.zeros_like(operator[:, :, 0])
         if by_energy:
             # (f e - f' e') / (e - e') by the product rule, which has no limit at equal energies.
             held, level = self.occupations[spin, here], self._levels(spin, here)
             f, e = (x[:, square, None] + x[:, None, :] for x in (held, level))
             differences = 0.5 * (f + e * differences)
-        operator = self._loss_operator(spin, here, cotangent, by_energy) * differences
+            # A level's own change; that of its occupation is a cotangent of the occupations.
+            diagonal = 0.5 * held[:, square] * operator.diagonal(dim1=1, dim2=2)
+        operator = operator * differences
         operator[:, :, square] *= 0.5  # these pairs come twice
-        operator.diagonal(dim1=1, dim2=2).zero_()
+        operator.diagonal(dim1=1, dim2=2).copy_(diagonal)
         return operator.to(states.dtype) @ states
 
     def _unknown_part(self, spin: int, ks: range, cotangent: Tensor, tolerance: float) -> Tensor:

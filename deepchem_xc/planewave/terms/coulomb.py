@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,14 @@ from deepchem_xc.planewave.terms.compensation import CompensationCharges, compen
 from deepchem_xc.planewave.terms.differentiated import derivative_of
 from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.superposed import smooth_core
+
+
+class SmoothCharge(NamedTuple):
+    """Smooth charge of electrons and nuclei; electrons count positive."""
+
+    g_vectors: Tensor  # (n, 3), integers; the first nG are the density sphere
+    q2: Tensor  # their squared lengths, (n,), bohr^-2
+    coefficients: Tensor  # (n,), complex, bohr^-3
 
 
 class Coulomb(DensityTerm):
@@ -47,14 +56,36 @@ class Coulomb(DensityTerm):
         self, basis: PlaneWaveBasis, fields: Fields, charges: CompensationCharges, core: Tensor
     ) -> Tensor:
         assert fields.spheres is not None
-        total = fields.spheres.sum(0)
-        smooth = fields.density.sum(0) + core
-        charge = charges.charge(self._multipoles(total))
-        charge = charge + torch.nn.functional.pad(smooth, (0, len(charge) - len(smooth)))
+        charge = self._charge(fields, charges, core)
         # The charge is neutral: G = 0, which comes first, is left out.
         squares = torch.view_as_real(charge[1:]).square().sum(-1)
         energy = 2.0 * math.pi * basis.volume * (squares / charges.q2[1:]).sum()
-        return energy + self._inside(total)
+        return energy + self._inside(fields.spheres.sum(0))
+
+    def charge(self, basis: PlaneWaveBasis, fields: Fields) -> SmoothCharge:
+        """Neutral charge with the true one's potential and multipoles outside of the spheres.
+
+        Parameters
+        ----------
+        basis : PlaneWaveBasis
+            May be a strained copy of the one the term was made for.
+        fields : Fields
+            Density and partial-wave occupations.
+
+        Returns
+        -------
+        SmoothCharge
+            In the graph of fields and geometry.
+        """
+        charges, core = self._geometry(basis)
+        return SmoothCharge(self._waves, charges.q2, self._charge(fields, charges, core))
+
+    def _charge(self, fields: Fields, charges: CompensationCharges, core: Tensor) -> Tensor:
+        """Smooth density, smooth core and compensation charges, (n,), bohr^-3."""
+        assert fields.spheres is not None
+        smooth = fields.density.sum(0) + core
+        charge = charges.charge(self._multipoles(fields.spheres.sum(0)))
+        return charge + torch.nn.functional.pad(smooth, (0, len(charge) - len(smooth)))
 
     def _multipoles(self, total: Tensor) -> Tensor:
         """Q_L of every atom, (natom, 9), from the occupations summed over spin, (n,)."""

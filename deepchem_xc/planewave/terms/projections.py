@@ -63,7 +63,8 @@ class Projections(OrbitalTerm):
         of_states = _squares(orbitals[:, ks] @ conjugates, coupling)
         by_energy = orbitals if self._by_energy is None else self._by_energy
         norms = _squares(by_energy[:, ks] @ conjugates, self._overlap)
-        levels = self._eigenvalues[:, ks] - zero
+        # Changes of the energies are part of the response of `orbitals_by_energy`.
+        levels = self._eigenvalues.detach()[:, ks] - zero
         return (weighted_occupations[:, ks] * (of_states - levels * norms)).sum()
 
 

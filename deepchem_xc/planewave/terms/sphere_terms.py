@@ -22,7 +22,7 @@ from deepchem_xc.planewave.terms.local import superpose_atoms
 from deepchem_xc.planewave.terms.superposed import smooth_core
 
 if TYPE_CHECKING:
-    from deepchem_xc.xc import XCFunctional
+    from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
 
 
 def _linear_energy(
@@ -178,6 +178,30 @@ class SphereExchangeCorrelation(DensityTerm):
         potential = self._spheres.symmetrize(self._spheres.flat(derivatives))
         found = Potential(torch.zeros_like(fields.density), spheres=potential)
         return found, torch.stack(energies).sum() - found.energy(fields.detach(), basis.volume)
+
+    def points(self, fields: Fields) -> list[tuple[ValGrad | SpinParam, Tensor]]:
+        """What the functional sees inside of the spheres, and the volumes of these points.
+
+        Parameters
+        ----------
+        fields : Fields
+            As for `energy`.
+
+        Returns
+        -------
+        list of tuple
+            For each set of sites values (nsite, nv, 2 nr), gradients (nsite, nv, 3, 2 nr), and
+            volumes (nsite, nv, 2 nr), bohr^3, which contain the number of equivalent atoms and are
+            negative for smooth densities. The energy of all points is `energy` up to a constant.
+        """
+        assert fields.spheres is not None
+        matrices = self._spheres.matrices(fields.spheres)
+        found = []
+        for group in self._groups:
+            own = matrices[group.species][:, group.places].transpose(0, 1)
+            counts = own.new_tensor(group.counts).view(-1, 1, 1)
+            found.append((group.xc.information(own), counts * group.xc.points(own.device).volumes))
+        return found
 
 
 class _Group(NamedTuple):

@@ -13,12 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
-from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult
-from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.multiplets import DegenerateStatesError
-from deepchem_xc.xc import PBE, PBECorrelation, XCFunctional, get_xc
+from deepchem_xc.xc import PBE, get_xc
 from deepchem_xc.xc.libxc import LibXC
 from tests.differences import assert_agreement, named_differences
 from tests.planewave.fixed_density.cases import (
@@ -27,73 +24,7 @@ from tests.planewave.fixed_density.cases import (
     rough_density,
     solved,
 )
-from tests.planewave.response.finite_differences import NetworkExchange
-
-# Largest steps of the differences.
-STEPS = {"density": 0.01, "network": 0.04}
-AGREEMENT = 1e-5
-
-
-def functional(along: Tensor) -> XCFunctional:
-    """PBE with a network, whose weights move along a random direction."""
-    kappa, mu = (torch.tensor(x, dtype=torch.float64) for x in (0.804, 0.2195))
-    return NetworkExchange(kappa, mu, along) + PBECorrelation()
-
-
-def at(
-    name: str,
-    given: FixedDensity,
-    along: Tensor,
-    numbers: dict[str, Tensor],
-    start: NonSelfConsistentResult | None = None,
-) -> NonSelfConsistentResult:
-    """Result of a case at some values of the numbers."""
-    density = given.fields.density + numbers["density"] * along
-    problem = CASES[name].problem(functional(numbers["network"]))
-    return solved(problem, FixedDensity(Fields(density)), start)
-
-
-def quantities(result: NonSelfConsistentResult) -> dict[str, Tensor]:
-    """Everything that is differentiated, each a number."""
-    generator = torch.Generator().manual_seed(9)
-
-    def along(values: Tensor) -> Tensor:
-        weights = torch.randn(values.shape, generator=generator, dtype=torch.float64)
-        return (values * weights).sum()
-
-    terms = result.energies
-    found = {name: terms[name] for name in ("kinetic", "local", "nonlocal", "hartree", "xc")}
-    found |= {
-        "free energy": result.free_energy,
-        "energy": result.energy,
-        "Kohn-Sham free energy": result.kohn_sham_free_energy,
-        "density": along(result.density) * float(result.basis.volume) / result.basis.ngrid,
-        "stress": along(result.stress) * float(result.basis.volume),
-    }
-    if len(result.kpoints.symmetry) == 1:  # forces vanish in the symmetric crystals
-        found["forces"] = along(result.forces)
-    levels = result.multiplet_eigenvalues[:, :, :4]
-    found["levels"] = (levels.square().sum(-1) * result.weights).sum()
-    if result.problem.smearing.width > 0.0:
-        found["Fermi level"] = result.fermi_level.sum()
-        found["entropy"] = terms["entropy"]
-    else:
-        found["gap"] = result.band_gap
-    if result.problem.nspin == 2:
-        found["moment"] = result.magnetic_moment
-    return found
-
-
-def density_and_direction(problem: KohnShamProblem) -> tuple[FixedDensity, Tensor]:
-    """Superposed atoms and the density of their states: one to start at, the other to go to.
-
-    Functionals are far from linear where the density nearly vanishes: start at the larger minimum.
-    """
-    pair = [FixedDensity(problem.starting_fields()), rough_density(problem)]
-    pair.sort(key=lambda x: float(problem.basis.to_grid(x.fields.density).min()))
-    towards, given = pair
-    return given, towards.fields.density - given.fields.density
-
+from tests.planewave.fixed_density.checks import AGREEMENT, check_derivatives
 
 QUICK = ("low symmetry",)
 
@@ -102,31 +33,7 @@ QUICK = ("low symmetry",)
     "name", [x if x in QUICK else pytest.param(x, marks=pytest.mark.slow) for x in CASES]
 )
 def test_all_derivatives_are_those_of_differences(name: str) -> None:
-    given, along = density_and_direction(CASES[name].problem())
-    numbers = {key: torch.zeros((), dtype=torch.float64, requires_grad=True) for key in STEPS}
-    result = at(name, given, along, numbers)
-    assert result.density_error > 3e-3, "the density is self-consistent: nothing is tested"
-    torch.testing.assert_close(result.forces, result.detach().forces, rtol=0, atol=1e-9)
-    torch.testing.assert_close(result.stress, result.detach().stress, rtol=0, atol=1e-10)
-    implicit = {}
-    for quantity, value in quantities(result).items():
-        found = torch.autograd.grad(
-            value, list(numbers.values()), retain_graph=True, materialize_grads=True
-        )
-        implicit[quantity] = dict(zip(numbers, map(float, found), strict=True))
-    for key, step in STEPS.items():
-
-        def values(x: float, key: str = key) -> dict[str, Tensor]:
-            there = {name: torch.zeros((), dtype=torch.float64) for name in STEPS}
-            there[key] = torch.tensor(x, dtype=torch.float64)
-            return quantities(at(name, given, along, there, result))
-
-        with torch.no_grad():
-            differences = named_differences(values, step)
-        for quantity, difference in differences.items():
-            scale = 1e-3 * max(abs(x) for x in implicit[quantity].values())
-            text = f"{quantity} by {key}"
-            assert_agreement(implicit[quantity][key], difference, AGREEMENT, scale, text)
+    check_derivatives(CASES[name])
 
 
 def test_the_free_energy_changes_by_the_kernel_times_what_the_density_lacks() -> None:

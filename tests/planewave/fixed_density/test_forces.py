@@ -8,24 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from deepchem_xc.planewave.problem import KohnShamProblem
-from tests.differences import assert_derivative
 from tests.planewave.fixed_density.cases import (
     CASES,
     BondModel,
-    moved,
     rough_density,
     solved,
 )
+from tests.planewave.fixed_density.checks import check_forces
 
-# Largest steps of the differences, bohr and strain.
-DISPLACEMENT, STRAIN = 0.004, 0.002
-AGREEMENT = 1e-5
-# Ha/bohr, Ha: less than this would be a test of rounding.
+# Ha/bohr: less than this would be a test of rounding.
 SMALLEST = 1e-3
 
 
@@ -34,47 +29,23 @@ def of_model(problem: KohnShamProblem) -> FixedDensity:
     return FixedDensity.of(problem, model)
 
 
-def check(problem: KohnShamProblem, given: FixedDensity) -> None:
-    """Along a random displacement of all atoms, their centre included, and a random strain."""
-    result = solved(problem, given)
-    assert result.density_error > 3e-3, "the density is self-consistent: nothing is tested"
-    none = torch.zeros(3, 3, dtype=torch.float64)
-    displacement = torch.randn(len(result.forces), 3, dtype=torch.float64)
-    strain = torch.randn(3, 3, dtype=torch.float64)
-    strain = strain + strain.T
-    displacement, strain = displacement / displacement.norm(), strain / strain.norm()
-
-    def energy(displacement: Tensor, strain: Tensor) -> float:
-        there = moved(problem, displacement, strain)
-        fields = given.fields_at(problem, there)
-        return float(solved(there, FixedDensity(fields), result).free_energy)
-
-    work = -float((result.forces * displacement).sum())
-    assert abs(work) > SMALLEST
-    assert_derivative(work, lambda x: energy(x * displacement, none), DISPLACEMENT, rel=AGREEMENT)
-    work = float((result.stress * strain).sum() * result.basis.volume)
-    assert abs(work) > SMALLEST
-    still = torch.zeros_like(displacement)
-    assert_derivative(work, lambda x: energy(still, x * strain), STRAIN, rel=AGREEMENT)
-
-
 @pytest.mark.parametrize("name", ["low symmetry", "smeared metal", "magnet"])
 def test_a_density_moves_with_superposed_atoms(name: str) -> None:
     problem = CASES[name].problem()
-    check(problem, rough_density(problem))
+    check_forces(problem, rough_density(problem))
 
 
 @pytest.mark.parametrize("name", ["low symmetry", "soft magnet"])
 def test_the_density_of_a_model_moves_as_the_model_says(name: str) -> None:
     problem = CASES[name].problem()
-    check(problem, of_model(problem))
+    check_forces(problem, of_model(problem))
 
 
 def test_a_core_density_moves_too(reference_path: Callable[[str], Path]) -> None:
     problem = CASES["low symmetry"].problem(paths=reference_path)
     assert any(p.has_core_density for p in problem.pseudopotentials.values())
     given = rough_density(problem)
-    check(problem, given)
+    check_forces(problem, given)
     fields = given.fields.map(lambda leaf: leaf.clone().requires_grad_())
     result = solved(problem, replace(given, fields=fields))
     torch.testing.assert_close(result.forces, result.detach().forces, rtol=0, atol=1e-10)
@@ -83,7 +54,7 @@ def test_a_core_density_moves_too(reference_path: Callable[[str], Path]) -> None
 
 def test_a_meta_gga_with_its_kinetic_energy_density() -> None:
     problem = CASES["low symmetry"].problem("r2SCAN")
-    check(problem, rough_density(problem))
+    check_forces(problem, rough_density(problem))
 
 
 def test_forces_of_reduced_k_points_are_those_of_all() -> None:

@@ -132,7 +132,7 @@ def test_rounding_is_the_reason_if_errors_stay_at_that_of_single_precision() -> 
     rough = Policies(precision=Precision(residual=0.0, errors=0.0, steps=1000))
     tight = {"density": 1e-10, "maxiter": 25}
     with pytest.raises(SCFConvergenceError, match="still in single precision") as caught:
-        scf(bulk("Al"), ecut=60.0, policies=rough, convergence=tight)
+        scf(bulk("Al"), ecut=150.0, policies=rough, convergence=tight)
     assert caught.value.history[-1]["density_error"] > 1e-10
 
 

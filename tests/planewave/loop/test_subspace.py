@@ -105,7 +105,7 @@ def test_it_goes_downhill_until_the_gradient_is_small(system: Callable[[], SCFRe
         result.potential,
         torch.diag_embed(result.eigenvalues).to(result.orbitals.dtype),
         result.orbitals,
-        relaxed.filling_of(result.orbitals),
+        relaxed.filling_of(result.problem, result.orbitals),
     )
     assert torch.allclose(end.fields.density, relaxed.fields.density, atol=1e-9)
     assert end.lowest < start.lowest
@@ -135,11 +135,11 @@ def test_a_filling_follows_its_orbitals() -> None:
     result = metal()
     relaxed = Relaxed(result.fields, result.orbitals, result.eigenvalues, 0.0, 0.0)
     turn = torch.linalg.qr(torch.randn(result.orbitals.shape[2], 3, dtype=torch.complex128)).Q
-    filling = relaxed.filling_of(turn.mH @ result.orbitals)
+    filling = relaxed.filling_of(result.problem, turn.mH @ result.orbitals)
     expected = turn.mH @ torch.diag_embed(result.eigenvalues).to(turn.dtype) @ turn
     assert torch.allclose(filling, expected, atol=1e-9)
     three = result.orbitals[:, :, :3], result.eigenvalues[:, :, :3]
     fewer = Relaxed(result.fields, *three, 0.0, 0.0)
-    levels = torch.linalg.eigvalsh(fewer.filling_of(result.orbitals))
+    levels = torch.linalg.eigvalsh(fewer.filling_of(result.problem, result.orbitals))
     assert torch.allclose(levels[..., :3], fewer.levels, atol=1e-9)
     assert torch.allclose(levels[..., 3:], fewer.levels[..., 2:], atol=1e-9)

@@ -160,13 +160,13 @@ def test_sublattices_of_an_antiferromagnet_have_opposite_moments() -> None:
     occupations = {"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}
     settings = {"ecut": 150.0, "pseudopotentials": "gth-pade", "occupations": occupations}
     result = scf(hydrogen_chain([1.0, -1.0]), "LDA", **settings)
-    up, down = result.hirshfeld_moments.tolist()
+    up, down = result.atom_moments.tolist()
     assert up == pytest.approx(-down, abs=1e-3) and abs(up) > 0.3
     assert up + down == pytest.approx(float(result.magnetic_moment), abs=1e-9)
 
 
 def test_without_spin_the_moments_are_zero(molecule: SCFResult) -> None:
-    assert molecule.hirshfeld_moments.tolist() == [0.0, 0.0]
+    assert molecule.atom_moments.tolist() == [0.0, 0.0]
 
 
 def test_calculator_gives_ases_units_and_cubes_the_insides(

@@ -77,3 +77,29 @@ def test_points_of_another_source_are_not_read(
     assert KeptPoints(tmp_path, series, "PBE", SETTINGS).read(1.0) == {"energy": -214.0}
     monkeypatch.setattr(kept_points, "source_digest", lambda: "changed")
     assert KeptPoints(tmp_path, series, "PBE", SETTINGS).read(1.0) is None
+
+
+def test_paw_volumes_start_from_the_middle_one_in_other_processes(tmp_path: Path) -> None:
+    pytest.importorskip("gpaw_data", reason="gpaw-data is not installed")
+    words = {**WORDS, "ecut": 150.0, "pseudopotentials": "paw-pbe"}
+    found = equation_of_state(bulk("Si"), "PBE", jobs=2, keep_in=tmp_path, **words)
+    chained = equation_of_state(bulk("Si"), "PBE", **words)
+    for left, right in zip(found.points, chained.points, strict=True):
+        assert left.energy == pytest.approx(right.energy, abs=1e-6)
+    steps = {point.scale: point.steps for point in found.points}
+    assert max(steps[scale] for scale in steps if scale != 1.0) < steps[1.0]
+    again = equation_of_state(bulk("Si"), "PBE", jobs=1, keep_in=tmp_path, **words)
+    assert again.points == found.points
+
+
+def test_kept_points_of_a_dataset_are_not_those_of_another_one(tmp_path: Path) -> None:
+    data = pytest.importorskip("gpaw_data", reason="gpaw-data is not installed")
+    series = volume_series(bulk("Si"), Settings.of(SETTINGS))
+    file = str(data.datapath() / "Si.PBE.gz")
+    kept = {
+        name: KeptPoints(tmp_path, series, "PBE", {"ecut": 100.0, "pseudopotentials": name})
+        for name in ("paw-pbe", "paw-lda", "gth-pbe", file)
+    }
+    kept["paw-pbe"].write(1.0, {"energy": -8.0})
+    assert kept[file].read(1.0) == {"energy": -8.0}, "the same content under another name"
+    assert kept["paw-lda"].read(1.0) is None and kept["gth-pbe"].read(1.0) is None

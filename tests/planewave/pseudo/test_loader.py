@@ -61,7 +61,7 @@ def test_default_is_for_the_elements_that_are_not_named_and_for_no_others() -> N
         ("Fe.GTH-PBE-q16", "belongs to Fe"),
         ({"si": "gth-pade", "default": "gth-pbe"}, "name 'si', which is not an element.*'default'"),
         ({"Si": "gth-pbe", "silicon": "gth-pade"}, "name 'silicon', which is not an element"),
-        ({"Si": Path(__file__).parent}, "a folder was given"),
+        ({"Si": Path(__file__).parent}, "has no file of Si.*no file that can be read"),
     ],
 )
 def test_mistakes_are_explained(spec, message: str) -> None:

@@ -96,6 +96,14 @@ def test_bad_meshes_are_refused(r: np.ndarray, rab: np.ndarray | None, message: 
         quadrature_weights(r, rab)
 
 
+def test_a_function_that_is_zero_everywhere_has_a_form_factor_of_zero() -> None:
+    """The smooth core of hydrogen's PAW dataset; wave vectors of any length may be asked for."""
+    r = np.linspace(0.0, 6.0, 301)
+    nothing = RadialTransform(0, r, quadrature_weights(r), np.zeros((1, 301)))
+    q2 = torch.tensor([0.0, 1e-6, 0.2, 9.0, 400.0], dtype=torch.float64)
+    assert nothing(q2).tolist() == [[0.0] * 5]
+
+
 @pytest.mark.gpu
 def test_tables_follow_the_device() -> None:
     function = make(2)
@@ -103,3 +111,11 @@ def test_tables_follow_the_device() -> None:
     on_gpu = function(q2.cuda())
     assert on_gpu.is_cuda
     torch.testing.assert_close(on_gpu.cpu(), function(q2), rtol=1e-13, atol=1e-13)
+
+
+def test_functions_that_vanish_have_no_form_factor() -> None:
+    """The smooth core of hydrogen, on a mesh that starts with small radii."""
+    r = 0.4 * np.arange(300) / (300 - np.arange(300))
+    zero = RadialTransform(0, r, np.gradient(r), np.zeros((2, len(r))))
+    q2 = torch.linspace(0.0, 100.0, 7, dtype=torch.float64)
+    assert torch.equal(zero(q2), torch.zeros(2, 7, dtype=torch.float64))

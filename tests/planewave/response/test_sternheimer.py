@@ -32,7 +32,7 @@ def known_states(matrix: Tensor, energies: Tensor, states: Tensor, spoil: float)
     rough = image - values.unsqueeze(-1) * empty
     above = values[:, None] - energies[:, :NFILLED, None]
     return KnownStates(
-        lowest, energies[:, :NFILLED], above, rough, torch.ones(NK, NFILLED, NPW).double()
+        lowest, lowest, energies[:, :NFILLED], above, rough, torch.ones(NK, NFILLED, NPW).double()
     )
 
 
@@ -67,6 +67,7 @@ def test_a_state_that_is_missing_is_an_error() -> None:
     hole = torch.cat([states[:, 1:NFILLED], states[:, NFILLED + 5 : NFILLED + 6]], dim=1)
     known = known._replace(
         states=hole,
+        duals=hole,
         energies=energies[:, 1 : NFILLED + 1],
         above=torch.zeros(NK, NFILLED, 0).double(),
         rough=torch.zeros(NK, 0, NPW).double(),
