@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.units import Bohr, Hartree
+from ase.units import Bohr, GPa, Hartree
 from numpy.typing import NDArray
 
 from deepchem_xc._files import data_file
-from deepchem_xc.eos.fits import EquationOfStateFit, fit_equation_of_state
+from deepchem_xc.eos.fits import fit_equation_of_state
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.properties.volume_series import volume_series
 from deepchem_xc.planewave.settings import Settings
@@ -35,18 +35,20 @@ class Differences:
     ----------
     energies : ndarray
         Free energies of the volumes, and last of the strained crystal, (nvolume + 1,), meV/atom.
-    ours, theirs : EquationOfStateFit
-        Fits to the energies extrapolated to zero width.
-    layer : bool
-        Whether sizes are areas.
+    sizes : list of float
+        Volumes, Angstrom^3, or areas, Angstrom^2.
+    curves : tuple of list of float
+        Energies extrapolated to zero width there, of this package and of GPAW, eV.
+    dimension : int
+        2 for areas.
     forces, stress, moments, levels : float
         Largest differences: eV/Angstrom; GPa; mu_B; eigenvalues of occupied states in eV.
     """
 
     energies: NDArray[np.float64]
-    ours: EquationOfStateFit
-    theirs: EquationOfStateFit
-    layer: bool
+    sizes: list[float]
+    curves: tuple[list[float], list[float]]
+    dimension: int
     forces: float
     stress: float
     moments: float
@@ -54,19 +56,21 @@ class Differences:
 
     @property
     def spread(self) -> float:
-        """Largest minus smallest difference of the energies, meV/atom."""
-        return float(np.ptp(self.energies))
+        """Largest minus smallest difference of the energies, meV/atom.
 
-    @property
-    def lattice_constant(self) -> float:
-        """Relative difference of the lattice constants."""
-        ratio = self.ours.size / self.theirs.size
-        return float(ratio ** (1.0 / self.ours.dimension)) - 1.0
+        Of the strained crystal and of volumes within 4 % in the lattice constant.
+        """
+        largest = max(self.sizes)
+        near = [size > 0.88 * largest for size in self.sizes]
+        return float(np.ptp(self.energies[[*near, True]]))
 
-    @property
-    def modulus(self) -> float:
-        """Relative difference of the moduli."""
-        return self.ours.modulus / self.theirs.modulus - 1.0
+    def of_fits(self) -> tuple[float, float]:
+        """Relative differences of lattice constants and of moduli."""
+        ours, theirs = (
+            fit_equation_of_state(self.sizes, curve, self.dimension) for curve in self.curves
+        )
+        length = (ours.size / theirs.size) ** (1.0 / self.dimension)
+        return length - 1.0, ours.modulus / theirs.modulus - 1.0
 
 
 def functional_of(name: str) -> XCFunctional:
@@ -141,11 +145,11 @@ def differences_to_gpaw(name: str, functional: str) -> Differences:
     forces = result.forces.numpy() * Hartree / Bohr - np.array(strained["forces"])
     return Differences(
         energies=1e3 * (np.array(free) - np.array(gpaw_free)) / len(settings["symbols"]),
-        ours=fit_equation_of_state(sizes, energies, series.dimension),
-        theirs=fit_equation_of_state(sizes, [p["energy"] for p in points], series.dimension),
-        layer=settings["layer"],
+        sizes=sizes,
+        curves=(energies, [point["energy"] for point in points]),
+        dimension=series.dimension,
         forces=float(np.abs(forces).max()),
-        stress=float(np.abs(stress).max()) * 160.2176634,
+        stress=float(np.abs(stress).max()) / GPa,
         moments=float(np.abs(np.array(moments) - np.array(gpaw_moments)).max()),
         levels=levels_apart(result, strained),
     )

@@ -26,23 +26,30 @@ class Allowed(NamedTuple):
 
 
 SIMPLE = Allowed(0.05, 5e-5, 5e-3)
+# GPAW's tables of shape functions, projectors and zero potentials: with four times as many points
+# its offset for GaAs is 0.031 to 0.037 meV for all structures, for Ca 0.15 to 0.21.
+TABLES_OF_GPAW = Allowed(0.1, 5e-5, 5e-3)
 TRANSITION = Allowed(0.15, 5e-5, 5e-3)
-IONIC = Allowed(0.5, 2e-4, 1e-2)
+# At 800 eV; MgO's modulus differs by 0.54 %, because the differences of its energies scatter by
+# 0.05 meV. GPAW holds the smooth density to twice the cutoff, this package to four times.
+HARD = Allowed(0.1, 5e-5, 1e-2)
 CRYSTALS = {
     "Si": SIMPLE,
     "Al": SIMPLE,
     "Na": SIMPLE,
     "AlP, triclinic": SIMPLE,
-    "Ca": SIMPLE,
+    "Ca": TABLES_OF_GPAW,
     "NaCl": SIMPLE,
-    "LiF": IONIC,
-    "MgO": IONIC,
-    "GaAs": SIMPLE,
+    "LiF": HARD,
+    "MgO": HARD,
+    "GaAs": TABLES_OF_GPAW,
     "Cu": TRANSITION,
     "graphene": SIMPLE,
     "Ni": TRANSITION,
     "Fe": TRANSITION,
 }
+# Curves whose minimum is at a smaller volume than those computed.
+WITHOUT_MINIMUM = {("Na", "LDA"), ("LiF", "LDA")}
 QUICK = ("Si", "Al", "Na")
 ENERGY, FORCE, STRESS, MOMENT, LEVEL = 3.0, 2e-3, 0.02, 5e-3, 2e-3
 
@@ -75,11 +82,14 @@ def test_the_offset_of_the_energy_is_the_same_for_all_structures(
     assert differences_to_gpaw(name, functional).spread < CRYSTALS[name].spread
 
 
-@every
+@pytest.mark.parametrize(
+    ("name", "functional"),
+    [case for case in cases() if tuple(case.values) not in WITHOUT_MINIMUM],
+)
 def test_equations_of_state_are_gpaws(name: str, functional: str) -> None:
-    found, allowed = differences_to_gpaw(name, functional), CRYSTALS[name]
-    assert abs(found.lattice_constant) < allowed.lattice_constant
-    assert abs(found.modulus) < allowed.modulus
+    lattice_constant, modulus = differences_to_gpaw(name, functional).of_fits()
+    assert abs(lattice_constant) < CRYSTALS[name].lattice_constant
+    assert abs(modulus) < CRYSTALS[name].modulus
 
 
 @every
