@@ -99,11 +99,18 @@ def against_gpaw(options: argparse.Namespace) -> dict[str, Any]:
         print("gpaw: GPAW is not installed ('make gpaw' compiles it)\n")
     results: dict[str, Any] = {}
     for name in chosen(GPAW_SYSTEMS, options.systems):
-        programs = {"ours": lambda name=name: work("ours_case", options.threads, case=name)}
+        programs = {
+            "ours": lambda name=name: work("ours_case", options.threads, case=name, paw=False)
+        }
+        if importlib.util.find_spec("gpaw_data") is not None:
+            programs["ours, PAW"] = lambda name=name: work(
+                "ours_case", options.threads, case=name, paw=True
+            )
         if installed:
             programs["gpaw"] = lambda name=name: work("gpaw_case", options.threads, case=name)
         entry = compare(programs, options.repeat)
-        add_ratios(entry)
+        # Equal datasets and cutoffs, where the package with the datasets is there.
+        add_ratios(entry, "ours, PAW" if "ours, PAW" in entry else "ours")
         results[name] = entry
         cutoffs = ", ".join(
             f"{code} {result['settings']['ecut_eV']:g} eV"

@@ -14,6 +14,7 @@ from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional
 from deepchem_xc.planewave.settings import Settings
+from deepchem_xc.planewave.sphere_distances import check_spheres
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kept_symmetry import check_symmetry
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
@@ -176,6 +177,8 @@ def make_problem(
         nspin=2 if spinpol else 1,
         moment=float(sum(moments or ())) if fixed_moment else None,
     )
+    if problem.spheres is not None:
+        check_spheres(crystal, problem.spheres.potentials)
     return as_one_orbital(problem)
 
 

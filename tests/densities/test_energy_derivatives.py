@@ -12,7 +12,7 @@ from deepchem_xc.densities import AtomDensityNetwork, DensityPredictor
 from deepchem_xc.planewave import non_self_consistent
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from tests.planewave.fixed_density.cases import CASES
-from tests.planewave.fixed_density.test_forces import check
+from tests.planewave.fixed_density.checks import check_forces
 
 SMALL: dict[str, Any] = {"channels": 4, "l_max": 1, "layers": 1, "cutoff": 4.0}
 
@@ -33,7 +33,7 @@ def test_forces_and_stress_follow_the_networks_own_motion(name: str) -> None:
     change = given.fields.density - problem.atomic_density()
     part = problem.basis.to_grid(change).abs().mean() * problem.basis.volume / problem.nelectrons
     assert float(part) > 3e-3, "the network adds nothing"
-    check(problem, given)
+    check_forces(problem, given)
 
 
 def test_a_supercell_has_the_energy_the_forces_and_the_stress_of_its_cells() -> None:

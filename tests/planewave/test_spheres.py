@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 
 from deepchem_xc.numerics.harmonics import solid_harmonics
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
 from deepchem_xc.planewave.inputs import make_problem
+from deepchem_xc.planewave.sphere_distances import OverlappingSpheresWarning
 from deepchem_xc.planewave.spheres import Spheres, _rotation
 from deepchem_xc.planewave.structure.atom_symmetry import cartesian_rotations
 
@@ -92,3 +96,13 @@ def test_one_atom_stands_for_all_equivalent_ones() -> None:
     assert [(site.species, site.count, len(site.operations)) for site in sites] == [("Si", 2, 24)]
     alone = spheres_of(bulk("Si"), symmetry=False).sites
     assert [(site.count, len(site.operations)) for site in alone] == [(1, 1), (1, 1)]
+
+
+def test_spheres_that_overlap_are_named_with_their_distance() -> None:
+    """Hydrogen molecules are no such case; compressed silicon is."""
+    molecule = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.75]], cell=[5.0] * 3, pbc=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OverlappingSpheresWarning)
+        spheres_of(molecule)
+    with pytest.warns(OverlappingSpheresWarning, match=r"Si0 and Si1 overlap: they are 1\.51"):
+        spheres_of(bulk("Si", a=3.5))

@@ -15,9 +15,16 @@ from deepchem_xc.planewave.pseudo.radial import RadialTransform
 
 from .dataset import PAWDataset
 from .reference_atom import ReferenceAtom, radial_transform
+from .shapes import shape_functions
 from .tables import OnSiteTables, on_site_tables
 
 __all__ = ["PAWPotential"]
+
+# Self-energy of a unit charge, Hartree, that may be lost beyond the plane waves of compensation
+# charges; charges of spheres are up to twenty.
+_REST = 1e-10
+# Largest wave number of the search for them, and its spacing, 1/bohr.
+_LONGEST, _SPACING = 100.0, 0.05
 
 
 class PAWPotential(AtomicPotential):
@@ -34,19 +41,9 @@ class PAWPotential(AtomicPotential):
         The given one.
     tables : OnSiteTables
         Matrices of its sphere.
-
-    Raises
-    ------
-    ValueError
-        If the compensation charges are not Gaussians.
     """
 
     def __init__(self, dataset: PAWDataset) -> None:
-        if dataset.shape != "gauss":
-            raise ValueError(
-                f"the compensation charges of {dataset!r} have the shape {dataset.shape!r}; only "
-                "'gauss', that of GPAW's datasets, can be used"
-            )
         self.dataset = dataset
         self.symbol, self.name = dataset.symbol, dataset.name
         self.valence, self.functional = dataset.valence, dataset.functional
@@ -114,10 +111,28 @@ class PAWPotential(AtomicPotential):
         """Form factor of the compensation charge with unit multipole l, over q^l.
 
         4 pi int r^2 g_l(r) j_l(qr) dr / q^l = 4 pi exp(-q^2 r_c^2 / 4) / (2 l + 1)!!, analytic for
-        g_l proportional to r^l exp(-r^2 / r_c^2).
+        g_l proportional to r^l exp(-r^2 / r_c^2), and integrated on the mesh for other shapes.
         """
+        if self.dataset.shape != "gauss":
+            return self._shapes[l](q2)[0]
         odd = math.prod(range(1, 2 * l + 2, 2))
         return 4.0 * math.pi / odd * torch.exp(-0.25 * self.dataset.shape_radius**2 * q2)
+
+    @cached_property
+    def _shapes(self) -> list[RadialTransform]:
+        return [self._transform(g, l) for l, g in enumerate(shape_functions(self.dataset))]
+
+    @cached_property
+    def shape_cutoff(self) -> float:
+        """Wave number up to which compensation charges have plane waves, 1/bohr.
+
+        The self-energy of a unit charge beyond it, the integral of (g(q) / 4 pi)^2 dq / pi, is
+        below `_REST`.
+        """
+        q = torch.arange(0.0, _LONGEST, _SPACING, dtype=torch.float64)
+        density = (self.shape(0, q.square()) / (4.0 * math.pi)).square() * (_SPACING / math.pi)
+        beyond = density.flip(0).cumsum(0).flip(0)
+        return float(q[beyond > _REST][-1]) + _SPACING
 
     @cached_property
     def atom(self) -> ReferenceAtom:

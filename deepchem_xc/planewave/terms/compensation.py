@@ -9,7 +9,6 @@ but they and the Coulomb kernel exist.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -19,10 +18,6 @@ from deepchem_xc.numerics.harmonics import solid_harmonics
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.paw.shapes import HIGHEST_MULTIPOLE
-
-# Form factor, relative to that at G = 0, at which the plane waves of compensation charges end. The
-# energy of the rest is about its square.
-_REST = 1e-5
 
 
 def compensation_waves(basis: PlaneWaveBasis, potentials: Mapping[str, PAWPotential]) -> Tensor:
@@ -37,8 +32,7 @@ def compensation_waves(basis: PlaneWaveBasis, potentials: Mapping[str, PAWPotent
     potentials : mapping of str to PAWPotential
         One for every species.
     """
-    narrowest = min(potentials[s].dataset.shape_radius for s in basis.crystal.species)
-    return basis.larger_sphere(math.sqrt(-4.0 * math.log(_REST)) / narrowest)
+    return basis.larger_sphere(max(potentials[s].shape_cutoff for s in basis.crystal.species))
 
 
 class CompensationCharges:

@@ -86,10 +86,10 @@ def density_and_direction(problem: KohnShamProblem) -> tuple[FixedDensity, Field
     return given, towards.fields - given.fields
 
 
-def check_derivatives(case: Case) -> None:
+def check_derivatives(case: Case, steps: dict[str, float] = STEPS) -> None:
     """Everything that a result knows, by the given density and by the functional."""
     given, along = density_and_direction(case.problem())
-    numbers = {key: torch.zeros((), dtype=torch.float64, requires_grad=True) for key in STEPS}
+    numbers = {key: torch.zeros((), dtype=torch.float64, requires_grad=True) for key in steps}
     result = at(case, given, along, numbers)
     assert result.density_error > 3e-3, "the density is self-consistent: nothing is tested"
     torch.testing.assert_close(result.forces, result.detach().forces, rtol=0, atol=1e-9)
@@ -100,10 +100,10 @@ def check_derivatives(case: Case) -> None:
             value, list(numbers.values()), retain_graph=True, materialize_grads=True
         )
         implicit[quantity] = dict(zip(numbers, map(float, found), strict=True))
-    for key, step in STEPS.items():
+    for key, step in steps.items():
 
         def values(x: float, key: str = key) -> dict[str, Tensor]:
-            there = {name: torch.zeros((), dtype=torch.float64) for name in STEPS}
+            there = {name: torch.zeros((), dtype=torch.float64) for name in steps}
             there[key] = torch.tensor(x, dtype=torch.float64)
             return quantities(at(case, given, along, there, result))
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.crystals import SMEARED
 from tests.planewave.fixed_density.cases import CASES, Case, rough_density
-from tests.planewave.fixed_density.checks import check_derivatives, check_forces
+from tests.planewave.fixed_density.checks import STEPS, check_derivatives, check_forces
 
 pytest.importorskip("gpaw_data", reason="gpaw-data is not installed")
 
@@ -46,4 +46,6 @@ def test_a_meta_gga_with_its_kinetic_energy_density() -> None:
     ],
 )
 def test_all_derivatives_are_those_of_differences(name: str) -> None:
-    check_derivatives(PAW[name])
+    # The gap of the symmetric crystal is farther from linear than everything else.
+    density = 0.005 if name == "reduced k-points" else STEPS["density"]
+    check_derivatives(PAW[name], {**STEPS, "density": density})
