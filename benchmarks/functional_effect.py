@@ -32,6 +32,7 @@ from three_codes_calculations import System, gpaw, gpaw_settings, plane_wave_set
 
 from deepchem_xc._files import write_json
 from deepchem_xc.against_gpaw.gpaw_reference import GpawSettings
+from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.parallel import default_jobs, parallel_map
 from deepchem_xc.store import Store, digest
 from deepchem_xc.tables import as_table
@@ -132,7 +133,7 @@ def compute(store: Store, tasks: Sequence[tuple[str, str]], jobs: int) -> None:
 
 
 def curves(store: Store, tasks: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Fits by crystal, code and functional, of the curves that are complete."""
+    """Fits by crystal, code and functional, of the complete curves with a minimum."""
     found: dict[str, Any] = {}
     for name, code in tasks:
         kept = []
@@ -144,14 +145,20 @@ def curves(store: Store, tasks: Sequence[tuple[str, str]]) -> dict[str, Any]:
             continue
         for functional in FUNCTIONALS:
             energies = [point["energies"][functional] for point in points]
-            curve = curve_of(CRYSTALS[name], SCALES, energies)
+            try:
+                curve = curve_of(CRYSTALS[name], SCALES, energies)
+            except NoMinimumError as error:
+                print(f"{name} {code} {functional}: {error}", file=sys.stderr)
+                continue
             found.setdefault(name, {}).setdefault(code, {})[functional] = curve
     return found
 
 
-def effect(constants: Mapping[str, float], other: str) -> float:
-    """a(PBE) - a(other), Angstrom."""
-    return constants["PBE"] - constants[other]
+def effect(constants: Mapping[str, float], other: str) -> str:
+    """a(PBE) - a(other) in mA, or a dash if one of them is missing."""
+    if "PBE" not in constants or other not in constants:
+        return "-"
+    return f"{1e3 * (constants['PBE'] - constants[other]):+.1f}"
 
 
 def published(path: Path, name: str) -> dict[str, float] | None:
@@ -175,10 +182,7 @@ def table(found: Mapping[str, Any], path: Path) -> str:
         if reference is not None:
             constants["published"] = reference
         for other in OTHERS:
-            cells = [
-                f"{1e3 * effect(constants[code], other):+.1f}" if code in constants else "-"
-                for code in ("published", *CODES)
-            ]
+            cells = [effect(constants.get(code, {}), other) for code in ("published", *CODES)]
             rows.append([name, f"a(PBE) - a({other})", *cells])
     if not rows:
         return "no curve is complete yet"
@@ -187,7 +191,7 @@ def table(found: Mapping[str, Any], path: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compute and print the table; returns 1 if an energy is missing."""
+    """Compute and print the table; returns 1 if a curve is missing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -211,7 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {name: {c: settings_of(c, CRYSTALS[name]) for n, c in tasks if n == name}
                 for name in names}  # fmt: skip
     write_json(options.output / "functional_effect.json", {"settings": settings, "curves": found})
-    return 0 if sum(len(by_code) for by_code in found.values()) == len(tasks) else 1
+    complete = sum(len(fits) for by_code in found.values() for fits in by_code.values())
+    return 0 if complete == len(tasks) * len(FUNCTIONALS) else 1
 
 
 if __name__ == "__main__":

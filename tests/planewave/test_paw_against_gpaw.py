@@ -18,11 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:the functional is")
 
 
 class Allowed(NamedTuple):
-    """Largest difference of the energies' offset (meV/atom), of a and of B (relative)."""
+    """Largest range of the offset (meV/atom), errors of a and B (relative), and the offset itself."""
 
     spread: float
     lattice_constant: float
     modulus: float
+    offset: float = 3.0
 
 
 SIMPLE = Allowed(0.05, 5e-5, 5e-3)
@@ -30,9 +31,9 @@ SIMPLE = Allowed(0.05, 5e-5, 5e-3)
 # its offset for GaAs is 0.031 to 0.037 meV for all structures, for Ca 0.15 to 0.21.
 TABLES_OF_GPAW = Allowed(0.1, 5e-5, 5e-3)
 TRANSITION = Allowed(0.15, 5e-5, 5e-3)
-# At 800 eV; MgO's modulus differs by 0.54 %, because the differences of its energies scatter by
-# 0.05 meV. GPAW holds the smooth density to twice the cutoff, this package to four times.
-HARD = Allowed(0.1, 5e-5, 1e-2)
+# At 800 eV. MgO's offset, -3.1 meV, is -0.03 meV with four times as many points in GPAW's tables;
+# its modulus differs by 0.54 %, because the differences of its energies scatter by 0.05 meV.
+HARD = Allowed(0.1, 5e-5, 1e-2, offset=3.5)
 CRYSTALS = {
     "Si": SIMPLE,
     "Al": SIMPLE,
@@ -51,7 +52,8 @@ CRYSTALS = {
 # Curves whose minimum is at a smaller volume than those computed.
 WITHOUT_MINIMUM = {("Na", "LDA"), ("LiF", "LDA")}
 QUICK = ("Si", "Al", "Na")
-ENERGY, FORCE, STRESS, MOMENT, LEVEL = 3.0, 2e-3, 0.02, 5e-3, 2e-3
+# eV/Angstrom, GPa, mu_B, eV.
+FORCE, STRESS, MOMENT, LEVEL = 2e-3, 0.02, 5e-3, 2e-3
 
 
 def cases() -> list[Any]:
@@ -72,7 +74,7 @@ def test_every_crystal_of_the_reference_is_tested() -> None:
 
 @every
 def test_free_energies_are_gpaws(name: str, functional: str) -> None:
-    assert abs(differences_to_gpaw(name, functional).energies).max() < ENERGY
+    assert abs(differences_to_gpaw(name, functional).energies).max() < CRYSTALS[name].offset
 
 
 @every
