@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the functional is")
 
 
 class Allowed(NamedTuple):
-    """Largest range of the offset (meV/atom), errors of a and B (relative), and the offset itself."""
+    """Largest range and size of the offset (meV/atom), errors of a and modulus (relative)."""
 
     spread: float
     lattice_constant: float
