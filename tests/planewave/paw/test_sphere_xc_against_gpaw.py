@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,9 @@ from torch import Tensor
 
 from deepchem_xc.planewave.paw import PAWDataset
 from deepchem_xc.planewave.paw.sphere_xc import SphereXC
-from deepchem_xc.xc import (
-    DensityVariables,
-    Ingredients,
-    PBEExchange,
-    PW92Correlation,
-    SpinParam,
-    SumXC,
-    ValGrad,
-    XCFunctional,
-    get_xc,
-)
+from deepchem_xc.xc import DensityVariables, SpinParam, ValGrad, XCFunctional, get_xc
 from tests.differences import assert_agreement, differences
+from tests.planewave.paw.gpaw_pbe import pbe_of_gpaw
 from tests.planewave.paw.spheres import gpaw_dataset, near_atom
 
 pytestmark = [
@@ -36,30 +26,6 @@ pytestmark = [
 POSITIONS = {0: [0], 1: [2, 0, 1], 2: [0, 1, 3, 2, 4], 3: [3, 4, 2, 5, 1, 6, 0]}
 # Gadolinium has f channels, whose products reach beyond the largest l of the expansion.
 ATOMS = [("Si", 1), ("O", 1), ("O", 2), ("Ni", 2), ("Gd", 1)]
-
-
-class PBECorrelationOfGPAW(XCFunctional):
-    """PBE correlation with GPAW's constants, on PW92 as published."""
-
-    name = "correlation of GPAW's PBE"
-    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
-    BETA, GAMMA = 0.066725, 0.031091
-
-    def energy_density(self, variables: DensityVariables) -> Tensor:
-        """Equations (3), (7) and (8) of Phys. Rev. Lett. 77, 3865 (1996), as they stand there."""
-        n = variables.density
-        uniform = PW92Correlation().energy_density(variables) / n
-        phi = variables.spin_scaling if variables.polarized else torch.ones_like(n)
-        gamma = self.GAMMA * phi**3
-        kf = (3.0 * math.pi**2 * n) ** (1.0 / 3.0)
-        t2 = variables.sigma / (4.0 * phi**2 * (4.0 * kf / math.pi) * n**2)
-        a = self.BETA / self.GAMMA / torch.expm1(-uniform / gamma)
-        fraction = (1.0 + a * t2) / (1.0 + a * t2 + a**2 * t2**2)
-        return n * (uniform + gamma * torch.log1p(self.BETA / self.GAMMA * t2 * fraction))
-
-
-def pbe_of_gpaw() -> XCFunctional:
-    return SumXC(PBEExchange(mu=0.2195164512208958), PBECorrelationOfGPAW())
 
 
 class Limited(XCFunctional):
