@@ -69,7 +69,7 @@ def test_kinds_are_not_mixed(folder: Path) -> None:
 
 def test_a_dataset_of_another_functional_is_warned_about(folder: Path) -> None:
     potentials = load_potentials(folder, ["Be"])
-    with pytest.warns(FunctionalMismatchWarning, match=r"Be \(Be\.PBE: PBE\).*paw-lda"):
+    with pytest.warns(FunctionalMismatchWarning, match=r"Be \(Be\.PBE: PBE\).*another zero"):
         check_functional(potentials, "LDA")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

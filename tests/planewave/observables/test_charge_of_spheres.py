@@ -39,6 +39,7 @@ def molecule() -> SCFResult:
     return paw(carbon_monoxide(), 300.0, (1, 1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.gpaw
 def test_work_function_of_aluminium_is_gpaws() -> None:
     slab = fcc100("Al", (1, 1, 4), a=4.04, vacuum=6.0, periodic=True)
@@ -103,6 +104,7 @@ def test_potential_falls_across_vacuum_as_the_dipole_says(molecule: SCFResult) -
     assert slope == pytest.approx(field, rel=0.1)
 
 
+@pytest.mark.slow
 def test_derivatives_of_dipole_and_potential_are_those_of_differences() -> None:
     """With respect to a parameter of the functional."""
     mu = 0.2195149727645171
@@ -117,6 +119,7 @@ def test_derivatives_of_dipole_and_potential_are_those_of_differences() -> None:
     assert_derivative(torch.stack(slopes), lambda h: run(mu + h)[0], 0.04, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_charge_that_moves_with_an_atom_is_that_of_differences() -> None:
     """The derivative of the dipole with respect to a position: Born's effective charge."""
     crystal = Crystal.from_ase(carbon_monoxide())

@@ -74,6 +74,7 @@ def test_sublattices_of_an_antiferromagnet_have_opposite_moments() -> None:
     assert up == pytest.approx(-down, abs=1e-5) and up > 0.2
 
 
+@pytest.mark.slow
 def test_derivative_of_a_moment_is_that_of_differences() -> None:
     mu = 0.2195149727645171
     functional = PBE(mu=mu, trainable=True)
