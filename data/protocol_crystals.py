@@ -50,9 +50,9 @@ _REDUCED_CUTOFF = 5.5
 _PER_CUBE = {"sc": 1, "bcc": 2, "fcc": 4, "diamond": 8}
 # Atoms of one dense solid are further apart than two covalent radii by about this factor.
 _SPACING = 1.1
-# Volumes per atom, Angstrom^3, of minima that are far from both guesses: hydrogen's covalent radius
-# is that of its molecule.
-_VOLUMES = {"H": 3.2}
+# Volumes per atom, Angstrom^3, of minima far from both guesses: the covalent radii of both elements
+# are those of their molecules.
+_VOLUMES = {"F": 10.5, "H": 3.2}
 
 
 def measured() -> dict[tuple[str, str], float]:
