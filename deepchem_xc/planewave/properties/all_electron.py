@@ -23,7 +23,7 @@ from deepchem_xc.numerics.harmonics import harmonics
 from deepchem_xc.planewave.basis.other_grids import to_any_grid
 from deepchem_xc.planewave.paw import PAWDataset
 from deepchem_xc.planewave.result import SCFResult
-from deepchem_xc.planewave.terms.superposed import smooth_core
+from deepchem_xc.planewave.terms.superposed import core_density
 from deepchem_xc.planewave.values import grid_size
 
 # Difference of all-electron and smooth functions, relative to the largest value of the latter, at
@@ -74,7 +74,7 @@ def all_electron_density(result: SCFResult, size: Any = None, core: bool = True)
     nspin = len(fields.density)
     smooth = fields.density
     if core:
-        smooth = smooth + smooth_core(basis, spheres) / nspin
+        smooth = smooth + core_density(basis, spheres.potentials) / nspin
     density = to_any_grid(basis.g_vectors, smooth, chosen).cpu()
     assert fields.spheres is not None
     positions = basis.crystal.positions.detach().cpu().numpy()

@@ -15,7 +15,7 @@ from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.compensation import CompensationCharges, compensation_waves
 from deepchem_xc.planewave.terms.differentiated import derivative_of
 from deepchem_xc.planewave.terms.kept import KeptForBasis
-from deepchem_xc.planewave.terms.superposed import smooth_core
+from deepchem_xc.planewave.terms.superposed import core_density
 
 
 class SmoothCharge(NamedTuple):
@@ -46,7 +46,7 @@ class Coulomb(DensityTerm):
 
     def _geometry(self, basis: PlaneWaveBasis) -> tuple[CompensationCharges, Tensor]:
         charges = CompensationCharges(basis, self._spheres.potentials, self._waves)
-        return charges, smooth_core(basis, self._spheres)
+        return charges, core_density(basis, self._spheres.potentials)
 
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """Energy, 0-d, Hartree per cell."""

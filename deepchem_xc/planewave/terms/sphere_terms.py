@@ -19,7 +19,7 @@ from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.differentiated import derivative_of
 from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.local import superpose_atoms
-from deepchem_xc.planewave.terms.superposed import smooth_core
+from deepchem_xc.planewave.terms.superposed import core_density
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
@@ -92,7 +92,7 @@ class ZeroPotential(DensityTerm):
         self._kept = KeptForBasis(self._geometry)
 
     def _geometry(self, basis: PlaneWaveBasis) -> tuple[Tensor, Tensor]:
-        return zero_potential(basis, self._spheres), smooth_core(basis, self._spheres)
+        return zero_potential(basis, self._spheres), core_density(basis, self._spheres.potentials)
 
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """Energy, 0-d, Hartree per cell."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.paw import PAWPotential
 from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.spheres import Spheres
 from deepchem_xc.planewave.structure.crystal import Crystal
@@ -118,10 +117,10 @@ def superposed_occupations(crystal: Crystal, spheres: Spheres, nspin: int) -> Te
     return 0.5 * torch.stack([total + moment, total - moment])
 
 
-def smooth_core(basis: PlaneWaveBasis, spheres: Spheres) -> Tensor:
-    """Smooth core density of all atoms, (nG,), bohr^-3."""
+def core_density(basis: PlaneWaveBasis, pseudos: Mapping[str, AtomicPotential]) -> Tensor:
+    """Core density of all atoms, with PAW the smooth one, (nG,), bohr^-3; zero without cores."""
 
-    def form_factor(potential: PAWPotential, q2: Tensor) -> Tensor:
-        return potential.core_density(q2)
+    def form_factor(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
+        return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
 
-    return superpose_atoms(basis, spheres.potentials, form_factor)
+    return superpose_atoms(basis, pseudos, form_factor)

@@ -15,6 +15,7 @@ from deepchem_xc.planewave.pseudo import AtomicPotential
 from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.kept import KeptForBasis
 from deepchem_xc.planewave.terms.local import superpose_atoms
+from deepchem_xc.planewave.terms.superposed import core_density
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
@@ -219,13 +220,10 @@ def core_fields(
     if not any(pseudos[species].has_core_density for species in basis.crystal.species):
         return None
 
-    def density(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
-        return pseudo.core_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
-
     def kinetic(pseudo: AtomicPotential, q2: Tensor) -> Tensor:
         return pseudo.core_kinetic_density(q2) if pseudo.has_core_density else torch.zeros_like(q2)
 
-    found = Fields(superpose_atoms(basis, pseudos, density).unsqueeze(0))
+    found = Fields(core_density(basis, pseudos).unsqueeze(0))
     if not tau:
         return found
     return replace(found, tau=superpose_atoms(basis, pseudos, kinetic).unsqueeze(0))

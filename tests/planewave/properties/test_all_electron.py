@@ -16,7 +16,7 @@ from ase.units import Bohr
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import SCFResult, all_electron_density, scf, write_density_cube
 from deepchem_xc.planewave.properties.all_electron import _points_near
-from deepchem_xc.planewave.terms.superposed import smooth_core
+from deepchem_xc.planewave.terms.superposed import core_density
 from tests.planewave.paw_crystals import FERMI, gpaw, paw
 
 
@@ -71,7 +71,7 @@ def test_channels_differ_by_the_moment(molecule: SCFResult) -> None:
 def test_outside_of_the_spheres_it_is_the_smooth_density(molecule: SCFResult) -> None:
     basis = molecule.basis
     spheres = molecule.problem.paw_spheres("this test")
-    smooth = basis.to_grid(molecule.density_g + 0.5 * smooth_core(basis, spheres))
+    smooth = basis.to_grid(molecule.density_g + 0.5 * core_density(basis, spheres.potentials))
     atoms = basis.crystal.to_ase()
     axes = [np.arange(n) / n for n in basis.fft_size]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3) @ atoms.cell

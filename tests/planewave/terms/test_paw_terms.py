@@ -14,7 +14,7 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.terms.base import DensityTerm
 from deepchem_xc.planewave.terms.compensation import CompensationCharges, compensation_waves
 from deepchem_xc.planewave.terms.coulomb import Coulomb
-from deepchem_xc.planewave.terms.superposed import smooth_core
+from deepchem_xc.planewave.terms.superposed import core_density
 from tests.differences import assert_agreement, differences
 
 pytest.importorskip("gpaw_data")
@@ -79,7 +79,7 @@ def test_the_charge_is_neutral_with_any_occupations() -> None:
     )
     multipoles = Coulomb(basis, spheres)._multipoles(fields.spheres.sum(0))
     total = charges.charge(multipoles)[0]
-    total = total + fields.density.sum(0)[0] + smooth_core(basis, spheres)[0]
+    total = total + fields.density.sum(0)[0] + core_density(basis, spheres.potentials)[0]
     assert abs(complex(total) * float(basis.volume)) < 1e-8
 
 
