@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.crystals import FIXED, SHEAR, bcc, doubles, fcc
+from tests.crystals import FIXED, doubles, fcc
 from tests.planewave.response.finite_differences import Agreement, Case, compare
-from tests.planewave.response.response_cases import (
-    DIAMOND,
-    GAMMA222,
-    HONEYCOMB,
-    ORIGIN,
-    smeared,
-)
+from tests.planewave.response.response_cases import CASES as NORM_CONSERVING
+from tests.planewave.response.response_cases import GAMMA222, ORIGIN, smeared
 
 pytest.importorskip("gpaw_data")
 
 AGREEMENT = 1e-5
 CASES = {
-    "Si": Case(
-        fcc(10.26),
-        ("Si", "Si"),
-        DIAMOND,
-        6.0,
-        GAMMA222,
-        FIXED,
-        pseudopotentials="paw-pbe",
-        symmetry=True,
-    ),
+    "Si": replace(NORM_CONSERVING["Si"], pseudopotentials="paw-pbe", symmetry=True),
     "Al": Case(
         fcc(7.65),
         ("Al",),
@@ -61,26 +49,11 @@ CASES = {
         pseudopotentials="paw-pbe",
         symmetry=True,
     ),
-    "graphene": Case(
-        doubles([[4.65, 0, 0], [-2.325, 4.0270, 0], [0, 0, 12.0]]),
-        ("C", "C"),
-        HONEYCOMB,
-        10.0,
-        {"size": (3, 3, 1), "gamma": True},
-        smeared(width=0.005),
-        pseudopotentials="paw-pbe",
-        symmetry=True,
-        nlevels=1,
-    ),
-    "AlMg, distorted": Case(
-        bcc(7.0) @ SHEAR,
-        ("Al", "Mg"),
-        doubles([[0.0, 0.02, 0.01], [0.47, 0.52, 0.51]]),
-        5.0,
-        [[0.0, 0.0, 0.0], [0.5, 0.25, -0.25]],
-        smeared("methfessel-paxton", 0.02),
+    "graphene": replace(NORM_CONSERVING["graphene"], pseudopotentials="paw-pbe", symmetry=True),
+    "AlMg, distorted": replace(
+        NORM_CONSERVING["AlMg, distorted"],
         pseudopotentials={"Al": "paw-pbe", "Mg": "paw-pbe:2"},
-        symmetric=False,
+        steps={},
     ),
 }
 
