@@ -273,7 +273,7 @@ class PlaneWaveBasis:
         Parameters
         ----------
         radius : float
-            Largest |G| in the lattice in which this basis was cut, 1/bohr.
+            Largest ``|G|`` in the lattice in which this basis was cut, 1/bohr.
 
         Returns
         -------
