@@ -63,8 +63,9 @@ def compute_densities(
 ) -> dict[str, Path]:
     """Compute the densities of a set that are not kept yet; return the files of all by name.
 
-    Those that come with the package, the quick part of ``"silicon"``, are copied. A density is kept when it is converged, so that a call that was interrupted goes on where it
-    was. A kept one is used again if it has the same structure and settings.
+    Those that come with the package, the quick part of ``"silicon"``, are copied. A density is
+    kept when it is converged, so that a call that was interrupted goes on where it was. A kept one
+    is used again if it has the same structure and settings.
 
     Parameters
     ----------

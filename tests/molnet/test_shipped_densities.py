@@ -1,4 +1,4 @@
-"""Densities that come with the package: those of the quick silicon set, so that nothing computes."""
+"""Densities that come with the package: those of the quick part of the silicon set."""
 
 from __future__ import annotations
 
