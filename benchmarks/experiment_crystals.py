@@ -69,15 +69,15 @@ GTH_CUTOFFS = {
 #: Li, VN and Nb by 0.03 or less. The rest was not looked at.
 MESHES = {
     "Al": 16,
-    **dict.fromkeys(("Li", "Nb", "Ta", "Ir", "Pd", "Pt", "Ag", "Au"), 14),
+    **dict.fromkeys(("Li", "Na", "Nb", "Ta", "Ir", "Pd", "Pt", "Ag", "Au"), 14),
     "Fe": 12,
     **dict.fromkeys(("Rb", "Ba", "W", "Ni"), 10),
     **dict.fromkeys(("ZrC", "ZrN", "VN", "NbC", "NbN"), 10),
     **dict.fromkeys(("CoAl", "NiAl"), 9),
     **dict.fromkeys(("Ca", "Ge", "Sn"), 8),
 }
-#: GTH potentials; GTH-PBE of all others. Gold's has 11 electrons, with which PBE's lattice constant is 4.20
-#: Angstrom; with 19, the semi-core shell among them, it is 4.15.
+#: GTH potentials; GTH-PBE of all others. Gold's has 11 electrons, with which PBE's lattice
+#: constant is 4.20 Angstrom; with 19, the semi-core shell among them, it is 4.15.
 GTH_POTENTIALS = {"Au": "GTH-GGA-q19"}
 #: Initial moments of the magnets, mu_B per atom.
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}
