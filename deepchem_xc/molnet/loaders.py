@@ -202,7 +202,7 @@ def load_solids_experiment(
 ) -> Loaded:
     """Load measured lattice constants (Angstrom) of cubic crystals without zero-point expansion.
 
-    The 36 crystals, their sources and those left out are in ``data/experiment.json``; the settings
+    The 40 crystals, their sources and those left out are in ``data/experiment.json``; the settings
     of the calculations are those of ``benchmarks/experiment.py``.
 
     Parameters
