@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.anderson import Anderson
+from deepchem_xc.numerics.vectors import Inner
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, stack
 from deepchem_xc.planewave.loop.screening import coulomb_metric, participation_ratio, screen
@@ -203,6 +204,11 @@ class AndersonMixer:
         Fields of the first step, whose magnetisation `Mixing.keep_moment` keeps; the first input
         by default.
 
+    Attributes
+    ----------
+    inner : callable
+        Inner product of residuals of total and moment, (Fields, Fields) -> 0-d.
+
     Examples
     --------
     A response that overshoots twofold, so that plain iteration would diverge:
@@ -229,10 +235,8 @@ class AndersonMixer:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        metric = coulomb_metric(basis)
-        self._anderson: Anderson[Fields] = Anderson(
-            self.mixing.history, partial(_coulomb_product, metric, basis.volume)
-        )
+        self.inner: Inner[Fields] = partial(_coulomb_product, coulomb_metric(basis), basis.volume)
+        self._anderson: Anderson[Fields] = Anderson(self.mixing.history, self.inner)
         self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0
 

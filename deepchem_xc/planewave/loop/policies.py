@@ -257,6 +257,10 @@ class LocalisedLevels:
         Error above which orbitals are relaxed among each other.
     steps : int
         First step in which that may begin.
+    stalled : int
+        Step from which on orbitals are relaxed, localised or not, if `patience` steps have not
+        reduced an error above `near` to the fraction `reduction`: levels of small molecules fill a
+        large part of a small cell.
     end : float
         Error below which relaxing ends.
     near : float
@@ -287,6 +291,7 @@ class LocalisedLevels:
 
     start: float = 3e-2
     steps: int = 3
+    stalled: int = 6
     end: float = 1e-5
     near: float = 1e-3
     patience: int = 4
@@ -297,7 +302,7 @@ class LocalisedLevels:
     rounds: int = 4
 
     def __post_init__(self) -> None:
-        _check(self, steps=1, patience=1, evaluations=1, rounds=1)
+        _check(self, steps=1, stalled=1, patience=1, evaluations=1, rounds=1)
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ class _Loop:
         if mode != before:
             self._mixer = self._new_mixer()
         if mode == "downhill":
-            fields = self._descent.next_fields(found.fields, output)
+            fields = self._descent.next_fields(found.fields, output, self._mixer.inner)
         else:
             fields = self._mixer.next_fields(found.fields, output, found.local_dos)
         nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons
