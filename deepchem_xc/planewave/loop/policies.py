@@ -80,7 +80,7 @@ class Effort:
 
     fraction: float = 0.03
     largest_error: float = 0.1
-    settled: float = 1.0
+    settled: float = 0.1
     good: float = 1e-5
     settling_sweeps: int = 6
     expansions: int = EXPANSIONS
