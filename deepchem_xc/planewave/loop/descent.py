@@ -102,6 +102,10 @@ class Descent:
             self._residual = None
         self.mode = mode
 
+    def restart(self) -> None:
+        """Forget the errors so far: those of a moment that was held say nothing about the next."""
+        self._errors = []
+
     def _is_stalled(self, step: int, error: float) -> bool:
         """Whether mixing has not reduced a large error for some steps."""
         policy, errors = self._policy, [*self._errors, error]

@@ -241,6 +241,7 @@ class _Loop:
         self._fields = self._next_fields(step, found)
         if self._moment.release(error, step):
             self._mixer = self._new_mixer()
+            self._descent.restart()
 
     def _next_fields(self, step: int, found: Iterate) -> Fields:
         output, before = found.output, self._descent.mode
