@@ -111,8 +111,8 @@ class Descent:
         policy, errors = self._policy, [*self._errors, error]
         if step < policy.stalled or error < policy.near or len(errors) <= policy.patience:
             return False
-        before, recent = errors[: -policy.patience], errors[-policy.patience :]
-        return min(recent) > policy.reduction * min(before)
+        before, *recent = errors[-policy.patience - 1 :]
+        return min(recent) > policy.reduction * before
 
     def _way(self, error: float) -> str:
         policy = self._policy

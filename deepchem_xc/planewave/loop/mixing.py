@@ -281,7 +281,7 @@ class AndersonMixer:
             if self._has_no_states(local_dos) or (chosen == "auto" and localised):
                 return None
             chosen = screen
-        return partial(_on_total_density, partial(chosen, self.basis), local_dos)
+        return partial(_on_total_density, self.basis, partial(chosen, self.basis), local_dos)
 
     def _has_no_states(self, local_dos: Tensor) -> bool:
         states = float(local_dos[0].real * self.basis.volume)
@@ -316,11 +316,19 @@ class AndersonMixer:
 
 
 def _on_total_density(
-    precondition: Callable[[Tensor, Tensor], Tensor], local_dos: Tensor, residual: Fields
+    basis: PlaneWaveBasis,
+    precondition: Callable[[Tensor, Tensor], Tensor],
+    local_dos: Tensor,
+    residual: Fields,
 ) -> Fields:
-    """The residual with only its total density preconditioned; moment and tau stay as they are."""
+    """The residual with only its total density preconditioned; moment and tau stay as they are.
+
+    Products on a grid that does not carry the crystal's translations are not symmetric, and real
+    orbitals need a potential that is even about the inversion centre: otherwise H depends on which
+    two of them share an FFT, and residuals cannot become small.
+    """
     density = residual.density.clone()
-    density[0] = precondition(density[0], local_dos)
+    density[:1] = basis.symmetrize(precondition(density[0], local_dos).unsqueeze(0))
     return replace(residual, density=density)
 
 
