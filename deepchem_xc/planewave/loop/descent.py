@@ -2,10 +2,11 @@
 
 Orbitals are made self-consistent among each other (`relaxation`), and their density makes the next
 potential. Such steps go downhill in the free energy and leave saddles, but converge slowly if the
-orbitals follow the potential stiffly, and oscillate if they follow it too far: steps are shortened
-to the length at which the last two residuals say that the next one is smallest. Anderson mixing of the same densities is fast near a
-solution; elsewhere it mixes unrelated fillings, and converges to saddles as readily as to minima.
-So densities are mixed once the error is small or falls steadily, as long as that helps.
+orbitals follow the potential stiffly, and oscillate if they follow it too far: then steps are
+shortened to the length at which, by the last two residuals, the next one is smallest. Anderson
+mixing of the same densities is fast near a solution; elsewhere it mixes unrelated fillings, and
+converges to saddles as readily as to minima. So densities are mixed once the error is small or
+falls steadily, as long as that helps.
 """
 
 from __future__ import annotations
