@@ -5,7 +5,8 @@ mesh, until three of them agree; for some real metals and insulators at rising k
 with one cutoff. The last one of a series is its reference. A setting is enough for a tolerance if
 its error and those of all higher ones, each with the scatter of the last ones added, are below it.
 The errors of cutoff and mesh are measured separately and bounded separately; together they are at
-most their sum.
+most their sum. A mesh's error does not depend on the potential: rows of kinds, measured with GTH
+potentials, serve for PAW datasets too.
 
 Every curve is kept in the output folder as soon as it is computed, an interrupted run resumes, and
 the table is written after every element: what is in it is complete. Elements that it has already
@@ -13,6 +14,7 @@ keep their rows until they are measured again; another --output starts a new tab
 
     python data/protocols.py --elements Si,Al,Na --jobs 1
     python data/protocols.py --limit 2500      # all elements up to this estimated cutoff (eV)
+    python data/protocols.py --pseudopotentials paw-pbe
     python data/protocols.py --report          # only the table, from the curves that exist
 """
 
@@ -30,10 +32,11 @@ from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.protocols import TOLERANCES
 from deepchem_xc.parallel import parallel_map
 from deepchem_xc.planewave import equation_of_state
+from deepchem_xc.planewave.potentials import dataset_digests
 from deepchem_xc.store import Store, digest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from protocol_crystals import KINDS, STRUCTURES, first_guess, measured
+from protocol_crystals import FAMILIES, KINDS, PAW, STRUCTURES, first_guess, measured, source
 
 # Width, relative to the cutoff, within which plane waves are smoothed (docs/settings.md).
 SMOOTHING = 0.07
@@ -77,7 +80,11 @@ def lattice_constant(
     size : float
         Volume in units of the first guess's around which volumes are taken.
     """
+    # Datasets belong to another package, whose content of that name can change.
+    potentials = {symbol: source(potential)}
+    digests = dataset_digests(potentials, [symbol])
     settings = {
+        **({"dataset": digests[symbol]} if digests else {}),
         "potential": potential,
         "structure": STRUCTURES[symbol],
         "size": size,
@@ -99,7 +106,7 @@ def lattice_constant(
             ecut=ecut,
             ecut_smoothing=settings["ecut_smoothing"],
             kpts={"density": density, "gamma": True},
-            pseudopotentials={symbol: potential},
+            pseudopotentials=potentials,
             scales=scales,
             convergence=CONVERGENCE,
             occupations=OCCUPATIONS,
@@ -262,6 +269,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--elements", default="", help="comma-separated, for example si,al")
+    parser.add_argument("--pseudopotentials", choices=FAMILIES, default=FAMILIES[0])
     parser.add_argument("--limit", type=float, default=4500.0, help="estimated cutoff, eV")
     parser.add_argument("--no-meshes", action="store_true", help="only cutoffs")
     parser.add_argument(
@@ -281,19 +289,20 @@ def main() -> None:
     curves = str(arguments.folder / "curves")
     cutoffs: dict[str, tuple[Any, ...]] = {}
     meshes: dict[str, tuple[Any, ...]] = {}
-    for (symbol, potential), estimate in measured().items():
+    estimates = measured(arguments.pseudopotentials)
+    for (symbol, potential), estimate in estimates.items():
         if estimate > arguments.limit or (wanted and symbol not in wanted):
             continue
         call = (curves, symbol, potential, estimate)
         cutoffs[f"{symbol} {potential}"] = call
-        if symbol in KINDS:
+        if symbol in KINDS and arguments.pseudopotentials != PAW:
             meshes[f"{symbol} {potential}"] = (*call, arguments.densest)
 
     def write() -> None:
         present = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
         elements: dict[str, Any] = present.get("elements", {})
         found: dict[str, Any] = present.get("meshes", {})
-        for symbol, potential in measured():
+        for symbol, potential in estimates:
             row = results.read(f"cutoffs {symbol} {potential}")
             if row is not None:
                 elements.setdefault(symbol, {})[potential] = row
