@@ -89,16 +89,11 @@ def cutoff_of_tail(dataset: PAWDataset, energy: float) -> float:
     energy : float
         Kinetic energy of all valence electrons, Hartree.
 
-    Raises
-    ------
-    ValueError
-        If more is left beyond the largest cutoff that is examined, 98 Ha.
+    Returns
+    -------
+    float
+        Infinity if more is left beyond the largest cutoff that is examined, 98 Ha.
     """
     cutoffs, tails = kinetic_tail(dataset)
     enough = np.flatnonzero(tails < energy)
-    if len(enough) == 0:
-        raise ValueError(
-            f"{dataset!r} has {tails[-1]:.2g} Ha of kinetic energy beyond {cutoffs[-1]:.0f} Ha, "
-            f"more than the {energy:g} Ha asked for: ask for more, or choose a smoother dataset"
-        )
-    return float(cutoffs[enough[0]])
+    return float(cutoffs[enough[0]]) if len(enough) else math.inf

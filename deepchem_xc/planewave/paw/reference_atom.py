@@ -106,7 +106,7 @@ class ReferenceAtom:
         return [(w.l, radial_transform(grid, tail * w.smooth, w.l)) for w in self._bound]
 
     def orbitals(self, q2: Tensor) -> list[tuple[int, Tensor]]:
-        """Angular momentum and form factor over q^l of each bound smooth wave, ``(1, *q2.shape)``."""
+        """Angular momentum, and form factor over q^l, ``(1, *q2.shape)``, of bound smooth waves."""
         return [(l, transform(q2)) for l, transform in self._orbitals]
 
 
