@@ -87,8 +87,8 @@ def source(potential: str) -> str:
     >>> source("GTH-PBE-q4"), source("Si.PBE"), source("Na.1.PBE")
     ('GTH-PBE-q4', 'paw-pbe', 'paw-pbe:1')
     """
-    _, *variant, ending = potential.split(".")
-    if ending != "PBE":
+    symbol, *variant = potential.split(".")
+    if not variant or variant.pop() != "PBE" or symbol not in STRUCTURES:
         return potential
     return ":".join((PAW, *variant))
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.protocols import TOLERANCES
 from deepchem_xc.parallel import parallel_map
 from deepchem_xc.planewave import equation_of_state
+from deepchem_xc.planewave.low_cutoff import LowCutoffWarning
 from deepchem_xc.planewave.potentials import dataset_digests
 from deepchem_xc.store import Store, digest
+from deepchem_xc.tables import as_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from protocol_crystals import FAMILIES, KINDS, PAW, STRUCTURES, first_guess, measured, source
@@ -100,17 +103,20 @@ def lattice_constant(
     if found is None:
         atoms = first_guess(symbol)
         atoms.set_cell(atoms.cell * size ** (1 / 3), scale_atoms=True)
-        curve = equation_of_state(
-            atoms,
-            "PBE",
-            ecut=ecut,
-            ecut_smoothing=settings["ecut_smoothing"],
-            kpts={"density": density, "gamma": True},
-            pseudopotentials=potentials,
-            scales=scales,
-            convergence=CONVERGENCE,
-            occupations=OCCUPATIONS,
-        )
+        with warnings.catch_warnings():
+            # Cutoffs that are too low are what is measured.
+            warnings.simplefilter("ignore", LowCutoffWarning)
+            curve = equation_of_state(
+                atoms,
+                "PBE",
+                ecut=ecut,
+                ecut_smoothing=settings["ecut_smoothing"],
+                kpts={"density": density, "gamma": True},
+                pseudopotentials=potentials,
+                scales=scales,
+                convergence=CONVERGENCE,
+                occupations=OCCUPATIONS,
+            )
         found = {"settings": settings, **curve.todict()}
         store.write(name, found)
     constants = found["lattice_constants"]
@@ -263,6 +269,22 @@ def table(elements: Mapping[str, Any], meshes: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def cutoffs_table(elements: Mapping[str, Any]) -> str:
+    """The table of docs/paw.md: cutoffs (eV) of PAW datasets, balanced ones in the middle."""
+    rows = [
+        [symbol, name, row["structure"], *(_cell(row["ecut"][protocol]) for protocol in TOLERANCES)]
+        for symbol, found in elements.items()
+        for name, row in found.items()
+        if source(name).split(":")[0] == PAW
+    ]
+    header = ["element", "dataset", "measured as", *TOLERANCES]
+    return as_table(rows, header, left=3, markdown=True)
+
+
+def _cell(cutoff: float | None) -> str:
+    return "-" if cutoff is None else f"{cutoff:g}"
+
+
 def main() -> None:
     """Measure what is missing, and write the table after every element."""
     parser = argparse.ArgumentParser(
@@ -324,6 +346,8 @@ def main() -> None:
                 write()
                 print(f"{what} {outcome.name}: {_line(outcome.value)}", flush=True)
     write()
+    if arguments.pseudopotentials == PAW:
+        print(cutoffs_table(json.loads(arguments.output.read_text())["elements"]))
 
 
 def _line(row: Mapping[str, Any]) -> str:
