@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ _TAIL = 2e-3
 #: Factor by which estimates differ from measured "fast" cutoffs, as one standard deviation.
 SCATTER = 1.5
 
+# Warnings that were given: file and line of the user, and text. Python's own memory does not last:
+# every `warnings.catch_warnings`, also those of other libraries, makes it forget.
+_given: set[tuple[str, int, str]] = set()
 _told: ContextVar[bool] = ContextVar("told", default=False)
 
 
@@ -71,7 +75,7 @@ def check_cutoff(ecut: float, potentials: Mapping[str, PAWPotential]) -> None:
     Warns
     -----
     LowCutoffWarning
-        Once, naming all elements that need more, and the errors to expect.
+        Once for a line of the user, naming all elements that need more, and the errors to expect.
     """
     if _told.get():
         return
@@ -88,13 +92,18 @@ def check_cutoff(ecut: float, potentials: Mapping[str, PAWPotential]) -> None:
             wanted.append(enough if row is None else row.ecut.get("balanced", enough))
     if not remarks:
         return
-    warnings.warn(
+    text = (
         f"the cutoff of {given:.0f} eV is low for PAW datasets: lattice constants within 0.5 % "
         f"need {' and '.join(remarks)}. Below it, energies jump between volumes. Give "
-        f"ecut={max(wanted):.0f} or more; docs/paw.md has a table.",
-        LowCutoffWarning,
-        stacklevel=users_stacklevel(),
+        f"ecut={max(wanted):.0f} or more; docs/paw.md has a table."
     )
+    level = users_stacklevel()
+    frame = sys._getframe(level - 1)
+    place = (frame.f_code.co_filename, frame.f_lineno, text)
+    if place not in _given:
+        warnings.warn(text, LowCutoffWarning, stacklevel=level)
+        # Not reached where warnings are errors.
+        _given.add(place)
 
 
 def _estimated() -> str:

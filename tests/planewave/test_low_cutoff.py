@@ -30,6 +30,11 @@ ROW = MeasuredCutoff(
 )
 
 
+@pytest.fixture(autouse=True)
+def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(low_cutoff, "_given", set())
+
+
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, PAWPotential]:
     """A potential with `ROW` for a row."""
@@ -117,6 +122,23 @@ def test_a_calculation_points_at_the_line_of_the_user() -> None:
     with pytest.warns(LowCutoffWarning, match="60 eV is low.*Al") as caught:
         scf(bulk("Al"), "PBE", **KEYWORDS, pseudopotentials="paw-pbe")
     assert [Path(one.filename) for one in low_cutoffs(list(caught))] == [Path(__file__)]
+
+
+def test_a_loop_of_calculations_on_one_line_is_told_once() -> None:
+    pytest.importorskip("gpaw_data")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for a in (4.0, 4.1):
+            scf(bulk("Al", a=a), "PBE", **KEYWORDS, pseudopotentials="paw-pbe")
+    assert len(low_cutoffs(caught)) == 1
+
+
+def test_where_warnings_are_errors_every_call_raises(measured: dict[str, PAWPotential]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LowCutoffWarning)
+        for _ in range(2):
+            with pytest.raises(LowCutoffWarning):
+                check_cutoff(1.0, measured)
 
 
 @pytest.mark.parametrize("kept", [False, True])
