@@ -1,12 +1,15 @@
 """Learn from experiment: a functional for lattice constants, tested on crystals it has not seen.
 
     python benchmarks/experiment.py            # or: make experiment
+    python benchmarks/experiment.py --seeds 0 1 2
+    python benchmarks/experiment.py --potentials gth
 
 A neural functional around PBE (`ConstrainedGGA(base="pbe")`) is trained on measured lattice
 constants without zero-point expansion (data/experiment.json). The crystals are dealt into folds;
 each fold's constants are computed, self-consistently, with a functional trained on the others.
-Printed and written: errors of PBE, PBEsol and the trained functional. All use the GTH potentials of
-PBE. Finished results are kept in the output folder, and the same command resumes from there.
+Printed and written: errors of PBE, PBEsol and the trained functionals, one a seed. All use PBE's
+datasets (PAW), or PBE's GTH potentials. Finished results are kept in the output folder, and the
+same command resumes from there.
 """
 
 from __future__ import annotations
@@ -34,12 +37,14 @@ from experiment_crystals import (
     definition_of,
     entry_of,
     folds,
+    kind_of,
 )
 from tqdm import tqdm
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import write_json
 from deepchem_xc.data import entry_arrays
+from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.losses.observables import lattice_constant
 from deepchem_xc.models import XCModel
 from deepchem_xc.models.ground_states import GroundStates
@@ -55,7 +60,9 @@ FOLDS = 5
 # Number of ranges of volumes that are searched for a minimum.
 _SHIFTS = 4
 #: Settings of the training: Huber's loss, a rate that is halved three times.
-HOW: dict[str, Any] = {"base": "pbe", "seed": 0, "epochs": 120, "rate": 0.01, "loss": "huber"}
+HOW: dict[str, Any] = {"base": "pbe", "epochs": 120, "rate": 0.01, "loss": "huber"}
+# Of the division into folds; the trainings have seeds of their own.
+_FOLD_SEED = 0
 #: Published mean absolute relative errors, for comparison.
 YARDSTICKS = {
     "PBE with two parameters fitted by forward-mode derivatives (on four crystals)": 0.0073,
@@ -63,7 +70,7 @@ YARDSTICKS = {
 }
 
 
-def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
+def compute(name: str, xc: str, folder: Path, potentials: PotentialKind = "paw") -> dict[str, Any]:
     """Self-consistent lattice constant of one crystal; kept densities go into ``folder``.
 
     Parameters
@@ -74,18 +81,20 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
         Functional, as for `get_xc`.
     folder : Path
         ``{name}.json`` and ``{name}.pt`` are written there, and read if they are there.
+    potentials : "paw" or "gth", optional
+        GPAW's datasets or GTH potentials.
     """
     store = Store(folder)
-    key = _key(definition_of(name), name_or_content(xc))
+    key = _key(definition_of(name, potentials), name_or_content(xc))
     if (found := store.read(name, key=key)) is not None:
         return found
-    # All functionals use PBE's potentials on purpose, so that only the functional differs.
+    # All functionals use PBE's datasets on purpose, so that only the functional differs.
     warnings.simplefilter("ignore", FunctionalMismatchWarning)
     began, cpu = time.perf_counter(), time.process_time()
     ground_states = GroundStates(get_xc(xc), interval=1, entropy_response=False)
     shift = 1.0
     for _ in range(_SHIFTS):
-        entry = entry_of(name, shift)
+        entry = entry_of(name, potentials, shift)
         with torch.no_grad():
             energies = ground_states.energies(entry.calculations, epoch=0)
         lowest = int(energies.argmin())
@@ -108,7 +117,13 @@ def compute(name: str, xc: str, folder: Path) -> dict[str, Any]:
     return result
 
 
-def train(names: Sequence[str], densities: Path, output: Path) -> None:
+def train(
+    names: Sequence[str],
+    densities: Path,
+    output: Path,
+    seed: int = 0,
+    potentials: PotentialKind = "paw",
+) -> None:
     """Train on crystals whose PBE densities are in a folder; these are kept throughout.
 
     Parameters
@@ -119,16 +134,20 @@ def train(names: Sequence[str], densities: Path, output: Path) -> None:
         Folder of PBE's `compute`.
     output : Path
         Folder for ``functional.safetensors``, and the loss as ``training.png``.
+    seed : int, optional
+        Of the network's initial weights.
+    potentials : "paw" or "gth", optional
+        GPAW's datasets or GTH potentials.
     """
     known = [(Store(densities).read(name) or {}).get("energies") for name in names]
-    key = _key([definition_of(name) for name in names], known, HOW)
+    key = _key([definition_of(name, potentials) for name in names], known, HOW, seed)
     functional, store = output / "functional.safetensors", Store(output)
     if functional.exists() and store.read("training", key=key) is not None:
         return
     warnings.simplefilter("ignore", FunctionalMismatchWarning)
-    entries = [entry_of(name) for name in names]
+    entries = [entry_of(name, potentials) for name in names]
     model = XCModel(
-        functional=ConstrainedGGA(base=HOW["base"], seed=HOW["seed"]),
+        functional=ConstrainedGGA(base=HOW["base"], seed=seed),
         loss=HuberLoss(),
         scf_interval=HOW["epochs"],
         on_failure="skip",  # a minimum may leave its range of volumes for some epochs
@@ -178,40 +197,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--systems", nargs="+", choices=list(crystals()), default=list(crystals()))
+    parser.add_argument("--systems", nargs="+", metavar="CRYSTAL", help="default: all")
+    parser.add_argument("--potentials", choices=["paw", "gth"], default="paw")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the trainings")
     parser.add_argument("--jobs", type=int, default=default_jobs())
     parser.add_argument("--output", type=Path, default=Path("experiment-results"))
     arguments = parser.parse_args()
     start, output, jobs = time.perf_counter(), arguments.output, arguments.jobs
-    names = sorted(arguments.systems, key=cost_of, reverse=True)
-    dealt = [[n for n in fold if n in names] for fold in folds(FOLDS, HOW["seed"])]
+    potentials: PotentialKind = arguments.potentials
+    there = crystals(potentials)
+    if unknown := [name for name in arguments.systems or () if name not in there]:
+        parser.error(f"{', '.join(unknown)}: {there_not(unknown[0])}")
+    names = sorted(
+        arguments.systems or there, key=lambda name: cost_of(name, potentials), reverse=True
+    )
+    dealt = [[n for n in fold if n in names] for fold in folds(FOLDS, _FOLD_SEED)]
     dealt = [fold for fold in dealt if fold]
     if len(dealt) < 2:
         parser.error(
             f"--systems {' '.join(names)}: one fold holds all of these, and nothing is left to "
-            f"learn from. The folds are {'; '.join(map(' '.join, folds(FOLDS, HOW['seed'])))}."
+            f"learn from. The folds are {'; '.join(map(' '.join, folds(FOLDS, _FOLD_SEED)))}."
         )
 
     def constants(xc: str, folder: Path) -> dict[str, Any]:
-        return in_parallel(compute, {name: (name, xc, folder) for name in names}, folder.name, jobs)
+        calls = {name: (name, xc, folder, potentials) for name in names}
+        return in_parallel(compute, calls, folder.name, jobs)
 
-    pbe = constants("PBE", output / "PBE")
-    pbesol = constants("PBEsol", output / "PBEsol")
-    trainings = {
-        f"fold {i}": ([n for n in names if n not in fold], output / "PBE", output / f"{i}")
-        for i, fold in enumerate(dealt)
-    }
-    trainings["all"] = (names, output / "PBE", output / "all")
-    in_parallel(train, trainings, "training", jobs)
-    fold_of = {name: output / f"{i}" for i, fold in enumerate(dealt) for name in fold}
-    trained = {n: (n, str(fold_of[n] / "functional.safetensors"), fold_of[n]) for n in names}
-    held_out = in_parallel(compute, trained, "held out", jobs)
-    report(
-        {"PBE": pbe, "PBEsol": pbesol, "trained": held_out},
-        dealt,
-        output,
-        time.perf_counter() - start,
-    )
+    found = {xc: constants(xc, output / xc) for xc in ("PBE", "PBEsol")}
+    for seed in arguments.seeds:
+        place = output / f"seed-{seed}"
+        trainings = {
+            f"fold {i}": [n for n in names if n not in fold] for i, fold in enumerate(dealt)
+        }
+        trainings["all"] = names
+        folders = {label: place / label.removeprefix("fold ") for label in trainings}
+        in_parallel(
+            train,
+            {
+                label: (kept, output / "PBE", folders[label], seed, potentials)
+                for label, kept in trainings.items()
+            },
+            f"training, seed {seed}",
+            jobs,
+        )
+        fold_of = {name: folders[f"fold {i}"] for i, fold in enumerate(dealt) for name in fold}
+        trained = {
+            n: (n, str(fold_of[n] / "functional.safetensors"), fold_of[n], potentials)
+            for n in names
+        }
+        found[f"seed {seed}"] = in_parallel(compute, trained, f"held out, seed {seed}", jobs)
+    report(found, dealt, output, time.perf_counter() - start)
+
+
+def there_not(name: str) -> str:
+    """Why a crystal is not computed."""
+    known = crystals().get(name)
+    if known is None:
+        return f"the crystals are {', '.join(crystals())}."
+    return f"{known['not_with_gth']}; --potentials paw computes it."
 
 
 def report(
@@ -236,6 +279,12 @@ def report(
     for label, values, sign in (("mean absolute", mare, ""), ("mean", mean, "+")):
         cells = [f"{100 * value:{sign}.2f} %" for value in values.values()]
         rows.append([label, "", *cells, ""])
+    for kind in dict.fromkeys(map(kind_of, order)):
+        own = [row for row, name in enumerate(order) if kind_of(name) == kind]
+        cells = [
+            f"{100 * sum(abs(e[row]) for row in own) / len(own):.2f} %" for e in errors.values()
+        ]
+        rows.append([f"{len(own)} {kind}", "", *cells, ""])
     header = ["crystal", "measured (Angstrom)", *errors, "fold"]
     table = as_table(rows, header, markdown=True)
     known = {name: all_electron(name) for name in order}

@@ -1,6 +1,7 @@
 """The crystals of benchmarks/experiment.py, with the settings of their calculations.
 
-Run as a script, it writes their entries for `load_solids_experiment`: data/solids_experiment.yaml.
+Run as a script, it writes their entries for `load_solids_experiment`: data/solids_experiment.yaml
+with PAW, data/solids_experiment_gth.yaml with GTH potentials.
 """
 
 from __future__ import annotations
@@ -17,10 +18,18 @@ from ase.spacegroup.symmetrize import check_symmetry
 from deepchem_xc._atomic import replacing
 from deepchem_xc._files import data_file
 from deepchem_xc.data import DFTEntry
+from deepchem_xc.keywords import PotentialKind
 
-#: Cutoffs (eV) that the GTH-PBE potential of an element needs, smoothed over 7 % of them:
-#: lattice constants within 0.03 % of those of 1.5 times as much.
+#: Cutoffs (eV) of elements with GPAW's datasets, smoothed over 7 % of them.
 CUTOFFS = {
+    **dict.fromkeys(("Al", "Si", "Rb", "Ba"), 350),
+    **dict.fromkeys(("Na", "Mg", "P", "Ge", "As", "Ga", "In", "Sn", "Cl"), 450),
+    **dict.fromkeys(("Li", "Ca", "Zr", "Nb", "Ta", "W", "Ir", "Pd", "Pt", "Ag", "Au", "V"), 500),
+    **dict.fromkeys(("Fe", "Co", "Ni", "H", "B", "C"), 600),
+    **dict.fromkeys(("N", "O", "F"), 700),
+}
+#: The same with GTH-PBE potentials: lattice constants within 0.03 % of those of 1.5 times as much.
+GTH_CUTOFFS = {
     "Li": 1600,
     "Rb": 1800,
     "Ba": 1700,
@@ -60,16 +69,16 @@ CUTOFFS = {
 #: Li, VN and Nb by 0.03 or less. The rest was not looked at.
 MESHES = {
     "Al": 16,
-    **dict.fromkeys(("Li", "Nb", "Ta", "Ir", "Pd", "Pt", "Ag", "Au"), 14),
+    **dict.fromkeys(("Li", "Na", "Nb", "Ta", "Ir", "Pd", "Pt", "Ag", "Au"), 14),
     "Fe": 12,
     **dict.fromkeys(("Rb", "Ba", "W", "Ni"), 10),
     **dict.fromkeys(("ZrC", "ZrN", "VN", "NbC", "NbN"), 10),
     **dict.fromkeys(("CoAl", "NiAl"), 9),
     **dict.fromkeys(("Ca", "Ge", "Sn"), 8),
 }
-#: GTH-PBE of all others. Gold's has 11 electrons, with which PBE's lattice constant is 4.20
-#: Angstrom; with 19, the semi-core shell among them, it is 4.15.
-POTENTIALS = {"Au": "GTH-GGA-q19"}
+#: GTH potentials; GTH-PBE of all others. Gold's has 11 electrons, with which PBE's lattice
+#: constant is 4.20 Angstrom; with 19, the semi-core shell among them, it is 4.15.
+GTH_POTENTIALS = {"Au": "GTH-GGA-q19"}
 #: Initial moments of the magnets, mu_B per atom.
 MOMENTS = {"Fe": 2.3, "Ni": 0.7}
 # PBE's diamond tin is 2.7 % too large, 8 % in volume.
@@ -87,19 +96,28 @@ _CONSTANT_SCALE = 0.01  # Angstrom, of `deepchem_xc.losses.UNIT_DEVIATIONS`
 
 
 @cache
-def crystals() -> dict[str, dict[str, Any]]:
-    """``{name: {"structure", "a", "source"}}`` of data/experiment.json; a in Angstrom."""
+def crystals(potentials: PotentialKind = "paw") -> dict[str, dict[str, Any]]:
+    """``{name: {"structure", "a", "source"}}`` of data/experiment.json; a in Angstrom.
+
+    GTH potentials need cutoffs beyond reach for some, which say so under ``not_with_gth``.
+    """
     found: dict[str, dict[str, Any]] = json.loads(data_file("experiment.json").read_text())[
         "crystals"
     ]
-    return found
+    if potentials == "paw":
+        return found
+    return {name: known for name, known in found.items() if "not_with_gth" not in known}
 
 
-def definition_of(name: str) -> dict[str, Any]:
+def definition_of(name: str, potentials: PotentialKind = "paw") -> dict[str, Any]:
     """Calculation and reference value of a crystal, as keywords of `DFTEntry.create`."""
-    known = crystals()[name]
+    known = crystals(potentials)[name]
     atoms = bulk(name, known["structure"], a=known["a"])
-    ecut = max(CUTOFFS[symbol] for symbol in set(atoms.get_chemical_symbols()))
+    cutoffs = CUTOFFS if potentials == "paw" else GTH_CUTOFFS
+    ecut = max(cutoffs[symbol] for symbol in set(atoms.get_chemical_symbols()))
+    source: Any = "paw-pbe"
+    if potentials == "gth":
+        source = {name: GTH_POTENTIALS[name]} if name in GTH_POTENTIALS else "gth-pbe"
     structure = {
         "symbols": atoms.get_chemical_symbols(),
         "cell": atoms.cell.tolist(),
@@ -114,7 +132,7 @@ def definition_of(name: str) -> dict[str, Any]:
         "ecut_smoothing": round(0.07 * ecut),
         "kpts": {"size": [mesh] * 3, "gamma": True},
         "occupations": {"name": "fermi-dirac", "width": 0.1},
-        "pseudopotentials": {name: POTENTIALS[name]} if name in POTENTIALS else "gth-pbe",
+        "pseudopotentials": source,
         # 1e-6 and 1e-4 move lattice constants (of Al, Rb, Pd, CaO, ZrC, GaP) by less than 0.001 %.
         "convergence": {"energy": 5e-6, "density": 5e-4},
     }
@@ -128,9 +146,9 @@ def definition_of(name: str) -> dict[str, Any]:
     }
 
 
-def entry_of(name: str, shift: float = 1.0) -> DFTEntry:
+def entry_of(name: str, potentials: PotentialKind = "paw", shift: float = 1.0) -> DFTEntry:
     """Measured lattice constant of a crystal, and its calculation, at volumes times `shift`."""
-    definition = definition_of(name)
+    definition = definition_of(name, potentials)
     scales = [shift * scale for scale in definition.pop("scales")]
     return DFTEntry.create(**definition, scales=scales)
 
@@ -161,9 +179,21 @@ def all_electron(name: str) -> float | None:
     return float(known["a"] * (dcdft.data[name]["wien2k_volume"] / per_atom) ** (1 / 3))
 
 
-def cost_of(name: str) -> float:
+def kind_of(name: str) -> str:
+    """Kind of a crystal, for tables."""
+    if name in ("ZrC", "ZrN", "VN", "NbC", "NbN"):
+        return "carbides and nitrides"
+    return {
+        "bcc": "metals",
+        "fcc": "metals",
+        "cesiumchloride": "aluminides",
+        "rocksalt": "ionic crystals",
+    }.get(crystals()[name]["structure"], "semiconductors and insulators")
+
+
+def cost_of(name: str, potentials: PotentialKind = "paw") -> float:
     """Rough relative cost: long calculations are started first."""
-    entry = entry_of(name)
+    entry = entry_of(name, potentials)
     system = entry.systems[0]
     spins = 2 if name in MOMENTS else 1
     nk = len(entry.series.kpoints.weights)
@@ -172,6 +202,9 @@ def cost_of(name: str) -> float:
 
 def folds(count: int, seed: int) -> list[list[str]]:
     """Crystals distributed over folds, those of each structure evenly, in random order.
+
+    Those that GTH potentials cannot compute come last, so that they leave the folds of the others
+    as they are.
 
     Examples
     --------
@@ -183,25 +216,32 @@ def folds(count: int, seed: int) -> list[list[str]]:
 
     chance = random.Random(seed)
     ordered: list[str] = []
-    for structure in dict.fromkeys(known["structure"] for known in crystals().values()):
-        same = [name for name, known in crystals().items() if known["structure"] == structure]
+    both = crystals("gth")
+    for structure in dict.fromkeys(known["structure"] for known in both.values()):
+        same = [name for name, known in both.items() if known["structure"] == structure]
         chance.shuffle(same)
         ordered += same
+    ordered += [name for name in crystals() if name not in both]
     return [ordered[i::count] for i in range(count)]
 
 
 def main() -> None:
-    """Write data/solids_experiment.yaml."""
-    entries = []
-    for name in crystals():
-        definition = definition_of(name)
-        definition["scales"] = list(definition["scales"])
-        entries.append({"name": name, **definition})
-    with replacing(data_file("experiment.json").with_name("solids_experiment.yaml")) as file:
-        file.write(
-            "# Made by benchmarks/experiment_crystals.py from experiment.json. eV, Angstrom.\n"
-        )
-        yaml.safe_dump(entries, file, sort_keys=False, default_flow_style=None, width=100)
+    """Write the entries."""
+    files: tuple[tuple[PotentialKind, str], ...] = (
+        ("paw", "solids_experiment.yaml"),
+        ("gth", "solids_experiment_gth.yaml"),
+    )
+    for potentials, file_name in files:
+        entries = []
+        for name in crystals(potentials):
+            definition = definition_of(name, potentials)
+            definition["scales"] = list(definition["scales"])
+            entries.append({"name": name, **definition})
+        with replacing(data_file("experiment.json").with_name(file_name)) as file:
+            file.write(
+                "# Made by benchmarks/experiment_crystals.py from experiment.json. eV, Angstrom.\n"
+            )
+            yaml.safe_dump(entries, file, sort_keys=False, default_flow_style=None, width=100)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ Drawn into docs/figures/: the enhancement factor of the functional that the benc
 (data/recovered_gga.safetensors) between that of the LDA, from which it started, and that of PBE,
 with which its data were made; and energy curves with PBE beside GPAW's (data/gpaw_eos.json). The
 curves' points are kept in docs/figures/energy_curves.json; ``--results`` replaces them with those
-of a complete run of the benchmark, which is refused if it was made with coarse settings.
+of a complete run of the benchmark, which is refused if it was made with coarse settings. Those of
+a run with GTH potentials go to data/gth_eos.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,15 @@ from deepchem_xc._files import data_file, write_json
 from deepchem_xc.against_gpaw import CASES
 from deepchem_xc.against_gpaw.gpaw_reference import load_gpaw_eos
 from deepchem_xc.eos.fits import fit_equation_of_state
+from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.plotting import fitted_energy
 from deepchem_xc.xc import get_xc
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
-POINTS = FIGURES / "energy_curves.json"
+POINTS: Mapping[PotentialKind, Path] = {
+    "paw": FIGURES / "energy_curves.json",
+    "gth": data_file("gth_eos.json"),
+}
 # Wigner-Seitz radius, bohr, at which factors are drawn: valence electrons have 1.5 to 4.
 RADIUS = 2.0
 LARGEST_GRADIENT = 2.0
@@ -61,7 +67,7 @@ def draw_factors(path: Path) -> None:
 
 def draw_curves(path: Path) -> None:
     """Energies of this code as lines, GPAW's as rings, each from its own minimum."""
-    kept, gpaw = json.loads(POINTS.read_text())["systems"], load_gpaw_eos()
+    kept, gpaw = json.loads(POINTS["paw"].read_text())["systems"], load_gpaw_eos()
     figure, axes = _axes(len(kept))
     for ax, (name, curve), color in zip(axes, kept.items(), COLORS):
         ours = fit_equation_of_state(curve["sizes"], curve["energies"], curve["dimension"])
@@ -82,11 +88,17 @@ def draw_curves(path: Path) -> None:
 
 def keep_points(results: Path) -> None:
     """Copy the curves of a complete run of the benchmark with PBE."""
-    report = json.loads((results / "benchmark.json").read_text())
+    report = json.loads((results / "benchmark.json").read_text())["systems"]
+    made_with = {name: system["settings"] for name, system in report.items()}
+    kinds = [
+        kind
+        for kind, cases in CASES.items()
+        if made_with == {name: case.settings() for name, case in cases.items()}
+    ]
+    if not kinds:
+        raise SystemExit(f"{results} is no complete run with the benchmark's settings.")
     systems: dict[str, Any] = {}
-    for name, system in report["systems"].items():
-        if system["settings"] != CASES[name].settings():
-            raise SystemExit(f"{results}: {name} was not computed with the benchmark's settings.")
+    for name, system in report.items():
         ours = system["ours"]
         systems[name] = {
             "sizes": ours["sizes"],
@@ -94,7 +106,9 @@ def keep_points(results: Path) -> None:
             "dimension": ours["fit"]["dimension"],
         }
     units = {"sizes": "Angstrom^3, graphene Angstrom^2", "energies": "eV per cell"}
-    write_json(POINTS, {"version": deepchem_xc.__version__, "units": units, "systems": systems})
+    write_json(
+        POINTS[kinds[0]], {"version": deepchem_xc.__version__, "units": units, "systems": systems}
+    )
 
 
 def _axes(rows: int) -> tuple[Figure, Any]:

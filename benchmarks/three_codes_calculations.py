@@ -46,11 +46,12 @@ class System:
     crystal : GpawSettings
         Structure, lattice constant at scale 1, mesh and width, and GPAW's cutoff, grid and bands.
     ecut, ecut_smoothing : float
-        Cutoff of this package's calculations with GTH potentials, and its smoothing, eV.
+        Cutoff of this package's calculations with GTH potentials, and its smoothing, eV; None if
+        it is beyond reach. With PAW the cutoff is GPAW's.
     """
 
     crystal: GpawSettings
-    ecut: float
+    ecut: float | None
     ecut_smoothing: float = 0.0
 
     @property
@@ -73,25 +74,27 @@ def _with_mesh(crystal: GpawSettings, divisions: int) -> GpawSettings:
 def _from_entries(
     name: str, file: str, divisions: int, ecut: tuple[int, int] | None = None
 ) -> System:
-    """A crystal of the project's data, with its entry's cutoff and smoothing, or others."""
+    """A crystal of the project's data, with its GTH entry's cutoff and smoothing, or others."""
     settings = load_gpaw_eos(data_file(f"{file}.json"))[name]["settings"]
     del settings["xc"]
     for key in ("kpts", "gpts"):
         settings[key] = tuple(settings[key])
-    entries = yaml.safe_load(data_file(f"{file}.yaml").read_text())
-    (own,) = [entry["systems"][0] for entry in entries if entry["name"] == name]
     crystal = _with_mesh(GpawSettings(**settings), divisions)
-    ecut, smoothing = ecut or (own["ecut"], own["ecut_smoothing"])
-    return System(crystal, ecut, smoothing)
+    if ecut is not None:
+        return System(crystal, *ecut)
+    entries = yaml.safe_load(data_file(f"{file}_gth.yaml").read_text())
+    for own in (entry["systems"][0] for entry in entries if entry["name"] == name):
+        return System(crystal, own["ecut"], own["ecut_smoothing"])
+    return System(crystal, None)
 
 
 def _aluminium(divisions: int) -> System:
-    return System(_with_mesh(GPAW_SETTINGS["Al"], divisions), CASES["Al"].ecut)
+    return System(_with_mesh(GPAW_SETTINGS["Al"], divisions), CASES["gth"]["Al"].ecut)
 
 
 def _graphene(divisions: int) -> System:
     """Graphene at the height of the benchmark's own cell, and GPAW's grid for that height."""
-    crystal, case = GPAW_SETTINGS["graphene"], CASES["graphene"]
+    crystal, case = GPAW_SETTINGS["graphene"], CASES["gth"]["graphene"]
     assert crystal.vacuum is not None and case.vacuum is not None
     across = 2 * round(crystal.gpts[2] * case.vacuum / crystal.vacuum / 2 + 0.5)
     grid = (*crystal.gpts[:2], across)
@@ -110,6 +113,9 @@ _MAKERS: Mapping[str, Callable[[], System]] = {
     # electrons of lithium. From 2500 to 3800 eV they change by 0.0008.
     "LiCl": partial(_from_entries, "LiCl", "gpaw_training", 4, (2500, 175)),
     "graphene": partial(_graphene, 6),
+    # With PAW only: their GTH potentials need more than 8000 eV.
+    "NaCl": partial(_from_entries, "NaCl", "solids_eos", 4),
+    "MgO": partial(_from_entries, "MgO", "solids_eos", 4),
 }
 #: Crystals, the cheap ones first.
 SYSTEMS = tuple(_MAKERS)
@@ -133,12 +139,24 @@ def _common(system: System) -> Settings:
     }
 
 
-def plane_wave_settings(system: System, pseudopotentials: str) -> Settings:
-    """Settings of this package: cutoff (eV), its smoothing, potentials."""
+def paw_settings(system: System) -> Settings:
+    """Settings of this package with GPAW's datasets at GPAW's cutoff (eV)."""
     return {
         **_common(system),
         "deepchem_xc": __version__,
-        "pseudopotentials": pseudopotentials,
+        "pseudopotentials": "paw-pbe",
+        "gpaw-data": version("gpaw-data"),
+        "ecut": system.crystal.ecut,
+        "ecut_smoothing": 0.0,
+    }
+
+
+def gth_settings(system: System) -> Settings:
+    """Settings of this package with GTH potentials: cutoff (eV) and its smoothing."""
+    return {
+        **_common(system),
+        "deepchem_xc": __version__,
+        "pseudopotentials": "gth-pbe",
         "ecut": system.ecut,
         "ecut_smoothing": system.ecut_smoothing,
     }
@@ -226,7 +244,7 @@ def pyscf_settings(system: System, basis: str) -> Settings:
         "pyscf": version("pyscf"),
         "pseudopotentials": "gth-pbe",
         "basis": basis,
-        "ke_cutoff": round(1.5 * system.ecut / Hartree, 1),
+        "ke_cutoff": None if system.ecut is None else round(1.5 * system.ecut / Hartree, 1),
         "precision": 1e-7,
     }
 
@@ -333,22 +351,29 @@ class Code:
         Crystal to settings.
     calculation : callable
         Crystal, relative volume and settings to a `Calculation`.
+    gth : bool
+        Whether it uses GTH potentials.
     """
 
     title: str
     settings: Callable[[System], Settings]
     calculation: Callable[[System, float, Settings], Calculation]
+    gth: bool = False
+
+    def computes(self, system: System) -> bool:
+        """Whether a crystal is within reach."""
+        return system.ecut is not None or not self.gth
 
 
 #: The codes by name.
 CODES: Mapping[str, Code] = {
-    "ours": Code(
-        "ours, GTH", partial(plane_wave_settings, pseudopotentials="gth-pbe"), plane_waves
-    ),
+    "paw": Code("ours, PAW", paw_settings, plane_waves),
+    "ours": Code("ours, GTH", gth_settings, plane_waves, gth=True),
     "gpaw": Code("GPAW, PAW", gpaw_settings, gpaw),
     "pyscf": Code(
         "PySCF, GTH",
         partial(pyscf_settings, basis="DZVP-MOLOPT-SR-GTH-q{electrons}"),
         pyscf,
+        gth=True,
     ),
 }

@@ -1,4 +1,6 @@
-"""Write gpaw_benchmark.yaml: entries of `load_gpaw_benchmark` from gpaw_eos.json.
+"""Write the entries of `load_gpaw_benchmark` from gpaw_eos.json.
+
+gpaw_benchmark.yaml has PAW, gpaw_benchmark_gth.yaml GTH potentials.
 
 The settings are those of ``deepchem-xc benchmark``.
 """
@@ -68,15 +70,16 @@ class _WithoutAliases(yaml.SafeDumper):
 
 
 def main() -> None:
-    """Write the file."""
-    entries = [entry for case in CASES.values() for entry in entries_of(case)]
-    with replacing(HERE / "gpaw_benchmark.yaml") as file:
-        file.write(
-            "# Made by gpaw_benchmark.py from gpaw_eos.json. eV, Angstrom, GPa, N/m, mu_B.\n"
-        )
-        yaml.dump(
-            entries, file, _WithoutAliases, sort_keys=False, default_flow_style=None, width=100
-        )
+    """Write the files."""
+    for potentials, name in (("paw", "gpaw_benchmark.yaml"), ("gth", "gpaw_benchmark_gth.yaml")):
+        entries = [entry for case in CASES[potentials].values() for entry in entries_of(case)]
+        with replacing(HERE / name) as file:
+            file.write(
+                "# Made by gpaw_benchmark.py from gpaw_eos.json. eV, Angstrom, GPa, N/m, mu_B.\n"
+            )
+            yaml.dump(
+                entries, file, _WithoutAliases, sort_keys=False, default_flow_style=None, width=100
+            )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 Crystals of all kinds of binding, none with Al, Ni, Ca or C: those are what a trained functional is
 tested on. The meshes are not dense; this package uses the same, so that their errors cancel. LiF is
 not among the crystals: GPAW's lithium has one valence electron, and it comes out 0.9 % too large
-(4.098 Angstrom, all-electron 4.06). Written: gpaw_training.json, all that GPAW gave, and
-gpaw_training.yaml, entries for `DFTYamlLoader` with the settings of this package's own
-calculations. An interrupted run resumes.
+(4.098 Angstrom, all-electron 4.06). Written: gpaw_training.json, all that GPAW gave, and entries
+for `DFTYamlLoader` with the settings of this package's own calculations, gpaw_training.yaml with
+PAW and gpaw_training_gth.yaml with GTH potentials. An interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ SETTINGS: Mapping[str, GpawSettings] = {
     "Cu": cubic("fcc", "Cu", 3.63, ecut=800, nk=8, nbands=10),
 }
 
-#: Cutoffs (eV) of this package's calculations, smoothed over 7 % of them. With GTH-PBE potentials
-#: they give lattice constants within 0.03 % and moduli within 1 % of those of 1.5 times as much.
+#: Cutoffs (eV) of this package's calculations with GTH-PBE potentials, smoothed over 7 % of them.
+#: They give lattice constants within 0.03 % and moduli within 1 % of those of 1.5 times as much.
 CUTOFFS: Mapping[str, float] = {
     "Si": 750,
     "Ge": 800,
@@ -92,9 +92,16 @@ UNIT = 1e-3
 
 
 def entry_of(
-    name: str, settings: GpawSettings, cutoff: float, result: Mapping[str, Any]
+    name: str, settings: GpawSettings, result: Mapping[str, Any], gth_cutoff: float | None = None
 ) -> dict[str, Any]:
-    """An ``eos`` entry: GPAW's energies, and how this package computes the same crystal."""
+    """An ``eos`` entry: GPAW's energies, and how this package computes the same crystal.
+
+    Parameters
+    ----------
+    gth_cutoff : float, optional
+        Cutoff (eV) with GTH potentials; without it GPAW's datasets are taken, with GPAW's cutoff
+        and as little smoothed as there, so that the errors of both codes cancel.
+    """
     atoms = settings.atoms()
     energies = {point["scale"]: point["energy"] for point in result["points"]}
     fit = result["fit"]["energy"]
@@ -120,11 +127,11 @@ def entry_of(
                     "cell": atoms.cell.tolist(),
                     "scaled_positions": atoms.get_scaled_positions().round(12).tolist(),
                 },
-                "ecut": cutoff,
-                "ecut_smoothing": round(0.07 * cutoff),
+                "ecut": settings.ecut if gth_cutoff is None else gth_cutoff,
+                **({} if gth_cutoff is None else {"ecut_smoothing": round(0.07 * gth_cutoff)}),
                 "kpts": {"size": list(settings.kpts), "gamma": True},
                 "occupations": {"name": "fermi-dirac", "width": settings.width},
-                "pseudopotentials": "gth-pbe",
+                "pseudopotentials": "paw-pbe" if gth_cutoff is None else "gth-pbe",
                 "convergence": {"energy": 1e-6, "density": 1e-4},
             }
         ],
@@ -137,21 +144,26 @@ def write_entries(
     settings: Mapping[str, GpawSettings],
     cutoffs: Mapping[str, float],
 ) -> None:
-    """Write the entries of all crystals that have a cutoff and whose curves are complete."""
-    entries = [
-        entry_of(name, settings[name], cutoff, results[name])
-        for name, cutoff in cutoffs.items()
-        if "fit" in results.get(name, {})
-    ]
-    with replacing(path) as file:
-        file.write(f"# Made by {path.stem}.py from {path.stem}.json. eV, Angstrom.\n")
-        yaml.safe_dump(entries, file, sort_keys=False, default_flow_style=None, width=100)
+    """Write the entries of all complete curves: one file with PAW, one with GTH potentials."""
+    complete = [name for name in settings if "fit" in results.get(name, {})]
+    files = {
+        path: [entry_of(name, settings[name], results[name]) for name in complete],
+        path.with_stem(f"{path.stem}_gth"): [
+            entry_of(name, settings[name], results[name], cutoffs[name])
+            for name in complete
+            if name in cutoffs
+        ],
+    }
+    for place, entries in files.items():
+        with replacing(place) as file:
+            file.write(f"# Made by {path.stem}.py from {path.stem}.json. eV, Angstrom.\n")
+            yaml.safe_dump(entries, file, sort_keys=False, default_flow_style=None, width=100)
 
 
 def compute(
     about: str, settings: Mapping[str, GpawSettings], cutoffs: Mapping[str, float], output: Path
 ) -> None:
-    """Parse the command line, run GPAW, print the fits and write both files."""
+    """Parse the command line, run GPAW, print the fits and write all files."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--systems", nargs="+", default=list(settings), choices=list(settings))
     parser.add_argument("--output", type=Path, default=output)

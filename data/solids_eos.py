@@ -90,7 +90,7 @@ SETTINGS: Mapping[str, GpawSettings] = {
     "AlP": cubic("zincblende", "AlP", 5.51, ecut=600, nk=6, nbands=8),
     "AlAs": cubic("zincblende", "AlAs", 5.73, ecut=600, nk=6, nbands=8),
     "InAs": cubic("zincblende", "InAs", 6.18, ecut=600, nk=6, nbands=13),
-    # Kept for potentials with which this package can compute them
+    # With GTH potentials beyond reach, see CUTOFFS
     "MgO": cubic("rocksalt", "MgO", 4.26, ecut=800, nk=4, nbands=12),
     "NaCl": cubic("rocksalt", "NaCl", 5.70, ecut=700, nk=4, nbands=11),
 }

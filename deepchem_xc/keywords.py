@@ -12,10 +12,14 @@ None is the default of every keyword.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
+
+#: Kinds of potentials in which collections and the benchmark come: PAW with GPAW's datasets, and
+#: norm-conserving GTH potentials.
+PotentialKind = Literal["paw", "gth"]
 
 
 def _keyword(

@@ -31,7 +31,7 @@ _PUBLISHED_NAME = "arXiv 2602.15923"
 def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, Case]:
     """The same crystals and settings with another functional, by ``"system, functional"``.
 
-    The pseudopotentials remain PBE's, so that only the functional differs. The loop ends earlier,
+    Datasets or potentials remain PBE's, so that only the functional differs. The loop ends earlier,
     because only lattice constants are compared.
 
     Parameters
@@ -46,7 +46,7 @@ def with_functional(cases: Mapping[str, Case], name: str, xc: str) -> dict[str, 
     Examples
     --------
     >>> from deepchem_xc.against_gpaw import CASES
-    >>> found = with_functional(CASES, "LDA", "LDA")
+    >>> found = with_functional(CASES["paw"], "LDA", "LDA")
     >>> list(found)[0], found["Al, LDA"].scales[0]
     ('Al, LDA', 0.85)
     """

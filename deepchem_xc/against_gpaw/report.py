@@ -56,6 +56,8 @@ class Comparison:
         Settings and expected agreement.
     curve, reference
         Curves of this package and of GPAW.
+    gth_a
+        Lattice constant with GTH potentials, Angstrom, to be shown beside the others.
     a_error, modulus_error
         Relative errors.
     moment_error
@@ -68,6 +70,7 @@ class Comparison:
     a_error: float | None = None
     modulus_error: float | None = None
     moment_error: float | None = None
+    gth_a: float | None = None
 
     @property
     def exceeded(self) -> tuple[str, ...]:
@@ -80,6 +83,14 @@ class Comparison:
         return tuple(
             name for name, (error, limit) in errors.items() if error and abs(error) > limit
         )
+
+
+def lattice_constant(fit: EquationOfStateFit) -> float:
+    """Lattice constant (Angstrom) of an fcc crystal or a hexagonal layer from its curve."""
+    # A hexagonal cell has the area a^2 sqrt(3) / 2, the primitive fcc cell the volume a^3 / 4.
+    if fit.dimension == 2:
+        return float((2 * fit.size / 3**0.5) ** 0.5)
+    return float((4 * fit.size) ** (1 / 3))
 
 
 def make_curve(points: Iterable[Point]) -> Curve:
@@ -96,14 +107,18 @@ def make_curve(points: Iterable[Point]) -> Curve:
         sizes,
         energies,
         fit,
-        # A hexagonal cell has the area a^2 sqrt(3) / 2, the primitive fcc cell the volume a^3 / 4.
-        a=(2 * fit.size / 3**0.5) ** 0.5 if layer else (4 * fit.size) ** (1 / 3),
+        a=lattice_constant(fit),
         moment=abs(float(middle["magmom"])),
         seconds=sum(float(point["seconds"]) for point in points),
     )
 
 
-def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | None) -> Comparison:
+def compare(
+    case: Case,
+    points: Iterable[Point],
+    reference: Iterable[Point] | None,
+    gth_a: float | None = None,
+) -> Comparison:
     """Fit both sets of points and take the differences.
 
     Parameters
@@ -114,6 +129,8 @@ def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | No
         From `run_benchmark`.
     reference : iterable of mapping, optional
         ``load_gpaw_eos()[system]["points"]``.
+    gth_a : float, optional
+        Lattice constant with GTH potentials, Angstrom, for a column of its own.
 
     Raises
     ------
@@ -125,7 +142,7 @@ def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | No
     except ValueError as error:
         raise ValueError(f"{case.system}: {error}") from error
     if reference is None:
-        return Comparison(case, ours, None)
+        return Comparison(case, ours, None, gth_a=gth_a)
     try:
         theirs = make_curve(reference)
     except ValueError as error:
@@ -137,6 +154,7 @@ def compare(case: Case, points: Iterable[Point], reference: Iterable[Point] | No
         a_error=ours.a / theirs.a - 1,
         modulus_error=ours.fit.modulus / theirs.fit.modulus - 1,
         moment_error=ours.moment - theirs.moment if case.magmom else None,
+        gth_a=gth_a,
     )
 
 
@@ -145,6 +163,7 @@ _HEADER = (
     + ("B (GPa; layer N/m)", "GPAW", "error")
     + ("moment (mu_B)", "GPAW", "error", "time (s)")
 )
+_GTH = "a, GTH"
 
 
 def format_table(
@@ -176,8 +195,23 @@ def format_table(
     if missing:
         notes.append(f"No reference for {', '.join(missing)}.")
     notes.append("Moment at GPAW's reference volume. Time: sum over the points.")
-    table = as_table([_row(comparison) for comparison in comparisons], _HEADER, markdown=True)
-    return "\n".join([table, "", *notes])
+    header: tuple[str, ...] = _HEADER
+    rows = [_row(comparison) for comparison in comparisons]
+    if any(comparison.gth_a is not None for comparison in comparisons):
+        header = (*header, _GTH)
+        rows = [(*row, _beside(one)) for row, one in zip(rows, comparisons)]
+        notes.append(f"{_GTH}: with norm-conserving potentials, from data/gth_eos.json.")
+    return "\n".join([as_table(rows, header, markdown=True), "", *notes])
+
+
+def _beside(comparison: Comparison) -> str:
+    """Lattice constant with GTH potentials and its error."""
+    if comparison.gth_a is None:
+        return "-"
+    if comparison.reference is None:
+        return f"{comparison.gth_a:.4f}"
+    error = comparison.gth_a / comparison.reference.a - 1
+    return f"{comparison.gth_a:.4f} ({100 * error:+.2f} %)"
 
 
 def _row(comparison: Comparison) -> tuple[str, ...]:
@@ -297,6 +331,7 @@ def _as_dict(comparison: Comparison) -> dict[str, Any]:
         "settings": comparison.case.settings(),
         "ours": asdict(comparison.curve),
         "gpaw": asdict(comparison.reference) if comparison.reference else None,
+        "gth_a": comparison.gth_a,
         "errors": {
             "a": comparison.a_error,
             "modulus": comparison.modulus_error,

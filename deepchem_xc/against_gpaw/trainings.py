@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepchem_xc._files import data_file
+from deepchem_xc.keywords import PotentialKind
 
 # Seconds between checks of the running training.
 _INTERVAL = 0.2
@@ -31,6 +32,8 @@ class Training:
         Seed of the network's initial weights.
     folder
         Folder of checkpoints, log and functional.
+    potentials
+        Kind of potentials of the crystals that are learned from.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Training:
 
     seed: int
     folder: Path
+    potentials: PotentialKind = "paw"
 
     @property
     def name(self) -> str:
@@ -64,8 +68,8 @@ class Training:
         *options : str
             Further options of ``deepchem-xc train``.
         """
-        config = str(data_file("recover_gga.yaml"))
-        command = [sys.executable, "-m", "deepchem_xc.cli", "train", config]
+        config = "recover_gga.yaml" if self.potentials == "paw" else "recover_gga_gth.yaml"
+        command = [sys.executable, "-m", "deepchem_xc.cli", "train", str(data_file(config))]
         return [*command, "--output", str(self.folder), "--seed", str(self.seed), *options]
 
 

@@ -26,10 +26,13 @@ from deepchem_xc.against_gpaw.functionals import (
     mean_error,
     with_functional,
 )
+from deepchem_xc.against_gpaw.gth_reference import load_gth_constants
 from deepchem_xc.against_gpaw.report import about_run, write_report
 from deepchem_xc.against_gpaw.trainings import Training, train_beside
 from deepchem_xc.cli.options import say, workers
 from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.keywords import PotentialKind
+from deepchem_xc.planewave.paw.loader import available_variants
 
 Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
 
@@ -39,6 +42,7 @@ def run(
     output: Path,
     *,
     quick: bool = False,
+    potentials: PotentialKind | None = None,
     seeds: Sequence[int] = (),
     live_gpaw: bool = False,
     fresh: bool = False,
@@ -57,6 +61,8 @@ def run(
         Folder for results, finished points and trainings.
     quick : bool, optional
         Coarse settings.
+    potentials : "paw" or "gth", optional
+        GPAW's datasets, or GTH potentials; by default GPAW's datasets where they are installed.
     seeds : sequence of int, optional
         Train a functional for each seed, and compare PBE, LDA and the trained functionals.
     live_gpaw, fresh, jobs, threads, scheduler, device : optional
@@ -68,17 +74,20 @@ def run(
         For options that are not valid.
     BenchmarkError, TrainingError
         If points or a training fail.
+    ImportError
+        If GPAW's datasets are asked for and not installed.
     ClusterError
         If no scheduler answers, or its workers cannot be used.
     """
     for name, value in (("jobs", jobs), ("threads", threads)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    cases = select_cases(systems, quick)
+    potentials = _checked(potentials)
+    cases = select_cases(systems, quick, potentials)
     if live_gpaw:
         # Check this first: the solver's own part may take an hour.
         gpaw_reference.require_gpaw()
-    trainings = [Training(seed, output / f"training-{seed}") for seed in seeds]
+    trainings = [Training(seed, output / f"training-{seed}", potentials) for seed in seeds]
     options: dict[str, Any] = {"threads": threads, "device": device, "fresh": fresh}
     start = time.perf_counter()
     try:
@@ -101,7 +110,11 @@ def run(
     start = time.perf_counter()
     reference = gpaw_points(cases, output if live_gpaw else None)
     gpaw_seconds = time.perf_counter() - start if live_gpaw else 0.0
-    comparisons = [compare(case, points[name], reference[name]) for name, case in cases.items()]
+    beside = load_gth_constants() if potentials == "paw" and not quick else {}
+    comparisons = [
+        compare(case, points[name], reference[name], beside.get(name))
+        for name, case in cases.items()
+    ]
     typer.echo(format_table(comparisons, quick, live_gpaw))
     about = {**about_run(), "seconds": round(seconds, 1), "gpaw_seconds": round(gpaw_seconds, 1)}
     paths = write_report(comparisons, output, quick, about, live_gpaw)
@@ -111,6 +124,19 @@ def run(
         paths |= write_functionals(rows, names, points, output, quick)
     took = f"{seconds:.0f} s" + (f", and GPAW {gpaw_seconds:.0f} s" if live_gpaw else "")
     typer.echo(f"Took {took}. Written: {', '.join(map(str, paths.values()))}")
+
+
+def _checked(potentials: PotentialKind | None) -> PotentialKind:
+    """The potentials to use; says so if GPAW's datasets would be better and are missing."""
+    try:
+        available_variants("paw-pbe", "Al")
+    except ImportError as error:
+        if potentials == "paw":
+            raise
+        if potentials is None:
+            say(f"GTH potentials are used, which take an hour instead of minutes: {error}")
+        return "gth"
+    return potentials or "paw"
 
 
 def write_functionals(

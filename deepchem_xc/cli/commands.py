@@ -16,6 +16,7 @@ from deepchem_xc.cli import density
 from deepchem_xc.cli import options as option
 from deepchem_xc.cli.calculation import computes_a_crystal
 from deepchem_xc.cli.options import command, say
+from deepchem_xc.keywords import PotentialKind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -169,6 +170,13 @@ def benchmark(
     quick: Annotated[
         bool, typer.Option("--quick", help="Coarse settings: a trial run of a few minutes.")
     ] = False,
+    potentials: Annotated[
+        PotentialKind | None,
+        typer.Option(
+            help="GPAW's PAW datasets, or GTH potentials (an hour).",
+            show_default="paw where gpaw-data is installed",
+        ),
+    ] = None,
     functionals: Annotated[
         bool | None,
         typer.Option(
@@ -221,6 +229,7 @@ def benchmark(
         systems,
         output,
         quick=quick,
+        potentials=potentials,
         seeds=chosen,
         live_gpaw=live_gpaw,
         fresh=fresh,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from deepchem_xc._files import data_file
 from deepchem_xc.data import DFTEntry, entry_arrays, load_entries
 from deepchem_xc.data.featurizing import as_read_by, why_nothing
+from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.molnet.splitting import FixedSplitter, crystal_of
 
 #: Properties in the fits of GPAW's results, by the names of tasks.
@@ -38,7 +39,8 @@ class Collection:
     name
         Name of the data set.
     entry_files
-        YAML files of its entries.
+        YAML files of its entries with PAW; those with GTH potentials have names that end in
+        ``_gth``.
     result_files
         JSON files with GPAW's fits of the same crystals; without them the entries' own labels are
         the properties.
@@ -59,15 +61,27 @@ class Collection:
         """The default split."""
         return FixedSplitter(self.valid, self.test)
 
-    def files(self, folder: str | os.PathLike[str] | None) -> list[Path]:
+    def files(
+        self, folder: str | os.PathLike[str] | None, potentials: PotentialKind = "paw"
+    ) -> list[Path]:
         """All files, those of entries first.
 
         Raises
         ------
+        ValueError
+            If there are no such potentials.
         FileNotFoundError
-            If one is missing.
+            If a file is missing.
         """
-        names = [*self.entry_files, *self.result_files]
+        if potentials not in get_args(PotentialKind):
+            raise ValueError(
+                f"potentials must be among {', '.join(map(repr, get_args(PotentialKind)))}, "
+                f"got {potentials!r}."
+            )
+        entries = self.entry_files
+        if potentials == "gth":
+            entries = tuple(name.replace(".yaml", "_gth.yaml") for name in entries)
+        names = [*entries, *self.result_files]
         if folder is None:
             return [data_file(name) for name in names]
         paths = [Path(folder) / name for name in names]

@@ -9,6 +9,7 @@ from deepchem.feat import Featurizer
 from deepchem.molnet.load_function.molnet_loader import TransformerGenerator
 from deepchem.splits import Splitter
 
+from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.molnet.collection import Collection
 from deepchem_xc.molnet.loading import Loaded, load_collection
 
@@ -50,13 +51,15 @@ def load_gpaw_benchmark(
     save_dir: str | os.PathLike[str] | None = None,
     *,
     tasks: Sequence[str] | None = None,
+    potentials: PotentialKind = "paw",
 ) -> Loaded:
     """Load lattice constants and moduli of Al, Ni, Ca and graphene by GPAW with PBE.
 
     Without a featurizer there is one entry a crystal and property: lattice constant (Angstrom),
     bulk modulus (GPa; graphene N/m) and nickel's magnetic moment (mu_B). The calculations have the
-    settings of ``deepchem-xc benchmark``, with which PBE is within 0.2 % of the lattice constants
-    and 5 % of the moduli; nickel takes half an hour (4000 eV), the others a few minutes together.
+    settings of ``deepchem-xc benchmark``: with PAW, PBE is within 0.03 % of the lattice constants
+    and 1 % of the moduli, and a curve takes one to three minutes of one core; with GTH potentials
+    within 0.2 and 5 %, and nickel takes half an hour (4000 eV).
 
     Parameters
     ----------
@@ -82,6 +85,9 @@ def load_gpaw_benchmark(
         Folder of kept sets; DeepChem's data folder by default.
     tasks : sequence of str, optional
         Types of entries, or columns of y; all by default.
+    potentials : "paw" or "gth", optional
+        Of the entries' calculations: PAW with GPAW's datasets (default), which need the package
+        gpaw-data, or GTH potentials, which come with PySCF.
 
     Returns
     -------
@@ -98,8 +104,8 @@ def load_gpaw_benchmark(
     FileNotFoundError
         If data_dir lacks a file.
     ValueError
-        If a name of a splitter, transformer or task is unknown, a set would be empty, or the
-        featurizer made nothing of a crystal.
+        If a name of a splitter, transformer, task or kind of potentials is unknown, a set would
+        be empty, or the featurizer made nothing of a crystal.
 
     Examples
     --------
@@ -112,7 +118,15 @@ def load_gpaw_benchmark(
     [3.53, 203.92, 0.61]
     """
     return load_collection(
-        GPAW_BENCHMARK, featurizer, splitter, transformers, reload, data_dir, save_dir, tasks
+        GPAW_BENCHMARK,
+        featurizer,
+        splitter,
+        transformers,
+        reload,
+        data_dir,
+        save_dir,
+        tasks,
+        potentials,
     )
 
 
@@ -125,6 +139,7 @@ def load_solids_eos(
     save_dir: str | os.PathLike[str] | None = None,
     *,
     tasks: Sequence[str] | None = None,
+    potentials: PotentialKind = "paw",
 ) -> Loaded:
     """Load equations of state of crystals of all kinds of binding by GPAW with PBE.
 
@@ -139,7 +154,7 @@ def load_solids_eos(
 
     Parameters
     ----------
-    featurizer, splitter, transformers, reload, data_dir, save_dir, tasks : optional
+    featurizer, splitter, transformers, reload, data_dir, save_dir, tasks, potentials : optional
         As for `load_gpaw_benchmark`.
 
     Returns
@@ -162,7 +177,15 @@ def load_solids_eos(
     True
     """
     return load_collection(
-        SOLIDS_EOS, featurizer, splitter, transformers, reload, data_dir, save_dir, tasks
+        SOLIDS_EOS,
+        featurizer,
+        splitter,
+        transformers,
+        reload,
+        data_dir,
+        save_dir,
+        tasks,
+        potentials,
     )
 
 
@@ -175,15 +198,16 @@ def load_solids_experiment(
     save_dir: str | os.PathLike[str] | None = None,
     *,
     tasks: Sequence[str] | None = None,
+    potentials: PotentialKind = "paw",
 ) -> Loaded:
     """Load measured lattice constants (Angstrom) of cubic crystals without zero-point expansion.
 
-    The 36 crystals, their sources and those left out are in ``data/experiment.json``; the settings
+    The 40 crystals, their sources and those left out are in ``data/experiment.json``; the settings
     of the calculations are those of ``benchmarks/experiment.py``.
 
     Parameters
     ----------
-    featurizer, splitter, transformers, reload, data_dir, save_dir, tasks : optional
+    featurizer, splitter, transformers, reload, data_dir, save_dir, tasks, potentials : optional
         As for `load_gpaw_benchmark`.
 
     Returns
@@ -206,5 +230,13 @@ def load_solids_experiment(
     5.422
     """
     return load_collection(
-        SOLIDS_EXPERIMENT, featurizer, splitter, transformers, reload, data_dir, save_dir, tasks
+        SOLIDS_EXPERIMENT,
+        featurizer,
+        splitter,
+        transformers,
+        reload,
+        data_dir,
+        save_dir,
+        tasks,
+        potentials,
     )

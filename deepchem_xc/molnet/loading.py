@@ -21,6 +21,7 @@ from deepchem.utils.data_utils import get_data_dir, load_transformers, save_tran
 
 from deepchem_xc import __version__
 from deepchem_xc._files import source_digest
+from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.molnet.collection import Collection, entry_dataset, featurized_dataset
 from deepchem_xc.molnet.splitting import splitters
 
@@ -40,11 +41,12 @@ def load_collection(
     data_dir: str | os.PathLike[str] | None,
     save_dir: str | os.PathLike[str] | None,
     tasks: Sequence[str] | None = None,
+    potentials: PotentialKind = "paw",
 ) -> Loaded:
     """Load a collection; parameters and errors as for `load_gpaw_benchmark`."""
     generators = [_generator(given) for given in transformers]
     split = named_splitter(splitter, collection.splitter())
-    paths = collection.files(data_dir)
+    paths = collection.files(data_dir, potentials)
 
     def make() -> DiskDataset:
         if featurizer is not None:

@@ -42,4 +42,4 @@ def curve() -> Callable[[Case, float, float], list[dict[str, Any]]]:
 
 @pytest.fixture
 def al() -> Case:
-    return CASES["Al"]
+    return CASES["gth"]["Al"]

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from deepchem_xc.against_gpaw import CASES, QUICK_CASES, select_cases
 from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.keywords import PotentialKind
+
+KINDS: tuple[PotentialKind, ...] = get_args(PotentialKind)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", GPAW_SETTINGS)
 def test_crystals_are_those_that_gpaw_computed(name: str) -> None:
-    assert CASES[name].scales == VOLUME_SCALES
-    for cases in (CASES, QUICK_CASES):
-        case = cases[name]
+    for case in (table[kind][name] for table in (CASES, QUICK_CASES) for kind in KINDS):
+        assert case.scales == VOLUME_SCALES
         assert case.width == GPAW_SETTINGS[name].width
         for scale in (VOLUME_SCALES[0], VOLUME_SCALES[-1]):
             ours, theirs = case.atoms(scale), GPAW_SETTINGS[name].atoms(scale)
@@ -21,17 +24,24 @@ def test_crystals_are_those_that_gpaw_computed(name: str) -> None:
             assert (ours.get_initial_magnetic_moments() != 0).all() == (name == "Ni")
 
 
+@pytest.mark.parametrize("name", GPAW_SETTINGS)
+def test_with_paw_the_settings_are_gpaws(name: str) -> None:
+    ours, theirs = CASES["paw"][name], GPAW_SETTINGS[name]
+    assert (ours.ecut, ours.kpts) == (theirs.ecut, theirs.kpts)
+
+
 def test_scaling_a_layer_keeps_its_vacuum() -> None:
-    small, large = (CASES["graphene"].atoms(scale) for scale in (0.94, 1.06))
-    vacuum = CASES["graphene"].vacuum
+    small, large = (CASES["paw"]["graphene"].atoms(scale) for scale in (0.94, 1.06))
+    vacuum = CASES["paw"]["graphene"].vacuum
     assert vacuum is not None
     assert small.cell[2, 2] == large.cell[2, 2] == pytest.approx(vacuum)
 
 
 def test_systems_are_chosen_by_name_in_any_case() -> None:
     assert list(select_cases("AL, graphene")) == ["Al", "graphene"]
-    assert list(select_cases()) == list(CASES)
-    assert select_cases(["ni"], quick=True)["Ni"] is QUICK_CASES["Ni"]
+    assert list(select_cases()) == list(CASES["paw"])
+    for kind in KINDS:
+        assert select_cases(["ni"], quick=True, potentials=kind)["Ni"] is QUICK_CASES[kind]["Ni"]
 
 
 @pytest.mark.parametrize("names", ["xx", "al,xx", "", ","])
@@ -41,7 +51,7 @@ def test_unknown_or_no_systems_are_refused_with_the_valid_names(names: str) -> N
 
 
 def test_every_setting_an_energy_depends_on_changes_the_key() -> None:
-    case = CASES["graphene"]
+    case = CASES["paw"]["graphene"]
     changes = [
         {"pseudopotential": "gth-uzh"},
         {"ecut": case.ecut + 1},

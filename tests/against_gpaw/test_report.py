@@ -28,7 +28,7 @@ def test_errors_are_those_of_the_curves(al: Case, curve: Curve) -> None:
 
 
 def test_moment_is_compared_at_the_same_volume_whatever_its_sign(curve: Curve) -> None:
-    ni = CASES["Ni"]
+    ni = CASES["gth"]["Ni"]
     ours, theirs = (curve(ni, 3.52, 200.0) for _ in range(2))
     for index, point in enumerate(ours):
         point["magmom"] = -(0.55 + 0.02 * index)
@@ -44,7 +44,7 @@ def test_the_project_has_a_reference_that_equals_itself() -> None:
     for name, entry in load_gpaw_eos().items():
         if "fit" not in entry:
             continue
-        comparison = compare(CASES[name], entry["points"], entry["points"])
+        comparison = compare(CASES["paw"][name], entry["points"], entry["points"])
         assert comparison.a_error == comparison.modulus_error == 0
         assert comparison.curve.a == pytest.approx(entry["fit"]["energy"]["a"], rel=1e-6)
 
@@ -59,7 +59,7 @@ def test_points_without_a_minimum_are_refused_by_name(al: Case, curve: Curve) ->
 def test_table_shows_the_numbers_and_marks_what_is_beyond_expectation(
     al: Case, curve: Curve
 ) -> None:
-    ni = CASES["Ni"]
+    ni = CASES["gth"]["Ni"]
     comparisons = [
         compare(al, curve(al, 4.06, 76.8), curve(al, 4.04, 80.0)),
         compare(ni, curve(ni, 3.53, 200.0), None),

@@ -194,7 +194,7 @@ def compute_point(case, scale, device=None):
     return {"scale": scale}
 
 points.compute_point = compute_point
-run_benchmark({"Al": CASES["Al"]}, sys.argv[1], jobs=1, progress=False)
+run_benchmark({"Al": CASES["gth"]["Al"]}, sys.argv[1], jobs=1, progress=False)
 """
 
 

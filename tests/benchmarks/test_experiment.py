@@ -48,7 +48,7 @@ def test_entries_are_those_crystals(script: ModuleType, name: str) -> None:
 
 def test_volumes_can_follow_the_minimum(script: ModuleType) -> None:
     scales = script.definition_of("Fe")["scales"]
-    moved = script.entry_of("Fe", 0.9)
+    moved = script.entry_of("Fe", shift=0.9)
     assert moved.scales == pytest.approx([0.9 * scale for scale in scales])
     assert moved.series.size(1.0) == pytest.approx(script.entry_of("Fe").series.size(1.0))
 
@@ -63,6 +63,13 @@ def test_folds_hold_every_crystal_once_and_all_structures(script: ModuleType) ->
         # Crystals of all six structures but the rarest are in every fold.
         kinds = {script.crystals()[name]["structure"] for name in fold}
         assert {"bcc", "fcc", "rocksalt", "zincblende"} <= kinds
+
+
+def test_crystals_that_only_paw_computes_leave_the_folds_of_the_others(script: ModuleType) -> None:
+    only = set(script.crystals()) - set(script.crystals("gth"))
+    assert only == {"Na", "NaF", "NaCl", "MgO"}
+    for fold in script.folds(5, seed=0):
+        assert not set(fold[:-1]) & only
 
 
 def test_all_electron_constants_are_of_the_same_crystal(script: ModuleType) -> None:

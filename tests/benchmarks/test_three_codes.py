@@ -52,6 +52,15 @@ def test_all_codes_compute_the_same_crystal_on_the_same_points(
         assert (heights / grid < 0.22).all()
 
 
+def test_crystals_beyond_the_reach_of_gth_potentials_are_computed_with_paw(
+    script: ModuleType,
+) -> None:
+    tasks = list(script.tasks_of(["Si", "NaCl", "MgO"], list(script.CODES), 7))
+    for name in ("NaCl", "MgO"):
+        assert {task.code for task in tasks if task.system == name} == {"paw", "gpaw"}
+    assert {task.code for task in tasks if task.system == "Si"} == set(script.CODES)
+
+
 @pytest.mark.parametrize("symbol", ["Al", "Si", "P", "C", "Li", "Cl"])
 def test_pyscf_has_the_same_potentials(symbol: str) -> None:
     from pyscf.pbc.gto import pseudo
@@ -109,7 +118,7 @@ def test_curves_give_their_minima_and_a_second_run_computes_nothing(
 
 
 def test_names_that_do_not_exist_are_refused(script: ModuleType) -> None:
-    with pytest.raises(SystemExit, match="--codes: no vasp; valid: ours, gpaw, pyscf"):
+    with pytest.raises(SystemExit, match="--codes: no vasp; valid: paw, ours, gpaw, pyscf"):
         script.main(["--codes", "vasp"])
     with pytest.raises(SystemExit, match="--points must be at least 5, got 4"):
         script.main(["--points", "4"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,34 @@ def test_benchmark_live_gpaw_without_gpaw_is_refused_before_anything_is_computed
     assert "make gpaw" in run.stderr and "was computed" not in run.stderr
 
 
+@pytest.mark.usefixtures("gpaws_own_points")
+def test_benchmark_shows_gth_potentials_beside_paw(call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("gpaw_data", reason="gpaw-data is not installed")
+    run = call(*PBE_OF_AL, "-o", tmp_path)
+    assert run.exit_code == 0, run.stderr
+    assert "a, GTH" in run.stdout and "4.0378 (-0.10 %)" in run.stdout
+    entry = json.loads((tmp_path / "benchmark.json").read_text())["systems"]["Al"]
+    assert entry["settings"]["pseudopotential"] == "paw-pbe"
+    run = call(*PBE_OF_AL, "--potentials", "gth", "-o", tmp_path / "gth")
+    assert run.exit_code == 0, run.stderr
+    assert "a, GTH" not in run.stdout
+
+
+@pytest.mark.usefixtures("gpaws_own_points")
+def test_benchmark_without_gpaws_datasets_says_that_it_takes_gth_potentials(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gpaw_data", None)
+    run = call(*PBE_OF_AL, "-o", tmp_path)
+    assert run.exit_code == 0, run.stderr
+    assert "GTH potentials are used" in run.stderr and "gpaw-data" in run.stderr
+    entry = json.loads((tmp_path / "benchmark.json").read_text())["systems"]["Al"]
+    assert entry["settings"]["pseudopotential"] == "gth-pbe"
+    run = call(*PBE_OF_AL, "--potentials", "paw", "-o", tmp_path)
+    assert run.exit_code == 1
+    assert "pip install 'deepchem-xc[paw]'" in run.stderr
+
+
 def test_benchmark_with_failed_points_is_an_error(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,4 +206,4 @@ def test_quick_benchmark_of_aluminium_is_near_gpaw(call: Call, tmp_path: Path) -
     entry = json.loads((tmp_path / "benchmark.json").read_text())["systems"]["Al"]
     assert abs(entry["errors"]["a"]) < 0.01
     assert abs(entry["errors"]["modulus"]) < 0.1
-    assert entry["settings"]["ecut"] < CASES["Al"].ecut
+    assert entry["settings"]["ecut"] < CASES["paw"]["Al"].ecut

@@ -125,8 +125,9 @@ def test_the_benchmark_has_one_entry_for_each_crystal_and_property() -> None:
 
 def test_the_benchmark_has_the_settings_of_the_command() -> None:
     made = script("data/gpaw_benchmark.py")
-    again = [entry for case in made.CASES.values() for entry in made.entries_of(case)]
-    assert json.loads(json.dumps(again)) == written("gpaw_benchmark.yaml")
+    for kind, file in (("paw", "gpaw_benchmark.yaml"), ("gth", "gpaw_benchmark_gth.yaml")):
+        again = [entry for case in made.CASES[kind].values() for entry in made.entries_of(case)]
+        assert json.loads(json.dumps(again)) == written(file)
 
 
 def test_no_element_of_the_benchmark_is_in_the_training_set_of_curves() -> None:
@@ -169,12 +170,15 @@ def test_curves_of_solids_eos_have_the_settings_of_their_script() -> None:
         assert result["settings"] == {"xc": "PBE", **made.SETTINGS[name].record()}, name
         assert result["fit"]["energy"]["residual"] < 3e-4, name
     entry_of = script("data/gpaw_training.py").entry_of
-    again = [
-        entry_of(name, made.SETTINGS[name], cutoff, results[name])
-        for name, cutoff in made.CUTOFFS.items()
-        if "fit" in results.get(name, {})
-    ]
+    names = [name for name in made.SETTINGS if name in results]
+    again = [entry_of(name, made.SETTINGS[name], results[name]) for name in names]
     assert json.loads(json.dumps(again)) == written("solids_eos.yaml")
+    again = [
+        entry_of(name, made.SETTINGS[name], results[name], made.CUTOFFS[name])
+        for name in names
+        if name in made.CUTOFFS
+    ]
+    assert json.loads(json.dumps(again)) == written("solids_eos_gth.yaml")
 
 
 def test_the_experiment_has_the_measured_values_and_settings_of_its_study() -> None:

@@ -68,7 +68,7 @@ def write_benchmark(folder: Path) -> Path:
     from deepchem_xc.cli.benchmark import write_functionals
 
     points = {name: gpaw_reference.load_gpaw_eos()[name]["points"] for name in ("Al", "graphene")}
-    cases = {name: CASES[name] for name in points}
+    cases = {name: CASES["paw"][name] for name in points}
     comparisons = [compare(cases[name], points[name], points[name]) for name in points]
     write_report(comparisons, folder, about={**about_run(), "seconds": 12.0})
     rows = constants_of(

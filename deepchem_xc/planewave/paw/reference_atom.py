@@ -106,7 +106,7 @@ class ReferenceAtom:
         return [(w.l, radial_transform(grid, tail * w.smooth, w.l)) for w in self._bound]
 
     def orbitals(self, q2: Tensor) -> list[tuple[int, Tensor]]:
-        """Angular momentum, and form factor over q^l, ``(1, *q2.shape)``, of bound smooth waves."""
+        """Angular momentum, and form factor over q^l of each smooth wave, ``(1, *q2.shape)``."""
         return [(l, transform(q2)) for l, transform in self._orbitals]
 
 
