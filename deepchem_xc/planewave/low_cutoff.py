@@ -13,14 +13,14 @@ from ase.units import Hartree
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.planewave.measured_cutoffs import MeasuredCutoff, measured_cutoffs
 from deepchem_xc.planewave.paw import PAWPotential
-from deepchem_xc.planewave.paw.plane_wave_tail import cutoff_of_tail
+from deepchem_xc.planewave.paw.plane_wave_tail import cutoff_of_tail, kinetic_tail
 
 __all__ = ["LowCutoffWarning", "check_cutoff", "estimated_cutoff", "told"]
 
-# Kinetic energy of the free atom beyond the estimated cutoff, Hartree; from the measured ones.
-_TAIL = 2e-3
+# Share of the free atom's kinetic energy beyond the estimated cutoff; from the measured ones.
+_SHARE = 3e-3
 #: Factor by which estimates differ from measured "fast" cutoffs, as one standard deviation.
-SCATTER = 1.5
+SCATTER = 1.3
 
 # Warnings that were given: file and line of the user, and text. Python's own memory does not last:
 # every `warnings.catch_warnings`, also those of other libraries, makes it forget.
@@ -51,15 +51,16 @@ def told() -> Iterator[None]:
 def estimated_cutoff(potential: PAWPotential) -> float:
     """Cutoff of a dataset that was not measured, for errors of 0.5 % (eV).
 
-    Beyond it a free atom's smooth orbitals have a kinetic energy of 2 mHa. Measured cutoffs differ
-    from it by a factor of `SCATTER`, in either direction.
+    Beyond it a free atom's smooth orbitals have 0.3 % of their kinetic energy. Measured cutoffs
+    differ from it by a factor of `SCATTER`, in either direction.
 
     Parameters
     ----------
     potential : PAWPotential
         Any.
     """
-    return cutoff_of_tail(potential.dataset, _TAIL) * Hartree
+    total = float(kinetic_tail(potential.dataset)[1][0])
+    return cutoff_of_tail(potential.dataset, _SHARE * total) * Hartree
 
 
 def check_cutoff(ecut: float, potentials: Mapping[str, PAWPotential]) -> None:

@@ -80,7 +80,7 @@ def _bessel(l: int) -> NDArray:
 
 
 def cutoff_of_tail(dataset: PAWDataset, energy: float) -> float:
-    """Smallest cutoff beyond which less than an energy is left, see `kinetic_tail` (Hartree).
+    """Smallest cutoff beyond which no more than an energy is left, see `kinetic_tail` (Hartree).
 
     Parameters
     ----------
@@ -95,5 +95,5 @@ def cutoff_of_tail(dataset: PAWDataset, energy: float) -> float:
         Infinity if more is left beyond the largest cutoff that is examined, 98 Ha.
     """
     cutoffs, tails = kinetic_tail(dataset)
-    enough = np.flatnonzero(tails < energy)
+    enough = np.flatnonzero(tails <= energy)
     return float(cutoffs[enough[0]]) if len(enough) else math.inf
