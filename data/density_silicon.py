@@ -60,7 +60,7 @@ ALLOTROPES = {
 RATTLE, RATTLE_SEED, RATTLED_ATOMS = 0.06, 19, 12
 #: How many cells of each kind there are.
 COUNTS = {"strained": 60, "rattled": 80, "defective": 80, "disordered": 100}
-#: A small part with something of each kind: two minutes on 2 cores.
+#: A small part with something of each kind; its densities come with the package.
 QUICK = (
     *(f"strained {number}" for number in range(12)),
     *(f"rattled {number}" for number in range(8)),

@@ -9,13 +9,18 @@ atoms, which comes in a second file: the atoms of this package have other cores.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from deepchem.data import NumpyDataset
 
 from deepchem_xc._values import flag
-from deepchem_xc.data.density_formats import ELECTRONS, file_format, read_grid
+from deepchem_xc.data.density_formats import (
+    ELECTRONS,
+    expected_electrons,
+    file_format,
+    read_grid,
+)
 from deepchem_xc.data.other_density import OtherDensity
 from deepchem_xc.feat.density_grid import DensityGrid
 
@@ -28,7 +33,7 @@ def read_density(
     *,
     superposition: str | os.PathLike[str] | None = None,
     format: str | None = None,
-    electrons: float | None = None,
+    electrons: float | Mapping[str, float] | None = None,
     all_electron: bool = False,
 ) -> OtherDensity:
     """Read the density of another code, with its superposition of atoms if there is a file of it.
@@ -41,10 +46,10 @@ def read_density(
         The superposition of the same code's atoms, for the same structure on the same grid.
     format : {"chgcar", "cube", "gpaw"}, optional
         Format of both files; by default as their names say.
-    electrons : float, optional
-        Number of electrons of the density, to check its units by; by default it must be whole.
-        GPAW's pseudo-density has no such number, because part of the electrons are in its
-        spheres.
+    electrons : float or mapping of str to float, optional
+        Number of electrons of the density, or of each element in this code's files as for
+        `DensityModel`, to check its units by; by default it must be whole. GPAW's pseudo-density
+        has no such number, because part of the electrons are in its spheres.
     all_electron : bool, optional
         GPAW's density with cores, interpolated to a grid twice as fine, instead of its
         pseudo-density.
@@ -59,8 +64,10 @@ def read_density(
     DamagedFileError
         If a file is truncated or not of its format.
     ValueError
-        If its density is not finite, collinear or of the right number of electrons, or if the
-        second file has another structure, grid, number of spins or of electrons.
+        If its density is not finite or not of the right number of electrons, or if the second
+        file has another structure, grid, number of spins or of electrons.
+    NotImplementedError
+        If a density is not collinear or not periodic, or a CHGCAR does not name its elements.
     ImportError
         If GPAW is needed and not installed.
 
@@ -76,7 +83,7 @@ def read_density(
     >>> from deepchem_xc.planewave import scf, write_density_cube
     >>> path = tempfile.mkdtemp() + "/si.cube"
     >>> write_density_cube(path, scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2)))
-    >>> silicon = read_density(path, electrons=8)
+    >>> silicon = read_density(path, electrons={"Si": 4})
     >>> silicon.density.density.shape, round(silicon.density.electrons, 4)
     ((1, 15, 15, 15), 8.0)
     """
@@ -91,7 +98,8 @@ def read_density(
         names = os.fspath(path), os.fspath(superposition)
         _check_same(density, other, names, electrons_on_grid)
     found = file_format(path, format), os.fspath(path)
-    return OtherDensity(density, other, *found, electrons, all_electron)
+    expected = expected_electrons(density.symbols, electrons, os.fspath(path))
+    return OtherDensity(density, other, *found, expected, all_electron)
 
 
 class DensityFileLoader:
@@ -106,6 +114,8 @@ class DensityFileLoader:
     records : bool, optional
         Whether X holds records, each at the largest cutoff of its grid, from which a
         `DensityModel` learns; `OtherDensity` objects by default.
+    electrons : float or mapping of str to float, optional
+        As for `read_density`: of every file, or of each element.
 
     Examples
     --------
@@ -114,21 +124,31 @@ class DensityFileLoader:
     >>> from deepchem_xc.planewave import scf, write_density_cube
     >>> path = tempfile.mkdtemp() + "/si.cube"
     >>> write_density_cube(path, scf(bulk("Si"), "PBE", ecut=100.0, kpts=(2, 2, 2)))
-    >>> DensityFileLoader(records=True).create_dataset([path]).X[0].other_code
-    'cube'
+    >>> loader = DensityFileLoader(records=True, electrons={"Si": 4})
+    >>> record = loader.create_dataset([path], magmoms=[(0.6, -0.6)]).X[0]
+    >>> record.other_code, record.crystal.magnetic_moments
+    ('cube', (0.6, -0.6))
     >>> dataset = DensityFileLoader().create_dataset([path])
     >>> dataset.y.round(4).tolist(), dataset.X[0].format
     ([[8.0]], 'cube')
     """
 
     def __init__(
-        self, format: str | None = None, all_electron: bool = False, *, records: bool = False
+        self,
+        format: str | None = None,
+        all_electron: bool = False,
+        *,
+        records: bool = False,
+        electrons: float | Mapping[str, float] | None = None,
     ) -> None:
-        self.format, self.all_electron = format, all_electron
+        self.format, self.all_electron, self.electrons = format, all_electron, electrons
         self.records = flag(records, "records")
 
     def create_dataset(
-        self, inputs: Sequence[str | os.PathLike[str] | Sequence[str | os.PathLike[str]]]
+        self,
+        inputs: Sequence[str | os.PathLike[str] | Sequence[str | os.PathLike[str]]],
+        *,
+        magmoms: Sequence[Sequence[float] | None] | None = None,
     ) -> NumpyDataset:
         """Read files: X densities, y the number of electrons (n, 1), ids the names of files.
 
@@ -136,28 +156,46 @@ class DensityFileLoader:
         ----------
         inputs : sequence
             Each the path of a density, or a pair with that of its superposition.
+        magmoms : sequence, optional
+            For each of them the initial moments of its atoms (mu_B) in the file's order, or None:
+            files have none, and records need them for models with spin.
 
         Raises
         ------
         ValueError
-            If there is no file, and as for `read_density` and `OtherDensity.record`.
+            If there is no file, for moments that are not one list for each file or that no records
+            take, and as for `read_density` and `OtherDensity.record`.
         """
         pairs = [(x,) if isinstance(x, str | os.PathLike) else tuple(x) for x in inputs]
         if not pairs or any(len(pair) not in (1, 2) for pair in pairs):
             raise ValueError(
                 f"inputs must be paths, or pairs of density and superposition, got {inputs!r}."
             )
+        if magmoms is not None and not self.records:
+            raise ValueError(
+                "magmoms are of records, and this loader makes none: DensityFileLoader(records=True"
+                ", ...), or OtherDensity.record(magmoms=...) of a row."
+            )
+        moments = [None] * len(pairs) if magmoms is None else list(magmoms)
+        if len(moments) != len(pairs):
+            raise ValueError(
+                f"magmoms must have one list of initial moments, or None, for each of the "
+                f"{len(pairs)} files, got {len(moments)}."
+            )
         found = [
             read_density(
                 path,
                 superposition=more[0] if more else None,
                 format=self.format,
+                electrons=self.electrons,
                 all_electron=self.all_electron,
             )
             for path, *more in pairs
         ]
         x = np.empty(len(found), dtype=object)
-        x[:] = [one.record() for one in found] if self.records else found
+        x[:] = found
+        if self.records:
+            x[:] = [one.record(magmoms=given) for one, given in zip(found, moments, strict=True)]
         y = np.array([[one.density.electrons] for one in found])
         return NumpyDataset(x, y, ids=np.array([one.path for one in found], dtype=object))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc._caller import users_stacklevel
+from deepchem_xc._values import real_number
 from deepchem_xc.feat.density_grid import DensityGrid
 from deepchem_xc.numerics.errors import DamagedFileError
 
@@ -32,6 +35,10 @@ WHOLE = 0.02
 ELECTRONS = 1e-3
 # Relative deviation of GPAW's all-electron density on a grid, which cannot resolve cores.
 _ALL_ELECTRONS = 2e-2
+
+
+# Fortran has no letter before exponents of three digits, and pymatgen reads two numbers there.
+_WITHOUT_LETTER = re.compile(r"(\d)([+-]\d{3})\b")
 
 
 class DroppedAugmentationWarning(UserWarning):
@@ -75,7 +82,10 @@ def file_format(path: str | os.PathLike[str], given: str | None) -> str:
 
 
 def read_grid(
-    path: str | os.PathLike[str], format: str | None, electrons: float | None, all_electron: bool
+    path: str | os.PathLike[str],
+    format: str | None,
+    electrons: float | Mapping[str, float] | None,
+    all_electron: bool,
 ) -> DensityGrid:
     """The density of one file, its values and number of electrons checked; see `read_density`."""
     kind, name = file_format(path, format), os.fspath(path)
@@ -101,15 +111,57 @@ def read_grid(
     if kind == "gpaw":
         _check_gpaw(density, name, all_electron)
     else:
-        _check_electrons(density, name, kind, electrons)
+        expected = expected_electrons(density.symbols, electrons, name)
+        _check_electrons(density, name, kind, expected)
     return density
 
 
+def expected_electrons(
+    symbols: Sequence[str], electrons: float | Mapping[str, float] | None, name: str
+) -> float | None:
+    """Number of electrons that a file is said to have, from those of its elements if need be.
+
+    Raises
+    ------
+    ValueError
+        For numbers that are not positive, and elements without one.
+
+    Examples
+    --------
+    >>> expected_electrons(("Fe", "O"), {"Fe": 8, "O": 6}, "CHGCAR")
+    14.0
+    """
+    if electrons is None:
+        return None
+    if isinstance(electrons, Mapping):
+        missing = sorted(set(symbols) - set(electrons))
+        if missing:
+            raise ValueError(
+                f"electrons = {dict(electrons)!r} has no number for {', '.join(missing)} of "
+                f"{name!r}: name those of each element in this code's files (VASP's ZVAL)."
+            )
+        found = sum(real_number(electrons[symbol], "electrons") for symbol in symbols)
+    else:
+        found = real_number(electrons, "electrons")
+    if not 0.0 < found < float("inf"):
+        raise ValueError(f"electrons must be positive, got {electrons!r}.")
+    return found
+
+
 def _read_chgcar(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
-    from pymatgen.io.ase import AseAtomsAdaptor
+    from ase.io.formats import open_with_compression
     from pymatgen.io.vasp.outputs import Chgcar
 
-    chgcar = Chgcar.from_file(str(path))
+    with open_with_compression(str(path), "r") as file:
+        lines = file.readlines()
+    blank = (number for number, line in enumerate(lines) if number and not line.strip())
+    end = next(blank, len(lines))
+    atoms = _atoms_of_chgcar(path, lines[:end])
+    lines[end:] = [_WITHOUT_LETTER.sub(r"\1E\2", line) for line in lines[end:]]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "CHGCAR"
+        copy.write_text("".join(lines))
+        chgcar = Chgcar.from_file(str(copy))
     if "diff_x" in chgcar.data:
         raise NotImplementedError(f"{path} has a non-collinear magnetisation; give a collinear one")
     if any(chgcar.data_aug.values()):
@@ -119,12 +171,28 @@ def _read_chgcar(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
             DroppedAugmentationWarning,
             stacklevel=users_stacklevel(),
         )
-    atoms = AseAtomsAdaptor.get_atoms(chgcar.structure)
-    total = chgcar.data["total"] / chgcar.structure.volume
+    total = chgcar.data["total"] / atoms.get_volume()
     if "diff" not in chgcar.data:
         return atoms, total[None]
-    moment = chgcar.data["diff"] / chgcar.structure.volume
+    moment = chgcar.data["diff"] / atoms.get_volume()
     return atoms, np.stack([(total + moment) / 2, (total - moment) / 2])
+
+
+def _atoms_of_chgcar(path: Path, header: Sequence[str]) -> Atoms:
+    """The structure in a CHGCAR's header.
+
+    From ASE: pymatgen multiplies Cartesian positions by the cell's volume where the header gives
+    that instead of a scale, and invents elements where it names none.
+    """
+    from ase.io.vasp import read_vasp
+
+    if all(word.isdigit() for word in header[5].split()):
+        raise NotImplementedError(
+            f"{path} does not name its elements, as files of VASP 4: insert a line with their "
+            f"symbols above its sixth line ({header[5].strip()!r}), which has their numbers of "
+            "atoms"
+        )
+    return read_vasp(io.StringIO("".join(header)))
 
 
 def _read_cube(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:

@@ -111,8 +111,8 @@ class OtherDensity:
         Raises
         ------
         ValueError
-            If the grid does not hold the cutoff, or for GPAW's pseudo-density, which has no number
-            of electrons.
+            If the grid does not hold the cutoff, for moments that are not one for each atom, and
+            for GPAW's pseudo-density, which has no number of electrons.
 
         Warns
         -----
@@ -140,6 +140,11 @@ class OtherDensity:
             )
         structure = grid.atoms
         if magmoms is not None:
+            if len(magmoms) != len(structure):
+                raise ValueError(
+                    f"magmoms must have one number for each of the {len(structure)} atoms of "
+                    f"{self.path} ({', '.join(grid.symbols)}), got {len(magmoms)}."
+                )
             structure.set_initial_magnetic_moments(magmoms)
         crystal = Crystal.from_ase(structure)
         size = grid.density.shape[1:]

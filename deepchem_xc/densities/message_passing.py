@@ -54,8 +54,11 @@ class MessagePassing(nn.Module):
         self.l_harmonics = max(l_max, l_last)
         self.embedding = nn.Embedding(nelement, channels)
         self.pair_embedding = nn.Embedding(nelement, EMBEDDING)
-        self.even_moments = nn.Embedding(nelement, 2 * channels) if spin else None
-        self.odd_moments = nn.Embedding(nelement, 2 * channels) if spin else None
+        self.moments_even = nn.Embedding(nelement, 2 * channels) if spin else None
+        self.moments_odd = nn.Embedding(nelement, 2 * channels) if spin else None
+        for embedding in (self.moments_even, self.moments_odd):
+            if embedding is not None:  # the size counts only as far as a training finds
+                nn.init.zeros_(embedding.weight[:, channels:])
         ls = [0] + [l_max] * (layers - 1) + [l_last]
         self.layers = nn.ModuleList(
             Layer(
@@ -102,20 +105,23 @@ class MessagePassing(nn.Module):
     def _start(self, elements: Tensor, moments: Tensor | None) -> Features:
         """Scalars of the element and its moment."""
         even = self.embedding(elements)
-        if self.even_moments is None or self.odd_moments is None:
+        if self.moments_even is None or self.moments_odd is None:
             return Features(even.unsqueeze(-1))
         assert moments is not None
-        # Smooth functions that grow as |m| and m at most, and are even and odd.
-        root = (1.0 + moments.square()).sqrt()
-        functions = torch.stack([root - 1.0, 1.0 - 1.0 / root], -1)
-        factors = self.even_moments(elements).unflatten(-1, (2, -1))
-        even = even + torch.einsum("np,npc->nc", functions, factors)
-        functions = torch.stack([moments, moments / root], -1)
-        odd = torch.einsum(
-            "np,npc->nc", functions, self.odd_moments(elements).unflatten(-1, (2, -1))
-        )
+        # Smooth, odd and bounded: the sign of a moment, and a function of its size.
+        scales = moments.new_tensor([SIGN, SIZE])
+        functions = moments.unsqueeze(-1) / (moments.square().unsqueeze(-1) + scales**2).sqrt()
+        factors = self.moments_odd(elements).unflatten(-1, (2, -1))
+        odd = torch.einsum("np,npc->nc", functions, factors)
+        factors = self.moments_even(elements).unflatten(-1, (2, -1))
+        even = even + torch.einsum("np,npc->nc", functions.square(), factors)
         return Features(even.unsqueeze(-1), odd.unsqueeze(-1))
 
 
+#: Initial moment (mu_B) above which the sign alone counts: half of the function of its size is
+#: reached there, and 0.986 at 0.3 mu_B.
+SIGN = 0.05
+#: Initial moment (mu_B) around which functions of the size vary.
+SIZE = 1.0
 #: Length of the vectors that tell the elements of a pair to the functions of their distance.
 EMBEDDING = 8

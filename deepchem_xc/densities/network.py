@@ -30,7 +30,7 @@ class DensityNetwork(nn.Module, abc.ABC):
         Density less the superposition of atoms, which integrates to 0, or the total density.
     spin : bool
         Two channels. The total density is then even, and the magnetisation odd, when all initial
-        moments change sign.
+        moments change sign. Both targets have the whole magnetisation.
     layers : int
         Rounds of messages between atoms.
     channels : int
@@ -179,8 +179,9 @@ class DensityNetwork(nn.Module, abc.ABC):
         -------
         list of Tensor
             (nspin, nG), complex128, bohr^-3, as in `planewave.fields.Fields`: the density or, for
-            ``target="difference"``, what has to be added to superposed atoms. In the graph of the
-            parameters, and of positions and lattice where these require gradients.
+            ``target="difference"``, what has to be added to superposed atoms without
+            magnetisation. In the graph of the parameters, and of positions and lattice where these
+            require gradients.
 
         Raises
         ------

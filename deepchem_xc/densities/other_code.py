@@ -11,7 +11,7 @@ from deepchem_xc import __version__
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.densities.initial_moments import with_moments
 from deepchem_xc.densities.network import DensityNetwork
-from deepchem_xc.densities.predictor import DensityPredictor, check_cutoff
+from deepchem_xc.densities.predictor import DensityPredictor, check_cutoff, unpolarised
 from deepchem_xc.planewave import Crystal, DensityRecord, PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -135,7 +135,7 @@ class OtherCodePredictor(DensityPredictor):
             atoms = self.superposition_of(basis, nspin, given)
         with torch.no_grad():
             density = self._output(self.seen(basis, nspin), nspin)
-        density = density if atoms is None else atoms + density
+        density = density if atoms is None else unpolarised(atoms) + density
         functional = self.functional
         if functional is None and given is not None:
             functional = given.functional
@@ -197,11 +197,6 @@ class OtherCodePredictor(DensityPredictor):
             return atoms
         # Without spin both channels are alike.
         return 0.5 * torch.cat([atoms, atoms])
-
-    @property
-    def fixed_moments(self) -> bool:
-        """Whether the network learns differences, whose superpositions have the files' moments."""
-        return self.target == "difference"
 
     def _check_code(self, record: DensityRecord) -> None:
         found = record.other_code

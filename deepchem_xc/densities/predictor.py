@@ -233,13 +233,11 @@ class DensityPredictor:
     def superposition_of(
         self, basis: PlaneWaveBasis, nspin: int, record: DensityRecord | None = None
     ) -> Tensor:
-        """Superposed atoms, (nspin, nG), bohr^-3, also of a record from another code."""
-        return superposition(basis, self.pseudopotentials, nspin)
+        """Superposed atoms, (nspin, nG), bohr^-3, also of a record from another code.
 
-    @property
-    def fixed_moments(self) -> bool:
-        """Whether superpositions are known for the initial moments of the records alone."""
-        return False
+        Their magnetisation is that of the initial moments.
+        """
+        return superposition(basis, self.pseudopotentials, nspin)
 
     def check(self, crystal: Crystal, nspin: int) -> None:
         """Raise ValueError for elements, moments or channels that the network does not know."""
@@ -337,7 +335,7 @@ class DensityPredictor:
         density = self._output(with_limited_moments(basis, pseudos, nspin), nspin)
         if self.target == "total":
             return density
-        return superposition(basis, pseudos, nspin) + density
+        return unpolarised(superposition(basis, pseudos, nspin)) + density
 
     def _output(self, basis: PlaneWaveBasis, nspin: int) -> Tensor:
         """What the network predicts, (nspin, nG), on the basis's device."""
@@ -352,6 +350,21 @@ class DensityPredictor:
             density = density.sum(0, keepdim=True)
         found: Tensor = density
         return found
+
+
+def unpolarised(density: Tensor) -> Tensor:
+    """The same total density with equal channels, (nspin, ...).
+
+    Differences are learned from superposed atoms without magnetisation: that of superposed atoms
+    is as large as the initial moments, which are guesses.
+
+    Examples
+    --------
+    >>> unpolarised(torch.tensor([[3.0, 1.0], [1.0, 0.0]]))
+    tensor([[2.0000, 0.5000],
+            [2.0000, 0.5000]])
+    """
+    return density.mean(0, keepdim=True).expand_as(density)
 
 
 def check_cutoff(record: DensityRecord, ecut: float) -> None:

@@ -49,7 +49,7 @@ class ProbeDensityNetwork(DensityNetwork):
         Density less the superposition of atoms, which integrates to 0, or the total density.
     spin : bool, optional
         Two channels. The total density is then even, and the magnetisation odd, when all initial
-        moments change sign.
+        moments change sign. Both targets have the whole magnetisation.
     layers, channels, l_max, radial : int, optional
         Rounds of messages, features of each component, largest angular momentum, and number of
         radial functions.

@@ -13,7 +13,7 @@ from torch import Tensor
 from deepchem_xc.densities.initial_moments import with_moments
 from deepchem_xc.densities.losses import DensityLoss
 from deepchem_xc.densities.neighbours import Neighbours
-from deepchem_xc.densities.predictor import DensityPredictor
+from deepchem_xc.densities.predictor import DensityPredictor, unpolarised
 from deepchem_xc.densities.probe_network import ProbeDensityNetwork
 from deepchem_xc.planewave import DensityRecord, PlaneWaveBasis
 
@@ -31,7 +31,7 @@ class Reference:
     density : Tensor
         Total density, (nspin, nG), bohr^-3.
     wanted : Tensor
-        The same, or its difference from superposed atoms.
+        The same, or its difference from superposed atoms without magnetisation.
     electrons : float
         Valence electrons.
 
@@ -93,8 +93,7 @@ class Reference:
         """
         moments = [scale * moment for moment in self.basis.crystal.magnetic_moments or ()]
         scaled = with_moments(self.basis, moments)
-        seen = predictor.seen(scaled, predictor.network.nspin)
-        return replace(self, basis=seen, wanted=_wanted(predictor, seen, self.density))
+        return replace(self, basis=predictor.seen(scaled, predictor.network.nspin))
 
     def with_varied_moments(
         self, predictor: DensityPredictor, scales: tuple[float, float], seed: Sequence[int]
@@ -102,8 +101,7 @@ class Reference:
         """The same density as that of initial moments of another size, all scaled alike.
 
         The size of initial moments is a guess, and the density does not depend on it: what is to
-        count is their pattern. Moments of a difference from another code's superposition stay as
-        they are: it was made with them, and is not known for others.
+        count is their pattern.
 
         Parameters
         ----------
@@ -115,8 +113,6 @@ class Reference:
             Of the factor.
         """
         low, high = scales
-        if predictor.fixed_moments:
-            return self
         if low == high == 1.0 or not any(self.basis.crystal.magnetic_moments or ()):
             return self
         rng = np.random.default_rng(list(seed))
@@ -129,12 +125,13 @@ def _wanted(
     predictor: DensityPredictor,
     basis: PlaneWaveBasis,
     density: Tensor,
-    record: DensityRecord | None = None,
+    record: DensityRecord,
 ) -> Tensor:
     """What the network should predict."""
     if predictor.target == "total":
         return density
-    return density - predictor.superposition_of(basis, predictor.network.nspin, record)
+    atoms = predictor.superposition_of(basis, predictor.network.nspin, record)
+    return density - unpolarised(atoms)
 
 
 def loss_of(

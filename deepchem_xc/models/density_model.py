@@ -43,7 +43,8 @@ class DensityModel(DensityTraining):
         Functions around atoms (`AtomDensityNetwork`, electrons exact by construction), points of a
         grid (`ProbeDensityNetwork`), or a network, which the model trains itself.
     target : {"difference", "total"}, optional
-        What the network learns: the difference from superposed atoms, or the total density.
+        What the network learns: the difference from superposed atoms, or the total density. Both
+        have the whole magnetisation, because that of superposed atoms is a guess.
     spin : bool, optional
         Two channels, for structures with initial magnetic moments.
     functional : str or XCFunctional, optional

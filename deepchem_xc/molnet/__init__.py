@@ -3,8 +3,8 @@
 Contract: a featurizer, a splitter and transformers in; ``(tasks, datasets, transformers)`` out.
 Without a featurizer X holds `DFTEntry` objects with the settings of the file; with one, one row a
 crystal. Everything is read from the package's own ``data/``, and nothing is downloaded. Sets of
-densities have their structures and settings there; the densities are computed on first use and kept
-in ``data_dir``.
+densities have their structures and settings there, and a few densities; all others are computed on
+first use and kept in ``data_dir``.
 """
 
 from __future__ import annotations

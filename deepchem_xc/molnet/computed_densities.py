@@ -19,6 +19,7 @@ from deepchem_xc.molnet.density_structures import (
     DensityStructure,
 )
 from deepchem_xc.molnet.kept_record import read_record, write_record
+from deepchem_xc.molnet.shipped_densities import unpack_shipped
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.parallel import Jobs, checked_jobs, parallel_map
 from deepchem_xc.planewave.ground_state import scf
@@ -62,8 +63,9 @@ def compute_densities(
 ) -> dict[str, Path]:
     """Compute the densities of a set that are not kept yet; return the files of all by name.
 
-    A density is kept when it is converged, so that a call that was interrupted goes on where it
-    was. A kept one is used again if it has the same structure and settings.
+    Those that come with the package, the quick part of ``"silicon"``, are copied. A density is
+    kept when it is converged, so that a call that was interrupted goes on where it was. A kept one
+    is used again if it has the same structure and settings.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def compute_densities(
     data_dir : path, optional
         Folder in which ``density_<name>/`` holds the files; DeepChem's data folder by default.
     quick : bool, optional
-        Compute the small part of the set alone.
+        The small part of the set alone.
     parts : tuple of str, optional
         Some of ``"train"``, ``"valid"`` and ``"test"``; all by default.
     jobs : int, str or distributed.Client, optional
@@ -110,7 +112,10 @@ def compute_densities(
     given = DensitySet.read(densities) if isinstance(densities, str) else densities
     wanted = given.select(quick=quick, parts=parts)
     paths = density_paths(given, wanted, data_dir)
-    missing = {name: wanted[name] for name in wanted if not _is_kept(paths[name], wanted[name])}
+    missing = _missing(wanted, paths)
+    if missing:
+        unpack_shipped(given.name, [paths[name] for name in missing])
+        missing = _missing(missing, paths)
     # The largest first, so that no process is left with one at the end.
     order = sorted(missing, key=lambda name: -len(missing[name].atoms))
     # Processes get absolute paths: those of a cluster may have another working folder.
@@ -173,6 +178,13 @@ def density_paths(
             f"or '-', got {list(wanted)}."
         )
     return paths
+
+
+def _missing(
+    wanted: Mapping[str, DensityStructure], paths: Mapping[str, Path]
+) -> dict[str, DensityStructure]:
+    """Structures whose density is not kept."""
+    return {name: wanted[name] for name in wanted if not _is_kept(paths[name], wanted[name])}
 
 
 def _is_kept(path: Path, structure: DensityStructure) -> bool:

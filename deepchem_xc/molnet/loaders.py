@@ -225,7 +225,7 @@ def load_solids_experiment(
     >>> from deepchem_xc.molnet import load_solids_experiment
     >>> tasks, datasets, transformers = load_solids_experiment(reload=False)
     >>> tasks, [len(part) for part in datasets]
-    (['lattice_constant'], [24, 5, 7])
+    (['lattice_constant'], [28, 5, 7])
     >>> float(datasets[2].y.ravel()[datasets[2].ids.tolist().index("Si")])
     5.422
     """

@@ -198,6 +198,33 @@ def test_the_loader_makes_one_row_a_file(tmp_path: Path) -> None:
     assert dataset.X[1].superposition is None
 
 
+def test_the_loader_checks_electrons_and_gives_moments_to_records(tmp_path: Path) -> None:
+    """A grid that lost electrons has the right number in its record, by file or by element."""
+    paths = [chgcar(tmp_path / "CHGCAR", grid(15.0)), cube(tmp_path / "li.cube", grid(14.99))]
+    assert grid().symbols == ("Cl", "Li", "Cl")
+    moments = [0.5, -1.0, 0.25]
+    for electrons in (15, {"Li": 1, "Cl": 7, "Na": 9}):
+        loader = DensityFileLoader(records=True, electrons=electrons)
+        first, second = loader.create_dataset(paths, magmoms=[None, moments]).X
+        assert second.nelectrons == pytest.approx(15.0, abs=1e-9)
+        assert first.crystal.magnetic_moments is None
+        assert second.crystal.magnetic_moments == tuple(moments)
+    with pytest.raises(ValueError, match=r"li.cube' has 14.9900 electrons, not 16"):
+        DensityFileLoader(electrons={"Li": 2, "Cl": 7}).create_dataset(paths[1:])
+    with pytest.raises(ValueError, match=r"has no number for Cl of .*li.cube.*VASP's ZVAL"):
+        DensityFileLoader(electrons={"Li": 3}).create_dataset(paths[1:])
+    for wrong in (0.0, {"Li": -1, "Cl": 0}):
+        with pytest.raises(ValueError, match="electrons must be positive, got"):
+            DensityFileLoader(electrons=wrong).create_dataset(paths)
+    loader = DensityFileLoader(records=True)
+    with pytest.raises(ValueError, match="for each of the 1 files, got 2"):
+        loader.create_dataset(paths[:1], magmoms=[moments, moments])
+    with pytest.raises(ValueError, match=r"3 atoms of .*CHGCAR \(Li, Cl, Cl\), got 2"):
+        loader.create_dataset(paths[:1], magmoms=[moments[:2]])
+    with pytest.raises(ValueError, match="records=True"):
+        DensityFileLoader().create_dataset(paths[:1], magmoms=[moments])
+
+
 @pytest.mark.gpaw
 def test_gpaws_densities_are_read_with_and_without_cores(tmp_path: Path) -> None:
     from gpaw import GPAW, PW
