@@ -98,11 +98,10 @@ def check_cutoff(ecut: float, potentials: Mapping[str, PAWPotential]) -> None:
         f"need {' and '.join(remarks)}. Below it, energies jump between volumes. Give "
         f"ecut={max(wanted):.0f} or more; docs/paw.md has a table."
     )
-    level = users_stacklevel()
-    frame = sys._getframe(level - 1)
+    frame = sys._getframe(users_stacklevel() - 1)
     place = (frame.f_code.co_filename, frame.f_lineno, text)
     if place not in _given:
-        warnings.warn(text, LowCutoffWarning, stacklevel=level)
+        warnings.warn(text, LowCutoffWarning, stacklevel=users_stacklevel())
         # Not reached where warnings are errors.
         _given.add(place)
 
