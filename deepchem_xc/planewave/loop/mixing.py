@@ -2,7 +2,8 @@
 
 Anderson's method [1]_ finds the combination of past residuals that is smallest in the Coulomb
 metric (`deepchem_xc.numerics.anderson`). The residual of the total density is screened as the
-electrons at the Fermi level would screen it (`screening`), and no step gives up a growing
+electrons at the Fermi level would screen it (`screening`) or, in a gapped crystal that screens
+strongly, by a model of its dielectric function (`dielectric`); no step gives up a growing
 magnetisation.
 
 References
@@ -24,6 +25,7 @@ from deepchem_xc.numerics.anderson import Anderson
 from deepchem_xc.numerics.vectors import Inner
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, stack
+from deepchem_xc.planewave.loop.dielectric import dielectric_function
 from deepchem_xc.planewave.loop.screening import coulomb_metric, participation_ratio, screen
 from deepchem_xc.planewave.values import real_number, whole_number
 
@@ -47,9 +49,10 @@ class Mixing:
         Number of earlier steps to combine; 0 is plain mixing.
     preconditioner : str, callable or None, optional
         ``"auto"`` uses the local density of states at the Fermi level if its states extend through
-        the crystal, ``"ldos"`` always does, and None never. A function takes basis, residual of the
-        total density and local density of states, (nG,) each, and returns the residual to step
-        along.
+        the crystal, or a model dielectric function if the crystal has a gap and screens strongly,
+        except with PAW. ``"ldos"`` always uses the former, and None neither. A function takes
+        basis, residual of the total density and local density of states, (nG,) each, and returns
+        the residual to step along.
     keep_moment : bool, optional
         Refuse steps that reduce the start's magnetisation while the residual says that it grows:
         otherwise the loop may converge to an unstable non-magnetic state. Has no effect if the
@@ -240,7 +243,13 @@ class AndersonMixer:
         self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0
 
-    def next_fields(self, given: Fields, output: Fields, local_dos: Tensor | None) -> Fields:
+    def next_fields(
+        self,
+        given: Fields,
+        output: Fields,
+        local_dos: Tensor | None,
+        dielectric_constant: float | None = None,
+    ) -> Fields:
         """Input of the next step.
 
         Parameters
@@ -250,6 +259,9 @@ class AndersonMixer:
         local_dos : Tensor or None
             Local density of states at the Fermi level (all channels), (nG,), 1/(Hartree bohr^3);
             None without smearing.
+        dielectric_constant : float or None, optional
+            Dielectric constant of a gapped crystal that screens strongly, as `strong_screening`
+            estimates it; None for any other.
 
         Returns
         -------
@@ -261,7 +273,8 @@ class AndersonMixer:
         if self._pattern is None:
             self._pattern = _moment(x)
         localised = self.is_localised(local_dos)
-        precondition = self._preconditioner(local_dos, localised)
+        precondition = self._dielectric_preconditioner(x, dielectric_constant)
+        precondition = precondition or self._preconditioner(local_dos, localised)
         new = self._anderson.next_input(x, f, self.mixing.beta, precondition)
         # The moment of an isolated atom follows from its shells, which plain steps would disturb.
         if len(new.density) == 2 and self.mixing.keep_moment and not localised:
@@ -282,6 +295,23 @@ class AndersonMixer:
                 return None
             chosen = screen
         return partial(_on_total_density, self.basis, partial(chosen, self.basis), local_dos)
+
+    def _dielectric_preconditioner(
+        self, x: Fields, constant: float | None
+    ) -> Callable[[Fields], Fields] | None:
+        """Preconditioner that divides residuals by the model dielectric function, or None.
+
+        In PAW spheres a part of the charge is not in the density on plane waves, and both have to
+        be screened together: dividing the one takes up to twice the steps. An isolated atom with a
+        small gap is not a crystal.
+        """
+        chosen = self.mixing.preconditioner
+        if constant is None or x.spheres is not None or chosen != "auto":
+            return None
+        if participation_ratio(self.basis, x.density[0]) < self.mixing.localised:
+            return None
+        screening = dielectric_function(self.basis, self.nelectrons, constant)
+        return partial(_divided, self.basis, screening)
 
     def _has_no_states(self, local_dos: Tensor) -> bool:
         states = float(local_dos[0].real * self.basis.volume)
@@ -329,6 +359,13 @@ def _on_total_density(
     """
     density = residual.density.clone()
     density[:1] = basis.symmetrize(precondition(density[0], local_dos).unsqueeze(0))
+    return replace(residual, density=density)
+
+
+def _divided(basis: PlaneWaveBasis, screening: Tensor, residual: Fields) -> Fields:
+    """The residual, its total density divided by `screening`, (nG,)."""
+    density = residual.density.clone()
+    density[:1] = basis.symmetrize(density[:1] / screening)
     return replace(residual, density=density)
 
 

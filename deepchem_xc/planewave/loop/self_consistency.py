@@ -17,6 +17,7 @@ from deepchem_xc.planewave.eigen.states import change_bands, is_rough, polish
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.loop.convergence import Convergence, not_converged
 from deepchem_xc.planewave.loop.descent import Descent
+from deepchem_xc.planewave.loop.dielectric import strong_screening
 from deepchem_xc.planewave.loop.fixed_point import (
     FixedPointMap,
     Iterate,
@@ -260,7 +261,10 @@ class _Loop:
         if mode == "downhill":
             fields = self._descent.next_fields(found.fields, output, self._mixer.inner)
         else:
-            fields = self._mixer.next_fields(found.fields, output, found.local_dos)
+            constant = strong_screening(
+                self.problem.basis, found.eigenvalues, found.occupation.occupations
+            )
+            fields = self._mixer.next_fields(found.fields, output, found.local_dos, constant)
         nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons
         return _without_remains(fields, self.problem.electrons(output), nothing)
 
