@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
@@ -19,7 +18,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 # Part of a full level by which occupations of a gapped crystal may differ from zero and one.
 _PARTLY = 0.2
 # Dielectric constant above which the model is used.
-_STRONG = 8.0
+_STRONG = 10.0
 # Smallest energy difference, Hartree, in the estimate of the dielectric constant.
 _CLOSE = 1e-2
 # Coefficient of the Thomas-Fermi term of the dielectric function, as published for semiconductors.
@@ -48,7 +47,7 @@ def strong_screening(
     Returns
     -------
     float or None
-        Dielectric constant. None if it is below 8, if levels are partly filled, if the number of
+        Dielectric constant. None if it is below 10, if levels are partly filled, if the number of
         filled bands differs between k-points, or if there is no empty band.
 
     References
