@@ -56,6 +56,7 @@ def strong_screening(
 
     Examples
     --------
+    >>> import torch
     >>> from ase.build import bulk
     >>> from deepchem_xc.planewave import Crystal, PlaneWaveBasis
     >>> basis = PlaneWaveBasis(Crystal.from_ase(bulk("Si")), 4.0, (1, 1, 1))
