@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from deepchem_xc.xc import ValGrad, XCFunctional
 
@@ -31,11 +32,17 @@ def enhancement_factor(
         (n,).
     """
     gradient = torch.as_tensor(np.asarray(s, dtype=np.float64))
-    density = torch.full_like(gradient, 3.0 / (4.0 * math.pi * radius**3))
-    fermi_wavevector = (3.0 * math.pi**2 * density) ** (1.0 / 3.0)
-    grad = torch.zeros(3, len(gradient), dtype=torch.float64)
-    grad[0] = 2.0 * fermi_wavevector * density * gradient
     with torch.no_grad():
-        energy = functional.get_edensityxc(ValGrad(value=density, grad=grad))
+        found = factors(functional, gradient, torch.full_like(gradient, radius))
+    return np.asarray(found.numpy())
+
+
+def factors(functional: XCFunctional, s: Tensor, radius: Tensor) -> Tensor:
+    """The same at pairs of reduced gradient and radius, (n,), in the functional's graph."""
+    density = 3.0 / (4.0 * math.pi * radius**3)
+    fermi_wavevector = (3.0 * math.pi**2 * density) ** (1.0 / 3.0)
+    grad = torch.zeros(3, len(s), dtype=torch.float64)
+    grad[0] = 2.0 * fermi_wavevector * density * s
+    energy = functional.get_edensityxc(ValGrad(value=density, grad=grad))
     slater = -0.75 * (3.0 / math.pi) ** (1.0 / 3.0) * density ** (4.0 / 3.0)
-    return np.asarray((energy / slater).numpy())
+    return energy / slater

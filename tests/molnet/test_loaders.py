@@ -245,6 +245,23 @@ def test_deepchems_featurizers_of_structures_get_what_they_read() -> None:
     assert rows.y[silicon, 0] == 5.422
 
 
+@pytest.mark.parametrize(
+    "load", [load_gpaw_benchmark, load_solids_eos, load_solids_experiment], ids=lambda f: f.__name__
+)
+def test_potentials_choose_the_calculations_and_not_the_labels(load: Any) -> None:
+    _, (paw,), _ = load(splitter=None, reload=False)
+    _, (gth,), _ = load(splitter=None, reload=False, potentials="gth")
+    sources = {entry.name: entry.systems[0].keywords["pseudopotentials"] for entry in paw.X}
+    assert set(sources.values()) == {"paw-pbe"}
+    assert "paw-pbe" not in [e.systems[0].keywords["pseudopotentials"] for e in gth.X]
+    labels = dict(zip(paw.ids, paw.X))
+    assert set(gth.ids) <= set(paw.ids)
+    for name, entry in zip(gth.ids, gth.X):
+        assert (entry.get_true_val() == labels[name].get_true_val()).all()
+    with pytest.raises(ValueError, match="potentials must be among 'paw', 'gth', got 'uzh'"):
+        load(reload=False, potentials="uzh")
+
+
 def test_tasks_can_be_chosen() -> None:
     tasks, datasets, _ = load_gpaw_benchmark(tasks=["lattice_constant"], reload=False)
     assert tasks == ["lattice_constant"] and len(entries_of(datasets)) == 4
