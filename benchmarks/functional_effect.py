@@ -28,7 +28,14 @@ import deepchem_xc  # noqa: F401  first: it keeps DeepChem's import notices quie
 from ase.units import Bohr, Hartree
 from scipy.fft import next_fast_len
 from three_codes import chosen, curve_of
-from three_codes_calculations import System, gpaw, gpaw_settings, plane_wave_settings, plane_waves
+from three_codes_calculations import (
+    System,
+    gpaw,
+    gpaw_settings,
+    gth_settings,
+    paw_settings,
+    plane_waves,
+)
 
 from deepchem_xc._files import write_json
 from deepchem_xc.against_gpaw.gpaw_reference import GpawSettings
@@ -48,16 +55,22 @@ SUFFIXES = {"diamond": "diamond", "fcc": "fcc", "bcc": "bcc", "rocksalt": "b1", 
 
 
 def crystal(
-    structure: Any, symbol: str, a: float, ecut: float, nk: int, nbands: int, gth: float = 0.0
+    structure: Any,
+    symbol: str,
+    a: float,
+    ecut: float,
+    nk: int,
+    nbands: int,
+    gth: float | None = None,
 ) -> System:
-    """A cubic crystal; `ecut` (eV) of PAW, `gth` of GTH potentials, 0 where there are none.
+    """A cubic crystal; `ecut` (eV) of PAW, `gth` of GTH potentials, None where there are none.
 
     GPAW's grid is the one that it chooses at the largest volume, or finer.
     """
     side = a * (0.75 if structure == "bcc" else 0.5) ** 0.5 * max(SCALES) ** (1 / 3) / Bohr
     n = next_fast_len(2 * math.ceil(0.245 * side * (2.0 * ecut / Hartree) ** 0.5), real=True)
     settings = GpawSettings(structure, symbol, a, ecut, (nk,) * 3, (n, n, n), nbands)
-    return System(settings, gth, 0.07 * gth)
+    return System(settings, gth, 0.07 * (gth or 0.0))
 
 
 # Cheap ones first. Lattice constants are near those of PBE.
@@ -77,17 +90,17 @@ CRYSTALS: Mapping[str, System] = {
     "Ge": crystal("diamond", "Ge", 5.77, 500, 4, 20),
     "NaF": crystal("rocksalt", "NaF", 4.70, 800, 3, 12),
     "CaO": crystal("rocksalt", "CaO", 4.85, 800, 3, 14),
+    "AlAs": crystal("zincblende", "AlAs", 5.74, 400, 4, 8),
+    "W": crystal("bcc", "W", 3.19, 400, 8, 14),
+    "Pd": crystal("fcc", "Pd", 3.95, 500, 8, 14),
+    "Ag": crystal("fcc", "Ag", 4.16, 500, 8, 14),
 }
 
 
 def settings_of(code: str, system: System) -> dict[str, Any]:
     """Everything that the energies of a code depend on."""
-    if code == "GPAW":
-        return {**gpaw_settings(system), "scales": SCALES}
-    found = plane_wave_settings(system, "gth-pbe" if code == "GTH" else "paw-pbe")
-    if code == "PAW":
-        found |= {"ecut": system.crystal.ecut, "ecut_smoothing": 0.0}
-    return {**found, "scales": SCALES}
+    settings = {"GPAW": gpaw_settings, "GTH": gth_settings, "PAW": paw_settings}[code]
+    return {**settings(system), "scales": SCALES}
 
 
 def energies_of(name: str, code: str, scale: float) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Errors of the shipped functionals on the crystals that they were trained on, for their cards.
 
-    python benchmarks/model_cards.py recovered_gga              # all 15 crystals, with PBE
-    python benchmarks/model_cards.py experiment_gga --crystals Si C GaAs
-    python benchmarks/model_cards.py recovered_gga --factors    # enhancement factors; seconds
+    python benchmarks/model_cards.py recovered_paw              # all 15 crystals, with PBE
+    python benchmarks/model_cards.py experiment_paw --crystals Si C GaAs
+    python benchmarks/model_cards.py recovered_paw --factors    # enhancement factors; seconds
 
-Lattice constants are self-consistent, with the settings of the training. Everything finished is
+Lattice constants are self-consistent, with the settings of the training: names that end in _paw
+were trained with PAW, those in _gga with GTH potentials. Everything finished is
 kept in docs/models/errors.json, from which the tables in docs/models/ are, and is not computed
 again. A file that has changed is another functional: its constants are computed anew.
 """
@@ -28,6 +29,7 @@ from experiment_crystals import cost_of, crystals, entry_of
 from deepchem_xc._files import data_file, write_json
 from deepchem_xc.data import DFTYamlLoader
 from deepchem_xc.feat import DFTEntry
+from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.losses.observables import lattice_constant
 from deepchem_xc.models.ground_states import GroundStates
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
@@ -38,19 +40,25 @@ GRADIENTS, RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0), (1.5, 2.0, 3.0, 4
 ERRORS = Path(__file__).parents[1] / "docs" / "models" / "errors.json"
 
 
+CARDS = ("recovered_paw", "experiment_paw", "recovered_gga", "experiment_gga")
+
+
 def training_crystals(card: str) -> dict[str, tuple[DFTEntry, float]]:
     """Entries with a series of volumes, and their reference lattice constants in Angstrom.
 
     Parameters
     ----------
     card : str
-        ``"recovered_gga"``, whose references are fits to GPAW's energies, or ``"experiment_gga"``,
-        whose references are measured.
+        One of `CARDS`: references of ``"recovered_..."`` are fits to GPAW's energies, those of
+        ``"experiment_..."`` are measured.
     """
-    if card == "experiment_gga":
-        names = sorted(crystals(), key=cost_of)
-        return {name: (entry_of(name), crystals()[name]["a"]) for name in names}
-    entries = DFTYamlLoader().create_dataset(str(data_file("gpaw_training.yaml"))).X
+    potentials: PotentialKind = "paw" if card.endswith("_paw") else "gth"
+    if card.startswith("experiment"):
+        known = crystals(potentials)
+        names = sorted(known, key=lambda name: cost_of(name, potentials))
+        return {name: (entry_of(name, potentials), known[name]["a"]) for name in names}
+    file = "gpaw_training.yaml" if potentials == "paw" else "gpaw_training_gth.yaml"
+    entries = DFTYamlLoader().create_dataset(str(data_file(file))).X
     found = {}
     for entry in entries:
         energies = torch.as_tensor(entry.get_true_val(), dtype=torch.float64)
@@ -128,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("card", choices=["recovered_gga", "experiment_gga"])
+    parser.add_argument("card", choices=CARDS)
     parser.add_argument("--crystals", nargs="+", help="all of the training by default")
     parser.add_argument("--functionals", nargs="+", help="the card's and PBE by default")
     parser.add_argument("--factors", action="store_true", help="enhancement factors, no crystals")

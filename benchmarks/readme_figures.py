@@ -4,7 +4,7 @@
     python benchmarks/readme_figures.py --results benchmark-results     # after `make benchmark`
 
 Drawn into docs/figures/: the enhancement factor of the functional that the benchmark trains
-(data/recovered_gga.safetensors) between that of the LDA, from which it started, and that of PBE,
+(data/recovered_paw.safetensors) between that of the LDA, from which it started, and that of PBE,
 with which its data were made; and energy curves with PBE beside GPAW's (data/gpaw_eos.json). The
 curves' points are kept in docs/figures/energy_curves.json; ``--results`` replaces them with those
 of a complete run of the benchmark, which is refused if it was made with coarse settings. Those of
@@ -49,7 +49,7 @@ COLORS = (BLUE, ORANGE, "#009e73", "#cc79a7")
 def draw_factors(path: Path) -> None:
     """LDA, PBE, and what was learned from energies alone."""
     s = np.linspace(0.0, LARGEST_GRADIENT, 201)
-    learned = get_xc(str(data_file("recovered_gga.safetensors")))
+    learned = get_xc(str(data_file("recovered_paw.safetensors")))
     figure, (ax,) = _axes(1)
     for functional, label, style in (
         (get_xc("LDA"), "LDA, the start", {"color": GREY, "ls": "--"}),

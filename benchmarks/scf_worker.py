@@ -99,16 +99,14 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def ours_case(job: dict[str, Any]) -> dict[str, Any]:
-    """`scf` for a crystal of the benchmark; with PAW at the cutoff of GPAW's reference."""
+    """`scf` for a crystal of the benchmark, on the mesh of its GTH case whatever the potentials."""
     timing = _import_ours(job["threads"])
     from deepchem_xc.against_gpaw import CASES
-    from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
     from deepchem_xc.planewave import scf
 
-    case = CASES[job["case"]]
-    ecut, potential = case.ecut, case.pseudopotential
-    if job["paw"]:
-        ecut, potential = GPAW_SETTINGS[job["case"]].ecut, "paw-pbe"
+    case = CASES["gth"][job["case"]]
+    own = CASES["paw" if job["paw"] else "gth"][job["case"]]
+    ecut, potential = own.ecut, own.pseudopotential
     clock = Clock()
     result = scf(
         case.atoms(),
@@ -139,7 +137,7 @@ def gpaw_case(job: dict[str, Any]) -> dict[str, Any]:
         "import_wall": time.perf_counter() - STARTED[0],
         "import_cpu": time.process_time() - STARTED[1],
     }
-    case, own = CASES[job["case"]], GPAW_SETTINGS[job["case"]]
+    case, own = CASES["gth"][job["case"]], GPAW_SETTINGS[job["case"]]
     clock = Clock()
     atoms = case.atoms()
     atoms.calc = GPAW(

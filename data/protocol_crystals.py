@@ -15,13 +15,18 @@ from ase.collections import dcdft
 from ase.data import atomic_numbers, covalent_radii
 from ase.units import Hartree
 
+from deepchem_xc.planewave.paw import load_paw
+from deepchem_xc.planewave.paw.loader import available_variants
+from deepchem_xc.planewave.paw.plane_wave_tail import cutoff_of_tail
 from deepchem_xc.planewave.pseudo import load_pseudopotential
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-FAMILY = "gth-pbe"
-#: Potentials other than those of the family, measured in addition.
+#: Families whose potentials are measured; meshes are measured with the first one alone.
+FAMILIES = ("gth-pbe", "paw-pbe")
+PAW = "paw-pbe"
+#: GTH potentials other than those of the family, measured in addition.
 OTHERS = {
     "Na": ("GTH-PBE-q1",),
     "Mg": ("GTH-PBE-q2",),
@@ -53,16 +58,39 @@ _SPACING = 1.1
 # Volumes per atom, Angstrom^3, of minima far from both guesses: the covalent radii of both elements
 # are those of their molecules.
 _VOLUMES = {"F": 10.5, "H": 3.2}
+# Kinetic energy (Hartree) of a PAW dataset's free atom beyond the estimated cutoff, and the
+# smallest estimate, eV.
+_TAIL, _LEAST = 2e-3, 200.0
 
 
-def measured() -> dict[tuple[str, str], float]:
-    """``{(element, potential): estimated cutoff in eV}``, the cheapest first."""
+def measured(family: str = FAMILIES[0]) -> dict[tuple[str, str], float]:
+    """``{(element, potential): estimated cutoff in eV}`` of a family, the cheapest first."""
     found = {}
     for symbol in STRUCTURES:
-        for source in (FAMILY, *OTHERS.get(symbol, ())):
+        if family == PAW:
+            if "" in available_variants(PAW, symbol):
+                dataset = load_paw(PAW, symbol)
+                estimate = max(_LEAST, cutoff_of_tail(dataset, _TAIL) * Hartree)
+                found[symbol, dataset.name] = round(estimate, -1)
+            continue
+        for source in (family, *OTHERS.get(symbol, ())):
             potential = load_pseudopotential(source, symbol)
             found[symbol, potential.name] = estimated_cutoff(symbol, potential.name)
     return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def source(potential: str) -> str:
+    """What ``pseudopotentials=`` calls a potential of this name.
+
+    Examples
+    --------
+    >>> source("GTH-PBE-q4"), source("Si.PBE"), source("Na.1.PBE")
+    ('GTH-PBE-q4', 'paw-pbe', 'paw-pbe:1')
+    """
+    symbol, *variant = potential.split(".")
+    if not variant or variant.pop() != "PBE" or symbol not in STRUCTURES:
+        return potential
+    return ":".join((PAW, *variant))
 
 
 def estimated_cutoff(symbol: str, potential: str) -> float:

@@ -5,7 +5,8 @@ mesh, until three of them agree; for some real metals and insulators at rising k
 with one cutoff. The last one of a series is its reference. A setting is enough for a tolerance if
 its error and those of all higher ones, each with the scatter of the last ones added, are below it.
 The errors of cutoff and mesh are measured separately and bounded separately; together they are at
-most their sum.
+most their sum. A mesh's error does not depend on the potential: rows of kinds, measured with GTH
+potentials, serve for PAW datasets too.
 
 Every curve is kept in the output folder as soon as it is computed, an interrupted run resumes, and
 the table is written after every element: what is in it is complete. Elements that it has already
@@ -13,6 +14,7 @@ keep their rows until they are measured again; another --output starts a new tab
 
     python data/protocols.py --elements Si,Al,Na --jobs 1
     python data/protocols.py --limit 2500      # all elements up to this estimated cutoff (eV)
+    python data/protocols.py --pseudopotentials paw-pbe
     python data/protocols.py --report          # only the table, from the curves that exist
 """
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +33,13 @@ from deepchem_xc.eos.fits import NoMinimumError
 from deepchem_xc.feat.protocols import TOLERANCES
 from deepchem_xc.parallel import parallel_map
 from deepchem_xc.planewave import equation_of_state
+from deepchem_xc.planewave.low_cutoff import LowCutoffWarning
+from deepchem_xc.planewave.potentials import dataset_digests
 from deepchem_xc.store import Store, digest
+from deepchem_xc.tables import as_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from protocol_crystals import KINDS, STRUCTURES, first_guess, measured
+from protocol_crystals import FAMILIES, KINDS, PAW, STRUCTURES, first_guess, measured, source
 
 # Width, relative to the cutoff, within which plane waves are smoothed (docs/settings.md).
 SMOOTHING = 0.07
@@ -77,7 +83,11 @@ def lattice_constant(
     size : float
         Volume in units of the first guess's around which volumes are taken.
     """
+    # Datasets belong to another package, whose content of that name can change.
+    potentials = {symbol: source(potential)}
+    digests = dataset_digests(potentials, [symbol])
     settings = {
+        **({"dataset": digests[symbol]} if digests else {}),
         "potential": potential,
         "structure": STRUCTURES[symbol],
         "size": size,
@@ -93,17 +103,20 @@ def lattice_constant(
     if found is None:
         atoms = first_guess(symbol)
         atoms.set_cell(atoms.cell * size ** (1 / 3), scale_atoms=True)
-        curve = equation_of_state(
-            atoms,
-            "PBE",
-            ecut=ecut,
-            ecut_smoothing=settings["ecut_smoothing"],
-            kpts={"density": density, "gamma": True},
-            pseudopotentials={symbol: potential},
-            scales=scales,
-            convergence=CONVERGENCE,
-            occupations=OCCUPATIONS,
-        )
+        with warnings.catch_warnings():
+            # Cutoffs that are too low are what is measured.
+            warnings.simplefilter("ignore", LowCutoffWarning)
+            curve = equation_of_state(
+                atoms,
+                "PBE",
+                ecut=ecut,
+                ecut_smoothing=settings["ecut_smoothing"],
+                kpts={"density": density, "gamma": True},
+                pseudopotentials=potentials,
+                scales=scales,
+                convergence=CONVERGENCE,
+                occupations=OCCUPATIONS,
+            )
         found = {"settings": settings, **curve.todict()}
         store.write(name, found)
     constants = found["lattice_constants"]
@@ -256,12 +269,29 @@ def table(elements: Mapping[str, Any], meshes: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def cutoffs_table(elements: Mapping[str, Any]) -> str:
+    """The table of docs/paw.md: cutoffs (eV) of PAW datasets, balanced ones in the middle."""
+    rows = [
+        [symbol, name, row["structure"], *(_cell(row["ecut"][protocol]) for protocol in TOLERANCES)]
+        for symbol, found in elements.items()
+        for name, row in found.items()
+        if source(name).split(":")[0] == PAW
+    ]
+    header = ["element", "dataset", "measured as", *TOLERANCES]
+    return as_table(rows, header, left=3, markdown=True)
+
+
+def _cell(cutoff: float | None) -> str:
+    return "-" if cutoff is None else f"{cutoff:g}"
+
+
 def main() -> None:
     """Measure what is missing, and write the table after every element."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--elements", default="", help="comma-separated, for example si,al")
+    parser.add_argument("--pseudopotentials", choices=FAMILIES, default=FAMILIES[0])
     parser.add_argument("--limit", type=float, default=4500.0, help="estimated cutoff, eV")
     parser.add_argument("--no-meshes", action="store_true", help="only cutoffs")
     parser.add_argument(
@@ -281,19 +311,20 @@ def main() -> None:
     curves = str(arguments.folder / "curves")
     cutoffs: dict[str, tuple[Any, ...]] = {}
     meshes: dict[str, tuple[Any, ...]] = {}
-    for (symbol, potential), estimate in measured().items():
+    estimates = measured(arguments.pseudopotentials)
+    for (symbol, potential), estimate in estimates.items():
         if estimate > arguments.limit or (wanted and symbol not in wanted):
             continue
         call = (curves, symbol, potential, estimate)
         cutoffs[f"{symbol} {potential}"] = call
-        if symbol in KINDS:
+        if symbol in KINDS and arguments.pseudopotentials != PAW:
             meshes[f"{symbol} {potential}"] = (*call, arguments.densest)
 
     def write() -> None:
         present = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
         elements: dict[str, Any] = present.get("elements", {})
         found: dict[str, Any] = present.get("meshes", {})
-        for symbol, potential in measured():
+        for symbol, potential in estimates:
             row = results.read(f"cutoffs {symbol} {potential}")
             if row is not None:
                 elements.setdefault(symbol, {})[potential] = row
@@ -315,6 +346,8 @@ def main() -> None:
                 write()
                 print(f"{what} {outcome.name}: {_line(outcome.value)}", flush=True)
     write()
+    if arguments.pseudopotentials == PAW:
+        print(cutoffs_table(json.loads(arguments.output.read_text())["elements"]))
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ class Case:
         Examples
         --------
         >>> from deepchem_xc.against_gpaw import CASES
-        >>> print(f"{CASES['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
+        >>> print(f"{CASES['paw']['Al'].atoms(1.0).cell.lengths()[0] * 2**0.5:.4f}")
         4.0400
         """
         crystal = replace(GPAW_SETTINGS[self.system], vacuum=self.vacuum, magmom=self.magmom)

@@ -30,8 +30,8 @@ _EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
 #: Names of functionals for the help: those of `xc.registry.common_names`, which cannot be asked
 #: here, because that would import torch.
 FUNCTIONAL_NAMES = (
-    "LDA, Teter93, BLYP, PBE, PBEsol, revPBE, RPBE, TPSS, SCAN, r2SCAN, recovered_gga, "
-    "experiment_gga"
+    "LDA, Teter93, BLYP, PBE, PBEsol, revPBE, RPBE, TPSS, SCAN, r2SCAN, recovered_paw, "
+    "recovered_gga, experiment_gga"
 )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deepchem_xc._files import data_file
+from deepchem_xc.planewave.measured_cutoffs import rows_of
 from deepchem_xc.planewave.potentials import load_potentials
 
 #: Largest relative error of a lattice constant from the cutoff, and from the mesh, by protocol.
@@ -75,8 +76,8 @@ class ProtocolTable:
             tolerances = content["tolerances"]
             table = cls(
                 {
-                    element: {name: _known(row["ecut"]) for name, row in rows.items()}
-                    for element, rows in content["elements"].items()
+                    element: {name: row.ecut for name, row in rows.items()}
+                    for element, rows in rows_of(content["elements"]).items()
                 },
                 {kind: _known(row) for kind, row in content["densities"].items()},
                 float(content["ecut_smoothing"]),

@@ -136,6 +136,9 @@ def scf(
         If `start` is magnetic, but neither `spinpol` nor initial moments are given.
     NegativeDensityWarning
         If more than 1e-3 of the electrons of `start` are negative.
+    FunctionalMismatchWarning, OverlappingSpheresWarning, LowCutoffWarning
+        If potentials were made with another functional, PAW spheres overlap too much, or the
+        cutoff is too low for PAW datasets.
 
     Examples
     --------

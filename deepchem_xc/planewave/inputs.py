@@ -10,6 +10,7 @@ from ase.units import Hartree
 from deepchem_xc.keywords import standard
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.loop.one_orbital import as_one_orbital
+from deepchem_xc.planewave.low_cutoff import check_cutoff
 from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.pseudo import check_functional
@@ -129,6 +130,13 @@ def make_problem(
     ValueError
         If a name is unknown (the message lists the valid ones), the electrons cannot be placed, or
         the crystal lacks the symmetry that reduced its k-points.
+
+    Warns
+    -----
+    FunctionalMismatchWarning
+        If potentials were made with another functional.
+    OverlappingSpheresWarning, LowCutoffWarning
+        If PAW spheres overlap too much, or the cutoff is too low for the datasets.
     """
     from deepchem_xc.xc import Ingredients, get_xc
     from deepchem_xc.xc.trial import check_functional as try_functional
@@ -179,6 +187,7 @@ def make_problem(
     )
     if problem.spheres is not None:
         check_spheres(crystal, problem.spheres.potentials)
+        check_cutoff(basis.ecut, problem.spheres.potentials)
     return as_one_orbital(problem)
 
 

@@ -26,9 +26,10 @@ def enhancement(xc: str) -> Tensor:
         return get_xc(xc).get_edensityxc(point) / get_xc("lda_x").get_edensityxc(point)
 
 
-def test_a_gga_learned_from_energies_has_pbes_enhancement_factor() -> None:
+@pytest.mark.parametrize("name", ["recovered_paw", "recovered_gga"])
+def test_a_gga_learned_from_energies_has_pbes_enhancement_factor(name: str) -> None:
     pbe = enhancement("PBE")
-    learned = enhancement(str(data_file("recovered_gga.safetensors")))
+    learned = enhancement(str(data_file(f"{name}.safetensors")))
     assert float((learned - pbe).abs().max()) < 0.01
     assert float((enhancement("LDA") - pbe).abs().max()) > 0.05
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from deepchem_xc._files import data_file
 from deepchem_xc.feat.protocols import ProtocolTable
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.pseudo import load_pseudopotential
 
-SCRIPT = Path(__file__).parents[2] / "data" / "protocols.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "data" / "protocols.py"
 
 
 @pytest.fixture
@@ -114,6 +118,50 @@ def test_a_measurement_writes_a_table_and_resumes(
     assert set(table.densities) == {"metal"}
     script.main()
     assert Curve.calls == calls
+
+
+def test_datasets_get_rows_beside_those_of_other_potentials_and_no_meshes(
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("gpaw_data")
+    monkeypatch.setattr(script, "equation_of_state", Curve)
+    output = tmp_path / "protocols.json"
+    arguments = ["x", "--elements", "al,ag", "--jobs", "1", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--folder", str(tmp_path / "curves")])
+    script.main()
+    before = json.loads(output.read_text())
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--pseudopotentials", "paw-pbe"])
+    script.main()
+    after = json.loads(output.read_text())
+    printed = capsys.readouterr().out
+    for symbol in ("Al", "Ag"):
+        row = after["elements"][symbol].pop(f"{symbol}.PBE")
+        numbers = " +\\| +".join(f"{cutoff:g}" for cutoff in row["ecut"].values())
+        assert re.search(rf"\| {symbol} +\| {symbol}\.PBE +\| fcc +\| +{numbers} ", printed)
+    assert after == before
+
+
+def test_every_dataset_is_measured_under_the_name_by_which_it_is_loaded(
+    script: ModuleType,
+) -> None:
+    pytest.importorskip("gpaw_data")
+    known = script.measured("paw-pbe")
+    assert list(known.values()) == sorted(known.values())
+    assert {symbol for symbol, _ in known} | {"Tc"} == set(script.STRUCTURES)
+    for symbol, name in list(known)[::20]:
+        loaded = load_potentials(script.source(name), [symbol])[symbol]
+        assert loaded.name == name
+    assert script.source("Ni.10.PBE") == "paw-pbe:10"
+    assert script.source("GTH-PBE-q4") == "GTH-PBE-q4"
+
+
+def test_the_page_has_the_measured_cutoffs_of_all_datasets(script: ModuleType) -> None:
+    elements = json.loads(data_file("protocols.json").read_text())["elements"]
+    assert script.cutoffs_table(elements) in (ROOT / "docs" / "paw.md").read_text()
 
 
 def test_unknown_elements_are_refused(

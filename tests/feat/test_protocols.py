@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 
 from deepchem_xc._files import data_file
-from deepchem_xc.feat import ProtocolTable
+from deepchem_xc.feat import PeriodicSystemFeaturizer, ProtocolTable
 from deepchem_xc.feat.protocols import KINDS, TOLERANCES
 from deepchem_xc.planewave import equation_of_state
 
@@ -111,6 +111,28 @@ def test_sodium_with_nine_electrons_is_refused_and_the_measured_potential_named(
         table.cutoff("fast", ["Na"])
     for name in ("GTH-GGA-q1", "GTH-PBE-q1"):  # two names of one potential
         assert table.cutoff("fast", ["Na"], {"Na": name}) == 100.0
+
+
+def test_datasets_have_cutoffs_of_their_own_and_the_same_meshes() -> None:
+    pytest.importorskip("gpaw_data")
+    table = ProtocolTable.read()
+    for protocol in TOLERANCES:
+        paw, gth = (
+            table.keywords(protocol, ["Al"], family, "metal") for family in ("paw-pbe", "gth-pbe")
+        )
+        assert paw["ecut"] == table.cutoffs["Al"]["Al.PBE"][protocol] < gth["ecut"]
+        assert paw["kpts"] == gth["kpts"] and paw["pseudopotentials"] == "paw-pbe"
+    with pytest.raises(ValueError, match=r"Na\.1\.PBE\. Measured for Na: .*ecut="):
+        table.cutoff("fast", ["Na"], "paw-pbe:1")
+    with pytest.raises(ValueError, match="cannot be combined"):
+        table.cutoff("fast", ["Al", "Si"], {"Al": "paw-pbe", "Si": "gth-pbe"})
+
+
+def test_a_structure_gets_the_cutoff_of_its_dataset() -> None:
+    pytest.importorskip("gpaw_data")
+    featurizer = PeriodicSystemFeaturizer(protocol="fast", pseudopotentials="paw-pbe")
+    (system,) = featurizer.featurize([bulk("Al")])
+    assert system.keywords["ecut"] == ProtocolTable.read().cutoffs["Al"]["Al.PBE"]["fast"]
 
 
 def test_a_table_grows_without_changing_the_old_one() -> None:

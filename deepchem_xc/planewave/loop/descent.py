@@ -2,9 +2,11 @@
 
 Orbitals are made self-consistent among each other (`relaxation`), and their density makes the next
 potential. Such steps go downhill in the free energy and leave saddles, but converge slowly if the
-orbitals follow the potential stiffly. Anderson mixing of the same densities is fast near a
-solution; elsewhere it mixes unrelated fillings, and converges to saddles as readily as to minima.
-So densities are mixed once the error is small or falls steadily, as long as that helps.
+orbitals follow the potential stiffly, and oscillate if they follow it too far: then steps are
+shortened to the length at which, by the last two residuals, the next one is smallest. Anderson
+mixing of the same densities is fast near a solution; elsewhere it mixes unrelated fillings, and
+converges to saddles as readily as to minima. So densities are mixed once the error is small or
+falls steadily, as long as that helps.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ import itertools
 
 from torch import Tensor
 
+from deepchem_xc.numerics.vectors import Inner
 from deepchem_xc.planewave.fields import Fields, Potential
-from deepchem_xc.planewave.loop.mixing import AndersonMixer
+from deepchem_xc.planewave.loop.mixing import AndersonMixer, to_total_and_moment
 from deepchem_xc.planewave.loop.policies import LocalisedLevels
 from deepchem_xc.planewave.loop.relaxation import Relaxed, relax_in_subspace
 from deepchem_xc.planewave.problem import KohnShamProblem
 
 # Gain of free energy, Hartree, below which it counts as rounding.
-_GAIN = 1e-9
+_GAIN = 1e-11
 
 
 class Descent:
@@ -56,7 +59,8 @@ class Descent:
         self.mode = "plain"
         self._problem, self._policy = problem, policy or LocalisedLevels()
         self._relaxed: Relaxed | None = None
-        self._step = 1.0
+        self._step = self._longest = 1.0
+        self._residual: Fields | None = None
         self._errors: list[float] = []
 
     def choose(
@@ -84,8 +88,10 @@ class Descent:
                 # With other occupations the solution is not a minimum.
                 and self._problem.smearing.monotonic
                 and step >= policy.steps
-                and error > policy.start
-                and mixer.is_localised(local_dos)
+                and (
+                    (error > policy.start and mixer.is_localised(local_dos))
+                    or (local_dos is not None and self._is_stalled(step, error))
+                )
             )
         self._errors.append(error)
         mode = self._way(error) if needed else "plain"
@@ -93,7 +99,21 @@ class Descent:
             self._errors = [error]
         if mode == "plain":
             self._relaxed = None
+        if mode != "downhill":
+            self._residual = None
         self.mode = mode
+
+    def restart(self) -> None:
+        """Forget the errors so far: those of a moment that was held say nothing about the next."""
+        self._errors = []
+
+    def _is_stalled(self, step: int, error: float) -> bool:
+        """Whether mixing has not reduced a large error for some steps."""
+        policy, errors = self._policy, [*self._errors, error]
+        if step < policy.stalled or error < policy.near or len(errors) <= policy.patience:
+            return False
+        before, *recent = errors[-policy.patience - 1 :]
+        return min(recent) > policy.reduction * before
 
     def _way(self, error: float) -> str:
         policy = self._policy
@@ -124,9 +144,25 @@ class Descent:
             policy.rounds,
         )
         if before is not None and self._relaxed.free_energy > before.free_energy:
-            self._step = max(0.5 * self._step, policy.shortest)
+            self._longest = max(0.5 * self._longest, policy.shortest)
         return self._relaxed
 
-    def next_fields(self, fields: Fields, output: Fields) -> Fields:
-        """Next input, without mixing, from the last input and the relaxed orbitals' fields."""
-        return fields + (output - fields) * self._step
+    def next_fields(self, fields: Fields, output: Fields, inner: Inner[Fields]) -> Fields:
+        """Next input, without mixing, from the last input and the relaxed orbitals' fields.
+
+        Parameters
+        ----------
+        fields, output : Fields
+            Last input, and the fields of the relaxed orbitals.
+        inner : callable
+            Inner product of residuals of total and moment, as `AndersonMixer.inner`.
+        """
+        residual = (output - fields).map(to_total_and_moment)
+        step = self._longest
+        if self._residual is not None:
+            # Along the last step the residual is a linear function of the step's length.
+            left = float(inner(residual, self._residual) / inner(self._residual, self._residual))
+            if left < 1.0:
+                step = min(max(self._step / (1.0 - left), self._policy.shortest), self._longest)
+        self._residual, self._step = residual, step
+        return fields + (output - fields) * step

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.numerics.anderson import Anderson
+from deepchem_xc.numerics.vectors import Inner
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields, stack
 from deepchem_xc.planewave.loop.screening import coulomb_metric, participation_ratio, screen
@@ -203,6 +204,11 @@ class AndersonMixer:
         Fields of the first step, whose magnetisation `Mixing.keep_moment` keeps; the first input
         by default.
 
+    Attributes
+    ----------
+    inner : callable
+        Inner product of residuals of total and moment, (Fields, Fields) -> 0-d.
+
     Examples
     --------
     A response that overshoots twofold, so that plain iteration would diverge:
@@ -229,10 +235,8 @@ class AndersonMixer:
         self.basis = basis
         self.nelectrons = nelectrons
         self.mixing = mixing or Mixing()
-        metric = coulomb_metric(basis)
-        self._anderson: Anderson[Fields] = Anderson(
-            self.mixing.history, partial(_coulomb_product, metric, basis.volume)
-        )
+        self.inner: Inner[Fields] = partial(_coulomb_product, coulomb_metric(basis), basis.volume)
+        self._anderson: Anderson[Fields] = Anderson(self.mixing.history, self.inner)
         self._pattern = None if start is None else _moment(start.map(to_total_and_moment))
         self._largest = 0.0
 
@@ -277,7 +281,7 @@ class AndersonMixer:
             if self._has_no_states(local_dos) or (chosen == "auto" and localised):
                 return None
             chosen = screen
-        return partial(_on_total_density, partial(chosen, self.basis), local_dos)
+        return partial(_on_total_density, self.basis, partial(chosen, self.basis), local_dos)
 
     def _has_no_states(self, local_dos: Tensor) -> bool:
         states = float(local_dos[0].real * self.basis.volume)
@@ -312,11 +316,19 @@ class AndersonMixer:
 
 
 def _on_total_density(
-    precondition: Callable[[Tensor, Tensor], Tensor], local_dos: Tensor, residual: Fields
+    basis: PlaneWaveBasis,
+    precondition: Callable[[Tensor, Tensor], Tensor],
+    local_dos: Tensor,
+    residual: Fields,
 ) -> Fields:
-    """The residual with only its total density preconditioned; moment and tau stay as they are."""
+    """The residual with only its total density preconditioned; moment and tau stay as they are.
+
+    Products on a grid that does not carry the crystal's translations are not symmetric, and real
+    orbitals need a potential that is even about the inversion centre: otherwise H depends on which
+    two of them share an FFT, and residuals cannot become small.
+    """
     density = residual.density.clone()
-    density[0] = precondition(density[0], local_dos)
+    density[:1] = basis.symmetrize(precondition(density[0], local_dos).unsqueeze(0))
     return replace(residual, density=density)
 
 

@@ -55,6 +55,9 @@ class Effort:
         With a supplied density, the first potential's orbitals are refined until their residuals,
         Hartree, fall to this multiple of the density error: little of that error then comes from
         them.
+    settled_falling : float
+        The same while sweeps still reduce the density error: most of it then comes from the
+        orbitals, and such a step would spoil the mixing until its history is over.
     good : float
         Residual, Hartree, that is small enough for that whatever the density error.
     settling_sweeps : int
@@ -81,6 +84,7 @@ class Effort:
     fraction: float = 0.03
     largest_error: float = 0.1
     settled: float = 1.0
+    settled_falling: float = 0.1
     good: float = 1e-5
     settling_sweeps: int = 6
     expansions: int = EXPANSIONS
@@ -94,7 +98,7 @@ class Effort:
         """Wanted residual after a step with this density error, Hartree."""
         return self.fraction * min(density_error, self.largest_error)
 
-    def settling_residual(self, density_error: float) -> float:
+    def settling_residual(self, density_error: float, falling: bool = False) -> float:
         """Residual at which orbitals are good enough for a supplied density, Hartree.
 
         A largest residual of 1e-5 Ha changes the density by 4e-7 (Al) to 1e-6 (silicon) electrons
@@ -104,13 +108,18 @@ class Effort:
         ----------
         density_error : float
             Density error of the last sweep, electrons per valence electron.
+        falling : bool, optional
+            Whether that sweep reduced the error.
 
         Examples
         --------
         >>> Effort().settling_residual(1e-3), Effort().settling_residual(1e-9)
         (0.001, 1e-05)
+        >>> Effort().settling_residual(1e-3, falling=True)
+        0.0001
         """
-        return max(self.settled * min(density_error, self.largest_error), self.good)
+        settled = self.settled_falling if falling else self.settled
+        return max(settled * min(density_error, self.largest_error), self.good)
 
     def spare(self, orbital_tolerance: float) -> float:
         """Largest occupation of the highest band for a residual tolerance in Hartree, in electrons.
@@ -257,6 +266,10 @@ class LocalisedLevels:
         Error above which orbitals are relaxed among each other.
     steps : int
         First step in which that may begin.
+    stalled : int
+        Step from which on orbitals are relaxed, localised or not, if `patience` steps have not
+        reduced an error above `near` to the fraction `reduction`: levels of small molecules fill a
+        large part of a small cell.
     end : float
         Error below which relaxing ends.
     near : float
@@ -287,6 +300,7 @@ class LocalisedLevels:
 
     start: float = 3e-2
     steps: int = 3
+    stalled: int = 6
     end: float = 1e-5
     near: float = 1e-3
     patience: int = 4
@@ -297,7 +311,7 @@ class LocalisedLevels:
     rounds: int = 4
 
     def __post_init__(self) -> None:
-        _check(self, steps=1, patience=1, evaluations=1, rounds=1)
+        _check(self, steps=1, stalled=1, patience=1, evaluations=1, rounds=1)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ from deepchem_xc.planewave.values import whole_number
 
 # Electrons, in units of the density error that ends the loop, below which a channel is empty.
 _EMPTY_CHANNEL = 0.1
+# Part of the last density error below which a sweep has reduced it.
+_FALLING = 0.8
 
 Callback = Callable[[dict[str, float]], None]
 
@@ -184,7 +186,7 @@ class _Loop:
             if self._single:
                 rough = is_rough(hamiltonian, self._orbitals, self._precision.start)
                 self._single = self._rounded = rough
-        target = self._residual
+        target, error = self._residual, torch.inf
         for _ in range(self._sweeps):
             found = self._map.improve(
                 hamiltonian,
@@ -196,8 +198,9 @@ class _Loop:
                 self._single,
             )
             self._orbitals = found.orbitals
-            self._residual = self._effort.residual(found.density_error)
-            target = self._effort.settling_residual(found.density_error)
+            error, before = found.density_error, error
+            self._residual = self._effort.residual(error)
+            target = self._effort.settling_residual(error, error < _FALLING * before)
             if found.orbital_error < target:
                 break
         self._sweeps = 1
@@ -241,6 +244,7 @@ class _Loop:
         self._fields = self._next_fields(step, found)
         if self._moment.release(error, step):
             self._mixer = self._new_mixer()
+            self._descent.restart()
 
     def _next_fields(self, step: int, found: Iterate) -> Fields:
         output, before = found.output, self._descent.mode
@@ -254,7 +258,7 @@ class _Loop:
         if mode != before:
             self._mixer = self._new_mixer()
         if mode == "downhill":
-            fields = self._descent.next_fields(found.fields, output)
+            fields = self._descent.next_fields(found.fields, output, self._mixer.inner)
         else:
             fields = self._mixer.next_fields(found.fields, output, found.local_dos)
         nothing = _EMPTY_CHANNEL * self.convergence.density * self.problem.nelectrons

@@ -16,7 +16,7 @@ from .dataset import PartialWave, PAWDataset
 from .radial_grid import RadialGrid
 from .tables import OnSiteTables
 
-__all__ = ["ReferenceAtom", "radial_transform"]
+__all__ = ["ReferenceAtom", "damped_tail", "radial_transform"]
 
 # Radii, bohr, between which densities and orbitals are brought smoothly to zero: those of a free
 # atom decay slowly, and a start does not need their tails.
@@ -94,7 +94,7 @@ class ReferenceAtom:
     def _scaled(self, density: NDArray, electrons: float, occupations: Tensor) -> RadialTransform:
         """Transform of a density that holds, with the sphere, a number of electrons."""
         grid = self._dataset.grid
-        density = _tail(grid.r) * density
+        density = damped_tail(grid.r) * density
         held = float((occupations * self._overlap.cpu()).sum())
         scale = (electrons - held) / (4.0 * math.pi * float(grid.integrate(density)))
         return radial_transform(grid, scale * density)
@@ -102,7 +102,7 @@ class ReferenceAtom:
     @cached_property
     def _orbitals(self) -> list[tuple[int, RadialTransform]]:
         grid = self._dataset.grid
-        tail = _tail(grid.r)
+        tail = damped_tail(grid.r)
         return [(w.l, radial_transform(grid, tail * w.smooth, w.l)) for w in self._bound]
 
     def orbitals(self, q2: Tensor) -> list[tuple[int, Tensor]]:
@@ -115,7 +115,7 @@ def _room(wave: PartialWave) -> float:
     return 2.0 * (2 * wave.l + 1) - wave.occupation
 
 
-def _tail(r: NDArray) -> NDArray:
+def damped_tail(r: NDArray) -> NDArray:
     """A factor that falls smoothly from 1 to 0 in the tail."""
     x = np.clip((r - _TAIL[0]) / (_TAIL[1] - _TAIL[0]), 0.0, 1.0)
     factor: NDArray = 1.0 - x**3 * (10.0 - 15.0 * x + 6.0 * x**2)

@@ -13,6 +13,7 @@ from ase.units import Hartree
 
 from deepchem_xc.parallel import Jobs, held, parallel_map
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.low_cutoff import told
 from deepchem_xc.planewave.properties.kept_points import KeptPoints
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 from deepchem_xc.planewave.record import DensityRecord
@@ -198,7 +199,7 @@ def _point(
     keep: bool,
 ) -> tuple[VolumePoint, DensityRecord | None]:
     """A point and, if the others start from it, its density and orbitals."""
-    with torch.no_grad():
+    with torch.no_grad(), told():
         given = keywords if start is None else {**keywords, "start": start}
         result = scf(series.crystal(scale), functional, **given)
         kept = DensityRecord.of(result, results=False) if keep else None

@@ -26,8 +26,12 @@ from deepchem_xc.eos.fits import (
     fit_equation_of_state_tensors,
 )
 from deepchem_xc.eos.scales import VOLUME_SCALES
+from deepchem_xc.keywords import standard
 from deepchem_xc.parallel import checked_jobs
 from deepchem_xc.planewave.ground_state import scf
+from deepchem_xc.planewave.low_cutoff import check_cutoff, told
+from deepchem_xc.planewave.paw import PAWPotential
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.properties.kept_points import KeptPoints
 from deepchem_xc.planewave.properties.volume_points import VolumePoint, points_side_by_side
 from deepchem_xc.planewave.properties.volume_series import (
@@ -246,6 +250,11 @@ def equation_of_state(
     VolumeError
         If volumes fail that are computed with `jobs`.
 
+    Warns
+    -----
+    LowCutoffWarning
+        Once, if the cutoff is too low for PAW datasets; else as `scf`.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -270,6 +279,7 @@ def equation_of_state(
     jobs = checked_jobs(jobs)
     settings = Settings.of(keywords, "equation_of_state", own)
     series = volume_series(atoms, settings, scales, dimension)
+    _check_cutoff_once(atoms, settings)
     # The k-points of the series are reduced by the symmetry already.
     keywords |= {"kpts": series.kpoints, "fft_size": series.fft_size, "symmetry": None}
     if jobs is not None or keep_in is not None:
@@ -283,11 +293,9 @@ def equation_of_state(
     energies: dict[float, Tensor] = {}
     for scale in sorted(series.scales, key=lambda s: abs(np.log(s))):
         nearest = min(done, key=lambda s: abs(s - scale), default=None)
-        result = scf(
-            series.crystal(scale),
-            functional,
-            **(keywords if nearest is None else {**keywords, "start": done[nearest]}),
-        )
+        given = keywords if nearest is None else {**keywords, "start": done[nearest]}
+        with told():
+            result = scf(series.crystal(scale), functional, **given)
         if result.is_differentiable:
             energies[scale] = extrapolated_energy(result, entropy_response) * Hartree
         points[scale] = VolumePoint.of(result, series, scale)
@@ -304,6 +312,19 @@ def equation_of_state(
         points=tuple(points[scale] for scale in series.scales),
         energies=torch.stack([energies[s] for s in series.scales]) if energies else None,
     )
+
+
+def _check_cutoff_once(atoms: Atoms, settings: Settings) -> None:
+    """Warn of a low cutoff for the whole curve, not at every volume."""
+    potentials = load_potentials(
+        standard("pseudopotentials")
+        if settings.pseudopotentials is None
+        else settings.pseudopotentials,
+        dict.fromkeys(atoms.get_chemical_symbols()),
+    )
+    datasets = {k: p for k, p in potentials.items() if isinstance(p, PAWPotential)}
+    if datasets and settings.ecut is not None:
+        check_cutoff(settings.ecut / Hartree, datasets)
 
 
 def extrapolated_energy(result: Result, entropy_response: bool = True) -> Tensor:

@@ -13,6 +13,7 @@ from ase.units import Hartree
 
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave import SCFResult, scf
+from tests.planewave.paw_crystals import paw
 
 
 def staggered_iron(**keywords: Any) -> tuple[Atoms, dict[str, Any]]:
@@ -73,6 +74,59 @@ def test_a_titanium_atom_converges_with_default_settings() -> None:
     result = scf(atoms, ecut=250.0, pseudopotentials={"Ti": "GTH-PBE-q4"})
     assert result.nsteps <= 34
     assert moments(result)[0] == pytest.approx(2.0, abs=0.02)
+
+
+def small_molecule(formula: str, moments: list[float], length: float = 0.0) -> Atoms:
+    """An atom or two in a small box without symmetry."""
+    places = [[0.0, 0.0, 0.0], [0.0, 0.0, length]][: len(moments)]
+    atoms = Atoms(formula, places, cell=(4.5, 4.6, 4.7), pbc=True, magmoms=moments)
+    atoms.center()
+    return atoms
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("formula", "moments", "length", "steps"),
+    [
+        ("OH", [1, 0], 0.97, 20),
+        ("CH", [1, 0], 1.12, 34),
+        ("NO", [1, 0], 1.15, 24),
+        ("O2", [1, 1], 1.21, 16),
+        ("B", [1], 0.0, 34),
+        ("O", [2], 0.0, 20),
+    ],
+)
+def test_open_shells_converge_with_paw(
+    formula: str, moments: list[float], length: float, steps: int
+) -> None:
+    """Their levels fill a large part of the box, or turn when the potential changes."""
+    atoms = small_molecule(formula, moments, length)
+    result = paw(atoms, 350.0, (1, 1, 1), convergence=None)
+    assert result.nsteps <= steps
+    assert float(result.magnetic_moment) == pytest.approx(sum(moments), abs=0.01)
+
+
+def test_a_boron_atom_with_paw_ends_below_every_integer_filling() -> None:
+    """Mixing alone wanders: its p levels are degenerate but for the box."""
+    atom = small_molecule("B", [1])
+    smeared = paw(atom, 250.0, (1, 1, 1), convergence=None)
+    integer = paw(atom, 250.0, (1, 1, 1), convergence=None, occupations={"name": "fixed"})
+    assert smeared.nsteps <= 34
+    assert float(smeared.free_energy) < float(integer.free_energy) - 1e-4
+
+
+@pytest.mark.slow
+def test_iron_on_a_coarse_mesh_ends_in_a_minimum_and_not_between_two() -> None:
+    """2x2x2: minima at 2.00 and 3.49 mu_B, and a maximum at 2.48, 0.09 eV above the first."""
+    energies = []
+    for start, moment in ((2.2, 2.001), (3.5, 3.495)):
+        iron = bulk("Fe", a=2.84)
+        iron.set_initial_magnetic_moments([start])
+        result = paw(iron, 400.0, (2, 2, 2), convergence=None)
+        assert float(result.magnetic_moment) == pytest.approx(moment, abs=2e-3)
+        assert result.nsteps <= 30
+        energies.append(float(result.free_energy) * Hartree)
+    assert energies[0] - energies[1] == pytest.approx(0.158, abs=2e-3)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from ase.build import bulk
+from ase.build import bulk, fcc111
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
@@ -20,6 +20,7 @@ from deepchem_xc.planewave.loop.mixing import (
 )
 from deepchem_xc.planewave.loop.screening import participation_ratio, screen
 from deepchem_xc.planewave.terms.hartree import coulomb_kernel, hartree_energy
+from tests.planewave.paw_crystals import paw
 
 
 def chain(length: float) -> PlaneWaveBasis:
@@ -183,6 +184,29 @@ def test_the_mixing_of_a_calculator_is_kept_in_its_file(tmp_path: Path) -> None:
     again = PlaneWaveDFT(restart=tmp_path / "al.json")
     assert Mixing.of(again.parameters["mixing"]) == Mixing(beta=0.5)
     assert again.get_potential_energy() == energy
+
+
+def test_a_screened_residual_keeps_the_symmetry_on_a_grid_that_does_not_carry_it() -> None:
+    """An inversion centre between grid points: products on the grid have an odd part."""
+    slab = fcc111("Al", (1, 1, 2), vacuum=2.0)
+    slab.pbc = True
+    slab.translate([0.11, 0.07, 0.05])
+    basis = PlaneWaveBasis(Crystal.from_ase(slab), 5.0, {"size": (2, 2, 1), "gamma": True})
+    states, given, output = (basis.symmetrize(real_function(basis, 1)) for _ in range(3))
+    dos = basis.to_sphere(basis.to_grid(states).square())[0]
+    change = screen(basis, (output - given)[0], basis.symmetrize(dos[None])[0])[None]
+    assert (basis.symmetrize(change) - change).norm() > 1e-6 * change.norm()
+    mixer = AndersonMixer(basis, 6.0, Mixing(preconditioner="ldos"))
+    new = mixer.next_fields(Fields(given), Fields(output), basis.symmetrize(dos[None])[0]).density
+    assert (basis.symmetrize(new) - new).norm() < 1e-13 * new.norm()
+
+
+@pytest.mark.slow
+def test_a_slab_of_ten_layers_converges_with_paw() -> None:
+    """With an odd part of the potential, residuals of real orbitals stayed at 1e-5 Ha."""
+    slab = fcc111("Al", (1, 1, 10), vacuum=5.0)
+    slab.pbc = True
+    assert paw(slab, 250.0, (3, 3, 1), convergence=None).nsteps <= 28
 
 
 def test_states_of_an_atom_in_a_box_are_localised_and_those_of_a_metal_are_not() -> None:
