@@ -25,7 +25,12 @@ NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 # Those that take seconds; all others are slow.
 QUICK = {"01_first_crystal", "02_functional", "07_deepchem"}
 # Packages without which one cannot run.
-NEEDED = {"05_other_codes": ("gpaw",), "09_paw": ("gpaw_data",)}
+NEEDED = {
+    "03_hybrid": ("gpaw_data",),
+    "04_experiment": ("gpaw_data",),
+    "05_other_codes": ("gpaw", "gpaw_data"),
+    "09_paw": ("gpaw_data",),
+}
 LARGEST = 300_000  # bytes of a file
 # Paths, addresses in memory, and clocks, which belong to one machine or one run.
 OF_ONE_MACHINE = re.compile(
