@@ -139,7 +139,6 @@ def _table(*cases: Case) -> Mapping[str, Case]:
 
 # Limits of agreement: with GPAW's datasets the same physics, with GTH potentials another core.
 _SAME_CORE: dict[str, Any] = {"a_limit": 0.0003, "modulus_limit": 0.01, "moment_limit": 0.005}
-_LAYER: dict[str, Any] = {"vacuum": 8.0}
 
 #: Settings of the benchmark, by kind of potentials. With PAW, GPAW's cutoffs and meshes; with GTH
 #: potentials those that docs/convergence.md explains.
@@ -148,7 +147,7 @@ CASES: Mapping[PotentialKind, Mapping[str, Case]] = {
         Case("Al", "paw-pbe", ecut=600, kpts=(24, 24, 24), **_SAME_CORE),
         Case("Ni", "paw-pbe", ecut=800, kpts=(16, 16, 16), magmom=0.7, **_SAME_CORE),
         Case("Ca", "paw-pbe", ecut=700, kpts=(20, 20, 20), **_SAME_CORE),
-        Case("graphene", "paw-pbe", ecut=800, kpts=(24, 24, 1), **_LAYER, **_SAME_CORE),
+        Case("graphene", "paw-pbe", ecut=800, kpts=(24, 24, 1), vacuum=8.0, **_SAME_CORE),
     ),
     "gth": _table(
         Case("Al", "gth-pbe", ecut=600, kpts=(24, 24, 24)),
@@ -163,41 +162,29 @@ CASES: Mapping[PotentialKind, Mapping[str, Case]] = {
             a_limit=0.005,
         ),
         Case("Ca", "gth-pbe", ecut=1200, ecut_smoothing=110, kpts=(12, 12, 12), density=1e-4),
-        Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), **_LAYER),
+        Case("graphene", "gth-pbe", ecut=1400, kpts=(15, 15, 1), vacuum=8.0),
     ),
 }
 
+# Cutoffs (eV), meshes and vacuum (Angstrom) of ``--quick``.
+_COARSE: Mapping[PotentialKind, Mapping[str, Mapping[str, Any]]] = {
+    "paw": {
+        "Al": {"ecut": 300, "kpts": (8, 8, 8)},
+        "Ni": {"ecut": 400, "kpts": (4, 4, 4)},
+        "Ca": {"ecut": 400, "kpts": (5, 5, 5)},
+        "graphene": {"ecut": 400, "kpts": (6, 6, 1), "vacuum": 7.0},
+    },
+    "gth": {
+        "Al": {"ecut": 400, "kpts": (8, 8, 8)},
+        "Ni": {"ecut": 3000, "kpts": (4, 4, 4)},
+        "Ca": {"ecut": 900, "kpts": (5, 5, 5)},
+        "graphene": {"ecut": 900, "kpts": (6, 6, 1), "vacuum": 7.0},
+    },
+}
 #: Settings of ``--quick``: enough to test that everything works, not to judge the numbers.
 QUICK_CASES: Mapping[PotentialKind, Mapping[str, Case]] = {
-    "paw": _table(
-        Case("Al", "paw-pbe", ecut=300, kpts=(8, 8, 8), density=1e-4, **_SAME_CORE),
-        Case("Ni", "paw-pbe", ecut=400, kpts=(4, 4, 4), magmom=0.7, density=1e-4, **_SAME_CORE),
-        Case("Ca", "paw-pbe", ecut=400, kpts=(5, 5, 5), density=1e-4, **_SAME_CORE),
-        Case(
-            "graphene",
-            "paw-pbe",
-            ecut=400,
-            kpts=(6, 6, 1),
-            vacuum=7.0,
-            density=1e-4,
-            **_SAME_CORE,
-        ),
-    ),
-    "gth": _table(
-        Case("Al", "gth-pbe", ecut=400, kpts=(8, 8, 8), density=1e-4),
-        Case(
-            "Ni",
-            "GTH-PBE-q18",
-            ecut=3000,
-            ecut_smoothing=220,
-            kpts=(4, 4, 4),
-            magmom=0.7,
-            density=1e-4,
-            a_limit=0.005,
-        ),
-        Case("Ca", "gth-pbe", ecut=900, ecut_smoothing=110, kpts=(5, 5, 5), density=1e-4),
-        Case("graphene", "gth-pbe", ecut=900, kpts=(6, 6, 1), vacuum=7.0, density=1e-4),
-    ),
+    kind: _table(*(replace(CASES[kind][n], density=1e-4, **c) for n, c in coarse.items()))
+    for kind, coarse in _COARSE.items()
 }
 
 

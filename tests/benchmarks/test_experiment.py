@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from deepchem_xc._files import data_file
+from deepchem_xc.xc import get_xc
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "experiment_crystals.py"
 
@@ -70,6 +72,19 @@ def test_crystals_that_only_paw_computes_leave_the_folds_of_the_others(script: M
     assert only == {"Na", "NaF", "NaCl", "MgO"}
     for fold in script.folds(5, seed=0):
         assert not set(fold[:-1]) & only
+
+
+def test_the_prior_costs_nothing_for_pbe_and_more_the_further_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    experiment = importlib.import_module("experiment")
+    cost = {
+        name: float(experiment.prior_of(get_xc(name), weight=1.0, deviation=0.05)())
+        for name in ("PBE", "PBEsol", "LDA")
+    }
+    assert cost["PBE"] == 0.0
+    assert 1.0 < cost["PBEsol"] < cost["LDA"]
 
 
 def test_all_electron_constants_are_of_the_same_crystal(script: ModuleType) -> None:
