@@ -87,7 +87,9 @@ def test_the_size_of_initial_moments_hardly_changes_the_magnetisation(
                 structure = hydrogen(tuple(size * moment for moment in PATTERNS[name]))
                 (predicted,) = model.predict(structure, ecut=SETTINGS["ecut"])
                 found.append(_moment_along(predicted.fields.density, record.fields.density))
-            assert max(found) - min(found) < 0.06, (target, name, found)
+            # 0.003 to 0.05 with two seeds; trainings differ between machines. A network that is
+            # linear in the moment would have 0.7.
+            assert max(found) - min(found) < 0.1, (target, name, found)
             assert abs(found[-1] - 1.0) < 0.15, (target, name, found)
 
 
