@@ -16,12 +16,8 @@ import numpy as np
 from pyscf.dft import libxc, numint
 from pyscf.pbc.dft import numint as periodic_numint
 
-from deepchem_xc.calculators.density_derivatives import (
-    HIGHEST_ORDER,
-    energy_derivatives,
-    number_of_rows,
-)
 from deepchem_xc.xc import LibXC, XCFunctional
+from deepchem_xc.xc.density_derivatives import HIGHEST_ORDER, energy_derivatives, number_of_rows
 
 __all__ = ["INTEGRATORS", "XCCode"]
 

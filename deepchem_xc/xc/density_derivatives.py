@@ -1,8 +1,9 @@
 """Derivatives of the energy density with respect to a density and its companions, by autograd.
 
-Other codes ask for numbers at points: the energy per volume and its derivatives with respect to
-density, components of the gradient, and kinetic energy density, up to the third order. Points are
-evaluated in pieces, so that memory does not grow with their number.
+Other codes and calculations on atom-centred grids ask for numbers at points: the energy per volume
+and its derivatives with respect to density, components of the gradient, and kinetic energy density,
+up to the third order. Points are evaluated in pieces, so that memory does not grow with their
+number.
 """
 
 from __future__ import annotations
@@ -13,16 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_xc.xc import (
-    FunctionalValueError,
-    Ingredients,
-    SpinParam,
-    ValGrad,
-    XCFunctional,
-    check_finite,
-)
-from deepchem_xc.xc.sampling import device_of
-from deepchem_xc.xc.substitution import substituted
+from ._deepchem import SpinParam, ValGrad
+from .base import XCFunctional
+from .finite import FunctionalValueError, check_finite
+from .ingredients import Ingredients
+from .sampling import device_of
+from .substitution import substituted
 
 __all__ = ["HIGHEST_ORDER", "energy_derivatives", "number_of_rows"]
 
