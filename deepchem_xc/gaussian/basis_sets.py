@@ -100,9 +100,9 @@ def _functions(name: Any, symbol: str) -> Any:
             warnings.simplefilter("ignore")  # PySCF's advice to install another package
             functions = gto.basis.load(name, symbol)
     except Exception as error:  # PySCF raises many kinds
-        functions, reason = [], error
+        functions, reason = [], str(error)
     else:
-        reason = None
+        reason = "it has none"
     if functions:
         return functions
     if _is_known(name):
@@ -110,11 +110,11 @@ def _functions(name: Any, symbol: str) -> Any:
             f"the basis set {name!r} has no functions for {symbol}: take another one, such as "
             f"'def2-svp' (H to Rn), for this element: basis={{'default': {name!r}, "
             f"{symbol!r}: 'def2-svp'}}."
-        ) from reason
+        )
     raise ValueError(
-        f"unknown basis set {name!r} (for {symbol}): give a name that PySCF knows, such as "
-        "'def2-svp', 'def2-tzvp', 'cc-pvtz' or '6-31g*'."
-    ) from reason
+        f"unknown basis set {name!r} (for {symbol}; {reason}): give a name that PySCF knows, such "
+        "as 'def2-svp', 'def2-tzvp', 'cc-pvtz' or '6-31g*'."
+    )
 
 
 def _is_known(name: str) -> bool:

@@ -43,8 +43,7 @@ class Molecule:
     def __repr__(self) -> str:
         formula = Atoms(self.symbols).get_chemical_formula()
         return (
-            f"Molecule({formula}, charge={self.charge}, spin={self.spin}, "
-            f"norbital={self.norbital})"
+            f"Molecule({formula}, charge={self.charge}, spin={self.spin}, norbital={self.norbital})"
         )
 
     @classmethod

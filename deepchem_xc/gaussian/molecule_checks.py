@@ -32,8 +32,8 @@ def check_atoms(symbols: Sequence[str], positions: np.ndarray) -> None:
     unknown = sorted({symbol for symbol in symbols if atomic_numbers.get(symbol, 0) == 0})
     if unknown:
         raise ValueError(
-            f"unknown element(s) {', '.join(map(repr, unknown))}: symbols must be chemical elements "
-            "such as 'H', 'C' or 'Fe'."
+            f"unknown element(s) {', '.join(map(repr, unknown))}: symbols must be chemical "
+            "elements such as 'H', 'C' or 'Fe'."
         )
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=1)).tolist()
     if bad:

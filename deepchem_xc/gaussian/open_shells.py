@@ -19,9 +19,7 @@ import torch
 from torch import Tensor
 
 
-def roothaan_matrix(
-    fock: Tensor, orbitals: Tensor, filling: Tensor, overlap: Tensor
-) -> Tensor:
+def roothaan_matrix(fock: Tensor, orbitals: Tensor, filling: Tensor, overlap: Tensor) -> Tensor:
     """Roothaan's matrix, (1, nao, nao), Hartree.
 
     Parameters

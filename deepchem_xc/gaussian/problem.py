@@ -184,11 +184,12 @@ class MolecularProblem:
             As for `Semilocal.parameter_gradients`.
         """
         found = self.semilocal.parameter_gradients(density, inputs, direction)
-        shares = {
-            Interaction(omega): share
-            for omega, share in exchange_shares(self.functional).items()
-            if isinstance(share, Tensor) and share.requires_grad
-        }
+        with torch.enable_grad():  # callers may have switched gradients off
+            shares = {
+                Interaction(omega): share
+                for omega, share in exchange_shares(self.functional).items()
+                if isinstance(share, Tensor) and share.requires_grad
+            }
         if not shares:
             return found
         _, exchange = self.coulomb.matrices(density, list(shares))

@@ -94,9 +94,7 @@ class Rotations:
 
         `matrices` are symmetric, among orbitals, (nspin, norbital, norbital).
         """
-        return self._sets(
-            2.0 * matrices * (self._filling[:, None, :] - self._filling[:, :, None])
-        )
+        return self._sets(2.0 * matrices * (self._filling[:, None, :] - self._filling[:, :, None]))
 
     def product(self, kappa: Tensor) -> Tensor:
         """Hessian times a rotation."""

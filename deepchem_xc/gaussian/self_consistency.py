@@ -22,7 +22,7 @@ from deepchem_xc.gaussian.convergence import Convergence
 from deepchem_xc.gaussian.open_shells import roothaan_matrix
 from deepchem_xc.gaussian.problem import MolecularProblem, Potential
 from deepchem_xc.gaussian.second_order import SecondOrder
-from deepchem_xc.gaussian.states import States, diagonalised, filled
+from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled
 from deepchem_xc.numerics.anderson import Anderson
 
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
@@ -133,11 +133,10 @@ class _Loop:
         self._matrix = self._stationary(self._potential.fock, self._states)
         self._residual = commutator(self._problem, self._matrix, self._density)
         self._size = float(self._residual.abs().max())
-        known = self._states is not None
         return {
             "energy": self._energy,
             "commutator": self._size,
-            "gap": gap(self._states) if known else math.inf,
+            "gap": math.inf if self._states is None else gap(self._states),
         }
 
     @property
@@ -166,17 +165,17 @@ class _Loop:
         self._density = (1.0 - part) * self._states.density + part * self._density
 
     def finished(self, tolerance: float) -> Converged | None:
-        """States of the present matrices with their own potential; None if they lead elsewhere."""
-        problem = self._problem
+        """Orbitals and levels of the present density; None if its matrices lead elsewhere."""
+        problem, states = self._problem, self._states
+        if states is not None and problem.smearing.width == 0.0:
+            # The same density, whether or not its levels are the lowest ones.
+            return Converged(canonical(states, self._matrix), self._potential)
         states = diagonalised(problem, self._matrix)
         density = states.density
         potential = problem.potential(density)
         matrix = self._stationary(potential.fock, states)
-        error = float(commutator(problem, matrix, density).abs().max())
-        if error > _ELSEWHERE * tolerance:
-            # Levels below filled ones were empty: go on from the lowest ones.
+        if float(commutator(problem, matrix, density).abs().max()) > _ELSEWHERE * tolerance:
             self._density, self._states = density, states
-            self._second_order, self._diis = None, Anderson(self._steering.history)
             return None
         levels = (states.orbitals.mT @ matrix @ states.orbitals).diagonal(dim1=-2, dim2=-1)
         return Converged(filled(problem, states.orbitals, levels), potential)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -84,6 +85,48 @@ def filled(problem: MolecularProblem, orbitals: Tensor, eigenvalues: Tensor) -> 
         return States(orbitals, eigenvalues, filling, None)
     occupation = occupied(problem, eigenvalues)
     return States(orbitals, eigenvalues, occupation.occupations[:, 0], occupation)
+
+
+def canonical(states: States, matrix: Tensor) -> States:
+    """The same density matrices, with orbitals that diagonalise a matrix in each space.
+
+    Parameters
+    ----------
+    states : States
+        With integer occupations.
+    matrix : Tensor
+        Kohn-Sham matrices, (nset, nao, nao); between the spaces of equal filling they vanish.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.gaussian.inputs import make_problem
+    >>> problem = make_problem(Atoms("He"), "PBE", basis="6-31g")
+    >>> canonical(diagonalised(problem, problem.core[None]), problem.core[None]).filling
+    tensor([[2., 0.]], dtype=torch.float64)
+    """
+    orbitals, levels = torch.empty_like(states.orbitals), torch.empty_like(states.eigenvalues)
+    filling = states.filling.clone()
+    for i, (vectors, one) in enumerate(zip(states.orbitals, matrix, strict=True)):
+        spins = slice(i, i + 1) if len(matrix) == len(filling) else slice(None)
+        own = filling[spins].clone()
+        spaces = own.sum(0)
+        found, values = torch.empty_like(vectors), torch.empty_like(levels[i])
+        for space in spaces.unique():
+            (index,) = torch.nonzero(spaces == space, as_tuple=True)
+            values[index], turned = torch.linalg.eigh(vectors[:, index].T @ one @ vectors[:, index])
+            found[:, index] = vectors[:, index] @ turned
+        order = values.argsort(stable=True)
+        orbitals[i], levels[i], filling[spins] = found[:, order], values[order], own[:, order]
+    occupation = states.occupation
+    if occupation is not None:
+        level = [
+            float(e[n > 0.0].max()) if bool((n > 0.0).any()) else -math.inf
+            for e, n in zip(levels, filling, strict=True)
+        ]
+        fermi = level[0] if len(level) == 1 else (level[0], level[1])
+        occupation = replace(occupation, occupations=filling[:, None], fermi_level=fermi)
+    return States(orbitals, levels, filling, occupation)
 
 
 def occupied(problem: MolecularProblem, eigenvalues: Tensor) -> Occupations:
