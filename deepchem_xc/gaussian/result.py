@@ -53,7 +53,7 @@ class MolecularResult(KeptResults):
     >>> functional = PBE(trainable=True)
     >>> result = scf(molecule("H2O"), functional, basis="def2-svp")
     >>> result.energy
-    tensor(-76.2724, dtype=torch.float64, grad_fn=<_ImplicitBackward>)
+    tensor(-76.2724, dtype=torch.float64, grad_fn=<_NodeBackward>)
     >>> result.dipole.norm().backward()
     >>> all(p.grad is not None for p in functional.parameters())
     True
@@ -188,7 +188,7 @@ class MolecularResult(KeptResults):
     @property
     def energy(self) -> Tensor:
         """Total energy without the entropy term, 0-d, Hartree."""
-        return self.free_energy - self._entropy_energy
+        return self.free_energy - self._entropy_energy if self._is_smeared else self.free_energy
 
     @property
     def _entropy_energy(self) -> Tensor:

@@ -39,7 +39,7 @@ class Semilocal:
     >>> density = torch.full((1, 1, 1), 2.0, dtype=torch.float64)
     >>> energy, potential = Semilocal(get_xc("PBE"), grid).energy_and_potential(density)
     >>> energy
-    -1.0351
+    -1.0781
     """
 
     def __init__(self, functional: XCFunctional, grid: Grid) -> None:

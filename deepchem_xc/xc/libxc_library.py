@@ -36,7 +36,7 @@ FAMILIES = {"LDA": 1, "GGA": 2, "MGGA": 4}
 # Flag bits, and the kind "kinetic energy", from libxc's xc.h.
 _HAVE_EXC, _HAVE_FXC, _THREE_DIMENSIONAL = 1 << 0, 1 << 2, 1 << 7
 _KINETIC = 3
-# Hybrids with a Yukawa potential, which PySCF's table of ranges does not tell from erf(omega r) / r.
+# Hybrids with a Yukawa potential, which PySCF's table does not tell from erf(omega r) / r.
 _OTHER_SCREENING = re.compile(r"_camy_|_lcy_|_bn05$|_lb07$")
 # Smallest reduced gradient s of a lifted gradient.
 _LIFT = 1e-5

@@ -49,7 +49,7 @@ def test_a_trained_fraction_follows_its_parameter():
     (parameter,) = functional.parameters()
     parameter.data.fill_(0.4)
     (share,) = exchange_shares(functional).values()
-    assert float(share) == pytest.approx(0.4)
+    assert share.item() == pytest.approx(0.4)
     (slope,) = torch.autograd.grad(3.0 * share, [parameter])
     assert float(slope) == 3.0
 
