@@ -120,4 +120,6 @@ class Rotations:
         """Spins with the same orbitals rotate together; pairs of equal filling do not rotate."""
         if len(self._orbitals) < len(matrices):
             matrices = matrices.sum(0, keepdim=True)
-        return torch.where(self.mixing, matrices, 0.0)
+        # Conjugate gradients from small gradients magnify what rounding leaves of symmetry.
+        return torch.where(self.mixing, 0.5 * (matrices - matrices.mT), 0.0)
+
