@@ -106,6 +106,11 @@ class Molecule:
                     "keyword out, or give ASE's atoms."
                 )
             return structure if isinstance(structure, Molecule) else cls(_copied(structure))
+        if hasattr(structure, "lattice_vectors"):
+            raise ValueError(
+                "the structure is a pyscf.pbc.gto.Cell, a crystal, and Gaussian bases here are "
+                "those of molecules: use deepchem_xc.planewave.scf."
+            )
         if not isinstance(structure, Atoms):
             raise TypeError(
                 "a molecule is made of ase.Atoms, a pyscf.gto.Mole or a Molecule, not "
@@ -181,11 +186,6 @@ def _built(atoms: Atoms, basis: Any, charge: Any, spin: Any, pseudopotentials: A
 
 def _copied(given: gto.Mole) -> gto.Mole:
     """A Mole of the same content, checked as one that is made of atoms."""
-    if hasattr(given, "lattice_vectors"):
-        raise ValueError(
-            "the structure is a pyscf.pbc.gto.Cell, a crystal, and Gaussian bases here are those "
-            "of molecules: use deepchem_xc.planewave.scf."
-        )
     if not given._built:
         raise ValueError("the Mole is not built: call its build() first.")
     mole = given.copy()

@@ -122,4 +122,3 @@ class Rotations:
             matrices = matrices.sum(0, keepdim=True)
         # Conjugate gradients from small gradients magnify what rounding leaves of symmetry.
         return torch.where(self.mixing, 0.5 * (matrices - matrices.mT), 0.0)
-

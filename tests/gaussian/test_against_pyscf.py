@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from pyscf import dft, scf as pyscf_scf
+from pyscf import dft
+from pyscf import scf as pyscf_scf
 
 from deepchem_xc.gaussian import MolecularResult, scf
 from tests.gaussian.molecules import (
