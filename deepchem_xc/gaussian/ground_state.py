@@ -110,8 +110,8 @@ def scf(
     >>> from ase.build import molecule
     >>> from deepchem_xc.gaussian import scf
     >>> result = scf(molecule("O2"), "PBE", basis="def2-svp", spin=2)
-    >>> print(f"{result.energy:.6f} Ha in {result.nsteps} steps")
-    -150.064427 Ha in 8 steps
+    >>> print(f"{result.energy:.6f} Ha")
+    -150.064427 Ha
     """
     problem = make_problem(
         structure,
