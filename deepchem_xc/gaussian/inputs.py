@@ -18,6 +18,7 @@ from deepchem_xc.gaussian.problem import MolecularProblem
 from deepchem_xc.occupations.by_name import make_smearing
 from deepchem_xc.occupations.smearing import FixedOccupations
 from deepchem_xc.xc import Ingredients, XCFunctional, get_xc
+from deepchem_xc.xc.sampling import device_of
 from deepchem_xc.xc.trial import check_functional
 
 
@@ -51,6 +52,12 @@ def make_problem(
         structure, basis=basis, charge=charge, spin=spin, pseudopotentials=pseudopotentials
     )
     xc = get_xc(functional)
+    device = device_of(xc)
+    if device.type != "cpu":
+        raise ValueError(
+            f"molecules are computed on the CPU, and the weights of {xc.name} are on {device}: use "
+            "functional.to('cpu')."
+        )
     check_functional(xc)
     smearing = make_smearing(occupations)
     kind = _kind(restricted, molecule.spin)

@@ -13,6 +13,7 @@ from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.point_densities import rows_on_grid
 from deepchem_xc.gaussian.problem import MolecularProblem
 from deepchem_xc.gaussian.self_consistency import Converged
+from deepchem_xc.gaussian.stability import Stability, find_stability
 from deepchem_xc.gaussian.states import occupied
 from deepchem_xc.kept import KeptResults
 from deepchem_xc.numerics.implicit import KnownGradients, attach_implicit
@@ -229,6 +230,21 @@ class MolecularResult(KeptResults):
     def magnetic_moment(self) -> Tensor:
         """Number of unpaired electrons, which is held, 0-d, mu_B."""
         return self.weights.new_tensor(float(self.molecule.spin))
+
+    def stability(self) -> Stability:
+        """Whether the energy is a minimum with respect to rotations of the orbitals.
+
+        For closed shells also with a set of orbitals for each spin; see `Stability`.
+
+        Raises
+        ------
+        ValueError
+            With smearing.
+        """
+        self._check_functional()
+        last = self.converged
+        with torch.no_grad():
+            return find_stability(self.problem, last.states, last.potential.fock)
 
     @property
     def dipole(self) -> Tensor:

@@ -21,8 +21,9 @@ from deepchem_xc.gaussian.states import States
 
 # Radius of the first sphere, and largest one: rotations by a tenth, and by about a right angle.
 _FIRST_RADIUS, _LARGEST_RADIUS = 0.2, 1.5
-# Products with the Hessian in one step, and residual relative to the gradient at which they end.
-_PRODUCTS, _RESIDUAL = 20, 0.05
+# Most products with the Hessian in one step, and bounds of the residual relative to the gradient at
+# which they end: soft rotations, as of a degenerate shell, need many.
+_PRODUCTS, _LEAST_RESIDUAL, _LARGEST_RESIDUAL = 100, 1e-3, 0.05
 # Rise of the energy that is rounding, Hartree.
 _ROUNDING = 1e-9
 
@@ -38,7 +39,7 @@ class SecondOrder:
 
     def __init__(self, problem: MolecularProblem) -> None:
         self._problem, self._radius = problem, _FIRST_RADIUS
-        self._last: tuple[float, States, Tensor, float] | None = None
+        self._last: tuple[float, States, Tensor, float, float] | None = None
 
     def next_states(self, states: States, energy: float, fock: Tensor) -> States:
         """States of the next step; after a rise of the energy, from those before it.
@@ -53,11 +54,13 @@ class SecondOrder:
             Kohn-Sham matrices of their density, (nspin, nao, nao).
         """
         if self._last is not None:
-            before, earlier, earlier_fock, predicted = self._last
+            before, earlier, earlier_fock, predicted, length = self._last
             gained = before - energy
             if gained < -_ROUNDING:
-                self._radius *= 0.25
+                self._radius = 0.25 * length
                 states, energy, fock = earlier, before, earlier_fock
+            elif predicted < _ROUNDING:
+                pass  # the difference of energies says nothing about the model
             elif gained > 0.75 * predicted:
                 self._radius = min(2.0 * self._radius, _LARGEST_RADIUS)
             elif gained < 0.25 * predicted:
@@ -65,7 +68,8 @@ class SecondOrder:
         kernel = self._problem.kernel(states.density)
         rotations = Rotations(states.orbitals, states.filling, fock, kernel)
         step, predicted = _minimised(rotations, self._radius)
-        self._last = energy, states, fock, predicted
+        length = math.sqrt(float(pair_product(step, step)))
+        self._last = energy, states, fock, predicted, length
         orbitals = rotations.turned(step)
         levels = (orbitals.mT @ fock.mean(0, keepdim=True) @ orbitals).diagonal(dim1=-2, dim2=-1)
         return replace(states, orbitals=orbitals, eigenvalues=levels)
@@ -79,7 +83,7 @@ def _minimised(rotations: Rotations, radius: float) -> tuple[Tensor, float]:
     preconditioned = residual / curvature
     direction = preconditioned
     size = float(pair_product(residual, preconditioned))
-    wanted = size * min(_RESIDUAL, math.sqrt(size)) ** 2
+    wanted = size * max(_LEAST_RESIDUAL, min(_LARGEST_RESIDUAL, math.sqrt(size))) ** 2
     for _ in range(_PRODUCTS):
         if size <= wanted or size == 0.0:
             break

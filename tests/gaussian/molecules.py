@@ -33,15 +33,16 @@ def ours(name: str, functional: Any, **keywords: Any) -> MolecularResult:
     return scf(molecule(name), functional, **{**given, **keywords})
 
 
-def theirs(result: MolecularResult, xc: str, start: Any = None, **attributes: Any) -> Any:
-    """The calculation of a result by PySCF: same molecule, basis functions, grid level and kind."""
+def theirs(result: MolecularResult, xc: str, same_start: bool = False) -> Any:
+    """The calculation of a result by PySCF: same molecule, basis functions, grid level and kind.
+
+    From atoms, or from the result's density, whose orientation it then keeps.
+    """
     kind = {"restricted": dft.RKS, "unrestricted": dft.UKS, "open": dft.ROKS}[result.problem.kind]
     mf = kind(result.molecule.mole, xc=xc)
     mf.verbose, mf.grids.level, mf.max_cycle = 0, result.problem.grid.level, 100
     mf.conv_tol, mf.conv_tol_grad = 1e-11, 1e-8
-    for name, value in attributes.items():
-        setattr(mf, name, value)
-    mf.kernel(start)
+    mf.kernel(result.density_matrix.squeeze(0).numpy() if same_start else None)
     assert mf.converged
     return mf
 

@@ -23,15 +23,21 @@ def stretched_fluorine() -> Atoms:
     return Atoms("F2", [[0.1, 0.0, 0.0], [0.0, 0.2, 2.5]])
 
 
-def test_second_order_steps_end_where_diis_does_not():
-    """Far-stretched bonds, and open shells whose levels would be filled in another order."""
-    result = scf(stretched_fluorine(), **SMALL)
+@pytest.mark.parametrize(
+    "atoms, keywords",
+    [
+        (stretched_fluorine(), {}),
+        (molecule("OH"), {"spin": 1, "restricted": "open"}),
+        (molecule("NO"), {"spin": 1, "restricted": "open"}),
+        (molecule("C"), {"spin": 2}),
+    ],
+)
+def test_second_order_steps_end_where_diis_does_not(atoms, keywords):
+    """Stretched bonds, levels that would be filled in another order, shells that hardly resist."""
+    result = scf(atoms, **SMALL, **keywords)
     assert result.nsteps > 12
     assert result.history[-1]["commutator"] < 1e-7
-    open_shell = scf(molecule("OH"), spin=1, restricted="open", **SMALL)
-    assert open_shell.history[-1]["commutator"] < 1e-7
-    energies = [record["energy"] for record in result.history]
-    assert float(result.energy) < min(energies[:3]) + 1e-6
+    assert result.stability().internal.value > -1e-3
 
 
 def test_a_loop_that_does_not_converge_says_why_and_carries_its_history():

@@ -10,6 +10,7 @@ from pyscf import gto
 from pyscf.pbc import gto as periodic
 
 from deepchem_xc.gaussian import Molecule, scf
+from deepchem_xc.xc import ConstrainedGGA
 
 IODIDE = "H 0 0 0; I 0 0 1.61"
 
@@ -115,6 +116,7 @@ def test_other_structures_are_refused():
             {"restricted": "open", "spin": 2, "occupations": {"name": "gaussian", "width": 0.1}},
             "restricted='open' fills whole orbitals",
         ),
+        ({"functional": ConstrainedGGA().to("meta")}, "on meta: use functional.to"),
         ({"functional": "wB97X-V"}, "'wB97X-V' means a functional with dispersion"),
         ({"functional": "no such functional"}, "unknown functional"),
     ],
