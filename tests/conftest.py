@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import deepchem_xc  # noqa: F401  (quietens DeepChem before any test module imports it)
+from tests.devices import GPU
 
 REFERENCES = Path(__file__).resolve().parents[2] / "shared" / "references"
 
@@ -54,7 +55,7 @@ def _seed() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    no_gpu = not torch.cuda.is_available()
+    no_gpu = GPU == "cuda" and not torch.cuda.is_available()
     no_gpaw = importlib.util.find_spec("gpaw") is None
     for item in items:
         if {"reference", "reference_path"} & set(getattr(item, "fixturenames", ())):
