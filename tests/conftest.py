@@ -16,6 +16,7 @@ import torch
 
 import deepchem_xc  # noqa: F401  (quietens DeepChem before any test module imports it)
 from tests.devices import GPU
+from tests.separate_device import SEPARATE, separate_device
 
 REFERENCES = Path(__file__).resolve().parents[2] / "shared" / "references"
 
@@ -52,6 +53,13 @@ def reference() -> Callable[[str], Any]:
 def _seed() -> None:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  (for libraries that still use the global generator)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if GPU == SEPARATE:
+        device = separate_device()
+        device.__enter__()
+        config.add_cleanup(lambda: device.__exit__(None, None, None))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,8 @@
 """The device that tests marked ``gpu`` hold against the CPU.
 
-It is "cuda". With ``TEST_DEVICE=cpu`` in the environment the same tests compare the CPU with itself
-on machines without a GPU, which shows that everything but the device is right in them.
+It is "cuda". ``TEST_DEVICE`` in the environment names another one, for machines without a GPU:
+``cpu`` compares the CPU with itself, which shows that everything but the device is right in the
+tests; ``meta`` is the device of `separate_device`, where mixing it with the CPU is an error.
 """
 
 from __future__ import annotations
