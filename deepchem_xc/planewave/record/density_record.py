@@ -235,8 +235,7 @@ class DensityRecord:
     @property
     def nelectrons(self) -> float:
         """Electrons in the cell, those inside of PAW spheres included."""
-        # A number, because structure and density may be on two devices.
-        electrons = self.fields.density[:, 0].real * float(self.crystal.volume)
+        electrons = self.fields.density[:, 0].real * float(self.crystal.volume)  # on any device
         if self.spheres is not None:
             electrons = electrons + self.spheres.electrons(self.crystal.symbols).to(electrons)
         return float(electrons.sum())
