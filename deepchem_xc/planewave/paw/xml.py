@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepchem_xc.planewave.pseudo.files import read_count, read_numbers
 from deepchem_xc.planewave.pseudo.functionals import functional_label
 
-from .checks import check_dataset, check_ionic_potential
+from .checks import check_dataset, check_ionic_potential, check_total_energy
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
 from .document import ROOTS, Document, number_of, text_of
 
@@ -62,6 +62,8 @@ def read_paw_xml(path: str | os.PathLike, symbol: str) -> PAWDataset:
         document = Document.read(path)
         dataset = _dataset(document, symbol, path.name.removesuffix(".gz"))
         check_dataset(dataset)
+        if document.element("ae_energy").get("total") is not None:
+            check_total_energy(dataset.reference, document.number("ae_energy", "total"))
         if (ionic := document.root.find("blochl_local_ionic_potential")) is not None:
             check_ionic_potential(dataset, document.function(ionic))
     except ValueError as error:
