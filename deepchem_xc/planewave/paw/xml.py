@@ -6,7 +6,6 @@ as coefficients of real spherical harmonics, in Hartree and bohr.
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import zlib
@@ -26,6 +25,8 @@ from .document import ROOTS, Document, number_of, text_of
 __all__ = ["is_paw_file", "read_paw_xml"]
 
 _SPHERICAL = math.sqrt(4.0 * math.pi)
+# Window size by which zlib knows that gzip's header comes first.
+_GZIP = 16 + zlib.MAX_WBITS
 # Other local potentials, from which that of this method follows only with exchange and correlation
 # of the generator.
 _OTHER_LOCAL = (
@@ -89,13 +90,12 @@ def is_paw_file(path: str | os.PathLike) -> bool:
 
 
 def _beginning(path: Path) -> bytes:
-    """The first bytes of a file, decompressed; none if that fails."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+    """The first bytes of a file, decompressed, also of one that is cut short; or none."""
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return file.read(4096)
-    except (OSError, EOFError, zlib.error):
+        with path.open("rb") as file:
+            found = file.read(4096)
+        return zlib.decompressobj(_GZIP).decompress(found) if found[:2] == b"\x1f\x8b" else found
+    except (OSError, zlib.error):
         return b""
 
 
