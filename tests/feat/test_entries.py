@@ -208,7 +208,9 @@ def test_cohesive_energies_count_their_atoms() -> None:
     assert value.tolist() == [5.0]
 
 
-@pytest.mark.parametrize("other", ["gth-pade", "GTH-MGGA-q4", {"Si": "gth-uzh", "default": "gth-pbe"}])
+@pytest.mark.parametrize(
+    "other", ["gth-pade", "GTH-MGGA-q4", {"Si": "gth-uzh", "default": "gth-pbe"}]
+)
 def test_cohesive_energies_of_different_potentials_are_refused(other: Any) -> None:
     given = {**atom(), "number": 2}
     with pytest.raises(ValueError, match=r"systems\[1\].pseudopotentials: Si has .* GTH-PBE-q4 in"):

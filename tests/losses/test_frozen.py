@@ -45,9 +45,7 @@ def nickel(**keywords: Any) -> tuple[Atoms, dict[str, Any]]:
     return atoms, {**words, "pseudopotentials": "paw-pbe:10"}
 
 
-def solved(
-    case: tuple[Atoms, dict[str, Any]], functional: str | XCFunctional = "PBE"
-) -> SCFResult:
+def solved(case: tuple[Atoms, dict[str, Any]], functional: str | XCFunctional = "PBE") -> SCFResult:
     atoms, keywords = case
     return scf(atoms, functional, **keywords)
 
