@@ -15,6 +15,8 @@ import pytest
 import torch
 
 import deepchem_xc  # noqa: F401  (quietens DeepChem before any test module imports it)
+from tests.devices import GPU
+from tests.separate_device import SEPARATE, separate_device
 
 REFERENCES = Path(__file__).resolve().parents[2] / "shared" / "references"
 
@@ -53,8 +55,15 @@ def _seed() -> None:
     np.random.seed(0)  # noqa: NPY002  (for libraries that still use the global generator)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if GPU == SEPARATE:
+        device = separate_device()
+        device.__enter__()
+        config.add_cleanup(lambda: device.__exit__(None, None, None))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    no_gpu = not torch.cuda.is_available()
+    no_gpu = GPU == "cuda" and not torch.cuda.is_available()
     no_gpaw = importlib.util.find_spec("gpaw") is None
     for item in items:
         if {"reference", "reference_path"} & set(getattr(item, "fixturenames", ())):

@@ -106,7 +106,7 @@ class EnergyReference:
                 "give the model the functional of its records, functional=..."
             )
         device = next(predictor.network.parameters()).device
-        record = replace(record, crystal=record.crystal.to(device))
+        record, chosen = replace(record, crystal=record.crystal.to(device)), chosen.to(device)
         try:
             found = cls._with_symmetry(predictor, record, chosen, None)
         except UnsymmetricDensityError:

@@ -19,7 +19,12 @@ from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.changed_settings import changed_values
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
-from deepchem_xc.feat.entry_checks import check_balance, check_reduction, read_label
+from deepchem_xc.feat.entry_checks import (
+    check_balance,
+    check_reduction,
+    check_same_potentials,
+    read_label,
+)
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
 from deepchem_xc.feat.schema import EntrySpec, SystemSpec, validate_entry
 from deepchem_xc.losses.observables import extrapolated_energy
@@ -367,6 +372,7 @@ class DFTEntry:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
             check_balance(self.systems)
+            check_same_potentials(self.systems)
 
 
 def _make_system(number: int, spec: SystemSpec, former: DFTSystem | None) -> DFTSystem:

@@ -1,4 +1,4 @@
-"""Checks of an entry against its kind: shape of the label, balance of the systems' atoms."""
+"""Checks of an entry against its kind: shape of the label, atoms and potentials of the systems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import Entry, EntryType
 from deepchem_xc.feat.schema import CrystalSpec, SystemSpec
+from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.properties.volume_series import bravais_constant
+from deepchem_xc.planewave.pseudo import AtomicPotential, potential_digest
 
 # Relative difference up to which two lattice constants are the same; files round.
 _SAME_CONSTANT = 1e-4
@@ -131,6 +133,29 @@ def check_balance(systems: Sequence[DFTSystem]) -> None:
             f"systems: the first one holds {first}, but the others together {total}: set their "
             "'number' so that both are the same"
         )
+
+
+def check_same_potentials(systems: Sequence[DFTSystem]) -> None:
+    """Raise `ValueError` if an element has different potentials in different systems.
+
+    Energies of different potentials have different zeros, so that their difference means nothing.
+
+    Parameters
+    ----------
+    systems : sequence of DFTSystem
+        Crystals whose energies are subtracted.
+    """
+    first: dict[str, tuple[int, AtomicPotential]] = {}
+    for i, system in enumerate(systems):
+        source = system.keywords["pseudopotentials"]
+        for symbol, potential in load_potentials(source, system.atoms.symbols).items():
+            j, other = first.setdefault(symbol, (i, potential))
+            if potential_digest(potential) != potential_digest(other):
+                raise ValueError(
+                    f"systems[{i}].pseudopotentials: {symbol} has {potential.name} here and "
+                    f"{other.name} in systems[{j}], whose energies have another zero: give all "
+                    "systems the same"
+                )
 
 
 def check_reduction(entry: Entry, given: SystemSpec) -> None:

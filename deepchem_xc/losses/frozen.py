@@ -2,8 +2,9 @@ r"""Energies of a functional at self-consistent densities of an earlier version 
 
 .. math:: E[\theta] \approx E_{SCF}(\theta_0) + E_{xc}[\theta](\rho_0) - E_{xc}[\theta_0](\rho_0)
 
-is exact to first order in :math:`\theta - \theta_0`, because the energy is stationary with respect
-to orbitals and occupations: value and gradient cost one evaluation of the functional.
+is exact to first order in :math:`\theta - \theta_0`, because the free energy is stationary with
+respect to orbitals and occupations: value and gradient cost one evaluation of the functional. With
+a smearing, the change of the entropy term is left out.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from deepchem_xc._files import data_file
-from deepchem_xc.xc import get_xc
+from deepchem_xc.xc import XCFunctional, get_xc
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "experiment_crystals.py"
 
@@ -74,17 +74,21 @@ def test_crystals_that_only_paw_computes_leave_the_folds_of_the_others(script: M
         assert not set(fold[:-1]) & only
 
 
-def test_the_prior_costs_nothing_for_pbe_and_more_the_further_from_it(
+def test_the_prior_costs_nothing_for_mixtures_and_more_the_further_from_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(SCRIPT.parent)
     experiment = importlib.import_module("experiment")
-    cost = {
-        name: float(experiment.prior_of(get_xc(name), weight=1.0, deviation=0.05)())
-        for name in ("PBE", "PBEsol", "LDA")
-    }
-    assert cost["PBE"] == 0.0
-    assert 1.0 < cost["PBEsol"] < cost["LDA"]
+
+    def cost(functional: XCFunctional) -> float:
+        return float(experiment.prior_of(functional, weight=1.0, deviation=0.05)())
+
+    pbe, pbesol, lda = map(get_xc, ("PBE", "PBEsol", "LDA"))
+    for mixture in (pbe, pbesol, 0.3 * pbe + 0.7 * pbesol, 1.5 * pbe - 0.5 * pbesol):
+        assert cost(mixture) < 1e-20
+    # On the way to the LDA the cost is quadratic, and at its end far above one deviation.
+    assert cost(0.5 * pbe + 0.5 * lda) == pytest.approx(0.25 * cost(lda), rel=1e-9)
+    assert cost(lda) > 1.0
 
 
 def test_all_electron_constants_are_of_the_same_crystal(script: ModuleType) -> None:

@@ -208,6 +208,27 @@ def test_cohesive_energies_count_their_atoms() -> None:
     assert value.tolist() == [5.0]
 
 
+@pytest.mark.parametrize(
+    "other", ["gth-pade", "GTH-MGGA-q4", {"Si": "gth-uzh", "default": "gth-pbe"}]
+)
+def test_cohesive_energies_of_different_potentials_are_refused(other: Any) -> None:
+    given = {**atom(), "number": 2}
+    with pytest.raises(ValueError, match=r"systems\[1\].pseudopotentials: Si has .* GTH-PBE-q4 in"):
+        DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**given, "pseudopotentials": other}])
+    same = {"Si": "GTH-PBE-q4"}
+    assert DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**given, "pseudopotentials": same}])
+
+
+@pytest.mark.parametrize("other", ["paw-lda", "gth-pbe"])
+def test_cohesive_energies_of_different_datasets_are_refused(other: str) -> None:
+    pytest.importorskip("gpaw_data")
+    systems = [silicon(), {**atom(), "number": 2}]
+    for system, source in zip(systems, ("paw-pbe", other), strict=True):
+        system["pseudopotentials"] = source
+    with pytest.raises(ValueError, match=r"Si has (Si.LDA|GTH-PBE-q4) here and Si.PBE in systems"):
+        DFTEntry.create("cohesive_energy", 4.6, systems)
+
+
 def atom() -> dict[str, Any]:
     structure = {
         "symbols": ["Si"],

@@ -10,6 +10,7 @@ import torch
 from deepchem_xc.data import DFTEntry
 from deepchem_xc.models import XCModel
 from deepchem_xc.xc import PBE, load_functional
+from tests.devices import DEVICES
 from tests.models.systems import (
     LOOSE,
     SCALES,
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.gpu
 def test_gradient_of_every_entry_type(e_type: str) -> None:
     label, systems, more = ENTRIES[e_type]
     gradients = []
-    for device in ("cpu", "cuda"):
+    for device in DEVICES:
         entry = DFTEntry.create(e_type, label, systems, **more)
         functional = PBE(trainable=True)
         loss = loss_of(entry, functional, device=device)
@@ -51,7 +52,7 @@ def test_a_training_with_kept_densities_and_a_checkpoint(tmp_path: Path) -> None
         DFTEntry.create("band_gap", 1.1, [quick(kpts=[1, 1, 1], nbands=9)]),
     ]
     ends = []
-    for device in ("cpu", "cuda"):
+    for device in DEVICES:
         model = make(tmp_path / device, device=device)
         model.fit(dataset(*entries), nb_epoch=2)
         other = make(tmp_path / device, device=device)

@@ -13,6 +13,7 @@ from deepchem_xc.occupations.occupy import (
     make_smearing,
     occupy,
 )
+from tests.devices import GPU
 from tests.differences import assert_exact_derivatives
 from tests.occupations.random_bands import count, doubles, every_smearing, random_bands
 
@@ -170,8 +171,8 @@ def test_occupations_on_the_device_equal_the_cpu(spec):
     levels, weights = random_bands(nspin=2)
     smearing = make_smearing(spec)
     cpu = occupy(levels, weights, 9.0, smearing)
-    gpu = occupy(levels.cuda(), weights.cuda(), 9.0, smearing)
-    assert gpu.occupations.is_cuda
+    gpu = occupy(levels.to(GPU), weights.to(GPU), 9.0, smearing)
+    assert gpu.occupations.device.type == GPU
     assert gpu.fermi_level == pytest.approx(cpu.fermi_level, abs=1e-12)
     torch.testing.assert_close(gpu.occupations.cpu(), cpu.occupations, atol=1e-11, rtol=0)
 

@@ -17,9 +17,12 @@ from deepchem_xc.planewave import (
     band_structure,
     density_of_states,
     equation_of_state,
+    non_self_consistent,
     scf,
     write_density_cube,
 )
+from deepchem_xc.xc import PBE
+from tests.devices import DEVICES, GPU
 
 pytestmark = pytest.mark.gpu
 
@@ -31,8 +34,8 @@ OPTIONS: dict[str, Any] = {
 
 
 def both(atoms: Any, **options: Any) -> tuple[SCFResult, SCFResult]:
-    here, there = (scf(atoms, "PBE", device=d, **(OPTIONS | options)) for d in ("cpu", "cuda"))
-    assert there.density.device.type == there.orbitals.device.type == "cuda"
+    here, there = (scf(atoms, "PBE", device=d, **(OPTIONS | options)) for d in DEVICES)
+    assert there.density.device.type == there.orbitals.device.type == GPU
     return here, there
 
 
@@ -67,7 +70,7 @@ def test_a_magnet() -> None:
 def test_a_meta_gga() -> None:
     results = [
         scf(bulk("Al"), "r2SCAN", device=device, pseudopotentials="gth-pbe", **OPTIONS)
-        for device in ("cpu", "cuda")
+        for device in DEVICES
     ]
     assert_same(*results)
     here, there = results
@@ -91,8 +94,8 @@ def test_a_calculation_goes_on_on_the_other_device(tmp_path: Path) -> None:
     here, there = both(bulk("Si"))
     DensityRecord.of(there).save(tmp_path / "there.npz")
     on_cpu = scf(bulk("Si"), "PBE", start=DensityRecord.load(tmp_path / "there.npz"), **OPTIONS)
-    on_gpu = scf(bulk("Si"), "PBE", start=here, device="cuda", **OPTIONS)
-    assert on_cpu.density.device.type == "cpu" and on_gpu.density.device.type == "cuda"
+    on_gpu = scf(bulk("Si"), "PBE", start=here, device=GPU, **OPTIONS)
+    assert on_cpu.density.device.type == "cpu" and on_gpu.density.device.type == GPU
     for again in (on_cpu, on_gpu):
         assert again.nsteps <= 2
         assert float(again.free_energy) == pytest.approx(float(here.free_energy), abs=1e-9)
@@ -100,7 +103,7 @@ def test_a_calculation_goes_on_on_the_other_device(tmp_path: Path) -> None:
 
 def test_the_calculator_and_an_equation_of_state(tmp_path: Path) -> None:
     numbers = []
-    for device in ("cpu", "cuda"):
+    for device in DEVICES:
         atoms = bulk("Al")
         options = {"ecut": 150.0, "kpts": (2, 2, 2), "device": device}
         log = tmp_path / f"{device}.txt"
@@ -111,5 +114,39 @@ def test_the_calculator_and_an_equation_of_state(tmp_path: Path) -> None:
         curve = equation_of_state(bulk("Al"), "PBE", ecut_smoothing=30.0, **options)
         numbers.append([energy, *stress, curve.a0, curve.fit.modulus])
     assert numbers[1] == pytest.approx(numbers[0], rel=1e-5, abs=1e-6)
-    (one, _), (other, _) = (read_cube_data(tmp_path / f"{d}.cube") for d in ("cpu", "cuda"))
+    (one, _), (other, _) = (read_cube_data(tmp_path / f"{d}.cube") for d in DEVICES)
     assert other == pytest.approx(one, abs=1e-5)
+
+
+def test_a_gapped_crystal_screened_by_a_dielectric_function() -> None:
+    atoms = bulk("Si", cubic=True)
+    atoms.rattle(0.02, seed=1)
+    here, there = both(atoms, kpts=(1, 1, 1), occupations={"name": "fixed"})
+    assert_same(here, there)
+    assert there.nsteps == here.nsteps
+
+
+def test_energies_without_a_loop_of_a_magnet_and_their_derivatives() -> None:
+    iron = bulk("Fe")
+    iron.set_initial_magnetic_moments([2.5])
+    results = both(iron, ecut=300.0)
+    energies, gradients = [], []
+    for device, result in zip(DEVICES, results, strict=True):
+        functional = PBE(trainable=True).to(device)
+        found = non_self_consistent(
+            iron, functional, density=result, device=device, **(OPTIONS | {"ecut": 300.0})
+        )
+        gradient = torch.autograd.grad(found.free_energy, list(functional.parameters()))
+        energies.append(float(found.free_energy.detach()))
+        gradients.append(torch.stack(gradient).cpu())
+    assert energies[1] == pytest.approx(energies[0], abs=1e-8)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-6, atol=1e-9)
+
+
+def test_libxc_is_refused() -> None:
+    """It computes on the CPU alone."""
+    pytest.importorskip("pyscf.dft.libxc")
+    if GPU == "cpu":
+        pytest.skip("the CPU is where libxc computes")
+    with pytest.raises(RuntimeError, match="libxc.*use the CPU, or a functional written in torch"):
+        scf(bulk("Si"), "mgga_x_scan + mgga_c_scan", device=GPU, **OPTIONS)

@@ -55,7 +55,7 @@ def test_a_folder_is_a_family(folder: Path) -> None:
 
 
 def test_what_a_folder_lacks_or_has_twice_is_listed(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no file of B, .*it has Be\.PBE\.gz$"):
+    with pytest.raises(ValueError, match=r"has no file of B, .*it has Be\.PBE\.gz; of .*: B\.dzp"):
         load_potentials(folder, ["B"])
     AnalyticFile().write(folder / "be-new.xml")
     with pytest.raises(ValueError, match=r"2 files of Be: Be\.PBE\.gz, be-new\.xml\. Name one"):

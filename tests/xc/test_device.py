@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deepchem_xc.xc import PBE, ConstrainedGGA, ConstrainedMetaGGA, HybridXC, get_xc
+from tests.devices import DEVICES, GPU
 
 LEARNED = {
     "ConstrainedGGA": lambda: ConstrainedGGA(start="random", seed=0),
@@ -24,7 +25,7 @@ def test_same_as_on_the_cpu(name, nspin, tensor, densinfo):
     functional = LEARNED[name]() if name in LEARNED else get_xc(name)
     rho[..., -3:] = 0.0  # vacuum
     results = []
-    for device in ("cpu", "cuda"):
+    for device in DEVICES:
         inputs = rho.to(device).requires_grad_()
         energy = functional.to(device).get_edensityxc(densinfo(inputs))
         (potential,) = torch.autograd.grad(energy.sum(), inputs, create_graph=True)
@@ -38,7 +39,7 @@ def test_same_as_on_the_cpu(name, nspin, tensor, densinfo):
 
 @pytest.mark.gpu
 def test_files_know_no_device(tensor, densinfo, tmp_path):
-    functional = ConstrainedGGA(start="random").to("cuda")
+    functional = ConstrainedGGA(start="random").to(GPU)
     functional.save(tmp_path / "mine.xc.safetensors")
     loaded = get_xc(str(tmp_path / "mine.xc.safetensors"))
     assert all(parameter.device.type == "cpu" for parameter in loaded.parameters())
@@ -49,7 +50,7 @@ def test_files_know_no_device(tensor, densinfo, tmp_path):
 
 @pytest.mark.gpu
 def test_trainable_constants_move_along(sample, densinfo):
-    functional = PBE(trainable=True).to("cuda")
-    density = densinfo(torch.tensor(sample(1, s=(0.1, 3.0))).cuda())
+    functional = PBE(trainable=True).to(GPU)
+    density = densinfo(torch.tensor(sample(1, s=(0.1, 3.0))).to(GPU))
     functional.get_edensityxc(density).sum().backward()
-    assert all(parameter.grad.device.type == "cuda" for parameter in functional.parameters())
+    assert all(parameter.grad.device.type == GPU for parameter in functional.parameters())

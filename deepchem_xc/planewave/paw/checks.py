@@ -12,10 +12,10 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from .dataset import PAWDataset
+from .dataset import PAWDataset, ReferenceEnergies
 from .shapes import SHAPES, shape_functions
 
-__all__ = ["check_dataset", "check_ionic_potential"]
+__all__ = ["check_dataset", "check_ionic_potential", "check_total_energy"]
 
 # Largest l of partial waves: harmonics and their products are tabulated up to this.
 _HIGHEST = 3
@@ -36,6 +36,14 @@ _KINETIC = 1e-8
 # Local potentials that a file holds in two forms, Ha, as coefficients of Y_00, between the first
 # radius (bohr) and the sphere's; measured 7e-6, and 0.4 in one file, for no reason that was found.
 _LOCAL, _FIRST = 1e-4, 0.05
+# Distance of one value of r^2 f from the cubic polynomial of its four neighbours, in parts of its
+# largest value in the sphere; measured 6e-3 (zero potential), 2e-4 (densities), 6e-5 (waves).
+_SPIKE = 2e-2
+# Number of points at the nucleus that are not compared: meshes do not resolve cores of heavy atoms.
+_AT_NUCLEUS = 10
+# Sum of the reference atom's energies less their total, Ha, rounded to 1e-6 in some files; measured
+# 1e-6.
+_TOTAL = 1e-5
 
 
 def check_dataset(dataset: PAWDataset) -> None:
@@ -50,6 +58,7 @@ def check_dataset(dataset: PAWDataset) -> None:
     _check_spheres(dataset)
     _check_waves(dataset)
     _check_kinetic_differences(dataset)
+    _check_smoothness(dataset)
 
 
 def _check_electrons(dataset: PAWDataset) -> None:
@@ -143,6 +152,55 @@ def _check_kinetic_differences(dataset: PAWDataset) -> None:
         raise ValueError(
             "<kinetic_energy_differences> is not symmetric, or couples states of different l, by "
             f"{max(asymmetry, mixed):.1e} Ha: the file is damaged"
+        )
+
+
+def _check_smoothness(dataset: PAWDataset) -> None:
+    """No other relation determines these functions inside of the sphere."""
+    functions = {
+        "<pseudo_core_density>": dataset.smooth_core_density,
+        "<zero_potential>": dataset.zero_potential,
+        "<ae_core_kinetic_energy_density>": dataset.core_kinetic_density,
+        "<pseudo_core_kinetic_energy_density>": dataset.smooth_core_kinetic_density,
+    }
+    for i, wave in enumerate(dataset.waves, start=1):
+        functions[f"<ae_partial_wave> of state {i}"] = wave.all_electron
+        functions[f"<pseudo_partial_wave> of state {i}"] = wave.smooth
+    end = dataset.grid.count_below(dataset.sphere_radius)
+    r2 = dataset.grid.r[:end] ** 2
+    for name, values in functions.items():
+        if values is None:
+            continue
+        f = r2 * values[:end]
+        apart = np.abs(f[:-4] - 4.0 * f[1:-3] + 6.0 * f[2:-2] - 4.0 * f[3:-1] + f[4:]) / 6.0
+        worst = _AT_NUCLEUS + int(np.argmax(apart[_AT_NUCLEUS:]))
+        if apart[worst] > _SPIKE * np.abs(f).max():
+            raise ValueError(
+                f"number {worst + 3} of {name} does not fit its neighbours: the function is not "
+                "smooth there, and the file is damaged"
+            )
+
+
+def check_total_energy(reference: ReferenceEnergies, total: float) -> None:
+    """Raise if the energies of the reference atom are not the parts of its total energy.
+
+    Parameters
+    ----------
+    reference : ReferenceEnergies
+        Of the dataset.
+    total : float
+        From the same file, Hartree.
+
+    Raises
+    ------
+    ValueError
+        If they do not sum to it.
+    """
+    found = reference.kinetic + reference.xc + reference.electrostatic
+    if abs(found - total) > _TOTAL:
+        raise ValueError(
+            f"the energies of <ae_energy> sum to {found:.6f} Ha, not to their total, {total:.6f}: "
+            "the file is damaged"
         )
 
 

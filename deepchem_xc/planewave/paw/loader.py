@@ -20,7 +20,7 @@ __all__ = ["FAMILIES", "available_variants", "is_paw_source", "load_paw"]
 #: Families of gpaw-data by name: the functional in the names of their files.
 FAMILIES = {"paw-pbe": "PBE", "paw-lda": "LDA"}
 # Names of families and misspelt ones, with or without a variant.
-_NAME = re.compile(r"(?P<family>paw[-_][^:/.]*)(:(?P<variant>.*))?", re.IGNORECASE)
+_NAME = re.compile(r"(?P<family>paw[^:/.]*)(:(?P<variant>.*))?", re.IGNORECASE)
 _FILE = re.compile(r"(?P<symbol>[A-Z][a-z]?)(\.(?P<variant>[^.]+))?\.(?P<functional>[^.]+)\.gz")
 # Endings of files that are taken for datasets whatever they hold, if no other format claims them.
 _ENDINGS = (".xml", ".gz")

@@ -6,7 +6,6 @@ as coefficients of real spherical harmonics, in Hartree and bohr.
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import zlib
@@ -19,13 +18,15 @@ from numpy.typing import NDArray
 from deepchem_xc.planewave.pseudo.files import read_count, read_numbers
 from deepchem_xc.planewave.pseudo.functionals import functional_label
 
-from .checks import check_dataset, check_ionic_potential
+from .checks import check_dataset, check_ionic_potential, check_total_energy
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
 from .document import ROOTS, Document, number_of, text_of
 
 __all__ = ["is_paw_file", "read_paw_xml"]
 
 _SPHERICAL = math.sqrt(4.0 * math.pi)
+# Window size by which zlib knows that gzip's header comes first.
+_GZIP = 16 + zlib.MAX_WBITS
 # Other local potentials, from which that of this method follows only with exchange and correlation
 # of the generator.
 _OTHER_LOCAL = (
@@ -62,6 +63,8 @@ def read_paw_xml(path: str | os.PathLike, symbol: str) -> PAWDataset:
         document = Document.read(path)
         dataset = _dataset(document, symbol, path.name.removesuffix(".gz"))
         check_dataset(dataset)
+        if document.element("ae_energy").get("total") is not None:
+            check_total_energy(dataset.reference, document.number("ae_energy", "total"))
         if (ionic := document.root.find("blochl_local_ionic_potential")) is not None:
             check_ionic_potential(dataset, document.function(ionic))
     except ValueError as error:
@@ -87,13 +90,12 @@ def is_paw_file(path: str | os.PathLike) -> bool:
 
 
 def _beginning(path: Path) -> bytes:
-    """The first bytes of a file, decompressed; none if that fails."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+    """The first bytes of a file, decompressed, also of one that is cut short; or none."""
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return file.read(4096)
-    except (OSError, EOFError, zlib.error):
+        with path.open("rb") as file:
+            found = file.read(4096)
+        return zlib.decompressobj(_GZIP).decompress(found) if found[:2] == b"\x1f\x8b" else found
+    except (OSError, zlib.error):
         return b""
 
 

@@ -75,7 +75,9 @@ def file_in_folder(
     names = ", ".join(path.name for path in readable[:_SHOWN]) or "no file that can be read"
     if len(readable) > _SHOWN:
         names += f" and {len(readable) - _SHOWN} more"
+    other = ", ".join(path.name for path in inside if start.match(path.name))
+    unread = f"; of another kind, or damaged: {other}" if other else ""
     raise ValueError(
         f"the folder {os.fspath(folder)} has no file of {symbol}, whose name would begin with "
-        f"{symbol!r} and go on with '.', '_' or '-'; it has {names}"
+        f"{symbol!r} and go on with '.', '_' or '-'; it has {names}{unread}"
     )

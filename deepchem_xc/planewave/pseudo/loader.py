@@ -119,7 +119,7 @@ def sources_of(spec: Any, symbols: Iterable[str]) -> dict[str, Any]:
         if source is None:
             raise ValueError(
                 f"pseudopotentials {dict(spec)!r} name nothing for {symbol}: add {symbol!r} or a "
-                "'default' family, for example 'gth-pbe'"
+                "'default' family of the same kind, for example 'gth-pbe' or 'paw-pbe'"
             )
         found[symbol] = source
     return found

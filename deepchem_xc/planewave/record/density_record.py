@@ -235,7 +235,7 @@ class DensityRecord:
     @property
     def nelectrons(self) -> float:
         """Electrons in the cell, those inside of PAW spheres included."""
-        electrons = self.fields.density[:, 0].real * self.crystal.volume
+        electrons = self.fields.density[:, 0].real * float(self.crystal.volume)  # on any device
         if self.spheres is not None:
             electrons = electrons + self.spheres.electrons(self.crystal.symbols).to(electrons)
         return float(electrons.sum())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepchem_xc.planewave.paw import PAWDataset, is_paw_source, load_paw
+from deepchem_xc.planewave.potentials import load_potentials
 from tests.planewave.paw.analytic_dataset import AnalyticFile
 
 
@@ -45,9 +46,11 @@ def test_what_a_family_lacks_is_answered_with_what_it_has(
         load_paw(source, symbol)
 
 
-def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no family 'paw-blyp'.*paw-pbe, paw-lda.*'paw-pbe:10'"):
-        load_paw("paw-blyp", "Si")
+@pytest.mark.parametrize("family", ["paw-blyp", "paw", "PAW", "pawpbe"])
+def test_an_unknown_family_is_answered_with_the_known_ones(family: str) -> None:
+    expected = f"no family '{family}'.*paw-pbe, paw-lda.*'paw-pbe:10'"
+    with pytest.raises(ValueError, match=expected):
+        load_potentials(family, ["Si"])
 
 
 def test_without_gpaw_data_families_say_what_to_install(
@@ -89,3 +92,16 @@ def test_paths_and_objects(tmp_path: Path, read: Callable[..., PAWDataset]) -> N
 )
 def test_sources_of_paw_are_told_from_others(source: object, expected: bool) -> None:
     assert is_paw_source(source) is expected
+
+
+@pytest.mark.parametrize("part", [0.1, 0.9])
+def test_a_damaged_file_in_a_folder_is_named(part: float, tmp_path: Path) -> None:
+    """Also one so short that its kind is known from part of its first bytes alone."""
+    path = AnalyticFile().write(tmp_path / "Be.PBE.gz")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(ValueError, match=r"Be\.PBE\.gz: the compressed file is damaged or cut"):
+        load_potentials(tmp_path, ["Be"])
+    path.write_bytes(content[:2] + b"nothing")
+    with pytest.raises(ValueError, match=r"has no file of Be, .* or damaged: Be\.PBE\.gz$"):
+        load_potentials(tmp_path, ["Be"])

@@ -151,6 +151,11 @@ def changed(name: str, change: Callable[[list[str]], list[str]]) -> dict[str, st
     return {name: f'<{name} grid="long">{" ".join(change(numbers))}</{name}>'}
 
 
+def _other_sign(numbers: list[str], index: int) -> list[str]:
+    """One number with the other sign."""
+    return [repr(-float(x)) if i == index else x for i, x in enumerate(numbers)]
+
+
 def states(change: Callable[[str], str]) -> dict[str, str]:
     return {"valence_states": change(AnalyticFile().parts()["valence_states"])}
 
@@ -167,6 +172,13 @@ def atom(text: str) -> dict[str, str]:
         (changed("ae_core_density", lambda x: [*x[:9], "nan", *x[10:]]), "number 10 is 'nan'"),
         (changed("ae_core_density", lambda x: [*x[:9], "9", *x[10:]]), "electrons, not 2"),
         (changed("ae_core_density", lambda x: [x[0], *x[:-1]]), "<ae_core_density> holds 2.0"),
+        (changed("pseudo_core_density", lambda x: _other_sign(x, 700)), "number 701 .* neighbours"),
+        (changed("zero_potential", lambda x: _other_sign(x, 400)), "number 401 .* neighbours"),
+        (
+            {"ae_energy": '<ae_energy kinetic="14.5" xc="-3.7" electrostatic="-26.2" '
+             'total="-14.4"/>'},
+            "sum to -15.400000 Ha, not to their total, -14.400000",
+        ),
         (changed("pseudo_core_density", lambda x: x[::-1]), "core densities differ by .* outside"),
         ({"zero_potential": '<zero_potential grid="g7">0</zero_potential>'}, "mesh 'g7'; those"),
         (atom('symbol="Mg" Z="4" core="2" valence="2"'), "a dataset of Mg, not of Be"),
@@ -249,6 +261,16 @@ def test_a_damaged_function_of_a_state_is_refused(
     wrong = element.replace(first.group(1), " ".join(numbers))
     with pytest.raises(ValueError, match=r"Be\.xml: .*the file is damaged"):
         read(elements={kind: wrong})
+
+
+def test_a_wrong_sign_of_an_all_electron_wave_is_refused(read: Callable[..., PAWDataset]) -> None:
+    """Neither its norm nor another relation shows it."""
+    element = AnalyticFile().parts()["ae_partial_wave"]
+    first = re.search(rf'<ae_partial_wave [^>]*state="{NAMES[0]}">([^<]*)<', element)
+    assert first is not None
+    wrong = " ".join(_other_sign(first.group(1).split(), 600))
+    with pytest.raises(ValueError, match=r"number 601 of <ae_partial_wave> of state 1 does not"):
+        read(elements={"ae_partial_wave": element.replace(first.group(1), wrong)})
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:

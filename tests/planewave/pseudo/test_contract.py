@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deepchem_xc.planewave.pseudo import Pseudopotential, load_gth, read_psp8, read_upf
+from tests.devices import GPU
 from tests.differences import assert_agreement, differences
 
 
@@ -104,6 +105,6 @@ def test_densities_hold_their_electrons_and_decay(potential) -> None:
 def test_results_follow_the_device(potential) -> None:
     q2 = torch.linspace(0.1, 50, 31, dtype=torch.float64)
     for name, function in functions(potential, at_zero=False).items():
-        on_gpu = function(q2.cuda())
-        assert on_gpu.is_cuda, name
+        on_gpu = function(q2.to(GPU))
+        assert on_gpu.device.type == GPU, name
         torch.testing.assert_close(on_gpu.cpu(), function(q2), rtol=1e-12, atol=1e-12)

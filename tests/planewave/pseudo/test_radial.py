@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deepchem_xc.planewave.pseudo.radial import RadialTransform, quadrature_weights
+from tests.devices import GPU
 
 
 def gaussian_form_factor(l: int, q2: torch.Tensor, a: float) -> torch.Tensor:
@@ -108,8 +109,8 @@ def test_a_function_that_is_zero_everywhere_has_a_form_factor_of_zero() -> None:
 def test_tables_follow_the_device() -> None:
     function = make(2)
     q2 = torch.linspace(0, 100, 57, dtype=torch.float64)
-    on_gpu = function(q2.cuda())
-    assert on_gpu.is_cuda
+    on_gpu = function(q2.to(GPU))
+    assert on_gpu.device.type == GPU
     torch.testing.assert_close(on_gpu.cpu(), function(q2), rtol=1e-13, atol=1e-13)
 
 

@@ -12,6 +12,7 @@ from deepchem_xc.planewave.structure.atom_symmetry import (
     symmetrize_stress,
 )
 from deepchem_xc.planewave.structure.symmetry import find_symmetry
+from tests.devices import GPU
 from tests.planewave.structure.symmetric_crystals import (
     crystal_of,
     every_crystal,
@@ -96,6 +97,6 @@ def test_symmetrization_on_the_device_equals_the_cpu():
     crystal = crystal_of(bulk("Si"))
     symmetry, forces = find_symmetry(crystal), torch.randn(2, 3).double()
     torch.testing.assert_close(
-        symmetrize_forces(forces.cuda(), crystal.to("cuda"), symmetry).cpu(),
+        symmetrize_forces(forces.to(GPU), crystal.to(GPU), symmetry).cpu(),
         symmetrize_forces(forces, crystal, symmetry),
     )

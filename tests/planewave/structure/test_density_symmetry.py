@@ -12,6 +12,7 @@ from ase.build import bulk
 
 from deepchem_xc.planewave.structure.density_symmetry import DensitySymmetrizer
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, find_symmetry
+from tests.devices import GPU
 from tests.planewave.structure.symmetric_crystals import (
     crystal_of,
     every_crystal,
@@ -222,5 +223,5 @@ def test_symmetrization_on_the_device_equals_the_cpu():
     crystal = crystal_of(bulk("Si"))
     symmetry, g = find_symmetry(crystal), torch.from_numpy(sphere(crystal))
     rho = random_density(g.numpy(), 2)
-    on_device = DensitySymmetrizer(symmetry, g.cuda())(rho.cuda())
+    on_device = DensitySymmetrizer(symmetry, g.to(GPU))(rho.to(GPU))
     torch.testing.assert_close(on_device.cpu(), DensitySymmetrizer(symmetry, g)(rho))

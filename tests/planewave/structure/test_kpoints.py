@@ -13,6 +13,7 @@ from ase.build import bulk, graphene
 from deepchem_xc.planewave.structure.crystal import Crystal, NonPeriodicWarning
 from deepchem_xc.planewave.structure.kpoints import MeshSymmetryWarning, make_kpoints
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup, find_symmetry
+from tests.devices import GPU
 
 SILICON = Crystal.from_ase(bulk("Si", a=5.43))
 ALUMINIUM = Crystal.from_ase(bulk("Al", a=4.05))
@@ -330,9 +331,9 @@ def test_no_notice_where_the_mesh_has_all_operations(spec, crystal, symmetry):
 
 @pytest.mark.gpu
 def test_k_points_live_on_the_device_of_the_crystal():
-    kpoints = make_kpoints((2, 2, 2), SILICON.to("cuda"))
-    assert kpoints.coordinates.is_cuda
-    assert kpoints.weights.is_cuda
+    kpoints = make_kpoints((2, 2, 2), SILICON.to(GPU))
+    assert kpoints.coordinates.device.type == GPU
+    assert kpoints.weights.device.type == GPU
     torch.testing.assert_close(
         kpoints.coordinates.cpu(), make_kpoints((2, 2, 2), SILICON).coordinates
     )

@@ -12,6 +12,7 @@ from ase.build import bulk
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.terms.ewald import ewald_energy
 from tests.crystals import bcc, cubic, doubles, fcc
+from tests.devices import GPU
 from tests.differences import assert_agreement, assert_exact_derivatives, differences
 
 # Valence charges of the GTH potentials of abinit_gth.json and of the psp8 files.
@@ -180,6 +181,6 @@ def test_wrong_input_is_refused():
 
 @pytest.mark.gpu
 def test_energy_on_the_device_equals_the_cpu():
-    energy = ewald_energy(TRICLINIC.cuda(), SITES.cuda(), CHARGES.cuda())
-    assert energy.is_cuda
+    energy = ewald_energy(TRICLINIC.to(GPU), SITES.to(GPU), CHARGES.to(GPU))
+    assert energy.device.type == GPU
     assert float(energy) == pytest.approx(float(ewald_energy(TRICLINIC, SITES, CHARGES)), abs=1e-12)
