@@ -72,6 +72,7 @@ numpydoc_show_class_members = False
 ALSO_PUBLIC = (
     "deepchem_xc.eos.fits",
     "deepchem_xc.planewave.loop.policies",
+    "deepchem_xc.numerics.errors",
     "deepchem_xc.results",
     "deepchem_xc.xc.enhancement",
 )
