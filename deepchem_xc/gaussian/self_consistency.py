@@ -97,6 +97,16 @@ def solve(
     ------
     SCFConvergenceError
         If the steps do not suffice.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.gaussian.inputs import make_problem, starting_density
+    >>> problem = make_problem(Atoms("He"), "PBE", basis="6-31g")
+    >>> given = starting_density(problem), Convergence(), Steering()
+    >>> converged, history = solve(problem, *given)
+    >>> print(f"{converged.potential.energy:.4f} {history[-1]['commutator'] < 1e-7}")
+    -2.8845 True
     """
     loop = _Loop(problem, density, steering)
     history: list[dict[str, float]] = []
