@@ -28,6 +28,7 @@ from .registry import common_names, find, identifiers, name_of_sum, register_fil
 __all__ = ["get_xc"]
 
 register_file("recovered_paw")
+register_file("experiment_paw")
 register_file("recovered_gga")
 register_file("experiment_gga")
 
@@ -53,8 +54,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     xc : str, path-like, int or BaseXC
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
           "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
-        - a trained functional that comes with the project: "recovered_paw", and, made
-          with GTH potentials, "recovered_gga" and "experiment_gga";
+        - a trained functional that comes with the project: "recovered_paw", "experiment_paw",
+          and, made with GTH potentials, "recovered_gga" and "experiment_gga";
         - a libxc identifier such as "lda_x" or "gga_c_pbe", or its number;
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;
