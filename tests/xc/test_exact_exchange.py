@@ -24,6 +24,7 @@ from deepchem_xc.xc import (
     get_xc,
 )
 from deepchem_xc.xc.export import HEADER
+from deepchem_xc.xc.identity import content_digest
 from deepchem_xc.xc.trial import check_trainable
 
 
@@ -103,3 +104,17 @@ def test_crystals_refuse_it():
     ):
         with pytest.raises(ValueError, match="is a hybrid: it needs exact exchange"):
             compute()
+
+
+def test_functionals_that_differ_in_exact_exchange_alone_have_different_content() -> None:
+    semilocal = get_xc("PBE")
+    others = [
+        semilocal,
+        semilocal + 0.25 * ExactExchange(),
+        semilocal + 0.5 * ExactExchange(),
+        semilocal + 0.25 * ExactExchange(omega=0.11, part="short"),
+        semilocal + 0.25 * ExactExchange(omega=0.11, part="long"),
+    ]
+    assert len({content_digest(functional) for functional in others}) == len(others)
+    nothing = semilocal + 0.0 * ExactExchange()
+    assert content_digest(nothing) == content_digest(semilocal)
