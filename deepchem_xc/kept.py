@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from deepchem_xc._modes import outside_inference_and_autocast
-from deepchem_xc.xc import XCFunctional
-from deepchem_xc.xc.identity import Unchanged
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc import XCFunctional
+    from deepchem_xc.xc.identity import Unchanged
 
 T = TypeVar("T")
 S = TypeVar("S", bound="KeptResults")
@@ -58,6 +60,9 @@ class KeptResults:
 
     def __post_init__(self) -> None:
         """Remember the functional's state; copies of a result keep the first memory."""
+        # Calculators import this module, and need no DeepChem, which functionals import.
+        from deepchem_xc.xc.identity import Unchanged
+
         if not self._memory:
             self._memory.append(Unchanged(self.problem.functional))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,7 +14,9 @@ from deepchem_xc.planewave.given_density import DensityReport
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import Geometry, attach, functional_tensors
 from deepchem_xc.planewave.response.independent import GroundState
-from deepchem_xc.xc.identity import Unchanged
+
+if TYPE_CHECKING:
+    from deepchem_xc.xc.identity import Unchanged
 
 # Relative residual of the adjoint equation; so small because some derivatives (of a layer's Fermi
 # level, of single energy terms with respect to positions) are small differences of large ones.

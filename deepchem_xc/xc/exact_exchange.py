@@ -32,7 +32,7 @@ __all__ = ["ExactExchange", "exchange_shares", "refuse_exact_exchange"]
 _RANGES = ("all", "short", "long")
 
 
-@register("exact_exchange")
+@register("exact_exchange", whole=False)
 class ExactExchange(XCFunctional):
     """Exact exchange, as a term of hybrids; its energy density is zero, solvers add it.
 

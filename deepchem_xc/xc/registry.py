@@ -57,12 +57,15 @@ class NamedFunctional:
         libxc's names of exchange and correlation, for a whole functional that libxc also has.
     file : str or None
         Its file among the project's data, for a functional that comes trained.
+    whole : bool
+        Whether it is a functional by itself, and no term of others.
     """
 
     name: str
     make: Callable[[], Any] | None
     parts: tuple[str, ...]
     file: str | None = None
+    whole: bool = True
 
 
 _names: dict[str, NamedFunctional] = {}
@@ -77,6 +80,7 @@ def register(
     options: Mapping[str, Any] | None = None,
     trained: bool = False,
     threshold_of_parts: bool = False,
+    whole: bool = True,
 ) -> Callable[[_C], _C]:
     """Decorator that registers a class; it may be applied several times, with different names.
 
@@ -92,6 +96,8 @@ def register(
         Whether a training configuration may name the class.
     threshold_of_parts : bool, optional
         Whether an object takes the density threshold of its parts, unless another one is set.
+    whole : bool, optional
+        Whether it is a functional by itself, and no term of others.
 
     Raises
     ------
@@ -109,7 +115,8 @@ def register(
         if _classes.setdefault(cls.__name__, cls) is not cls:
             raise ValueError(f"there is already a functional with the class name {cls.__name__}")
         for name in names:
-            _enter(NamedFunctional(name, partial(cls, **(options or {})), parts))
+            make = partial(cls, **(options or {}))
+            _enter(NamedFunctional(name, make, parts, whole=whole))
         if trained:
             _trained.add(cls)
         if threshold_of_parts:
@@ -205,7 +212,7 @@ def common_names() -> list[str]:
     def kind(entry: NamedFunctional) -> int:
         return kinds.index(entry.parts[0].partition("_")[0] if entry.parts else "")
 
-    found = [entry for entry in _names.values() if not _LIBXC.match(entry.name)]
+    found = [entry for entry in _names.values() if entry.whole and not _LIBXC.match(entry.name)]
     return [entry.name for entry in sorted(found, key=kind)]
 
 

@@ -38,7 +38,6 @@ def test_a_trained_functional_becomes_a_program(call: Call, tmp_path: Path) -> N
         (["PBE", "x.safetensors"], r"must end in .pt2, got 'x.safetensors'"),
         (["PBE", "x.pt2", "--nspin", "3"], "nspin must be 1 (total density) or 2 (up and down)"),
         (["SCAN", "x.pt2"], "SCAN cannot be exported: mgga_x_scan is evaluated by libxc"),
-        (["PBE0", "x.pt2"], "PBE0"),
         (["nothing.safetensors", "x.pt2"], "there is no file 'nothing.safetensors'"),
         (["PBE", "."], ". is a folder: name a file in it"),
     ],
@@ -61,3 +60,9 @@ def test_nothing_is_trained_in_a_program_of_trainable_weights(call: Call, tmp_pa
     assert 0.9 in [
         x.item() for x in (*program.buffers(), *program.constants.values()) if x.ndim == 0
     ]
+
+
+def test_exact_exchange_is_named_because_the_program_lacks_it(call: Call, tmp_path: Path) -> None:
+    found = call("export", "PBE0", str(tmp_path / "x.pt2")).stdout
+    assert "for the caller to add: 0.25 exact exchange of 1/r" in found
+    assert "exact exchange" not in call("export", "lda_x", str(tmp_path / "y.pt2")).stdout
