@@ -14,6 +14,8 @@ from deepchem_xc.tables import as_table
 
 # Points of a molecule, and steps, of a quick clone.
 _QUICK_POINTS, _QUICK_STEPS = 200, 1000
+# Factor of the loss in L-BFGS, see `FunctionalCloning`.
+_LOSS_SCALE = 1e7
 # A molecule that tests a quick clone.
 _QUICK_HELD_OUT = ("C2H2",)
 
@@ -88,8 +90,9 @@ def run_cloning(
     clone = model.functional
     if polish:
         say(f"{polish} iterations of L-BFGS")
+        search = LBFGS(max_iter=polish, history_size=100)
         polishing = cloning.FunctionalCloning(
-            parent, clone, steps=1, optimizer=LBFGS(max_iter=polish, history_size=50), **options
+            parent, clone, steps=1, optimizer=search, loss_scale=_LOSS_SCALE, **options
         )
         polishing.fit(dataset, checkpoint_interval=0)
         clone, model = polishing.functional, polishing

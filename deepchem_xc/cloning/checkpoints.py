@@ -28,8 +28,8 @@ class CloningCheckpoints(TorchModel):
     ----------
     parent : XCFunctional
         The functional that is cloned.
-    energy_weight : float
-        Weight of energies in the loss.
+    energy_weight, loss_scale : float
+        Weight of energies in the loss, and the factor of the loss.
     steps : int
         Steps of the whole training.
     history : list of EpochRecord
@@ -38,6 +38,7 @@ class CloningCheckpoints(TorchModel):
 
     parent: XCFunctional
     energy_weight: float
+    loss_scale: float
     steps: int
     # Attributes of TorchModel.
     _pytorch_optimizer: Any
@@ -144,4 +145,5 @@ class CloningCheckpoints(TorchModel):
             "optimizer": type(self._pytorch_optimizer).__name__,
             "schedule": type(self._lr_schedule).__name__,
             "energy_weight": repr(self.energy_weight),
+            "loss_scale": repr(self.loss_scale),
         }

@@ -103,6 +103,10 @@ class FunctionalCloning(CloningCheckpoints):
         Molecules whose energies are a term of the loss.
     energy_weight : float, optional
         Weight of the mean squared error of these energies, 1 / Hartree^2; 0 leaves them out.
+    loss_scale : float, optional
+        Factor of the loss that the optimiser sees; `history` has the loss without it. Torch's
+        L-BFGS stops at changes of 1e-9 and ignores curvatures below 1e-10: losses as small as those
+        of clones need 1e7. Adam hardly depends on it.
     seed : int, optional
         Seed of the initial weights.
     log_frequency : int, optional
@@ -149,6 +153,7 @@ class FunctionalCloning(CloningCheckpoints):
         steps: int = STEPS,
         energies: KeptEnergies | None = None,
         energy_weight: float = 0.0,
+        loss_scale: float = 1.0,
         seed: int = 0,
         log_frequency: int = 100,
         progress: bool | None = None,
@@ -171,6 +176,9 @@ class FunctionalCloning(CloningCheckpoints):
             raise ValueError(
                 "energies and a positive energy_weight belong together: give both, or neither."
             )
+        self.loss_scale = real_number(loss_scale, "loss_scale")
+        if not 0.0 < self.loss_scale < math.inf:
+            raise ValueError(f"loss_scale must be positive, got {loss_scale!r}.")
         self.progress = None if progress is None else flag(progress, "progress")
         if kwargs.get("optimizer") is None:
             rate = kwargs.pop("learning_rate", None)
@@ -284,7 +292,7 @@ class FunctionalCloning(CloningCheckpoints):
                 terms = self._backward(points)
             if not first:
                 first.update(terms)
-            return torch.tensor(sum(terms.values()), dtype=torch.float64)
+            return torch.tensor(self.loss_scale * sum(terms.values()), dtype=torch.float64)
 
         optimizer.step(closure)
         if self._lr_schedule is not None:
@@ -294,13 +302,13 @@ class FunctionalCloning(CloningCheckpoints):
     def _backward(self, points: FactorPoints) -> dict[str, float]:
         """Terms of the loss; their derivatives are added to the gradients of the weights."""
         error = (points.factors(self.functional) - points.wanted).square().mean()
-        error.backward()
+        (self.loss_scale * error).backward()
         terms = {"factors": float(error.detach())}
         if self.energies is not None:
             weight, total = self.energy_weight / len(self.energies.names), 0.0
             for one in self.energies.errors_in_graph(self.functional):
                 term = weight * one.square()
-                term.backward()
+                (self.loss_scale * term).backward()
                 total += float(term.detach())
             terms["energies"] = total
         if not all(map(math.isfinite, terms.values())):
