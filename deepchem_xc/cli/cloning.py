@@ -70,6 +70,8 @@ def run_cloning(
     folder = output.with_name(f"{output.name}.checkpoints")
     if fresh and folder.exists():
         shutil.rmtree(folder)
+    # Refuses parents and students before densities are computed.
+    cloning.FunctionalCloning(parent, student)
     kept = cloning.parent_densities(parent, sampled, data_dir)
     dataset = cloning.clone_dataset(kept, points, sampling=sampling)
     options: dict[str, Any] = {"seed": seed}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_xc.xc import SpinParam, SumXC, ValGrad, XCFunctional
+from deepchem_xc.xc import SpinParam, SumXC, ValGrad, XCFunctional, refuse_exact_exchange
 from deepchem_xc.xc.enhancement import enhancement
 from deepchem_xc.xc.ingredients import Ingredients
 from deepchem_xc.xc.lda import SLATER, pw92_energy, spin_scaled_mean
@@ -76,7 +76,7 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     Raises
     ------
     ValueError
-        If a term is neither, or there is none of one kind.
+        If a term is neither, or there is none of one kind; for hybrids.
 
     Examples
     --------
@@ -88,6 +88,9 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     Traceback (most recent call last):
     ValueError: Teter93 is neither exchange nor correlation by scaling ...
     """
+    refuse_exact_exchange(
+        parent, "no energy density of a student represents: clone one without it, such as 'PBE'."
+    )
     terms = list(parent.terms) if isinstance(parent, SumXC) else [parent]
     kinds: dict[str, list[XCFunctional]] = {"exchange": [], "correlation": []}
     for term in terms:

@@ -18,7 +18,7 @@ from torch import Tensor
 from deepchem_xc._values import flag, real_number, whole_number
 from deepchem_xc.cloning.checkpoints import CloningCheckpoints
 from deepchem_xc.cloning.energies import KeptEnergies
-from deepchem_xc.cloning.factors import FactorPoints, check_student
+from deepchem_xc.cloning.factors import FactorPoints, check_student, exchange_and_correlation
 from deepchem_xc.cloning.samples import dataset_digest, densinfo_of
 from deepchem_xc.cloning.schedule import CloningRate
 from deepchem_xc.models.density_options import named_function
@@ -166,6 +166,7 @@ class FunctionalCloning(CloningCheckpoints):
         self.steps = whole_number(steps, "steps")
         self.seed = whole_number(seed, "seed", 0)
         self.parent = get_xc(parent)
+        exchange_and_correlation(self.parent)  # refuses parents without both parts
         made = new_student(student, self.parent, self.seed) if isinstance(student, str) else student
         check_student(made, self.parent)
         self.energies = energies

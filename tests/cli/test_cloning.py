@@ -47,5 +47,9 @@ def test_a_quick_clone_is_written_with_its_errors(
 def test_mistakes_are_one_line(call: Call, tmp_path: Path) -> None:
     run = call("clone", "PBEE", "--data-dir", tmp_path, "-o", tmp_path / "a.safetensors")
     assert run.exit_code == 1 and "unknown functional 'PBEE'" in run.stderr
+    for parent, message in (("PBE0", "is a hybrid"), ("Teter93", "neither exchange nor")):
+        run = call("clone", parent, "--data-dir", tmp_path, "-o", tmp_path / "a.safetensors")
+        assert run.exit_code == 1 and message in run.stderr
+    assert not list(tmp_path.iterdir())  # no density was computed
     run = call("clone", "PBE", "-o", tmp_path / "a.pt")
     assert run.exit_code == 1 and "must end in .safetensors" in run.stderr

@@ -86,6 +86,7 @@ def test_factors_are_in_the_graph_of_the_weights() -> None:
     [
         ("Teter93", "neither exchange nor correlation"),
         ("gga_x_pbe", "has no correlation, and a clone has both parts: add one, such as lda_c_pw"),
+        ("PBE0", "PBE0 is a hybrid: .* no energy density of a student"),
         ("lda_c_pw", "has no exchange, .* such as lda_x"),
     ],
 )

@@ -191,6 +191,11 @@ def test_options_without_meaning_are_refused(options: dict[str, object], message
         FunctionalCloning("PBE", **options)
 
 
+def test_a_parent_without_both_parts_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="Teter93 is neither exchange nor correlation"):
+        FunctionalCloning("Teter93")
+
+
 def test_trainings_on_nothing_are_refused(dataset: NumpyDataset) -> None:
     model = FunctionalCloning("PBE", steps=1)
     with pytest.raises(ValueError, match="empty"):
