@@ -227,7 +227,7 @@ def parent_densities(
     >>> import tempfile
     >>> (h2,) = parent_densities("LDA", ["H2"], tempfile.mkdtemp(), basis="sto-3g")
     >>> h2.energy
-    -1.1212
+    -1.1210
     """
     functional = get_xc(parent)
     wanted = list(names)

@@ -86,7 +86,7 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     ('exchange of PBE', 'correlation of PBE')
     >>> exchange_and_correlation(get_xc("Teter93"))
     Traceback (most recent call last):
-    ValueError: Teter93 is neither exchange nor correlation by scaling ...
+    ValueError: Teter93 is neither exchange nor correlation by scaling: its factor changes ...
     """
     refuse_exact_exchange(
         parent, "no energy density of a student represents: clone one without it, such as 'PBE'."
@@ -160,7 +160,7 @@ class FactorPoints:
     >>> from deepchem_xc.xc.sampling import sample_points
     >>> student = ConstrainedGGA()
     >>> points = FactorPoints(get_xc("LDA"), student, sample_points(2))
-    >>> float((points.factors(student) - points.wanted).abs().max())
+    >>> (points.factors(student) - points.wanted).abs().max().item()
     0.0000
     """
 

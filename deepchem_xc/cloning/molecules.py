@@ -39,9 +39,9 @@ def g2_molecule(name: str) -> Atoms:
     --------
     >>> g2_molecule("CH4").get_chemical_formula()
     'CH4'
-    >>> g2_molecule("CH5")
+    >>> g2_molecule("H22")
     Traceback (most recent call last):
-    ValueError: ASE's g2 set has no molecule 'CH5'; did you mean 'CH4', ...
+    ValueError: ASE's g2 set has no molecule 'H22'; did you mean ...
     """
     if name not in g2.names:
         near = ", ".join(map(repr, difflib.get_close_matches(str(name), g2.names, n=3)))

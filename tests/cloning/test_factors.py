@@ -74,7 +74,7 @@ def test_factors_are_in_the_graph_of_the_weights() -> None:
         values = []
         for sign in (1.0, -1.0):
             flat[at] += sign * step
-            values.append(float(loss()))
+            values.append(loss().item())
             flat[at] -= sign * step
         # Rounding of the loss, about 1e-15 over 2e-5, and the third derivative times 1e-10.
         wanted = (values[0] - values[1]) / (2.0 * step)
