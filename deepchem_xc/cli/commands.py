@@ -278,6 +278,87 @@ def train(
 
 @app.command()
 @command
+def clone(
+    parent: Annotated[
+        str,
+        typer.Argument(
+            help="Functional to clone: a name (PBE, r2SCAN, ...), names joined with +, or a "
+            ".safetensors file.",
+            show_default=False,
+        ),
+    ],
+    file: Annotated[
+        Path, typer.Option("--output", "-o", help="File of the clone, .safetensors.")
+    ] = Path("clone.safetensors"),
+    student: Annotated[str, typer.Option(help="constrained or unconstrained.")] = "constrained",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few molecules, points and steps: a trial run.")
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of Adam.", show_default="20000")
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(min=1, help="Points of each molecule.", show_default="800")
+    ] = None,
+    sampling: Annotated[
+        str, typer.Option(help="density: as the electrons. spread: half of them evenly in s.")
+    ] = "density",
+    energy_weight: Annotated[
+        float, typer.Option(min=0.0, help="Weight of energies in the loss, 1 / Hartree^2.")
+    ] = 0.0,
+    polish: Annotated[int, typer.Option(min=0, help="Iterations of L-BFGS at the end.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first weights.")] = 0,
+    compare: Annotated[
+        bool,
+        typer.Option(help="Compute energies of molecules that were not sampled, with both."),
+    ] = True,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps densities: the same command computes only what is missing.",
+            show_default="DeepChem's data folder",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Write errors as JSON.", show_default=False)
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start again, discarding checkpoints.")
+    ] = False,
+    threads: option.Threads = None,
+    debug: option.Debug = False,
+) -> None:
+    """Train a network to be a known functional, at densities of molecules (docs/cloning.md).
+
+    An interrupted run resumes where it stopped when it is started again.
+    """
+    from deepchem_xc.cli.cloning import run_cloning
+
+    if file.suffix != ".safetensors":
+        raise ValueError(f"--output {file} must end in .safetensors.")
+    option.check_files(file)
+    option.check_files(results)
+    option.torch_device("cpu", threads)
+    run_cloning(
+        parent,
+        file,
+        student=student,
+        quick=quick,
+        steps=steps,
+        points=points,
+        sampling=sampling,
+        energy_weight=energy_weight,
+        polish=polish,
+        seed=seed,
+        compare=compare,
+        data_dir=data_dir,
+        results=results,
+        fresh=fresh,
+    )
+
+
+@app.command()
+@command
 def export(
     functional: Annotated[
         str,

@@ -28,6 +28,7 @@ from tests.planewave.structure.test_reading import CIF, SITES
         ["bands", "--help"],
         ["benchmark", "--help"],
         ["export", "--help"],
+        ["clone", "--help"],
     ],
     ids=" ".join,
 )

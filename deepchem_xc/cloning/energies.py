@@ -1,0 +1,105 @@
+"""Energies of whole molecules at kept densities: a term of the loss, and a measure of a clone.
+
+At the parent's own density the error of the total energy is that of exchange and correlation, up
+to second order in the change of the density.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.cloning.densities import KeptDensity
+from deepchem_xc.cloning.factors import total_density
+from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, integrated_energy
+from deepchem_xc.xc.variables import DensityVariables, channels_of, mapped
+
+__all__ = ["ENERGY_GRID_LEVEL", "KeptEnergies"]
+
+#: Level of PySCF's grid for the term of the loss. A coarse grid suffices, because clone and parent
+#: are summed over the same points.
+ENERGY_GRID_LEVEL = 0
+# Density below which a point is left out, bohr^-3: its energy is below 1e-12 Hartree.
+_LEAST_DENSITY = 1e-11
+
+
+class KeptEnergies:
+    """Exchange-correlation energies of a parent at its densities.
+
+    Parameters
+    ----------
+    parent : XCFunctional
+        The functional that is cloned.
+    densities : sequence of KeptDensity
+        Densities of molecules and atoms.
+    grid_level : int, optional
+        Level of PySCF's grid.
+
+    Attributes
+    ----------
+    names : list of str
+        Molecules.
+    wanted : list of float
+        Their energies, Hartree.
+
+    Raises
+    ------
+    ValueError
+        For no densities.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_xc.cloning import KeptEnergies, parent_densities
+    >>> from deepchem_xc.xc import get_xc
+    >>> kept = parent_densities("PBE", ["H2"], tempfile.mkdtemp(), basis="sto-3g")
+    >>> [error] = KeptEnergies(get_xc("PBE"), kept).errors(get_xc("PBE")).tolist()
+    >>> error
+    0.0
+    """
+
+    def __init__(
+        self,
+        parent: XCFunctional,
+        densities: Sequence[KeptDensity],
+        grid_level: int = ENERGY_GRID_LEVEL,
+    ) -> None:
+        if not densities:
+            raise ValueError(
+                "there are no densities to take energies at: parent_densities(parent, names) makes "
+                "them."
+            )
+        self.names = [kept.name for kept in densities]
+        self._systems: list[tuple[DensityVariables, Tensor]] = []
+        self.wanted: list[float] = []
+        for kept in densities:
+            grid = kept.on_grid(grid_level)
+            # One channel where it is enough takes half the time.
+            densinfo = grid.densinfo if kept.polarized else total_density(grid.densinfo)
+            selected, present = _selected(densinfo)
+            variables, weights = DensityVariables(selected), grid.weights[present]
+            self._systems.append((variables, weights))
+            with torch.no_grad():
+                energy = integrated_energy(parent, variables.densinfo, weights)
+            self.wanted.append(float(energy))
+
+    def errors_in_graph(self, student: XCFunctional) -> Iterator[Tensor]:
+        """Error of each energy (Hartree), 0-d, one after another: only one graph is kept."""
+        for (variables, weights), wanted in zip(self._systems, self.wanted, strict=True):
+            energy = (weights * student.energy_density(variables)).sum()
+            yield energy - wanted
+
+    def errors(self, student: XCFunctional) -> Tensor:
+        """Error of each energy, (number of molecules,), Hartree, without a graph."""
+        with torch.no_grad():
+            return torch.stack(list(self.errors_in_graph(student)))
+
+
+def _selected(densinfo: ValGrad | SpinParam) -> tuple[ValGrad | SpinParam, Tensor]:
+    """The density at the points where it matters, and which ones these are."""
+    channels = channels_of(densinfo)
+    present = sum(channel.value for channel in channels) > _LEAST_DENSITY
+    found = [mapped(channel, lambda field: field[..., present]) for channel in channels]
+    return (found[0] if len(found) == 1 else SpinParam(*found)), present
