@@ -15,8 +15,10 @@ from torch import Tensor
 from deepchem_xc.occupations.electron_count import check_electrons
 from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
+from deepchem_xc.planewave.basis.inversion_gauge import InversionGauge, inversion_centre
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
+from deepchem_xc.planewave.basis.real_gauge import RealGauge
+from deepchem_xc.planewave.basis.time_reversal_gauge import TimeReversalGauge, is_reversible
 from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.fields import Fields, Potential, V
@@ -219,11 +221,13 @@ class KohnShamProblem:
 
     @cached_property
     def gauge(self) -> RealGauge | None:
-        """Gauge of real orbitals; None in crystals without an inversion centre."""
+        """Gauge of real orbitals; None if neither inversion nor time reversal keeps all k-points."""
         centre = inversion_centre(self.basis)
-        if centre is None:
-            return None
-        return RealGauge(self.basis, centre, self.projectors)
+        if centre is not None:
+            return InversionGauge(self.basis, centre, self.projectors)
+        if is_reversible(self.basis):
+            return TimeReversalGauge(self.basis, self.projectors)
+        return None
 
     @cached_property
     def constant_energy(self) -> float:
