@@ -435,5 +435,7 @@ class KohnShamProblem:
         occupied = math.ceil(largest - 1e-9)
         # With two or three empty bands, which need not converge, the eigensolver need not separate
         # the highest occupied band from the next one.
-        spare = 2 if self.smearing.width == 0.0 else 3
-        return occupied + max(spare, math.ceil(0.2 * occupied))
+        if self.smearing.width > 0.0:
+            return occupied + max(3, math.ceil(0.2 * occupied))
+        # Next to a gap, whose width does not fall with the size of the cell, fewer will do.
+        return occupied + max(2, math.ceil(min(0.2 * occupied, occupied**0.5)))
