@@ -221,7 +221,7 @@ class KohnShamProblem:
 
     @cached_property
     def gauge(self) -> RealGauge | None:
-        """Gauge of real orbitals; None if neither inversion nor time reversal keeps all k-points."""
+        """Gauge of real orbitals, from an inversion centre or time reversal at every k-point."""
         centre = inversion_centre(self.basis)
         if centre is not None:
             return InversionGauge(self.basis, centre, self.projectors)

@@ -103,4 +103,3 @@ class InversionGauge(RealGauge):
 
 def _turn(angle: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(angle), 2.0 * torch.pi * angle)
-
