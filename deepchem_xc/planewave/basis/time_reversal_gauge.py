@@ -98,7 +98,8 @@ class TimeReversalGauge(RealGauge):
 
     def to_complex(self, real: Tensor, ks: slice) -> Tensor:
         """Undo `to_real`: complex orbitals, (nk, nband, npw)."""
-        return self._combined(real, *(factor[ks] for factor in self._factors(real.dtype)), ks)
+        own, other = self._factors(real.dtype)
+        return self._combined(real, own[ks], other[ks], ks)
 
     def to_waves(self, real: Tensor, ks: slice) -> Tensor:
         """Pack pairs of real rows for FFTs, (nk, n, npw) -> (nk, (n + 1) // 2, npw), complex."""
