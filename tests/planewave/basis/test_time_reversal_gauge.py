@@ -179,7 +179,7 @@ def test_energy_forces_and_stress_are_those_of_complex_orbitals(
         basis = PlaneWaveBasis(crystal, 7.0, points, symmetry=False)
         result = scf(basis, "r2SCAN" if case == "r2SCAN" else "PBE", **options)
         numbers = [result.free_energy.reshape(1), result.forces.flatten(), result.stress.flatten()]
-        levels = result.eigenvalues[:, :, :6].flatten()  # of both there are more
+        levels = result.eigenvalues[:, :, :4].flatten()  # empty ones are rough
         return result.problem.gauge is not None, torch.cat(numbers).numpy(), levels.numpy()
 
     real, numbers, levels = ground_state()
