@@ -71,6 +71,7 @@ numpydoc_show_class_members = False
 # Files inside rooms that the pages import from.
 ALSO_PUBLIC = (
     "deepchem_xc.eos.fits",
+    "deepchem_xc.numerics.errors",
     "deepchem_xc.planewave.loop.policies",
     "deepchem_xc.results",
     "deepchem_xc.xc.enhancement",

@@ -21,6 +21,13 @@ ROOMS = sorted(
 )
 
 
+def test_the_table_names_every_file_of_the_solver_of_molecules() -> None:
+    text = (ROOT / "docs" / "design.md").read_text()
+    table = text[text.index("Inside `gaussian/`") : text.index("Inside `planewave/`")]
+    there = {file.name for file in (PACKAGE / "gaussian").glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"`(\w+\.py)`", table)) == there
+
+
 def test_the_table_names_every_file_of_the_solver() -> None:
     text = (ROOT / "docs" / "design.md").read_text()
     table = text[text.index("Inside `planewave/`") : text.index("## The way data travels")]

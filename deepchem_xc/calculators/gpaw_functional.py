@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from deepchem_xc.xc import OneOrbital, XCFunctional, get_xc, load_functional, save_functional
+from deepchem_xc.xc import (
+    OneOrbital,
+    XCFunctional,
+    get_xc,
+    load_functional,
+    refuse_exact_exchange,
+    save_functional,
+)
 from deepchem_xc.xc.identity import fixed_energies
 from deepchem_xc.xc.trial import check_functional
 
@@ -71,6 +78,10 @@ def to_gpaw(functional: str | os.PathLike[str] | int | BaseXC, *, setup_name: st
     xc = get_xc(functional)
     assert isinstance(xc, XCFunctional)
     _refuse_one_orbital(xc)
+    refuse_exact_exchange(
+        xc,
+        "GPAW adds to its own hybrids alone: name one of them, as in GPAW(xc='PBE0')",
+    )
     check_functional(xc)
     objects = _gpaw()
     from deepchem_xc.calculators.gpaw_kernel import kind_of

@@ -6,7 +6,7 @@ import os
 import types
 from typing import Any
 
-from deepchem_xc.xc import BaseXC, Ingredients, XCFunctional, get_xc
+from deepchem_xc.xc import BaseXC, Ingredients, XCFunctional, exchange_shares, get_xc
 from deepchem_xc.xc.trial import check_functional
 
 __all__ = ["to_pyscf"]
@@ -43,14 +43,15 @@ def to_pyscf(functional: str | os.PathLike[str] | BaseXC, mf: Any) -> Any:
         For anything else than a calculation of these kinds.
     ValueError
         For functionals that cannot be computed here (see :func:`~deepchem_xc.xc.get_xc` and
-        ``docs/functionals.md``), those that declare exact exchange or need more than density,
-        gradient and kinetic energy density; if `mf` adds nonlocal correlation (``mf.nlc``) or a
+        ``docs/functionals.md``), those that need more than density, gradient, kinetic energy
+        density and exact exchange of one range; if `mf` adds nonlocal correlation (``mf.nlc``) or a
         dispersion correction (``mf.disp``); for integrators other than PySCF's standard ones. `mf`
         is then unchanged.
 
     Notes
     -----
-    Nothing of the earlier functional survives, neither exact exchange nor VV10. ``mf.xc`` holds the
+    Nothing of the earlier functional survives, neither exact exchange nor VV10; PySCF adds the
+    exact exchange that this one declares. ``mf.xc`` holds the
     functional itself and prints its name. ``mf.xc = "pbe"`` returns to PySCF's own.
 
     Derivatives are those of autograd to the third order, to the second for functionals that
@@ -126,14 +127,12 @@ def _check_ingredients(xc: XCFunctional) -> None:
             f"{xc.name} needs {', '.join(map(str, missing))}, which PySCF's integration over "
             "points does not provide: density, gradient and kinetic energy density are available"
         )
-    for part in xc.modules():
-        share = getattr(part, "exact_exchange", None)
-        if share is not None and bool(share != 0):
-            raise ValueError(
-                f"{getattr(part, 'name', '') or type(part).__name__} declares exact_exchange = "
-                f"{share}, which functionals of this package do not get here: set it to 0, or use "
-                "PySCF's own hybrids, such as mf.xc = 'pbe0'"
-            )
+    shares = exchange_shares(xc)
+    if len(set(shares) - {0.0}) > 1:
+        raise ValueError(
+            f"{xc.name} declares exact exchange of the ranges omega = {sorted(shares)} (1/bohr), "
+            "and PySCF computes one range in a functional"
+        )
 
 
 def _layers(mf: Any) -> list[Any]:

@@ -16,12 +16,8 @@ import numpy as np
 from pyscf.dft import libxc, numint
 from pyscf.pbc.dft import numint as periodic_numint
 
-from deepchem_xc.calculators.density_derivatives import (
-    HIGHEST_ORDER,
-    energy_derivatives,
-    number_of_rows,
-)
-from deepchem_xc.xc import LibXC, XCFunctional
+from deepchem_xc.xc import LibXC, XCFunctional, exchange_shares
+from deepchem_xc.xc.density_derivatives import HIGHEST_ORDER, energy_derivatives, number_of_rows
 
 __all__ = ["INTEGRATORS", "XCCode"]
 
@@ -34,8 +30,8 @@ class XCCode:
 
     It is no string, because PySCF's parser has to reject it where this package's integrator is
     missing. Iteration yields two names, as of PySCF's pairs of exchange and correlation: what reads
-    pairs (density fitting asks libxc whether a pair is a hybrid) sees no hybrid, and libxc's parser
-    knows neither name.
+    pairs (density fitting asks libxc whether a pair is a hybrid) sees whether this is one, and
+    libxc's parser does not know both names.
 
     Parameters
     ----------
@@ -52,8 +48,8 @@ class XCCode:
     def __init__(self, functional: XCFunctional) -> None:
         self.functional = functional
 
-    def __iter__(self) -> Iterator[_Unknown]:
-        return iter((_Unknown(), _Unknown()))
+    def __iter__(self) -> Iterator[Any]:
+        return iter(("HF" if self.is_hybrid else _Unknown(), _Unknown()))
 
     def __str__(self) -> str:
         return f"{_NAME}:{self.functional.name or type(self.functional).__name__}"
@@ -75,6 +71,19 @@ class XCCode:
     def xc_type(self) -> str:
         """PySCF's name of the family: "LDA", "GGA" or "MGGA"."""
         return _TYPES[number_of_rows(self.functional.ingredients)]
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it declares exact exchange."""
+        return bool(exchange_shares(self.functional))
+
+    @property
+    def range_coefficients(self) -> tuple[float, float, float]:
+        """Omega, fraction of exact exchange at long range, and what is added at short range."""
+        shares = {w: float(a) for w, a in exchange_shares(self.functional).items()}
+        everywhere = shares.pop(0.0, 0.0)
+        omega, long = next(iter(shares.items()), (0.0, 0.0))
+        return omega, everywhere + long, -long
 
     @property
     def highest_order(self) -> int:
@@ -116,16 +125,21 @@ class _Library:
         return not isinstance(xc_code, XCCode) and libxc.needs_laplacian(xc_code)
 
     def is_hybrid_xc(self, xc_code: Any) -> bool:
-        return not isinstance(xc_code, XCCode) and libxc.is_hybrid_xc(xc_code)
+        known = isinstance(xc_code, XCCode)
+        return xc_code.is_hybrid if known else libxc.is_hybrid_xc(xc_code)
 
     def is_nlc(self, xc_code: Any) -> bool:
         return not isinstance(xc_code, XCCode) and libxc.is_nlc(xc_code)
 
     def hybrid_coeff(self, xc_code: Any, spin: int = 0) -> Any:
-        return 0.0 if isinstance(xc_code, XCCode) else libxc.hybrid_coeff(xc_code, spin)
+        if isinstance(xc_code, XCCode):
+            _, long, added = xc_code.range_coefficients
+            return long + added
+        return libxc.hybrid_coeff(xc_code, spin)
 
     def rsh_coeff(self, xc_code: Any) -> Any:
-        return (0, 0, 0) if isinstance(xc_code, XCCode) else libxc.rsh_coeff(xc_code)
+        known = isinstance(xc_code, XCCode)
+        return xc_code.range_coefficients if known else libxc.rsh_coeff(xc_code)
 
     def nlc_coeff(self, xc_code: Any) -> Any:
         return () if isinstance(xc_code, XCCode) else libxc.nlc_coeff(xc_code)

@@ -146,6 +146,45 @@ def attach_implicit(
     return _Node.apply(solution, refusal, *inputs)
 
 
+class KnownGradients:
+    """A value whose gradients are known, such as a stationary energy; an `ImplicitSolution`.
+
+    Parameters
+    ----------
+    value : Tensor
+        0-d, without a graph.
+    gradients : sequence of (Tensor or None)
+        Its derivatives with respect to each input.
+    check : callable
+        Called before gradients are returned; raises an error if they no longer hold.
+
+    Examples
+    --------
+    >>> p = torch.tensor(3.0, requires_grad=True)
+    >>> square = KnownGradients(torch.tensor(9.0), [torch.tensor(6.0)], lambda: None)
+    >>> (value,) = attach_implicit(square, [p], "no second derivatives")
+    >>> value.backward()
+    >>> p.grad
+    tensor(6.)
+    """
+
+    def __init__(
+        self, value: Tensor, gradients: Sequence[Tensor | None], check: Callable[[], None]
+    ) -> None:
+        self._value, self._gradients, self._check = value, gradients, check
+
+    def values(self) -> tuple[Tensor, ...]:
+        """The value."""
+        return (self._value.clone(),)
+
+    def gradients(
+        self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+    ) -> list[Tensor | None]:
+        """The known derivatives times the cotangent."""
+        self._check()
+        return [None if g is None else g * cotangents[0] for g in self._gradients]
+
+
 class _Node(torch.autograd.Function):
     """Autograd node whose values and gradients are those of an `ImplicitSolution`."""
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from deepchem_xc._modes import outside_inference_and_autocast
+from deepchem_xc.kept import KeptResults
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.converged import Converged
 from deepchem_xc.planewave.given_density import DensityReport
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import Geometry, attach, functional_tensors
 from deepchem_xc.planewave.response.independent import GroundState
-
-if TYPE_CHECKING:
-    from deepchem_xc.xc.identity import Unchanged
-
-T = TypeVar("T")
-S = TypeVar("S", bound="AttachedState")
+from deepchem_xc.xc.identity import Unchanged
 
 # Relative residual of the adjoint equation; so small because some derivatives (of a layer's Fermi
 # level, of single energy terms with respect to positions) are small differences of large ones.
@@ -29,7 +22,7 @@ GRADIENT_TOLERANCE = 3e-9
 
 
 @dataclass(frozen=True, eq=False)
-class AttachedState:
+class AttachedState(KeptResults):
     """The end of a loop, and the graph of everything it depends on: the base of `SCFResult`.
 
     Sources are the functional's parameters, lattice and positions, as far as they require
@@ -76,66 +69,18 @@ class AttachedState:
     _cache: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
     _memory: list[Unchanged] = field(default_factory=list, repr=False)
 
-    def __post_init__(self) -> None:
-        """Remember the functional's state; copies of a result keep the first memory."""
-        from deepchem_xc.xc.identity import Unchanged
-
-        if not self._memory:
-            self._memory.append(Unchanged(self.problem.functional))
-
-    def _check_functional(self) -> None:
-        """Raise `RuntimeError` if the functional has changed since the loop."""
-        self._memory[0].check()
-
     def __getstate__(self) -> dict[str, Any]:
-        """State of pickles and deep copies: everything that results are computed from, no results.
-
-        Results may be in graphs, which cannot be copied. The copy has its own functional, lattice
-        and positions, which are leaves.
-        """
-        self._check_functional()  # results depend on the functional as it was
-        state = {**self.__dict__, "_cache": {}, "_memory": []}
+        """As for all kept results; lattice and positions of the copy are leaves, too."""
+        state = super().__getstate__()
         if self.geometry is not None:
             state["geometry"] = Geometry(*(_leaf(x) for x in self.geometry))
         return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
-
-    def __copy__(self: S) -> S:
-        return replace(self)
 
     @property
     def _sources(self) -> list[Tensor]:
         """Tensors of geometry and functional that require gradients."""
         moving = [x for x in self.geometry or () if x.requires_grad]
         return [] if self.detached else [*moving, *functional_tensors(self.problem)]
-
-    @property
-    def is_differentiable(self) -> bool:
-        """Whether any input requires gradients."""
-        return bool(self._sources)
-
-    @property
-    def _in_graph(self) -> bool:
-        return torch.is_grad_enabled() and self.is_differentiable
-
-    def detach(self: S) -> S:
-        """The same result outside any graph; it shares all computed results."""
-        return self if self.detached else replace(self, detached=True)
-
-    def _once(self, name: str, make: Callable[[], T]) -> T:
-        """Result of `make`, computed once without a graph, and once for each set of sources."""
-        sources = self._sources if torch.is_grad_enabled() else []
-        key = (name, tuple(map(id, sources)))
-        if key not in self._cache:
-            # Detached results must not carry the functional's parameters either: their graph would
-            # hold only the explicit part of a derivative.
-            with outside_inference_and_autocast(), torch.set_grad_enabled(bool(sources)):
-                self._cache[key] = make()
-        value: T = self._cache[key]
-        return value
 
     @property
     def _attached_problem(self) -> KohnShamProblem:

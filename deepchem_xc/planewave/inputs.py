@@ -128,8 +128,8 @@ def make_problem(
     Raises
     ------
     ValueError
-        If a name is unknown (the message lists the valid ones), the electrons cannot be placed, or
-        the crystal lacks the symmetry that reduced its k-points.
+        If a name is unknown (the message lists the valid ones), the functional is a hybrid, the
+        electrons cannot be placed, or the crystal lacks the symmetry that reduced its k-points.
 
     Warns
     -----
@@ -138,10 +138,15 @@ def make_problem(
     OverlappingSpheresWarning, LowCutoffWarning
         If PAW spheres overlap too much, or the cutoff is too low for the datasets.
     """
-    from deepchem_xc.xc import Ingredients, get_xc
+    from deepchem_xc.xc import Ingredients, get_xc, refuse_exact_exchange
     from deepchem_xc.xc.trial import check_functional as try_functional
 
     chosen = get_xc(DEFAULT_FUNCTIONAL if functional is None else functional)
+    refuse_exact_exchange(
+        chosen,
+        "plane waves here do not compute. Take a GGA or meta-GGA, such as 'PBE' or 'r2SCAN'; "
+        "molecules have it: deepchem_xc.gaussian.scf",
+    )
     try_functional(chosen)
     if basis.device.type != "cpu":
         chosen = chosen.to(basis.device)

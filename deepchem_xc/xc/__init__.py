@@ -17,6 +17,7 @@ from .constrained import (
     UnconstrainedGGA,
     UnconstrainedMetaGGA,
 )
+from .exact_exchange import ExactExchange, exchange_shares, refuse_exact_exchange
 from .export import export_functional
 from .file_format import FunctionalFileError
 from .finite import FunctionalValueError, check_finite
@@ -41,6 +42,7 @@ __all__ = [
     "ConstrainedGGA",
     "ConstrainedMetaGGA",
     "DensityVariables",
+    "ExactExchange",
     "FunctionalFileError",
     "FunctionalValueError",
     "GGAExchange",
@@ -71,10 +73,12 @@ __all__ = [
     "XCFunctional",
     "check_finite",
     "check_savable",
+    "exchange_shares",
     "export_functional",
     "get_xc",
     "integrated_energies",
     "integrated_energy",
     "load_functional",
+    "refuse_exact_exchange",
     "save_functional",
 ]

@@ -221,6 +221,10 @@ class SumXC(XCFunctional):
             energy = energy + term._energy_at(variables)
         return energy
 
+    def exchange_shares(self) -> dict[float, Any]:
+        """Sums of the terms' fractions of exact exchange, by omega."""
+        return summed_shares([(1.0, term) for term in self.terms])
+
 
 @register(threshold_of_parts=True)
 class ScaledXC(XCFunctional):
@@ -315,6 +319,34 @@ class ScaledXC(XCFunctional):
         """Energy per volume, (..., nr), Hartree / bohr^3."""
         scaled: Tensor = self.factor * self.functional._energy_at(variables)
         return scaled
+
+    def exchange_shares(self) -> dict[float, Any]:
+        """The scaled fractions of exact exchange, by omega."""
+        return summed_shares([(self.factor, self.functional)])
+
+
+def summed_shares(parts: Iterable[tuple[Any, PointwiseXC]]) -> dict[float, Any]:
+    """Fractions of exact exchange of a sum of functionals, each with its factor, by omega.
+
+    Parameters
+    ----------
+    parts : iterable of (number or Tensor, XCFunctional)
+        Factors and functionals.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import ExactExchange, get_xc
+    >>> summed_shares([(0.5, ExactExchange()), (0.25, ExactExchange()), (1.0, get_xc("PBE"))])
+    {0.0: 0.75}
+    """
+    found: dict[float, Any] = {}
+    for factor, part in parts:
+        for omega, share in part.exchange_shares().items():
+            # Keep a zero a number: products with a trained factor would look like a share.
+            if not isinstance(share, Tensor) and share == 0.0:
+                continue
+            found[omega] = found.get(omega, 0.0) + factor * share
+    return found
 
 
 def _is_finite(factor: Any) -> bool:

@@ -17,12 +17,18 @@ from .base import SumXC, XCFunctional, as_functional
 from .file_format import is_file_name
 from .libxc import LibXC, libxc_identifiers
 from .loading import load_functional
-from .other_names import identifiers_of_pair, identifiers_of_whole, refuse_corrections
+from .other_names import (
+    EXACT_EXCHANGE,
+    identifiers_of_pair,
+    identifiers_of_whole,
+    refuse_corrections,
+)
 from .registry import common_names, find, identifiers, name_of_sum, register_file
 
 __all__ = ["get_xc"]
 
 register_file("recovered_paw")
+register_file("experiment_paw")
 register_file("recovered_gga")
 register_file("experiment_gga")
 
@@ -48,11 +54,13 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     xc : str, path-like, int or BaseXC
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
           "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
-        - a trained functional that comes with the project: "recovered_paw", and, made
-          with GTH potentials, "recovered_gga" and "experiment_gga";
+        - a trained functional that comes with the project: "recovered_paw", "experiment_paw",
+          and, made with GTH potentials, "recovered_gga" and "experiment_gga";
         - a libxc identifier such as "lda_x" or "gga_c_pbe", or its number;
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;
+        - a hybrid, which molecules can be computed with: "PBE0", "B3LYP" (as in libxc), "HSE06", or
+          libxc's identifier such as "hyb_gga_xc_cam_b3lyp"; "exact_exchange" is a term of sums;
         - PySCF's pairs of exchange and correlation, "pbe,pbe", "gga_x_pbe,gga_c_pbe" or ",lyp",
           and its names of whole functionals, such as "PW91", "revTPSS" or "M06-L", also "AM05" and
           "WC"; "vwn" in a pair and "SVWN" mean libxc's lda_c_vwn, form V;
@@ -73,8 +81,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
     ------
     ValueError
         For a name that is neither common nor known to libxc, for a sum that cannot be read, for
-        libxc functionals that need more than density, gradient and kinetic energy density, and for
-        hybrids and dispersion corrections under any name;
+        libxc functionals that need more than density, gradient, kinetic energy density and exact
+        exchange, and for dispersion corrections and double hybrids under any name;
         a :class:`~deepchem_xc.xc.FunctionalFileError` for a file that cannot be used.
     FileNotFoundError
         For a file that does not exist, also that of a trained functional in an installation
@@ -172,7 +180,10 @@ def _by_name(name: str) -> XCFunctional:
         return LibXC(name)
     whole = identifiers_of_whole(name)
     if whole is not None:
-        return _sum([_scaled(_by_name(part), factor) for part, factor in whole])
+        terms = [_scaled(_by_name(part), factor) for part, factor in whole]
+        if len(terms) > 1 and any(part == EXACT_EXCHANGE for part, _ in whole):
+            return SumXC(*terms, name=name.upper())
+        return _sum(terms)
     common = common_names()
     names = (*common, *identifiers(), *libxc_identifiers())
     valid = {known.lower(): known for known in names}

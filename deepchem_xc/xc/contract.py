@@ -15,6 +15,9 @@ A functional is a :class:`torch.nn.Module` and a ``deepchem.utils.dft_utils.Base
     the same energy for a closed shell in either form. It must work point by point, because many
     points are passed in pieces.
 
+A hybrid also has ``exact_exchange``, a fraction of exact exchange, or terms that declare one
+(:mod:`deepchem_xc.xc.exact_exchange`); its energy density is that of the other terms.
+
 Solvers call ``get_edensityxc(densinfo)``, which screens the density, calls ``energy_density``, and
 switches the result off in vacuum. A functional that wants the raw density overrides
 ``get_edensityxc`` instead and must then handle zero, negative and vacuum densities itself.
@@ -140,6 +143,14 @@ class PointwiseXC(BaseXC, torch.nn.Module):
             variables = DensityVariables(piece, self.density_threshold)
             energies.append(variables.switch_off_in_vacuum(self._energy_at(variables)))
         return energies[0] if len(energies) == 1 else torch.cat(energies, dim=-1)
+
+    def exchange_shares(self) -> dict[float, Any]:
+        """Fractions of exact exchange that the functional declares, by omega.
+
+        By default its attribute ``exact_exchange``, a number, tensor or parameter, if it has one;
+        see :func:`~deepchem_xc.xc.exchange_shares`.
+        """
+        return {0.0: getattr(self, "exact_exchange", 0.0)}
 
     def _sees_raw_density(self) -> bool:
         return type(self).get_edensityxc is not PointwiseXC.get_edensityxc

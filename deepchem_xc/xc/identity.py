@@ -5,7 +5,7 @@
 `structure`                   built from the same classes and numbers, whatever the weights are
 `fingerprint`                 the same function of density and parameters, whatever these are
 `fixed_energies`              the same energies at a few densities
-`content_digest`              the same energies at a few densities, as a hash for files
+`content_digest`              the same, with any exact exchange, as a hash for files
 `name_or_content`             the same name or, if its weights are in a file, the same content
 ============================  ====================================================================
 
@@ -325,7 +325,9 @@ def fixed_energies(functional: PointwiseXC) -> Tensor:
 
 
 def content_digest(functional: PointwiseXC) -> str:
-    """Hash of `fixed_energies` to nine digits: the same in every process, 32 hexadecimal digits.
+    """Hash of `fixed_energies`, and of any exact exchange, to nine digits; 32 hexadecimal digits.
+
+    It is the same in every process.
 
     Parameters
     ----------
@@ -341,11 +343,13 @@ def content_digest(functional: PointwiseXC) -> str:
     False
     """
     with torch.no_grad():
-        energies = fixed_energies(functional).tolist()
+        numbers = fixed_energies(functional).tolist()
+        shares = {omega: float(a) for omega, a in functional.exchange_shares().items()}
+    for omega in sorted(shares):
+        if shares[omega] != 0.0:
+            numbers += [omega, shares[omega]]
     # Without the last digits, which depend on the processor.
-    return hashlib.sha256(" ".join(f"{energy:.8e}" for energy in energies).encode()).hexdigest()[
-        :32
-    ]
+    return hashlib.sha256(" ".join(f"{x:.8e}" for x in numbers).encode()).hexdigest()[:32]
 
 
 def fingerprint(functional: PointwiseXC) -> Tensor:

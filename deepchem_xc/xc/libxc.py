@@ -23,6 +23,7 @@ from .base import XCFunctional
 from .libxc_library import (
     FAMILIES,
     evaluate,
+    exact_exchange,
     library,
     libxc_identifiers,
     lifted,
@@ -52,9 +53,10 @@ class LibXC(XCFunctional):
     ------
     ValueError
         For an unknown identifier, and for functionals that are not a function of density,
-        gradient and kinetic energy density in three dimensions: hybrids, nonlocal correlation,
-        those that need the Laplacian, potentials without an energy, kinetic-energy functionals;
-        and for the few whose derivatives are not finite, or not those of the energy.
+        gradient and kinetic energy density in three dimensions: nonlocal correlation, those that
+        need the Laplacian, potentials without an energy, kinetic-energy functionals; for hybrids
+        whose exact exchange is not that of 1/r or erf(omega r)/r; and for the few whose derivatives
+        are not finite, or not those of the energy.
 
     Notes
     -----
@@ -101,6 +103,10 @@ class LibXC(XCFunctional):
         call = _Call(self.number, self.family, variables.polarized, lift, weight)
         energy = _Energy.apply(packed, call)
         return energy.reshape(density.shape)
+
+    def exchange_shares(self) -> dict[float, Any]:
+        """Fractions of exact exchange, by omega: libxc's, see :func:`exchange_shares`."""
+        return dict(exact_exchange(self.number))
 
 
 def _independent_variables(variables: DensityVariables, family: int, lift: bool) -> list[Tensor]:

@@ -13,6 +13,7 @@ density of 1e-10 / bohr^3.
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ import torch
 __all__ = [
     "FAMILIES",
     "evaluate",
+    "exact_exchange",
     "libxc_identifiers",
     "lifted",
     "treatment",
@@ -34,6 +36,8 @@ FAMILIES = {"LDA": 1, "GGA": 2, "MGGA": 4}
 # Flag bits, and the kind "kinetic energy", from libxc's xc.h.
 _HAVE_EXC, _HAVE_FXC, _THREE_DIMENSIONAL = 1 << 0, 1 << 2, 1 << 7
 _KINETIC = 3
+# Hybrids with a Yukawa potential, which PySCF's table does not tell from erf(omega r) / r.
+_OTHER_SCREENING = re.compile(r"_camy_|_lcy_|_bn05$|_lb07$")
 # Smallest reduced gradient s of a lifted gradient.
 _LIFT = 1e-5
 # Square of such a gradient of one channel, in units of its density to the power 8/3.
@@ -113,6 +117,22 @@ def _vectors(rows: np.ndarray, family: int, spin: int) -> np.ndarray:
     return fields if spin else fields[0]
 
 
+def exact_exchange(number: int) -> dict[float, float]:
+    """Fractions of exact exchange of a hybrid, by omega: of 1/r for 0, else of erf(omega r)/r.
+
+    Examples
+    --------
+    >>> exact_exchange(libxc_identifiers()["hyb_gga_xc_hse06"])
+    {0.0: 0.25, 0.11: -0.25}
+    """
+    # PySCF's coefficients: of the long range, and what is added to it at short range.
+    omega, long, added = library().rsh_coeff(number)
+    shares = {0.0: float(long + added)}
+    if omega != 0.0 and added != 0.0:
+        shares[float(omega)] = -float(added)
+    return shares
+
+
 def uniform_tau(density: Any) -> Any:
     """Kinetic energy density of a fully polarised uniform gas, Hartree / bohr^3."""
     return 0.3 * (6.0 * np.pi**2) ** (2.0 / 3.0) * density ** (5.0 / 3.0)
@@ -155,8 +175,11 @@ def why_not(number: int) -> str | None:
         return "it is a kinetic-energy functional, not exchange or correlation"
     if functional.is_nlc:
         return "it needs nonlocal (VV10) correlation, which is not a function of the local density"
-    if pyscf.is_hybrid_xc(number):
-        return "it is a hybrid: it needs exact exchange, which this package does not compute"
+    name = {known: identifier for identifier, known in libxc_identifiers().items()}[number]
+    if pyscf.is_hybrid_xc(number) and _OTHER_SCREENING.search(name):
+        return (
+            "its exact exchange is screened by an exponential, and solvers here know erf(omega r)"
+        )
     if functional.needs_laplacian:
         return "it needs the Laplacian of the density, which the solvers do not provide"
     if kind not in FAMILIES:

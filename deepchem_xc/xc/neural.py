@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC
-from .base import XCFunctional, as_functional
+from .base import XCFunctional, as_functional, summed_shares
 from .by_name import get_xc
 from .ingredients import Ingredients
 from .networks import checked_network, evaluate_network
@@ -219,6 +219,10 @@ class HybridXC(XCFunctional):
         """Energy per volume, (..., nr), Hartree / bohr^3."""
         network, known = self.nnxc._energy_at(variables), self.xc._energy_at(variables)
         return self.aweight * network + self.bweight * known
+
+    def exchange_shares(self) -> dict[float, Any]:
+        """Fractions of exact exchange of both, by omega."""
+        return summed_shares([(self.aweight, self.nnxc), (self.bweight, self.xc)])
 
 
 def _weight(name: str, value: Any) -> torch.nn.Parameter:

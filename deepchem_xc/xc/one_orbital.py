@@ -78,6 +78,10 @@ class OneOrbital(XCFunctional):
             return self.functional._energy_at(variables)
         return self.functional._energy_at(_OneOrbitalVariables(variables))
 
+    def exchange_shares(self) -> dict[float, Any]:
+        """Fractions of exact exchange, by omega."""
+        return self.functional.exchange_shares()
+
 
 class _OneOrbitalVariables(DensityVariables):
     """The given variables with the kinetic energy density of one orbital in each channel."""

@@ -1,7 +1,8 @@
 """Other programs' notation for functionals: PySCF's pairs, numbers, names of whole functionals.
 
-Each becomes a sum of libxc identifiers. Hybrids, dispersion corrections and van der Waals
-functionals, which this package does not compute, are refused by name.
+Each becomes a sum of libxc identifiers, and of exact exchange for hybrids. Dispersion corrections,
+van der Waals functionals and double hybrids, which this package does not compute, are refused by
+name.
 """
 
 from __future__ import annotations
@@ -12,18 +13,29 @@ import re
 
 from .libxc_library import library, libxc_identifiers
 
-__all__ = ["identifiers_of_pair", "identifiers_of_whole", "refuse_corrections"]
+__all__ = ["EXACT_EXCHANGE", "identifiers_of_pair", "identifiers_of_whole", "refuse_corrections"]
 
 Terms = list[tuple[str, float]]
+
+#: Name of exact exchange among the terms.
+EXACT_EXCHANGE = "exact_exchange"
 
 # Whole functionals that PySCF has no name for.
 _WHOLE = {
     "AM05": "GGA_X_AM05,GGA_C_AM05",
     "WC": "GGA_X_WC,GGA_C_PBE",
     "SVWN5": "LDA_X,LDA_C_VWN",
+    # libxc's definitions, from parts that this package writes in torch as far as it can.
+    "PBE0": "0.25*HF + 0.75*GGA_X_PBE,GGA_C_PBE",
+    "PBEH": "0.25*HF + 0.75*GGA_X_PBE,GGA_C_PBE",
+    "B3LYP": "0.2*HF + 0.08*LDA_X + 0.72*GGA_X_B88,0.81*GGA_C_LYP + 0.19*LDA_C_VWN_RPA",
+    "SCAN0": "0.25*HF + 0.75*MGGA_X_SCAN,MGGA_C_SCAN",
+    "R2SCAN0": "0.25*HF + 0.75*MGGA_X_R2SCAN,MGGA_C_R2SCAN",
+    "TPSSH": "0.1*HF + 0.9*MGGA_X_TPSS,MGGA_C_TPSS",
+    "HSE": "HYB_GGA_XC_HSE06",
+    "EXX": "HF",
 }
-_HYBRIDS = {"HSE", "PBEH", "HF", "SCAN0", "R2SCAN0", "REVPBE0", "BHLYP", "BHANDHLYP", "RSHXLDA"}
-_HYBRIDS |= {"EXX", "WPBE", "LC-WPBE", "M08-HX", "M08-SO"}
+_HYBRIDS = {"REVPBE0", "BHLYP", "RSHXLDA", "WPBE", "LC-WPBE", "M08-HX", "M08-SO"}
 # Long-range corrected and double hybrids: "LC-BLYP", "B2PLYP", "DSD-PBEP86", "PBE-QIDH", "XYG3"
 _HYBRID = re.compile(
     r"r?lc[-_]|w?b2g?p[-_]?\w+$|dsd[-_]|\w*-?(?:qidh|0-dh)$|pwpb95$|xygj?[-_]?\w*$", re.I
@@ -86,7 +98,7 @@ def identifiers_of_pair(text: str) -> Terms:
     Raises
     ------
     ValueError
-        If PySCF's parser does not know it or finds it ambiguous, and for hybrids.
+        If PySCF's parser does not know it or finds it ambiguous.
 
     Examples
     --------
@@ -108,29 +120,36 @@ def identifiers_of_whole(name: str) -> Terms | None:
     Raises
     ------
     ValueError
-        For hybrids, and for names of exchange or correlation alone.
+        For hybrids that PySCF has no such name for, and for names of exchange or correlation alone.
 
     Examples
     --------
     >>> identifiers_of_whole("M06-L")
     [('mgga_x_m06_l', 1.0), ('mgga_c_m06_l', 1.0)]
+    >>> identifiers_of_whole("PBE0")
+    [('exact_exchange', 0.25), ('gga_x_pbe', 0.75), ('gga_c_pbe', 1.0)]
     """
     upper = name.strip().upper()
-    if upper in _HYBRIDS or _HYBRID.match(upper):
-        raise ValueError(_is_hybrid(name))
-    terms = _parsed(_WHOLE.get(upper, upper), name)
+    terms = _parsed(_WHOLE.get(upper, upper))
     if terms is not None and _is_whole(terms):
         return terms
+    if upper in _HYBRIDS or _HYBRID.match(upper):
+        raise ValueError(
+            f"{name.strip()!r} is a hybrid that this package does not know by this name: write its "
+            "libxc identifier, such as hyb_gga_xc_lc_blyp; double hybrids, which add energies of "
+            "perturbation theory, are not computed"
+        )
     _refuse_part(name)
     return None
 
 
 def _is_whole(terms: Terms) -> bool:
-    kinds = {identifier.split("_")[1] for identifier, _ in terms}
-    return "xc" in kinds or kinds >= {"x", "c"}
+    names = [identifier.removeprefix("hyb_") for identifier, _ in terms]
+    kinds = {"x" if name == EXACT_EXCHANGE else name.split("_")[1] for name in names}
+    return "xc" in kinds or kinds >= {"x", "c"} or names == [EXACT_EXCHANGE]
 
 
-def _parsed(text: str, name: str | None = None) -> Terms | None:
+def _parsed(text: str) -> Terms | None:
     """libxc identifiers and factors by PySCF's parser; None if unknown or ambiguous."""
     said = io.StringIO()
     try:
@@ -142,16 +161,15 @@ def _parsed(text: str, name: str | None = None) -> Terms | None:
     if said.getvalue() or any(int(number) not in names for number, _ in parts):
         return None
     terms = [(names[int(number)], float(factor)) for number, factor in parts]
-    if any(hybrid) or any(identifier.startswith("hyb_") for identifier, _ in terms):
-        raise ValueError(_is_hybrid(name or text))
+    short, long, omega = hybrid
+    if omega != 0.0 or short != long:
+        raise ValueError(
+            f"{text!r} adds exact exchange of a range: write the functional as a sum with "
+            "deepchem_xc.xc.ExactExchange(omega, part='long'), or a libxc identifier (hyb_...)"
+        )
+    if short != 0.0:
+        terms.insert(0, (EXACT_EXCHANGE, float(short)))
     return terms or None
-
-
-def _is_hybrid(name: str) -> str:
-    return (
-        f"{name.strip()!r} is a hybrid: it needs exact exchange, which this package does not "
-        "compute; take a GGA or meta-GGA, such as 'PBE' or 'r2SCAN'"
-    )
 
 
 def _refuse_part(name: str) -> None:

@@ -296,9 +296,11 @@ def test_the_log_names_functional_and_setups(tmp_path: Path) -> None:
 
 
 def test_functionals_that_cannot_work_are_refused_by_name() -> None:
-    for hybrid in ("PBE0", "HSE06", "PBE-D3"):
-        with pytest.raises(ValueError, match=hybrid):
+    for hybrid in ("PBE0", "hyb_gga_xc_hse06"):
+        with pytest.raises(ValueError, match=f"{hybrid} is a hybrid: .* GPAW adds to its own"):
             to_gpaw(hybrid)
+    with pytest.raises(ValueError, match="PBE-D3"):
+        to_gpaw("PBE-D3")
     with pytest.raises(ValueError, match="TPSS as a OneOrbital holds for a single orbital"):
         to_gpaw(0.5 * OneOrbital(get_xc("TPSS")))
     with pytest.raises(ValueError, match="unknown functional 'PEB'"):

@@ -11,7 +11,7 @@ from pyscf import dft, scf
 from pyscf.scf import cphf
 
 from deepchem_xc.calculators import to_pyscf
-from deepchem_xc.xc import PBE, get_xc
+from deepchem_xc.xc import PBE, ExactExchange, Ingredients, XCFunctional, get_xc
 from tests.calculators.pyscf_systems import (
     SAME,
     amidogen,
@@ -51,6 +51,40 @@ def test_range_separation_that_was_set_by_hand_does_not_survive():
     mf.omega = 0.1
     expected = fast(dft.RKS(hydrogen_fluoride(), xc="pbe")).run()
     assert abs(to_pyscf("PBE", mf).kernel() - expected.e_tot) < 1e-8
+
+
+@pytest.mark.parametrize("kind", [dft.RKS, dft.UKS])
+@pytest.mark.parametrize("name", ["PBE0", "B3LYP", "HSE06", "camb3lyp"])
+def test_hybrids_are_pyscfs(kind, name):
+    """Energies, levels, forces and density fitting, which chooses another basis for hybrids."""
+    expected = fast(kind(hydrogen_fluoride(), xc=name)).run()
+    mf = to_pyscf(name, fast(kind(hydrogen_fluoride(), xc="pbe"))).run()
+    assert abs(mf.e_tot - expected.e_tot) < 1e-8
+    assert difference(mf.mo_energy, expected.mo_energy) < 1e-6
+    assert difference(mf.nuc_grad_method().kernel(), expected.nuc_grad_method().kernel()) < 1e-6
+    fitted = to_pyscf(name, fast(kind(hydrogen_fluoride(), xc="pbe")).density_fit()).kernel()
+    theirs = fast(kind(hydrogen_fluoride(), xc=name)).density_fit().kernel()
+    assert abs(fitted - theirs) < 1e-8
+
+
+class Mine(XCFunctional):
+    name, ingredients, exact_exchange = "mine", Ingredients.DENSITY, 0.25
+
+    def energy_density(self, variables):
+        return -0.5 * variables.density ** (4.0 / 3.0)
+
+
+def test_exact_exchange_that_a_class_declares_is_added():
+    density = fast(dft.RKS(hydrogen_fluoride(), xc="pbe"))
+    density.kernel()
+    matrix = density.make_rdm1()
+    energies = [
+        to_pyscf(functional, fast(dft.RKS(hydrogen_fluoride()))).energy_tot(matrix)
+        for functional in (Mine(), 0.5 * Mine() + 0.5 * Mine(), Mine() - 0.25 * ExactExchange())
+    ]
+    assert abs(energies[0] - energies[1]) < 1e-9
+    exchange = -0.25 * np.vdot(matrix, density.get_k())
+    assert abs(energies[0] - energies[2] - 0.25 * exchange) < 1e-9
 
 
 @pytest.mark.parametrize("kind", [dft.UKS, dft.ROKS])

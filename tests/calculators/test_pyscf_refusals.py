@@ -6,15 +6,8 @@ import pytest
 from pyscf import dft, mcscf, scf
 
 from deepchem_xc.calculators import pyscf_functional, to_pyscf
-from deepchem_xc.xc import Ingredients, XCFunctional, get_xc
+from deepchem_xc.xc import ExactExchange, Ingredients, get_xc
 from tests.calculators.pyscf_systems import amidogen, fast, hydrogen_fluoride
-
-
-class Hybrid(XCFunctional):
-    name, ingredients, exact_exchange = "mine", Ingredients.DENSITY, 0.25
-
-    def energy_density(self, variables):
-        return -0.5 * variables.density
 
 
 def made(kind, molecule=hydrogen_fluoride, **keywords):
@@ -43,11 +36,13 @@ def test_kinds_that_cannot_work_are_refused_by_name(make, message):
 @pytest.mark.parametrize(
     "functional, message",
     [
-        ("b3lyp", "hybrid"),
+        ("b2plyp", "hybrid"),
         ("wb97x-v", "."),
         ("no_such_name", "unknown functional"),
-        (Hybrid(), "mine declares exact_exchange = 0.25"),
-        (get_xc("PBE") + 0.5 * Hybrid(), "mine declares exact_exchange"),
+        (
+            get_xc("HSE06") + ExactExchange(omega=0.3, part="long"),
+            r"exact exchange of the ranges omega = \[0.0, 0.11, 0.3\]",
+        ),
     ],
 )
 def test_functionals_that_cannot_work_are_refused_and_change_nothing(functional, message):

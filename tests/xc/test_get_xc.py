@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from deepchem_xc.xc import PBE, LibXC, SlaterExchange, SumXC, Teter93, get_xc
+from deepchem_xc.xc import (
+    PBE,
+    LibXC,
+    SlaterExchange,
+    SumXC,
+    Teter93,
+    exchange_shares,
+    get_xc,
+)
 
 FAMILY = {
     "LDA": 1,
@@ -166,14 +174,44 @@ def test_other_names_mean_what_pyscf_means(xc, sample, densinfo):
     assert torch.allclose(energy(xc, rho, densinfo), theirs, rtol=1e-9, atol=0.0)
 
 
+HYBRIDS = ["PBE0", "HSE06", "hse", "B3LYP", "b3lyp,", "CAM-B3LYP", "M06-2X", "TPSSh", "tpss0"]
+
+
+@pytest.mark.parametrize("name", [*HYBRIDS, "hyb_gga_xc_wb97x", "SCAN0", "HF"])
+def test_hybrids_are_pyscfs(name, sample, densinfo):
+    from pyscf.dft import libxc
+
+    theirs = {"hse": "hse06"}.get(name, name)
+    omega, long, added = libxc.rsh_coeff(theirs)
+    shares = exchange_shares(get_xc(name))
+    assert shares.get(0.0, 0.0) == pytest.approx(long + added)
+    assert shares.get(omega, 0.0) == pytest.approx(long + added if omega == 0.0 else -added)
+    assert set(shares) <= {0.0, omega}
+    if name == "HF":
+        return
+    rho = sample(1, npoints=20, density=(1e-3, 1.0), s=(0.1, 2.0), alpha=(0.5, 5.0))
+    rows = rho[: 4 + (libxc.xc_type(theirs) == "MGGA")]
+    expected = torch.tensor(libxc.eval_xc(theirs, rows, deriv=0)[0] * rho[0])
+    assert torch.allclose(energy(name, rho, densinfo), expected, rtol=1e-9, atol=1e-14)
+
+
+def test_factors_scale_exact_exchange():
+    assert exchange_shares(get_xc("0.5*PBE0")) == {0.0: 0.125}
+    assert exchange_shares(get_xc("0.1*exact_exchange + 0.9*gga_x_pbe")) == {0.0: 0.1}
+    assert exchange_shares(get_xc("PBE")) == {}
+
+
+def test_common_hybrids_are_written_in_torch():
+    assert get_xc("pbe0").name == "PBE0"
+    assert not any(isinstance(part, LibXC) for part in get_xc("pbe0").modules())
+
+
 @pytest.mark.parametrize(
     "name",
-    ["PBE0", "HSE06", "hse", "B3LYP", "b3lyp,", "CAM-B3LYP", "M06-2X", "TPSSh", "0.5*PBE0"]
-    + ["B2PLYP", "LC-BLYP", "lc-wpbe", "DSD-PBEP86", "PBE-QIDH", "XYG3", "PWPB95", "M08-HX", "EXX"],
+    ["B2PLYP", "LC-BLYP", "lc-wpbe", "DSD-PBEP86", "PBE-QIDH", "XYG3", "PWPB95", "M08-HX"],
 )
-def test_hybrids_are_named_as_what_they_are(name):
-    bare = name.removeprefix("0.5*")
-    with pytest.raises(ValueError, match=f"'{bare}' is a hybrid: it needs exact exchange"):
+def test_hybrids_without_a_name_here_are_named_as_what_they_are(name):
+    with pytest.raises(ValueError, match=f"'{name}' is a hybrid .* libxc identifier"):
         get_xc(name)
 
 

@@ -116,8 +116,9 @@ def test_third_derivative_is_refused(sample, densinfo):
 @pytest.mark.parametrize(
     ("identifier", "reason"),
     [
-        ("hyb_gga_xc_b3lyp", "hybrid"),
-        ("hyb_gga_xc_hse06", "hybrid"),
+        ("hyb_gga_xc_camy_b3lyp", "screened by an exponential"),
+        ("hyb_gga_xc_lb07", "screened by an exponential"),
+        ("hyb_gga_xc_wb97x_v", "nonlocal"),
         ("gga_xc_vv10", "nonlocal"),
         ("mgga_x_br89", "Laplacian"),
         ("gga_x_lb", "potential without an energy"),

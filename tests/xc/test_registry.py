@@ -117,6 +117,7 @@ def test_configuration_offers_what_is_registered_for_training():
         "UnconstrainedGGA",
         "UnconstrainedMetaGGA",
         "recovered_paw",
+        "experiment_paw",
         "recovered_gga",
         "experiment_gga",
     )
@@ -135,9 +136,8 @@ def test_a_trained_functional_is_read_by_its_name(monkeypatch, tmp_path):
     assert all(weight.requires_grad for weight in started.parameters())
     with pytest.raises(ValueError, match="recovered_gga is trained already"):
         FunctionalSpec(type="recovered_gga", options={"seed": 1})
-    with pytest.raises(
-        ValueError, match="Valid are LDA, .*recovered_paw, recovered_gga, experiment_gga"
-    ):
+    names = "recovered_paw, experiment_paw, recovered_gga, experiment_gga"
+    with pytest.raises(ValueError, match=f"Valid are LDA, .*{names}"):
         get_xc("no functional")
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from deepchem_xc.numerics.implicit import attach_implicit, explicit_gradients
+from deepchem_xc.numerics.implicit import KnownGradients, attach_implicit, explicit_gradients
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import terms_of_orbitals
 from deepchem_xc.planewave.fields import Fields, Potential
@@ -16,9 +15,6 @@ from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.response.adjoint import functional_tensors, unchanged
 from deepchem_xc.planewave.response.independent import SECOND_DERIVATIVES
 from deepchem_xc.planewave.terms.base import DensityTerm, IonTerm
-
-if TYPE_CHECKING:
-    from deepchem_xc.xc.identity import Unchanged
 
 
 def stationary_energy(
@@ -71,21 +67,6 @@ def stationary_energy(
         else:
             terms = [t for t in problem.terms if isinstance(t, DensityTerm) and t.name == "xc"]
             energy = torch.stack([term.energy(basis, fields) for term in terms]).sum()
-    stationary = _Stationary(value, explicit_gradients(energy, inputs), unchanged(problem))
+    check = unchanged(problem).check
+    stationary = KnownGradients(value, explicit_gradients(energy, inputs), check)
     return attach_implicit(stationary, inputs, SECOND_DERIVATIVES)[0]
-
-
-class _Stationary:
-    """A value whose derivatives are known, an `ImplicitSolution`."""
-
-    def __init__(self, value: Tensor, gradients: list[Tensor | None], unchanged: Unchanged) -> None:
-        self._value, self._gradients, self._unchanged = value, gradients, unchanged
-
-    def values(self) -> tuple[Tensor, ...]:
-        return (self._value.clone(),)
-
-    def gradients(
-        self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
-    ) -> list[Tensor | None]:
-        self._unchanged.check()
-        return [None if g is None else g * cotangents[0] for g in self._gradients]

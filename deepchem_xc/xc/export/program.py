@@ -14,6 +14,7 @@ from deepchem_xc import __version__
 from deepchem_xc._atomic import replacing
 
 from ..base import XCFunctional, as_functional
+from ..exact_exchange import exchange_shares
 from ..file_format import digest
 from ..saving import file_contents
 from ..trial import check_functional
@@ -104,6 +105,8 @@ def export_functional(
         "name": functional.name,
         "family": functional.family,
         "density_threshold": functional.density_threshold,
+        # Pairs of omega (1/bohr) and fraction; the program is the rest of a hybrid.
+        "exact_exchange": [[w, float(a)] for w, a in exchange_shares(functional).items()],
         **signature.described(),
         "functional": header["functional"],
         "sha256": digest(header, tensors),

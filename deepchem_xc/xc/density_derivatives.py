@@ -1,8 +1,9 @@
 """Derivatives of the energy density with respect to a density and its companions, by autograd.
 
-Other codes ask for numbers at points: the energy per volume and its derivatives with respect to
-density, components of the gradient, and kinetic energy density, up to the third order. Points are
-evaluated in pieces, so that memory does not grow with their number.
+Other codes and calculations on atom-centred grids ask for numbers at points: the energy per volume
+and its derivatives with respect to density, components of the gradient, and kinetic energy density,
+up to the third order. Points are evaluated in pieces, so that memory does not grow with their
+number.
 """
 
 from __future__ import annotations
@@ -13,18 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_xc.xc import (
-    FunctionalValueError,
-    Ingredients,
-    SpinParam,
-    ValGrad,
-    XCFunctional,
-    check_finite,
-)
-from deepchem_xc.xc.sampling import device_of
-from deepchem_xc.xc.substitution import substituted
+from ._deepchem import SpinParam, ValGrad
+from .base import XCFunctional
+from .finite import FunctionalValueError, check_finite
+from .ingredients import Ingredients
+from .sampling import device_of
+from .substitution import substituted
 
-__all__ = ["HIGHEST_ORDER", "energy_derivatives", "number_of_rows"]
+__all__ = ["HIGHEST_ORDER", "density_of_rows", "energy_derivatives", "number_of_rows"]
 
 #: Highest order of the derivatives.
 HIGHEST_ORDER = 3
@@ -116,7 +113,7 @@ def energy_derivatives(functional: XCFunctional, density: np.ndarray, order: int
 def _derivatives(functional: XCFunctional, points: Tensor, nspin: int, order: int) -> list[Tensor]:
     """Energy and derivatives at one piece of points, (nspin nrow, npoint)."""
     points.requires_grad_(order > 0)
-    densinfo = _density(points, nspin)
+    densinfo = density_of_rows(points, nspin)
     energy = functional.get_edensityxc(densinfo)
     found = [energy.detach()]
     if order >= 1:
@@ -151,8 +148,21 @@ def _gradient(values: Tensor, points: Tensor, again: bool = False) -> Tensor:
     return found
 
 
-def _density(points: Tensor, nspin: int) -> ValGrad | SpinParam:
-    """The record that functionals read, of rows (nspin nrow, npoint)."""
+def density_of_rows(points: Tensor, nspin: int) -> ValGrad | SpinParam:
+    """The record that functionals read.
+
+    Parameters
+    ----------
+    points : Tensor
+        (nspin nrow, npoint), atomic units: rows of each channel as in `energy_derivatives`.
+    nspin : int
+        1 or 2.
+
+    Examples
+    --------
+    >>> density_of_rows(torch.ones(4, 7), 1).grad.shape
+    torch.Size([3, 7])
+    """
     channels = []
     for rows in points.reshape(nspin, -1, points.shape[-1]):
         grad = rows[1:4] if len(rows) > 1 else None

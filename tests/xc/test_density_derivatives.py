@@ -9,8 +9,6 @@ import pytest
 import torch
 from pyscf.dft import numint
 
-from deepchem_xc.calculators import density_derivatives
-from deepchem_xc.calculators.density_derivatives import energy_derivatives, number_of_rows
 from deepchem_xc.calculators.pyscf_integrators import INTEGRATORS, XCCode
 from deepchem_xc.xc import (
     NNPBE,
@@ -19,8 +17,10 @@ from deepchem_xc.xc import (
     Ingredients,
     ValGrad,
     XCFunctional,
+    density_derivatives,
     get_xc,
 )
+from deepchem_xc.xc.density_derivatives import energy_derivatives, number_of_rows
 from deepchem_xc.xc.sampling import sample_points
 from tests.differences import assert_agreement, differences
 

@@ -1,0 +1,131 @@
+"""Gaussian basis sets by name, element by element, with the core potentials that belong to them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pyscf import gto
+
+# Names of basis sets that were made for pseudopotentials of Goedecker, Teter and Hutter.
+_MADE_FOR_GTH = "gth"
+
+
+def basis_by_element(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
+    """Basis set of each element, in PySCF's internal form.
+
+    Parameters
+    ----------
+    basis : str or mapping
+        PySCF's name of a basis set (``"def2-svp"``), or a mapping from symbols to names or to basis
+        sets in PySCF's form, in which ``"default"`` stands for all other elements.
+    symbols : iterable of str
+        Chemical symbols.
+
+    Raises
+    ------
+    ValueError
+        If there is no basis, for an unknown name, and for a basis set that lacks an element.
+
+    Examples
+    --------
+    >>> sorted(basis_by_element({"default": "sto-3g", "O": "def2-svp"}, ["O", "H"]))
+    ['H', 'O']
+    >>> basis_by_element("cc-pvdz", ["U"])
+    Traceback (most recent call last):
+    ValueError: the basis set 'cc-pvdz' has no functions for U: ...
+    """
+    if basis is None or basis == {}:
+        raise ValueError(
+            "a molecule needs a basis set: give basis='def2-svp', or {'O': 'def2-tzvp', "
+            "'default': 'def2-svp'}."
+        )
+    return {symbol: _functions(_given(basis, symbol), symbol) for symbol in sorted(set(symbols))}
+
+
+def core_potentials(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
+    """Effective core potentials that belong to named basis sets, for the elements that have one.
+
+    Parameters
+    ----------
+    basis, symbols
+        As for `basis_by_element`.
+
+    Raises
+    ------
+    ValueError
+        For a basis set that was made for pseudopotentials.
+
+    Examples
+    --------
+    >>> electrons_of_core, terms = core_potentials("def2-svp", ["I", "H"])["I"]
+    >>> electrons_of_core
+    28
+    """
+    found = {}
+    for symbol in sorted(set(symbols)):
+        name = _given(basis, symbol)
+        if not isinstance(name, str):
+            continue
+        if name.lower().startswith(_MADE_FOR_GTH):
+            raise ValueError(
+                f"the basis set {name!r} was made for pseudopotentials and holds no core electrons "
+                f"of {symbol}: give pseudopotentials='gth-pbe', or an all-electron basis set such "
+                "as 'def2-svp'."
+            )
+        potential = _core_potential(name, symbol)
+        if potential:
+            found[symbol] = potential
+    return found
+
+
+def _given(basis: Any, symbol: str) -> Any:
+    if not isinstance(basis, Mapping):
+        return basis
+    chosen = basis.get(symbol, basis.get("default"))
+    if chosen is None:
+        raise ValueError(
+            f"basis = {dict(basis)!r} names no basis set for {symbol}: add {symbol!r}, or "
+            "'default' for all other elements."
+        )
+    return chosen
+
+
+def _functions(name: Any, symbol: str) -> Any:
+    if not isinstance(name, str):
+        return name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PySCF's advice to install another package
+            functions = gto.basis.load(name, symbol)
+    except Exception as error:  # PySCF raises many kinds
+        functions, reason = [], str(error)
+    else:
+        reason = "it has none"
+    if functions:
+        return functions
+    if _is_known(name):
+        raise ValueError(
+            f"the basis set {name!r} has no functions for {symbol}: take another one, such as "
+            f"'def2-svp' (H to Rn), for this element: basis={{'default': {name!r}, "
+            f"{symbol!r}: 'def2-svp'}}."
+        )
+    raise ValueError(
+        f"unknown basis set {name!r} (for {symbol}; {reason}): give a name that PySCF knows, such "
+        "as 'def2-svp', 'def2-tzvp', 'cc-pvtz' or '6-31g*'."
+    )
+
+
+def _is_known(name: str) -> bool:
+    plain = name.lower().replace("-", "").replace("_", "").replace(" ", "")
+    return plain in gto.basis.ALIAS or plain in gto.basis.GTH_ALIAS
+
+
+def _core_potential(name: str, symbol: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return gto.basis.load_ecp(name, symbol)
+    except Exception:  # PySCF raises many kinds where a basis set has none
+        return None

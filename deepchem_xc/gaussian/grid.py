@@ -1,0 +1,155 @@
+"""Points around the atoms, their weights, and the basis functions at them.
+
+PySCF makes the grid (Becke's partition, pruned, points sorted so that neighbours follow each other)
+and evaluates the basis functions. They are handed out in batches of points, each in blocks of
+neighbouring points with only those functions that are not negligible there. Batches are kept as
+long as all of them fit into `KEPT_VALUES`; otherwise each pass over the grid evaluates them again,
+and the memory is that of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pyscf.dft import gen_grid, numint
+from pyscf.gto import Mole
+from torch import Tensor
+
+from deepchem_xc._values import whole_number
+
+#: Bytes that kept values of basis functions may take.
+KEPT_VALUES = 2**30
+# Points whose values are computed together, and points of a block, in PySCF's blocks of screening:
+# values of a block stay in the processor's cache.
+_BATCH, _BLOCK = 256, 16
+# Highest level of PySCF's grids.
+_HIGHEST_LEVEL = 9
+
+
+class Block(NamedTuple):
+    """Basis functions at some points.
+
+    Attributes
+    ----------
+    points : slice
+        Which points of the grid.
+    functions : Tensor or None
+        Indices of the functions that are not negligible, (n,); None for all of them.
+    values : Tensor
+        (ncomponent, n, npoint): the functions, then their three derivatives, bohr^-3/2 and so on.
+    """
+
+    points: slice
+    functions: Tensor | None
+    values: Tensor
+
+
+class Grid:
+    """The integration grid of a molecule.
+
+    Parameters
+    ----------
+    mole : pyscf.gto.Mole
+        Built.
+    level : int
+        PySCF's level, 0 to 9.
+    derivatives : bool
+        Whether first derivatives of the basis functions are needed.
+    memory : int, optional
+        Bytes that kept values may take.
+
+    Attributes
+    ----------
+    coordinates : Tensor
+        (npoint, 3), bohr.
+    weights : Tensor
+        Volumes of the points, (npoint,), bohr^3.
+
+    Raises
+    ------
+    ValueError
+        For a level that PySCF does not have.
+
+    Examples
+    --------
+    >>> from pyscf import gto
+    >>> grid = Grid(gto.M(atom="He", basis="sto-3g", verbose=0), level=3, derivatives=True)
+    >>> block = next(grid.blocks())
+    >>> block.values.shape[:2]
+    torch.Size([4, 1])
+    """
+
+    def __init__(self, mole: Mole, level: int, derivatives: bool, memory: int = KEPT_VALUES):
+        level = whole_number(level, "grid_level", minimum=0)
+        if level > _HIGHEST_LEVEL:
+            raise ValueError(
+                f"grid_level must be 0 to {_HIGHEST_LEVEL}, got {level}; 3 is PySCF's default."
+            )
+        self.level, self._mole, self._derivatives = level, mole, derivatives
+        made = gen_grid.Grids(mole)
+        made.level = level
+        made.build(with_non0tab=True)
+        self.coordinates = torch.from_numpy(np.ascontiguousarray(made.coords))
+        self.weights = torch.from_numpy(np.ascontiguousarray(made.weights))
+        self._nonzero = made.non0tab
+        self._kept: list[list[Block]] | None = None
+        size = 8 * (4 if derivatives else 1) * mole.nao * len(self.weights)
+        self._keeps = size <= memory
+
+    @property
+    def npoint(self) -> int:
+        """Number of points."""
+        return len(self.weights)
+
+    def batches(self) -> Iterator[list[Block]]:
+        """Blocks of neighbouring points, in batches; together they hold each point once."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        step = _BATCH * gen_grid.BLKSIZE
+        for start in range(0, self.npoint, step):
+            batch = self._evaluated(start, min(start + step, self.npoint))
+            if self._keeps:
+                kept.append(batch)
+            yield batch
+        if self._keeps:
+            self._kept = kept
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks."""
+        for batch in self.batches():
+            yield from batch
+
+    def _evaluated(self, start: int, stop: int) -> list[Block]:
+        size = gen_grid.BLKSIZE
+        mask = self._nonzero[start // size : -(-stop // size)]
+        coordinates = self.coordinates[start:stop].numpy()
+        values = numint.eval_ao(
+            self._mole, coordinates, deriv=int(self._derivatives), non0tab=mask
+        ).reshape(-1, stop - start, self._mole.nao)
+        ends = self._mole.ao_loc_nr()
+        found = []
+        for first in range(0, len(mask), _BLOCK):
+            inside = slice(first * size, min((first + _BLOCK) * size, stop - start))
+            shells = mask[first : first + _BLOCK].any(0)
+            functions = np.flatnonzero(np.repeat(shells, np.diff(ends)))
+            piece = values[:, inside].transpose(0, 2, 1)
+            every = len(functions) == self._mole.nao
+            if not every:
+                piece = piece[:, functions]
+            found.append(
+                Block(
+                    slice(start + inside.start, start + inside.stop),
+                    None if every else torch.from_numpy(functions),
+                    torch.from_numpy(np.array(piece, order="C")),
+                )
+            )
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State without kept values, which are computed again when they are needed."""
+        return {**self.__dict__, "_kept": None}

@@ -1,0 +1,248 @@
+"""`solve`: the self-consistency loop of a molecule.
+
+DIIS extrapolates the Kohn-Sham matrices of the last steps to the one whose commutator with its
+density matrix is smallest; it is Anderson's method with the commutator as the residual. Where it
+stalls, `second_order` takes over.
+
+References
+----------
+P. Pulay, J. Comput. Chem. 3, 556 (1982).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepchem_xc.gaussian.convergence import Convergence
+from deepchem_xc.gaussian.open_shells import roothaan_matrix
+from deepchem_xc.gaussian.problem import MolecularProblem, Potential
+from deepchem_xc.gaussian.second_order import SecondOrder
+from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled
+from deepchem_xc.numerics.anderson import Anderson
+
+# Commutator of the states of converged matrices, in tolerances, above which these are others.
+_ELSEWHERE = 10.0
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How the loop steps; it does not change the ground state.
+
+    Parameters
+    ----------
+    history : int
+        Earlier steps that DIIS combines.
+    level_shift : float
+        Energy by which empty levels are raised, Hartree: small gaps then do not let levels change
+        places. It is switched off once the commutator is below `quiet`.
+    damping : float
+        Part of the earlier density matrix in the next one, 0 to 1, while the commutator is above
+        `quiet`.
+    quiet : float
+        Commutator, Hartree, below which neither helps.
+    patience : int
+        Steps in which DIIS has to halve the smallest commutator; otherwise second-order steps
+        follow.
+    """
+
+    history: int = 8
+    level_shift: float = 0.0
+    damping: float = 0.0
+    quiet: float = 1e-2
+    patience: int = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Converged:
+    """End of the loop, without a graph: filled states, and the potential of their density."""
+
+    states: States
+    potential: Potential
+
+
+def solve(
+    problem: MolecularProblem,
+    density: Tensor,
+    convergence: Convergence,
+    steering: Steering,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> tuple[Converged, list[dict[str, float]]]:
+    """Iterate from a density to self-consistency.
+
+    Parameters
+    ----------
+    problem : MolecularProblem
+        Any.
+    density : Tensor
+        Density matrices to start from, (nspin, nao, nao).
+    convergence : Convergence
+        When to stop.
+    steering : Steering
+        How to step.
+    callback : callable, optional
+        Called after every step with its record.
+
+    Returns
+    -------
+    (Converged, list of dict)
+        The ground state, and one record a step: ``step``, ``energy``, ``energy_change``,
+        ``commutator`` and ``gap``, Hartree.
+
+    Raises
+    ------
+    SCFConvergenceError
+        If the steps do not suffice.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.gaussian.inputs import make_problem, starting_density
+    >>> problem = make_problem(Atoms("He"), "PBE", basis="6-31g")
+    >>> given = starting_density(problem), Convergence(), Steering()
+    >>> converged, history = solve(problem, *given)
+    >>> print(f"{converged.potential.energy:.4f} {history[-1]['commutator'] < 1e-7}")
+    -2.8845 True
+    """
+    loop = _Loop(problem, density, steering)
+    history: list[dict[str, float]] = []
+    for step in range(1, convergence.maxiter + 1):
+        record = {"step": float(step), **loop.evaluate()}
+        change = record["energy"] - history[-1]["energy"] if history else math.inf
+        record["energy_change"] = change
+        history.append(record)
+        if callback is not None:
+            callback(dict(record))
+        if convergence.holds(record):
+            found = loop.finished(convergence.commutator)
+            if found is not None:
+                return found, history
+        else:
+            loop.advance()
+    raise convergence.failure(history)
+
+
+class _Loop:
+    """The present density and what is remembered of earlier ones."""
+
+    def __init__(self, problem: MolecularProblem, density: Tensor, steering: Steering) -> None:
+        self._problem, self._steering = problem, steering
+        self._density = density
+        self._states: States | None = None
+        self._diis: Anderson[Tensor] = Anderson(steering.history)
+        self._second_order: SecondOrder | None = None
+        self._smallest, self._waited = math.inf, 0
+
+    def evaluate(self) -> dict[str, float]:
+        """Energy and commutator of the present density."""
+        self._potential = self._problem.potential(self._density)
+        self._matrix = self._stationary(self._potential.fock, self._states)
+        self._residual = commutator(self._problem, self._matrix, self._density)
+        self._size = float(self._residual.abs().max())
+        return {
+            "energy": self._energy,
+            "commutator": self._size,
+            "gap": math.inf if self._states is None else gap(self._states),
+        }
+
+    @property
+    def _energy(self) -> float:
+        entropy = 0.0 if self._states is None else self._states.entropy_energy
+        return self._potential.energy + entropy
+
+    def advance(self) -> None:
+        """The next density."""
+        steering = self._steering
+        if self._second_order is None and self._stalls():
+            self._second_order = SecondOrder(self._problem)
+        if self._second_order is not None:
+            assert self._states is not None
+            self._states = self._second_order.next_states(
+                self._states, self._energy, self._potential.fock
+            )
+            self._density = self._states.density
+            return
+        matrix, _ = self._diis.extrapolated(self._matrix, self._residual)
+        loud = self._size > steering.quiet
+        if steering.level_shift and loud and self._states is not None:
+            matrix = matrix + steering.level_shift * self._empty(self._states)
+        self._states = diagonalised(self._problem, matrix)
+        part = steering.damping if loud else 0.0
+        self._density = (1.0 - part) * self._states.density + part * self._density
+
+    def finished(self, tolerance: float) -> Converged | None:
+        """Orbitals and levels of the present density; None if its matrices lead elsewhere."""
+        problem, states = self._problem, self._states
+        if states is not None and problem.smearing.width == 0.0:
+            # The same density, whether or not its levels are the lowest ones.
+            return Converged(canonical(states, self._matrix), self._potential)
+        states = diagonalised(problem, self._matrix)
+        density = states.density
+        potential = problem.potential(density)
+        matrix = self._stationary(potential.fock, states)
+        if float(commutator(problem, matrix, density).abs().max()) > _ELSEWHERE * tolerance:
+            self._density, self._states = density, states
+            return None
+        levels = (states.orbitals.mT @ matrix @ states.orbitals).diagonal(dim1=-2, dim2=-1)
+        return Converged(filled(problem, states.orbitals, levels), potential)
+
+    def _stationary(self, fock: Tensor, states: States | None) -> Tensor:
+        """Matrices whose orbitals are those of the ground state, (nset, nao, nao)."""
+        if self._problem.kind != "open":
+            return fock
+        if states is None:
+            return fock.mean(0, keepdim=True)
+        return roothaan_matrix(fock, states.orbitals, states.filling, self._problem.overlap)
+
+    def _empty(self, states: States) -> Tensor:
+        """Projector on levels without electrons, between basis functions."""
+        image = self._problem.overlap @ states.orbitals
+        shares = states.filling if self._problem.kind != "open" else states.filling.sum(0)[None]
+        return (image * (shares == 0.0)[:, None, :]) @ image.mT
+
+    def _stalls(self) -> bool:
+        """Whether the commutator has not halved for a while; then DIIS gives way."""
+        if self._size < 0.5 * self._smallest:
+            self._smallest, self._waited = self._size, 0
+        else:
+            self._waited += 1
+        whole = self._problem.smearing.width == 0.0
+        undamped = self._states is not None and self._size <= self._steering.quiet
+        ready = undamped or self._steering.damping == 0.0
+        return whole and ready and self._waited >= self._steering.patience
+
+
+def commutator(problem: MolecularProblem, matrix: Tensor, density: Tensor) -> Tensor:
+    """``F D S - S D F`` in orthonormal functions, (nset, nao, nao), Hartree.
+
+    Parameters
+    ----------
+    problem : MolecularProblem
+        Basis functions.
+    matrix : Tensor
+        F, (nset, nao, nao).
+    density : Tensor
+        (nspin, nao, nao); with one F for two spins, their sum counts.
+    """
+    if len(matrix) < len(density):
+        density = density.sum(0, keepdim=True)
+    x = problem.orthogonaliser
+    product = x @ matrix @ density @ problem.overlap @ x
+    return product - product.mT
+
+
+def gap(states: States) -> float:
+    """Smallest difference between empty and filled levels of one spin, Hartree; may be negative.
+
+    A level counts as filled above half of the filling that it can have.
+    """
+    full = 2.0 if len(states.filling) == 1 else 1.0
+    filled_ = states.filling > 0.5 * full
+    levels = states.eigenvalues.expand_as(states.filling)
+    lowest = torch.where(filled_, math.inf, levels).amin(1)
+    highest = torch.where(filled_, levels, -math.inf).amax(1)
+    return float((lowest - highest).min())

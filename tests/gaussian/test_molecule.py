@@ -1,0 +1,127 @@
+"""Molecules from atoms and PySCF's objects, and input that is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from pyscf import gto
+from pyscf.pbc import gto as periodic
+
+from deepchem_xc.gaussian import Molecule, scf
+from deepchem_xc.xc import ConstrainedGGA
+
+IODIDE = "H 0 0 0; I 0 0 1.61"
+
+
+def test_atoms_and_pyscfs_objects_are_the_same_molecule():
+    atoms = molecule("CH3")
+    ours = Molecule.of(atoms, basis="6-31g", charge=0, spin=1)
+    mole = gto.M(
+        atom=list(zip(atoms.get_chemical_symbols(), atoms.positions)),
+        basis="6-31g",
+        spin=1,
+        verbose=0,
+    )
+    theirs = Molecule.of(mole)
+    assert theirs.mole is not mole
+    assert np.abs(ours.positions - theirs.positions).max() < 1e-6  # other values of the bohr
+    assert ours.symbols == theirs.symbols == ("C", "H", "H", "H")
+    assert ours.nelectrons == theirs.nelectrons == (5, 4)
+    assert np.abs(ours.overlap - theirs.overlap).max() < 1e-6
+    assert Molecule.of(ours) is ours
+
+
+def test_core_potentials_come_with_their_basis_set():
+    iodide = Atoms("HI", [[0, 0, 0], [0, 0, 1.61]])
+    assert Molecule.of(iodide, basis="def2-svp").nelectrons == (13, 13)
+    assert Molecule.of(iodide, basis="lanl2dz").nelectrons == (4, 4)
+    assert Molecule.of(iodide, basis="sto-3g").nelectrons == (27, 27)
+    mixed = {"default": "sto-3g", "I": "def2-svp"}
+    assert Molecule.of(iodide, basis=mixed).nelectrons == (13, 13)
+
+
+def test_a_mole_without_the_core_potential_of_its_basis_set_is_refused():
+    good = gto.M(atom=IODIDE, basis="def2-svp", ecp="def2-svp", verbose=0)
+    assert Molecule.of(good).nelectrons == (13, 13)
+    with pytest.raises(ValueError, match="basis set of I .* the Mole has none: set mol.ecp"):
+        Molecule.of(gto.M(atom=IODIDE, basis="def2-svp", verbose=0))
+
+
+def test_pseudopotentials_replace_all_cores():
+    water = Molecule.of(molecule("H2O"), basis="gth-dzvp", pseudopotentials="gth-pbe")
+    assert water.nelectrons == (4, 4)
+    with pytest.raises(ValueError, match="made for pseudopotentials .*'gth-pbe'"):
+        Molecule.of(molecule("H2O"), basis="gth-dzvp")
+    with pytest.raises(ValueError, match="no pseudopotential 'gth-nothing' for H"):
+        Molecule.of(molecule("H2O"), basis="gth-dzvp", pseudopotentials="gth-nothing")
+
+
+WATER = molecule("H2O")
+LONELY = Atoms("H2", [[0, 0, 0], [0, 0, 0.05]])
+NOWHERE = Atoms("H2", [[0, 0, 0], [0, 0, np.nan]])
+DEPENDENT = {"He": [[0, [1e-4 * 1.0001**i, 1.0]] for i in range(6)]}
+
+
+@pytest.mark.parametrize(
+    "structure, keywords, message",
+    [
+        (WATER, {}, "needs a basis set: give basis='def2-svp'"),
+        (WATER, {"basis": "no such basis"}, "unknown basis set 'no such basis'"),
+        (WATER, {"basis": {"O": "sto-3g"}}, "names no basis set for H"),
+        (Atoms("U"), {"basis": "cc-pvdz"}, "'cc-pvdz' has no functions for U"),
+        (WATER, {"basis": "sto-3g", "charge": 0.5}, "charge must be a whole number .* got 0.5"),
+        (WATER, {"basis": "sto-3g", "charge": 10}, "has 0 electrons, and needs at least one"),
+        (WATER, {"basis": "sto-3g", "spin": 1}, "10 electrons cannot have 1 unpaired .* even"),
+        (WATER, {"basis": "sto-3g", "charge": 1}, "9 electrons cannot have 0 unpaired .* odd"),
+        (WATER, {"basis": "sto-3g", "spin": -2}, "spin .* at least 0, got -2"),
+        (WATER, {"basis": "sto-3g", "spin": 12}, "10 electrons cannot have 12 unpaired"),
+        (WATER, {"basis": "sto-3g", "spin": 8}, "has 7 functions and cannot hold 9 electrons"),
+        (LONELY, {"basis": "sto-3g"}, "atoms overlap: H0 and H1 are 0.0500 Angstrom apart"),
+        (NOWHERE, {"basis": "sto-3g"}, r"positions of atoms \[1\] contain NaN"),
+        (Atoms("He"), {"basis": DEPENDENT}, "linearly dependent: the smallest eigenvalue"),
+        (Atoms(), {"basis": "sto-3g"}, "no atoms"),
+        (Atoms("X"), {"basis": "sto-3g"}, "unknown element.* 'X'"),
+        (bulk("Si"), {"basis": "sto-3g"}, "Si2 repeats periodically .*planewave.scf"),
+        (gto.M(atom="He", basis="sto-3g"), {"charge": 0}, "the Mole has its own charge"),
+        (gto.Mole(), {}, "the Mole is not built"),
+        (periodic.Cell(), {}, "pyscf.pbc.gto.Cell, a crystal"),
+    ],
+)
+def test_impossible_molecules_are_refused(structure, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        Molecule.of(structure, **keywords)
+
+
+def test_other_structures_are_refused():
+    with pytest.raises(TypeError, match="ase.Atoms, a pyscf.gto.Mole or a Molecule, not str"):
+        Molecule.of("H2O", basis="sto-3g")
+
+
+@pytest.mark.parametrize(
+    "keywords, message",
+    [
+        ({"restricted": True, "spin": 2}, "spin = 2 are unpaired: use restricted='open'"),
+        ({"restricted": "closed"}, "restricted must be True, False, 'open' or None"),
+        ({"grid_level": 12}, "grid_level must be 0 to 9, got 12"),
+        ({"damping": 2.0}, "damping must be between 0 and 0.99, got 2"),
+        ({"level_shift": "high"}, "level_shift must be a number"),
+        ({"gradient_tolerance": -1}, "gradient_tolerance must be between"),
+        ({"convergence": {"density": 1e-6}}, "unknown key 'density' of convergence"),
+        ({"convergence": {"energy": -1.0}}, r"convergence\['energy'\] must be positive"),
+        ({"callback": 3}, "callback = 3 is not a function"),
+        ({"start": 3}, r"start must be a MolecularResult or density matrices \(1, 7, 7\)"),
+        (
+            {"restricted": "open", "spin": 2, "occupations": {"name": "gaussian", "width": 0.1}},
+            "restricted='open' fills whole orbitals",
+        ),
+        ({"functional": ConstrainedGGA().to("meta")}, "on meta: use functional.to"),
+        ({"functional": "wB97X-V"}, "'wB97X-V' means a functional with dispersion"),
+        ({"functional": "no such functional"}, "unknown functional"),
+    ],
+)
+def test_keywords_that_make_no_sense_are_refused(keywords, message):
+    functional = keywords.pop("functional", "PBE")
+    with pytest.raises(ValueError, match=message):
+        scf(molecule("H2O"), functional, basis="sto-3g", **keywords)
