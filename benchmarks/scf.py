@@ -13,7 +13,8 @@ asserted: ratios are printed, and everything measured goes into a JSON file::
   converged energy is printed.
 - gpaw: the benchmark's crystals, same mesh, smearing and tolerances, each code with its cutoff.
 - pyscf: KRKS with gth-dzvp for Al, with symmetry-reduced k-points; stopped at ``--pyscf-limit``.
-- growth: our time against cutoff, number of k-points and number of atoms.
+- growth: our time against cutoff, number of k-points and number of atoms (Al).
+- cells: Si with 8 to 64 displaced atoms at Gamma, ours and ABINIT's time and their growth.
 
 Seconds are those of one process: "SCF" without imports (for ABINIT without its start-up, which is
 measured), "process" with everything from the shell's point of view.
@@ -31,19 +32,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scf_cells import cells
+from scf_errors import add_errors
 from scf_growth import growth
 from scf_process import TIMES, abinit, add_ratios, compare, work
-from scf_systems import ABINIT_SYSTEMS, DENSITY, ELECTRONS, GPAW_SYSTEMS, TOLERANCE, chosen, mesh
+from scf_systems import (
+    ABINIT_SYSTEMS,
+    DENSITY,
+    ELECTRONS,
+    GPAW_SYSTEMS,
+    SILICON_CELLS,
+    TOLERANCE,
+    chosen,
+    mesh,
+)
 
 from deepchem_xc._files import write_json
 from deepchem_xc.tables import as_table
-
-
-def _largest_difference(a: Any, b: Any) -> float:
-    """Largest absolute difference of two nested lists."""
-    if isinstance(a, list):
-        return max(_largest_difference(x, y) for x, y in zip(a, b, strict=True))
-    return abs(a - b)
 
 
 def against_abinit(options: argparse.Namespace) -> dict[str, Any]:
@@ -74,18 +79,7 @@ def against_abinit(options: argparse.Namespace) -> dict[str, Any]:
             if options.check:
                 tight["abinit"] = theirs("tolvrs 1.0d-14")
         entry = compare(programs, options.repeat)
-        for code, exact in tight.items():
-            result = entry[code]
-            if "failed" not in result:
-                result["errors"] = {
-                    "energy_Ha": result["energy"] - exact["energy"],
-                    "forces_Ha_bohr": _largest_difference(result["forces"], exact["forces"]),
-                    "stress_Ha_bohr3": _largest_difference(result["stress"], exact["stress"]),
-                }
-        if len(tight) == 2:
-            entry["ours"]["tight_minus_abinit_Ha"] = (
-                tight["ours"]["energy"] - tight["abinit"]["energy"]
-            )
+        add_errors(entry, tight)
         add_ratios(entry)
         results[name] = entry
         print_entry(f"{name}, {system['ecut']:g} Ha, {mesh(system['kmesh'])}", entry)
@@ -187,6 +181,7 @@ PARTS = {
     "gpaw": against_gpaw,
     "pyscf": against_pyscf,
     "growth": growth,
+    "cells": cells,
 }
 
 
@@ -217,6 +212,14 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="best of so many")
     parser.add_argument("--no-check", dest="check", action="store_false", help="skip tight runs")
     parser.add_argument("--abinit", default="abinit", help="the program")
+    parser.add_argument(
+        "--atoms",
+        type=int,
+        nargs="+",
+        choices=list(SILICON_CELLS),
+        default=list(SILICON_CELLS),
+        help="sizes of the silicon cells",
+    )
     parser.add_argument("--pyscf-mesh", type=int, default=6)
     parser.add_argument("--pyscf-limit", type=float, default=900.0, help="seconds a PySCF run")
     parser.add_argument("--output", type=Path, default=Path("benchmark-results/scf.json"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 #: Energy change at which both codes stop, Hartree per cell.
 TOLERANCE = 1e-8
 #: Density error per electron at which our energy is accurate to `TOLERANCE`; every run checks it.
@@ -73,6 +75,31 @@ def chain(count: Iterable[int]) -> dict[str, Any]:
     ]
     lattice = [[x * m for x in row] for m, row in zip(n, primitive, strict=True)]
     return {"lattice": lattice, "atoms": atoms}
+
+
+#: Cells of `silicon`, in conventional cells along each axis, by their number of atoms.
+SILICON_CELLS = {8: (1, 1, 1), 16: (2, 1, 1), 32: (2, 2, 1), 64: (2, 2, 2)}
+#: Energy change at which both codes stop there, Hartree per cell, and the density error per
+#: electron at which our energy is as accurate; every run checks it.
+CELL_TOLERANCE, CELL_DENSITY = 1e-7, 3e-5
+
+
+def silicon(natom: int) -> dict[str, Any]:
+    """Si supercell at Gamma, 12 Ha; atoms displaced by 0.01 Angstrom (rms of each coordinate)."""
+    counts = np.array(SILICON_CELLS[natom])
+    face = np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+    conventional = np.concatenate([face, face + 0.25])
+    sides = counts * 2.0 * ABINIT_SYSTEMS["Si"]["lattice"][0][1]
+    ideal = np.concatenate([(conventional + cell) / counts for cell in np.ndindex(*counts)])
+    noise = np.random.default_rng(0).normal(scale=0.01 / 0.52917721, size=ideal.shape)
+    positions = ideal + noise / sides
+    return {
+        "lattice": np.diag(sides).tolist(),
+        "atoms": [("Si", position) for position in positions.tolist()],
+        "pseudos": "Si.GTH-PBE-q4",
+        "ecut": 12.0,
+        "kmesh": [1, 1, 1],
+    }
 
 
 def growth_series() -> dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]]:

@@ -148,7 +148,7 @@ class CoupledProjectors:
                 projectors = self.projectors.to(dtype)
                 conjugates = projectors.conj().transpose(-1, -2).resolve_conj()
             elif self._gauge is None:
-                raise ValueError("real orbitals need a Hamiltonian with an inversion centre")
+                raise ValueError("real orbitals need a Hamiltonian with a gauge")
             else:
                 projectors = self._gauge.projectors.to(dtype)
                 conjugates = projectors.mT

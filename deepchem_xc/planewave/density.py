@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from deepchem_xc.numerics.precision import to_single
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack
+from deepchem_xc.planewave.basis.real_gauge import RealGauge
 from deepchem_xc.planewave.fields import Fields
 
 # Electrons in a state below which it adds nothing to a density.
@@ -95,15 +95,15 @@ def density_from_real_orbitals(
     """As `density_from_orbitals`, in half the FFTs, up to parts that are odd under inversion.
 
     The real and imaginary parts of one FFT are two orbitals, each times the root of its occupation.
-    Cross terms of the two in the square are odd under inversion: symmetrise the density to remove
-    them.
+    Where an inversion centre makes orbitals real, cross terms of the two in the square are odd
+    under inversion: symmetrise the density to remove them.
 
     Parameters
     ----------
     pieces : GridPieces
         How to cut the FFTs.
     gauge : RealGauge
-        Inversion centre.
+        Gauge of real orbitals.
     orbitals : Tensor
         (nspin, nk, nband, npw), complex.
     weighted_occupations : Tensor
@@ -124,13 +124,14 @@ def density_from_real_orbitals(
     density = torch.zeros(shape, dtype=torch.float64, device=basis.device)
     for spin in range(nspin):
         real = gauge.to_real(orbitals[spin], slice(0, nk))
-        real = real if factor is None else real * factor.unsqueeze(1)
         for of_set, target in zip(weighted_occupations[:, spin], density[:, spin], strict=True):
             filled = (of_set > _NO_ELECTRON * of_set.max()).any(0).nonzero().flatten().tolist()
             if not filled:
                 continue
             bands = slice(filled[0], filled[-1] + 1)
-            packed = pack(real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1))
+            weighted = real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1)
+            packed = gauge.to_waves(weighted, slice(0, nk))
+            packed = packed if factor is None else packed * factor.unsqueeze(1)
             packed = to_single(packed) if single else packed
             target.copy_(sum_of_squares(pieces, packed, range(nk)))
     grid = density.view(len(weighted_occupations), nspin, *basis.orbital_fft_size)
@@ -171,7 +172,7 @@ def fields_from_orbitals(
     pieces : GridPieces
         How to cut the FFTs.
     gauge : RealGauge or None
-        Halves the work in crystals with an inversion centre.
+        Halves the work where orbitals can be real.
     orbitals : Tensor
         (nspin, nk, nband, npw), complex.
     weighted_occupations : Tensor

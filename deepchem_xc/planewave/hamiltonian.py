@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack, unpack
+from deepchem_xc.planewave.basis.real_gauge import RealGauge
 from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.fields import Potential
 
@@ -28,7 +28,7 @@ class _Multiplication:
     function : Tensor
         Coefficients of the real function on the sphere, (nspin, nG).
     gauge : RealGauge, optional
-        Gauge of real orbitals, in crystals with an inversion centre.
+        Gauge of real orbitals, if there is one.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class _Multiplication:
         self.pieces = pieces
         self._values = self._on_grid(function)
         if gauge is not None:
-            self._centred_values = self._on_grid(function * gauge.density_phase)
+            self._packed_values = self._on_grid(function * gauge.density_phase)
 
     def _on_grid(self, function: Tensor) -> Tensor:
         # The function carries the 1/N that the forward FFT leaves out. Each value is stored twice,
@@ -60,40 +60,35 @@ class _Multiplication:
         scaled = basis.to_orbital_grid(function) / basis.orbital_ngrid
         return scaled.unsqueeze(-1).expand(*scaled.shape, 2).contiguous()
 
-    def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
-        """Product with orbitals of one spin, cut to the sphere of plane waves.
+    def apply(self, waves: Tensor, spin: int, ks: range, packed: bool = False) -> Tensor:
+        """Product with rows of one spin, cut to the sphere of plane waves.
 
         Parameters
         ----------
-        orbitals : Tensor
-            (nk, nband, npw), complex, or real as the gauge makes them; single or double precision.
+        waves : Tensor
+            Plane waves, (nk, n, npw), complex, single or double precision.
         spin : int
             Channel.
         ks : range
             Their k-points.
+        packed : bool, optional
+            Whether they are pairs of real orbitals, as `RealGauge.to_waves` packs them.
 
         Returns
         -------
         Tensor
-            (nk, nband, npw), real or complex like the orbitals.
+            (nk, n, npw).
         """
-        if orbitals.is_complex():
-            product = self._multiply(orbitals, self._values[spin], ks)
-        else:
-            packed = self._multiply(pack(orbitals), self._centred_values[spin], ks)
-            product = unpack(packed, orbitals.shape[1])
-        mask = self.pieces.basis.mask[ks.start : ks.stop].unsqueeze(1)
-        return product.mul_(mask.to(orbitals.real.dtype))
-
-    def _multiply(self, orbitals: Tensor, values: Tensor, ks: range) -> Tensor:
-        product = torch.empty_like(orbitals)
-        values = values.to(orbitals.real.dtype)
-        for piece, bands in self.pieces.split(ks, orbitals.shape[1], orbitals.dtype):
+        values = self._packed_values if packed else self._values
+        product = torch.empty_like(waves)
+        values = values[spin].to(waves.real.dtype)
+        for piece, bands in self.pieces.split(ks, waves.shape[1], waves.dtype):
             offset = slice(piece.start - ks.start, piece.stop - ks.start)
-            on_grid = self.pieces.to_grid(orbitals[offset, bands], piece)
+            on_grid = self.pieces.to_grid(waves[offset, bands], piece)
             torch.view_as_real(on_grid).mul_(values)
             product[offset, bands] = self.pieces.from_grid(on_grid, piece)
-        return product
+        mask = self.pieces.basis.mask[ks.start : ks.stop].unsqueeze(1)
+        return product.mul_(mask.to(waves.real.dtype))
 
 
 class LocalOperator:
@@ -106,7 +101,7 @@ class LocalOperator:
     potential : Potential
         `v`, for meta-GGAs with `v_tau`.
     gauge : RealGauge, optional
-        Gauge of real orbitals, in crystals with an inversion centre.
+        Gauge of real orbitals, if there is one.
 
     Attributes
     ----------
@@ -131,18 +126,27 @@ class LocalOperator:
     def __init__(
         self, pieces: GridPieces, potential: Potential, gauge: RealGauge | None = None
     ) -> None:
-        self.basis, self.potential = pieces.basis, potential
+        self.basis, self.potential, self._gauge = pieces.basis, potential, gauge
         self._times_v = _Multiplication(pieces, potential.v, gauge)
         v_tau = potential.v_tau
         self._times_v_tau = None if v_tau is None else _Multiplication(pieces, v_tau, gauge)
 
     def apply(self, orbitals: Tensor, spin: int, ks: range) -> Tensor:
         """As `Hamiltonian.apply`, for this part."""
-        result = self._times_v.apply(orbitals, spin, ks)
+        if orbitals.is_complex():
+            return self._apply(orbitals, spin, ks)
+        assert self._gauge is not None
+        here = slice(ks.start, ks.stop)
+        product = self._apply(self._gauge.to_waves(orbitals, here), spin, ks, packed=True)
+        return self._gauge.from_waves(product, orbitals.shape[1], here)
+
+    def _apply(self, waves: Tensor, spin: int, ks: range, packed: bool = False) -> Tensor:
+        result = self._times_v.apply(waves, spin, ks, packed)
         if self._times_v_tau is not None:
             for q in self.basis.orbital_q[ks.start : ks.stop].unbind(-1):
-                row = q.unsqueeze(1).to(orbitals.real.dtype)
-                result.addcmul_(self._times_v_tau.apply(row * orbitals, spin, ks), row, value=0.5)
+                row = q.unsqueeze(1).to(waves.real.dtype)
+                product = self._times_v_tau.apply(row * waves, spin, ks, packed)
+                result.addcmul_(product, row, value=0.5)
         return result
 
 
@@ -188,7 +192,7 @@ class Hamiltonian:
     pieces : GridPieces, optional
         How to cut the FFTs; pass it to reuse its boxes.
     gauge : RealGauge, optional
-        Gauge of real orbitals, in crystals with an inversion centre.
+        Gauge of real orbitals, if there is one.
     overlap : Tensor, optional
         Coupling of the projectors in S - 1, real and symmetric, (nproj, nproj); None where S = 1.
 

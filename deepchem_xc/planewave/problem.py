@@ -15,8 +15,10 @@ from torch import Tensor
 from deepchem_xc.occupations.electron_count import check_electrons
 from deepchem_xc.occupations.occupy import Occupations, Smearing, occupy
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
+from deepchem_xc.planewave.basis.inversion_gauge import InversionGauge, inversion_centre
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
-from deepchem_xc.planewave.basis.real_gauge import RealGauge, inversion_centre
+from deepchem_xc.planewave.basis.real_gauge import RealGauge
+from deepchem_xc.planewave.basis.time_reversal_gauge import TimeReversalGauge, is_reversible
 from deepchem_xc.planewave.coupled_projectors import CoupledProjectors
 from deepchem_xc.planewave.density import fields_from_orbitals
 from deepchem_xc.planewave.fields import Fields, Potential, V
@@ -219,11 +221,13 @@ class KohnShamProblem:
 
     @cached_property
     def gauge(self) -> RealGauge | None:
-        """Gauge of real orbitals; None in crystals without an inversion centre."""
+        """Gauge of real orbitals, from an inversion centre or time reversal at every k-point."""
         centre = inversion_centre(self.basis)
-        if centre is None:
-            return None
-        return RealGauge(self.basis, centre, self.projectors)
+        if centre is not None:
+            return InversionGauge(self.basis, centre, self.projectors)
+        if is_reversible(self.basis):
+            return TimeReversalGauge(self.basis, self.projectors)
+        return None
 
     @cached_property
     def constant_energy(self) -> float:
@@ -431,5 +435,7 @@ class KohnShamProblem:
         occupied = math.ceil(largest - 1e-9)
         # With two or three empty bands, which need not converge, the eigensolver need not separate
         # the highest occupied band from the next one.
-        spare = 2 if self.smearing.width == 0.0 else 3
-        return occupied + max(spare, math.ceil(0.2 * occupied))
+        if self.smearing.width > 0.0:
+            return occupied + max(3, math.ceil(0.2 * occupied))
+        # Next to a gap, whose width does not fall with the size of the cell, fewer will do.
+        return occupied + max(2, math.ceil(min(0.2 * occupied, occupied**0.5)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis
-from deepchem_xc.planewave.basis.real_gauge import inversion_centre
+from deepchem_xc.planewave.basis.inversion_gauge import inversion_centre
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
 from deepchem_xc.planewave.problem import KohnShamProblem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from deepchem_xc.planewave.basis.column_transforms import ColumnTransforms
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 
 # Size of the pieces in which FFTs run. Larger arrays leave the processor's caches and cause page
@@ -40,7 +41,7 @@ class GridPieces:
             cuda = basis.device.type == "cuda"
             piece_bytes = _CUDA_PIECE_BYTES if cuda else _CPU_PIECE_BYTES * torch.get_num_threads()
         self.grids = max(1, piece_bytes // (_COMPLEX_BYTES * basis.orbital_ngrid))
-        self._zeros: dict[torch.dtype, Tensor] = {}
+        self._transforms = ColumnTransforms(basis)
 
     def split(
         self, ks: range, nband: int, dtype: torch.dtype = torch.complex128
@@ -71,7 +72,7 @@ class GridPieces:
 
     def release(self) -> None:
         """Free the memory that is kept for boxes; it is allocated again when needed."""
-        self._zeros.clear()
+        self._transforms.release()
 
     def to_grid(self, orbitals: Tensor, ks: slice) -> Tensor:
         """Periodic parts of the orbitals of the k-points `ks` on the orbital grid.
@@ -89,21 +90,7 @@ class GridPieces:
             (nk, nband, n1, n2, n3), complex: the sum over G of c_G exp(iG.r). Its square has the
             mean 1 for a normalised orbital; divided by the volume it is in bohr^-3.
         """
-        basis = self.basis
-        nk, nband, npw = orbitals.shape
-        index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, npw)
-        # Keep zeroed memory for boxes from call to call: a new allocation costs a third of the FFT.
-        size = nk * nband * basis.orbital_ngrid
-        zeros = self._zeros.pop(orbitals.dtype, None)
-        if zeros is None or len(zeros) < size:
-            zeros = orbitals.new_zeros(size)
-        box = zeros[:size].view(nk, nband, basis.orbital_ngrid)
-        box.scatter_(2, index, orbitals)
-        grid = box.view(nk, nband, *basis.orbital_fft_size)
-        values = torch.fft.ifftn(grid, dim=(-3, -2, -1), norm="forward")
-        box.scatter_(2, index, 0.0)
-        self._zeros[orbitals.dtype] = zeros
-        return values
+        return self._transforms.to_grid(orbitals, ks)
 
     def from_grid(self, values: Tensor, ks: slice) -> Tensor:
         """Coefficients (nk, nband, npw) of functions on the orbital grid (nk, nband, n1, n2, n3).
@@ -111,8 +98,4 @@ class GridPieces:
         They are in the functions' unit times the number of grid points, by which the caller must
         divide.
         """
-        basis = self.basis
-        nk, nband = values.shape[:2]
-        box = torch.fft.fftn(values, dim=(-3, -2, -1)).view(nk, nband, basis.orbital_ngrid)
-        index = basis.orbital_index[ks].unsqueeze(1).expand(nk, nband, basis.npw)
-        return box.gather(2, index)
+        return self._transforms.from_grid(values, ks)

@@ -74,9 +74,9 @@ def starting_orbitals(
             waves = 1e-2 * smooth[here]
             atomic = atom_functions(basis, form_factors, here)
             if gauge is not None:
-                matrix = gauge.to_real_matrix(matrix, k, chosen)
                 if overlap is not None:
-                    overlap = gauge.to_real_matrix(overlap, k, chosen)
+                    overlap, _ = gauge.to_real_matrix(overlap, k, chosen)
+                matrix, chosen = gauge.to_real_matrix(matrix, k, chosen)
                 atomic, waves = gauge.to_real(atomic, here), waves.real.contiguous()
             _, vectors = generalized_eigh(matrix, overlap)
             waves[0, :, chosen] += vectors[:, :nband].T

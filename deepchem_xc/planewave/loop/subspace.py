@@ -85,8 +85,8 @@ class SubspaceFreeEnergy:
         self._origin_orbitals = vectors.mH @ orbitals
         self._operands = self._origin_orbitals
         if problem.gauge is not None:
-            nk = orbitals.shape[1]
-            channels = [problem.gauge.centre(o, slice(0, nk)).real for o in self._origin_orbitals]
+            gauge, ks = problem.gauge, slice(0, orbitals.shape[1])
+            channels = [gauge.transformed(rows, ks).real for rows in self._origin_orbitals]
             self._operands = torch.stack(channels)
         curvature = self._curvature(OccupationResponse(problem, levels, moment)).abs()
         floor = max(_FLAT * float(curvature.max()), 1e-12)

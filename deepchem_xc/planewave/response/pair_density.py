@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
-from deepchem_xc.planewave.basis.real_gauge import RealGauge, pack
+from deepchem_xc.planewave.basis.real_gauge import RealGauge
 from deepchem_xc.planewave.density import sum_of_squares
 from deepchem_xc.planewave.fields import Fields
 
 
 def pair_density(
-    pieces: GridPieces, gauge: RealGauge | None, left: Tensor, right: Tensor, ks: range
+    pieces: GridPieces,
+    gauge: RealGauge | None,
+    left: Tensor,
+    right: Tensor,
+    ks: range,
+    factor: Tensor | None = None,
 ) -> Tensor:
     r"""Sum of Re(left* right) over bands and some k-points of one spin, not yet symmetrised.
 
@@ -25,12 +30,14 @@ def pair_density(
     pieces : GridPieces
         How to cut the FFTs.
     gauge : RealGauge or None
-        Needed for real orbitals. The result may then contain parts that are odd under inversion;
-        symmetrise it.
+        Needed for real orbitals. About an inversion centre the result may then contain parts that
+        are odd under inversion; symmetrise it.
     left, right : Tensor
         (nk, nband, npw), both complex or both real.
     ks : range
         Their k-points.
+    factor : Tensor, optional
+        Real factor of the plane waves of both, (nk, npw).
 
     Returns
     -------
@@ -53,7 +60,10 @@ def pair_density(
     parts = []
     for sign in (1.0, -1.0):
         total = torch.add(left, right, alpha=sign * float(scale))
-        parts.append(sum_of_squares(pieces, total if total.is_complex() else pack(total), ks))
+        if gauge is not None and not total.is_complex():
+            total = gauge.to_waves(total, slice(ks.start, ks.stop))
+        total = total if factor is None else total * factor.unsqueeze(1)
+        parts.append(sum_of_squares(pieces, total, ks))
     grid = (parts[0] - parts[1]).view(basis.orbital_fft_size) * (0.25 / scale)
     density = basis.from_orbital_grid(grid)
     return density if left.is_complex() or gauge is None else density * gauge.density_phase.conj()
@@ -84,6 +94,6 @@ def pair_fields(
     density = pair_density(pieces, gauge, left, right, ks)
     if not tau:
         return Fields(density)
-    rows = [q.unsqueeze(1) for q in pieces.basis.orbital_q[ks.start : ks.stop].unbind(-1)]
-    gradients = [pair_density(pieces, gauge, row * left, row * right, ks) for row in rows]
+    components = pieces.basis.orbital_q[ks.start : ks.stop].unbind(-1)
+    gradients = [pair_density(pieces, gauge, left, right, ks, q) for q in components]
     return Fields(density, 0.5 * torch.stack(gradients).sum(0))

@@ -196,8 +196,8 @@ class PerturbedStates:
         rows = cotangent[:, :, : self.nfilled]
         if self.gauge is None:
             return list(rows)
-        centred = [self.gauge.centre(channel, slice(0, self.basis.nk)) for channel in rows]
-        return [channel.real.contiguous() for channel in centred]
+        here = slice(0, self.basis.nk)
+        return [self.gauge.transformed(channel, here).real.contiguous() for channel in rows]
 
     def with_more_bands(self) -> PerturbedStates:
         """These states and a few above them; all except the highest are converged."""

@@ -10,7 +10,8 @@ import torch
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, scf
 from deepchem_xc.planewave.basis.grid_pieces import GridPieces
-from deepchem_xc.planewave.basis.real_gauge import inversion_centre, pack, unpack
+from deepchem_xc.planewave.basis.inversion_gauge import inversion_centre
+from deepchem_xc.planewave.basis.real_gauge import pack, unpack
 from deepchem_xc.planewave.density import density_from_orbitals, density_from_real_orbitals
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.inputs import make_problem
