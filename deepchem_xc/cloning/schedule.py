@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
-from deepchem.models.optimizers import LearningRateSchedule
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-
-from deepchem_xc._values import real_number, whole_number
+from deepchem_xc.models.falling_rate import FallingRate
 
 # Parts of the training at which the rate begins and ceases to fall.
 _BEGIN, _END = 0.5, 0.9
 
 
-class CloningRate(LearningRateSchedule):
+class CloningRate(FallingRate):
     """A learning rate that is constant to half the steps, then falls linearly to 90 % of them.
 
     Parameters
     ----------
     initial_rate : float, optional
         Rate of the first half.
-    last_rate : float, optional
-        Rate of the last tenth, at most the first.
+    last_part : float, optional
+        Rate of the last tenth as a part of that, more than 0 and at most 1.
     steps : int, optional
         Number of steps of the whole training.
 
@@ -40,22 +34,11 @@ class CloningRate(LearningRateSchedule):
     """
 
     def __init__(
-        self, initial_rate: float = 1e-3, last_rate: float = 1e-5, steps: int = 20_000
+        self, initial_rate: float = 1e-3, last_part: float = 0.01, steps: int = 20_000
     ) -> None:
-        self.initial_rate = real_number(initial_rate, "initial_rate")
-        self.last_rate = real_number(last_rate, "last_rate")
-        self.steps = whole_number(steps, "steps")
-        if not 0.0 < self.initial_rate < math.inf:
-            raise ValueError(f"initial_rate must be positive, got {initial_rate!r}.")
-        if not 0.0 < self.last_rate <= self.initial_rate:
-            raise ValueError(
-                f"last_rate must be above 0 and at most initial_rate, got {last_rate!r}."
-            )
+        super().__init__(initial_rate, last_part, steps)
 
     def factor(self, step: int) -> float:
         """Rate after a number of steps, as a part of the first."""
         fallen = (step / self.steps - _BEGIN) / (_END - _BEGIN)
-        return 1.0 + (self.last_rate / self.initial_rate - 1.0) * min(max(fallen, 0.0), 1.0)
-
-    def _create_pytorch_schedule(self, optimizer: Optimizer) -> LambdaLR:
-        return LambdaLR(optimizer, self.factor)
+        return 1.0 + (self.last_part - 1.0) * min(max(fallen, 0.0), 1.0)

@@ -18,7 +18,7 @@ from deepchem_xc.densities import DensityLoss
 from deepchem_xc.densities.energy_reference import EnergyReference, energy_loss
 from deepchem_xc.densities.references import Reference, errors_of, loss_of
 from deepchem_xc.models.checkpoint import write_best
-from deepchem_xc.models.density_checkpoints import FORMAT, DensityCheckpoints
+from deepchem_xc.models.density_checkpoints import DensityCheckpoints
 from deepchem_xc.models.density_rows import density_loss, rows_of, weights_of
 from deepchem_xc.models.options import checked_callbacks, checked_checkpoints
 from deepchem_xc.models.progress import Best
@@ -280,7 +280,7 @@ class DensityTraining(DensityCheckpoints):
         found = Best(identity, record.validation_loss, 0, record.epoch)
         if found.is_better_than(progress.best):
             progress.best = found
-            write_best(self._state(), Path(self.model_dir), FORMAT)
+            write_best(self._state(), Path(self.model_dir), self._format)
         elif progress.best is not None:
             progress.best.waited += 1
 

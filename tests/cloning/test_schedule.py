@@ -23,7 +23,7 @@ def test_the_rate_is_constant_to_half_linear_to_nine_tenths_and_constant_again()
 
 
 @pytest.mark.parametrize(
-    "options", [{"initial_rate": 0.0}, {"last_rate": 1.0}, {"steps": 0}, {"last_rate": 0.0}]
+    "options", [{"initial_rate": 0.0}, {"last_part": 1.1}, {"steps": 0}, {"last_part": 0.0}]
 )
 def test_impossible_rates_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError):
