@@ -44,8 +44,10 @@ from deepchem_xc.parallel import default_jobs, parallel_map
 from deepchem_xc.store import Store, digest
 from deepchem_xc.tables import as_table
 
-# Volumes of all codes and functionals: PBE's minimum is near 1, the LDA's at 0.9 or above.
+# Volumes of all codes and functionals: PBE's minimum is near 1, the LDA's usually above 0.9.
 SCALES = (0.88, 0.92, 0.96, 1.0, 1.04)
+# Crystals that the LDA shrinks more.
+SOFT = ("NaCl", "NaF", "Ag")
 FUNCTIONALS = ("PBE", "LDA", "PBEsol")
 OTHERS = FUNCTIONALS[1:]
 CODES = ("PAW", "GTH", "GPAW")
@@ -82,7 +84,8 @@ CRYSTALS: Mapping[str, System] = {
     "C": crystal("diamond", "C", 3.575, 600, 4, 8),
     "BN": crystal("zincblende", "BN", 3.63, 700, 4, 8),
     "NaCl": crystal("rocksalt", "NaCl", 5.69, 600, 3, 12),
-    "LiF": crystal("rocksalt", "LiF", 4.09, 800, 3, 9),
+    # Fluorine at 800 eV: energies jump by 1 meV where plane waves come in, a by 0.005 Angstrom.
+    "LiF": crystal("rocksalt", "LiF", 4.09, 1300, 4, 9),
     "MgO": crystal("rocksalt", "MgO", 4.26, 800, 3, 12),
     "Ca": crystal("fcc", "Ca", 5.54, 500, 6, 12),
     "GaP": crystal("zincblende", "GaP", 5.54, 500, 4, 14),
@@ -97,18 +100,21 @@ CRYSTALS: Mapping[str, System] = {
 }
 
 
-def settings_of(code: str, system: System) -> dict[str, Any]:
+def scales_of(name: str) -> tuple[float, ...]:
+    """Volumes of a crystal's curves."""
+    return (0.84, *SCALES) if name in SOFT else SCALES
+
+
+def settings_of(code: str, name: str) -> dict[str, Any]:
     """Everything that the energies of a code depend on."""
     settings = {"GPAW": gpaw_settings, "GTH": gth_settings, "PAW": paw_settings}[code]
-    return {**settings(system), "scales": SCALES}
+    return {**settings(CRYSTALS[name]), "scales": scales_of(name)}
 
 
 def energies_of(name: str, code: str, scale: float) -> dict[str, Any]:
     """Energies (eV) by functional, and seconds of processor."""
     system, start = CRYSTALS[name], time.process_time()
-    calculation = (gpaw if code == "GPAW" else plane_waves)(
-        system, scale, settings_of(code, system)
-    )
+    calculation = (gpaw if code == "GPAW" else plane_waves)(system, scale, settings_of(code, name))
     energies = {xc: calculation(xc)["energy"] for xc in FUNCTIONALS}
     return {"energies": energies, "cpu_seconds": round(time.process_time() - start, 2)}
 
@@ -122,7 +128,7 @@ def tasks_of(names: Sequence[str], codes: Sequence[str]) -> list[tuple[str, str]
 
 def record_of(name: str, code: str, scale: float) -> tuple[str, dict[str, Any]]:
     """Name of a file, and what the file must agree in."""
-    settings = json.loads(json.dumps(settings_of(code, CRYSTALS[name])))
+    settings = json.loads(json.dumps(settings_of(code, name)))
     expected = {"settings": settings, "scale": scale}
     return f"{name}-{code}-{scale:.2f}-{digest(expected)[:12]}", expected
 
@@ -131,7 +137,7 @@ def compute(store: Store, tasks: Sequence[tuple[str, str]], jobs: int) -> None:
     """Compute and keep what is missing; failures are reported and stay missing."""
     records = {}
     for name, code in tasks:
-        for scale in SCALES:
+        for scale in scales_of(name):
             record, expected = record_of(name, code, scale)
             if store.read(record, **expected) is None:
                 records[record] = ((name, code, scale), expected)
@@ -150,16 +156,16 @@ def curves(store: Store, tasks: Sequence[tuple[str, str]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, code in tasks:
         kept = []
-        for scale in SCALES:
+        for scale in scales_of(name):
             record, expected = record_of(name, code, scale)
             kept.append(store.read(record, **expected))
         points = [record for record in kept if record is not None]
-        if len(points) < len(SCALES):
+        if len(points) < len(scales_of(name)):
             continue
         for functional in FUNCTIONALS:
             energies = [point["energies"][functional] for point in points]
             try:
-                curve = curve_of(CRYSTALS[name], SCALES, energies)
+                curve = curve_of(CRYSTALS[name], scales_of(name), energies)
             except NoMinimumError as error:
                 print(f"{name} {code} {functional}: {error}", file=sys.stderr)
                 continue
@@ -225,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "functional_effect.md").write_text(text + "\n")
-    settings = {name: {c: settings_of(c, CRYSTALS[name]) for n, c in tasks if n == name}
+    settings = {name: {c: settings_of(c, name) for n, c in tasks if n == name}
                 for name in names}  # fmt: skip
     write_json(options.output / "functional_effect.json", {"settings": settings, "curves": found})
     complete = sum(len(fits) for by_code in found.values() for fits in by_code.values())

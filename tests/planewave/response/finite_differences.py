@@ -17,8 +17,10 @@ from torch import Tensor
 
 from deepchem_xc.planewave import Crystal, PlaneWaveBasis, SCFResult, scf
 from deepchem_xc.planewave.result import GRADIENT_TOLERANCE
-from deepchem_xc.xc import GGAExchange, PBECorrelation, XCFunctional, get_xc
+from deepchem_xc.xc import GGAExchange, Ingredients, PBECorrelation, XCFunctional, get_xc
 from deepchem_xc.xc.gga_exchange import KAPPA_PBE, MU_PBE
+from deepchem_xc.xc.kinetic import scaled_iso_orbital_indicator
+from deepchem_xc.xc.lda import SLATER, spin_scaled_mean
 from tests.crystals import TIGHTER
 from tests.differences import Difference, assert_agreement, named_differences
 
@@ -58,6 +60,25 @@ class NetworkExchange(GGAExchange):
         return pbe * (1.0 + 0.2 * network)
 
 
+class NetworkMetaExchange(NetworkExchange):
+    """The same, times 1 + a small network of the iso-orbital indicator, moved with it.
+
+    It has all derivatives, as r2SCAN has not: its third one jumps at two values of the indicator.
+    """
+
+    name = "network meta-GGA exchange"
+    ingredients = Ingredients.DENSITY | Ingredients.GRADIENT | Ingredients.TAU
+
+    def energy_density(self, variables: Any) -> Tensor:
+        """Energy per volume."""
+        alpha = scaled_iso_orbital_indicator(variables)
+        last = self.last + self.along * self.directions[1].to(self.along)
+        network = torch.tanh((alpha / (2.0 + alpha)).unsqueeze(-1) - self.first[1]) @ last
+        factor = self.enhancement_factor(variables.scaled_s2) * (1.0 + 0.2 * network)
+        slater = variables.scaled_density * variables.scaled_inverse_rs
+        return SLATER * spin_scaled_mean(variables, slater * factor)
+
+
 class NetworkLDA(XCFunctional):
     """Dirac exchange times 1 + a small network of the density."""
 
@@ -77,13 +98,12 @@ class NetworkLDA(XCFunctional):
 
 
 def make_functional(kind: str, numbers: dict[str, Tensor]) -> XCFunctional:
-    """PBE with a network in it, or an LDA with one."""
+    """PBE with a network in it, a meta-GGA or an LDA with one."""
     if kind == "LDA":
         return NetworkLDA(numbers["network"]) + get_xc("lda_c_pw")
-    exchange = NetworkExchange(
-        KAPPA_PBE + numbers["kappa"], MU_PBE + numbers["mu"], numbers["network"]
-    )
-    return exchange + PBECorrelation()
+    exchange = NetworkMetaExchange if kind == "meta-GGA" else NetworkExchange
+    kappa, mu = KAPPA_PBE + numbers["kappa"], MU_PBE + numbers["mu"]
+    return exchange(kappa, mu, numbers["network"]) + PBECorrelation()
 
 
 @dataclass(frozen=True)
