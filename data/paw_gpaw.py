@@ -116,9 +116,9 @@ def crystals() -> dict[str, dict[str, Any]]:
         "graphene": crystal(sheet, 700, (4, 4, 1), 10, PLANAR, layer=True),
         "Ni": crystal(bulk("Ni", a=3.52), 500, (4, 4, 4), 14, moment=0.7, **metal),
         "Fe": crystal(bulk("Fe", a=2.84), 500, (4, 4, 4), 14, moment=2.3, **metal),
-        "BP": crystal(bulk("BP", "zincblende", a=4.55), 500, (2, 2, 2), 8),
+        "BP": crystal(bulk("BP", "zincblende", a=4.7), 500, (2, 2, 2), 8),
         "ScN": crystal(bulk("ScN", "rocksalt", a=4.53), 600, (2, 2, 2), 14),
-        "PdH": crystal(bulk("PdH", "rocksalt", a=4.1), 500, (4, 4, 4), 16, **metal),
+        "PdH": crystal(bulk("PdH", "rocksalt", a=4.2), 500, (4, 4, 4), 16, **metal),
         "HgTe": crystal(bulk("HgTe", "zincblende", a=6.65), 400, (4, 4, 4), 16, ORTHORHOMBIC,
                         grid=1.5),
         "CsCl": crystal(bulk("CsCl", "cesiumchloride", a=4.2), 500, (2, 2, 2), 14),
@@ -190,13 +190,19 @@ def calculated(atoms: Atoms, settings: Mapping[str, Any], functional: str) -> An
     return atoms.calc
 
 
-def energies(atoms: Atoms, settings: Mapping[str, Any]) -> dict[str, float]:
-    """Energy extrapolated to zero width and free energy (eV), moment (mu_B)."""
-    return {
+def energies(atoms: Atoms, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Energy extrapolated to zero width and free energy (eV), moment (mu_B).
+
+    Where atoms have different moments, also theirs: those inside of the PAW spheres.
+    """
+    found = {
         "energy": round(float(atoms.get_potential_energy()), 8),
         "free_energy": round(float(atoms.get_potential_energy(force_consistent=True)), 8),
         "moment": round(float(atoms.get_magnetic_moment()), 6) if settings["moment"] else 0.0,
     }
+    if isinstance(settings["moment"], list):
+        found["moments"] = atoms.get_magnetic_moments().round(6).tolist()
+    return found
 
 
 def point(settings: Mapping[str, Any], functional: str, scale: float) -> dict[str, Any]:
