@@ -6,7 +6,7 @@ whose last atom is displaced. Both codes have the errors of these coarse setting
 they are small and the comparison is sharp. Written: paw_gpaw.json, after every calculation; an
 interrupted run resumes.
 
-    python data/paw_gpaw.py                                # all, about ten minutes of one core
+    python data/paw_gpaw.py                                # all, twenty minutes of one core
     python data/paw_gpaw.py --crystals Si Al --functionals PBE
 """
 
