@@ -23,7 +23,7 @@ class Allowed(NamedTuple):
     spread: float
     lattice_constant: float
     modulus: float
-    offset: float = 3.0
+    offset: float | None = 3.0
 
 
 SIMPLE = Allowed(0.05, 5e-5, 5e-3)
@@ -34,6 +34,9 @@ TRANSITION = Allowed(0.15, 5e-5, 5e-3)
 # At 800 eV. MgO's offset, -3.1 meV, is -0.03 meV with four times as many points in GPAW's tables;
 # its modulus differs by 0.54 %, because the differences of its energies scatter by 0.05 meV.
 HARD = Allowed(0.1, 5e-5, 1e-2, offset=3.5)
+# Offsets of -8.5 (CsCl) and -3.6 meV (ScN) are GPAW's tables again, with ten times as many points
+# -1.6 and +1.2 meV: only their differences between structures are held against GPAW's.
+DIFFERENCES_ALONE = Allowed(0.2, 5e-5, 5e-3, offset=None)
 CRYSTALS = {
     "Si": SIMPLE,
     "Al": SIMPLE,
@@ -48,6 +51,12 @@ CRYSTALS = {
     "graphene": SIMPLE,
     "Ni": TRANSITION,
     "Fe": TRANSITION,
+    "BP": SIMPLE,
+    "ScN": DIFFERENCES_ALONE,
+    "HgTe": TABLES_OF_GPAW,
+    "PdH": TRANSITION,
+    "CsCl": DIFFERENCES_ALONE,
+    "Cr, antiferromagnetic": TRANSITION,
 }
 # Curves whose minimum is at a smaller volume than those computed.
 WITHOUT_MINIMUM = {("Na", "LDA"), ("LiF", "LDA")}
@@ -72,7 +81,10 @@ def test_every_crystal_of_the_reference_is_tested() -> None:
     assert set(CRYSTALS) == set(REFERENCE)
 
 
-@every
+@pytest.mark.parametrize(
+    ("name", "functional"),
+    [case for case in cases() if CRYSTALS[case.values[0]].offset is not None],
+)
 def test_free_energies_are_gpaws(name: str, functional: str) -> None:
     assert abs(differences_to_gpaw(name, functional).energies).max() < CRYSTALS[name].offset
 

@@ -76,6 +76,17 @@ def test_a_dataset_of_another_functional_is_warned_about(folder: Path) -> None:
         check_functional(potentials, "PBE")
 
 
+def test_a_dataset_of_a_functional_that_is_unknown_is_warned_about_by_its_own_name(
+    tmp_path: Path,
+) -> None:
+    """GLLB-SC's, for one, which gpaw-data has: no functional in use can be the one it is for."""
+    element = '<xc_functional type="GLLB" name="GLLBSC"/>'
+    path = AnalyticFile(elements={"xc_functional": element}).write(tmp_path / "Be.GLLBSC.gz")
+    potentials = load_potentials(path, ["Be"])
+    with pytest.warns(FunctionalMismatchWarning, match=r"Be \(Be\.GLLBSC: GLLBSC\)"):
+        check_functional(potentials, "PBE")
+
+
 @pytest.mark.parametrize("source", ["paw-pbe", "paw_lda:10"])
 def test_where_only_norm_conserving_ones_serve_paw_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match="PAW datasets, which cannot be used here.*gth-pbe"):

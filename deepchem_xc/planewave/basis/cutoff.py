@@ -26,7 +26,7 @@ def check_cutoff(ecut: float) -> None:
             f"ecut = {ecut:g} Ha ({ecut * Hartree:g} eV) is not usable: the plane-wave cutoff "
             "must be a finite number of "
             f"at least {_MINIMUM_ECUT} Ha ({_MINIMUM_ECUT * Hartree:.0f} eV); 15 to 50 Ha is "
-            "usual for norm-conserving pseudopotentials."
+            "usual for norm-conserving pseudopotentials, 6 to 30 Ha for PAW datasets."
         )
 
 

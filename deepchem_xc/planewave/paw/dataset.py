@@ -74,7 +74,8 @@ class PAWDataset:
     symbol, name : str
         Chemical symbol, and name of the file's dataset.
     functional : str or None
-        Functional with which it was made ("PBE", "LDA"); None if unknown.
+        Functional with which it was made ("PBE", "LDA"), or the file's own name of another one;
+        None if unknown.
     charge : float
         Nuclear charge.
     core, valence : float

@@ -209,12 +209,13 @@ def _kinetic_differences(document: Document, count: int) -> NDArray:
 
 
 def _functional(element: ElementTree.Element) -> str | None:
-    """Common name of the functional; None if unknown.
+    """Common name of the functional, the file's own if there is none, None if that is empty.
 
-    Old files name only the correlation: "PW" is an LDA by its type, and PW91 if that is GGA.
+    A name that is unknown here is kept: it differs from every functional in use, which is then
+    warned of. Old files name only the correlation: "PW" is an LDA by its type, or part of a GGA.
     """
     kind, name = element.get("type", "").strip().upper(), text_of(element, "name")
     label = functional_label(name)
     if label == "LDA" and kind not in ("", "LDA"):
-        return None
-    return label
+        return f"{kind} {name.strip()}"
+    return label or name.strip() or None

@@ -123,7 +123,8 @@ def load_gth(symbol: str, name: str) -> GTHPseudopotential:
         known = ["none, no family has the element"]
     raise ValueError(
         f"no pseudopotential {name!r} for {symbol}. Families: {', '.join(FAMILIES)}; "
-        f"names for {symbol}: {', '.join(known)}; or the path of a .psp8 or .upf (version 2) file"
+        f"names for {symbol}: {', '.join(known)}; or the path of a .psp8 or .upf "
+        "(version 2) file or of a folder of files. Families of PAW datasets: paw-pbe, paw-lda"
     )
 
 

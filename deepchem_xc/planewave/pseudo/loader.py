@@ -180,7 +180,7 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
             f"pseudopotential {source!r} of {symbol} is neither a name nor a path nor a "
-            f"Pseudopotential. Families: {', '.join(FAMILIES)}"
+            f"Pseudopotential. Families: {', '.join(FAMILIES)}; of PAW datasets: paw-pbe, paw-lda"
         )
     if names_folder(source):
         return load_pseudopotential(file_in_folder(source, symbol, is_pseudopotential_file), symbol)
@@ -201,9 +201,12 @@ def load_pseudopotential(source: Source, symbol: str) -> Pseudopotential:
             "PseudoDojo or SG15, or a family such as 'gth-pbe'"
         )
     if isinstance(source, os.PathLike) or os.sep in name or Path(name).is_file():
+        endings = f"the name of a pseudopotential file must end in one of {', '.join(SUFFIXES)}"
+        if Path(name).exists():
+            raise ValueError(f"{name}: {endings}")
         raise ValueError(
-            f"{name}: the name of a pseudopotential file must end in one of {', '.join(SUFFIXES)}"
-            + ("" if Path(name).exists() else "; and this one does not exist")
+            f"{name}: there is no such file or folder (names of families such as 'gth-pbe' are "
+            f"text without {os.sep!r}); {endings}, of a PAW dataset in one of .xml, .xml.gz, .gz"
         )
     if name.lower().replace("_", "-").startswith("paw-"):
         raise ValueError(
