@@ -2,7 +2,7 @@
 
 data/paw_gpaw.py made GPAW's numbers. GPAW tabulates shape functions, projectors and zero
 potentials on few points and keeps densities on a grid that aliases products; this package does
-neither. That leaves an offset of about 1 meV an atom, nearly the same for all structures.
+neither. That leaves an offset of some meV an atom, nearly the same for all structures.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ TRANSITION = Allowed(0.15, 5e-5, 5e-3)
 # its modulus differs by 0.54 %, because the differences of its energies scatter by 0.05 meV.
 HARD = Allowed(0.1, 5e-5, 1e-2, offset=3.5)
 # Offsets of -8.5 (CsCl) and -3.6 meV (ScN) are GPAW's tables again, with ten times as many points
-# -1.6 and +1.2 meV: only their differences between structures are held against GPAW's.
-DIFFERENCES_ALONE = Allowed(0.2, 5e-5, 5e-3, offset=None)
+# -1.6 and +1.2 meV. Chromium's, -4.3, is -2.6 with four times as many, and -2.5 on a finer grid too.
+# Only their differences between structures are held against GPAW's.
+DIFFERENCES_ALONE = Allowed(0.15, 5e-5, 5e-3, offset=None)
 CRYSTALS = {
     "Si": SIMPLE,
     "Al": SIMPLE,
@@ -56,10 +57,13 @@ CRYSTALS = {
     "HgTe": TABLES_OF_GPAW,
     "PdH": TRANSITION,
     "CsCl": DIFFERENCES_ALONE,
-    "Cr, antiferromagnetic": TRANSITION,
+    "Cr, antiferromagnetic": DIFFERENCES_ALONE,
 }
-# Curves whose minimum is at a smaller volume than those computed.
-WITHOUT_MINIMUM = {("Na", "LDA"), ("LiF", "LDA")}
+# Curves whose minimum is not within the volumes computed.
+WITHOUT_MINIMUM = {
+    *(("Na", "LDA"), ("LiF", "LDA"), ("CsCl", "PBE"), ("CsCl", "LDA")),
+    *(("Cr, antiferromagnetic", "PBE"), ("Cr, antiferromagnetic", "LDA")),
+}
 QUICK = ("Si", "Al", "Na")
 # eV/Angstrom, GPa, mu_B, eV.
 FORCE, STRESS, MOMENT, LEVEL = 2e-3, 0.02, 5e-3, 2e-3
