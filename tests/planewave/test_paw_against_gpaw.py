@@ -35,7 +35,7 @@ TRANSITION = Allowed(0.15, 5e-5, 5e-3)
 # its modulus differs by 0.54 %, because the differences of its energies scatter by 0.05 meV.
 HARD = Allowed(0.1, 5e-5, 1e-2, offset=3.5)
 # Offsets of -8.5 (CsCl) and -3.6 meV (ScN) are GPAW's tables again, with ten times as many points
-# -1.6 and +1.2 meV. Chromium's, -4.3, is -2.6 with four times as many, and -2.5 on a finer grid too.
+# -1.6 and +1.2 meV. Chromium's, -4.3, is -2.6 with four times as many, -2.5 on a finer grid too.
 # Only their differences between structures are held against GPAW's.
 DIFFERENCES_ALONE = Allowed(0.15, 5e-5, 5e-3, offset=None)
 CRYSTALS = {
