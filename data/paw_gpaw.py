@@ -62,10 +62,10 @@ def crystal(
 ) -> dict[str, Any]:
     """Settings of a crystal, as JSON gives them back.
 
-    `moment` is that of all atoms, or one for each. ASE sets moments of its own for Ni and Fe, with which GPAW would polarise the electrons: they
-    are replaced. GPAW's grid is the one that it chooses at the largest volume, or finer, times
-    `grid`: its own choice aliases products of orbitals near the cutoff. In calcium this changes
-    energy differences by up to 0.2 meV an atom.
+    `moment` is that of all atoms, or one for each. ASE sets moments of its own for Ni and Fe, with
+    which GPAW would polarise the electrons: they are replaced. GPAW's grid is the one that it
+    chooses at the largest volume, or finer, times `grid`: its own choice aliases products of
+    orbitals near the cutoff. In calcium this changes energy differences by up to 0.2 meV an atom.
     """
     reach = np.linalg.norm(atoms.cell, axis=1) / Bohr * math.sqrt(2.0 * ecut / Hartree)
     growth = max(SCALES) ** (0.5 if layer else 1.0 / 3.0) * np.array([1.0, 1.0, not layer or 1.0])
