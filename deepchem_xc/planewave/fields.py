@@ -7,7 +7,6 @@ Both are vectors, and only this file knows their members; a member that is None 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +26,7 @@ class _Vector:
 
     @property
     def _members(self) -> tuple[Tensor | None, ...]:
-        return tuple(getattr(self, member.name) for member in dataclasses.fields(self))
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
