@@ -67,7 +67,7 @@ class _Vector:
     def dot(self, other: _Vector) -> Tensor:
         """Real inner product, the sum of Re(a* b), 0-d; potential times electrons is in Hartree."""
         pairs = zip(self._members, other._members, strict=True)
-        products = [(a.conj() * b).real.sum() for a, b in pairs if a is not None and b is not None]
+        products = [_dot(a, b) for a, b in pairs if a is not None and b is not None]
         return torch.stack(products).sum()
 
     def __add__(self: V, other: V) -> V:
@@ -85,6 +85,15 @@ class _Vector:
 
     def __truediv__(self: V, divisor: Tensor | float) -> V:
         return self.map(lambda leaf: leaf / divisor)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Real part of the sum of a* b, 0-d, without temporary arrays."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    # One potential may act on both channels.
+    a, b = torch.broadcast_tensors(a.to(dtype), b.to(dtype))
+    product = torch.vdot(a.flatten(), b.flatten())
+    return product.real if product.is_complex() else product
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ __all__ = ["RadialTransform", "quadrature_weights"]
 _SPACING = 0.01
 _TAYLOR_REACH = 2.0  # largest q r_max for which the series is used
 _TAYLOR_TERMS = 13  # terms of the series; (x/2)^2k / (k! Gamma(k+l+3/2)) is then below 1e-16
+_FINE_NODES = 64  # nodes between two coarse ones of tables with l = 0
 _MARGIN = 12  # nodes beyond both ends of a table, so that its end conditions do no harm
 
 
@@ -197,20 +198,21 @@ class RadialTransform:
         return np.stack(derivatives, axis=-1).transpose(1, 0, 2)
 
     def _sine_transform(self, count: int) -> NDArray:
-        """Integrals of 4 pi r f_i(r) sin(qr) at the nodes q, shape (count, n).
+        """Integrals of 4 pi r f_i(r) sin(qr) at the first `count` nodes q, shape (count, n).
 
-        Nodes are sums of a coarse and a fine one, so that few sines and a matrix product do.
+        Nodes are sums of a coarse and a fine one: few sines and matrix products do. The fine ones
+        are always as many, so that a longer table begins with the same numbers.
         """
-        side = math.isqrt(count - 1) + 1
-        fine = _SPACING * np.arange(side)[:, None] * self._r
-        coarse = side * _SPACING * np.arange(side)[:, None] * self._r
+        fine = _SPACING * np.arange(_FINE_NODES)[:, None] * self._r
+        sine, cosine = np.sin(fine).T, np.cos(fine).T
         # At the origin the sine vanishes.
         over_r = self._weighted / np.where(self._r > 0.0, self._r, np.inf)  # (n, nr)
-        sine, cosine = np.sin(coarse), np.cos(coarse)
-        parts = [
-            (sine * row) @ np.cos(fine).T + (cosine * row) @ np.sin(fine).T for row in over_r
-        ]
-        return np.stack([part.ravel()[:count] for part in parts], axis=-1)
+        values = np.empty((count, len(over_r)))
+        for start in range(0, count, _FINE_NODES):
+            coarse = _SPACING * start * self._r
+            both = (over_r * np.sin(coarse)) @ cosine + (over_r * np.cos(coarse)) @ sine
+            values[start : start + _FINE_NODES] = both.T[: count - start]
+        return values
 
 
 def _horner(coefficients: Tensor, x: Tensor) -> Tensor:
