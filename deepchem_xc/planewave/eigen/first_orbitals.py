@@ -18,7 +18,7 @@ from deepchem_xc.planewave.terms.nonlocal_ import atom_functions
 # Smallest number of plane waves in which H is diagonalised exactly.
 _DENSE_PLANE_WAVES = 40
 # Difference of levels, Hartree, that separates multiplets.
-_GAP = 0.02
+_MULTIPLET_GAP = 0.02
 
 
 def starting_orbitals(
@@ -123,7 +123,7 @@ def whole_multiplets(levels: Tensor, least: int) -> int:
     (4, 2)
     """
     gaps = levels.diff().amin((0, 1)).tolist()  # gaps[n - 1] is that above n bands
-    wide = [n for n in range(least, len(gaps) + 1) if gaps[n - 1] > _GAP]
+    wide = [n for n in range(least, len(gaps) + 1) if gaps[n - 1] > _MULTIPLET_GAP]
     return wide[0] if wide else least
 
 
