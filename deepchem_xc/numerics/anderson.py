@@ -122,14 +122,14 @@ class Anderson(Generic[V]):
         """Gamma: the least-squares fit of the last residual by the changes of residuals."""
         rows = [df for _, df in changes]
         # One transfer from the device: upper triangle of the Gram matrix, and right-hand side.
-        pairs = [(i, j) for i in range(len(rows)) for j in range(i, len(rows))]
-        products = [self._inner(rows[i], rows[j]) for i, j in pairs]
+        i, j = torch.triu_indices(len(rows), len(rows))
+        pairs = zip(i.tolist(), j.tolist(), strict=True)
+        products = [self._inner(rows[m], rows[n]) for m, n in pairs]
         products += [self._inner(row, residual) for row in rows]
         values = torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in products]).cpu()
         gram = values.new_zeros(len(rows), len(rows))
-        for (i, j), value in zip(pairs, values, strict=False):
-            gram[i, j] = gram[j, i] = value
-        right: Tensor = values[len(pairs) :]
+        gram[i, j] = gram[j, i] = values[: len(i)]
+        right: Tensor = values[len(i) :]
         # Residuals differ by orders of magnitude: scaled to unit norm, small ones count as well.
         scale = gram.diagonal().clamp_min(_TINY).rsqrt()
         scaled = scale[:, None] * gram * scale[None, :]

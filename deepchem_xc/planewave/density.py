@@ -130,9 +130,10 @@ def density_from_real_orbitals(
                 continue
             bands = slice(filled[0], filled[-1] + 1)
             weighted = real[:, bands] * of_set[:, bands].sqrt().unsqueeze(-1)
+            weighted = to_single(weighted) if single else weighted
             packed = gauge.to_waves(weighted, slice(0, nk))
-            packed = packed if factor is None else packed * factor.unsqueeze(1)
-            packed = to_single(packed) if single else packed
+            if factor is not None:
+                packed = packed * factor.unsqueeze(1).to(packed.real.dtype)
             target.copy_(sum_of_squares(pieces, packed, range(nk)))
     grid = density.view(len(weighted_occupations), nspin, *basis.orbital_fft_size)
     return basis.from_orbital_grid(grid) * gauge.density_phase.conj() / basis.volume

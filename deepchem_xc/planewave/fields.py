@@ -7,7 +7,6 @@ Both are vectors, and only this file knows their members; a member that is None 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +26,7 @@ class _Vector:
 
     @property
     def _members(self) -> tuple[Tensor | None, ...]:
-        return tuple(getattr(self, member.name) for member in dataclasses.fields(self))
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -68,7 +67,7 @@ class _Vector:
     def dot(self, other: _Vector) -> Tensor:
         """Real inner product, the sum of Re(a* b), 0-d; potential times electrons is in Hartree."""
         pairs = zip(self._members, other._members, strict=True)
-        products = [(a.conj() * b).real.sum() for a, b in pairs if a is not None and b is not None]
+        products = [_dot(a, b) for a, b in pairs if a is not None and b is not None]
         return torch.stack(products).sum()
 
     def __add__(self: V, other: V) -> V:
@@ -86,6 +85,15 @@ class _Vector:
 
     def __truediv__(self: V, divisor: Tensor | float) -> V:
         return self.map(lambda leaf: leaf / divisor)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Real part of the sum of a* b, 0-d, without temporary arrays."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    # One potential may act on both channels.
+    a, b = torch.broadcast_tensors(a.to(dtype), b.to(dtype))
+    product = torch.vdot(a.flatten(), b.flatten())
+    return product.real if product.is_complex() else product
 
 
 @dataclass(frozen=True, eq=False)

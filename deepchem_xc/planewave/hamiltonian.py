@@ -7,6 +7,7 @@ while the potential is far from self-consistent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -48,10 +49,16 @@ class _Multiplication:
     def __init__(
         self, pieces: GridPieces, function: Tensor, gauge: RealGauge | None = None
     ) -> None:
-        self.pieces = pieces
-        self._values = self._on_grid(function)
-        if gauge is not None:
-            self._packed_values = self._on_grid(function * gauge.density_phase)
+        self.pieces, self._function, self._gauge = pieces, function, gauge
+
+    @cached_property
+    def _values(self) -> Tensor:
+        return self._on_grid(self._function)
+
+    @cached_property
+    def _packed_values(self) -> Tensor:
+        assert self._gauge is not None
+        return self._on_grid(self._function * self._gauge.density_phase)
 
     def _on_grid(self, function: Tensor) -> Tensor:
         # The function carries the 1/N that the forward FFT leaves out. Each value is stored twice,
@@ -79,6 +86,7 @@ class _Multiplication:
         Tensor
             (nk, n, npw).
         """
+        # Only one of them is needed as a rule: a transform less.
         values = self._packed_values if packed else self._values
         product = torch.empty_like(waves)
         values = values[spin].to(waves.real.dtype)

@@ -12,7 +12,7 @@ from ._deepchem import BaseXC
 
 __all__ = ["named_parts"]
 
-_NUMBERS = (bool, int, float, complex, str, bytes, type(None))
+_NUMBERS = (bool, int, float, complex, str, bytes, type(None), Tensor)
 # Attributes that do not affect results. xc/trial.py refuses functionals that depend on the mode.
 _IGNORED = ("name", "training")
 
@@ -67,4 +67,5 @@ def named_parts(
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (*_NUMBERS, Tensor))
+    # Of thousands of values, which `isinstance` asks three times as long.
+    return issubclass(type(value), _NUMBERS)

@@ -79,7 +79,7 @@ def check_functional(functional: XCFunctional) -> None:
         check_memory(functional)  # first, before an evaluation could leave something behind
     _check_hidden(functional)
     _check_buffers(functional)
-    if again:
+    if again or all(map(_is_formula, functional.modules())):
         return
     for spins in (1, 2):
         pieces = _density_pieces(functional, spins)
@@ -202,6 +202,13 @@ def _is_known(part: torch.nn.Module) -> bool:
     # Not everything in torch: TorchScript and graph modules can contain anything.
     ours = module.partition(".")[0] == "deepchem_xc" or module.startswith("torch.nn.")
     return ours and not isinstance(part, PlainXC) and not any(_changes_of(part))
+
+
+def _is_formula(part: torch.nn.Module) -> bool:
+    """Whether a part is an unchanged functional of this package, or a list of them: no network."""
+    if type(part) in (torch.nn.ModuleList, torch.nn.ModuleDict):
+        return not any(_changes_of(part))
+    return type(part).__module__.startswith("deepchem_xc.") and _is_known(part)
 
 
 def _changes_of(part: torch.nn.Module) -> tuple[list[Any], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -92,15 +93,65 @@ def box_index(g: np.ndarray, fft_size: Sequence[int]) -> np.ndarray:
     return (wrapped[:, 0] * n2 + wrapped[:, 1]) * n3 + wrapped[:, 2]
 
 
-def to_box(coefficients: Tensor, index: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Real functions (..., n1, n2, n3) from coefficients (..., n) at places `index`, (n,)."""
-    lead = coefficients.shape[:-1]
-    box = coefficients.new_zeros((*lead, size[0] * size[1] * size[2]))
-    box = box.index_copy(-1, index, coefficients).reshape(*lead, *size)
-    return torch.fft.ifftn(box, dim=(-3, -2, -1), norm="forward").real
+class SphereTransform:
+    """Transforms between a sphere of plane waves and real functions on a grid.
 
+    The box holds the half of the plane waves with a third integer of at least zero; those of the
+    other half are their complex conjugates.
 
-def from_box(values: Tensor, index: Tensor) -> Tensor:
-    """Coefficients (..., n) at places `index`, (n,), of functions (..., n1, n2, n3)."""
-    box = torch.fft.fftn(values, dim=(-3, -2, -1), norm="forward")
-    return box.flatten(-3).index_select(-1, index)
+    Parameters
+    ----------
+    g_vectors : ndarray
+        Integer G, (nG, 3), with -G for every G.
+    size : (int, int, int)
+        Grid.
+    device : torch.device
+        Device of the coefficients.
+
+    Examples
+    --------
+    >>> sphere = np.array([[0, 0, 0], [0, 0, 1], [0, 0, -1]])
+    >>> transform = SphereTransform(sphere, (1, 1, 4), torch.device("cpu"))
+    >>> coefficients = torch.tensor([2.0, 0.5, 0.5], dtype=torch.complex128)
+    >>> transform.to_grid(coefficients).flatten().tolist()  # 2 + cos(pi n / 2)
+    [3.0, 2.0, 1.0, 2.0]
+    >>> transform.to_sphere(transform.to_grid(coefficients)).real.tolist()
+    [2.0, 0.5, 0.5]
+    """
+
+    def __init__(
+        self, g_vectors: np.ndarray, size: tuple[int, int, int], device: torch.device
+    ) -> None:
+        self._size = size
+        self._box = (size[0], size[1], size[2] // 2 + 1)
+        place = np.empty(math.prod(size), dtype=np.int64)
+        place[box_index(g_vectors, size)] = np.arange(len(g_vectors))
+        half = np.flatnonzero(g_vectors[:, 2] >= 0)
+        upper = np.where(g_vectors[:, 2:] >= 0, g_vectors, -g_vectors)
+
+        def on_device(array: np.ndarray) -> Tensor:
+            return torch.as_tensor(array, device=device)
+
+        self._half = on_device(half)
+        self._partners = on_device(place[box_index(-g_vectors[half], size)])
+        self._half_index = on_device(box_index(g_vectors[half], self._box))
+        self._index = on_device(box_index(upper, self._box))
+        self._lower = on_device(g_vectors[:, 2] < 0)
+
+    def to_grid(self, coefficients: Tensor) -> Tensor:
+        """Real functions (..., n1, n2, n3) from coefficients (..., nG)."""
+        lead = coefficients.shape[:-1]
+        # The mean of a coefficient and its partner's conjugate is the coefficient itself, but only
+        # so both of them have their derivative.
+        half = coefficients.index_select(-1, self._half)
+        partners = coefficients.index_select(-1, self._partners)
+        box = coefficients.new_zeros((*lead, math.prod(self._box)))
+        box.index_copy_(-1, self._half_index, 0.5 * (half + partners.conj()))
+        box = box.view(*lead, *self._box)
+        return torch.fft.irfftn(box, s=self._size, dim=(-3, -2, -1), norm="forward")
+
+    def to_sphere(self, values: Tensor) -> Tensor:
+        """Coefficients (..., nG) of real functions (..., n1, n2, n3)."""
+        box = torch.fft.rfftn(values, dim=(-3, -2, -1), norm="forward")
+        upper = box.flatten(-3).index_select(-1, self._index)
+        return torch.where(self._lower, upper.conj(), upper)

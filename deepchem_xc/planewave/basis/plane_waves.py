@@ -20,11 +20,10 @@ from torch import Tensor
 
 from deepchem_xc.planewave.basis.cutoff import check_cutoff, smooth_kinetic
 from deepchem_xc.planewave.basis.fft_boxes import (
+    SphereTransform,
     box_index,
     chosen_size,
     fastest_size,
-    from_box,
-    to_box,
 )
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.density_symmetry import DensitySymmetrizer
@@ -126,8 +125,9 @@ class PlaneWaveBasis:
         # contains the density sphere: use the fastest, independent of the functional's grid.
         self.orbital_fft_size = fastest_size(2 * largest + 1)
         self.orbital_ngrid = int(np.prod(self.orbital_fft_size))
-        self._orbital_density_index = torch.as_tensor(
-            box_index(sphere, self.orbital_fft_size), device=self.device
+        self._transform, self._orbital_transform = (
+            SphereTransform(sphere, size, self.device)
+            for size in (self.fft_size, self.orbital_fft_size)
         )
 
         # Spheres are always cut in this lattice, even if the basis is strained later.
@@ -312,7 +312,7 @@ class PlaneWaveBasis:
         Tensor
             (..., n1, n2, n3).
         """
-        return to_box(coefficients, self.density_index, self.fft_size)
+        return self._transform.to_grid(coefficients)
 
     def to_sphere(self, values: Tensor) -> Tensor:
         """Coefficients of a real function on the grid, in the function's unit.
@@ -329,15 +329,15 @@ class PlaneWaveBasis:
         Tensor
             (..., nG), complex; the first is the mean of the function.
         """
-        return from_box(values, self.density_index)
+        return self._transform.to_sphere(values)
 
     def to_orbital_grid(self, coefficients: Tensor) -> Tensor:
         """As `to_grid`, on the grid for products with orbitals."""
-        return to_box(coefficients, self._orbital_density_index, self.orbital_fft_size)
+        return self._orbital_transform.to_grid(coefficients)
 
     def from_orbital_grid(self, values: Tensor) -> Tensor:
         """As `to_sphere`, from the grid for products with orbitals."""
-        return from_box(values, self._orbital_density_index)
+        return self._orbital_transform.to_sphere(values)
 
     def gradient(self, coefficients: Tensor) -> Tensor:
         """Gradient on the grid of a function on the sphere.

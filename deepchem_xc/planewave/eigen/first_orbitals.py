@@ -17,10 +17,15 @@ from deepchem_xc.planewave.terms.nonlocal_ import atom_functions
 
 # Smallest number of plane waves in which H is diagonalised exactly.
 _DENSE_PLANE_WAVES = 40
+# Difference of levels, Hartree, that separates multiplets.
+_MULTIPLET_GAP = 0.02
 
 
 def starting_orbitals(
-    hamiltonian: Hamiltonian, pseudos: Mapping[str, AtomicPotential], nband: int
+    hamiltonian: Hamiltonian,
+    pseudos: Mapping[str, AtomicPotential],
+    nband: int,
+    most: int | None = None,
 ) -> Tensor:
     """Lowest states of H among atomic orbitals and the eigenvectors of H in a few plane waves.
 
@@ -35,11 +40,14 @@ def starting_orbitals(
         One for every species.
     nband : int
         Number of bands.
+    most : int, optional
+        Largest number of bands: more than `nband` are returned, up to this number, if that keeps a
+        multiplet whole, see `whole_multiplets`. `nband` by default.
 
     Returns
     -------
     Tensor
-        Orthonormal in the Hamiltonian's overlap, (nspin, nk, nband, npw).
+        Orthonormal in the Hamiltonian's overlap, (nspin, nk, nband, npw), or with more bands.
 
     Examples
     --------
@@ -55,16 +63,16 @@ def starting_orbitals(
     """
     basis = hamiltonian.basis
     count = min(min(basis.npw_per_k), max(4 * nband, _DENSE_PLANE_WAVES))
-    orbitals = torch.zeros(
-        (hamiltonian.nspin, basis.nk, nband, basis.npw),
-        dtype=torch.complex128,
-        device=basis.device,
-    )
+    most = nband if most is None else min(most, min(basis.npw_per_k))
+    shape = (hamiltonian.nspin, basis.nk, most)
+    orbitals = torch.zeros((*shape, basis.npw), dtype=torch.complex128, device=basis.device)
+    # One level more than bands: infinite where it is not known.
+    levels = torch.full((*shape[:2], most + 1), torch.inf, dtype=torch.float64)
 
     def form_factors(species: str, q2: Tensor) -> list[tuple[int, Tensor]]:
         return pseudos[species].atom.orbitals(q2)
 
-    smooth = _smooth_noise(basis, nband, seed=0)
+    smooth = _smooth_noise(basis, most, seed=0)
     gauge = hamiltonian.gauge
     for spin in range(hamiltonian.nspin):
         for k in range(basis.nk):
@@ -79,17 +87,44 @@ def starting_orbitals(
                 matrix, chosen = gauge.to_real_matrix(matrix, k, chosen)
                 atomic, waves = gauge.to_real(atomic, here), waves.real.contiguous()
             _, vectors = generalized_eigh(matrix, overlap)
-            waves[0, :, chosen] += vectors[:, :nband].T
+            waves[0, :, chosen] += vectors[:, :most].T
             start = torch.cat([atomic, waves], dim=1)[:, : min(basis.npw_per_k)]
             start = orthonormalize(start / row_norms(start).unsqueeze(-1))
             # Single precision is enough for a start.
             start, kinetic = to_single(start), to_single(basis.kinetic[here])
             with all_digits():
                 operator = hamiltonian.operator(spin, ks)
-                _, lowest, _ = davidson(operator, start, kinetic, nband, expansions=0)
-            lowest = orthonormal_states(hamiltonian, to_double(lowest), ks)
+                known = min(most + 1, start.shape[1])
+                found, lowest, _ = davidson(operator, start, kinetic, known, expansions=0)
+            levels[spin, k, :known] = found[0].cpu()
+            lowest = orthonormal_states(hamiltonian, to_double(lowest[:, :most]), ks)
             orbitals[spin, here] = lowest if gauge is None else gauge.to_complex(lowest, here)
-    return orbitals
+    return orbitals[:, :, : whole_multiplets(levels, nband)]
+
+
+def whole_multiplets(levels: Tensor, least: int) -> int:
+    """Smallest number of bands with a gap above them at every k-point; `least` if there is none.
+
+    Bands converge the faster, the farther the next level above them is. Where the number of bands
+    cuts a multiplet, as the six lowest empty levels of a cubic cell of silicon, a few more save
+    steps.
+
+    Parameters
+    ----------
+    levels : Tensor
+        Lowest levels, (nspin, nk, n), Hartree.
+    least : int
+        Least number of bands; numbers below n are considered.
+
+    Examples
+    --------
+    >>> levels = torch.tensor([[[0.0, 0.1, 0.101, 0.102, 0.3]]])
+    >>> whole_multiplets(levels, 2), whole_multiplets(levels[:, :, :4], 2)
+    (4, 2)
+    """
+    gaps = levels.diff().amin((0, 1)).tolist()  # gaps[n - 1] is that above n bands
+    wide = [n for n in range(least, len(gaps) + 1) if gaps[n - 1] > _MULTIPLET_GAP]
+    return wide[0] if wide else least
 
 
 def orthonormal_states(hamiltonian: Hamiltonian, block: Tensor, ks: range) -> Tensor:

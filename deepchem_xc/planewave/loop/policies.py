@@ -67,6 +67,9 @@ class Effort:
     highest : float
         Electrons in the highest band above which bands are added, unless their number was given;
         tighter convergence lowers it. Derivatives need 2e-6 or less.
+    multiplets : float
+        Part of the bands that may be added at the start where their number, unless it was given,
+        cuts a multiplet: without a close level above them, bands converge in fewer steps.
     empty : float
         Residual of the empty bands of a result, Hartree; that of the highest may be larger.
 
@@ -89,6 +92,7 @@ class Effort:
     settling_sweeps: int = 6
     expansions: int = EXPANSIONS
     highest: float = 1e-6
+    multiplets: float = 0.1
     empty: float = 3e-4
 
     def __post_init__(self) -> None:

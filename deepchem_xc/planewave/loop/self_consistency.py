@@ -147,6 +147,8 @@ class _Loop:
         self._release, self._held = policies.moment, False
         self._moment = HeldMoment(problem, not held, policies.moment)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
+        more = 0 if nbands is not None else int(policies.effort.multiplets * self._nbands)
+        self._most = self._nbands + more
         check_bands(
             self._nbands, problem.nelectrons, problem.nspin, problem.smearing, self._moment.value
         )
@@ -180,7 +182,7 @@ class _Loop:
         hamiltonian = problem.hamiltonian(self._potential)
         if self._orbitals is None:
             pseudos = problem.pseudopotentials
-            self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands)
+            self._orbitals = starting_orbitals(hamiltonian, pseudos, self._nbands, self._most)
         elif not self.history:
             if self._orbitals.shape[2] != self._nbands:
                 self._orbitals = change_bands(hamiltonian, self._orbitals, self._nbands)

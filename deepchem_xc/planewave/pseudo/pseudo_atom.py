@@ -39,7 +39,7 @@ _START = 0.5  # exponent of the Gaussian density of the first step, bohr^-2
 _X_ALPHA = 0.7
 _TOLERANCE = 1e-12  # change of the density in a step at convergence, per electron
 _MAX_STEPS = 300
-_HISTORY, _STEP = 6, 0.3  # of Anderson's mixing
+_HISTORY, _STEP = 6, 0.5  # of Anderson's mixing
 _REST = 1e-16  # part of the electrons beyond the radius at which form factors' integrals end
 
 
@@ -252,12 +252,14 @@ def _coulomb(r: NDArray, l: int, exponent: float) -> NDArray:
     """Hartree potential of the density with 4 pi r^2 n(r) = r^(2l+2) exp(-exponent r^2)."""
     from scipy.special import erf
 
-    x = exponent * r**2
+    root = math.sqrt(exponent) * r
+    x = root**2
     # Incomplete gamma functions P(l + 3/2, x) and Q(l + 1, x), by their recursion in l.
-    inside, outside = erf(np.sqrt(x)), np.zeros_like(x)
+    inside, outside, power = erf(root), np.zeros_like(x), np.exp(-x)
     for k in range(l + 1):
-        inside = inside - x ** (k + 0.5) * np.exp(-x) / math.gamma(k + 1.5)
-        outside = outside + x**k * np.exp(-x) / math.gamma(k + 1.0)
+        outside += power / math.gamma(k + 1.0)
+        inside -= root * power / math.gamma(k + 1.5)
+        power = power * x
     inside *= 0.5 * exponent ** -(l + 1.5) * math.gamma(l + 1.5)
     outside *= 0.5 * exponent ** -(l + 1.0) * math.gamma(l + 1.0)
     return inside / np.maximum(r, 1e-9) + outside

@@ -24,6 +24,7 @@ __all__ = ["RadialTransform", "quadrature_weights"]
 _SPACING = 0.01
 _TAYLOR_REACH = 2.0  # largest q r_max for which the series is used
 _TAYLOR_TERMS = 13  # terms of the series; (x/2)^2k / (k! Gamma(k+l+3/2)) is then below 1e-16
+_FINE_NODES = 64  # nodes between two coarse ones of tables with l = 0
 _MARGIN = 12  # nodes beyond both ends of a table, so that its end conditions do no harm
 
 
@@ -181,12 +182,13 @@ class RadialTransform:
         values[:low] = np.polynomial.polynomial.polyval(
             (q[:low] / self._switch) ** 2, self._taylor.T
         ).T
-        for start in range(low, len(q), 256):  # in pieces that fit the cache
-            piece = q[start : start + 256, None]
-            x = piece * self._r
-            # Several times as fast as the general function.
-            bessel = np.sinc(x / math.pi) if self.l == 0 else spherical_jn(self.l, x)
-            values[start : start + 256] = bessel @ self._weighted.T / piece**self.l
+        if self.l == 0:
+            values[low:] = self._sine_transform(len(q))[low:] / q[low:, None]
+        else:
+            for start in range(low, len(q), 256):  # in pieces that fit the cache
+                piece = q[start : start + 256, None]
+                bessel = spherical_jn(self.l, piece * self._r)
+                values[start : start + 256] = bessel @ self._weighted.T / piece**self.l
         mirrored = slice(_MARGIN, 0, -1)
         spline = make_interp_spline(
             np.concatenate([-q[mirrored], q]), np.concatenate([values[mirrored], values]), k=5
@@ -194,6 +196,23 @@ class RadialTransform:
         nodes = q[:intervals]
         derivatives = [spline(nodes, nu=k) / math.factorial(k) for k in range(6)]
         return np.stack(derivatives, axis=-1).transpose(1, 0, 2)
+
+    def _sine_transform(self, count: int) -> NDArray:
+        """Integrals of 4 pi r f_i(r) sin(qr) at the first `count` nodes q, shape (count, n).
+
+        Nodes are sums of a coarse and a fine one: few sines and matrix products do. The fine ones
+        are always as many, so that a longer table begins with the same numbers.
+        """
+        fine = _SPACING * np.arange(_FINE_NODES)[:, None] * self._r
+        sine, cosine = np.sin(fine).T, np.cos(fine).T
+        # At the origin the sine vanishes.
+        over_r = self._weighted / np.where(self._r > 0.0, self._r, np.inf)  # (n, nr)
+        values = np.empty((count, len(over_r)))
+        for start in range(0, count, _FINE_NODES):
+            coarse = _SPACING * start * self._r
+            both = (over_r * np.sin(coarse)) @ cosine + (over_r * np.cos(coarse)) @ sine
+            values[start : start + _FINE_NODES] = both.T[: count - start]
+        return values
 
 
 def _horner(coefficients: Tensor, x: Tensor) -> Tensor:

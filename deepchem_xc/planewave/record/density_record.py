@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc import __version__
-from deepchem_xc.planewave.basis.fft_boxes import box_index, fastest_size, to_box
+from deepchem_xc.planewave.basis.fft_boxes import SphereTransform, fastest_size
 from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.given_density import check_electrons_of
@@ -249,8 +249,8 @@ class DensityRecord:
         """
         g = self.g_vectors.detach().cpu().numpy()
         size = self.fft_size or fastest_size(2 * abs(g).max(axis=0) + 1)
-        index = torch.as_tensor(box_index(g, size), device=self.fields.density.device)
-        return to_box(self.fields.density, index, size)
+        transform = SphereTransform(g, size, self.fields.density.device)
+        return transform.to_grid(self.fields.density)
 
     @property
     def digest(self) -> str:

@@ -50,6 +50,15 @@ def test_first_and_second_derivatives_are_exact_also_at_zero(l: int) -> None:
         assert (second - exact / 4.4**2).abs().max() < tolerance * exact[0]
 
 
+def test_nodes_of_the_table_are_the_plain_sums_over_the_mesh() -> None:
+    function = make(0)
+    q = 0.01 * torch.arange(400, 1200, dtype=torch.float64)  # nodes, far from the series at zero
+    r = torch.linspace(0.0, 7.0, 701, dtype=torch.float64)
+    shape = r**2 * torch.exp(-1.1 * r**2) * torch.from_numpy(quadrature_weights(r.numpy()))
+    plain = 4.0 * math.pi * (torch.sinc(q[:, None] * r / math.pi) @ shape)
+    torch.testing.assert_close(function(q**2)[0], plain, rtol=0, atol=1e-14)
+
+
 def test_the_table_grows_when_larger_wave_vectors_are_asked_for() -> None:
     function = make(0)
     small = torch.tensor([4.0], dtype=torch.float64)
