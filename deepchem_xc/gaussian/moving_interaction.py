@@ -1,0 +1,155 @@
+r"""Coulomb and exchange matrices, while the atoms move with their basis functions.
+
+A function i of atom B changes integrals by :math:`-V_B \cdot (\nabla i\, j | kl)`. Of the four
+functions two give the same as the other two in a symmetric result, so that one kind of integral,
+``(nabla i, j | kl)``, serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from pyscf import df, scf
+from pyscf.gto import Mole
+from pyscf.grad import rhf as pyscf_gradients
+from torch import Tensor
+
+from deepchem_xc.gaussian.coulomb import Interaction
+from deepchem_xc.gaussian.fitted_interaction import fitted_change
+from deepchem_xc.gaussian.moving_core import homes_of
+
+
+class MovingInteraction:
+    """Derivatives of Coulomb and exchange energies and matrices of fixed density matrices.
+
+    Parameters
+    ----------
+    mole : pyscf.gto.Mole
+        Built.
+    fitting : str or None
+        Auxiliary basis set of density fitting, which moves with the atoms; None for exact
+        integrals.
+
+    Examples
+    --------
+    >>> from pyscf import gto
+    >>> mole = gto.M(atom="He 0 0 0; He 0 0 3", basis="6-31g", verbose=0)
+    >>> density = torch.eye(4, dtype=torch.float64)[None]
+    >>> gradient = MovingInteraction(mole, None).gradient(density, {Interaction(): 0.25})
+    >>> bool(gradient[0, 2] > 0.0), bool(gradient.sum(0).abs().max() < 1e-12)
+    (True, True)
+    """
+
+    def __init__(self, mole: Mole, fitting: str | None) -> None:
+        self._mole, self._fitting, self._homes = mole, fitting, homes_of(mole)
+
+    def gradient(self, density: Tensor, exchange: Mapping[Interaction, float]) -> Tensor:
+        """Derivative of ``<D|J|D> / 2`` less exchange, with respect to positions, (natom, 3).
+
+        Parameters
+        ----------
+        density : Tensor
+            Density matrices, (n, nao, nao), symmetric; J is of their sum.
+        exchange : mapping of Interaction to float
+            Factors of ``<D|K|D> / 2``, summed over the density matrices.
+        """
+        matrices, total = density.numpy(), density.sum(0).numpy()
+        coulomb = self._on_atoms(*self._coulomb(total), total)
+        for interaction, factor in exchange.items():
+            coulomb -= factor * self._on_atoms(*self._exchange(matrices, interaction), matrices)
+        return coulomb
+
+    def _on_atoms(self, parts: np.ndarray, auxiliary: np.ndarray, matrices: np.ndarray) -> Tensor:
+        """From matrices whose first function moves, (n, 3, nao, nao), to atoms."""
+        size = self._mole.nao
+        each = 2.0 * np.einsum(
+            "nxij,nij->ix", parts.reshape(-1, 3, size, size), matrices.reshape(-1, size, size)
+        )
+        return torch.from_numpy(auxiliary.copy()).index_add_(0, self._homes, torch.from_numpy(each))
+
+    def _coulomb(self, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """J whose first function moves, (3, nao, nao), and the auxiliary functions' part."""
+        if self._fitting is None:
+            return pyscf_gradients.get_j(self._mole, total), np.zeros((self._mole.natm, 3))
+        found = self._fitted_gradients().get_j(self._mole, total)
+        return found, found.aux.sum((0, 1))
+
+    def _exchange(
+        self, matrices: np.ndarray, interaction: Interaction
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """K whose first function moves, (n, 3, nao, nao), and the auxiliary functions' part."""
+        omega = interaction.omega or None
+        if self._fitting is None:
+            with self._mole.with_range_coulomb(omega):
+                return pyscf_gradients.get_k(self._mole, matrices), np.zeros((self._mole.natm, 3))
+        found = self._fitted_gradients().get_k(self._mole, matrices, omega=omega)
+        return found, np.trace(found.aux, axis1=0, axis2=1)
+
+    def _fitted_gradients(self) -> df.grad.rhf.Gradients:
+        return scf.RHF(self._mole).density_fit(auxbasis=self._fitting).nuc_grad_method()
+
+    def matrices(
+        self, density: Tensor, velocities: Tensor, exchange: Sequence[Interaction]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Change of J and of each K at fixed density matrices, as ``Coulomb.matrices``.
+
+        Parameters
+        ----------
+        density : Tensor
+            (n, nao, nao), symmetric.
+        velocities : Tensor
+            (natom, 3), bohr per unit of time.
+        exchange : sequence of Interaction
+            Operators of the exchange that is wanted.
+
+        Raises
+        ------
+        ValueError
+            As `fitted_change`.
+        """
+        if self._fitting is not None:
+            return fitted_change(self._mole, self._fitting, density, velocities, exchange)
+        full = [one for one in exchange if one.omega == 0.0]
+        coulomb, of_full = self._pass(density, velocities, Interaction(), True, bool(full))
+        found = []
+        for one in exchange:
+            ranged = one.omega != 0.0
+            found.append(
+                self._pass(density, velocities, one, False, True)[1] if ranged else of_full
+            )
+        return coulomb, found
+
+    def _pass(
+        self,
+        density: Tensor,
+        velocities: Tensor,
+        interaction: Interaction,
+        with_j: bool,
+        with_k: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """J of the sum and K of each density matrix; empty where not wanted."""
+        own = velocities[self._homes].T.numpy()  # (3, nao)
+        wanted, scripts = [], []
+        if with_j:
+            total = density.sum(0).numpy()
+            # Functions of the other pair move, one component of the integrals for each axis.
+            wanted += [total, *(total * axis for axis in own)]
+            scripts += ["ijkl,lk->ij"] + ["ijkl,ji->kl"] * 3
+        for matrix in density.numpy() if with_k else ():
+            wanted += [matrix, *(matrix * axis for axis in own)]
+            scripts += ["ijkl,jk->il"] + ["ijkl,li->kj"] * 3
+        with self._mole.with_range_coulomb(interaction.omega or None):
+            found = scf.jk.get_jk(
+                self._mole, wanted, scripts, intor="int2e_ip1", aosym="s2kl", comp=3
+            )
+        changes = []
+        for first in range(0, len(found), 4):
+            moving, *others = found[first : first + 4]
+            other = sum(part[axis] for axis, part in enumerate(others))
+            half = -np.einsum("xi,xij->ij", own, moving) - other
+            changes.append(half + half.T)
+        coulomb = changes.pop(0) if with_j else np.empty(0)
+        kept = np.stack(changes) if with_k else np.empty(0)
+        return torch.from_numpy(coulomb), torch.from_numpy(kept)
