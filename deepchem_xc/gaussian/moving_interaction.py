@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from pyscf import df, scf
+from pyscf import scf
 from pyscf.gto import Mole
 from pyscf.grad import rhf as pyscf_gradients
 from torch import Tensor
 
 from deepchem_xc.gaussian.coulomb import Interaction
-from deepchem_xc.gaussian.fitted_interaction import fitted_change
+from deepchem_xc.gaussian.fitted_interaction import FittedInteraction
 from deepchem_xc.gaussian.moving_core import homes_of
 
 
@@ -43,7 +43,8 @@ class MovingInteraction:
     """
 
     def __init__(self, mole: Mole, fitting: str | None) -> None:
-        self._mole, self._fitting, self._homes = mole, fitting, homes_of(mole)
+        self._mole, self._homes = mole, homes_of(mole)
+        self._fitted = None if fitting is None else FittedInteraction(mole, fitting)
 
     def gradient(self, density: Tensor, exchange: Mapping[Interaction, float]) -> Tensor:
         """Derivative of ``<D|J|D> / 2`` less exchange, with respect to positions, (natom, 3).
@@ -55,40 +56,24 @@ class MovingInteraction:
         exchange : mapping of Interaction to float
             Factors of ``<D|K|D> / 2``, summed over the density matrices.
         """
+        if self._fitted is not None:
+            return self._fitted.gradient(density, exchange)
         matrices, total = density.numpy(), density.sum(0).numpy()
-        coulomb = self._on_atoms(*self._coulomb(total), total)
-        for interaction, factor in exchange.items():
-            coulomb -= factor * self._on_atoms(*self._exchange(matrices, interaction), matrices)
-        return coulomb
+        gradient = self._on_atoms(pyscf_gradients.get_j(self._mole, total), total)
+        for one, factor in exchange.items():
+            with self._mole.with_range_coulomb(one.omega or None):
+                moving = pyscf_gradients.get_k(self._mole, matrices)
+            gradient -= factor * self._on_atoms(moving, matrices)
+        return gradient
 
-    def _on_atoms(self, parts: np.ndarray, auxiliary: np.ndarray, matrices: np.ndarray) -> Tensor:
+    def _on_atoms(self, moving: np.ndarray, matrices: np.ndarray) -> Tensor:
         """From matrices whose first function moves, (n, 3, nao, nao), to atoms."""
         size = self._mole.nao
         each = 2.0 * np.einsum(
-            "nxij,nij->ix", parts.reshape(-1, 3, size, size), matrices.reshape(-1, size, size)
+            "nxij,nij->ix", moving.reshape(-1, 3, size, size), matrices.reshape(-1, size, size)
         )
-        return torch.from_numpy(auxiliary.copy()).index_add_(0, self._homes, torch.from_numpy(each))
-
-    def _coulomb(self, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """J whose first function moves, (3, nao, nao), and the auxiliary functions' part."""
-        if self._fitting is None:
-            return pyscf_gradients.get_j(self._mole, total), np.zeros((self._mole.natm, 3))
-        found = self._fitted_gradients().get_j(self._mole, total)
-        return found, found.aux.sum((0, 1))
-
-    def _exchange(
-        self, matrices: np.ndarray, interaction: Interaction
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """K whose first function moves, (n, 3, nao, nao), and the auxiliary functions' part."""
-        omega = interaction.omega or None
-        if self._fitting is None:
-            with self._mole.with_range_coulomb(omega):
-                return pyscf_gradients.get_k(self._mole, matrices), np.zeros((self._mole.natm, 3))
-        found = self._fitted_gradients().get_k(self._mole, matrices, omega=omega)
-        return found, np.trace(found.aux, axis1=0, axis2=1)
-
-    def _fitted_gradients(self) -> df.grad.rhf.Gradients:
-        return scf.RHF(self._mole).density_fit(auxbasis=self._fitting).nuc_grad_method()
+        total = torch.zeros((self._mole.natm, 3), dtype=torch.float64)
+        return total.index_add_(0, self._homes, torch.from_numpy(each))
 
     def matrices(
         self, density: Tensor, velocities: Tensor, exchange: Sequence[Interaction]
@@ -103,14 +88,9 @@ class MovingInteraction:
             (natom, 3), bohr per unit of time.
         exchange : sequence of Interaction
             Operators of the exchange that is wanted.
-
-        Raises
-        ------
-        ValueError
-            As `fitted_change`.
         """
-        if self._fitting is not None:
-            return fitted_change(self._mole, self._fitting, density, velocities, exchange)
+        if self._fitted is not None:
+            return self._fitted.matrices(density, velocities, exchange)
         full = [one for one in exchange if one.omega == 0.0]
         coulomb, of_full = self._pass(density, velocities, Interaction(), True, bool(full))
         found = []
