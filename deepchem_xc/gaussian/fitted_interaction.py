@@ -5,14 +5,14 @@ With auxiliary functions P, their metric :math:`V_{PQ} = (P|Q)`, its inverse M, 
 .. math:: R_P = (P|kl) D_{kl}, \quad B_{P,io} = (P|ik) C_{ko}, \quad D = C\, n\, C^T,
 
 the matrices are :math:`J_{ij} = (ij|P) M_{PQ} R_Q` and
-:math:`K_{ij} = \sum_o n_o B_{P,io} M_{PQ} B_{Q,jo}`. By translational invariance integrals change by
+:math:`K_{ij} = \sum_o n_o B_{P,io} M_{PQ} B_{Q,jo}`. By translational invariance atoms with
+velocities u change integrals by
 
-.. math:: (P|ik)^{\cdot} = (V_P - V_i) \cdot (\nabla i\, k | P) + (V_P - V_k) \cdot (i\, \nabla k|P),
-    \quad (P|Q)^{\cdot} = (V_Q - V_P) \cdot (\nabla P | Q).
+.. math:: \dot{(P|ik)} = (u_P - u_i) \cdot (P|\nabla i, k) + (u_P - u_k) \cdot (P|i, \nabla k),
+    \quad \dot V_{PQ} = (u_Q - u_P) \cdot (\nabla P | Q), \quad \dot M = -M \dot V M.
 
-The inverse changes by :math:`-M \dot V M`. In a long-ranged interaction many auxiliary functions are
-linearly dependent. Combinations of them that hardly interact change no energy, but rounding makes
-noise of them, and they are left out.
+In a long-ranged interaction many auxiliary functions are linearly dependent. Combinations of them
+that hardly interact change no energy, but rounding makes noise of them, and they are left out.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Metric:
     def __init__(self, matrix: Tensor) -> None:
         values, vectors = torch.linalg.eigh(matrix)
         kept = values > _LEAST
-        self._factor, self._inverse = None, None
+        self._inverse: Tensor | None = None
         if bool(kept.all()):
             self._factor = torch.linalg.cholesky(matrix)
         else:

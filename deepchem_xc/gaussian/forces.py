@@ -19,8 +19,8 @@ ground state's adjoint (`adjoint`), one for each backward pass.
 References
 ----------
 P. Pulay, Mol. Phys. 17, 197 (1969); B. G. Johnson, P. M. W. Gill, J. A. Pople, J. Chem. Phys. 98,
-5612 (1993), with points that move; J. A. Pople, P. M. W. Gill, B. G. Johnson, Chem. Phys. Lett. 199,
-557 (1992).
+5612 (1993), with points that move; J. A. Pople, P. M. W. Gill, B. G. Johnson, Chem. Phys. Lett.
+199, 557 (1992).
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ class Forces:
         for one, part in moving.items():
             of_density = of_density - exchange[one] * part
         of_density += problem.change_of_interaction(change) - 0.5 * (pulay + pulay.mT)
-        return [of_density, *added_gradients(of_inputs, self._of_shares(inputs[1:], change, moving))]
+        return [
+            of_density,
+            *added_gradients(of_inputs, self._of_shares(inputs[1:], change, moving)),
+        ]
 
     def _of_shares(
         self, inputs: Sequence[Tensor], change: Tensor, moving: Mapping[Interaction, Tensor]

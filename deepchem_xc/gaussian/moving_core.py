@@ -1,9 +1,9 @@
 r"""One-electron matrices, while the atoms move with their basis functions.
 
-With velocities V, functions i at atom B and a potential that belongs to atom C,
+With velocities u, functions i at atom B and a potential U that belongs to atom C,
 
-.. math:: \dot S_{ij} = -V_B \cdot \langle \nabla i | j \rangle + (i \leftrightarrow j), \quad
-    \dot U_{ij} = (V_C - V_B) \cdot \langle \nabla i | U_C | j \rangle + (i \leftrightarrow j),
+.. math:: \dot S_{ij} = -u_B \cdot \langle \nabla i | j \rangle + (i \leftrightarrow j), \quad
+    \dot U_{ij} = (u_C - u_B) \cdot \langle \nabla i | U_C | j \rangle + (i \leftrightarrow j),
 
 and the kinetic energy is as the overlap. Each matrix is needed in two forms: its derivative along
 velocities, and the derivative of its product with a density matrix with respect to all positions.

@@ -1,8 +1,8 @@
 r"""Coulomb and exchange matrices, while the atoms move with their basis functions.
 
-A function i of atom B changes integrals by :math:`-V_B \cdot (\nabla i\, j | kl)`. Of the four
-functions two give the same as the other two in a symmetric result, so that one kind of integral,
-``(nabla i, j | kl)``, serves all.
+At velocities u a function i of atom B changes integrals by :math:`-u_B \cdot (\nabla i\, j | kl)`. Of
+the four functions two give the same as the other two in a symmetric result, so that one kind of
+integral, ``(nabla i, j | kl)``, serves all.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from pyscf import scf
-from pyscf.gto import Mole
 from pyscf.grad import rhf as pyscf_gradients
+from pyscf.gto import Mole
 from torch import Tensor
 
 from deepchem_xc.gaussian.coulomb import Interaction
@@ -58,12 +58,20 @@ class MovingInteraction:
         """
         if self._fitted is not None:
             return self._fitted.gradient(density, exchange)
-        matrices, total = density.numpy(), density.sum(0).numpy()
-        gradient = self._on_atoms(pyscf_gradients.get_j(self._mole, total), total)
+        matrices = density.numpy()
+        full = exchange.get(Interaction(), 0.0)
+        if full:  # one pass gives J and K together
+            coulomb, of_full = pyscf_gradients.get_jk(self._mole, matrices)
+            gradient = self._on_atoms(coulomb.sum(0), matrices.sum(0))
+            gradient -= full * self._on_atoms(of_full, matrices)
+        else:
+            total = matrices.sum(0)
+            gradient = self._on_atoms(pyscf_gradients.get_j(self._mole, total), total)
         for one, factor in exchange.items():
-            with self._mole.with_range_coulomb(one.omega or None):
-                moving = pyscf_gradients.get_k(self._mole, matrices)
-            gradient -= factor * self._on_atoms(moving, matrices)
+            if one.omega:
+                with self._mole.with_range_coulomb(one.omega):
+                    moving = pyscf_gradients.get_k(self._mole, matrices)
+                gradient -= factor * self._on_atoms(moving, matrices)
         return gradient
 
     def _on_atoms(self, moving: np.ndarray, matrices: np.ndarray) -> Tensor:

@@ -1,11 +1,11 @@
 r"""Densities at points, while the atoms move with their basis functions and their points.
 
-A point p of atom A and a function of atom B change the function's value at the point by
+With velocities u of the atoms, the value of a function of atom B at a point p of atom A changes by
 
-.. math:: \dot\phi_i(p) = (V_A - V_B) \cdot \nabla \phi_i(p)
+.. math:: \dot\phi_i(p) = (u_A - u_B) \cdot \nabla \phi_i(p),
 
-at velocities V, and the rows of a density (see `point_densities`) by the terms in which one function
-of the pair has changed. `gradient_of_rows` is the transpose for all atoms at fixed density matrices.
+and each row of a density (see `point_densities`) by the terms in which one function of a pair has
+changed. `add_gradient_of_rows` is the transpose, for all atoms, at fixed density matrices.
 """
 
 from __future__ import annotations

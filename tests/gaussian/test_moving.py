@@ -84,7 +84,11 @@ def test_changes_of_weights_are_differences():
 def test_changes_of_densities_are_differences(nrow):
     """Also in blocks that leave functions out."""
     mole = gto.M(atom="H 0 0 0; O 0 0.1 1; He 0 0 12", basis="6-31g", spin=1, verbose=0)
-    grid, matrices, velocities = Grid(mole, 1, nrow > 1), symmetric(2, mole.nao), velocities_of(mole)
+    grid, matrices, velocities = (
+        Grid(mole, 1, nrow > 1),
+        symmetric(2, mole.nao),
+        velocities_of(mole),
+    )
     assert any(block.functions is not None for block in grid.blocks())
     moving = MovingBlocks(grid, homes_of(mole), velocities)
     kind = {1: "LDA", 4: "GGA", 5: "MGGA"}[nrow]
@@ -194,7 +198,9 @@ def test_fitted_gradients_are_pyscfs():
     density = torch.from_numpy(np.array(calculation.make_rdm1()))[None]
     j, k = expected.get_jk(mole, density[0].numpy())
     homes = homes_of(mole)
-    on_functions = 2.0 * torch.einsum("xij,ij->ix", torch.from_numpy(np.array(j - 0.5 * k)), density[0])
+    on_functions = 2.0 * torch.einsum(
+        "xij,ij->ix", torch.from_numpy(np.array(j - 0.5 * k)), density[0]
+    )
     total = torch.from_numpy((j.aux - 0.5 * k.aux).sum((0, 1)).copy())
     total.index_add_(0, homes, on_functions)
     gradient = MovingInteraction(mole, FITTING).gradient(density, {Interaction(): 0.5})
