@@ -40,7 +40,7 @@ _OF_SCF = (
     *("occupations", "convergence", "level_shift", "damping"),
 )
 # Defaults that are not None.
-_STANDARD = {"charge": 0, "grid_level": 3, "level_shift": 0.0, "damping": 0.0}
+_STANDARD: dict[str, Any] = {"charge": 0, "grid_level": 3, "level_shift": 0.0, "damping": 0.0}
 # Those that make the molecule.
 _OF_MOLECULE = ("basis", "charge", "pseudopotentials")
 # Largest displacement of an atom, Angstrom, up to which an earlier density is a good start.
@@ -202,7 +202,7 @@ class GaussianDFT(Calculator):
     def _converge(self, atoms: Atoms) -> None:
         """Find the ground state."""
         self.results = {}
-        given = {
+        given: dict[str, Any] = {
             name: _STANDARD.get(name) if self.parameters[name] is None else self.parameters[name]
             for name in _OF_SCF
         }

@@ -26,6 +26,7 @@ P. Pulay, Mol. Phys. 17, 197 (1969); B. G. Johnson, P. M. W. Gill, J. A. Pople, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from pyscf.grad.rhf import grad_nuc
@@ -75,6 +76,10 @@ class Forces:
 
     def values(self) -> tuple[Tensor, ...]:
         """Forces, (natom, 3), Hartree/bohr."""
+        return (self._forces.clone(),)
+
+    @cached_property
+    def _forces(self) -> Tensor:
         density = self._density
         weighted = torch.linalg.solve(self._problem.overlap, (self._fock @ density).sum(0))
         exchange = self._problem.exchange_factors()
@@ -83,7 +88,7 @@ class Forces:
         gradient += self._interaction.gradient(density, exchange)
         gradient += self._semilocal.gradient(density)
         gradient -= self._core.overlap_gradient(0.5 * (weighted + weighted.T))
-        return (-gradient,)
+        return -gradient
 
     def gradients(
         self, cotangents: tuple[Tensor, ...], inputs: tuple[Tensor, ...]

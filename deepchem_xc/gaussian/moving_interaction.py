@@ -1,8 +1,8 @@
 r"""Coulomb and exchange matrices, while the atoms move with their basis functions.
 
 At velocities u a function i of atom B changes integrals by
-:math:`-u_B \cdot (\nabla i\, j | kl)`. Of the four functions two give the same as the other two in a
-symmetric result, so that one kind of integral, ``(nabla i, j | kl)``, serves all.
+:math:`-u_B \cdot (\nabla i\, j | kl)`. In a symmetric result two of the four functions give the
+same as the other two: one kind of integral, ``(nabla i, j | kl)``, serves all.
 """
 
 from __future__ import annotations

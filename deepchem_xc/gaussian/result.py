@@ -272,12 +272,16 @@ class MolecularResult(KeptResults):
 
     def _forces(self) -> Tensor:
         self._check_functional()
-        last = self.converged
-        forces = Forces(self.problem, last.states.density, last.potential.fock)
+        # Also for results in a graph, computed only once.
+        forces = self.detach()._once("moving atoms", self._moving_atoms)
         if not self._in_graph:
             return forces.values()[0]
         inputs = [self.density_matrix, *self.problem.trained_tensors]
         return attach_implicit(forces, inputs, SECOND_DERIVATIVES)[0]
+
+    def _moving_atoms(self) -> Forces:
+        last = self.converged
+        return Forces(self.problem, last.states.density, last.potential.fock)
 
     @property
     def band_gap(self) -> Tensor:

@@ -268,3 +268,16 @@ def test_forces_refuse_a_functional_that_has_changed():
     functional.terms[0].kappa.data *= 1.1
     with pytest.raises(RuntimeError, match="kappa"):
         _ = result.forces
+
+
+def test_forces_are_computed_once(monkeypatch):
+    from deepchem_xc.gaussian.moving_core import MovingCore
+
+    functional = PBE(trainable=True)
+    result = scf(molecule("H2O"), functional, basis="sto-3g", grid_level=0)
+    calls = []
+    gradient = MovingCore.gradient
+    monkeypatch.setattr(MovingCore, "gradient", lambda *a: calls.append(1) or gradient(*a))
+    plain = result.detach().forces
+    assert torch.equal(result.forces.detach(), plain) and torch.equal(result.forces, plain)
+    assert result.forces.requires_grad and len(calls) == 1
