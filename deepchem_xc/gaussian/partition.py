@@ -24,8 +24,9 @@ from torch import Tensor
 
 from deepchem_xc.gaussian.grid import Grid
 
-# Numbers in an array over pairs of atoms and points: a few of them stay in the processor's cache.
-_PIECE = 2**18
+# Numbers in an array over pairs of atoms and points, a few of which stay in the processor's cache,
+# and least number of points, so that many atoms do not make many small arrays.
+_PIECE, _LEAST_POINTS = 2**18, 64
 # Added to shares, and least distance: quotients stay finite.
 _LEAST = 1e-200
 
@@ -134,7 +135,7 @@ class Partition:
 
     def _pieces(self) -> Iterator[tuple[slice, Tensor]]:
         """Points that are treated together, and their atoms, (1, npoint)."""
-        size = max(1, _PIECE // len(self._positions) ** 2)
+        size = max(_LEAST_POINTS, _PIECE // len(self._positions) ** 2)
         for start in range(0, self._grid.npoint, size):
             points = slice(start, min(start + size, self._grid.npoint))
             yield points, self._grid.atoms[None, points]
