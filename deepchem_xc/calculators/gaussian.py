@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
 # Keywords that the calculator hands on as they are.
 _OF_SCF = (
     *("basis", "charge", "restricted", "pseudopotentials", "grid_level", "density_fitting"),
-    *("occupations", "convergence", "level_shift", "damping"),
+    *("occupations", "convergence", "level_shift", "damping", "gradient_tolerance"),
 )
-# Defaults that are not None.
-_STANDARD: dict[str, Any] = {"charge": 0, "grid_level": 3, "level_shift": 0.0, "damping": 0.0}
+_PARAMETERS = inspect.signature(scf).parameters
+_STANDARD: dict[str, Any] = {name: _PARAMETERS[name].default for name in _OF_SCF}
 # Those that make the molecule.
 _OF_MOLECULE = ("basis", "charge", "pseudopotentials")
 # Largest displacement of an atom, Angstrom, up to which an earlier density is a good start.
@@ -102,7 +103,7 @@ class GaussianDFT(Calculator):
     default_parameters: dict[str, Any] = {
         "xc": "PBE",
         "spin": None,
-        **{name: _STANDARD.get(name) for name in _OF_SCF},
+        **_STANDARD,
     }
 
     def __init__(self, *, atoms: Atoms | None = None, **keywords: Any) -> None:
@@ -203,7 +204,7 @@ class GaussianDFT(Calculator):
         """Find the ground state."""
         self.results = {}
         given: dict[str, Any] = {
-            name: _STANDARD.get(name) if self.parameters[name] is None else self.parameters[name]
+            name: _STANDARD[name] if self.parameters[name] is None else self.parameters[name]
             for name in _OF_SCF
         }
         of_molecule = {name: given.pop(name) for name in _OF_MOLECULE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_unpaired_electrons_are_those_of_initial_moments() -> None:
         oxygen.get_potential_energy()
     singlet = with_calculator("O2", spin=0, occupations={"name": "fermi-dirac", "width": 0.02})
     assert singlet.get_magnetic_moment() == 0.0
+
+
+def test_keywords_are_those_of_the_solver_and_documented() -> None:
+    own = {"structure", "functional", "start", "callback"}
+    wanted = set(inspect.signature(scf).parameters) - own | {"xc"}
+    assert set(GaussianDFT.default_parameters) == wanted
+    for name in wanted:
+        assert f"\n    {name} : " in (GaussianDFT.__doc__ or "")
+        assert GaussianDFT(**{name: None}).parameters[name] is None
 
 
 def test_what_a_molecule_does_not_have_is_refused() -> None:
