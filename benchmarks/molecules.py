@@ -1,10 +1,11 @@
-"""Times of molecules next to PySCF's: ground state, and gradient of a loss on the density.
+"""Times of molecules next to PySCF's: ground state, forces, and gradients of losses.
 
     python benchmarks/molecules.py [--basis def2-svp] [NAME ...]
 
 Names are those of ASE's g2 set, or of its S22 set of complexes. Both codes run in this process, one
 after the other, with the same threads, grid and tolerances; PySCF first. Times are those of the
-processor.
+processor. Losses are one on the density and one on the forces, and forces are those on the moving
+grid, in PySCF with grid_response = True.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyscf
 import torch
 from ase import Atoms
@@ -52,6 +54,11 @@ def row(name: str, basis: str) -> list[str]:
     result, ours = timed(lambda: scf(atoms, functional, basis=basis, convergence=CONVERGENCE))
     loss = (result.weights * result.density.square()).sum()
     _, gradient = timed(loss.backward)
+    slopes = mf.nuc_grad_method()
+    slopes.grid_response = True
+    their_gradient, their_forces = timed(slopes.kernel)
+    forces, our_forces = timed(lambda: result.forces)
+    _, gradient_of_forces = timed(forces.square().sum().backward)
     return [
         name,
         str(len(atoms)),
@@ -62,7 +69,13 @@ def row(name: str, basis: str) -> list[str]:
         f"{ours / theirs:.2f}",
         f"{gradient:.1f}",
         f"{gradient / ours:.2f}",
+        f"{their_forces:.1f}",
+        f"{our_forces:.1f}",
+        f"{our_forces / ours:.2f}",
+        f"{gradient_of_forces:.1f}",
+        f"{gradient_of_forces / ours:.2f}",
         f"{abs(result.energy.item() - energy):.0e}",
+        f"{np.abs(forces.detach().numpy() + their_gradient).max():.0e}",
     ]
 
 
@@ -74,7 +87,10 @@ def main() -> None:
     arguments = parser.parse_args()
     pyscf.lib.num_threads(torch.get_num_threads())
     scf(molecule("H2"), "PBE", basis="sto-3g")  # what is loaded only once
-    head = "molecule, atoms, functions, steps, PySCF s, here s, ratio, gradient s, ratio, |dE| Ha"
+    head = (
+        "molecule, atoms, functions, steps, PySCF s, here s, ratio, gradient of density s, ratio, "
+        "PySCF forces s, forces s, to SCF, gradient of forces s, to SCF, |dE| Ha, |dF| Ha/bohr"
+    )
     rows = [row(name, arguments.basis) for name in arguments.names]
     print(as_table(rows, head.split(", ")))
 

@@ -43,6 +43,13 @@ class Coulomb:
     memory : int, optional
         Bytes that kept integrals of one kind may take.
 
+    Attributes
+    ----------
+    mole : pyscf.gto.Mole
+        The molecule.
+    fitting : str or None
+        Auxiliary basis set.
+
     Examples
     --------
     >>> from pyscf import gto
@@ -54,7 +61,8 @@ class Coulomb:
     """
 
     def __init__(self, mole: Mole, fitting: str | None = None, memory: int = INTEGRAL_MEMORY):
-        self._mole, self._memory = mole, memory
+        self.mole, self._memory = mole, memory
+        self.fitting = fitting
         self._fitted = None if fitting is None else df.DF(mole, auxbasis=fitting)
         self._kept: dict[float, np.ndarray] = {}
         self._direct = scf.hf.SCF(mole)
@@ -96,17 +104,17 @@ class Coulomb:
             return self._fitted.get_jk(matrices, omega=omega or None, **keywords)
         integrals = self._integrals(omega)
         if integrals is None:
-            return self._direct.get_jk(self._mole, matrices, omega=omega or None, **keywords)
+            return self._direct.get_jk(self.mole, matrices, omega=omega or None, **keywords)
         return scf.hf.dot_eri_dm(integrals, matrices, **keywords)
 
     def _integrals(self, omega: float) -> np.ndarray | None:
         """(ij|kl) with eightfold symmetry; None if they would take too much memory."""
         if omega not in self._kept:
-            pairs = self._mole.nao * (self._mole.nao + 1) // 2
+            pairs = self.mole.nao * (self.mole.nao + 1) // 2
             if 8 * pairs * (pairs + 1) // 2 > self._memory:
                 return None
-            with self._mole.with_range_coulomb(omega or None):
-                self._kept[omega] = self._mole.intor("int2e", aosym="s8")
+            with self.mole.with_range_coulomb(omega or None):
+                self._kept[omega] = self.mole.intor("int2e", aosym="s8")
         return self._kept[omega]
 
     def __getstate__(self) -> dict[str, Any]:

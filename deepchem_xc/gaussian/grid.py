@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pyscf.dft import gen_grid, numint
+from pyscf.dft import gen_grid, numint, radi
 from pyscf.gto import Mole
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from deepchem_xc._values import whole_number
 KEPT_VALUES = 2**30
 # Points whose values are computed together, and points of a block, in PySCF's blocks of screening:
 # values of a block stay in the processor's cache.
-_BATCH, _BLOCK = 256, 16
+_BATCH, _BATCH_WITH_DERIVATIVES, _BLOCK = 256, 64, 16
 # Highest level of PySCF's grids.
 _HIGHEST_LEVEL = 9
 
@@ -39,12 +39,26 @@ class Block(NamedTuple):
     functions : Tensor or None
         Indices of the functions that are not negligible, (n,); None for all of them.
     values : Tensor
-        (ncomponent, n, npoint): the functions, then their three derivatives, bohr^-3/2 and so on.
+        (ncomponent, n, npoint): the functions, then their three derivatives, bohr^-3/2 and so on;
+        then their second derivatives xx, xy, xz, yy, yz, zz.
     """
 
     points: slice
     functions: Tensor | None
     values: Tensor
+
+    def among(self, matrices: Tensor) -> Tensor:
+        """The part of matrices (n, nao, nao) that belongs to the functions of the block."""
+        if self.functions is None:
+            return matrices
+        return matrices[:, self.functions[:, None], self.functions]
+
+    def add_to(self, matrix: Tensor, part: Tensor) -> None:
+        """Add a matrix between the functions of the block to one of all functions."""
+        if self.functions is None:
+            matrix += part
+        else:
+            matrix[self.functions[:, None], self.functions] += part
 
 
 class Grid:
@@ -67,6 +81,12 @@ class Grid:
         (npoint, 3), bohr.
     weights : Tensor
         Volumes of the points, (npoint,), bohr^3.
+    atoms : Tensor
+        Index of the atom that a point belongs to, (npoint,); the first one for PySCF's padding.
+    volumes : Tensor
+        Volumes of the points around their atom alone, before Becke's partition, (npoint,), bohr^3.
+    radii_shifts : Tensor
+        Becke's shifts of the boundary between two atoms by their sizes, (natom, natom).
 
     Raises
     ------
@@ -91,9 +111,20 @@ class Grid:
         self.level, self._mole, self._derivatives = level, mole, derivatives
         made = gen_grid.Grids(mole)
         made.level = level
+        # The partition whose derivatives forces need, whatever PySCF's configuration says.
+        made.becke_scheme = gen_grid.original_becke
+        made.radii_adjust = radi.treutler_atomic_radii_adjust
+        made.atomic_radii = radi.BRAGG_RADII
         made.build(with_non0tab=True)
         self.coordinates = torch.from_numpy(np.ascontiguousarray(made.coords))
         self.weights = torch.from_numpy(np.ascontiguousarray(made.weights))
+        self.atoms = torch.from_numpy(np.maximum(made.atm_idx, 0).astype(np.int64))
+        self.volumes = torch.from_numpy(np.ascontiguousarray(made.quadrature_weights))
+        shift = made.radii_adjust(mole, made.atomic_radii)
+        natom = range(mole.natm)
+        self.radii_shifts = torch.tensor(
+            [[float(shift(i, j, 0.0)) for j in natom] for i in natom], dtype=torch.float64
+        )
         self._nonzero = made.non0tab
         self._kept: list[list[Block]] | None = None
         size = 8 * (4 if derivatives else 1) * mole.nao * len(self.weights)
@@ -112,7 +143,8 @@ class Grid:
         kept = []
         step = _BATCH * gen_grid.BLKSIZE
         for start in range(0, self.npoint, step):
-            batch = self._evaluated(start, min(start + step, self.npoint))
+            stop = min(start + step, self.npoint)
+            batch = self._evaluated(start, stop, int(self._derivatives))
             if self._keeps:
                 kept.append(batch)
             yield batch
@@ -124,13 +156,19 @@ class Grid:
         for batch in self.batches():
             yield from batch
 
-    def _evaluated(self, start: int, stop: int) -> list[Block]:
+    def batches_with_derivatives(self) -> Iterator[list[Block]]:
+        """The same with one more order of derivatives, computed at each call and not kept."""
+        step = _BATCH_WITH_DERIVATIVES * gen_grid.BLKSIZE
+        for start in range(0, self.npoint, step):
+            stop = min(start + step, self.npoint)
+            yield self._evaluated(start, stop, int(self._derivatives) + 1)
+
+    def _evaluated(self, start: int, stop: int, order: int) -> list[Block]:
         size = gen_grid.BLKSIZE
         mask = self._nonzero[start // size : -(-stop // size)]
         coordinates = self.coordinates[start:stop].numpy()
-        values = numint.eval_ao(
-            self._mole, coordinates, deriv=int(self._derivatives), non0tab=mask
-        ).reshape(-1, stop - start, self._mole.nao)
+        values = numint.eval_ao(self._mole, coordinates, deriv=order, non0tab=mask)
+        values = values.reshape(-1, stop - start, self._mole.nao)
         ends = self._mole.ao_loc_nr()
         found = []
         for first in range(0, len(mask), _BLOCK):

@@ -47,7 +47,7 @@ def density_rows(blocks: Iterable[Block], matrices: Tensor, nrow: int, rows: Ten
     """
     for block in blocks:
         values = block.values
-        for spin, matrix in enumerate(_among(matrices, block)):
+        for spin, matrix in enumerate(block.among(matrices)):
             out = rows[spin, :, block.points]
             half = matrix @ values[0]
             if nrow == 1:
@@ -93,20 +93,7 @@ def add_potential_matrix(blocks: Iterable[Block], rows: Tensor, matrices: Tensor
             if nrow == 5:
                 for derivative in values[1:]:
                     half += (0.25 * weights[4] * derivative) @ derivative.T
-            _add(matrices[spin], half + half.T, block)
-
-
-def _among(matrices: Tensor, block: Block) -> Tensor:
-    if block.functions is None:
-        return matrices
-    return matrices[:, block.functions[:, None], block.functions]
-
-
-def _add(matrix: Tensor, part: Tensor, block: Block) -> None:
-    if block.functions is None:
-        matrix += part
-    else:
-        matrix[block.functions[:, None], block.functions] += part
+            block.add_to(matrices[spin], half + half.T)
 
 
 def rows_on_grid(matrices: Tensor, grid: Grid, nrow: int) -> Tensor:
@@ -125,6 +112,13 @@ def rows_on_grid(matrices: Tensor, grid: Grid, nrow: int) -> Tensor:
     return rows
 
 
+def transposed_rows(weights: Tensor, grid: Grid, shape: torch.Size) -> Tensor:
+    """Matrices, of a shape (nspin, nao, nao), that weights of the rows at all points belong to."""
+    matrices = weights.new_zeros(shape)
+    add_potential_matrix(grid.blocks(), weights, matrices)
+    return matrices
+
+
 class _RowsOnGrid(torch.autograd.Function):
     """A linear map and its transpose: products of basis functions are not kept for the graph."""
 
@@ -138,6 +132,4 @@ class _RowsOnGrid(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
-        matrices = cotangent.new_zeros(ctx.shape)
-        add_potential_matrix(ctx.grid.blocks(), cotangent, matrices)
-        return matrices, None, None
+        return transposed_rows(cotangent, ctx.grid, ctx.shape), None, None

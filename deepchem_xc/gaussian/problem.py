@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from deepchem_xc.gaussian.coulomb import Coulomb, Interaction
 from deepchem_xc.gaussian.grid import Grid
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.semilocal import Semilocal
-from deepchem_xc.numerics.implicit import explicit_gradients
+from deepchem_xc.numerics.implicit import added_gradients, explicit_gradients
 from deepchem_xc.occupations.smearing import Smearing
 from deepchem_xc.xc import XCFunctional, exchange_shares
 
@@ -184,21 +185,45 @@ class MolecularProblem:
             As for `Semilocal.parameter_gradients`.
         """
         found = self.semilocal.parameter_gradients(density, inputs, direction)
+        trained = self.trained_interactions()
+        if not trained:
+            return found
+        _, exchange = self.coulomb.matrices(density, trained)
+        other, factor = (density, 0.5) if direction is None else (direction, 1.0)
+        products = [factor * _product(other, k) for k in exchange]
+        of_shares = self.share_gradients(inputs, dict(zip(trained, products, strict=True)))
+        return added_gradients(found, of_shares)
+
+    def trained_interactions(self) -> list[Interaction]:
+        """Operators of exchange whose share requires gradients."""
         with torch.enable_grad():  # callers may have switched gradients off
-            shares = {
-                Interaction(omega): share
+            return [
+                Interaction(omega)
                 for omega, share in exchange_shares(self.functional).items()
                 if isinstance(share, Tensor) and share.requires_grad
-            }
-        if not shares:
-            return found
-        _, exchange = self.coulomb.matrices(density, list(shares))
-        other, factor = (density, 0.5) if direction is None else (direction, 1.0)
-        values = [-factor * self._same_spin * _product(other, k) for k in exchange]
+            ]
+
+    def share_gradients(
+        self, inputs: Sequence[Tensor], products: Mapping[Interaction, float]
+    ) -> list[Tensor | None]:
+        """Derivatives of exchange, as products of shares and matrices, by the functional's tensors.
+
+        Parameters
+        ----------
+        inputs : sequence of Tensor
+            As for `parameter_gradients`.
+        products : mapping of Interaction to float
+            What exchange with this operator, all of it, takes from the energy without regard to
+            spin, such as ``<D|K|D> / 2``, Hartree; for all `trained_interactions`, at least one.
+        """
         with torch.enable_grad():
-            energy = torch.stack([a * v for a, v in zip(shares.values(), values, strict=True)])
-            of_shares = explicit_gradients(energy.sum(), inputs)
-        return [_sum(one, other) for one, other in zip(found, of_shares, strict=True)]
+            shares = exchange_shares(self.functional)
+            terms = [shares[one.omega] * value for one, value in products.items()]
+            return explicit_gradients(-self._same_spin * torch.stack(terms).sum(), inputs)
+
+    def exchange_factors(self) -> dict[Interaction, float]:
+        """Factors of ``-<D|K|D> / 2`` in the energy, summed over density matrices, by operator."""
+        return {one: self._same_spin * share for one, share in self._shares().items()}
 
     @property
     def _same_spin(self) -> float:
@@ -260,9 +285,3 @@ class _Interactions(torch.autograd.Function):
 
 def _product(left: Tensor, right: Tensor) -> float:
     return float((left * right).sum())
-
-
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other

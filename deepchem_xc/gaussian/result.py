@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deepchem_xc.gaussian.adjoint import SECOND_DERIVATIVES, GroundState, attach
+from deepchem_xc.gaussian.forces import Forces
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.point_densities import rows_on_grid
 from deepchem_xc.gaussian.problem import MolecularProblem
@@ -259,6 +260,28 @@ class MolecularResult(KeptResults):
         charges = torch.from_numpy(mole.atom_charges() @ mole.atom_coords())
         total = self.density_matrix.sum(0)
         return charges - (self.problem.dipole * total).sum((1, 2))
+
+    @property
+    def forces(self) -> Tensor:
+        """Forces, (natom, 3), Hartree/bohr: less the derivative of `free_energy`.
+
+        The points of the grid move with the atoms, and so the forces add up to zero. The grid does
+        not turn with the molecule: a small torque remains.
+        """
+        return self._once("forces", self._forces)
+
+    def _forces(self) -> Tensor:
+        self._check_functional()
+        # Also for results in a graph, computed only once.
+        forces = self.detach()._once("moving atoms", self._moving_atoms)
+        if not self._in_graph:
+            return forces.values()[0]
+        inputs = [self.density_matrix, *self.problem.trained_tensors]
+        return attach_implicit(forces, inputs, SECOND_DERIVATIVES)[0]
+
+    def _moving_atoms(self) -> Forces:
+        last = self.converged
+        return Forces(self.problem, last.states.density, last.potential.fock)
 
     @property
     def band_gap(self) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.gaussian.grid import Block, Grid
 from deepchem_xc.gaussian.point_densities import add_potential_matrix, density_rows, rows_on_grid
-from deepchem_xc.numerics.implicit import explicit_gradients
+from deepchem_xc.numerics.implicit import added_gradients, explicit_gradients
 from deepchem_xc.xc import XCFunctional, integrated_energy
 from deepchem_xc.xc.density_derivatives import (
     density_of_rows,
@@ -19,6 +20,24 @@ from deepchem_xc.xc.density_derivatives import (
 
 # Points whose energies are in a graph at the same time: a network keeps some kilobytes a point.
 _GRAPH_PIECE = 16384
+
+
+class SlopeGradients(NamedTuple):
+    """Derivatives of an energy's slope, and of the energy.
+
+    Attributes
+    ----------
+    of_rows : Tensor
+        Of the slope with respect to the rows, at fixed changes, (nspin, nrow, npoint).
+    slopes : Tensor
+        Of the energy with respect to the rows, and so of the slope with respect to their change.
+    of_inputs : list of (Tensor or None)
+        Of the slope with respect to each input; None if it does not depend on it.
+    """
+
+    of_rows: Tensor
+    slopes: Tensor
+    of_inputs: list[Tensor | None]
 
 
 class Semilocal:
@@ -58,7 +77,7 @@ class Semilocal:
         rows = self._empty_rows(density)
         for batch in self.grid.batches():
             density_rows(batch, density, self.nrow, rows)
-            points = _points_of(batch)
+            points = points_of(batch)
             weights = self.grid.weights[points]
             values, slopes = energy_derivatives(self.functional, rows[:, :, points].numpy(), 1)
             energy += float(weights @ torch.from_numpy(values))
@@ -80,12 +99,10 @@ class Semilocal:
     def energy_in_graph(self, density: Tensor) -> Tensor:
         """Energy, 0-d, Hartree, in the graphs of the density matrices and of the functional."""
         rows = rows_on_grid(density, self.grid, self.nrow)
-        nspin = len(density)
         parts = []
         for piece in self._pieces():
-            points = rows[:, :, piece].reshape(nspin * self.nrow, -1)
-            info = density_of_rows(points, nspin)
-            parts.append(integrated_energy(self.functional, info, self.grid.weights[piece]))
+            weights = self.grid.weights[piece]
+            parts.append(self._energy(_flat(rows, piece), len(density), weights))
         return torch.stack(parts).sum()
 
     def parameter_gradients(
@@ -108,26 +125,54 @@ class Semilocal:
         list of (Tensor or None)
             None for inputs on which the energy does not depend.
         """
-        nspin = len(density)
         rows = rows_on_grid(density, self.grid, self.nrow)
         change = None if direction is None else rows_on_grid(direction, self.grid, self.nrow)
         total: list[Tensor | None] = [None] * len(inputs)
         for piece in self._pieces():
             with torch.enable_grad():
-                points = rows[:, :, piece].reshape(nspin * self.nrow, -1)
+                points = _flat(rows, piece)
                 points.requires_grad_(change is not None)
-                info = density_of_rows(points, nspin)
-                value = integrated_energy(self.functional, info, self.grid.weights[piece])
+                value = self._energy(points, len(density), self.grid.weights[piece])
                 if change is not None:
                     slopes = torch.autograd.grad(value, points, create_graph=True)[0]
-                    value = (slopes * change[:, :, piece].reshape_as(points)).sum()
-            if not value.requires_grad:
-                continue
-            for i, gradient in enumerate(explicit_gradients(value, inputs)):
-                if gradient is not None:
-                    before = total[i]
-                    total[i] = gradient if before is None else before + gradient
+                    value = (slopes * _flat(change, piece)).sum()
+            total = added_gradients(total, _gradients(value, inputs))
         return total
+
+    def slope_gradients(
+        self, rows: Tensor, change: Tensor, growth: Tensor, inputs: Sequence[Tensor]
+    ) -> SlopeGradients:
+        """Derivatives of the energy's slope while densities and weights at the points change.
+
+        Parameters
+        ----------
+        rows, change : Tensor
+            Rows of the densities and their change, (nspin, nrow, npoint).
+        growth : Tensor
+            Change of the weights, (npoint,).
+        inputs : sequence of Tensor
+            Parameters of the functional that require gradients.
+        """
+        of_rows, slopes = torch.empty_like(rows), torch.empty_like(rows)
+        total: list[Tensor | None] = [None] * len(inputs)
+        for piece in self._pieces():
+            with torch.enable_grad():
+                points = _flat(rows, piece).requires_grad_()
+                weights = self.grid.weights[piece].clone().requires_grad_()
+                energy = self._energy(points, len(rows), weights)
+                first, densities = torch.autograd.grad(
+                    energy, [points, weights], create_graph=True, materialize_grads=True
+                )
+                value = (first * _flat(change, piece)).sum() + growth[piece] @ densities
+            second, *rest = _gradients(value, [points, *inputs])
+            total = added_gradients(total, rest)
+            slopes[:, :, piece] = first.detach().view_as(slopes[:, :, piece])
+            second = torch.zeros_like(points) if second is None else second
+            of_rows[:, :, piece] = second.view_as(of_rows[:, :, piece])
+        return SlopeGradients(of_rows, slopes, total)
+
+    def _energy(self, points: Tensor, nspin: int, weights: Tensor) -> Tensor:
+        return integrated_energy(self.functional, density_of_rows(points, nspin), weights)
 
     def _pieces(self) -> list[slice]:
         starts = range(0, self.grid.npoint, _GRAPH_PIECE)
@@ -159,7 +204,7 @@ class SemilocalKernel:
         rows = change.new_empty((len(change), self._nrow, self._grid.npoint))
         for batch in self._grid.batches():
             density_rows(batch, change, self._nrow, rows)
-            points = _points_of(batch)
+            points = points_of(batch)
             flat = rows[:, :, points].reshape(len(self._second), -1)
             slopes = (self._second[:, :, points] * flat).sum(1)
             rows[:, :, points] = slopes.view_as(rows[:, :, points])
@@ -167,5 +212,16 @@ class SemilocalKernel:
         return result
 
 
-def _points_of(batch: list[Block]) -> slice:
+def points_of(batch: list[Block]) -> slice:
+    """Points of the grid that a batch of blocks holds."""
     return slice(batch[0].points.start, batch[-1].points.stop)
+
+
+def _flat(rows: Tensor, piece: slice) -> Tensor:
+    """Rows of all channels at some points, (nspin nrow, npoint)."""
+    return rows[:, :, piece].reshape(rows.shape[0] * rows.shape[1], -1)
+
+
+def _gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """Derivatives with respect to inputs; none if the value is in no graph."""
+    return explicit_gradients(value, inputs) if value.requires_grad else [None] * len(inputs)

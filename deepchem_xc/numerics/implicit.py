@@ -247,3 +247,24 @@ def explicit_gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor |
     wanted = [x for x in inputs if x.requires_grad]
     found = iter(torch.autograd.grad(value, wanted, allow_unused=True))
     return [next(found) if x.requires_grad else None for x in inputs]
+
+
+def added_gradients(
+    one: Sequence[Tensor | None], other: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """Sums of two lists of derivatives with respect to the same inputs.
+
+    Parameters
+    ----------
+    one, other : sequence of (Tensor or None)
+        None stands for zero.
+
+    Examples
+    --------
+    >>> added_gradients([torch.tensor(1.0), None], [torch.tensor(2.0), None])
+    [tensor(3.), None]
+    """
+    return [
+        (y if x is None else x) if x is None or y is None else x + y
+        for x, y in zip(one, other, strict=True)
+    ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase.build import molecule
+from ase.data import atomic_numbers
 from pyscf import dft
 
 from deepchem_xc.gaussian import MolecularResult, scf
@@ -61,3 +62,17 @@ def dipole_of(mf: Any) -> np.ndarray:
     """PySCF's dipole moment, e bohr."""
     moment: np.ndarray = mf.dip_moment(unit="AU", verbose=0)
     return moment
+
+
+def forces_of(mf: Any) -> np.ndarray:
+    """PySCF's forces on the moving grid, Hartree/bohr."""
+    gradients, mole = mf.nuc_grad_method(), mf.mol
+    grids, radii = mf.grids.copy(), mf.grids.atomic_radii.copy()
+    # PySCF 2.14 looks up the radii of this grid by the charges that pseudopotentials leave, and
+    # moves points that are not those of its energy: give it the radii of the elements there.
+    for symbol, charge in zip(mole.elements, mole.atom_charges(), strict=True):
+        radii[charge] = mf.grids.atomic_radii[atomic_numbers[symbol]]
+    grids.atomic_radii = radii
+    gradients.grids, gradients.grid_response, gradients.verbose = grids, True, 0
+    forces: np.ndarray = -gradients.kernel()
+    return forces

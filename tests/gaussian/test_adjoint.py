@@ -39,8 +39,15 @@ def losses(result: MolecularResult) -> dict[str, Tensor]:
         "dipole": result.dipole @ torch.tensor([0.3, 0.5, 1.0], dtype=torch.float64),
         "level": result.eigenvalues[0, 1] + 0.3 * result.eigenvalues[-1, -1],
         "gap": result.band_gap,
+        "forces": (directions(result) * result.forces).sum(),
     }
     return found | {name: result.energies[name] for name in ("kinetic", "hartree", "xc")}
+
+
+def directions(result: MolecularResult) -> Tensor:
+    """Of the forces in a loss, a random one for each atom, always the same."""
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(result.forces.shape, generator=generator, dtype=torch.float64)
 
 
 def assert_derivatives(
