@@ -224,15 +224,36 @@ class GaussianDFT(Calculator):
         }
 
     def _spin(self, atoms: Atoms) -> Any:
-        if self.parameters["spin"] is not None:
-            return self.parameters["spin"]
-        total = abs(float(np.sum(atoms.get_initial_magnetic_moments())))
-        if abs(total - round(total)) > _WHOLE:
-            raise ValueError(
-                f"the initial magnetic moments add up to {total:g} mu_B, and a molecule has a "
-                "whole number of unpaired electrons: give spin=, or other moments."
-            )
-        return round(total)
+        given = self.parameters["spin"]
+        return unpaired_electrons(atoms) if given is None else given
+
+
+def unpaired_electrons(atoms: Atoms) -> int:
+    """Number of unpaired electrons: the sum of the initial magnetic moments without its sign.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Moments in mu_B; none are 0.
+
+    Raises
+    ------
+    ValueError
+        If the sum is not a whole number.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> unpaired_electrons(molecule("O2")), unpaired_electrons(molecule("H2O"))
+    (2, 0)
+    """
+    total = abs(float(np.sum(atoms.get_initial_magnetic_moments())))
+    if not (np.isfinite(total) and abs(total - round(total)) <= _WHOLE):
+        raise ValueError(
+            f"the initial magnetic moments add up to {total:g} mu_B, and a molecule has a "
+            "whole number of unpaired electrons: give spin=, or other moments."
+        )
+    return round(total)
 
 
 def followed(result: MolecularResult, molecule: Molecule) -> Tensor | None:

@@ -171,15 +171,7 @@ def computes_a_crystal(function: Callable[..., None]) -> Callable[..., None]:
 
 def keywords_from(options: dict[str, Any]) -> dict[str, Any]:
     """Keywords of `planewave.scf`, and its functional, from the options of a calculation."""
-    occupations: dict[str, Any] = {"name": options["smearing"]}
-    width = options["width"]
-    if options["smearing"] != "fixed":
-        occupations["width"] = _OCCUPATIONS["width"] if width is None else width
-    elif width is not None:
-        raise ValueError(
-            f"--width {width:g} would have no effect: --smearing fixed has none. Leave out one of "
-            "them; fermi-dirac, gaussian, methfessel-paxton and marzari-vanderbilt have a width."
-        )
+    occupations = occupations_from(options["smearing"], options["width"])
     if options["fix_moment"]:
         occupations["fixmagmom"] = True
     same = [name for name in Keywords.model_fields if name in options]
@@ -192,6 +184,24 @@ def keywords_from(options: dict[str, Any]) -> dict[str, Any]:
         "convergence": {"maxiter": options["maxiter"]},
         "device": torch_device(options["device"], options["threads"]),
     }
+
+
+def occupations_from(smearing: str, width: float | None) -> dict[str, Any]:
+    """Keyword `occupations`, its width in eV, from two options.
+
+    Examples
+    --------
+    >>> occupations_from("gaussian", None), occupations_from("fixed", None)
+    ({'name': 'gaussian', 'width': 0.1}, {'name': 'fixed'})
+    """
+    if smearing != "fixed":
+        return {"name": smearing, "width": _OCCUPATIONS["width"] if width is None else width}
+    if width is not None:
+        raise ValueError(
+            f"--width {width:g} would have no effect: --smearing fixed has none. Leave out one of "
+            "them; fermi-dirac, gaussian, methfessel-paxton and marzari-vanderbilt have a width."
+        )
+    return {"name": "fixed"}
 
 
 def parse_value(text: str) -> Any:

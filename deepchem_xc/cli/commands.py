@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepchem_xc import __version__
-from deepchem_xc.cli import density
+from deepchem_xc.cli import density, molecule
 from deepchem_xc.cli import options as option
 from deepchem_xc.cli.calculation import computes_a_crystal
-from deepchem_xc.cli.options import command, say
+from deepchem_xc.cli.options import command, say, write
 from deepchem_xc.keywords import PotentialKind
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="deepchem-xc",
-    help="Plane-wave density functional theory with learnable exchange-correlation functionals.",
+    help="Density functional theory with learnable exchange-correlation functionals: crystals in "
+    "plane waves, molecules on Gaussian functions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -70,6 +71,9 @@ def scf(
     values = ground_state(result)
     print_ground_state(values, atoms.get_chemical_symbols())
     write(output, {"units": UNITS, **values})
+
+
+app.command()(molecule.molecule)
 
 
 @app.command()
@@ -398,12 +402,3 @@ def report(
     from deepchem_xc.report import write_html_report
 
     typer.echo(f"Written: {write_html_report(folder, output)}")
-
-
-def write(path: Path | None, values: dict[str, Any]) -> None:
-    """Write JSON, if a path is given."""
-    if path is not None:
-        from deepchem_xc._files import write_json
-
-        write_json(path, values)
-        say(f"results in {path}")

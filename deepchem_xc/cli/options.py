@@ -116,6 +116,15 @@ def say(message: str) -> None:
     typer.echo(f"deepchem-xc: {message}", err=True)
 
 
+def write(path: Path | None, values: dict[str, Any]) -> None:
+    """Write JSON, if a path is given."""
+    if path is not None:
+        from deepchem_xc._files import write_json
+
+        write_json(path, values)
+        say(f"results in {path}")
+
+
 @contextlib.contextmanager
 def workers(scheduler: str | None, jobs: int | None, threads: int = 1) -> Iterator[Jobs | None]:
     """`jobs` of `parallel_map`, from two options; connected to a scheduler for the block.

@@ -129,9 +129,9 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
     moments = values["atom_moments"]
     if any(abs(moment) > 5e-5 for moment in moments):
         echo("\nMoments of the atoms (mu_B)")
-        echo(_by_atom(symbols, [[moment] for moment in moments]))
+        echo(by_atom(symbols, [[moment] for moment in moments]))
     echo("\nForces (eV/Angstrom)")
-    echo(_by_atom(symbols, values["forces"]))
+    echo(by_atom(symbols, values["forces"]))
     echo("\nStress (GPa, positive under tension)")
     stress = [[f"{s:.4f}" for s in row] for row in values["stress"]]
     echo(as_table(stress, left=0, indent="  "))
@@ -139,7 +139,7 @@ def print_ground_state(values: dict[str, Any], symbols: list[str]) -> None:
     echo(f"Pressure      {pressure:.4f} GPa")
 
 
-def _by_atom(symbols: list[str], vectors: list[list[float]]) -> str:
+def by_atom(symbols: list[str], vectors: list[list[float]]) -> str:
     """Table with index, symbol and one or more numbers for each atom."""
     rows = [
         [f"{index}", symbol, *(f"{x:.5f}" for x in vector)]

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ase.data import atomic_numbers
 from pyscf import gto
 
 # Names of basis sets that were made for pseudopotentials of Goedecker, Teter and Hutter.
@@ -26,7 +27,8 @@ def basis_by_element(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If there is no basis, for an unknown name, and for a basis set that lacks an element.
+        If there is no basis, for an unknown name, for a basis set that lacks an element, and for
+        functions that are not in PySCF's form.
 
     Examples
     --------
@@ -41,7 +43,48 @@ def basis_by_element(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
             "a molecule needs a basis set: give basis='def2-svp', or {'O': 'def2-tzvp', "
             "'default': 'def2-svp'}."
         )
+    if not isinstance(basis, (str, Mapping, list, tuple)):
+        raise ValueError(
+            f"basis must be a name or a mapping by symbol, got {basis!r} (a "
+            f"{type(basis).__name__}): give basis='def2-svp', or {{'O': 'def2-tzvp', 'default': "
+            "'def2-svp'}."
+        )
+    check_by_element(basis, symbols, "basis")
     return {symbol: _functions(_given(basis, symbol), symbol) for symbol in sorted(set(symbols))}
+
+
+def check_by_element(given: Any, symbols: Iterable[str], keyword: str) -> None:
+    """Refuse a mapping by element that lacks one, or has keys that are no elements.
+
+    Parameters
+    ----------
+    given : object
+        A mapping; anything else stands for all elements.
+    symbols : iterable of str
+        Chemical symbols of the molecule; the mapping may have more.
+    keyword : str
+        What it is a value of, for the message.
+
+    Examples
+    --------
+    >>> check_by_element({"O": "gth-pbe"}, ["O", "H"], "pseudopotentials")
+    Traceback (most recent call last):
+    ValueError: pseudopotentials = {'O': 'gth-pbe'} has nothing for H: add 'H', or 'default' for ...
+    """
+    if not isinstance(given, Mapping):
+        return
+    unknown = [key for key in given if key != "default" and not atomic_numbers.get(key, 0)]
+    if unknown:
+        raise ValueError(
+            f"{keyword} has the key(s) {', '.join(map(repr, unknown))}: keys must be chemical "
+            "symbols such as 'O', or 'default' for all other elements."
+        )
+    missing = sorted(s for s in set(symbols) if given.get(s, given.get("default")) is None)
+    if missing:
+        raise ValueError(
+            f"{keyword} = {dict(given)!r} has nothing for {', '.join(missing)}: add "
+            f"{missing[0]!r}, or 'default' for all other elements."
+        )
 
 
 def core_potentials(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
@@ -83,26 +126,18 @@ def core_potentials(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
 def _given(basis: Any, symbol: str) -> Any:
     if not isinstance(basis, Mapping):
         return basis
-    chosen = basis.get(symbol, basis.get("default"))
-    if chosen is None:
-        raise ValueError(
-            f"basis = {dict(basis)!r} names no basis set for {symbol}: add {symbol!r}, or "
-            "'default' for all other elements."
-        )
-    return chosen
+    return basis.get(symbol, basis.get("default"))
 
 
 def _functions(name: Any, symbol: str) -> Any:
     if not isinstance(name, str):
-        return name
+        return _checked_shells(name, symbol)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PySCF's advice to install another package
             functions = gto.basis.load(name, symbol)
-    except Exception as error:  # PySCF raises many kinds
-        functions, reason = [], str(error)
-    else:
-        reason = "it has none"
+    except Exception:  # PySCF raises many kinds
+        functions = []
     if functions:
         return functions
     if _is_known(name):
@@ -112,9 +147,24 @@ def _functions(name: Any, symbol: str) -> Any:
             f"{symbol!r}: 'def2-svp'}}."
         )
     raise ValueError(
-        f"unknown basis set {name!r} (for {symbol}; {reason}): give a name that PySCF knows, such "
-        "as 'def2-svp', 'def2-tzvp', 'cc-pvtz' or '6-31g*'."
+        f"unknown basis set {name!r} (for {symbol}): give a name that PySCF knows, such as "
+        "'def2-svp', 'def2-tzvp', 'cc-pvtz' or '6-31g*'."
     )
+
+
+def _checked_shells(given: Any, symbol: str) -> Any:
+    """Functions in PySCF's form, [[l, [exponent, coefficient, ...], ...], ...]; or names."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shells = gto.format_basis({symbol: given})[symbol]
+            gto.M(atom=[[symbol, (0.0, 0.0, 0.0)]], basis={symbol: shells}, spin=None, verbose=0)
+    except Exception as error:  # PySCF raises many kinds
+        raise ValueError(
+            f"the basis set of {symbol} is neither a name nor functions in PySCF's form, "
+            f"[[l, [exponent, coefficient], ...], ...]: got {given!r}."
+        ) from error
+    return shells
 
 
 def _is_known(name: str) -> bool:

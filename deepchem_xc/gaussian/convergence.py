@@ -58,6 +58,11 @@ class Convergence:
         """
         values: dict[str, Any] = {"commutator": 1e-8} if differentiated else {}
         valid = [field.name for field in fields(cls)]
+        if options is not None and not isinstance(options, Mapping):
+            raise ValueError(
+                f"convergence must be a mapping with some of {', '.join(valid)} (Hartree), such as "
+                f"{{'energy': 1e-8}}; got {options!r}."
+            )
         for name, value in ({} if options is None else options).items():
             if name not in valid:
                 raise ValueError(

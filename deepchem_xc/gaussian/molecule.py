@@ -12,7 +12,11 @@ from ase import Atoms
 from ase.units import Bohr
 from pyscf import gto
 
-from deepchem_xc.gaussian.basis_sets import basis_by_element, core_potentials
+from deepchem_xc.gaussian.basis_sets import (
+    basis_by_element,
+    check_by_element,
+    core_potentials,
+)
 from deepchem_xc.gaussian.molecule_checks import (
     check_atoms,
     check_charge,
@@ -113,8 +117,8 @@ class Molecule:
             )
         if not isinstance(structure, Atoms):
             raise TypeError(
-                "a molecule is made of ase.Atoms, a pyscf.gto.Mole or a Molecule, not "
-                f"{type(structure).__name__}."
+                "a molecule is made of ase.Atoms (ase.io.read(path), ase.build.molecule('H2O')), a "
+                f"pyscf.gto.Mole or a Molecule, not {type(structure).__name__}."
             )
         if structure.pbc.any():
             raise ValueError(
@@ -175,6 +179,7 @@ def _built(atoms: Atoms, basis: Any, charge: Any, spin: Any, pseudopotentials: A
     if pseudopotentials is None:
         mole.ecp = core_potentials(basis, symbols)
     else:
+        check_by_element(pseudopotentials, symbols, "pseudopotentials")
         mole.pseudo = dict(_pseudopotentials(pseudopotentials, symbols))
     mole.charge = check_charge(charge)
     mole.spin = None  # any parity, until the electrons are counted

@@ -103,7 +103,7 @@ def check_spin(spin: Any, nelectrons: int, norbital: int) -> int:
     if up > norbital:
         raise ValueError(
             f"the basis set has {norbital} functions and cannot hold {up} electrons of one spin: "
-            "take a larger basis set, or lower spin."
+            "take a larger basis set, lower spin, or check the charge."
         )
     return spin
 

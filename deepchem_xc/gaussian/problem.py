@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -116,7 +117,11 @@ class MolecularProblem:
     @cached_property
     def core(self) -> Tensor:
         """Kinetic energy, attraction of the nuclei and core potentials, (nao, nao), Hartree."""
-        return torch.from_numpy(np.ascontiguousarray(scf.hf.get_hcore(self.molecule.mole)))
+        with warnings.catch_warnings():
+            # PySCF's list of integrals lacks two of GTH potentials, which have one component.
+            warnings.filterwarnings("ignore", "Function int1e_r[24]_origi")
+            matrix = scf.hf.get_hcore(self.molecule.mole)
+        return torch.from_numpy(np.ascontiguousarray(matrix))
 
     @cached_property
     def dipole(self) -> Tensor:

@@ -284,23 +284,31 @@ class MolecularResult(KeptResults):
         return Forces(self.problem, last.states.density, last.potential.fock)
 
     @property
+    def frontier_levels(self) -> Tensor:
+        """Highest filled and lowest empty level (HOMO, LUMO) of each spin, (nspin, 2), Hartree.
+
+        A level counts as filled above half of what it can hold. Where a spin has no filled level,
+        the first number is minus infinity; where it has no empty one, the second is infinity.
+        """
+        filling = self.converged.states.filling
+        is_filled = filling > (1.0 if len(filling) == 1 else 0.5)
+        levels = self.eigenvalues.expand_as(filling)
+        highest = torch.where(is_filled, levels, -torch.inf).amax(1)
+        lowest = torch.where(is_filled, torch.inf, levels).amin(1)
+        return torch.stack([highest, lowest], dim=1)
+
+    @property
     def band_gap(self) -> Tensor:
         """Difference between the lowest empty and the highest filled level of one spin, 0-d, Ha.
 
-        The smaller one of both spins; a level counts as filled above half of what it can hold.
+        The smaller one of both spins; see `frontier_levels`.
 
         Raises
         ------
         ValueError
             If there is no empty level.
         """
-        filling = self.converged.states.filling
-        is_filled = filling > (1.0 if len(filling) == 1 else 0.5)
-        levels = self.eigenvalues.expand_as(filling)
-        gaps = []
-        for level, full in zip(levels, is_filled, strict=True):
-            if bool(full.all()):
-                raise ValueError("there is no empty level: take a larger basis set.")
-            if bool(full.any()):
-                gaps.append(level[~full].min() - level[full].max())
-        return torch.stack(gaps).min()
+        highest, lowest = self.frontier_levels.T
+        if bool(lowest.isinf().any()):
+            raise ValueError("there is no empty level: take a larger basis set.")
+        return (lowest - highest)[highest.isfinite()].min()

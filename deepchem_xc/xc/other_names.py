@@ -46,6 +46,8 @@ _DISPERSION = re.compile(
     r"|[-+]?r?vv10|vdw|[xm]-r?v$|rev-?vdw|-3c$|-ddsc$",
     re.IGNORECASE,
 )
+# "rVV10", and functionals whose last letters are the V of VV10: "wB97X-V", "B97M-rV"
+_VV10 = re.compile(r"vv10|[xm]-r?v$", re.IGNORECASE)
 _HUBBARD = re.compile(r"\+ *u(?:eff)?$", re.IGNORECASE)
 # Prefixes of the libxc identifiers that a bare name may stand for.
 _PARTS = ("lda_x", "lda_c", "lda_xc", "gga_x", "gga_c", "mgga_x", "mgga_c")
@@ -85,10 +87,11 @@ def refuse_corrections(text: str) -> None:
         if identifier in libxc_identifiers()
     ]
     rest = f"; of this one libxc has the semilocal part, {known[0]}" if known else ""
+    kind = " (here the nonlocal correlation VV10)" if _VV10.search(name) else ""
     raise ValueError(
-        f"{name!r} means a functional with dispersion (van der Waals) corrections, which this "
-        "package does not compute: take the functional alone, such as 'PBE' or 'r2SCAN', and add "
-        f"the energy of a correction (ASE's SumCalculator with dftd3 or dftd4){rest}"
+        f"{name!r} means a functional with dispersion (van der Waals) corrections{kind}, which "
+        "this package does not compute: take the functional alone, such as 'PBE' or 'r2SCAN', and "
+        f"add the energy of a correction (ASE's SumCalculator with dftd3 or dftd4){rest}"
     )
 
 

@@ -104,6 +104,9 @@ def test_unpaired_electrons_are_those_of_initial_moments() -> None:
     oxygen.set_initial_magnetic_moments([0.7, 0.5])
     with pytest.raises(ValueError, match="add up to 1.2 mu_B"):
         oxygen.get_potential_energy()
+    oxygen.set_initial_magnetic_moments([np.nan, 0.0])
+    with pytest.raises(ValueError, match="add up to nan mu_B"):
+        oxygen.get_potential_energy()
     singlet = with_calculator("O2", spin=0, occupations={"name": "fermi-dirac", "width": 0.02})
     assert singlet.get_magnetic_moment() == 0.0
 

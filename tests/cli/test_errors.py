@@ -29,6 +29,7 @@ from tests.planewave.structure.test_reading import CIF, SITES
         ["benchmark", "--help"],
         ["export", "--help"],
         ["clone", "--help"],
+        ["molecule", "--help"],
     ],
     ids=" ".join,
 )

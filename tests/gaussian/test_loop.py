@@ -146,3 +146,15 @@ def test_pickles_and_copies_give_the_same_results():
 def test_a_gap_needs_an_empty_level():
     with pytest.raises(ValueError, match="no empty level: take a larger basis set"):
         _ = scf(Atoms("He"), basis="sto-3g").band_gap
+
+
+@pytest.mark.parametrize("restricted", [False, "open"])
+def test_frontier_levels_enclose_the_gap_of_each_spin(restricted):
+    result = scf(molecule("O2"), basis="sto-3g", spin=2, grid_level=1, restricted=restricted)
+    levels = result.eigenvalues.expand(2, -1)
+    for spin, count in enumerate((9, 7)):
+        expected = levels[spin, count - 1 : count + 1]
+        assert torch.equal(result.frontier_levels[spin], expected)
+    assert result.band_gap == result.frontier_levels.diff().min()
+    empty = scf(Atoms("H"), basis="6-31g", spin=1, grid_level=1).frontier_levels
+    assert empty[1, 0] == -torch.inf and empty[1, 1].isfinite()

@@ -10,6 +10,7 @@ from pyscf import gto
 from pyscf.pbc import gto as periodic
 
 from deepchem_xc.gaussian import Molecule, scf
+from deepchem_xc.gaussian.inputs import make_problem
 from deepchem_xc.xc import ConstrainedGGA
 
 IODIDE = "H 0 0 0; I 0 0 1.61"
@@ -56,6 +57,8 @@ def test_pseudopotentials_replace_all_cores():
         Molecule.of(molecule("H2O"), basis="gth-dzvp")
     with pytest.raises(ValueError, match="no pseudopotential 'gth-nothing' for H"):
         Molecule.of(molecule("H2O"), basis="gth-dzvp", pseudopotentials="gth-nothing")
+    with pytest.raises(ValueError, match="pseudopotentials = .* has nothing for H: add 'H'"):
+        Molecule.of(molecule("H2O"), basis="gth-dzvp", pseudopotentials={"O": "gth-pbe"})
 
 
 WATER = molecule("H2O")
@@ -69,7 +72,12 @@ DEPENDENT = {"He": [[0, [1e-4 * 1.0001**i, 1.0]] for i in range(6)]}
     [
         (WATER, {}, "needs a basis set: give basis='def2-svp'"),
         (WATER, {"basis": "no such basis"}, "unknown basis set 'no such basis'"),
-        (WATER, {"basis": {"O": "sto-3g"}}, "names no basis set for H"),
+        (WATER, {"basis": {"O": "sto-3g"}}, "has nothing for H: add 'H', or 'default'"),
+        (WATER, {"basis": {"Oxygen": "sto-3g", "default": "6-31g"}}, "key.* 'Oxygen': keys must"),
+        (WATER, {"basis": 3}, "basis must be a name or a mapping by symbol, got 3"),
+        (WATER, {"basis": {"default": "sto-3g", "O": 3}}, "basis set of O is neither a name nor"),
+        (WATER, {"basis": [[0, 1.0]]}, r"in PySCF's form, .* got \[\[0, 1.0\]\]"),
+        (WATER, {"basis": "sto-3g", "charge": -6}, "lower spin, or check the charge"),
         (Atoms("U"), {"basis": "cc-pvdz"}, "'cc-pvdz' has no functions for U"),
         (WATER, {"basis": "sto-3g", "charge": 0.5}, "charge must be a whole number .* got 0.5"),
         (WATER, {"basis": "sto-3g", "charge": 10}, "has 0 electrons, and needs at least one"),
@@ -94,8 +102,20 @@ def test_impossible_molecules_are_refused(structure, keywords, message):
         Molecule.of(structure, **keywords)
 
 
+def test_functions_of_ones_own_are_those_of_their_names():
+    named = Molecule.of(WATER, basis="sto-3g")
+    own = {"H": gto.basis.load("sto-3g", "H"), "O": gto.basis.load("sto-3g", "O")}
+    assert np.array_equal(Molecule.of(WATER, basis=own).overlap, named.overlap)
+
+
+def test_pseudopotentials_of_silicon_do_not_warn(recwarn: pytest.WarningsRecorder):
+    problem = make_problem(Atoms("Si"), "LDA", basis="gth-szv", pseudopotentials="gth-pbe")
+    assert problem.core.shape == (4, 4)
+    assert not recwarn.list
+
+
 def test_other_structures_are_refused():
-    with pytest.raises(TypeError, match="ase.Atoms, a pyscf.gto.Mole or a Molecule, not str"):
+    with pytest.raises(TypeError, match="ase.Atoms .*a pyscf.gto.Mole or a Molecule, not str"):
         Molecule.of("H2O", basis="sto-3g")
 
 
@@ -117,7 +137,10 @@ def test_other_structures_are_refused():
             "restricted='open' fills whole orbitals",
         ),
         ({"functional": ConstrainedGGA().to("meta")}, "on meta: use functional.to"),
-        ({"functional": "wB97X-V"}, "'wB97X-V' means a functional with dispersion"),
+        ({"convergence": "tight"}, "convergence must be a mapping with some of energy"),
+        ({"functional": "wB97X-V"}, "'wB97X-V' means a functional with dispersion .*VV10"),
+        ({"functional": "hyb_gga_xc_wb97x_v"}, "it needs nonlocal .VV10. correlation"),
+        ({"functional": "mgga_x_br89"}, "it needs the Laplacian of the density"),
         ({"functional": "no such functional"}, "unknown functional"),
     ],
 )
