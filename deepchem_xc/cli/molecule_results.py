@@ -113,10 +113,8 @@ def print_state(values: dict[str, Any], symbols: list[str]) -> None:
     echo(f"Moment        {values['magnetic_moment']:.0f} mu_B")
     size = math.hypot(*values["dipole"])
     origin = "; from the origin" if values["charge"] else ""
-    echo(
-        f"Dipole        {', '.join(f'{x:.5f}' for x in values['dipole'])} e Angstrom "
-        f"({size / Debye:.4f} debye{origin})"
-    )
+    dipole = ", ".join(f"{round(x, 5) + 0.0:.5f}" for x in values["dipole"])
+    echo(f"Dipole        {dipole} e Angstrom ({size / Debye:.4f} debye{origin})")
     if "stability" in values:
         echo(f"Stability     {_stability(values['stability'])}")
     if "forces" in values:
