@@ -140,13 +140,12 @@ def on_gaussians(name: str, functional: str, basis: str) -> float:
 
 
 def tasks(functionals: Sequence[str], boxes: Sequence[float], ecut: float) -> Iterator[Record]:
-    """Settings of all energies: Gaussians first, and the smallest boxes before larger ones."""
-    for basis in BASES:
-        for functional in functionals:
+    """Settings of all energies of one functional after another, those that take longest last."""
+    for functional in functionals:
+        for basis in BASES:
             for name in SPINS:
                 yield on_basis(name, functional, basis)
-    for box in sorted(boxes):
-        for functional in functionals:
+        for box in sorted(boxes):
             for name in SPINS:
                 yield in_box(name, functional, box, ecut)
 
