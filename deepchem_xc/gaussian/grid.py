@@ -25,8 +25,8 @@ KEPT_VALUES = 2**30
 # Points whose values are computed together, and points of a block, in PySCF's blocks of screening:
 # values of a block stay in the processor's cache.
 _BATCH, _BLOCK = 256, 16
-# Highest level of PySCF's grids.
-_HIGHEST_LEVEL = 9
+#: Highest level of PySCF's grids.
+HIGHEST_LEVEL = 9
 
 
 class Block(NamedTuple):
@@ -84,9 +84,9 @@ class Grid:
 
     def __init__(self, mole: Mole, level: int, derivatives: bool, memory: int = KEPT_VALUES):
         level = whole_number(level, "grid_level", minimum=0)
-        if level > _HIGHEST_LEVEL:
+        if level > HIGHEST_LEVEL:
             raise ValueError(
-                f"grid_level must be 0 to {_HIGHEST_LEVEL}, got {level}; 3 is PySCF's default."
+                f"grid_level must be 0 to {HIGHEST_LEVEL}, got {level}; 3 is PySCF's default."
             )
         self.level, self._mole, self._derivatives = level, mole, derivatives
         made = gen_grid.Grids(mole)

@@ -11,7 +11,6 @@ import torch
 
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.dft_data import DFTEntry
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 
 if TYPE_CHECKING:
     from deepchem_xc.models.ground_states import GroundStates
@@ -28,8 +27,6 @@ def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None
             "'lattice_constant', 'bulk_modulus']) makes them."
         )
     for entry, weight in zip(entries, weights, strict=True):
-        if entry.entry_type in MOLECULAR_TYPES:
-            entry.kind.value(entry)
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
 

@@ -246,7 +246,7 @@ def warn_of_other_size(
         Those of a batch.
     """
     for entry, label, value in zip(entries, labels, values, strict=True):
-        absolute = entry.entry_type == "energy" and len(entry.systems) == 1
+        absolute = entry.entry_type in ("energy", "ae") and len(entry.systems) == 1
         if not (absolute or entry.entry_type == "lattice_constant"):
             continue
         if label[0] == 0.0 or not _within(float(value[0] / label[0]), _RATIO):
