@@ -346,7 +346,7 @@ class DFTEntry:
         return self.kind.calculations(self)
 
     def _error(self, text: str) -> ValueError:
-        return ValueError(f"{self._where} is not valid:\n  {text}.")
+        return ValueError(f"{self._where} is not valid:\n  {text.removesuffix('.')}.")
 
     def _default_name(self) -> str:
         return " / ".join(system.formula for system in self.systems)

@@ -255,9 +255,13 @@ class DFTSystem:
 
     def calculation(self) -> CrystalCalculation | MoleculeCalculation:
         """The calculation of the structure itself."""
-        if not self.is_crystal:
-            return molecule_calculation(self.molecule, self.keywords, self.identity)
-        crystal = Crystal.from_ase(self.atoms)
+        if self.is_crystal:
+            return self.crystal_calculation()
+        return molecule_calculation(self.molecule, self.keywords, self.identity)
+
+    def crystal_calculation(self) -> CrystalCalculation:
+        """The calculation of a crystal; `ValueError` for a molecule."""
+        crystal = Crystal.from_ase(self._crystal_spec.structure.atoms())
         return single_calculation(crystal, self.keywords, self.identity, self.files)
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
