@@ -266,7 +266,8 @@ class DFTSystem:
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
-        return volume_series(self.atoms, Settings.of(self.keywords), scales, dimension)
+        atoms = self._crystal_spec.structure.atoms()
+        return volume_series(atoms, Settings.of(self.keywords), scales, dimension)
 
     def series_calculations(self, series: VolumeSeries) -> list[CrystalCalculation]:
         """The calculations of a series."""
