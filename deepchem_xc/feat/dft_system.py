@@ -151,11 +151,11 @@ class DFTSystem:
 
     @property
     def formula(self) -> str:
-        """Chemical formula; of an ion with its charge, as in ``"OH-"``."""
+        """Chemical formula; of an ion with its charge, as in ``"OH-"`` or ``"Mg 2+"``."""
         formula = str(self.atoms.symbols)
         if self.is_crystal or not self.charge:
             return formula
-        size = "" if abs(self.charge) == 1 else str(abs(self.charge))
+        size = "" if abs(self.charge) == 1 else f" {abs(self.charge)}"
         return f"{formula}{size}{'+' if self.charge > 0 else '-'}"
 
     @property

@@ -62,7 +62,7 @@ def molecule_of(values: Mapping[str, Any]) -> Molecule:
     (5, 5)
     >>> molecule_of({"moldesc": "H 0 0 0", "basis": "6-31g"})
     Traceback (most recent call last):
-    ValueError: spin, charge, basis: 1 electrons cannot have 0 unpaired ones: spin must be odd ...
+    ValueError: spin, charge, basis: 1 electrons cannot have 0 unpaired ones: spin must be odd, ...
     """
     return _built(_text(values))
 
@@ -82,7 +82,7 @@ class MoleculeGrid:
     --------
     >>> grid = MoleculeGrid.of({"moldesc": "He 0 0 0", "basis": "sto-3g", "grid_level": 0})
     >>> grid.get_rgrid().shape, grid.coord_type
-    (torch.Size([920, 3]), 'cart')
+    (torch.Size([648, 3]), 'cart')
     """
 
     coordinates: Tensor = field(repr=False)
@@ -117,7 +117,7 @@ def number_of_points(values: Mapping[str, Any]) -> int:
     Examples
     --------
     >>> number_of_points({"moldesc": "He 0 0 0", "basis": "sto-3g", "grid_level": 0})
-    920
+    648
     """
     return _npoint(_text(values), values.get("grid_level", STANDARD_LEVEL))
 

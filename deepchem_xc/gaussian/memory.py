@@ -108,7 +108,7 @@ def available_memory() -> float | None:
 
 
 def _number_of_points(mole: Mole, level: int) -> int:
-    """Points of all atoms; a few of them are left out where others' weights are negligible."""
+    """Points of all atoms; PySCF adds a few for alignment."""
     made = gen_grid.Grids(mole)
     grids = made.gen_atomic_grids(mole, level=level)
     return sum(len(grids[mole.atom_symbol(i)][1]) for i in range(mole.natm))

@@ -14,6 +14,7 @@ from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_checks import impossible_label
+from deepchem_xc.feat.molecule_calculation import MoleculeCalculation
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +57,8 @@ def entries_of(x: Any) -> list[DFTEntry]:
     entries = list(np.asarray(x, dtype=object).reshape(-1))
     for entry in entries:
         if not isinstance(entry, DFTEntry):
-            given = "calculations" if isinstance(entry, CrystalCalculation) else repr(entry)[:60]
+            calculation = isinstance(entry, CrystalCalculation | MoleculeCalculation)
+            given = "calculations" if calculation else repr(entry)[:60]
             raise ValueError(
                 "X must hold DFTEntry objects, as DFTYamlLoader and PeriodicSystemFeaturizer("
                 f"e_type=...) make them; got {given}."

@@ -131,7 +131,6 @@ def test_ionisation_energies_are_pyscfs(
         system(name, basis="def2-svp", grid_level=2, charge=charge, spin=spin)
         for charge, spin in zip(charges, spins)
     ]
-    systems.sort(key=lambda one: int(one["charge"]))
     entry = DFTEntry.create("ie", None, systems)
     results = [one.solve(PBE()) for one in entry.calculations]
     # A degenerate ion keeps its orientation: the grid is not isotropic.
@@ -256,6 +255,7 @@ def test_the_default_network_of_deepchems_model_trains_on_molecules() -> None:
 
 H2 = {"moldesc": MOLDESC["H2"][0], "basis": "6-31g"}
 H = {"moldesc": "H 0 0 0", "basis": "6-31g", "spin": 1}
+O = {"moldesc": "O 0 0 0", "basis": "6-31g", "spin": 2}
 
 
 @pytest.mark.parametrize(
