@@ -14,7 +14,7 @@ from torch import Tensor
 from deepchem_xc._values import whole_number
 from deepchem_xc.gaussian.basis_sets import check_auxiliary
 from deepchem_xc.gaussian.coulomb import Coulomb
-from deepchem_xc.gaussian.grid import HIGHEST_LEVEL, Grid
+from deepchem_xc.gaussian.grid import Grid
 from deepchem_xc.gaussian.memory import check_memory
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.problem import MolecularProblem
@@ -74,10 +74,8 @@ def make_problem(
     level = whole_number(grid_level, "grid_level", minimum=0)
     if density_fitting is not None:
         check_auxiliary(molecule.mole, density_fitting)
-    if level <= HIGHEST_LEVEL:  # others are refused by the grid
-        check_memory(
-            molecule.mole, level, number_of_rows(xc.ingredients), 1 if kind == "restricted" else 2
-        )
+    nspin = 1 if kind == "restricted" else 2
+    check_memory(molecule.mole, level, number_of_rows(xc.ingredients), nspin)
     return MolecularProblem(
         molecule,
         xc,

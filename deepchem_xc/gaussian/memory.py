@@ -20,6 +20,8 @@ from deepchem_xc.gaussian.grid import KEPT_VALUES
 _MATRICES = 32
 # Points whose basis functions are evaluated together.
 _BATCH = 256 * gen_grid.BLKSIZE
+# Levels of PySCF's grids.
+_LEVELS = len(gen_grid.ANG_ORDER)
 _REAL = 8
 _GIB = 2**30
 
@@ -81,7 +83,7 @@ def check_memory(
     ValueError: the calculation needs at least ... GiB of memory ...
     """
     free = available_memory() if available is None else available
-    if free is None:
+    if free is None or level >= _LEVELS:  # the grid refuses such a level
         return
     needed = needed_memory(mole, level, nrow, nspin)
     total = sum(needed.values())

@@ -68,7 +68,8 @@ class XCModel(TrainingLoop):
     scf_interval : int, optional
         Epochs between self-consistent calculations for entries that depend only on energies
         (energy, eos, lattice_constant, bulk_modulus, cohesive_energy; of molecules ae and ie). In
-        between, energies follow the functional at the kept density. Other entries are self-consistent in every epoch.
+        between, energies follow the functional at the kept density. Other entries are
+        self-consistent in every epoch.
     entropy_response : bool, optional
         Exact gradients of the smeared energies, instead of those of the free energy, at one adjoint
         equation for every calculation. It needs ``scf_interval=1``, for which it is the default.
@@ -314,9 +315,9 @@ class XCModel(TrainingLoop):
         ------
         ValueError
             For entries without a label, hybrids and entries of crystals, y on another scale than
-            the entries' own labels, weights that are negative, NaN or, times those of types, all zero, NaN in the
-            functional's parameters, if none of these is trained, and for options that would have
-            no effect.
+            the entries' own labels, weights that are negative, NaN or, times those of types, all
+            zero, NaN in the functional's parameters, if none of these is trained, and for options
+            that would have no effect.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError
