@@ -321,17 +321,21 @@ def _inner(model: type[BaseModel], key: Any) -> type[BaseModel]:
         if member.__name__ == key:
             return member
     kind = model.model_fields[key].annotation if key in model.model_fields else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+    inner = [one for one in (kind, *get_args(kind)) if _is_model(one)]
+    # Of several, pydantic's location says which.
+    return inner[0] if len(inner) == 1 else model
 
 
 def _members(model: type[BaseModel]) -> list[type[BaseModel]]:
     """Models among the types that the fields of a model may have."""
-    found = []
+    found: list[type[BaseModel]] = []
     for info in model.model_fields.values():
-        for member in get_args(info.annotation):
-            if isinstance(member, type) and issubclass(member, BaseModel):
-                found.append(member)
+        found += [member for member in get_args(info.annotation) if _is_model(member)]
     return found
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _describe(error: Any, model: type[BaseModel]) -> str:
