@@ -25,7 +25,7 @@ from deepchem_xc.feat.entry_checks import (
     read_label,
 )
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
-from deepchem_xc.feat.molecule_checks import check_molecules
+from deepchem_xc.feat.molecule_checks import check_molecules, warn_of_other_electrons
 from deepchem_xc.feat.molecules import MoleculeGrid
 from deepchem_xc.feat.schema import EntrySpec, SystemSpec, validate_entry
 from deepchem_xc.losses.observables import extrapolated_energy
@@ -88,6 +88,8 @@ class DFTEntry:
             check_reduction(self, spec.systems[0])
             self.name = spec.name or self._default_name()
             self._label = read_label(self, self.kind, spec.true_val, folder)
+            if self._e_type == "dm" and self._label is not None:
+                warn_of_other_electrons(self.systems[0], self._label)
         except (ValueError, FileNotFoundError) as error:
             raise self._error(str(error)) from error
 

@@ -2,10 +2,54 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_checks import check_balance
+
+# Electrons, relative to all of them, by which a matrix may miss their number: files round, and
+# other methods count them to rounding.
+_MISSED = 1e-3
+
+
+class OtherElectronsWarning(UserWarning):
+    """A density matrix does not hold the electrons of its molecule.
+
+    Examples
+    --------
+    >>> from deepchem_xc.feat import OtherElectronsWarning
+    >>> issubclass(OtherElectronsWarning, UserWarning)
+    True
+    """
+
+
+def warn_of_other_electrons(system: DFTSystem, label: NDArray[np.float64]) -> None:
+    """Warn if the number of electrons of a density matrix is not that of the molecule.
+
+    It changes with another order or normalisation of the basis functions.
+
+    Parameters
+    ----------
+    system : DFTSystem
+        A molecule.
+    label : ndarray
+        (nao, nao).
+    """
+    found = float((label * system.molecule.overlap).sum())
+    expected = sum(system.molecule.nelectrons)
+    if abs(found - expected) > _MISSED * expected:
+        warnings.warn(
+            f"the density matrix of {system.formula} holds {found:.4g} electrons, and the molecule "
+            f"{expected}: it must be the sum of both spins, in PySCF's order of the functions of "
+            f"{system.basis!r}.",
+            OtherElectronsWarning,
+            stacklevel=users_stacklevel(),
+        )
 
 
 def check_molecules(e_type: str, systems: Sequence[DFTSystem]) -> None:

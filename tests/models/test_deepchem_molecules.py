@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ase.units import Bohr
 from pyscf import dft, gto
 
 from deepchem_xc.data import DFTEntry, DFTSystem, DFTYamlLoader
-from deepchem_xc.models import XCModel
+from deepchem_xc.feat import OtherElectronsWarning
+from deepchem_xc.models import EntryError, SkippedWarning, XCModel
 from deepchem_xc.xc import PBE
 from tests.models.molecules import MOLDESC, atomisation, system
 from tests.models.systems import dataset, silicon
@@ -74,6 +76,8 @@ def of_arrays(e_type: str, name: str, **more: Any) -> DFTEntry:
     return DFTEntry.create(e_type, None, [system(name, **more)])
 
 
+# Matrices of zeros hold no electrons.
+@pytest.mark.filterwarnings("ignore::deepchem_xc.feat.OtherElectronsWarning")
 def test_files_in_deepchems_form_are_read_and_computed(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(FILE)
     mole = gto.M(atom="H 0.86625 0 0; F -0.86625 0 0", basis="6-31G", unit="Bohr", verbose=0)
@@ -122,7 +126,7 @@ def test_atomisation_energies_are_pyscfs(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name, charges, spins",
-    [("Li", (0, 1), (1, 0)), ("H2O", (0, 1), (0, 1)), ("N", (0, -1), (3, 2))],
+    [("Li", (0, 1), (1, 0)), ("H2O", (0, 1), (0, 1)), ("N", (-1, 0), (2, 3))],
 )
 def test_ionisation_energies_are_pyscfs(
     name: str, charges: tuple[int, int], spins: tuple[int, int]
@@ -162,6 +166,45 @@ def test_density_matrices_and_densities_are_pyscfs(name: str) -> None:
     assert deviation.item() < 1e-6
 
 
+def test_density_matrices_with_other_electrons_are_warned_of() -> None:
+    one = system("HF")
+    matrix = by_pyscf(one).make_rdm1()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DFTEntry.create("dm", matrix, [one])
+    for wrong, number in ((0.5 * matrix, "5"), (matrix[::-1, ::-1], r"\d\.\d+")):
+        with pytest.warns(OtherElectronsWarning, match=f"holds {number} electrons, and .* 10: it"):
+            DFTEntry.create("dm", wrong, [one])
+
+
+@pytest.mark.parametrize("known, theirs", [("PBE0", "pbe0"), ("gga_x_pbe+gga_c_pbe", "pbe")])
+def test_deepchems_model_without_its_network_is_the_known_functional(
+    known: str, theirs: str
+) -> None:
+    (one,) = systems = [system("H2O")]
+    mf = by_pyscf(one)
+    mf.xc = theirs
+    mf.kernel()
+    (found,) = XCModel(known).predict(dataset(DFTEntry.create("ae", None, systems)))
+    assert found.item() == pytest.approx(-mf.e_tot, abs=1e-7)
+
+
+def test_a_molecule_that_does_not_converge_is_named_or_skipped() -> None:
+    systems = atomisation("H2", {"H": 2}, convergence=None)
+    entries = [
+        DFTEntry.create("ae", 0.2, systems, name="short"),
+        DFTEntry.create("energy", -214.0, [silicon(ecut=100.0)]),
+    ]
+    one_step = {"molecules": {"convergence": {"maxiter": 1}}}
+    words: dict[str, Any] = {"functional": PBE(trainable=True), "solver": one_step}
+    with pytest.raises(EntryError, match="short. failed: SCFConvergenceError: .* in 1 steps"):
+        XCModel(**words).predict(dataset(*entries))
+    skipping = XCModel(**words, on_failure="skip")
+    with pytest.warns(SkippedWarning, match="1 of 2 entries failed"):
+        found = skipping.predict(dataset(*entries))
+    assert np.isnan(found[:, 0]).tolist() == [True, False]
+
+
 def test_an_entry_of_one_system_is_minus_its_energy_as_in_deepchem() -> None:
     one = system("H2", number=2)
     (found,) = model().predict(dataset(DFTEntry.create("ae", None, [one])))
@@ -183,6 +226,7 @@ def test_a_molecule_may_come_from_ase_or_a_file(tmp_path: Path) -> None:
     assert entry.calculations[0].natom == 2
 
 
+@pytest.mark.filterwarnings("ignore::deepchem_xc.feat.OtherElectronsWarning")
 def test_settings_of_molecules_change_the_calculation_alone() -> None:
     entry = DFTEntry.create("ae", 0.09, atomisation("LiH", {"Li": 1, "H": 1}))
     other = entry.with_settings(basis="def2-svp", grid_level=2)

@@ -17,6 +17,9 @@ from tests.differences import assert_agreement, named_differences
 from tests.models.molecules import atomisation, system
 from tests.models.systems import dataset, silicon
 
+# Labels of zeros hold no electrons.
+pytestmark = pytest.mark.filterwarnings("ignore::deepchem_xc.feat.OtherElectronsWarning")
+
 
 def every_type() -> list[DFTEntry]:
     """Restricted and unrestricted molecules of every type, and a crystal."""
