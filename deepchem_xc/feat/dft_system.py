@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ase import Atoms
 from ase.units import Bohr, Hartree
 
 from deepchem_xc.feat.crystal_calculation import (
@@ -37,9 +38,6 @@ from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from deepchem_xc.planewave.structure.packing import check_packing
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 # Keys that say nothing about how the structure is computed.
 _NOT_IDENTITY = ("number", "compressed", "primitive")
@@ -144,8 +142,6 @@ class DFTSystem:
         """The structure, Angstrom; of a molecule without a cell."""
         if isinstance(self._spec, CrystalSpec):
             return self._spec.structure.atoms()
-        from ase import Atoms
-
         symbols, positions = parsed_moldesc(self.moldesc)
         return Atoms(symbols, positions * Bohr)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from ase.data import atomic_numbers
 from torch import Tensor
 
 from deepchem_xc.feat.moldesc import parsed_moldesc
@@ -162,9 +163,14 @@ def _built(text: str) -> Molecule:
     basis, pseudopotentials = values["basis"], values.get("pseudopotentials")
     naming("basis", lambda: basis_by_element(basis, symbols))
     for key, given in (("basis", basis), ("pseudopotentials", pseudopotentials)):
-        surplus = sorted(set(given) - {*symbols, "default"}) if isinstance(given, dict) else []
-        if surplus:
-            raise ValueError(f"{key}: there is no {', '.join(surplus)} in moldesc")
+        # One mapping may serve all systems of an entry: other elements are no mistake.
+        unknown = (
+            sorted(set(given) - {*atomic_numbers, "default"}) if isinstance(given, dict) else []
+        )
+        if unknown:
+            raise ValueError(
+                f"{key}: {unknown[0]!r} is no element; keys are symbols, or 'default' for others"
+            )
     if pseudopotentials is None:
         naming("basis, pseudopotentials", lambda: core_potentials(basis, symbols))
     else:

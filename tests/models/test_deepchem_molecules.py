@@ -232,6 +232,8 @@ def test_settings_of_molecules_change_the_calculation_alone() -> None:
     other = entry.with_settings(basis="def2-svp", grid_level=2)
     assert [one.basis for one in other.systems] == ["def2-svp"] * 3
     assert other.systems[1].grid_level == 2 and other.systems[1].spin == 1
+    mixed = entry.with_settings(basis={"Li": "6-31g", "default": "sto-3g"})
+    assert [one.molecule.norbital for one in mixed.systems] == [10, 9, 1]
     assert other.get_true_val() == entry.get_true_val() and other.name == entry.name
     assert not {c.key for c in entry.calculations} & {c.key for c in other.calculations}
     again = pickle.loads(pickle.dumps(entry))
@@ -326,7 +328,7 @@ O = {"moldesc": "O 0 0 0", "basis": "6-31g", "spin": 2}
             [{"moldesc": "U 0 0 0", "basis": "cc-pvdz"}],
             r"systems\[0\]\.basis: the basis set 'cc-pvdz' has no functions for U",
         ),
-        ("ae", 0.5, [{**H2, "basis": {"H": "6-31g", "C": "6-31g"}}], r"basis: there is no C in"),
+        ("ae", 0.5, [{**H2, "basis": {"H": "6-31g", "Hx": "6-31g"}}], r"basis: 'Hx' is no element"),
         ("ae", 0.5, [{**H2, "basis": {"C": "6-31g"}}], "names no basis set for H"),
         ("ae", 0.5, [{**H2, "spin": 1}], r"systems\[0\]\.spin, charge, basis: 2 electrons cannot"),
         ("ae", 0.5, [{**H2, "spin": -2}], r"systems\[0\]\.spin: .*got -2"),
