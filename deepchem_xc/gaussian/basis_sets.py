@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pyscf import gto
+from pyscf import df, gto
 
 # Names of basis sets that were made for pseudopotentials of Goedecker, Teter and Hutter.
 _MADE_FOR_GTH = "gth"
@@ -78,6 +80,60 @@ def core_potentials(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
         if potential:
             found[symbol] = potential
     return found
+
+
+def pseudopotentials_by_element(
+    given: str | Mapping[str, str], symbols: Iterable[str]
+) -> dict[str, Any]:
+    """Pseudopotential of each element, in PySCF's internal form.
+
+    Parameters
+    ----------
+    given : str or mapping
+        PySCF's name, or names by symbol, in which ``"default"`` stands for all other elements.
+    symbols : iterable of str
+        Chemical symbols.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name for an element.
+
+    Examples
+    --------
+    >>> sorted(pseudopotentials_by_element("gth-pbe", ["O", "H"]))
+    ['H', 'O']
+    """
+    found = {}
+    for symbol in sorted(set(symbols)):
+        name = given.get(symbol, given.get("default")) if isinstance(given, Mapping) else given
+        try:
+            found[symbol] = gto.basis.load_pseudo(name, symbol)
+        except Exception as error:  # PySCF raises many kinds
+            raise ValueError(
+                f"there is no pseudopotential {name!r} for {symbol}: give a name that PySCF knows, "
+                "such as 'gth-pbe' or 'gth-lda'."
+            ) from error
+    return found
+
+
+def check_auxiliary(mole: gto.Mole, name: str) -> None:
+    """Raise `ValueError` unless PySCF has an auxiliary basis set for all elements of a molecule.
+
+    Examples
+    --------
+    >>> check_auxiliary(gto.M(atom="He", basis="sto-3g", verbose=0), "def2-universal-jkfit")
+    """
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # PySCF's advice to install another package
+            df.addons.make_auxmol(mole, name)
+    except Exception as error:  # PySCF raises many kinds
+        raise ValueError(
+            f"density_fitting = {name!r} is no auxiliary basis set that PySCF has for "
+            f"{', '.join(sorted(set(mole.elements)))}: give one such as 'def2-universal-jkfit', or "
+            "leave it out for exact integrals."
+        ) from error
 
 
 def _given(basis: Any, symbol: str) -> Any:
