@@ -2,11 +2,11 @@
 
 Small crystals with few k-points, on GPAW's PBE datasets, with PBE and the LDA, or with r2SCAN:
 energies at five volumes (areas of graphene), and forces, stress, moment and eigenvalues of a
-strained crystal whose last atom is displaced. Both codes have the errors of these coarse settings alike, so that
-they are small and the comparison is sharp. Written: paw_gpaw.json, after every calculation; an
-interrupted run resumes.
+strained crystal whose last atom is displaced. Both codes have the errors of these coarse settings
+alike, so that they are small and the comparison is sharp. Written: paw_gpaw.json, after every
+calculation; an interrupted run resumes.
 
-    python data/paw_gpaw.py                                # all, twenty minutes of one core
+    python data/paw_gpaw.py                                # all, half an hour of one core
     python data/paw_gpaw.py --crystals Si Al --functionals PBE
 """
 

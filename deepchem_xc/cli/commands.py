@@ -269,7 +269,7 @@ def train(
     threads: option.Threads = None,
     debug: option.Debug = False,
 ) -> None:
-    """Train a functional on crystals, as described in a YAML file (docs/training.md).
+    """Train a functional on crystals and molecules, as a YAML file says (docs/training.md).
 
     An interrupted training resumes where it stopped when it is started again.
     """

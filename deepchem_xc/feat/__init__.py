@@ -16,6 +16,7 @@ from deepchem_xc.feat.density_grid import DensityGrid, DensityGridFeaturizer
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_types import ENTRY_TYPES
+from deepchem_xc.feat.molecule_checks import OtherElectronsWarning
 from deepchem_xc.feat.periodic_system import PeriodicSystemFeaturizer
 from deepchem_xc.feat.protocols import ProtocolTable
 from deepchem_xc.feat.splitters import adapt_deepchem
@@ -29,6 +30,7 @@ __all__ = [
     "DensityGrid",
     "DensityGridFeaturizer",
     "FeaturizationWarning",
+    "OtherElectronsWarning",
     "PeriodicSystemFeaturizer",
     "ProtocolTable",
 ]

@@ -2,7 +2,7 @@
 
 A calculation is one structure with its settings. It solves itself with a functional, provides the
 start of later calculations, and freezes the density of a result. Crystals are solved with plane
-waves (`crystal_calculation`); a solver for molecules offers the same interface.
+waves (`crystal_calculation`), molecules on Gaussian basis functions (`molecule_calculation`).
 """
 
 from __future__ import annotations

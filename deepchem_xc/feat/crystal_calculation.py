@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.files import check_digests, content_digests
+from deepchem_xc.feat.molecule_keywords import OPTIONS_OF_MOLECULES
 from deepchem_xc.feat.solver_options import ENERGY_OPTIONS
 from deepchem_xc.losses.frozen import FrozenEnergy
 from deepchem_xc.planewave.ground_state import scf
@@ -88,8 +89,8 @@ class CrystalCalculation:
         start : DensityRecord, optional
             From an earlier calculation; takes precedence over ``start`` of `options`.
         options : mapping, optional
-            Keywords of `planewave.scf` for all calculations of a data set; those of this one take
-            precedence, in ``convergence`` key by key.
+            Keywords for all calculations of a data set, without ``molecules`` those of
+            `planewave.scf`; those of this one take precedence, in ``convergence`` key by key.
 
         Raises
         ------
@@ -124,6 +125,7 @@ class CrystalCalculation:
     def _keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Keywords of `planewave.scf`."""
         keywords = {**options, **self.keywords}
+        keywords.pop(OPTIONS_OF_MOLECULES, None)
         keywords["convergence"] = {
             **(options.get("convergence") or {}),
             **(self.keywords.get("convergence") or {}),

@@ -33,7 +33,7 @@ class DensityFeaturizer(CrystalFeaturizer):
         super().__init__(*arguments, **keywords)
 
     def _solved(self, system: DFTSystem) -> SCFResult:
-        return system.calculation().solve(self._functional).detach()
+        return system.crystal_calculation().solve(self._functional).detach()
 
     def _content(self, name: str, value: Any) -> Any:
         if name != "functional":

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepchem_xc.eos.fits import NoMinimumError
-from deepchem_xc.feat.calculation import digest
+from deepchem_xc.feat.calculation import Calculation, digest
 from deepchem_xc.feat.changed_settings import changed_values
-from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_checks import (
     check_balance,
@@ -26,6 +25,8 @@ from deepchem_xc.feat.entry_checks import (
     read_label,
 )
 from deepchem_xc.feat.entry_types import ENTRY_TYPES, MOLECULAR_TYPES, EntryType
+from deepchem_xc.feat.molecule_checks import check_molecules, warn_of_other_electrons
+from deepchem_xc.feat.molecules import MoleculeGrid
 from deepchem_xc.feat.schema import EntrySpec, SystemSpec, validate_entry
 from deepchem_xc.losses.observables import extrapolated_energy
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
@@ -87,6 +88,8 @@ class DFTEntry:
             check_reduction(self, spec.systems[0])
             self.name = spec.name or self._default_name()
             self._label = read_label(self, self.kind, spec.true_val, folder)
+            if self._e_type == "dm" and self._label is not None:
+                warn_of_other_electrons(self.systems[0], self._label)
         except (ValueError, FileNotFoundError) as error:
             raise self._error(str(error)) from error
 
@@ -260,8 +263,6 @@ class DFTEntry:
         Tensor
             With the label's shape and unit; its gradient is exact.
         """
-        if self.entry_type in MOLECULAR_TYPES:
-            return self.kind.value(self)
         if not self.kind.from_energies:
             return self.value(qcs[0])
         return self.value(torch.stack([extrapolated_energy(qc) for qc in qcs]))
@@ -283,6 +284,21 @@ class DFTEntry:
                 f"{tuple(value.shape)}: give the same grid (fft_size) and number of spins"
             )
         return value
+
+    def get_integration_grid(self) -> MoleculeGrid:
+        """Points on which the label of type dens is given, and their volumes.
+
+        Raises
+        ------
+        ValueError
+            For a crystal.
+        """
+        if self.entry_type not in MOLECULAR_TYPES:
+            raise self._error(
+                f"e_type: type {self.entry_type} has no grid of a molecule; types "
+                f"{', '.join(MOLECULAR_TYPES)} have one"
+            )
+        return MoleculeGrid.of(self.systems[0].system)
 
     def summary(self, value: Tensor) -> float:
         """One number for tables and metrics.
@@ -307,7 +323,7 @@ class DFTEntry:
     @property
     def is_scalar(self) -> bool:
         """Whether the label is one number."""
-        return self.kind.label_shape(self) == (1,)
+        return self.kind.is_scalar
 
     @cached_property
     def series(self) -> VolumeSeries:
@@ -316,7 +332,7 @@ class DFTEntry:
         return self.systems[0].series(self.scales, self._dimension)
 
     @cached_property
-    def calculations(self) -> list[CrystalCalculation]:
+    def calculations(self) -> list[Calculation[Any, Any]]:
         """The calculations that `get_val` needs.
 
         Raises
@@ -332,14 +348,10 @@ class DFTEntry:
         return self.kind.calculations(self)
 
     def _error(self, text: str) -> ValueError:
-        return ValueError(f"{self._where} is not valid:\n  {text}.")
+        return ValueError(f"{self._where} is not valid:\n  {text.removesuffix('.')}.")
 
     def _default_name(self) -> str:
-        parts = [
-            str(system.atoms.symbols) if system.is_crystal else system.moldesc
-            for system in self.systems
-        ]
-        return " / ".join(parts)
+        return " / ".join(system.formula for system in self.systems)
 
     def _check_systems(self) -> None:
         least, most = self.kind.systems
@@ -351,18 +363,17 @@ class DFTEntry:
             if (name in MOLECULAR_TYPES) == system.is_crystal:
                 kind = "molecules (moldesc, basis)" if system.is_crystal else "a structure and ecut"
                 raise ValueError(f"systems[{i}]: type {name} is for {kind}")
-            if system.is_crystal:
-                try:
-                    nspin = system.check()
-                except FileNotFoundError as error:
-                    raise ValueError(f"systems[{i}].pseudopotentials: {error}") from error
-                except ValueError as error:
-                    raise ValueError(f"systems[{i}].{error}") from error
-                if name == "magnetic_moment" and nspin == 1:
-                    raise ValueError(
-                        f"systems[{i}]: type {name} needs two spin channels; give the structure "
-                        "magmoms, or spinpol: true"
-                    )
+            try:
+                nspin = system.check()
+            except FileNotFoundError as error:
+                raise ValueError(f"systems[{i}].pseudopotentials: {error}") from error
+            except ValueError as error:
+                raise ValueError(f"systems[{i}].{error}") from error
+            if name == "magnetic_moment" and nspin == 1:
+                raise ValueError(
+                    f"systems[{i}]: type {name} needs two spin channels; give the structure "
+                    "magmoms, or spinpol: true"
+                )
         if self.kind.volumes:
             try:
                 _ = self.series
@@ -373,6 +384,8 @@ class DFTEntry:
         if name == "cohesive_energy":
             check_balance(self.systems)
             check_same_potentials(self.systems)
+        if name in MOLECULAR_TYPES:
+            check_molecules(name, self.systems)
 
 
 def _make_system(number: int, spec: SystemSpec, former: DFTSystem | None) -> DFTSystem:

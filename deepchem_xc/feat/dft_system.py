@@ -1,12 +1,13 @@
-"""One structure of an entry: a crystal with the keywords of its calculation, or a molecule."""
+"""One structure of an entry: a crystal or a molecule, with the keywords of its calculation."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ase.units import Hartree
+from ase import Atoms
+from ase.units import Bohr, Hartree
 
 from deepchem_xc.feat.crystal_calculation import (
     CrystalCalculation,
@@ -14,8 +15,19 @@ from deepchem_xc.feat.crystal_calculation import (
     single_calculation,
 )
 from deepchem_xc.feat.files import check_digests, content_digests
+from deepchem_xc.feat.moldesc import parsed_moldesc
+from deepchem_xc.feat.molecule_calculation import MoleculeCalculation, molecule_calculation
+from deepchem_xc.feat.molecules import (
+    STANDARD_LEVEL,
+    check_molecule,
+    keywords_of_molecule,
+    molecule_of,
+    number_of_points,
+)
+from deepchem_xc.feat.named_errors import naming
 from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
+from deepchem_xc.gaussian import Molecule
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
 from deepchem_xc.planewave.potentials import dataset_digests, load_potentials
@@ -26,9 +38,6 @@ from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from deepchem_xc.planewave.structure.packing import check_packing
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 # Keys that say nothing about how the structure is computed.
 _NOT_IDENTITY = ("number", "compressed", "primitive")
@@ -45,8 +54,9 @@ class DFTSystem:
     system : mapping
         For a crystal ``structure`` (a mapping, a file's path, a CIF's text, ASE Atoms, a pymatgen
         Structure or its dictionary), keywords of `planewave.scf` (eV), ``primitive`` (compute the
-        primitive cell) and ``compressed`` (a crystal under pressure); for a molecule ``moldesc``,
-        ``basis``, ``spin`` and ``charge``. Both take ``number``.
+        primitive cell) and ``compressed`` (a crystal under pressure); for a molecule ``moldesc``
+        (bohr), ``basis``, ``spin``, ``charge`` and keywords of `gaussian.scf` (Hartree). Both take
+        ``number``.
     reduced_from : DFTSystem, optional
         The same structure with other keywords, whose `cells` and `sites` are kept.
 
@@ -122,15 +132,42 @@ class DFTSystem:
     def _crystal_spec(self) -> CrystalSpec:
         if isinstance(self._spec, CrystalSpec):
             return self._spec
-        raise NotImplementedError(
-            "molecules (systems with 'moldesc') are read and kept, but there is no solver for them "
-            "yet: give a 'structure' in a periodic box, with 'ecut' and 'pseudopotentials'."
+        raise ValueError(
+            f"{self.moldesc!r} is a molecule, which has no volumes and no plane waves: give a "
+            "'structure' with 'ecut'"
         )
 
     @property
     def atoms(self) -> Atoms:
-        """The structure, Angstrom."""
-        return self._crystal_spec.structure.atoms()
+        """The structure, Angstrom; of a molecule without a cell."""
+        if isinstance(self._spec, CrystalSpec):
+            return self._spec.structure.atoms()
+        symbols, positions = parsed_moldesc(self.moldesc)
+        return Atoms(symbols, positions * Bohr)
+
+    @property
+    def formula(self) -> str:
+        """Chemical formula; of an ion with its charge, as in ``"OH-"`` or ``"Mg 2+"``."""
+        formula = str(self.atoms.symbols)
+        if self.is_crystal or not self.charge:
+            return formula
+        size = "" if abs(self.charge) == 1 else f" {abs(self.charge)}"
+        return f"{formula}{size}{'+' if self.charge > 0 else '-'}"
+
+    @property
+    def molecule(self) -> Molecule:
+        """Atoms, electrons and basis functions of a molecule."""
+        return molecule_of(self.system)
+
+    @property
+    def grid_level(self) -> int:
+        """PySCF's level of a molecule's grid."""
+        return int(self.system.get("grid_level", STANDARD_LEVEL))
+
+    @property
+    def npoint(self) -> int:
+        """Number of points of a molecule's grid."""
+        return number_of_points(self.system)
 
     @property
     def sites(self) -> tuple[int, ...]:
@@ -139,7 +176,9 @@ class DFTSystem:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """Keywords of `planewave.scf` (eV)."""
+        """Keywords of `planewave.scf` (eV), or of `gaussian.scf` (Hartree)."""
+        if not self.is_crystal:
+            return keywords_of_molecule(self.system)
         values = self._crystal_spec.model_dump(exclude_none=True)
         return {key: value for key, value in values.items() if key not in _NOT_KEYWORDS}
 
@@ -149,24 +188,26 @@ class DFTSystem:
         Returns
         -------
         int
-            Number of spin channels.
+            Number of spin channels of a crystal, or of densities of a molecule.
 
         Raises
         ------
         ValueError, FileNotFoundError
             The message names the key.
         """
+        if not self.is_crystal:
+            return check_molecule(self.system)
         spec = self._crystal_spec
-        crystal = _naming("structure", lambda: Crystal.from_ase(self.atoms))
-        _naming("structure", lambda: check_packing(self.atoms, bool(spec.compressed)))
-        _naming(
+        crystal = naming("structure", lambda: Crystal.from_ase(self.atoms))
+        naming("structure", lambda: check_packing(self.atoms, bool(spec.compressed)))
+        naming(
             "pseudopotentials",
             lambda: load_potentials(spec.pseudopotentials, crystal.species),
         )
         if (start := self.keywords.get("start")) is not None:
-            _naming("start", lambda: density_source(start))
+            naming("start", lambda: density_source(start))
         if spec.kpts is not None:
-            _naming("kpts", lambda: make_kpoints(spec.kpts, crystal, symmetry=False))
+            naming("kpts", lambda: make_kpoints(spec.kpts, crystal, symmetry=False))
         if isinstance(spec.pseudopotentials, dict):
             surplus = sorted(set(spec.pseudopotentials) - {*crystal.species, "default"})
             if surplus:
@@ -175,19 +216,19 @@ class DFTSystem:
 
     def check_files(self) -> None:
         """Raise `ValueError` if a pseudopotential file is missing or has changed."""
-        _naming("pseudopotentials", lambda: check_digests(self.files))
+        naming("pseudopotentials", lambda: check_digests(self.files))
 
     def _check_calculation(self, crystal: Crystal) -> int:
         """Check with one k-point that cutoff, grid, bands and spin are consistent."""
         spec = self._crystal_spec
-        basis = _naming(
+        basis = naming(
             "ecut, ecut_smoothing, fft_size",
             lambda: make_basis(crystal, Settings.of({**self.keywords, **_ONE_K_POINT})),
         )
         with warnings.catch_warnings():
             # The trained functional is not known here.
             warnings.simplefilter("ignore", FunctionalMismatchWarning)
-            problem = _naming(
+            problem = naming(
                 "spinpol, magmoms, occupations",
                 lambda: make_problem(
                     basis,
@@ -200,7 +241,7 @@ class DFTSystem:
             )
         nbands = number_of_bands(spec.nbands, problem)
         if nbands is not None:
-            _naming(
+            naming(
                 "nbands",
                 lambda: check_bands(
                     nbands, problem.nelectrons, problem.nspin, problem.smearing, problem.moment
@@ -208,14 +249,21 @@ class DFTSystem:
             )
         return problem.nspin
 
-    def calculation(self) -> CrystalCalculation:
+    def calculation(self) -> CrystalCalculation | MoleculeCalculation:
         """The calculation of the structure itself."""
-        crystal = Crystal.from_ase(self.atoms)
+        if self.is_crystal:
+            return self.crystal_calculation()
+        return molecule_calculation(self.molecule, self.keywords, self.identity)
+
+    def crystal_calculation(self) -> CrystalCalculation:
+        """The calculation of a crystal; `ValueError` for a molecule."""
+        crystal = Crystal.from_ase(self._crystal_spec.structure.atoms())
         return single_calculation(crystal, self.keywords, self.identity, self.files)
 
     def series(self, scales: Sequence[float], dimension: int | None = None) -> VolumeSeries:
         """The structure at several volumes, or areas."""
-        return volume_series(self.atoms, Settings.of(self.keywords), scales, dimension)
+        atoms = self._crystal_spec.structure.atoms()
+        return volume_series(atoms, Settings.of(self.keywords), scales, dimension)
 
     def series_calculations(self, series: VolumeSeries) -> list[CrystalCalculation]:
         """The calculations of a series."""
@@ -239,13 +287,3 @@ class DFTSystem:
             named = {key: self.files.get(name, name) for key, name in given.items()}
             return {**values, "pseudopotentials": named}
         return {**values, "pseudopotentials": self.files.get(str(given), given)}
-
-
-def _naming(key: str, make: Any) -> Any:
-    """Result of `make`; its errors are prefixed with the key."""
-    try:
-        return make()
-    except FileNotFoundError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{key}: {error}") from error

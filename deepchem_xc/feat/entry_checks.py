@@ -77,7 +77,7 @@ def read_label(
         wanted = " x ".join("n" if n is None else str(n) for n in shape)
         raise ValueError(
             f"true_val: type {entry.entry_type} takes {wanted} numbers in {kind.unit_of(entry)}, "
-            f"got shape {label.shape}{_scales_of_label(entry)}"
+            f"got shape {label.shape}{_explained(entry)}"
         )
     grid = entry.systems[0].system.get("fft_size")
     if entry.entry_type == "density" and grid and list(label.shape[1:]) != list(grid):
@@ -112,10 +112,22 @@ def impossible_label(e_type: str, value: float) -> str:
     return ""
 
 
-def _scales_of_label(entry: Entry) -> str:
-    if entry.entry_type != "eos" or entry.scales is None:
-        return ""
-    return f"; its scales are {', '.join(f'{scale:g}' for scale in entry.scales)}"
+def _explained(entry: Entry) -> str:
+    """What the numbers of a label belong to; empty where the type says it."""
+    if entry.entry_type == "eos" and entry.scales is not None:
+        return f"; its scales are {', '.join(f'{scale:g}' for scale in entry.scales)}"
+    system = entry.systems[0]
+    if entry.entry_type == "dm":
+        return (
+            f"; the basis set {system.basis} has {system.molecule.norbital} functions, in PySCF's "
+            "order, and the matrix is the sum of both spins"
+        )
+    if entry.entry_type == "dens":
+        return (
+            f"; the points are those of PySCF's grid, grid_level = {system.grid_level}, as "
+            "DFTEntry.get_integration_grid() returns them"
+        )
+    return ""
 
 
 def check_balance(systems: Sequence[DFTSystem]) -> None:

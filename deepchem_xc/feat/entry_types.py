@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from ase.units import Hartree
 from torch import Tensor
 
 from deepchem_xc.eos.scales import WIDE_VOLUME_SCALES
-from deepchem_xc.feat.crystal_calculation import CrystalCalculation
+from deepchem_xc.feat.calculation import Calculation
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.losses import observables
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
@@ -77,10 +78,15 @@ class EntryType:
         layer = self.name == "bulk_modulus" and entry.series.dimension == 2
         return "N/m" if layer else self.unit
 
-    def calculations(self, entry: Entry) -> list[CrystalCalculation]:
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the label is one number."""
+        return self.label_shape is _scalar
+
+    def calculations(self, entry: Entry) -> list[Calculation[Any, Any]]:
         """The calculations of an entry."""
         if self.volumes:
-            return entry.systems[0].series_calculations(entry.series)
+            return list(entry.systems[0].series_calculations(entry.series))
         return [system.calculation() for system in entry.systems]
 
     def scales(self, given: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -159,19 +165,19 @@ def _grid(entry: Entry) -> tuple[int | None, ...]:
     return (None, None, None, None)
 
 
-def _square(entry: Entry) -> tuple[int | None, ...]:
-    return (None, None)
+def _matrix(entry: Entry) -> tuple[int | None, ...]:
+    norbital = entry.systems[0].molecule.norbital
+    return (norbital, norbital)
 
 
-def _list(entry: Entry) -> tuple[int | None, ...]:
-    return (None,)
+def _points(entry: Entry) -> tuple[int | None, ...]:
+    return (entry.systems[0].npoint,)
 
 
-def _no_molecules(entry: Entry, *results: Any) -> Tensor:
-    raise NotImplementedError(
-        f"entries of type {entry.entry_type} need a solver for molecules, which does not exist "
-        "yet; crystals have energy, cohesive_energy and density."
-    )
+def _hartree(entry: Entry, energies: Tensor) -> Tensor:
+    """Later systems minus the first, as DeepChem has it: minus the energy of a single one."""
+    difference = _energy(entry, energies) / Hartree
+    return difference if len(entry.systems) > 1 else -difference
 
 
 _KINDS = (
@@ -187,10 +193,10 @@ _KINDS = (
     EntryType("magnetic_moment", "mu_B", False, _moment, _scalar),
 )
 _MOLECULAR = (
-    EntryType("ae", "Hartree", True, _no_molecules, _scalar, systems=(1, None)),
-    EntryType("ie", "Hartree", True, _no_molecules, _scalar, systems=(1, None)),
-    EntryType("dm", "1", False, _no_molecules, _square),
-    EntryType("dens", "1/bohr^3", False, _no_molecules, _list),
+    EntryType("ae", "Hartree", True, _hartree, _scalar, systems=(1, None)),
+    EntryType("ie", "Hartree", True, _hartree, _scalar, systems=(2, 2)),
+    EntryType("dm", "1", False, _of_result(observables.density_matrix), _matrix),
+    EntryType("dens", "1/bohr^3", False, _of_result(observables.molecular_density), _points),
 )
 
 #: Kinds of entries by name; those of molecules, in Hartree atomic units, are DeepChem's.

@@ -127,7 +127,7 @@ class PeriodicSystemFeaturizer(CrystalFeaturizer):
         self, system: DFTSystem | list[DFTEntry]
     ) -> CrystalCalculation | DFTEntry | Array:
         if isinstance(system, DFTSystem):
-            return system.calculation()
+            return system.crystal_calculation()
         if isinstance(self.e_type, str):
             return system[0]
         row = np.empty(len(system), dtype=object)

@@ -1,6 +1,7 @@
 """Valid content of an entry of a data set: keys, types and ranges, checked by pydantic.
 
-Lengths are in Angstrom, energies in eV, moments in mu_B.
+Of crystals lengths are in Angstrom, energies in eV, moments in mu_B; of molecules everything is in
+Hartree atomic units, as in DeepChem.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pydantic import (
 
 from deepchem_xc._files import plain
 from deepchem_xc.feat.files import absolute_potential, structure_values
+from deepchem_xc.feat.moldesc import moldesc_text
+from deepchem_xc.feat.molecule_keywords import MoleculeKeywords
 from deepchem_xc.keywords import (
     EnergyKeywords,
     StartKeywords,
@@ -180,8 +183,8 @@ class CrystalSpec(KeywordSpec, StartKeywords, EnergyKeywords, StructureKeywords)
         return absolute_potential(value, folder)
 
 
-class MoleculeSpec(_Spec):
-    """A molecule, in DeepChem's keys.
+class MoleculeSpec(_Spec, MoleculeKeywords):
+    """A molecule, in DeepChem's keys, and keywords of `gaussian.scf`; Hartree atomic units.
 
     Examples
     --------
@@ -189,11 +192,23 @@ class MoleculeSpec(_Spec):
     1
     """
 
-    moldesc: str = Field(min_length=1, description="atoms as 'H 0.87 0 0; F -0.87 0 0', bohr")
-    basis: str = Field(min_length=1, description="name of a Gaussian basis set")
-    spin: int = Field(0, description="number of unpaired electrons")
+    moldesc: str = Field(
+        min_length=1,
+        description="atoms as 'H 0.87 0 0; F -0.87 0 0' in bohr, or, in Angstrom, the path of a "
+        "file such as an xyz, or ASE Atoms",
+    )
+    basis: str | dict[str, str] = Field(
+        min_length=1,
+        description="name of a Gaussian basis set, or one for each element and a default",
+    )
+    spin: int = Field(0, ge=0, description="number of unpaired electrons")
     charge: int = Field(0, description="charge in elementary charges")
     number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
+
+    @field_validator("moldesc", mode="before")
+    @classmethod
+    def _read_atoms(cls, value: Any, info: ValidationInfo) -> Any:
+        return moldesc_text(value, _folder(info))
 
 
 def _kind(value: Any) -> str:
@@ -306,17 +321,21 @@ def _inner(model: type[BaseModel], key: Any) -> type[BaseModel]:
         if member.__name__ == key:
             return member
     kind = model.model_fields[key].annotation if key in model.model_fields else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+    inner = [one for one in (kind, *get_args(kind)) if _is_model(one)]
+    # Of several, pydantic's location says which.
+    return inner[0] if len(inner) == 1 else model
 
 
 def _members(model: type[BaseModel]) -> list[type[BaseModel]]:
     """Models among the types that the fields of a model may have."""
-    found = []
+    found: list[type[BaseModel]] = []
     for info in model.model_fields.values():
-        for member in get_args(info.annotation):
-            if isinstance(member, type) and issubclass(member, BaseModel):
-                found.append(member)
+        found += [member for member in get_args(info.annotation) if _is_model(member)]
     return found
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _describe(error: Any, model: type[BaseModel]) -> str:

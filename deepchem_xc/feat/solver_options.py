@@ -1,4 +1,8 @@
-"""Keywords of `planewave.scf` that may be given for all calculations of a data set at once."""
+"""Keywords that may be given for all calculations of a data set at once.
+
+They are those of `planewave.scf`, for crystals, in eV; molecules have their own, of `gaussian.scf`
+and in Hartree, under the key ``molecules``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from deepchem_xc.feat.schema import KeywordSpec
+from pydantic import Field, ValidationError
+
+from deepchem_xc.feat.molecule_keywords import OPTIONS_OF_MOLECULES, MoleculeOptions
+from deepchem_xc.feat.schema import KeywordSpec, describe_mistakes
 from deepchem_xc.keywords import DeviceKeywords, EnergyKeywords, LoopKeywords, StartKeywords
 from deepchem_xc.planewave.settings import Settings
 
@@ -20,6 +27,10 @@ class SolverSpec(KeywordSpec, StartKeywords, LoopKeywords, EnergyKeywords):
     1e-05
     """
 
+    molecules: MoleculeOptions | None = Field(
+        None, description="keywords of molecules: convergence, occupations, level_shift and so on"
+    )
+
 
 #: Those that say what is computed; the others say how, or where.
 ENERGY_OPTIONS = tuple(EnergyKeywords.model_fields)
@@ -29,6 +40,7 @@ SOLVER_OPTIONS = (
     *LoopKeywords.model_fields,
     *StartKeywords.model_fields,
     *DeviceKeywords.model_fields,
+    OPTIONS_OF_MOLECULES,
 )
 
 
@@ -38,7 +50,8 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     options : mapping
-        Keywords of `planewave.scf`, of `SOLVER_OPTIONS`.
+        Those of `SOLVER_OPTIONS`: keywords of `planewave.scf`, and ``molecules``, a mapping of
+        those of `MoleculeOptions`.
 
     Raises
     ------
@@ -60,8 +73,11 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(SOLVER_OPTIONS)}; structure, cutoff, k-points, grid, symmetry and "
             "pseudopotentials belong to the systems."
         )
+    of_molecules = options.get(OPTIONS_OF_MOLECULES)
+    if of_molecules is not None:
+        options = {**options, OPTIONS_OF_MOLECULES: _checked_molecules(of_molecules)}
     try:
-        Settings.of(options)
+        Settings.of({k: value for k, value in options.items() if k != OPTIONS_OF_MOLECULES})
     except (TypeError, ValueError) as error:
         raise ValueError(f"solver: {error}") from error
     # Copies: what is changed in the caller's dictionaries later was not checked. A source of
@@ -71,3 +87,12 @@ def checked_solver_options(options: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in options.items()
         if value is not None
     }
+
+
+def _checked_molecules(given: Any) -> dict[str, Any]:
+    where = f"solver: {OPTIONS_OF_MOLECULES}"
+    try:
+        found = MoleculeOptions.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(describe_mistakes(error, where, MoleculeOptions)) from None
+    return found.model_dump(exclude_none=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ase.data import atomic_numbers
-from pyscf import gto
+from pyscf import df, gto
 
 # Names of basis sets that were made for pseudopotentials of Goedecker, Teter and Hutter.
 _MADE_FOR_GTH = "gth"
+# Basis sets that errors advise, and their elements; the first ends at radon.
+_LIGHT, _HEAVY = ("def2-svp", "H to Rn"), ("ano-rcc", "H to Cm")
+_LAST_LIGHT = 86
 
 
 def basis_by_element(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
@@ -123,10 +128,64 @@ def core_potentials(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def _given(basis: Any, symbol: str) -> Any:
-    if not isinstance(basis, Mapping):
-        return basis
-    return basis.get(symbol, basis.get("default"))
+def pseudopotentials_by_element(
+    given: str | Mapping[str, str], symbols: Iterable[str]
+) -> dict[str, Any]:
+    """Pseudopotential of each element, in PySCF's internal form.
+
+    Parameters
+    ----------
+    given : str or mapping
+        PySCF's name, or names by symbol, in which ``"default"`` stands for all other elements.
+    symbols : iterable of str
+        Chemical symbols.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name for an element, and for a mapping that lacks one.
+
+    Examples
+    --------
+    >>> sorted(pseudopotentials_by_element("gth-pbe", ["O", "H"]))
+    ['H', 'O']
+    """
+    check_by_element(given, symbols, "pseudopotentials")
+    found = {}
+    for symbol in sorted(set(symbols)):
+        name = _given(given, symbol)
+        try:
+            found[symbol] = gto.basis.load_pseudo(name, symbol)
+        except Exception as error:  # PySCF raises many kinds
+            raise ValueError(
+                f"there is no pseudopotential {name!r} for {symbol}: give a name that PySCF knows, "
+                "such as 'gth-pbe' or 'gth-lda'."
+            ) from error
+    return found
+
+
+def check_auxiliary(mole: gto.Mole, name: str) -> None:
+    """Raise `ValueError` unless PySCF has an auxiliary basis set for all elements of a molecule.
+
+    Examples
+    --------
+    >>> check_auxiliary(gto.M(atom="He", basis="sto-3g", verbose=0), "def2-universal-jkfit")
+    """
+    try:
+        # PySCF advises other packages, and prints calls of its own.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            df.addons.make_auxmol(mole, name)
+    except Exception as error:  # PySCF raises many kinds
+        raise ValueError(
+            f"density_fitting = {name!r} is no auxiliary basis set that PySCF has for "
+            f"{', '.join(sorted(set(mole.elements)))}: give one such as 'def2-universal-jkfit', or "
+            "leave it out for exact integrals."
+        ) from error
+
+
+def _given(given: Any, symbol: str) -> Any:
+    return given.get(symbol, given.get("default")) if isinstance(given, Mapping) else given
 
 
 def _functions(name: Any, symbol: str) -> Any:
@@ -141,10 +200,11 @@ def _functions(name: Any, symbol: str) -> Any:
     if functions:
         return functions
     if _is_known(name):
+        other, reach = _LIGHT if atomic_numbers[symbol] <= _LAST_LIGHT else _HEAVY
         raise ValueError(
             f"the basis set {name!r} has no functions for {symbol}: take another one, such as "
-            f"'def2-svp' (H to Rn), for this element: basis={{'default': {name!r}, "
-            f"{symbol!r}: 'def2-svp'}}."
+            f"{other!r} ({reach}), for this element: basis={{'default': {name!r}, {symbol!r}: "
+            f"{other!r}}}."
         )
     raise ValueError(
         f"unknown basis set {name!r} (for {symbol}): give a name that PySCF knows, such as "

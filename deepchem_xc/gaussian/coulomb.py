@@ -15,8 +15,11 @@ from pyscf import df, scf
 from pyscf.gto import Mole
 from torch import Tensor
 
-#: Bytes that kept integrals of one kind may take.
+from deepchem_xc.gaussian.shared_memory import SharedMemory
+
+#: Bytes that kept integrals of one kind may take, and those of all molecules together.
 INTEGRAL_MEMORY = 2 * 2**30
+_ALL_KEPT = SharedMemory(INTEGRAL_MEMORY)
 
 
 class Interaction(NamedTuple):
@@ -109,13 +112,20 @@ class Coulomb:
 
     def _integrals(self, omega: float) -> np.ndarray | None:
         """(ij|kl) with eightfold symmetry; None if they would take too much memory."""
-        if omega not in self._kept:
+        found = self._kept.get(omega)
+        if found is None:
             pairs = self.mole.nao * (self.mole.nao + 1) // 2
             if 8 * pairs * (pairs + 1) // 2 > self._memory:
                 return None
             with self.mole.with_range_coulomb(omega or None):
-                self._kept[omega] = self.mole.intor("int2e", aosym="s8")
-        return self._kept[omega]
+                found = self.mole.intor("int2e", aosym="s8")
+            self._kept[omega] = found
+            _ALL_KEPT.keep(self, sum(kept.nbytes for kept in self._kept.values()))
+        return found
+
+    def release(self) -> None:
+        """Forget kept integrals; the next call computes them again."""
+        self._kept = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """State without integrals, which are computed again when they are needed."""

@@ -4,7 +4,7 @@ PySCF makes the grid (Becke's partition, pruned, points sorted so that neighbour
 and evaluates the basis functions. They are handed out in batches of points, each in blocks of
 neighbouring points with only those functions that are not negligible there. Batches are kept as
 long as all of them fit into `KEPT_VALUES`; otherwise each pass over the grid evaluates them again,
-and the memory is that of one batch.
+and the memory is that of one batch. Several molecules share `KEPT_VALUES`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from pyscf.gto import Mole
 from torch import Tensor
 
 from deepchem_xc._values import whole_number
+from deepchem_xc.gaussian.shared_memory import SharedMemory
 
-#: Bytes that kept values of basis functions may take.
+#: Bytes that kept values of basis functions may take, of all molecules together.
 KEPT_VALUES = 2**30
+_ALL_KEPT = SharedMemory(KEPT_VALUES)
 # Points whose values are computed together, and points of a block, in PySCF's blocks of screening:
 # values of a block stay in the processor's cache.
 _BATCH, _BATCH_WITH_DERIVATIVES, _BLOCK = 256, 64, 16
@@ -137,8 +139,9 @@ class Grid:
 
     def batches(self) -> Iterator[list[Block]]:
         """Blocks of neighbouring points, in batches; together they hold each point once."""
-        if self._kept is not None:
-            yield from self._kept
+        known = self._kept
+        if known is not None:
+            yield from known
             return
         kept = []
         step = _BATCH * gen_grid.BLKSIZE
@@ -150,6 +153,11 @@ class Grid:
             yield batch
         if self._keeps:
             self._kept = kept
+            _ALL_KEPT.keep(self, sum(one.values.nbytes for batch in kept for one in batch))
+
+    def release(self) -> None:
+        """Forget kept values; the next pass computes them again."""
+        self._kept = None
 
     def blocks(self) -> Iterator[Block]:
         """All blocks."""

@@ -11,13 +11,17 @@ import torch
 from pyscf import scf
 from torch import Tensor
 
+from deepchem_xc._values import whole_number
+from deepchem_xc.gaussian.basis_sets import check_auxiliary
 from deepchem_xc.gaussian.coulomb import Coulomb
 from deepchem_xc.gaussian.grid import Grid
+from deepchem_xc.gaussian.memory import check_memory
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.problem import MolecularProblem
 from deepchem_xc.occupations.by_name import make_smearing
 from deepchem_xc.occupations.smearing import FixedOccupations
 from deepchem_xc.xc import Ingredients, XCFunctional, get_xc
+from deepchem_xc.xc.density_derivatives import number_of_rows
 from deepchem_xc.xc.sampling import device_of
 from deepchem_xc.xc.trial import check_functional
 
@@ -67,6 +71,11 @@ def make_problem(
             "leave occupations out, or use restricted=False."
         )
     derivatives = Ingredients.GRADIENT in xc.ingredients
+    level = whole_number(grid_level, "grid_level", minimum=0)
+    if density_fitting is not None:
+        check_auxiliary(molecule.mole, density_fitting)
+    nspin = 1 if kind == "restricted" else 2
+    check_memory(molecule.mole, level, number_of_rows(xc.ingredients), nspin)
     return MolecularProblem(
         molecule,
         xc,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,8 @@ from pyscf import gto
 
 from deepchem_xc.gaussian.basis_sets import (
     basis_by_element,
-    check_by_element,
     core_potentials,
+    pseudopotentials_by_element,
 )
 from deepchem_xc.gaussian.molecule_checks import (
     check_atoms,
@@ -126,7 +126,45 @@ class Molecule:
                 f"{structure.pbc.tolist()}), and Gaussian bases here are those of molecules: use "
                 "deepchem_xc.planewave.scf for crystals, or atoms.set_pbc(False)."
             )
-        return cls(_built(structure, basis, charge or 0, spin or 0, pseudopotentials))
+        symbols, positions = structure.get_chemical_symbols(), structure.positions / Bohr
+        return cls.at(
+            symbols,
+            positions,
+            basis=basis,
+            charge=charge or 0,
+            spin=spin or 0,
+            pseudopotentials=pseudopotentials,
+        )
+
+    @classmethod
+    def at(
+        cls,
+        symbols: Sequence[str],
+        positions: np.ndarray,
+        *,
+        basis: Any = None,
+        charge: int = 0,
+        spin: int = 0,
+        pseudopotentials: str | Mapping[str, str] | None = None,
+    ) -> Molecule:
+        """Molecule of atoms at positions in bohr, which are not converted, and so not rounded.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Chemical symbols.
+        positions : ndarray
+            (natom, 3), bohr.
+        basis, charge, spin, pseudopotentials
+            As for `of`; errors, too.
+
+        Examples
+        --------
+        >>> Molecule.at(["H", "F"], [[0.86625, 0, 0], [-0.86625, 0, 0]], basis="6-31g").norbital
+        11
+        """
+        found = list(symbols), np.asarray(positions, dtype=np.float64)
+        return cls(_built(*found, basis, charge, spin, pseudopotentials))
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -167,20 +205,23 @@ class Molecule:
         return overlap
 
 
-def _built(atoms: Atoms, basis: Any, charge: Any, spin: Any, pseudopotentials: Any) -> gto.Mole:
-    symbols = atoms.get_chemical_symbols()
-    check_atoms(symbols, atoms.positions / Bohr)
+def _built(
+    symbols: list[str],
+    positions: np.ndarray,
+    basis: Any,
+    charge: Any,
+    spin: Any,
+    pseudopotentials: Any,
+) -> gto.Mole:
+    check_atoms(symbols, positions)
     mole = gto.Mole()
-    mole.atom = [
-        [symbol, tuple(position)] for symbol, position in zip(symbols, atoms.positions / Bohr)
-    ]
+    mole.atom = [[symbol, tuple(position)] for symbol, position in zip(symbols, positions)]
     mole.unit, mole.verbose, mole.symmetry = "Bohr", 0, False
     mole.basis = basis_by_element(basis, symbols)
     if pseudopotentials is None:
         mole.ecp = core_potentials(basis, symbols)
     else:
-        check_by_element(pseudopotentials, symbols, "pseudopotentials")
-        mole.pseudo = dict(_pseudopotentials(pseudopotentials, symbols))
+        mole.pseudo = pseudopotentials_by_element(pseudopotentials, symbols)
     mole.charge = check_charge(charge)
     mole.spin = None  # any parity, until the electrons are counted
     mole.build(dump_input=False, parse_arg=False)
@@ -215,17 +256,3 @@ def _check_core_potentials(mole: gto.Mole) -> None:
             f"the basis set of {', '.join(missing)} was made for an effective core potential, and "
             "the Mole has none: set mol.ecp to the name of the basis set before mol.build()."
         )
-
-
-def _pseudopotentials(given: Any, symbols: list[str]) -> list[tuple[str, Any]]:
-    found = []
-    for symbol in sorted(set(symbols)):
-        name = given.get(symbol, given.get("default")) if isinstance(given, Mapping) else given
-        try:
-            found.append((symbol, gto.basis.load_pseudo(name, symbol)))
-        except Exception as error:  # PySCF raises many kinds
-            raise ValueError(
-                f"there is no pseudopotential {name!r} for {symbol}: give a name that PySCF knows, "
-                "such as 'gth-pbe' or 'gth-lda'."
-            ) from error
-    return found

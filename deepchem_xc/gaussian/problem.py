@@ -230,6 +230,20 @@ class MolecularProblem:
         """Factors of ``-<D|K|D> / 2`` in the energy, summed over density matrices, by operator."""
         return {one: self._same_spin * share for one, share in self._shares().items()}
 
+    def exchange_energies(self, density: Tensor) -> dict[float, float]:
+        """Exact exchange at density matrices for each range that the functional declares, Hartree.
+
+        By omega (1/bohr), 0.0 for all of the interaction; without the functional's fractions.
+        """
+        interactions = list(self._shares())
+        if not interactions:
+            return {}
+        _, exchange = self.coulomb.matrices(density, interactions)
+        return {
+            one.omega: -0.5 * self._same_spin * _product(density, k)
+            for one, k in zip(interactions, exchange, strict=True)
+        }
+
     @property
     def _same_spin(self) -> float:
         """Part of a density matrix that has the spin of an electron in it."""

@@ -4,7 +4,8 @@ r"""Energies of a functional at self-consistent densities of an earlier version 
 
 is exact to first order in :math:`\theta - \theta_0`, because the free energy is stationary with
 respect to orbitals and occupations: value and gradient cost one evaluation of the functional. With
-a smearing, the change of the entropy term is left out.
+a smearing, the change of the entropy term is left out. Exact exchange, of which a functional
+declares a fraction, is a number at a fixed density matrix.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
 from deepchem_xc.planewave.terms.sphere_terms import SphereExchangeCorrelation
 from deepchem_xc.planewave.terms.xc import core_fields, density_information
+from deepchem_xc.xc.density_derivatives import density_of_rows
 
 if TYPE_CHECKING:
+    from deepchem_xc.gaussian import MolecularResult
     from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional
 
 _INGREDIENTS = ("value", "grad", "kin")
@@ -46,6 +49,9 @@ class FrozenEnergy:
         For each spin ``value`` (nr,), for GGAs ``grad`` (3, nr), for meta-GGAs ``kin`` (nr,).
     one_orbital : bool
         Whether it was made with an `OneOrbital`; other functionals are then wrapped in one, too.
+    exchange : mapping
+        Energy of exact exchange (Hartree) for each range that the functional used in it declares,
+        by omega (1/bohr); of molecules.
 
     Examples
     --------
@@ -68,6 +74,7 @@ class FrozenEnergy:
     weights: Tensor = field(repr=False)
     channels: tuple[dict[str, Tensor], ...] = field(repr=False)
     one_orbital: bool = False
+    exchange: Mapping[float, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, result: SCFResult) -> FrozenEnergy:
@@ -99,6 +106,33 @@ class FrozenEnergy:
             frozen = cls(energy, 0.0, weights, channels, one_orbital)
             return replace(frozen, xc_energy=float(frozen._xc(functional)))
 
+    @classmethod
+    def of_molecule(cls, result: MolecularResult) -> FrozenEnergy:
+        """Freeze a converged calculation of a molecule.
+
+        Examples
+        --------
+        >>> from ase.build import molecule
+        >>> from deepchem_xc.gaussian import scf
+        >>> from deepchem_xc.xc import get_xc
+        >>> result = scf(molecule("H2O"), "PBE", basis="sto-3g")
+        >>> frozen = FrozenEnergy.of_molecule(result)
+        >>> near = get_xc("PBE") + 0.01 * get_xc("lda_x")
+        >>> exact = scf(molecule("H2O"), near, basis="sto-3g").energy
+        >>> bool(abs(frozen.at(near) - exact) < 1e-2 * abs(result.energy - exact))
+        True
+        """
+        problem = result.problem
+        with torch.no_grad():
+            plain = result.detach()
+            rows = plain.rows
+            seen = density_of_rows(rows.flatten(0, 1), len(rows))
+            energy = float(plain.extrapolated_energy)
+            exchange = problem.exchange_energies(plain.density_matrix)
+            channels, weights = _channels(seen), plain.weights
+            frozen = cls(energy, 0.0, weights, channels, exchange=exchange)
+            return replace(frozen, xc_energy=float(frozen._xc(problem.functional)))
+
     def at(self, functional: XCFunctional) -> Tensor:
         """Energy of another functional at this density, in its graph, 0-d (Hartree per cell).
 
@@ -123,14 +157,19 @@ class FrozenEnergy:
         >>> [frozen.serves(get_xc(name)) for name in ("LDA", "RPBE", "r2SCAN")]
         [True, True, False]
         """
-        return all(_NEEDED[functional.family] in channel for channel in self.channels)
+        from deepchem_xc.xc import exchange_shares
+
+        kept = all(_NEEDED[functional.family] in channel for channel in self.channels)
+        return kept and set(exchange_shares(functional)) <= set(self.exchange)
 
     def _xc(self, functional: XCFunctional) -> Tensor:
-        from deepchem_xc.xc import OneOrbital, integrated_energy
+        from deepchem_xc.xc import OneOrbital, exchange_shares, integrated_energy
 
         if self.one_orbital:
             functional = OneOrbital(functional)
-        return integrated_energy(functional, self._information(), self.weights)
+        energy = integrated_energy(functional, self._information(), self.weights)
+        shares = exchange_shares(functional)
+        return energy + sum(share * self.exchange[omega] for omega, share in shares.items())
 
     def _information(self) -> ValGrad | SpinParam:
         from deepchem_xc.xc import SpinParam, ValGrad
@@ -146,6 +185,7 @@ class FrozenEnergy:
             "weights": self.weights,
             "channels": [dict(channel) for channel in self.channels],
             "one_orbital": self.one_orbital,
+            "exchange": dict(self.exchange),
         }
 
     @classmethod
@@ -153,7 +193,9 @@ class FrozenEnergy:
         """Inverse of `state_dict`."""
         channels = tuple(dict(channel) for channel in state["channels"])
         numbers = state["energy"], state["xc_energy"], state["weights"]
-        return cls(*numbers, channels, state.get("one_orbital", False))
+        # Checkpoints of earlier versions hold no molecules.
+        exchange = state.get("exchange", {})
+        return cls(*numbers, channels, state.get("one_orbital", False), exchange)
 
 
 def _channels(seen: Any) -> tuple[dict[str, Tensor], ...]:

@@ -1,6 +1,7 @@
 """Observables that are compared with reference values, in users' units: eV, Angstrom, GPa, mu_B.
 
-Everything is a function of tensors and stays in their graph. Energies are per cell.
+Everything is a function of tensors and stays in their graph. Energies are per cell. The density and
+the density matrix of a molecule are in atomic units, as in DeepChem.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from ase.units import Bohr, GPa, Hartree
 from torch import Tensor
 
 from deepchem_xc.eos.fits import fit_equation_of_state_tensors
+from deepchem_xc.gaussian import MolecularResult
 from deepchem_xc.planewave.properties import volume_scan
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, bravais_constant
 from deepchem_xc.results import PeriodicResult, Result
@@ -150,6 +152,16 @@ def stress(result: PeriodicResult) -> Tensor:
 def density(result: Result) -> Tensor:
     """Valence density on the grid, (nspin, n1, n2, n3), electrons per Angstrom^3."""
     return result.density / Bohr**3
+
+
+def molecular_density(result: MolecularResult) -> Tensor:
+    """Total density at the points of a molecule's grid, (npoint,), electrons per bohr^3."""
+    return result.density.sum(0)
+
+
+def density_matrix(result: MolecularResult) -> Tensor:
+    """Total density matrix, (nao, nao), in PySCF's order of basis functions."""
+    return result.density_matrix.sum(0)
 
 
 def band_gap(result: Result) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
+from deepchem_xc.xc import XCFunctional, refuse_exact_exchange
 
 if TYPE_CHECKING:
     from deepchem_xc.models.ground_states import GroundStates
@@ -28,10 +29,19 @@ def check_entries(entries: Sequence[DFTEntry], weights: Sequence[float]) -> None
             "'lattice_constant', 'bulk_modulus']) makes them."
         )
     for entry, weight in zip(entries, weights, strict=True):
-        if entry.entry_type in MOLECULAR_TYPES:
-            entry.kind.value(entry)
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"the weight of {entry!r} must be at least 0, got {weight}.")
+
+
+def check_solvers(functional: XCFunctional, entries: Sequence[DFTEntry]) -> None:
+    """Raise `ValueError` if a functional needs what the solver of an entry does not have."""
+    for entry in entries:
+        if any(system.is_crystal for system in entry.systems):
+            refuse_exact_exchange(
+                functional,
+                f"the plane waves of {entry!r} do not compute: take a GGA or meta-GGA, or entries "
+                f"of molecules alone ({', '.join(MOLECULAR_TYPES)})",
+            )
 
 
 def check_weighted(

@@ -12,7 +12,7 @@ import torch
 
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._values import whole_number
-from deepchem_xc.xc import HybridXC, Ingredients, XCFunctional, get_xc, refuse_exact_exchange
+from deepchem_xc.xc import HybridXC, Ingredients, XCFunctional, get_xc
 from deepchem_xc.xc.networks import ExpM1Activation, check_weights
 from deepchem_xc.xc.saving import check_savable
 from deepchem_xc.xc.trial import check_trainable
@@ -187,11 +187,6 @@ def make_functional(
     made: XCFunctional = chosen.to(torch.float64)
     check_weights(made)
     check_trainable(made)
-    refuse_exact_exchange(
-        made,
-        "trainings do not compute. Take a GGA or meta-GGA; deepchem_xc.gaussian.scf gives "
-        "derivatives of hybrids for molecules",
-    )
     if not any(p.requires_grad for p in made.parameters()):
         raise ValueError(
             f"the functional {made.name} has no trainable parameters: give PBE(trainable=True), "

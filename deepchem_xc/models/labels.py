@@ -14,6 +14,7 @@ from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.crystal_calculation import CrystalCalculation
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.feat.entry_checks import impossible_label
+from deepchem_xc.feat.molecule_calculation import MoleculeCalculation
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +57,8 @@ def entries_of(x: Any) -> list[DFTEntry]:
     entries = list(np.asarray(x, dtype=object).reshape(-1))
     for entry in entries:
         if not isinstance(entry, DFTEntry):
-            given = "calculations" if isinstance(entry, CrystalCalculation) else repr(entry)[:60]
+            calculation = isinstance(entry, CrystalCalculation | MoleculeCalculation)
+            given = "calculations" if calculation else repr(entry)[:60]
             raise ValueError(
                 "X must hold DFTEntry objects, as DFTYamlLoader and PeriodicSystemFeaturizer("
                 f"e_type=...) make them; got {given}."
@@ -246,7 +248,7 @@ def warn_of_other_size(
         Those of a batch.
     """
     for entry, label, value in zip(entries, labels, values, strict=True):
-        absolute = entry.entry_type == "energy" and len(entry.systems) == 1
+        absolute = entry.entry_type in ("energy", "ae") and len(entry.systems) == 1
         if not (absolute or entry.entry_type == "lattice_constant"):
             continue
         if label[0] == 0.0 or not _within(float(value[0] / label[0]), _RATIO):

@@ -18,6 +18,7 @@ from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.models.ahead import Ahead, known_ahead
+from deepchem_xc.models.checks import check_solvers
 from deepchem_xc.models.dft_xc import DFTXC, EntryError
 from deepchem_xc.models.progress_bar import progress_bar
 from deepchem_xc.xc.networks import check_weights
@@ -61,6 +62,8 @@ class Predictions:
         If a calculation fails, unless `skip`.
     RuntimeError
         If all calculations fail, or some do not come back from other processes.
+    ValueError
+        For a hybrid, and entries of crystals.
 
     Examples
     --------
@@ -83,6 +86,7 @@ class Predictions:
         self._values: list[Tensor | None] = []
         with evaluation(module):
             check_weights(module.functional)
+            check_solvers(module.functional, self.entries)
             ahead = self._ahead(module, progress)
             show = progress if ahead is None else False
             for entry in progress_bar(show, iterable=self.entries, desc=_BAR, unit="entry"):

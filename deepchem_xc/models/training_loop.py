@@ -16,6 +16,7 @@ from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, elementwise
 from deepchem_xc.models.checks import (
     check_entries,
+    check_solvers,
     check_trainable,
     check_weighted,
     warn_of_idle_jobs,
@@ -222,6 +223,7 @@ class TrainingLoop(ValidatedModel):
         )
         w = weight.tolist()
         check_entries(entries, w)
+        check_solvers(self.functional, entries)
         labelled = LabelledBatch(entries, labels_of(entries, y, self.transformers, w), w)
         return labelled.part(np.flatnonzero(~empty_cells(*labelled)).tolist())
 

@@ -21,7 +21,7 @@ from deepchem_xc.feat.calculation import digest
 from deepchem_xc.feat.dft_data import DFTEntry
 from deepchem_xc.losses.objective import LossFunction, Objective
 from deepchem_xc.models.checkpoint import best_checkpoint, read_checkpoint, write_best
-from deepchem_xc.models.checks import check_entries, check_weighted
+from deepchem_xc.models.checks import check_entries, check_solvers, check_weighted
 from deepchem_xc.models.distributed import Team
 from deepchem_xc.models.labels import empty_cells, labels_of
 from deepchem_xc.models.options import checked_dataset
@@ -121,6 +121,7 @@ class ValidatedModel(ResumableModel):
         entries, y, w, _ = task_entries(dataset.X, dataset.y, dataset.w)
         weights = w.tolist()
         check_entries(entries, weights)
+        check_solvers(self.functional, entries)
         check_weighted(entries, weights, self.objective.type_weights)
         every = LabelledBatch(entries, labels_of(entries, y, self.transformers, weights), weights)
         counts = np.array(weights) * _factors(entries, self.objective) > 0

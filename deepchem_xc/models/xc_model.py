@@ -67,8 +67,9 @@ class XCModel(TrainingLoop):
         See `Objective`.
     scf_interval : int, optional
         Epochs between self-consistent calculations for entries that depend only on energies
-        (energy, eos, lattice_constant, bulk_modulus, cohesive_energy). In between, energies follow
-        the functional at the kept density. Other entries are self-consistent in every epoch.
+        (energy, eos, lattice_constant, bulk_modulus, cohesive_energy; of molecules ae and ie). In
+        between, energies follow the functional at the kept density. Other entries are
+        self-consistent in every epoch.
     entropy_response : bool, optional
         Exact gradients of the smeared energies, instead of those of the free energy, at one adjoint
         equation for every calculation. It needs ``scf_interval=1``, for which it is the default.
@@ -82,7 +83,7 @@ class XCModel(TrainingLoop):
     solver : mapping, optional
         Keywords of `planewave.scf` for all entries, such as ``{"convergence": {"density": 1e-5}}``;
         those of a system take precedence. All that do not belong to one structure are valid:
-        `feat.solver_options.SOLVER_OPTIONS`.
+        `feat.solver_options.SOLVER_OPTIONS`. Of molecules, ``{"molecules": {"level_shift": 0.2}}``.
     cache_dir : path, optional
         Keep densities and orbitals in files there; see `GroundStates`. Here and in ``model_dir``,
         a relative path refers to the working directory at the time the model is made.
@@ -313,10 +314,10 @@ class XCModel(TrainingLoop):
         Raises
         ------
         ValueError
-            For entries without a label or of molecules, y on another scale than the entries' own
-            labels, weights that are negative, NaN or, times those of types, all zero, NaN in the
-            functional's parameters, if none of these is trained, and for options that would have
-            no effect.
+            For entries without a label, hybrids and entries of crystals, y on another scale than
+            the entries' own labels, weights that are negative, NaN or, times those of types, all
+            zero, NaN in the functional's parameters, if none of these is trained, and for options
+            that would have no effect.
         EntryError
             If a calculation fails, unless ``on_failure="skip"``.
         RuntimeError

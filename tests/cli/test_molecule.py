@@ -164,6 +164,7 @@ def test_the_help_names_hybrids_that_exist(call: Call) -> None:
         ),
         (["H2O", *SMALL, "--xc", "wB97X-V"], "VV10"),
         (["H2O", *SMALL, "--pseudopotentials", "gth-xyz"], "no pseudopotential 'gth-xyz' for H"),
+        (["H2O", *SMALL, "--density-fitting", "xyz"], "'xyz' is no auxiliary basis set"),
         (["H2O", "--basis", "gth-dzvp"], "made for pseudopotentials"),
         (["H2O", *SMALL, "--maxiter", "1"], "did not converge in 1 step.*--level-shift"),
         (["H2O", *SMALL, "--energy-tolerance", "0"], "must be positive"),

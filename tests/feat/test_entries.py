@@ -14,7 +14,6 @@ from ase.io import write
 
 from deepchem_xc.eos.scales import WIDE_VOLUME_SCALES
 from deepchem_xc.feat import ENTRY_TYPES, DFTEntry, DFTSystem
-from deepchem_xc.feat.entry_types import MOLECULAR_TYPES
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 from tests.models.systems import aluminium, silicon
 
@@ -82,20 +81,6 @@ def test_structures_come_from_files_too(tmp_path: Path) -> None:
     assert entry.calculations[0].crystal.symbols == ("Si", "Si")
     with pytest.raises(ValueError, match=r"systems\[0\]\.structure: there is no structure file"):
         DFTEntry.from_mapping(values, "data.yaml, entry 1", tmp_path)
-
-
-@pytest.mark.parametrize("e_type", MOLECULAR_TYPES)
-def test_molecules_are_read_and_kept_but_have_no_solver(e_type: str, tmp_path: Path) -> None:
-    label: Any = "0.09"
-    if e_type in ("dm", "dens"):
-        label = str(tmp_path / "label.npy")
-        np.save(label, np.zeros((2, 2) if e_type == "dm" else 2))
-    entry = DFTEntry.create(e_type, label, [{**HF, "spin": "1", "number": 2}])
-    assert (entry.systems[0].spin, entry.systems[0].no) == (1, 2)
-    with pytest.raises(NotImplementedError, match="solver for molecules"):
-        entry.get_val([])
-    with pytest.raises(NotImplementedError, match="give a 'structure'"):
-        DFTSystem(HF).calculation()
 
 
 def changed(**more: Any) -> dict[str, Any]:

@@ -185,9 +185,6 @@ def test_bad_input_is_refused_before_anything_is_computed() -> None:
         wrong = dc.data.NumpyDataset(np.array([entry]), np.zeros(1), np.array([weight]))
         with pytest.raises(ValueError, match="the weight of DFTEntry.energy, Si2. must be"):
             model.fit(wrong, **fit)
-    molecule = DFTEntry.create("ae", 0.1, [{"moldesc": "H 0 0 0", "basis": "6-31G"}])
-    with pytest.raises(NotImplementedError, match="solver for molecules"):
-        model.fit(dataset(molecule), **fit)
     unlabelled = dataset(DFTEntry.create("energy", None, [quick()]))
     with pytest.raises(ValueError, match="true_val: missing; it is needed for training and eval"):
         model.evaluate(unlabelled, [dc.metrics.Metric(dc.metrics.mean_absolute_error)])

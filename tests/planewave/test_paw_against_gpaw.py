@@ -18,12 +18,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:the functional is")
 
 
 class Allowed(NamedTuple):
-    """Largest range and size of the offset (meV/atom), errors of a and modulus (relative)."""
+    """Largest range and size of the offset (meV/atom), errors of a and modulus (relative).
+
+    Also of the stress (GPa).
+    """
 
     spread: float
     lattice_constant: float
     modulus: float
     offset: float | None = 3.0
+    stress: float = 0.02
 
 
 SIMPLE = Allowed(0.05, 5e-5, 5e-3)
@@ -58,10 +62,10 @@ CRYSTALS = {
     "PdH": TRANSITION,
     "CsCl": DIFFERENCES_ALONE,
     "Cr, antiferromagnetic": DIFFERENCES_ALONE,
-    # With r2SCAN.
-    "Si, fine grid": SIMPLE,
+    # With r2SCAN, whose energy has kinks.
+    "Si, fine grid": Allowed(0.1, 5e-5, 5e-3),
     "MgO, fine grid": HARD,
-    "Ni, fine grid": TRANSITION,
+    "Ni, fine grid": Allowed(0.25, 5e-5, 5e-3, stress=0.05),
 }
 # Curves whose minimum is not within the volumes computed.
 WITHOUT_MINIMUM = {
@@ -72,8 +76,8 @@ WITHOUT_MINIMUM = {
 # meV within 4 % of the lattice constant, and accordingly the stress differs by 0.023 GPa.
 TILTED = ("Cr, antiferromagnetic", "LDA")
 QUICK = ("Si", "Al", "Na", "Si, fine grid")
-# eV/Angstrom, GPa, mu_B, eV.
-FORCE, STRESS, MOMENT, LEVEL = 2e-3, 0.02, 5e-3, 2e-3
+# eV/Angstrom, mu_B, eV.
+FORCE, MOMENT, LEVEL = 2e-3, 5e-3, 2e-3
 
 
 def cases(failing: tuple[str, str] | None = None) -> list[Any]:
@@ -131,7 +135,7 @@ def test_forces_are_gpaws(name: str, functional: str) -> None:
 
 @every_but_the_tilted
 def test_stress_is_gpaws(name: str, functional: str) -> None:
-    assert differences_to_gpaw(name, functional).stress < STRESS
+    assert differences_to_gpaw(name, functional).stress < CRYSTALS[name].stress
 
 
 @every

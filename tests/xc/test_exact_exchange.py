@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from ase.build import bulk
+from deepchem.data import NumpyDataset
 
 from deepchem_xc.calculators import PlaneWaveDFT
+from deepchem_xc.data import DFTEntry, entry_arrays
 from deepchem_xc.models import XCModel
 from deepchem_xc.planewave import scf
 from deepchem_xc.xc import (
@@ -95,12 +97,18 @@ def test_exported_programs_name_fraction_and_range(tmp_path: Path):
     assert json.loads(texts[HEADER])["exact_exchange"] == [[0.0, 0.25], [0.11, -0.25]]
 
 
+def crystal():
+    entry = DFTEntry.create("energy", -214.0, [{"structure": bulk("Si"), "ecut": 80.0}])
+    return NumpyDataset(*entry_arrays([entry]))
+
+
 def test_crystals_refuse_it():
     for compute in (
         lambda: scf(bulk("Si"), "PBE0", ecut=80.0),
         lambda: scf(bulk("Si"), PBE() + 0.1 * ExactExchange(), ecut=80.0),
         lambda: PlaneWaveDFT(xc="B3LYP", ecut=80.0).get_potential_energy(bulk("Si")),
-        lambda: XCModel(functional=trained_hybrid()),
+        lambda: XCModel(functional=trained_hybrid()).fit(crystal()),
+        lambda: XCModel(functional=trained_hybrid()).predict(crystal()),
     ):
         with pytest.raises(ValueError, match="is a hybrid: it needs exact exchange"):
             compute()
