@@ -49,7 +49,7 @@ _FACTORS = {"H2 + 1/2 O2 -> H2O": 0.5}
 POTENTIALS = "gth-pbe"
 #: Cutoff, eV, and size of a box in units of the others', for the molecules of an element: silicon's
 #: potential is soft, and its atoms are large.
-_SOFT = {"Si": (500.0, 1.25)}
+_SOFT = {"Si": (500.0, 1.75)}
 # Sides of a box divided by its size: without the symmetry of a cube, the open p shell of an atom
 # has one lowest filling.
 _SIDES = (1.0, 1.02, 0.98)
@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--functionals", default="PBE,LDA", help="with commas")
     parser.add_argument(
-        "--boxes", default="6,8", help="Angstrom, with commas; silicon's are a quarter larger"
+        "--boxes", default="6,8", help="Angstrom, with commas; silicon's are 1.75 times as large"
     )
     parser.add_argument("--ecut", type=float, default=2700.0, help="cutoff, eV; silicon 500")
     parser.add_argument("--output", type=Path, default=Path("results/box_and_gaussians"))

@@ -80,7 +80,7 @@ def test_a_second_run_computes_nothing_and_settings_make_other_records(
     arguments = ["--output", str(tmp_path), "--functionals", "PBE", "--boxes", "6,8"]
     assert script.main(arguments) == 0
     assert len(calls) == 4 * len(script.SPINS)
-    assert ("Si2", 7.5, 500.0) in calls and ("N2", 6.0, 2700.0) in calls
+    assert ("Si2", 10.5, 500.0) in calls and ("N2", 6.0, 2700.0) in calls
     assert script.main(arguments) == 0
     assert len(calls) == 4 * len(script.SPINS)
     found = json.loads((tmp_path / "box_and_gaussians.json").read_text())["reactions"]
