@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ase.data import atomic_numbers
 from torch import Tensor
 
 from deepchem_xc.feat.moldesc import parsed_moldesc
@@ -164,14 +163,6 @@ def _built(text: str) -> Molecule:
     naming("moldesc", lambda: check_atoms(symbols, positions))
     basis, pseudopotentials = values["basis"], values.get("pseudopotentials")
     naming("basis", lambda: basis_by_element(basis, symbols))
-    for key, given in (("basis", basis), ("pseudopotentials", pseudopotentials)):
-        # One mapping may serve all systems of an entry: other elements are no mistake.
-        names = set(given) if isinstance(given, dict) else set()
-        unknown = sorted(names - {*atomic_numbers, "default"})
-        if unknown:
-            raise ValueError(
-                f"{key}: {unknown[0]!r} is no element; keys are symbols, or 'default' for others"
-            )
     if pseudopotentials is None:
         naming("basis, pseudopotentials", lambda: core_potentials(basis, symbols))
     else:

@@ -62,7 +62,9 @@ CRYSTALS = {
     "PdH": TRANSITION,
     "CsCl": DIFFERENCES_ALONE,
     "Cr, antiferromagnetic": DIFFERENCES_ALONE,
-    # With r2SCAN, whose energy has kinks.
+    # With r2SCAN, beyond the bounds of the others: 0.09 meV (Si), 0.20 meV and 0.035 GPa (Ni), for
+    # a reason that is not known. Our stress is the derivative of our energy (test_meta_gga.py), and
+    # GPAW's does not change with tighter convergence.
     "Si, fine grid": Allowed(0.1, 5e-5, 5e-3),
     "MgO, fine grid": HARD,
     "Ni, fine grid": Allowed(0.25, 5e-5, 5e-3, stress=0.05),
