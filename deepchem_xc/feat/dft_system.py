@@ -18,7 +18,6 @@ from deepchem_xc.feat.files import check_digests, content_digests
 from deepchem_xc.feat.moldesc import parsed_moldesc
 from deepchem_xc.feat.molecule_calculation import MoleculeCalculation, molecule_calculation
 from deepchem_xc.feat.molecules import (
-    STANDARD_LEVEL,
     check_molecule,
     keywords_of_molecule,
     molecule_of,
@@ -28,6 +27,7 @@ from deepchem_xc.feat.named_errors import naming
 from deepchem_xc.feat.reduced_cell import check_keywords, reduced_cell
 from deepchem_xc.feat.schema import CrystalSpec, MoleculeSpec, validate_entry
 from deepchem_xc.gaussian import Molecule
+from deepchem_xc.gaussian.grid import STANDARD_LEVEL
 from deepchem_xc.occupations.electron_count import check_bands
 from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_bands
 from deepchem_xc.planewave.potentials import dataset_digests, load_potentials

@@ -19,7 +19,7 @@ from deepchem_xc.gaussian.basis_sets import (
     core_potentials,
     pseudopotentials_by_element,
 )
-from deepchem_xc.gaussian.grid import Grid
+from deepchem_xc.gaussian.grid import STANDARD_LEVEL, Grid
 from deepchem_xc.gaussian.inputs import make_problem
 from deepchem_xc.gaussian.molecule_checks import check_atoms
 
@@ -27,8 +27,6 @@ from deepchem_xc.gaussian.molecule_checks import check_atoms
 _OF_MOLECULE = ("moldesc", "basis", "spin", "charge", "pseudopotentials")
 # Largest number of molecules in memory: atoms and basis functions alone, no integrals.
 _KEPT = 256
-#: PySCF's level of the grid if a system gives none, as in `gaussian.scf`.
-STANDARD_LEVEL = 3
 
 
 def keywords_of_molecule(values: Mapping[str, Any]) -> dict[str, Any]:

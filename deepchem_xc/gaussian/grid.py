@@ -29,6 +29,8 @@ _ALL_KEPT = SharedMemory(KEPT_VALUES)
 _BATCH, _BATCH_WITH_DERIVATIVES, _BLOCK = 256, 64, 16
 # Highest level of PySCF's grids.
 _HIGHEST_LEVEL = 9
+#: PySCF's level of the grid if none is given.
+STANDARD_LEVEL = 3
 
 
 class Block(NamedTuple):

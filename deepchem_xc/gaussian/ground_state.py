@@ -12,6 +12,7 @@ from torch import Tensor
 from deepchem_xc._modes import outside_inference_and_autocast
 from deepchem_xc._values import real_number
 from deepchem_xc.gaussian.convergence import Convergence
+from deepchem_xc.gaussian.grid import STANDARD_LEVEL
 from deepchem_xc.gaussian.inputs import make_problem, starting_density
 from deepchem_xc.gaussian.result import GRADIENT_TOLERANCE, MolecularResult
 from deepchem_xc.gaussian.self_consistency import Steering, solve
@@ -28,7 +29,7 @@ def scf(
     spin: int | None = None,
     restricted: bool | str | None = None,
     pseudopotentials: str | Mapping[str, str] | None = None,
-    grid_level: int = 3,
+    grid_level: int = STANDARD_LEVEL,
     density_fitting: str | None = None,
     occupations: Mapping[str, Any] | str | None = None,
     convergence: Mapping[str, Any] | None = None,

@@ -14,7 +14,7 @@ from torch import Tensor
 from deepchem_xc._values import whole_number
 from deepchem_xc.gaussian.basis_sets import check_auxiliary
 from deepchem_xc.gaussian.coulomb import Coulomb
-from deepchem_xc.gaussian.grid import Grid
+from deepchem_xc.gaussian.grid import STANDARD_LEVEL, Grid
 from deepchem_xc.gaussian.memory import check_memory
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.problem import MolecularProblem
@@ -35,7 +35,7 @@ def make_problem(
     spin: int | None = None,
     restricted: bool | str | None = None,
     pseudopotentials: str | Mapping[str, str] | None = None,
-    grid_level: int = 3,
+    grid_level: int = STANDARD_LEVEL,
     density_fitting: str | None = None,
     occupations: Mapping[str, Any] | str | None = None,
 ) -> MolecularProblem:
