@@ -154,10 +154,13 @@ class _Seen:
                     "models.LBFGS for this student."
                 )
         outputs = [values[0][1] for _, values in used]
-        slopes = torch.autograd.grad(factor.sum(), outputs, retain_graph=True, allow_unused=True)
+        # None for the layers of the other factor's network.
+        slopes: tuple[Tensor | None, ...] = torch.autograd.grad(
+            factor.sum(), outputs, retain_graph=True, allow_unused=True
+        )
         rows, where = [], []
         for (layer, values), slope in zip(used, slopes, strict=True):
-            if slope is None:  # of the other factor's network
+            if slope is None:
                 continue
             of_matrix = slope[:, :, None] * values[0][0][:, None, :]
             of_each = {"weight": of_matrix, "bias": slope}
