@@ -141,7 +141,7 @@ def changed_files(settings: Mapping[str, Any], before: Mapping[str, str]) -> lis
 
 
 def has_other_datasets(
-    pseudopotentials: Any, symbols: Iterable[str], before: Mapping[str, str]
+    pseudopotentials: Any, symbols: Iterable[str], before: Mapping[str, str] | None
 ) -> bool:
     """Whether PAW datasets are others than those of a kept density.
 
@@ -154,14 +154,16 @@ def has_other_datasets(
         Keyword of `PlaneWaveDFT`, without objects.
     symbols : iterable of str
         Chemical symbols.
-    before : mapping
-        `DensityRecord.potentials` of the density.
+    before : mapping or None
+        `DensityRecord.potentials` of the density, which earlier versions did not keep.
 
     Examples
     --------
     >>> has_other_datasets("gth-pbe", ["Si"], {"Si": "a hash"})
     False
     """
+    if before is None:
+        return False
     try:
         now = dataset_digests(pseudopotentials, symbols)
     except (ImportError, FileNotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import math
@@ -286,7 +287,10 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
     def _content(self, name: str, value: Any) -> Any:
         """What an argument says, as JSON values; files and datasets count by their content."""
         if name == "pseudopotentials":
-            content = content_digests(plain(value)) | family_digests(plain(value))
+            content = content_digests(plain(value))
+            # Without the package of the datasets nothing is computed, or kept under this name.
+            with contextlib.suppress(ImportError):
+                content |= family_digests(plain(value))
             return [plain(value), content] if content else plain(value)
         if isinstance(value, str | int | float):
             return str(value)
