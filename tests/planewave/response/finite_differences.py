@@ -30,7 +30,7 @@ PARAMETERS = ("kappa", "mu", "network", "positions", "strain")
 TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "coulomb", "zero")
 # Derivatives below this, in atomic units, are what is left of larger ones that cancel, such as a
 # force that symmetry forbids: their errors are relative to it.
-CANCELLED = 1e-5
+CANCELLED = 1e-4
 # Largest steps of the differences.
 STEPS = {"kappa": 0.04, "mu": 0.01, "network": 0.03, "positions": 0.0015, "strain": 0.002}
 
