@@ -1,0 +1,187 @@
+"""One clone of `cloning.py`: trained in pieces, resumed where it stopped, kept with its hash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import deepchem_xc  # first: it keeps DeepChem's import notices quiet
+
+# isort: split
+from cloning_plan import ITERATIONS, PARENTS, Clone, Phase
+from deepchem.data import NumpyDataset
+
+from deepchem_xc._files import file_digest
+from deepchem_xc.cloning import (
+    FunctionalCloning,
+    KeptDensity,
+    clone_dataset,
+    dataset_digest,
+    new_student,
+    parent_densities,
+)
+from deepchem_xc.models import LBFGS
+from deepchem_xc.store import Store, digest
+from deepchem_xc.xc import XCFunctional, get_xc
+from deepchem_xc.xc.identity import content_digest
+
+# Steps of Adam from one look at the clock to the next, and seconds between checkpoints.
+_PIECE = 200
+_SAVED_EVERY = 300.0
+# Factor of the loss in L-BFGS, see `FunctionalCloning`.
+_LOSS_SCALE = 1e7
+
+
+def options_of(phase: Phase) -> dict[str, Any]:
+    """Keywords of `FunctionalCloning` for a phase; this alone knows optimisers.
+
+    Raises
+    ------
+    ValueError
+        For another optimiser.
+    """
+    if phase.optimiser == "adam":
+        return {}  # with the protocol's rate
+    if phase.optimiser == "lbfgs":
+        search = LBFGS(max_iter=ITERATIONS, history_size=100)
+        return {"optimizer": search, "loss_scale": _LOSS_SCALE, "log_frequency": 1}
+    raise ValueError(f"the optimiser must be 'adam' or 'lbfgs', got {phase.optimiser!r}.")
+
+
+class Data:
+    """Densities of parents and points in them, read or computed when they are needed.
+
+    Parameters
+    ----------
+    folder : Path or None
+        As `data_dir` of `parent_densities`.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._datasets: dict[str, NumpyDataset] = {}
+
+    def parent(self, clone: Clone) -> XCFunctional:
+        """The functional that is cloned."""
+        return get_xc(PARENTS[clone.parent])
+
+    def densities(self, clone: Clone, names: Iterable[str]) -> list[KeptDensity]:
+        """Densities of molecules with the parent."""
+        made = clone.settings
+        how = {"basis": made.basis, "grid_level": made.grid_level, "progress": False}
+        return parent_densities(clone.functional, list(names), self.folder, **how)
+
+    def dataset(self, clone: Clone) -> NumpyDataset:
+        """The points that a clone is trained on."""
+        made = clone.settings
+        key = digest([clone.parent, made.molecules, made.points, made.basis, made.grid_level])
+        if key not in self._datasets:
+            kept = self.densities(clone, made.molecules)
+            self._datasets[key] = clone_dataset(kept, made.points, grid_level=made.grid_level)
+        return self._datasets[key]
+
+
+def clone_file(output: Path, clone: Clone) -> Path:
+    """Where a clone is, once it is trained."""
+    return output / "clones" / clone.name / "clone.safetensors"
+
+
+def key_of(clone: Clone) -> str:
+    """Hash of everything that decides about a clone."""
+    parent = content_digest(get_xc(clone.functional))
+    made = clone.settings.content
+    return digest([deepchem_xc.__version__, clone.name, made, parent])[:16]
+
+
+def trained(output: Path, clone: Clone) -> dict[str, Any] | None:
+    """Record of a finished clone, whose "model" is the hash of its file; None if there is none."""
+    found = Store(output / "clones").read(clone.name, key=key_of(clone))
+    path = clone_file(output, clone)
+    if found is None or not found["finished"] or not path.exists():
+        return None
+    if file_digest(path) != found["model"]:
+        raise SystemExit(
+            f"{path} is not the file that was trained: delete {path.parent} and "
+            f"{path.parent}.json to train it again."
+        )
+    return found
+
+
+def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
+    """Train until the clone is finished or the time is over; return whether it is finished.
+
+    Parameters
+    ----------
+    clone : Clone
+        What to train.
+    data : Data
+        Densities of the parents.
+    output : Path
+        Folder of all results. ``clones/NAME.json`` gets the losses, ``clones/NAME/`` the
+        checkpoints and clone.safetensors.
+    deadline : float
+        Of `time.monotonic`; a piece ends with the first steps after it.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds another training of this name.
+    """
+    if trained(output, clone) is not None:
+        return True
+    path, store, key = clone_file(output, clone), Store(output / "clones"), key_of(clone)
+    before = store.read(clone.name)
+    if path.parent.exists() and (before is None or before["key"] != key):
+        raise SystemExit(
+            f"{path.parent} holds a training with other settings or of another version: move it, "
+            "or give another --output."
+        )
+    dataset, parent = data.dataset(clone), data.parent(clone)
+    record: dict[str, Any] = before or {"key": key, "finished": False, "cpu_seconds": 0.0}
+    record |= {"losses": [], "points": dataset_digest(dataset), **clone.settings.content}
+    store.write(clone.name, record)
+    student = new_student(clone.student, parent, clone.seed)
+    for number, phase in enumerate(clone.settings.phases):
+        model = FunctionalCloning(
+            parent,
+            student,
+            steps=phase.steps,
+            progress=False,
+            model_dir=str(path.parent / f"phase{number}"),
+            **options_of(phase),
+        )
+        cpu = time.process_time()
+        complete = _fit(model, dataset, 1 if phase.optimiser == "lbfgs" else _PIECE, deadline)
+        record["cpu_seconds"] += time.process_time() - cpu
+        # Each step's loss is that before it.
+        record["losses"].append([sum(r.loss_by_type.values()) for r in model.history])
+        store.write(clone.name, record)
+        if not complete:
+            return False
+        student = model.functional
+    path.parent.mkdir(parents=True, exist_ok=True)
+    student.save(path)
+    errors = FunctionalCloning(parent, student, progress=False).evaluate(dataset)
+    store.write(
+        clone.name, {**record, "finished": True, "errors": errors, "model": file_digest(path)}
+    )
+    return True
+
+
+def _fit(model: FunctionalCloning, dataset: NumpyDataset, piece: int, deadline: float) -> bool:
+    """Do the steps that are left, and keep where it stopped; return whether all are done."""
+    if (Path(model.model_dir) / "checkpoint1.pt").exists():
+        model.restore()
+    saved = time.monotonic()
+    while model.steps_done < model.steps and time.monotonic() < deadline:
+        # Without checkpoints of its own, which it would write after every piece.
+        model.fit(dataset, min(piece, model.steps - model.steps_done), checkpoint_interval=0)
+        if time.monotonic() > saved + _SAVED_EVERY or model.steps_done == model.steps:
+            model.save_checkpoint(1)
+            saved = time.monotonic()
+    if model.steps_done < model.steps:
+        model.save_checkpoint(1)
+        return False
+    return True
