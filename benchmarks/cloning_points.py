@@ -29,9 +29,8 @@ from numpy.typing import NDArray
 from deepchem_xc.cloning.densities import GridDensity
 from deepchem_xc.cloning.factors import FactorPoints
 from deepchem_xc.store import Store
-from deepchem_xc.xc import SpinParam, XCFunctional, get_xc
+from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, get_xc
 from deepchem_xc.xc.density_derivatives import energy_derivatives, number_of_rows
-from deepchem_xc.xc.enhancement import exchange_enhancement
 from deepchem_xc.xc.ingredients import Ingredients
 from deepchem_xc.xc.variables import DensityVariables, mapped
 
@@ -47,6 +46,8 @@ QUANTITIES = ("F_x", "F_c", "de/dn", "de/dgrad", "de/dtau")
 #: Reduced gradients at which F_x is drawn, and iso-orbital indicators of meta-GGAs.
 CURVE = tuple(np.linspace(0.0, 5.0, 101).tolist())
 ALPHAS = (0.0, 1.0)
+#: Wigner-Seitz radius of these curves, bohr: that of the valence of a light atom.
+CURVE_RS = 1.0
 # Level of the grid, whose points do not have to be those of training.
 _LEVEL = 1
 # Density below which points are left out, bohr^-3, as those that are sampled.
@@ -198,12 +199,27 @@ def _mean(squares: Array, electrons: Array) -> float | None:
 
 
 def curves(parent: XCFunctional, clone: XCFunctional) -> dict[str, Any]:
-    """F_x at `CURVE` of clone and parent, of meta-GGAs for each of `ALPHAS`."""
+    """F_x at `CURVE` of clone and parent without polarisation, of meta-GGAs for each of `ALPHAS`.
+
+    An unconstrained clone's F_x depends on the density, too: it is that at `CURVE_RS`.
+    """
     alphas = ALPHAS if Ingredients.TAU in parent.ingredients else (1.0,)
-    return {
-        f"{alpha:g}": {
-            name: exchange_enhancement(functional, CURVE, alpha).tolist()
-            for name, functional in (("clone", clone), ("parent", parent))
-        }
-        for alpha in alphas
-    }
+    found = {}
+    for alpha in alphas:
+        points = FactorPoints(parent, clone, _without_polarisation(alpha))
+        with torch.no_grad():
+            pair = {"clone": points.factors(clone)[0], "parent": points.wanted[0]}
+        found[f"{alpha:g}"] = {name: values.tolist() for name, values in pair.items()}
+    return found
+
+
+def _without_polarisation(alpha: float) -> SpinParam:
+    """Densities of both channels at `CURVE` and `CURVE_RS`."""
+    s = torch.tensor(CURVE, dtype=torch.float64)
+    total = torch.full_like(s, 3.0 / (4.0 * np.pi * CURVE_RS**3))
+    fermi = (3.0 * np.pi**2 * total) ** (1.0 / 3.0)
+    slope = 2.0 * fermi * total * s
+    tau = slope.square() / (8.0 * total) + alpha * 0.3 * fermi.square() * total
+    gradient = torch.stack([slope, 0.0 * slope, 0.0 * slope])
+    half = ValGrad(value=0.5 * total, grad=0.5 * gradient, kin=0.5 * tau)
+    return SpinParam(u=half, d=half)
