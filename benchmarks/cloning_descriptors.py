@@ -44,8 +44,8 @@ EDGES: dict[str, Array] = {
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: Part of a bin's share of electrons below which another density counts as absent there.
 ABSENT = 0.1
-# Level of the grid.
-_LEVEL = 1
+# Level of the grid; on coarser ones single shells of points show in the histograms.
+_LEVEL = 3
 # Density below which points are left out, bohr^-3.
 _LEAST_DENSITY = 1e-10
 

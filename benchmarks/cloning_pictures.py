@@ -28,6 +28,8 @@ _TITLES = {
     "zeta": r"$|\zeta|$",
     "alpha": r"$\alpha$",
 }
+# Error of a factor below which it is not drawn: a constrained clone is exact at s = 0.
+_LEAST_ERROR = 1e-7
 
 
 def _style(kind: str) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def plot_factor(
             style = {k: v for k, v in _style(kind).items() if k != "marker"}
             upper.plot(CURVE, one["clone"], label=f"{kind}{label}", lw=1, **style)
             error = np.abs(np.subtract(one["clone"], one["parent"]))
-            lower.plot(CURVE, np.maximum(error, 1e-9), lw=1 + i, **style)
+            lower.plot(CURVE, np.maximum(error, _LEAST_ERROR), lw=1 + i, **style)
     upper.set_ylabel("$F_x$")
     upper.legend(fontsize="x-small", frameon=False)
     lower.set_yscale("log")
@@ -149,7 +151,8 @@ def plot_bins(
         panel.set_xticks(bins - 0.5, labels, fontsize="x-small")
         panel.set_xlabel(_TITLES[place])
         panel.set_ylabel(f"error of {_TITLES[quantity]}")
-    panels[0].legend(fontsize="x-small", frameon=False)
+    kinds = panels[0].get_legend_handles_labels()
+    panels[0].figure.legend(*kinds, loc="outside upper center", ncols=6, frameon=False)
     save(panels[0].figure, path)
     return panels[0]
 
@@ -176,7 +179,8 @@ def plot_descriptors(
         if key == "r_s":
             panel.set_xscale("log")
         if key == "zeta":
-            panel.set_yscale("log")
+            panel.set_yscale("log")  # most electrons are in closed shells
+            panel.set_ylim(1e-5, 2.0)
         panel.set_xlabel(_TITLES[key])
         panel.set_ylabel("share of electrons")
     panels[0].legend(fontsize="x-small", frameon=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,15 @@ def clone_file(output: Path, clone: Clone) -> Path:
 
 def key_of(clone: Clone) -> str:
     """Hash of everything that decides about a clone."""
-    parent = content_digest(get_xc(clone.functional))
     made = clone.settings.content
-    return digest([deepchem_xc.__version__, clone.name, made, parent])[:16]
+    content = [deepchem_xc.__version__, clone.name, made, parent_digest(clone.functional)]
+    return digest(content)[:16]
+
+
+@lru_cache
+def parent_digest(functional: str) -> str:
+    """Hash of a parent."""
+    return content_digest(get_xc(functional))
 
 
 def trained(output: Path, clone: Clone) -> dict[str, Any] | None:
