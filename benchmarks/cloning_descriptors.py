@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from cloning_plan import Clone
-from cloning_species import g2_densities, held_out
+from cloning_species import held_out
 from cloning_training import Data
 from numpy.typing import NDArray
 
@@ -66,7 +66,7 @@ def evaluate(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
             continue
         if time.monotonic() > deadline:
             return False
-        (kept,) = g2_densities(clone, [name], data).values()
+        (kept,) = data.densities(clone, [name])
         grids = dict(zip(KINDS, (kept.on_grid(_LEVEL), with_potentials(clone, name, data))))
         found = {kind: distribution(grid) for kind, grid in grids.items()}
         store.write(name, {"key": key_of(clone), "kinds": found})

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
 from cloning_plan import Clone
-from cloning_species import Species, SpeciesDensity, density_of, g2_densities, rest_of_g2, tested
+from cloning_species import energy_with, rest_of_g2, tested, w4_11
 from cloning_training import Data, clone_file, trained
 
-from deepchem_xc.cloning import KeptEnergies
+from deepchem_xc.cloning import KeptDensity, KeptEnergies, free_atoms
+from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.store import Store
 from deepchem_xc.xc import XCFunctional, get_xc
@@ -53,18 +55,18 @@ def evaluate(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
         if time.monotonic() > deadline:
             return False
         functional = functional or get_xc(clone_file(output, clone))
-        (kept,) = g2_densities(clone, [name], data).values()
-        found = self_consistent(kept, functional)
+        (kept,) = data.densities(clone, [name])
+        found = self_consistent(kept, functional, clone.settings.grid_level)
         store.write(name, {"model": done["model"], **found})
     return True
 
 
-def self_consistent(kept: SpeciesDensity, functional: XCFunctional) -> dict[str, Any]:
+def self_consistent(kept: KeptDensity, functional: XCFunctional, level: int) -> dict[str, Any]:
     """Energy with a clone less that of the parent (mHa), or why there is none."""
     began = time.process_time()
     found: dict[str, Any]
     try:
-        error = 1e3 * (kept.energy_with(functional) - kept.energy)
+        error = 1e3 * (energy_with(functional, kept, level) - kept.energy)
         found = {"error": error, "failure": None}
     except SCFConvergenceError as failure:
         found = {"error": None, "failure": str(failure)}
@@ -123,32 +125,30 @@ def evaluate_set(
     first = next(iter(done))
     store = set_store(first, output, reference, is_self_consistent)
     functionals: dict[Clone, XCFunctional] = {}
-    for species in set_species(first.quick, reference):
-        record = store.read(species.name, geometry=species.positions_list) or {
-            "geometry": species.positions_list,
-            "errors": {},
-        }
+    for name, atoms in set_molecules(first.quick, reference).items():
+        geometry = [atoms.numbers.tolist(), atoms.positions.tolist()]
+        record = store.read(name, geometry=geometry) or {"geometry": geometry, "errors": {}}
         missing = [c for c in done if record["errors"].get(c.name, [None])[0] != done[c]["model"]]
         if not missing or "failure" in record:
             continue
         if time.monotonic() > deadline:
             return False
         try:
-            kept = _density(species, first, data, output, reference)
+            (kept,) = data.densities(first, {name: atoms})
         except SCFConvergenceError as failure:
-            store.write(species.name, {**record, "failure": str(failure)})
+            store.write(name, {**record, "failure": str(failure)})
             continue
         for clone in missing:
             functionals.setdefault(clone, get_xc(clone_file(output, clone)))
         found = _errors_of(kept, data.parent(first), functionals, missing, is_self_consistent)
         for clone in missing:
             record["errors"][clone.name] = [done[clone]["model"], found[clone]]
-        store.write(species.name, {**record, "energy": kept.energy})
+        store.write(name, {**record, "energy": kept.energy})
     return True
 
 
 def _errors_of(
-    kept: SpeciesDensity,
+    kept: KeptDensity,
     parent: XCFunctional,
     functionals: dict[Clone, XCFunctional],
     clones: list[Clone],
@@ -156,31 +156,21 @@ def _errors_of(
 ) -> dict[Clone, float | None]:
     """Errors of one species by clone, mHa."""
     if is_self_consistent:
-        return {c: self_consistent(kept, functionals[c])["error"] for c in clones}
+        return {
+            c: self_consistent(kept, functionals[c], c.settings.grid_level)["error"] for c in clones
+        }
     energies = KeptEnergies(parent, [kept], _LEVEL)
     return {c: 1e3 * float(energies.errors(functionals[c])[0]) for c in clones}
 
 
-def _density(
-    species: Species, clone: Clone, data: Data, output: Path, reference: Path | None
-) -> SpeciesDensity:
+def set_molecules(quick: bool, reference: Path | None) -> dict[str, Atoms]:
+    """Atoms and molecules of the larger set by name, the smallest first."""
     if reference is None:
-        return g2_densities(clone, [species.name], data)[species.name]
-    return density_of(species, clone, data, data.folder or output / "densities")
-
-
-def set_species(quick: bool, reference: Path | None) -> list[Species]:
-    """Species of the larger set: atoms, then molecules."""
-    if reference is None:
-        molecules = [Species.of_g2(name) for name in rest_of_g2(quick)]
-        symbols = sorted({symbol for one in molecules for symbol in one.symbols})
-        return [*map(Species.of_g2, symbols), *molecules]
-    every = Species.read(reference)
-    names = [
-        name for one in set_reactions(quick, reference) for name in one["species"]
-    ]  # in the order of the file, the molecule first
-    found = [every[name] for name in dict.fromkeys(names)]
-    return sorted(found, key=lambda one: not one.is_atom)
+        names = rest_of_g2(quick)
+        return {name: g2_molecule(name) for name in (*free_atoms(tuple(names)), *names)}
+    every = w4_11(reference)
+    names = [name for one in set_reactions(quick, reference) for name in one["species"]]
+    return {name: every[name] for name in sorted(set(names), key=lambda n: (len(every[n]), n))}
 
 
 def set_reactions(quick: bool, reference: Path) -> list[dict[str, Any]]:
@@ -200,25 +190,26 @@ def set_store(
 
 def set_errors(
     clones: list[Clone], output: Path, reference: Path | None, is_self_consistent: bool = False
-) -> Iterator[tuple[Species, dict[str, Any]]]:
-    """Kept records of the larger set by species.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kept records of the larger set by name of the molecule or atom.
 
     Yields
     ------
-    (Species, dict)
+    (str, dict)
         "energy" is the parent's (Hartree), "errors" are those of finished clones (mHa) by name.
     """
     done = {c.name: record for c in clones if (record := trained(output, c)) is not None}
     if not done:
         return
     store = set_store(clones[0], output, reference, is_self_consistent)
-    for species in set_species(clones[0].quick, reference):
-        record = store.read(species.name, geometry=species.positions_list)
+    for name, atoms in set_molecules(clones[0].quick, reference).items():
+        geometry = [atoms.numbers.tolist(), atoms.positions.tolist()]
+        record = store.read(name, geometry=geometry)
         if record is None or "failure" in record:
             continue
         valid = {
-            name: error
-            for name, (model, error) in record["errors"].items()
-            if name in done and model == done[name]["model"] and error is not None
+            clone: error
+            for clone, (model, error) in record["errors"].items()
+            if clone in done and model == done[clone]["model"] and error is not None
         }
-        yield species, {"energy": record["energy"], "errors": valid}
+        yield name, {"energy": record["energy"], "errors": valid}

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from cloning_plan import Clone
-from cloning_species import g2_densities, held_out
+from cloning_species import held_out
 from cloning_training import Data, clone_file, trained
 from numpy.typing import NDArray
 
@@ -77,7 +77,7 @@ def evaluate(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
         return True
     if time.monotonic() > deadline:
         return False
-    kept = g2_densities(clone, held_out(clone.quick), data).values()
+    kept = data.densities(clone, held_out(clone.quick))
     parent, functional = data.parent(clone), get_xc(clone_file(output, clone))
     grid = joined([one.on_grid(_LEVEL) for one in kept])
     electrons, squares = squared_errors(parent, functional, grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import cloning_pictures as pictures
 import cloning_points as points
 import cloning_tables as tables
 import numpy as np
+from ase import Atoms
 from cloning_plan import STUDENTS, Clone
-from cloning_species import KCAL_PER_MOL, Species, held_out
+from cloning_species import KCAL_PER_MOL, formula, held_out
 from cloning_training import trained
 
+from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.store import Store
 
 Sections = list[str]
@@ -151,14 +154,11 @@ def _set_of(
     clones: list[Clone], output: Path, reference: Path | None, is_self_consistent: bool
 ) -> dict[Clone, dict[str, Any]]:
     """Measures of the clones of one parent on the larger set."""
-    read = {
-        species.name: (species, record)
-        for species, record in energies.set_errors(clones, output, reference, is_self_consistent)
-    }
-    species = {name: one for name, (one, _) in read.items()}
-    parts = _parts(species, clones[0].quick, reference)
-    sampled = {Species.of_g2(name).formula for name in clones[0].settings.molecules}
-    total = {name: record["energy"] for name, (_, record) in read.items()}
+    read = dict(energies.set_errors(clones, output, reference, is_self_consistent))
+    molecules = energies.set_molecules(clones[0].quick, reference)
+    parts = _parts(molecules, clones[0].quick, reference)
+    sampled = {formula(g2_molecule(name)) for name in clones[0].settings.molecules}
+    total = {name: record["energy"] for name, record in read.items()}
     deviations: dict[str, float] | None = None
     if reference is not None:
         deviations = {}
@@ -171,7 +171,7 @@ def _set_of(
     for clone in clones:
         errors = {
             name: record["errors"][clone.name]
-            for name, (_, record) in read.items()
+            for name, record in read.items()
             if clone.name in record["errors"]
         }
         apart = {
@@ -179,14 +179,14 @@ def _set_of(
             for name, counts in parts.items()
             if counts.keys() <= errors.keys()
         }
-        measured = tables.set_measures(apart, species, sampled, deviations)
+        measured = tables.set_measures(apart, molecules, sampled, deviations)
         if measured is not None:
             found[clone] = measured
     return found
 
 
 def _parts(
-    species: dict[str, Species], quick: bool, reference: Path | None
+    molecules: dict[str, Atoms], quick: bool, reference: Path | None
 ) -> dict[str, dict[str, int]]:
     """Number of each product of atomisation by molecule, negative for the molecule itself."""
     if reference is not None:
@@ -195,9 +195,9 @@ def _parts(
             for one in energies.set_reactions(quick, reference)
         }
     return {
-        name: {name: -1} | {symbol: one.symbols.count(symbol) for symbol in one.symbols}
-        for name, one in species.items()
-        if not one.is_atom
+        name: {name: -1, **Counter(atoms.get_chemical_symbols())}
+        for name, atoms in molecules.items()
+        if len(atoms) > 1
     }
 
 

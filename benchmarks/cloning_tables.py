@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from cloning_descriptors import EDGES as DESCRIPTOR_EDGES
 from cloning_descriptors import KINDS, QUANTILES, overlap, unsampled
 from cloning_plan import Clone
 from cloning_points import EDGES, QUANTITIES
-from cloning_species import KCAL_PER_MOL, Species, atomisation, held_out, reaction, reactions
+from cloning_species import KCAL_PER_MOL, atomisation, formula, held_out, reaction, reactions
 
+from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.tables import as_table
 
 #: Measures of energies, with the title of their column.
@@ -42,12 +44,13 @@ def energies_by_name(errors: Mapping[str, float], quick: bool) -> dict[str, dict
     factor = 1e-3 * KCAL_PER_MOL
     atoms, molecules, apart = {}, {}, {}
     for name in held_out(quick):
-        symbols = Species.of_g2(name).symbols
+        molecule = g2_molecule(name)
+        symbols = molecule.get_chemical_symbols()
         atoms |= {symbol: errors[symbol] for symbol in symbols if symbol in errors}
         if name in errors:
             molecules[name] = errors[name]
             if all(symbol in errors for symbol in symbols):
-                apart[name] = factor * atomisation(name, symbols, errors)
+                apart[name] = factor * atomisation(name, molecule, errors)
     found = {
         name: factor * reaction(parts, errors)
         for name, parts in reactions(quick).items()
@@ -252,7 +255,7 @@ def set_table(
 
 def set_measures(
     errors: Mapping[str, float],
-    species: Mapping[str, Species],
+    molecules: Mapping[str, Atoms],
     sampled: set[str],
     deviations: Mapping[str, float] | None = None,
 ) -> dict[str, Any] | None:
@@ -262,8 +265,8 @@ def set_measures(
     ----------
     errors : mapping
         Atomisation energy of the clone less the parent's by molecule, kcal/mol.
-    species : mapping
-        Molecules by name.
+    molecules : mapping
+        They themselves, by name.
     sampled : set of str
         Sum formulas of molecules that are sampled.
     deviations : mapping, optional
@@ -277,7 +280,7 @@ def set_measures(
     if not errors:
         return None
     name = max(errors, key=lambda one: abs(errors[one]))
-    new = [abs(error) for one, error in errors.items() if species[one].formula not in sampled]
+    new = [abs(error) for one, error in errors.items() if formula(molecules[one]) not in sampled]
     found: dict[str, Any] = {
         "number": len(errors),
         "mean": float(np.mean(np.abs(list(errors.values())))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import deepchem_xc  # first: it keeps DeepChem's import notices quiet
 
 # isort: split
+from ase import Atoms
 from cloning_plan import ITERATIONS, PARENTS, Clone, Phase
 from deepchem.data import NumpyDataset
 
@@ -68,11 +69,13 @@ class Data:
         """The functional that is cloned."""
         return get_xc(PARENTS[clone.parent])
 
-    def densities(self, clone: Clone, names: Iterable[str]) -> list[KeptDensity]:
-        """Densities of molecules with the parent."""
+    def densities(
+        self, clone: Clone, molecules: Sequence[str] | Mapping[str, Atoms]
+    ) -> list[KeptDensity]:
+        """Densities of molecules with the parent, as `parent_densities` takes them."""
         made = clone.settings
         how = {"basis": made.basis, "grid_level": made.grid_level, "progress": False}
-        return parent_densities(clone.functional, list(names), self.folder, **how)
+        return parent_densities(clone.functional, molecules, self.folder, **how)
 
     def dataset(self, clone: Clone) -> NumpyDataset:
         """The points that a clone is trained on."""

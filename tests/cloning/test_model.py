@@ -153,7 +153,7 @@ def test_energies_at_the_parents_density_are_pyscfs(kept: list[KeptDensity]) -> 
 
     found = KeptEnergies(get_xc("PBE"), kept, 1).errors(get_xc("LDA")).tolist()
     for one, difference in zip(kept, found):
-        mf = dft.UKS(pyscf_molecule(one.name, one.basis))
+        mf = dft.UKS(pyscf_molecule(one.atoms, one.basis))
         mf.grids.level = 1
         energies = []
         for xc in ("pbe", "lda,pw"):
