@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from cloning_molecules import energy_with, rest_of_g2, tested, w4_11
 from cloning_plan import Clone
-from cloning_species import energy_with, rest_of_g2, tested, w4_11
 from cloning_training import Data, clone_file, trained
 
 from deepchem_xc.cloning import KeptDensity, KeptEnergies, free_atoms

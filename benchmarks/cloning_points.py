@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from cloning_molecules import held_out
 from cloning_plan import Clone
-from cloning_species import held_out
 from cloning_training import Data, clone_file, trained
 from numpy.typing import NDArray
 

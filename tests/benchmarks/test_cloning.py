@@ -90,9 +90,9 @@ def test_a_constrained_student_cannot_have_a_part_of_exchange(scripts: Scripts) 
 
 
 def test_reactions_are_balanced_and_have_a_molecule_that_is_not_sampled(scripts: Scripts) -> None:
-    species = scripts.species
+    molecules = scripts.molecules
     for quick, sampled in ((False, SAMPLED), (True, scripts.plan.QUICK)):
-        for title, parts in species.reactions(quick).items():
+        for title, parts in molecules.reactions(quick).items():
             total: Counter[str] = Counter()
             for name, count in parts.items():
                 for symbol in g2_molecule(name).get_chemical_symbols():
@@ -106,16 +106,16 @@ def test_reactions_are_balanced_and_have_a_molecule_that_is_not_sampled(scripts:
                     number, _, name = term.rpartition(" ")
                     written[name] = sign * int(number or 1)
             assert written == dict(parts)
-        tested = species.tested(quick)
+        tested = molecules.tested(quick)
         assert len(set(tested)) == len(tested)
-        assert {*species.held_out(quick)} <= {*tested}
+        assert {*molecules.held_out(quick)} <= {*tested}
 
 
 def test_the_rest_of_g2_has_no_sum_formula_that_is_sampled(scripts: Scripts) -> None:
-    species = scripts.species
-    rest = species.rest_of_g2(False)
-    formulas = {species.formula(g2_molecule(name)) for name in SAMPLED}
-    assert not formulas & {species.formula(g2_molecule(name)) for name in rest}
+    molecules = scripts.molecules
+    rest = molecules.rest_of_g2(False)
+    formulas = {molecules.formula(g2_molecule(name)) for name in SAMPLED}
+    assert not formulas & {molecules.formula(g2_molecule(name)) for name in rest}
     assert {*HELD_OUT} <= {*rest}
     # Two isomers of a sampled molecule, by name not sampled, are left out too.
     assert "CH2_s1A1d" in rest and "CH3" not in rest
@@ -317,7 +317,7 @@ def test_energies_of_the_larger_set_are_those_of_the_functionals_at_one_density(
     found = dict(energies.set_errors([tiny], tmp_path, reference))
     assert list(found) == ["h", "h2"]
     # PySCF sums the same density with both functionals.
-    atoms = scripts.species.w4_11(reference)["h2"]
+    atoms = scripts.molecules.w4_11(reference)["h2"]
     (kept,) = data.densities(tiny, {"h2": atoms})
     totals = []
     for functional in (get_xc(training.clone_file(tmp_path, tiny)), "PBE"):
@@ -328,10 +328,10 @@ def test_energies_of_the_larger_set_are_those_of_the_functionals_at_one_density(
     # The report knows the reaction, and the clone's deviation is the parent's plus its error.
     report = scripts.report
     (measured,) = report._set_of([tiny], tmp_path, reference, False).values()
-    apart = scripts.species.KCAL_PER_MOL * (2.0 * found["h"]["energy"] - found["h2"]["energy"])
+    apart = scripts.molecules.KCAL_PER_MOL * (2.0 * found["h"]["energy"] - found["h2"]["energy"])
     assert measured["parent"] == pytest.approx(abs(apart - 109.5))
     wrong = 2.0 * found["h"]["errors"][tiny.name] - error
-    wrong *= 1e-3 * scripts.species.KCAL_PER_MOL
+    wrong *= 1e-3 * scripts.molecules.KCAL_PER_MOL
     assert measured["mean"] == pytest.approx(abs(wrong))
     assert measured["clone"] == pytest.approx(abs(apart + wrong - 109.5))
     # A record of another clone's file does not count.
