@@ -14,8 +14,6 @@ from deepchem_xc.tables import as_table
 
 # Points of a molecule, and steps, of a quick clone.
 _QUICK_POINTS, _QUICK_STEPS = 200, 1000
-# Factor of the loss in L-BFGS, see `FunctionalCloning`.
-_LOSS_SCALE = 1e7
 # A molecule that tests a quick clone.
 _QUICK_HELD_OUT = ("C2H2",)
 
@@ -43,8 +41,10 @@ def run_cloning(
 
     Parameters
     ----------
-    parent, student, steps, energy_weight, seed
+    parent, student, steps, seed
         As for `FunctionalCloning`; a quick clone has few steps by default.
+    energy_weight : float
+        As there; in the last steps alone where there are such.
     output : Path
         File of the clone.
     quick : bool
@@ -52,7 +52,7 @@ def run_cloning(
     points, sampling, data_dir
         As for `clone_dataset` and `parent_densities`.
     polish : int
-        Iterations of L-BFGS after the training.
+        Steps of Levenberg-Marquardt after the training.
     compare : bool
         Whether energies of molecules that were not sampled are computed.
     results : Path or None
@@ -61,7 +61,6 @@ def run_cloning(
         Start again, whatever the folder holds.
     """
     from deepchem_xc import cloning
-    from deepchem_xc.models import LBFGS
     from deepchem_xc.xc import get_xc
 
     sampled = cloning.QUICK if quick else cloning.SAMPLED
@@ -74,30 +73,34 @@ def run_cloning(
     cloning.FunctionalCloning(parent, student)
     kept = cloning.parent_densities(parent, sampled, data_dir)
     dataset = cloning.clone_dataset(kept, points, sampling=sampling)
-    options: dict[str, Any] = {"seed": seed}
+    options: dict[str, Any] = {}
     if energy_weight > 0.0:
         free = cloning.parent_densities(parent, cloning.free_atoms(sampled), data_dir)
         options["energies"] = cloning.KeptEnergies(get_xc(parent), [*kept, *free])
         options["energy_weight"] = energy_weight
     model = cloning.FunctionalCloning(
-        parent, student, steps=steps, model_dir=str(folder), **options
+        parent,
+        student,
+        steps=steps,
+        seed=seed,
+        model_dir=str(folder),
+        **({} if polish else options),
     )
-    resumed = (folder / "checkpoint1.pt").exists()
     say(f"{len(dataset)} points of {len(kept)} molecules, {steps} steps")
-    try:
-        model.fit(dataset, restore=resumed)
-    except KeyboardInterrupt:
-        say(f"checkpoints are kept in {folder}; the same command resumes from there")
-        raise
-    clone = model.functional
+    _fit(model, dataset, folder)
     if polish:
-        say(f"{polish} iterations of L-BFGS")
-        search = LBFGS(max_iter=polish, history_size=100)
-        polishing = cloning.FunctionalCloning(
-            parent, clone, steps=1, optimizer=search, loss_scale=_LOSS_SCALE, **options
+        say(f"{polish} steps of Levenberg-Marquardt")
+        last = folder / "polish"
+        model = cloning.FunctionalCloning(
+            parent,
+            model.functional,
+            steps=polish,
+            optimizer=cloning.LevenbergMarquardt(),
+            model_dir=str(last),
+            **options,
         )
-        polishing.fit(dataset, checkpoint_interval=0)
-        clone, model = polishing.functional, polishing
+        _fit(model, dataset, last, interval=10)
+    clone = model.functional
     clone.save(output)
     errors = model.evaluate(dataset)
     found: dict[str, Any] = {
@@ -126,3 +129,16 @@ def run_cloning(
     if results is not None:
         write_json(results, found)
     typer.echo(f"Written: {output}")
+
+
+def _fit(model: Any, dataset: Any, folder: Path, interval: int = 1000) -> None:
+    """Train from the latest checkpoint, if there is one."""
+    try:
+        model.fit(
+            dataset,
+            checkpoint_interval=interval,
+            restore=(folder / "checkpoint1.pt").exists(),
+        )
+    except KeyboardInterrupt:
+        say(f"checkpoints are kept in {folder}; the same command resumes from there")
+        raise

@@ -308,9 +308,13 @@ def clone(
         str, typer.Option(help="density: as the electrons. spread: half of them evenly in s.")
     ] = "density",
     energy_weight: Annotated[
-        float, typer.Option(min=0.0, help="Weight of energies in the loss, 1 / Hartree^2.")
+        float,
+        typer.Option(
+            min=0.0,
+            help="Weight of energies in the loss, 1 / Hartree^2; with --polish in its steps.",
+        ),
     ] = 0.0,
-    polish: Annotated[int, typer.Option(min=0, help="Iterations of L-BFGS at the end.")] = 0,
+    polish: Annotated[int, typer.Option(min=0, help="Last steps, of Levenberg-Marquardt.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first weights.")] = 0,
     compare: Annotated[
         bool,
