@@ -39,16 +39,16 @@ class Phase:
     Attributes
     ----------
     optimiser : str
-        "adam" or "lbfgs", see `cloning_training.options_of`.
+        "adam" or "levenberg-marquardt", see `cloning_training.options_of`.
     steps : int
         Steps of `FunctionalCloning`.
-    evaluations : float
-        Evaluations of the loss and its gradient in a step.
+    energy_weight : float
+        Weight of the energies of the sampled molecules and of their atoms, 1 / Hartree^2.
     """
 
     optimiser: str
     steps: int
-    evaluations: float = 1.0
+    energy_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,11 @@ class Settings:
         return asdict(self)
 
 
-#: Iterations of L-BFGS in one step, after which a run may be interrupted.
-ITERATIONS = 200
-# An iteration of L-BFGS evaluates the loss up to 1.25 times.
-_SEARCH = {"optimiser": "lbfgs", "evaluations": 1.25 * ITERATIONS}
+_POLISH = {"optimiser": "levenberg-marquardt", "energy_weight": 1.0}
 #: Recipes: the protocol of arXiv:2605.10331; a short one that is polished; none.
 RECIPES = {
     "protocol": Settings((Phase("adam", 20_000),)),
-    "polished": Settings((Phase("adam", 500), Phase(**_SEARCH, steps=15))),
+    "polished": Settings((Phase("adam", 300), Phase(**_POLISH, steps=150))),
     RANDOM: Settings(()),
 }
 _SMALL: dict[str, Any] = {
@@ -98,12 +95,12 @@ _SMALL: dict[str, Any] = {
 #: The same for `--quick`.
 QUICK_RECIPES = {
     "protocol": Settings((Phase("adam", 400),), **_SMALL),
-    "polished": Settings((Phase("adam", 100), Phase(**_SEARCH, steps=1)), **_SMALL),
+    "polished": Settings((Phase("adam", 100), Phase(**_POLISH, steps=10)), **_SMALL),
     RANDOM: Settings((), **_SMALL),
 }
-# Seconds of an evaluation of loss and gradient at 1000 points, by one thread of a Xeon with AVX-512
-# on a machine under load; GGAs and meta-GGAs are alike.
-_SECONDS = 0.0027
+# Seconds of a step at 1000 points, by one thread of a Xeon with AVX-512 on a machine under load;
+# GGAs and meta-GGAs are alike.
+_SECONDS = {"adam": 0.0027, "levenberg-marquardt": 0.0}
 
 
 @dataclass(frozen=True)
@@ -154,8 +151,8 @@ class Clone:
         """Estimated hours of one thread for the training."""
         made = self.settings
         points = made.points * len(made.molecules)
-        evaluations = sum(phase.steps * phase.evaluations for phase in made.phases)
-        return evaluations * _SECONDS * points / 1000.0 / 3600.0
+        seconds = sum(phase.steps * _SECONDS[phase.optimiser] for phase in made.phases)
+        return seconds * points / 1000.0 / 3600.0
 
 
 def plan(quick: bool = False) -> list[Clone]:

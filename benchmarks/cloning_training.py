@@ -12,44 +12,28 @@ import deepchem_xc  # first: it keeps DeepChem's import notices quiet
 
 # isort: split
 from ase import Atoms
-from cloning_plan import ITERATIONS, PARENTS, Clone, Phase
+from cloning_plan import PARENTS, Clone, Phase
 from deepchem.data import NumpyDataset
 
 from deepchem_xc._files import file_digest
 from deepchem_xc.cloning import (
     FunctionalCloning,
     KeptDensity,
+    KeptEnergies,
+    LevenbergMarquardt,
     clone_dataset,
     dataset_digest,
+    free_atoms,
     new_student,
     parent_densities,
 )
-from deepchem_xc.models import LBFGS
 from deepchem_xc.store import Store, digest
 from deepchem_xc.xc import XCFunctional, get_xc
 from deepchem_xc.xc.identity import content_digest
 
-# Steps of Adam from one look at the clock to the next, and seconds between checkpoints.
-_PIECE = 200
+# Steps from one look at the clock to the next, by optimiser, and seconds between checkpoints.
+_PIECES = {"adam": 200, "levenberg-marquardt": 5}
 _SAVED_EVERY = 300.0
-# Factor of the loss in L-BFGS, see `FunctionalCloning`.
-_LOSS_SCALE = 1e7
-
-
-def options_of(phase: Phase) -> dict[str, Any]:
-    """Keywords of `FunctionalCloning` for a phase; this alone knows optimisers.
-
-    Raises
-    ------
-    ValueError
-        For another optimiser.
-    """
-    if phase.optimiser == "adam":
-        return {}  # with the protocol's rate
-    if phase.optimiser == "lbfgs":
-        search = LBFGS(max_iter=ITERATIONS, history_size=100)
-        return {"optimizer": search, "loss_scale": _LOSS_SCALE, "log_frequency": 1}
-    raise ValueError(f"the optimiser must be 'adam' or 'lbfgs', got {phase.optimiser!r}.")
 
 
 class Data:
@@ -85,6 +69,22 @@ class Data:
             kept = self.densities(clone, made.molecules)
             self._datasets[key] = clone_dataset(kept, made.points, grid_level=made.grid_level)
         return self._datasets[key]
+
+    def energies(self, clone: Clone) -> KeptEnergies:
+        """Energies of the molecules that a clone is trained on, and of their atoms."""
+        molecules = clone.settings.molecules
+        kept = self.densities(clone, [*molecules, *free_atoms(molecules)])
+        return KeptEnergies(self.parent(clone), kept)
+
+
+def options_of(phase: Phase, clone: Clone, data: Data) -> dict[str, Any]:
+    """Keywords of `FunctionalCloning` for a phase of a clone; this alone knows optimisers."""
+    made: dict[str, Any] = {}
+    if phase.optimiser == "levenberg-marquardt":  # Adam has the protocol's rate by default
+        made |= {"optimizer": LevenbergMarquardt(), "log_frequency": 1}
+    if phase.energy_weight > 0.0:
+        made |= {"energies": data.energies(clone), "energy_weight": phase.energy_weight}
+    return made
 
 
 def clone_file(output: Path, clone: Clone) -> Path:
@@ -160,10 +160,10 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
             steps=phase.steps,
             progress=False,
             model_dir=str(path.parent / f"phase{number}"),
-            **options_of(phase),
+            **options_of(phase, clone, data),
         )
         cpu = time.process_time()
-        complete = _fit(model, dataset, 1 if phase.optimiser == "lbfgs" else _PIECE, deadline)
+        complete = _fit(model, dataset, _PIECES[phase.optimiser], deadline)
         record["cpu_seconds"] += time.process_time() - cpu
         # Each step's loss is that before it.
         record["losses"].append([sum(r.loss_by_type.values()) for r in model.history])
