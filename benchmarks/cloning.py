@@ -28,6 +28,7 @@ from cloning_report import write_report
 from cloning_tables import grouped, plan_table
 from cloning_training import Data, key_of, train
 
+from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +69,12 @@ def run(
                 complete = False
                 return
             began = time.monotonic()
-            complete &= function(clone, data, output, deadline)
+            try:
+                complete &= function(clone, data, output, deadline)
+            except SCFConvergenceError as failure:
+                # Other clones do not depend on a parent whose density does not converge.
+                print(f"{stage}: {clone.name} failed: {failure}", flush=True)
+                complete = False
             # What is kept is there at once, and not worth a line.
             if time.monotonic() - began > 1.0:
                 print(f"{stage}: {clone.name}", flush=True)

@@ -71,7 +71,9 @@ def _points(clones: list[Clone], done: dict[Clone, Any], output: Path) -> Sectio
             for kind, some in tables.grouped(members, lambda c: c.kind).items()
         }
         pictures.plot_factor(firsts, output / f"factor-{parent}.png")
-        sections.append(f"![F_x of {parent} and its clones](factor-{parent}.png)")
+        sections.append(
+            f"![F_x of {parent} and its clones at r_s = {points.CURVE_RS:g}](factor-{parent}.png)"
+        )
         for place, quantities in tables.SHOWN.items():
             _draw_bins(here, place, output / f"points-{parent}-{place}.png")
             sections.append(f"![errors by {place}](points-{parent}-{place}.png)")
