@@ -44,7 +44,7 @@ def run_cloning(
     parent, student, steps, seed
         As for `FunctionalCloning`; a quick clone has few steps by default.
     energy_weight : float
-        As there; in the last steps alone where there are such.
+        As for `train_clone`.
     output : Path
         File of the clone.
     quick : bool
@@ -78,28 +78,21 @@ def run_cloning(
         free = cloning.parent_densities(parent, cloning.free_atoms(sampled), data_dir)
         options["energies"] = cloning.KeptEnergies(get_xc(parent), [*kept, *free])
         options["energy_weight"] = energy_weight
-    model = cloning.FunctionalCloning(
-        parent,
-        student,
-        steps=steps,
-        seed=seed,
-        model_dir=str(folder),
-        **({} if polish else options),
-    )
     say(f"{len(dataset)} points of {len(kept)} molecules, {steps} steps")
-    _fit(model, dataset, folder)
-    if polish:
-        say(f"{polish} steps of Levenberg-Marquardt")
-        last = folder / "polish"
-        model = cloning.FunctionalCloning(
+    try:
+        model = cloning.train_clone(
             parent,
-            model.functional,
-            steps=polish,
-            optimizer=cloning.LevenbergMarquardt(),
-            model_dir=str(last),
+            dataset,
+            folder,
+            student=student,
+            steps=steps,
+            polish=polish,
+            seed=seed,
             **options,
         )
-        _fit(model, dataset, last, interval=10)
+    except KeyboardInterrupt:
+        say(f"checkpoints are kept in {folder}; the same command resumes from there")
+        raise
     clone = model.functional
     clone.save(output)
     errors = model.evaluate(dataset)
@@ -129,16 +122,3 @@ def run_cloning(
     if results is not None:
         write_json(results, found)
     typer.echo(f"Written: {output}")
-
-
-def _fit(model: Any, dataset: Any, folder: Path, interval: int = 1000) -> None:
-    """Train from the latest checkpoint, if there is one."""
-    try:
-        model.fit(
-            dataset,
-            checkpoint_interval=interval,
-            restore=(folder / "checkpoint1.pt").exists(),
-        )
-    except KeyboardInterrupt:
-        say(f"checkpoints are kept in {folder}; the same command resumes from there")
-        raise

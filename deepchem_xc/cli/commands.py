@@ -307,14 +307,16 @@ def clone(
     sampling: Annotated[
         str, typer.Option(help="density: as the electrons. spread: half of them evenly in s.")
     ] = "density",
+    polish: Annotated[
+        int, typer.Option(min=0, help="Steps of Levenberg-Marquardt after Adam's.")
+    ] = 0,
     energy_weight: Annotated[
         float,
         typer.Option(
             min=0.0,
-            help="Weight of energies in the loss, 1 / Hartree^2; with --polish in its steps.",
+            help="Weight of energies in 30 more such steps, 1 / Hartree^2.",
         ),
     ] = 0.0,
-    polish: Annotated[int, typer.Option(min=0, help="Last steps, of Levenberg-Marquardt.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first weights.")] = 0,
     compare: Annotated[
         bool,

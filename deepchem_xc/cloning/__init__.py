@@ -15,6 +15,7 @@ from deepchem_xc.cloning.energies import KeptEnergies
 from deepchem_xc.cloning.least_squares import LevenbergMarquardt
 from deepchem_xc.cloning.model import FunctionalCloning, new_student
 from deepchem_xc.cloning.molecules import HELD_OUT, QUICK, SAMPLED, free_atoms
+from deepchem_xc.cloning.recipe import train_clone
 from deepchem_xc.cloning.samples import clone_dataset, dataset_digest
 from deepchem_xc.cloning.schedule import CloningRate
 
@@ -35,4 +36,5 @@ __all__ = [
     "free_atoms",
     "new_student",
     "parent_densities",
+    "train_clone",
 ]
