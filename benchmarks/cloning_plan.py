@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deepchem_xc.cloning import QUICK, SAMPLED
+from deepchem_xc.cloning.densities import BASIS, GRID_LEVEL
+from deepchem_xc.cloning.samples import POINTS
 
 #: Functionals that are cloned, by the name of their files: what `get_xc` takes. PBE0 without its
 #: exact exchange is a sum as any other; `clone + 0.25 * ExactExchange()` is the hybrid again.
@@ -33,32 +35,16 @@ _NOT_FOR_ALL_SEEDS = (("PBE0_semilocal", "constrained"),)
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One optimisation of a recipe.
+class Settings:
+    """How a clone is trained, as `train_clone` takes it.
 
     Attributes
     ----------
-    optimiser : str
-        "adam" or "levenberg-marquardt", see `cloning_training.options_of`.
-    steps : int
-        Steps of `FunctionalCloning`.
+    steps, polish, energy_steps : int
+        Steps of Adam, of Levenberg-Marquardt, and of that with energies; without any the network
+        stays random.
     energy_weight : float
         Weight of the energies of the sampled molecules and of their atoms, 1 / Hartree^2.
-    """
-
-    optimiser: str
-    steps: int
-    energy_weight: float = 0.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a clone is trained.
-
-    Attributes
-    ----------
-    phases : tuple of Phase
-        One after the other; without any the network stays random.
     molecules : tuple of str
         Names of the g2 set that are sampled.
     points : int
@@ -67,11 +53,14 @@ class Settings:
         Of the densities.
     """
 
-    phases: tuple[Phase, ...]
+    steps: int = 0
+    polish: int = 0
+    energy_steps: int = 0
+    energy_weight: float = 0.0
     molecules: tuple[str, ...] = SAMPLED
-    points: int = 800
-    basis: str = "def2-TZVP"
-    grid_level: int = 3
+    points: int = POINTS
+    basis: str = BASIS
+    grid_level: int = GRID_LEVEL
 
     @property
     def content(self) -> dict[str, Any]:
@@ -79,12 +68,11 @@ class Settings:
         return asdict(self)
 
 
-_POLISH = {"optimiser": "levenberg-marquardt", "energy_weight": 1.0}
 #: Recipes: the protocol of arXiv:2605.10331; a short one that is polished; none.
 RECIPES = {
-    "protocol": Settings((Phase("adam", 20_000),)),
-    "polished": Settings((Phase("adam", 300), Phase(**_POLISH, steps=150))),
-    RANDOM: Settings(()),
+    "protocol": Settings(20_000),
+    "polished": Settings(300, 80, 30, 10.0),
+    RANDOM: Settings(),
 }
 _SMALL: dict[str, Any] = {
     "molecules": QUICK,
@@ -94,13 +82,13 @@ _SMALL: dict[str, Any] = {
 }
 #: The same for `--quick`.
 QUICK_RECIPES = {
-    "protocol": Settings((Phase("adam", 400),), **_SMALL),
-    "polished": Settings((Phase("adam", 100), Phase(**_POLISH, steps=10)), **_SMALL),
-    RANDOM: Settings((), **_SMALL),
+    "protocol": Settings(400, **_SMALL),
+    "polished": Settings(100, 10, 3, 10.0, **_SMALL),
+    RANDOM: Settings(**_SMALL),
 }
-# Seconds of a step at 1000 points, by one thread of a Xeon with AVX-512 on a machine under load;
-# GGAs and meta-GGAs are alike.
-_SECONDS = {"adam": 0.0027, "levenberg-marquardt": 0.0}
+# Seconds of a step of Adam, of Levenberg-Marquardt, and of that with energies, at 1000 points, by
+# one thread of a Xeon with AVX-512 on a machine under load; GGAs and meta-GGAs are alike.
+_SECONDS = (0.0027, 0.2, 0.4)
 
 
 @dataclass(frozen=True)
@@ -151,7 +139,8 @@ class Clone:
         """Estimated hours of one thread for the training."""
         made = self.settings
         points = made.points * len(made.molecules)
-        seconds = sum(phase.steps * _SECONDS[phase.optimiser] for phase in made.phases)
+        steps = (made.steps, made.polish, made.energy_steps)
+        seconds = sum(number * each for number, each in zip(steps, _SECONDS, strict=True))
         return seconds * points / 1000.0 / 3600.0
 
 

@@ -102,7 +102,9 @@ def plan_table(rows: Sequence[tuple[Clone, str]]) -> str:
     """Clones of the plan with their hours and state."""
     cells = []
     for clone, state in rows:
-        phases = ", then ".join(f"{p.optimiser} {p.steps}" for p in clone.settings.phases)
+        made = clone.settings
+        numbers = (made.steps, made.polish, made.energy_steps)
+        phases = ", ".join(str(number) for number in numbers if number)
         cells.append([clone.name, clone.functional, phases, f"{clone.hours:.2f}", state])
     return as_table(cells, ["clone", "parent", "steps", "hours", "state"], left=3, markdown=True)
 

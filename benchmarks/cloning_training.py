@@ -12,7 +12,7 @@ import deepchem_xc  # first: it keeps DeepChem's import notices quiet
 
 # isort: split
 from ase import Atoms
-from cloning_plan import PARENTS, Clone, Phase
+from cloning_plan import PARENTS, Clone
 from deepchem.data import NumpyDataset
 
 from deepchem_xc._files import file_digest
@@ -20,20 +20,20 @@ from deepchem_xc.cloning import (
     FunctionalCloning,
     KeptDensity,
     KeptEnergies,
-    LevenbergMarquardt,
     clone_dataset,
     dataset_digest,
     free_atoms,
     new_student,
     parent_densities,
+    train_clone,
 )
 from deepchem_xc.store import Store, digest
 from deepchem_xc.xc import XCFunctional, get_xc
 from deepchem_xc.xc.identity import content_digest
 
-# Steps from one look at the clock to the next, by optimiser, and seconds between checkpoints.
-_PIECES = {"adam": 200, "levenberg-marquardt": 5}
-_SAVED_EVERY = 300.0
+
+class Stopped(Exception):
+    """The time is over; the training is kept."""
 
 
 class Data:
@@ -75,16 +75,6 @@ class Data:
         molecules = clone.settings.molecules
         kept = self.densities(clone, [*molecules, *free_atoms(molecules)])
         return KeptEnergies(self.parent(clone), kept)
-
-
-def options_of(phase: Phase, clone: Clone, data: Data) -> dict[str, Any]:
-    """Keywords of `FunctionalCloning` for a phase of a clone; this alone knows optimisers."""
-    made: dict[str, Any] = {}
-    if phase.optimiser == "levenberg-marquardt":  # Adam has the protocol's rate by default
-        made |= {"optimizer": LevenbergMarquardt(), "log_frequency": 1}
-    if phase.energy_weight > 0.0:
-        made |= {"energies": data.energies(clone), "energy_weight": phase.energy_weight}
-    return made
 
 
 def clone_file(output: Path, clone: Clone) -> Path:
@@ -129,10 +119,10 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
     data : Data
         Densities of the parents.
     output : Path
-        Folder of all results. ``clones/NAME.json`` gets the losses, ``clones/NAME/`` the
+        Folder of all results. ``clones/NAME.json`` gets the record, ``clones/NAME/`` the
         checkpoints and clone.safetensors.
     deadline : float
-        Of `time.monotonic`; a piece ends with the first steps after it.
+        Of `time.monotonic`; the training stops with the first step after it.
 
     Raises
     ------
@@ -150,27 +140,16 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
         )
     dataset, parent = data.dataset(clone), data.parent(clone)
     record: dict[str, Any] = before or {"key": key, "finished": False, "cpu_seconds": 0.0}
-    record |= {"losses": [], "points": dataset_digest(dataset), **clone.settings.content}
+    record |= {"points": dataset_digest(dataset), **clone.settings.content}
     store.write(clone.name, record)
-    student = new_student(clone.student, parent, clone.seed)
-    for number, phase in enumerate(clone.settings.phases):
-        model = FunctionalCloning(
-            parent,
-            student,
-            steps=phase.steps,
-            progress=False,
-            model_dir=str(path.parent / f"phase{number}"),
-            **options_of(phase, clone, data),
-        )
-        cpu = time.process_time()
-        complete = _fit(model, dataset, _PIECES[phase.optimiser], deadline)
+    cpu = time.process_time()
+    try:
+        student = _trained(clone, data, path.parent, deadline)
+    except Stopped:
+        return False
+    finally:
         record["cpu_seconds"] += time.process_time() - cpu
-        # Each step's loss is that before it.
-        record["losses"].append([sum(r.loss_by_type.values()) for r in model.history])
         store.write(clone.name, record)
-        if not complete:
-            return False
-        student = model.functional
     path.parent.mkdir(parents=True, exist_ok=True)
     student.save(path)
     errors = FunctionalCloning(parent, student, progress=False).evaluate(dataset)
@@ -180,18 +159,33 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
     return True
 
 
-def _fit(model: FunctionalCloning, dataset: NumpyDataset, piece: int, deadline: float) -> bool:
-    """Do the steps that are left, and keep where it stopped; return whether all are done."""
-    if (Path(model.model_dir) / "checkpoint1.pt").exists():
-        model.restore()
-    saved = time.monotonic()
-    while model.steps_done < model.steps and time.monotonic() < deadline:
-        # Without checkpoints of its own, which it would write after every piece.
-        model.fit(dataset, min(piece, model.steps - model.steps_done), checkpoint_interval=0)
-        if time.monotonic() > saved + _SAVED_EVERY or model.steps_done == model.steps:
+def _trained(clone: Clone, data: Data, folder: Path, deadline: float) -> XCFunctional:
+    """The clone, from where its training stopped; it alone knows how clones are trained."""
+    made, parent = clone.settings, data.parent(clone)
+    if made.steps == 0:
+        return new_student(clone.student, parent, clone.seed)
+
+    def look_at_the_clock(model: FunctionalCloning, step: int) -> None:
+        if time.monotonic() > deadline:
             model.save_checkpoint(1)
-            saved = time.monotonic()
-    if model.steps_done < model.steps:
-        model.save_checkpoint(1)
-        return False
-    return True
+            raise Stopped
+
+    with_energies: dict[str, Any] = {}
+    if made.energy_steps:
+        with_energies = {
+            "energies": data.energies(clone),
+            "energy_weight": made.energy_weight,
+            "energy_steps": made.energy_steps,
+        }
+    return train_clone(
+        parent,
+        data.dataset(clone),
+        folder,
+        student=clone.student,
+        steps=made.steps,
+        polish=made.polish,
+        seed=clone.seed,
+        callbacks=look_at_the_clock,
+        progress=False,
+        **with_energies,
+    ).functional
