@@ -79,7 +79,7 @@ class Data:
 
 def clone_file(output: Path, clone: Clone) -> Path:
     """Where a clone is, once it is trained."""
-    return output / "clones" / clone.name / "clone.safetensors"
+    return output / "clones" / clone.name / f"{clone.name}.safetensors"
 
 
 def key_of(clone: Clone) -> str:
@@ -120,7 +120,7 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
         Densities of the parents.
     output : Path
         Folder of all results. ``clones/NAME.json`` gets the record, ``clones/NAME/`` the
-        checkpoints and clone.safetensors.
+        checkpoints and NAME.safetensors.
     deadline : float
         Of `time.monotonic`; the training stops with the first step after it.
 
