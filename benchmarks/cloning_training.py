@@ -139,8 +139,14 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
             "or give another --output."
         )
     dataset, parent = data.dataset(clone), data.parent(clone)
-    record: dict[str, Any] = before or {"key": key, "finished": False, "cpu_seconds": 0.0}
-    record |= {"points": dataset_digest(dataset), **clone.settings.content}
+    resumed = before is not None and before["key"] == key
+    record: dict[str, Any] = {
+        "key": key,
+        "finished": False,
+        "points": dataset_digest(dataset),
+        "cpu_seconds": before["cpu_seconds"] if before is not None and resumed else 0.0,
+        **clone.settings.content,
+    }
     store.write(clone.name, record)
     cpu = time.process_time()
     try:
