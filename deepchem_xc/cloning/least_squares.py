@@ -2,12 +2,14 @@
 
 For residuals r with derivatives J the loss is r^T M r, M diagonal, and a step dx solves
 
-    (J^T M J + lambda D) dx = -J^T M r,
+    (J^T M J + lambda d) dx = -J^T M r,
 
-where D is the diagonal of the first term. The damping lambda falls where the loss falls as the
-linear residuals foretell, and rises until it falls at all: D. W. Marquardt, J. Soc. Ind. Appl.
-Math. 11, 431 (1963); the rule of H. B. Nielsen, Damping parameter in Marquardt's method, report
-IMM-REP-1999-05, Technical University of Denmark (1999).
+where d is the mean of the diagonal of the first term: K. Levenberg, Q. Appl. Math. 2, 164 (1944).
+(Marquardt damps each weight by its own element of the diagonal. Networks have weights without
+influence, whose steps then grow: the same clone needed three times as many steps.) The damping
+lambda falls where the loss falls as the linear residuals foretell, and rises until it falls at all:
+H. B. Nielsen, Damping parameter in Marquardt's method, report IMM-REP-1999-05, Technical University
+of Denmark (1999).
 """
 
 from __future__ import annotations
@@ -26,8 +28,6 @@ __all__ = ["DampedLeastSquares", "LevenbergMarquardt", "NormalEquations"]
 # Damping beyond which a step is too short to change anything: the loss is at its minimum.
 _LARGEST = 1e12
 _SMALLEST = 1e-14
-# A weight without influence is damped as one that has this part of the largest.
-_LEAST_DIAGONAL = 1e-6
 # The damping of a step that goes as foretold falls to this part.
 _FALL = 0.2
 
@@ -56,7 +56,7 @@ class LevenbergMarquardt(Optimizer):
     Parameters
     ----------
     damping : float, optional
-        Lambda of the first step, relative to the diagonal of the normal equations.
+        Lambda of the first step, relative to the mean diagonal of the normal equations.
 
     Raises
     ------
@@ -128,10 +128,9 @@ class DampedLeastSquares(torch.optim.Optimizer):
         here = torch.nn.utils.parameters_to_vector(weights).detach()
         matrix, gradient = equations()
         before = loss()
-        diagonal = torch.diagonal(matrix)
-        scale = diagonal.clamp(min=_LEAST_DIAGONAL * float(diagonal.max()))
+        identity = torch.diagonal(matrix).mean() * torch.eye(len(matrix)).to(matrix)
         while group["damping"] <= _LARGEST:
-            factor, failed = torch.linalg.cholesky_ex(matrix + torch.diag(group["damping"] * scale))
+            factor, failed = torch.linalg.cholesky_ex(matrix + group["damping"] * identity)
             if not failed:
                 step = -torch.cholesky_solve(gradient[:, None], factor)[:, 0]
                 torch.nn.utils.vector_to_parameters(here + step, weights)
