@@ -115,12 +115,8 @@ def _molecules(
     """Energies of molecules with a clone, or ``failed``, a sentence."""
     store = Store(folder / "molecules", partial(print, file=sys.stderr))
     hashed = file_digest(clone)
-    expected = {
-        "clone": hashed,
-        "basis": BASIS,
-        "grid_level": GRID_LEVEL,
-        "pyscf": version("pyscf"),
-    }
+    settings = {"basis": BASIS, "grid_level": GRID_LEVEL, "pyscf": version("pyscf")}
+    expected = {"clone": hashed, "settings": settings}
     records = {name: store.read(f"{hashed[:12]}-{name}", **expected) for name in names}
     calls = {name: (name, clone) for name, record in records.items() if record is None}
     found: dict[str, dict[str, Any]] = {n: dict(r) for n, r in records.items() if r is not None}
@@ -132,11 +128,10 @@ def _molecules(
                 continue
             store.write(f"{hashed[:12]}-{outcome.name}", {**expected, **outcome.value})
             found[outcome.name] = outcome.value
-    return {name: _without(found[name], expected) for name in names}
-
-
-def _without(record: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in keys}
+    return {
+        name: {key: value for key, value in found[name].items() if key not in expected}
+        for name in names
+    }
 
 
 def _fits(

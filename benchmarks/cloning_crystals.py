@@ -82,7 +82,7 @@ def _system(
 #: constants are near those of PBE. Cutoffs and meshes are those with which differences between
 #: clone and parent are converged; k-points hardly change them (docs/cloning.md).
 CRYSTALS: Mapping[str, System] = {
-    "Al": _system("fcc", "Al", 4.04, 500, 8, 6, gth=600),
+    "Al": _system("fcc", "Al", 4.04, 500, 16, 6, gth=600),
     "Cu": _system("fcc", "Cu", 3.65, 600, 8, 14),
     "Ni": _system("fcc", "Ni", 3.52, 600, 6, 14, magmom=0.7),
     "C": _system("diamond", "C", 3.575, 800, 4, 8, gth=1200),
