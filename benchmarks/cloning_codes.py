@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import cloning_solids
-from cloning_crystals import CRYSTALS, METHODS, Point, system_of
+from cloning_crystals import CRYSTALS, Point, system_of
 from cloning_solids import Curve, Window, search
 from cloning_solids_tables import changes
 from three_codes import chosen
@@ -48,6 +48,9 @@ QUICK_MOLECULES = ("H2O", "CH3")
 GPAW_CRYSTALS = ("Al", "Si", "MgO")
 GTH_CRYSTALS = tuple(name for name, system in CRYSTALS.items() if system.ecut is not None)
 QUICK_CRYSTALS = ("Si",)
+#: Potentials here beside GPAW's, and beside GTH potentials.
+SHARP = "PAW-sharp"
+_OURS = {"GPAW": (SHARP,), "GTH": ("PAW", "GTH")}
 #: What should be reached: total energies (Hartree), lattice constants relative to GPAW's.
 AIMS = (1e-7, 2e-4)
 
@@ -140,31 +143,30 @@ def _fits(
     crystals: Sequence[str],
     folder: Path,
     *,
-    methods: Sequence[str],
+    other: str,
     quick: bool,
     jobs: Jobs | None,
 ) -> dict[str, Any]:
     """Fits with clone and parent by crystal and code; GPAW's volumes are those of our own PAW."""
-    ours = ("PAW", *(method for method in methods if method == "GTH"))
     solids = cloning_solids.run(
-        clone, parent, crystals, folder, methods=ours, quick=quick, jobs=jobs
+        clone, parent, crystals, folder, methods=_OURS[other], quick=quick, jobs=jobs
     )
     found: dict[str, Any] = {name: {} for name in crystals}
     for curve in solids["curves"]:
         fits = {"parent": curve["parent_fit"], "clone": curve["clone_fit"]}
         found[curve["crystal"]][curve["method"]] = fits
-    if "GPAW" in methods:
+    if other == "GPAW":
         for role, functional in {"parent": parent, "clone": clone}.items():
             energies = GpawEnergies(functional, folder, jobs).energies
             windows = {
-                Curve(name, "PAW"): Window(found[name]["PAW"][role]["first"])
+                Curve(name, SHARP): Window(found[name][SHARP][role]["first"])
                 for name in crystals
-                if "failed" not in found[name]["PAW"][role]
+                if "failed" not in found[name][SHARP][role]
             }
-            fits = search(windows, energies, quick)
+            theirs = search(windows, energies, quick)
             for name in crystals:
                 without = {"failed": "our own curve has no minimum"}
-                fit = fits.get(Curve(name, "PAW"), without)
+                fit = theirs.get(Curve(name, SHARP), without)
                 found[name].setdefault("GPAW", {})[role] = fit
     return found
 
@@ -176,6 +178,7 @@ def run(
     *,
     parts: Sequence[str] = PARTS,
     molecules: Sequence[str] | None = None,
+    crystals: Sequence[str] | None = None,
     quick: bool = False,
     jobs: Jobs | None = None,
 ) -> dict[str, Any]:
@@ -189,6 +192,8 @@ def run(
         Some of `PARTS`.
     molecules : sequence of str, optional
         Molecules of ASE's g2 set; `MOLECULES` by default.
+    crystals : sequence of str, optional
+        Crystals of both other parts; `GPAW_CRYSTALS` and `GTH_CRYSTALS` by default.
     quick : bool, optional
         Two molecules, and silicon coarsely, to see that everything runs.
 
@@ -210,20 +215,21 @@ def run(
     if "molecules" in parts:
         names = molecules or (QUICK_MOLECULES if quick else MOLECULES)
         results["molecules"] = _molecules(str(clone), names, folder, jobs)
-    for method, crystals in {"GPAW": GPAW_CRYSTALS, "GTH": GTH_CRYSTALS}.items():
-        if method in parts:
-            results[method] = _fits(
+    for part, usual in {"GPAW": GPAW_CRYSTALS, "GTH": GTH_CRYSTALS}.items():
+        if part in parts:
+            results[part] = _fits(
                 str(clone),
                 parent,
-                QUICK_CRYSTALS if quick else crystals,
+                crystals or (QUICK_CRYSTALS if quick else usual),
                 folder,
-                methods=[method],
+                other=part,
                 quick=quick,
                 jobs=jobs,
             )
-    identity = {"clone": file_digest(clone), "parent": name_or_content(parent), "quick": quick}
+    hashed = file_digest(clone)
+    identity = {"clone": hashed, "parent": name_or_content(parent), "quick": quick}
     store = Store(folder / "codes", partial(print, file=sys.stderr))
-    name = f"{identity['clone'][:12]}-{digest(identity)[:8]}"
+    name = f"{hashed[:12]}-{digest(identity)[:8]}"
     kept = store.read(name, **identity) or {}
     store.write(name, {**kept, "name": clone.stem, "parent_name": parent, **identity, **results})
     return results
@@ -246,7 +252,7 @@ def gpaw_rows(found: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for crystal, codes in found.get("GPAW", {}).items():
         for role in ("parent", "clone"):
-            fits = [codes[code][role] for code in ("PAW", "GPAW")]
+            fits = [codes[code][role] for code in (SHARP, "GPAW")]
             label = found["parent_name"] if role == "parent" else found["name"]
             failed = [fit["failed"] for fit in fits if "failed" in fit]
             if failed:
@@ -255,7 +261,7 @@ def gpaw_rows(found: Mapping[str, Any]) -> list[list[str]]:
             ours, theirs = fits
             row = [crystal, label, f"{ours['a']:.4f}", f"{theirs['a']:.4f}"]
             row.append(f"{100 * (ours['a'] / theirs['a'] - 1):+.3f}")
-            pairs = [changes(codes[code][role], codes[code]["parent"]) for code in ("PAW", "GPAW")]
+            pairs = [changes(codes[code][role], codes[code]["parent"]) for code in (SHARP, "GPAW")]
             known = role == "clone"
             row += [f"{pair[0]:+.4f}" if known and pair else "" for pair in pairs]
             row += [f"{ours['modulus']:.1f}", f"{theirs['modulus']:.1f}", ""]
@@ -267,7 +273,7 @@ def gth_rows(found: Mapping[str, Any]) -> list[list[str]]:
     """Clone less parent with PAW and with GTH potentials."""
     rows = []
     for crystal, codes in found.get("GTH", {}).items():
-        pairs = [changes(codes[method]["clone"], codes[method]["parent"]) for method in METHODS]
+        pairs = [changes(codes[code]["clone"], codes[code]["parent"]) for code in _OURS["GTH"]]
         row = [crystal, found["name"]]
         row += ["-" if pair is None else f"{pair[0]:+.4f}" for pair in pairs]
         row += ["-" if pair is None else f"{pair[1]:+.2f}" for pair in pairs]
@@ -316,18 +322,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("clones", nargs="*", type=Path, help="files")
     parser.add_argument("--parent", default="PBE", help="name or file")
     parser.add_argument("--parts", default="", help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--crystals", default="", help=f"some of {', '.join(CRYSTALS)}")
     parser.add_argument("--quick", action="store_true", help="two molecules, coarse silicon")
     parser.add_argument("--jobs", type=int, default=None, help="calculations at a time")
     parser.add_argument("--output", type=Path, default=Path("results/cloning"))
     parser.add_argument("--report", action="store_true", help="compute nothing")
     options = parser.parse_args(arguments)
     parts = chosen(options.parts, PARTS, "parts")
+    crystals = chosen(options.crystals, list(CRYSTALS), "crystals") if options.crystals else None
     for clone in [] if options.report else options.clones:
         run(
             clone,
             options.parent,
             options.output,
             parts=parts,
+            crystals=crystals,
             quick=options.quick,
             jobs=options.jobs,
         )

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -147,7 +147,7 @@ class Calculations:
     def parents(self, points: Sequence[Point]) -> dict[Point, float | str]:
         """The parent's energies."""
         calls = {point.name: (point, self.parent, self.folder) for point in points}
-        states = self._mapped(parent_state, calls)
+        states = dict(self._outcomes(parent_state, calls))
         return {
             point: state if isinstance(state, str) else _energy(state.record)
             for point in points
@@ -171,26 +171,25 @@ class Calculations:
     def seconds(self, points: Sequence[Point]) -> float:
         """Processor time of the clone's own calculations."""
         records = self._records(points).values()
-        return sum(record.get("cpu_seconds", 0.0) for record in records)
+        return sum(float(record.get("cpu_seconds", 0.0)) for record in records)
 
     def _records(self, points: Sequence[Point]) -> dict[Point, dict[str, Any]]:
         """Records of points; what is missing is computed and kept, unless it raised an error."""
-        found, calls = {}, {}
+        found, missing = {}, {}
         for point in points:
             record = self.store.read(self._name(point), **self._expected(point))
             if record is not None and (self.screen or {"energy", "failed"} & set(record)):
                 found[point] = record
             else:
-                calls[point.name] = (point, self.parent, self.clone, self.folder, self.screen)
-        computed = self._mapped(clone_energies, calls)
-        for point in points:
-            if point.name not in computed:
+                missing[point.name] = point
+        inputs = (self.parent, self.clone, self.folder, self.screen)
+        calls = {name: (point, *inputs) for name, point in missing.items()}
+        for name, value in self._outcomes(clone_energies, calls):
+            point = missing[name]
+            if isinstance(value, str):
+                found[point] = {"first_order": None, "failed": value}
                 continue
-            outcome = computed[point.name]
-            if isinstance(outcome, str):
-                found[point] = {"first_order": None, "failed": outcome}
-                continue
-            found[point] = {**self._expected(point), **outcome}
+            found[point] = {**self._expected(point), **value}
             self.store.write(self._name(point), found[point])
         return found
 
@@ -200,16 +199,17 @@ class Calculations:
     def _expected(self, point: Point) -> dict[str, Any]:
         return {**self.identity, "scale": point.scale, "settings": point.settings}
 
-    def _mapped(self, function: Callable[..., Any], calls: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by name; a sentence for a call that raised an error."""
-        found = {}
+    def _outcomes(
+        self, function: Callable[..., Any], calls: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        """Names and values as they are ready; a sentence for a call that raised an error."""
         with closing(parallel_map(function, calls, jobs=self.jobs)) as outcomes:
             for outcome in outcomes:
-                failed = outcome.value is None
-                found[outcome.name] = outcome.error.splitlines()[0] if failed else outcome.value
-                if failed:
-                    print(f"{outcome.name} failed: {outcome.error}", file=sys.stderr)
-        return found
+                if outcome.value is not None:
+                    yield outcome.name, outcome.value
+                    continue
+                print(f"{outcome.name} failed: {outcome.error}", file=sys.stderr)
+                yield outcome.name, outcome.error.splitlines()[0]
 
 
 def _energy(record: Mapping[str, Any]) -> float | str:
@@ -266,7 +266,7 @@ def run(
         Curve(crystal, method)
         for method in methods
         for crystal in crystals
-        if method == METHODS[0] or system_of(crystal).ecut is not None
+        if method != "GTH" or system_of(crystal).ecut is not None
     ]
     for curve in curves:
         settings_of(*curve)  # errors come before hours of work

@@ -65,6 +65,7 @@ def _summary(found: Mapping[str, Any], method: str) -> list[str] | None:
         *(f"{value:.2f}" for value in _mean_and_largest(moduli)),
         f"{sum(good)} of {len(pairs)}",
         str(len(pairs) - len(lengths)),
+        f"{sum(curve['cpu_seconds'] for curve in curves):.0f}",
     ]
 
 
@@ -84,7 +85,7 @@ def tables(folder: Path) -> str:
     rows = [row for found in clones for method in METHODS if (row := _summary(found, method))]
     header = [
         *("clone", "parent", "potentials", "mean abs. da (Angstrom)", "largest"),
-        *("mean abs. dB (GPa)", "largest", "within aims", "without minimum"),
+        *("mean abs. dB (GPa)", "largest", "within aims", "without minimum", "CPU s"),
     ]
     parts = [
         "Clone less parent, lattice constants a and bulk moduli B; aims: "

@@ -163,6 +163,9 @@ def test_the_self_consistent_energy_is_below_the_first_order_by_the_second(
 def test_the_functional_is_evaluated_on_gpaws_grid(crystals: ModuleType) -> None:
     for name, system in crystals.CRYSTALS.items():
         settings = crystals.settings_of(name, "PAW")
+        sharp = crystals.settings_of(name, "PAW-sharp")
+        assert (settings["ecut_smoothing"] > 0) and sharp["ecut_smoothing"] == 0
+        assert settings["fft_size"] == sharp["fft_size"]
         assert settings["fft_size"] == [2 * n for n in system.crystal.gpts]
         assert settings["magmom"] == (0.7 if name == "Ni" else 0.0)
     with pytest.raises(ValueError, match="MgO is not computed with GTH potentials; valid: Al, C"):
@@ -187,8 +190,9 @@ def test_codes_are_compared_at_their_own_minima(codes: ModuleType) -> None:
             "clone": {"a": clone, "modulus": 81.0},
         }
 
-    crystal = {"PAW": fits(4.0, 4.001), "GPAW": fits(4.0002, 4.0012), "GTH": fits(3.99, 3.9905)}
-    found = {"name": "clone", "parent_name": "PBE", "GPAW": {"Al": crystal}, "GTH": {"Al": crystal}}
+    crystal = {codes.SHARP: fits(4.0, 4.001), "GPAW": fits(4.0002, 4.0012)}
+    cores = {"PAW": fits(4.0, 4.001), "GTH": fits(3.99, 3.9905)}
+    found = {"name": "clone", "parent_name": "PBE", "GPAW": {"Al": crystal}, "GTH": {"Al": cores}}
     parent, own = codes.gpaw_rows(found)
     assert parent[2:7] == ["4.0000", "4.0002", "-0.005", "", ""]
     assert own[2:7] == ["4.0010", "4.0012", "-0.005", "+0.0010", "+0.0010"]
