@@ -12,8 +12,10 @@ from __future__ import annotations
 from deepchem_xc.cloning.comparison import EnergyErrors, compare_energies
 from deepchem_xc.cloning.densities import GridDensity, KeptDensity, parent_densities
 from deepchem_xc.cloning.energies import KeptEnergies
+from deepchem_xc.cloning.least_squares import LevenbergMarquardt
 from deepchem_xc.cloning.model import FunctionalCloning, new_student
 from deepchem_xc.cloning.molecules import HELD_OUT, QUICK, SAMPLED, free_atoms
+from deepchem_xc.cloning.recipe import train_clone
 from deepchem_xc.cloning.samples import clone_dataset, dataset_digest
 from deepchem_xc.cloning.schedule import CloningRate
 
@@ -27,10 +29,12 @@ __all__ = [
     "GridDensity",
     "KeptDensity",
     "KeptEnergies",
+    "LevenbergMarquardt",
     "clone_dataset",
     "compare_energies",
     "dataset_digest",
     "free_atoms",
     "new_student",
     "parent_densities",
+    "train_clone",
 ]

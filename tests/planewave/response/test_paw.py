@@ -57,6 +57,7 @@ CASES = {
     ),
 }
 SILICON = replace(NORM_CONSERVING["Si, distorted"], pseudopotentials="paw-pbe")
+CASES["FeCo, distorted"] = replace(NORM_CONSERVING["FeCo, distorted"], pseudopotentials="paw-pbe")
 # Differences of Ni's stress show the noise of the usual convergence.
 TIGHTEST = {"energy": 1e-13, "density": 1e-13, "maxiter": 200}
 CASES |= {
