@@ -7,9 +7,10 @@
     python benchmarks/cloning.py --data-dir DIR --output DIR --quick     # to see it run
 
 Trains the clones of the plan (cloning_plan.py), compares them with their parents at points of
-molecules that were not sampled, computes energies of molecules and reactions with them, and writes
-report.md with pictures. Everything is kept in the folder of results, and the same command resumes
-there; options restrict what is done. The report is made from what there is.
+molecules that were not sampled, computes energies of molecules and reactions with them, and of
+crystals with PAW, runs some in other codes, and writes report.md with pictures. Everything is kept
+in the folder of results, and the same command resumes there; options restrict what is done. The
+report is made from what there is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cloning_descriptors as descriptors
+import cloning_elsewhere as elsewhere
 import cloning_energies as energies
 import cloning_points as points
 import torch
@@ -34,9 +36,9 @@ from deepchem_xc.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 #: Where the file of W4-11 is looked for.
 REFERENCE = ROOT.parent / "shared" / "references" / "molecules" / "w4_11.json"
-STAGES = ("train", "points", "descriptors", "molecules", "set")
+STAGES = ("train", "points", "descriptors", "molecules", "set", "solids", "codes")
 # Hours of one thread for a clone in the other stages, on a machine under load.
-_HOURS = {"points": 0.01, "molecules": 0.1, "set": 0.02}
+_HOURS = {"points": 0.01, "molecules": 0.1, "set": 0.02, "solids": 0.03}
 
 
 def state_of(clone: Clone, output: Path) -> str:
@@ -88,6 +90,8 @@ def run(
         complete &= energies.evaluate_set(
             members, data, output, deadline, reference, is_self_consistent
         )
+    each("solids", elsewhere.evaluate_solids, clones)
+    each("codes", elsewhere.evaluate_codes, chosen(clones, recipe=["polished"], seed=[0]))
     return complete
 
 

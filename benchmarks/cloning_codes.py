@@ -33,6 +33,7 @@ from three_codes_calculations import gpaw, gpaw_settings
 from deepchem_xc._files import file_digest
 from deepchem_xc.calculators import to_pyscf
 from deepchem_xc.cloning.densities import GRID_LEVEL, converge, kohn_sham
+from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.gaussian import scf
 from deepchem_xc.parallel import Jobs, parallel_map
 from deepchem_xc.store import Store, digest
@@ -57,7 +58,7 @@ AIMS = (1e-7, 2e-4)
 
 def molecule_energies(name: str, functional: str) -> dict[str, float]:
     """Total energies by this package, ``ours``, and by PySCF, ``pyscf``, Hartree."""
-    mf = kohn_sham(name, BASIS, GRID_LEVEL)
+    mf = kohn_sham(g2_molecule(name), BASIS, GRID_LEVEL)
     xc = get_xc(functional).requires_grad_(False)
     theirs = converge(to_pyscf(xc, mf), name)
     ours = float(scf(mf.mol, xc, grid_level=GRID_LEVEL).energy)

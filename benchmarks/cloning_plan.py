@@ -71,7 +71,7 @@ class Settings:
 #: Recipes: the protocol of arXiv:2605.10331; a short one that is polished; none.
 RECIPES = {
     "protocol": Settings(20_000),
-    "polished": Settings(300, 80, 30, 10.0),
+    "polished": Settings(300, 120, 30, 10.0),
     RANDOM: Settings(),
 }
 _SMALL: dict[str, Any] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cloning_descriptors as descriptors
+import cloning_elsewhere as elsewhere
 import cloning_energies as energies
 import cloning_pictures as pictures
 import cloning_points as points
@@ -44,6 +45,7 @@ def write_report(clones: list[Clone], output: Path, reference: Path | None) -> s
         for own in (False, True):
             sections += _set(list(done), output, reference, own)
     sections += _descriptors(clones, output)
+    sections += elsewhere.sections(output)
     text = "\n\n".join(sections) + "\n" if sections else "There are no results yet.\n"
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.md").write_text(text)

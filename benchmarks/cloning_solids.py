@@ -50,6 +50,8 @@ from deepchem_xc.xc.identity import content_digest
 QUICK = ("Si", "Al")
 # How often, and by how many volumes, a range without a minimum is moved.
 _MOVES, _MOVE = 3, 3
+# A point this far off the fit (eV) is in another state: smooth curves leave a tenth of it.
+_UNEVEN = 0.01
 
 # Energies (eV) of points; a sentence for those that failed.
 Energies = Callable[[Sequence[Point]], Mapping[Point, "float | str"]]
@@ -109,7 +111,12 @@ def search(
             scales = [point.scale for point in own]
             try:
                 fit = curve_of(system_of(curve.crystal, quick), scales, values)
-                found[curve] = {"first": window.first, **fit}
+                uneven = fit["residual"] > _UNEVEN
+                found[curve] = (
+                    {"failed": f"uneven curve, {fit['residual']:.2g} eV off the fit"}
+                    if uneven
+                    else {"first": window.first, **fit}
+                )
             except NoMinimumError:
                 found[curve] = {"failed": f"no minimum at volumes {scales[0]:g} to {scales[-1]:g}"}
                 smaller = values[0] < values[-1]
