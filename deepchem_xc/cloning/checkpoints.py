@@ -47,6 +47,7 @@ class CloningCheckpoints(TrainingCheckpoints):
     @property
     def steps_done(self) -> int:
         """Number of steps done, including those before a checkpoint."""
+        self._ensure_built()  # a new model counts from here
         return self._global_step
 
     def _made_as(self) -> dict[str, str | None]:

@@ -128,7 +128,7 @@ def compare_energies(
     errors = {}
     with progress_bar(progress, iterable=kept, desc="clone", unit="molecule") as bar:
         for one in bar:
-            mf = to_pyscf(functional, kohn_sham(one.name, basis, grid_level))
+            mf = to_pyscf(functional, kohn_sham(one.atoms, basis, grid_level))
             errors[one.name] = 1e3 * (converge(mf, one.name, one.density_matrix) - one.energy)
     atomisation = {}
     for name in names:

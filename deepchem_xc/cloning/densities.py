@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 from deepchem.utils.data_utils import get_data_dir
 from numpy.typing import NDArray
 from torch import Tensor
@@ -28,7 +29,14 @@ from deepchem_xc.store import Store, digest
 from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, get_xc
 from deepchem_xc.xc.identity import content_digest
 
-__all__ = ["BASIS", "GRID_LEVEL", "GridDensity", "KeptDensity", "parent_densities"]
+__all__ = [
+    "BASIS",
+    "GRID_LEVEL",
+    "GridDensity",
+    "KeptDensity",
+    "grid_density",
+    "parent_densities",
+]
 
 #: Basis and level of PySCF's grid in the protocol.
 BASIS = "def2-TZVP"
@@ -68,7 +76,9 @@ class KeptDensity:
     Attributes
     ----------
     name : str
-        Name in ASE's g2 set.
+        Name in ASE's g2 set, or the one that was given with the atoms.
+    atoms : ase.Atoms
+        The molecule; its initial magnetic moments add up to the unpaired electrons.
     basis : str
         Its Gaussian basis.
     density_matrix : ndarray
@@ -78,6 +88,7 @@ class KeptDensity:
     """
 
     name: str
+    atoms: Atoms
     basis: str
     density_matrix: NDArray[np.float64]
     energy: float
@@ -85,7 +96,7 @@ class KeptDensity:
     @property
     def polarized(self) -> bool:
         """Whether it has unpaired electrons."""
-        return unpaired_electrons(g2_molecule(self.name)) > 0
+        return unpaired_electrons(self.atoms) > 0
 
     def on_grid(self, level: int = GRID_LEVEL) -> GridDensity:
         """Density, gradient and kinetic energy density on PySCF's grid.
@@ -102,24 +113,46 @@ class KeptDensity:
         >>> h2.on_grid().nelectrons
         2.0000
         """
-        from pyscf import dft
+        return grid_density(pyscf_molecule(self.atoms, self.basis), self.density_matrix, level)
 
-        mol = pyscf_molecule(self.name, self.basis)
-        grids = dft.Grids(mol)
-        grids.level = level
-        grids.build()
-        integrator = dft.numint.NumInt()
-        blocks: list[list[NDArray[np.float64]]] = [[], []]
-        for first in range(0, len(grids.weights), _BLOCK):
-            orbitals = integrator.eval_ao(mol, grids.coords[first : first + _BLOCK], deriv=1)
-            for channel, matrix in zip(blocks, self.density_matrix, strict=True):
-                # Rows: n, its gradient, kinetic energy density.
-                rows = integrator.eval_rho(
-                    mol, orbitals, matrix, xctype="MGGA", hermi=1, with_lapl=False
-                )
-                channel.append(rows)
-        up, down = (_channel(np.concatenate(rows, axis=1)) for rows in blocks)
-        return GridDensity(SpinParam(u=up, d=down), torch.as_tensor(grids.weights))
+
+def grid_density(mol: Any, matrices: NDArray[np.float64], level: int) -> GridDensity:
+    """Density, gradient and kinetic energy density of a density matrix on PySCF's grid.
+
+    Parameters
+    ----------
+    mol : pyscf.gto.Mole
+        Molecule with its basis.
+    matrices : ndarray
+        Density matrices, up and down, (2, nao, nao), in PySCF's order.
+    level : int
+        Level of the grid, 0 to 9.
+
+    Examples
+    --------
+    >>> from pyscf import gto
+    >>> atom = gto.M(atom="H", basis="sto-3g", spin=1)
+    >>> matrices = np.array([[[1.0]], [[0.0]]])
+    >>> grid_density(atom, matrices, 3).nelectrons
+    1.0000
+    """
+    from pyscf import dft
+
+    grids = dft.Grids(mol)
+    grids.level = level
+    grids.build()
+    integrator = dft.numint.NumInt()
+    blocks: list[list[NDArray[np.float64]]] = [[], []]
+    for first in range(0, len(grids.weights), _BLOCK):
+        orbitals = integrator.eval_ao(mol, grids.coords[first : first + _BLOCK], deriv=1)
+        for channel, matrix in zip(blocks, matrices, strict=True):
+            # Rows: n, its gradient, kinetic energy density.
+            rows = integrator.eval_rho(
+                mol, orbitals, matrix, xctype="MGGA", hermi=1, with_lapl=False
+            )
+            channel.append(rows)
+    up, down = (_channel(np.concatenate(rows, axis=1)) for rows in blocks)
+    return GridDensity(SpinParam(u=up, d=down), torch.as_tensor(grids.weights))
 
 
 def _channel(rows: NDArray[np.float64]) -> ValGrad:
@@ -127,20 +160,19 @@ def _channel(rows: NDArray[np.float64]) -> ValGrad:
     return ValGrad(value=value, grad=torch.as_tensor(rows[1:4].copy()), kin=kin)
 
 
-def pyscf_molecule(name: str, basis: str) -> Any:
-    """PySCF's molecule for a name of the g2 set, with spherical functions."""
+def pyscf_molecule(atoms: Atoms, basis: str) -> Any:
+    """PySCF's molecule, with spherical functions."""
     from pyscf import gto
 
-    atoms = g2_molecule(name)
     places = list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist()))
     return gto.M(atom=places, basis=basis, spin=unpaired_electrons(atoms), verbose=0)
 
 
-def kohn_sham(name: str, basis: str, level: int) -> Any:
+def kohn_sham(atoms: Atoms, basis: str, level: int) -> Any:
     """PySCF's calculation of a molecule: restricted without unpaired electrons, else not."""
     from pyscf import dft
 
-    mol = pyscf_molecule(name, basis)
+    mol = pyscf_molecule(atoms, basis)
     mf = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
     mf.grids.level = level
     mf.conv_tol = _TOLERANCE
@@ -182,7 +214,7 @@ def converge(mf: Any, name: str, start: NDArray[np.float64] | None = None) -> fl
 
 def parent_densities(
     parent: str | os.PathLike[str] | XCFunctional,
-    names: Sequence[str],
+    names: Sequence[str] | Mapping[str, Atoms],
     data_dir: str | os.PathLike[str] | None = None,
     *,
     basis: str = BASIS,
@@ -197,8 +229,9 @@ def parent_densities(
     ----------
     parent : str, path-like or XCFunctional
         Anything that `get_xc` takes.
-    names : sequence of str
-        Molecules of ASE's g2 set.
+    names : sequence of str, or mapping of str to ase.Atoms
+        Molecules of ASE's g2 set, or any others by names that files may have. Initial magnetic
+        moments of other ones must add up to the number of unpaired electrons.
     data_dir : path, optional
         Folder in which ``clone_<parent>_<hash>/`` holds the files; DeepChem's data folder by
         default.
@@ -228,6 +261,13 @@ def parent_densities(
     >>> (h2,) = parent_densities("LDA", ["H2"], tempfile.mkdtemp(), basis="sto-3g")
     >>> h2.energy
     -1.1210
+    >>> from ase import Atoms
+    >>> (longer,) = parent_densities(
+    ...     "LDA", {"H2-1.0": Atoms("H2", [[0, 0, 0], [0, 0, 1.0]])}, tempfile.mkdtemp(),
+    ...     basis="sto-3g",
+    ... )
+    >>> longer.energy
+    -1.0847
     """
     functional = get_xc(parent)
     wanted = list(names)
@@ -235,7 +275,9 @@ def parent_densities(
         raise ValueError("there are no molecules: give names of ASE's g2 set, such as ['H2O'].")
     if len(set(wanted)) < len(wanted):
         raise ValueError(f"each molecule must occur once, got {', '.join(wanted)}.")
-    molecules = {name: g2_molecule(name) for name in wanted}
+    molecules = (
+        dict(names) if isinstance(names, Mapping) else {name: g2_molecule(name) for name in wanted}
+    )
     identity = content_digest(functional)
     label = re.sub(r"[^A-Za-z0-9]+", "_", functional.name or "functional")
     folder = Path(data_dir or get_data_dir()) / f"clone_{label}_{identity[:12]}"
@@ -258,12 +300,12 @@ def parent_densities(
             key = f"{name}_{request[:12]}"
             record = store.read(key, request=request)
             if record is None:
-                mf = to_pyscf(functional, kohn_sham(name, basis, grid_level))
+                mf = to_pyscf(functional, kohn_sham(atoms, basis, grid_level))
                 energy = converge(mf, name)
                 matrix = np.asarray(mf.make_rdm1())
                 pair = np.stack([matrix / 2.0] * 2) if matrix.ndim == 2 else matrix
                 record = {"request": request, "energy": energy, "density_matrix": pair.tolist()}
                 store.write(key, record)
             pair = np.array(record["density_matrix"], dtype=np.float64)
-            found.append(KeptDensity(name, basis, pair, float(record["energy"])))
+            found.append(KeptDensity(name, atoms, basis, pair, float(record["energy"])))
     return found

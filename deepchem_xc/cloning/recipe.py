@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def train_clone(
     energy_weight: float = 0.0,
     energy_steps: int = ENERGY_STEPS,
     seed: int = 0,
+    callbacks: Callable[..., Any] | list[Callable[..., Any]] | None = None,
     progress: bool | None = None,
 ) -> FunctionalCloning:
     """Train a clone in stages, each from the weights of the one before.
@@ -62,6 +64,9 @@ def train_clone(
         Steps of Levenberg-Marquardt with energies.
     seed : int, optional
         Seed of the first weights.
+    callbacks : callable or list, optional
+        Called as ``f(model, step)`` after every step of every stage. One that raises ends the
+        training; if it calls ``model.save_checkpoint(1)`` before, no step is lost.
     progress : bool, optional
         Whether a bar is shown; by default on a terminal and in notebooks.
 
@@ -109,6 +114,7 @@ def train_clone(
             dataset,
             checkpoint_interval=0 if place is None else interval,
             restore=place is not None and (place / "checkpoint1.pt").exists(),
+            callbacks=callbacks,
         )
         trained = model.functional
     return model

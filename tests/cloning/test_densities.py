@@ -31,7 +31,7 @@ def test_a_grid_holds_all_electrons_and_the_kinetic_energy(kept: list[KeptDensit
         assert grid.nelectrons == pytest.approx(electrons, abs=1e-6)
         up, down = grid.densinfo.u, grid.densinfo.d
         kinetic = float((grid.weights * (up.kin + down.kin)).sum())
-        mol = densities.pyscf_molecule(one.name, one.basis)
+        mol = densities.pyscf_molecule(one.atoms, one.basis)
         exact = float(np.einsum("sij,ji->", one.density_matrix, mol.intor("int1e_kin")))
         assert kinetic == pytest.approx(exact, rel=1e-6)
 
@@ -109,3 +109,13 @@ def test_a_density_that_does_not_converge_is_an_error(monkeypatch: pytest.Monkey
 
     with pytest.raises(SCFConvergenceError, match="H2O does not converge with PBE"):
         densities.converge(Never(), "H2O")
+
+
+def test_own_molecules_are_computed_as_those_of_the_set_are(
+    kept: list[KeptDensity], folder: Path
+) -> None:
+    own = {"radical": g2_molecule("CH3")}
+    (found,) = parent_densities("PBE", own, folder, basis="6-31g", grid_level=1)
+    assert found.polarized
+    assert found.energy == pytest.approx(kept[1].energy, abs=1e-9)
+    assert found.on_grid(1).nelectrons == kept[1].on_grid(1).nelectrons

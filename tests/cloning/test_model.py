@@ -82,6 +82,7 @@ def test_a_training_that_is_resumed_has_the_weights_of_one_without_interruption(
     first = FunctionalCloning("PBE", steps=20, log_frequency=5, model_dir=str(tmp_path))
     first.fit(dataset, 10, checkpoint_interval=10)
     second = FunctionalCloning("PBE", steps=20, log_frequency=5, model_dir=str(tmp_path))
+    assert second.steps_done == 0
     second.fit(dataset, restore=True)
     assert second.steps_done == 20
     assert weights_of(second) == weights_of(whole)
@@ -136,7 +137,7 @@ def test_energies_at_the_parents_density_are_pyscfs(kept: list[KeptDensity]) -> 
 
     found = KeptEnergies(get_xc("PBE"), kept, 1).errors(get_xc("LDA")).tolist()
     for one, difference in zip(kept, found):
-        mf = dft.UKS(pyscf_molecule(one.name, one.basis))
+        mf = dft.UKS(pyscf_molecule(one.atoms, one.basis))
         mf.grids.level = 1
         energies = []
         for xc in ("pbe", "lda,pw"):

@@ -72,3 +72,28 @@ def test_a_clone_that_is_interrupted_in_any_stage_ends_with_the_same_weights(
         train_clone("PBE", dataset, tmp_path, **options)
     monkeypatch.setattr(FunctionalCloning, "_step", step)
     assert weights_of(train_clone("PBE", dataset, tmp_path, **options)) == weights_of(whole)
+
+
+def test_a_callback_that_saves_and_stops_loses_no_step(
+    dataset: NumpyDataset, tmp_path: Path
+) -> None:
+    options = {"steps": 7, "polish": 3}
+    whole = train_clone("PBE", dataset, **options)
+    done: list[int] = []
+
+    def stop(model: FunctionalCloning, step: int) -> None:
+        done.append(step)
+        if step % 2 == 0:
+            model.save_checkpoint(1)
+            raise TimeoutError
+
+    runs = 0
+    while True:
+        try:
+            last = train_clone("PBE", dataset, tmp_path, callbacks=stop, **options)
+            break
+        except TimeoutError:
+            runs += 1
+    assert runs == 4
+    assert done == [*range(1, 8), *range(1, 4)]
+    assert weights_of(last) == weights_of(whole)
