@@ -14,7 +14,7 @@ from tests.planewave.response.response_cases import GAMMA222, ORIGIN, smeared
 pytest.importorskip("gpaw_data")
 
 AGREEMENT = 1e-5
-# Differences of Ni's stress and of graphene's forces show the noise of the usual convergence.
+# Differences of stress and of graphene's forces show the noise of the usual convergence.
 TIGHTEST = {"energy": 1e-13, "density": 1e-13, "maxiter": 200}
 CASES = {
     "Si": replace(NORM_CONSERVING["Si"], pseudopotentials="paw-pbe", symmetry=True),
@@ -52,6 +52,8 @@ CASES = {
         FIXED,
         pseudopotentials="paw-pbe",
         symmetry=True,
+        tight=TIGHTEST,
+        steps={"network": 0.06},
     ),
     "graphene": replace(
         NORM_CONSERVING["graphene"], pseudopotentials="paw-pbe", symmetry=True, tight=TIGHTEST
