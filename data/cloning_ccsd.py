@@ -119,7 +119,9 @@ def coupled_cluster(mf: Any, frozen: int) -> float:
     calculation.conv_tol = 1e-8
     calculation.kernel()
     if not calculation.converged:
-        raise RuntimeError(f"CCSD does not converge; its last energy is {calculation.e_tot:.6f} Ha.")
+        raise RuntimeError(
+            f"CCSD does not converge; its last energy is {calculation.e_tot:.6f} Ha."
+        )
     # Two electrons have no triples.
     triples = calculation.ccsd_t() if sum(mf.mol.nelec) - 2 * frozen > 2 else 0.0
     return float(calculation.e_corr + triples)

@@ -2,14 +2,15 @@
 
 For residuals r with derivatives J the loss is r^T M r, M diagonal, and a step dx solves
 
-    (J^T M J + lambda d) dx = -J^T M r,
+    (J^T M J + lambda D) dx = -J^T M r.
 
-where d is the mean of the diagonal of the first term: K. Levenberg, Q. Appl. Math. 2, 164 (1944).
-(Marquardt damps each weight by its own element of the diagonal. Networks have weights without
-influence, whose steps then grow: the same clone needed three times as many steps.) The damping
-lambda falls where the loss falls as the linear residuals foretell, and rises until it falls at all:
-H. B. Nielsen, Damping parameter in Marquardt's method, report IMM-REP-1999-05, Technical University
-of Denmark (1999).
+The damping lambda falls after each step that lowers the loss, and rises until one does. Levenberg
+(Q. Appl. Math. 2, 164 (1944)) damps all weights alike, D = d 1 with the mean d of the diagonal of
+J^T M J; Marquardt (J. Soc. Ind. Appl. Math. 11, 431 (1963)) each by its own element of the diagonal.
+Weights of a network differ a thousandfold in influence: the first holds those with little of it
+back, the second lets them run away. D is the geometric mean of both. From two seeds the root mean
+square error of the factors of PBE after 40 steps was 2e-4 so, 5e-4 to 8e-4 with the first, and 4e-4
+to 5e-2 with the second.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ __all__ = ["DampedLeastSquares", "LevenbergMarquardt", "NormalEquations"]
 # Damping beyond which a step is too short to change anything: the loss is at its minimum.
 _LARGEST = 1e12
 _SMALLEST = 1e-14
-# The damping of a step that goes as foretold falls to this part.
-_FALL = 0.2
+# Factors of the damping after a step that lowers the loss, and one that does not.
+_FALL, _RISE = 0.3, 3.0
+# A weight without influence is damped as one that has this part of the largest.
+_LEAST_DIAGONAL = 1e-8
 
 
 class NormalEquations(NamedTuple):
@@ -56,7 +59,7 @@ class LevenbergMarquardt(Optimizer):
     Parameters
     ----------
     damping : float, optional
-        Lambda of the first step, relative to the mean diagonal of the normal equations.
+        Lambda of the first step.
 
     Raises
     ------
@@ -103,7 +106,7 @@ class DampedLeastSquares(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[torch.nn.Parameter], damping: float) -> None:
-        super().__init__(params, {"damping": damping, "rise": 2.0})
+        super().__init__(params, {"damping": damping})
 
     def search(self, equations: Callable[[], NormalEquations], loss: Callable[[], float]) -> bool:
         """Take a step that lowers the loss.
@@ -128,21 +131,18 @@ class DampedLeastSquares(torch.optim.Optimizer):
         here = torch.nn.utils.parameters_to_vector(weights).detach()
         matrix, gradient = equations()
         before = loss()
-        identity = torch.diagonal(matrix).mean() * torch.eye(len(matrix)).to(matrix)
+        diagonal = torch.diagonal(matrix)
+        least = _LEAST_DIAGONAL * float(diagonal.max())
+        scale = torch.diag(torch.sqrt(diagonal.clamp(min=least) * diagonal.mean()))
         while group["damping"] <= _LARGEST:
-            factor, failed = torch.linalg.cholesky_ex(matrix + group["damping"] * identity)
+            factor, failed = torch.linalg.cholesky_ex(matrix + group["damping"] * scale)
             if not failed:
                 step = -torch.cholesky_solve(gradient[:, None], factor)[:, 0]
                 torch.nn.utils.vector_to_parameters(here + step, weights)
-                after = loss()
-                if after < before:
-                    foretold = -float(2.0 * gradient @ step + step @ (matrix @ step))
-                    agreement = 2.0 * (before - after) / foretold - 1.0
-                    damping = group["damping"] * max(_FALL, 1.0 - agreement**3)
-                    group["damping"], group["rise"] = max(damping, _SMALLEST), 2.0
+                if loss() < before:
+                    group["damping"] = max(_FALL * group["damping"], _SMALLEST)
                     return True
-            group["damping"] *= group["rise"]
-            group["rise"] *= 2.0
+            group["damping"] *= _RISE
         torch.nn.utils.vector_to_parameters(here, weights)
         return False
 
