@@ -48,6 +48,8 @@ TIGHT_D = ("Si", "P", "S", "Cl")
 KCAL_PER_MOL = Hartree / (kcal / mol)
 # Energies in the file, Hartree: 1e-9 is far below what a basis leaves.
 DIGITS = 9
+# Ratio of exponents of d functions, as in cc-pVTZ of S.
+_RATIO = 3.0
 # Times that an open shell is led away from a saddle point.
 _ATTEMPTS = 6
 
@@ -55,13 +57,14 @@ _ATTEMPTS = 6
 def basis_of(symbol: str, letter: str) -> Any:
     """Functions of an element in PySCF's format, with the tight d of a second-row atom.
 
-    Its exponent continues the two largest of the basis in their ratio.
+    Its exponent continues the two largest of the basis in their ratio; cc-pVDZ has only one.
     """
     functions = gto.basis.load(BASES[letter], symbol)
     if symbol not in TIGHT_D:
         return functions
-    first, second = sorted((shell[1][0] for shell in functions if shell[0] == 2), reverse=True)[:2]
-    return [*functions, [2, [first * first / second, 1.0]]]
+    exponents = sorted((shell[1][0] for shell in functions if shell[0] == 2), reverse=True)
+    ratio = exponents[0] / exponents[1] if len(exponents) > 1 else _RATIO
+    return [*functions, [2, [ratio * exponents[0], 1.0]]]
 
 
 def frozen_orbitals(symbols: Sequence[str]) -> int:
