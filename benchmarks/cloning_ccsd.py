@@ -68,7 +68,7 @@ class Plan:
         Of random networks; the place in the list of clones.
     basis : str
         Of the densities.
-    stiffnesses : tuple of float
+    stiffnesses, max_steps : tuple of float, int
         As for `train_on_energies`.
     largest : float
         Electrons of a molecule of W4-11.
@@ -83,6 +83,7 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     basis: str = "def2-TZVP"
     stiffnesses: tuple[float, ...] = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+    max_steps: int = 15
     largest: float = math.inf
     self_consistent: tuple[str, ...] = HELD_OUT
     points: int = 200
@@ -152,7 +153,8 @@ def run(
     free = parent_densities(functional, free_atoms(plan.training + plan.validation), **options)
     atoms = KeptEnergies(functional, free, ATOMISATION_GRID_LEVEL)
     store.write("parent", {"errors": sets.errors(functional), "left_out": sets.left_out})
-    key = digest([parent, plan.basis, plan.stiffnesses, plan.training, plan.validation])
+    how = [plan.stiffnesses, plan.max_steps]
+    key = digest([parent, plan.basis, *how, plan.training, plan.validation])
     for name, start in _starts(clones, functional, plan, store.folder, options):
         if time.monotonic() > deadline:
             return
@@ -217,36 +219,36 @@ def _trained(
     atoms: KeptEnergies,
 ) -> XCFunctional:
     """The functional that is best on the validation molecules, trained if it is not kept."""
-    expected = {
-        "key": key,
-        "start": digest([weight.tolist() for weight in start.parameters()]),
-        "evaluated": {one: energies.names for one, energies in sets.energies.items()},
-    }
+    expected = {"key": key, "start": digest([weight.tolist() for weight in start.parameters()])}
     model = store.folder / f"{name}.safetensors"
     found = store.read(name, **expected)
-    if found is not None and model.exists() and found["model"] == file_digest(model):
-        return get_xc(model)
-    began = time.process_time()
+    if found is None or not model.exists() or found["model"] != file_digest(model):
+        began = time.process_time()
+        path, chosen = _path(start, plan, sets)
+        chosen.save(model)
+        spent = round(time.process_time() - began, 1)
+        found = {**expected, "path": path, "model": file_digest(model), "cpu_seconds": spent}
+    functional = get_xc(model)
+    evaluated = {one: energies.names for one, energies in sets.energies.items()}
+    if found.get("evaluated") != evaluated:
+        errors = {"before": sets.errors(start), "after": sets.errors(functional)}
+        moved = dict(zip(atoms.names, atoms.errors(functional).tolist(), strict=True))
+        store.write(name, {**found, "evaluated": evaluated, **errors, "atoms": moved})
+        print(f"{name} is trained and evaluated", flush=True)
+    return functional
+
+
+def _path(start: XCFunctional, plan: Plan, sets: Sets) -> tuple[list[list[float]], XCFunctional]:
+    """Stiffness, distance, both errors and steps along the path; the best on validation."""
     path, best, chosen = [], math.inf, start
-    for one in train_on_energies(start, sets.energies["training"], plan.stiffnesses):
+    energies, how = sets.energies["training"], {"max_steps": plan.max_steps}
+    for one in train_on_energies(start, energies, plan.stiffnesses, **how):
         validation = float(sets.energies["validation"].errors(one.functional).abs().mean())
         training = float(one.errors.abs().mean())
         path.append([one.stiffness, one.distance, training, validation, one.steps])
         if validation < best:
             best, chosen = validation, one.functional
-    chosen.save(model)
-    record = {
-        **expected,
-        "path": path,
-        "before": sets.errors(start),
-        "after": sets.errors(chosen),
-        "atoms": dict(zip(atoms.names, atoms.errors(chosen).tolist(), strict=True)),
-        "cpu_seconds": round(time.process_time() - began, 1),
-        "model": file_digest(model),
-    }
-    store.write(name, record)
-    print(f"{name}: {best:.2f} kcal/mol on the validation molecules", flush=True)
-    return chosen
+    return path, chosen
 
 
 def _self_consistent(

@@ -164,13 +164,16 @@ def test_a_run_trains_evaluates_and_is_not_repeated(
         # To first order and self-consistently: within what the density's change leaves.
         assert scf["errors"]["H2"] == pytest.approx(scf["first_order"]["H2"], abs=10.0)
 
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **how: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(benchmark, "train_on_energies", refuse)
     monkeypatch.setattr(benchmark, "compare_energies", refuse)
     benchmark.run([], tmp_path, **options)
     assert benchmark.tables(tmp_path) == text
+    # More molecules are evaluated without another training; another path is another training.
+    benchmark.run([], tmp_path, **{**options, "plan": replace(plan, largest=10)})
+    assert "W4-11 (2 molecules)" in benchmark.tables(tmp_path)
     with pytest.raises(AssertionError, match="trained again"):
         benchmark.run([], tmp_path, **{**options, "plan": replace(plan, stiffnesses=(1e3,))})
 
