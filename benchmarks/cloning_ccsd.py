@@ -2,7 +2,7 @@
 
 The second half of the chain of arXiv:2605.10331: a network is a clone of a parent first, and then
 learns 25 atomisation energies of the g2 set (`data/ccsd_g2.json`). How far its weights may go is
-chosen on ten other molecules (`train_on_energies`); W4-11 is only evaluated. All of it is at the
+chosen on nine other molecules (`train_on_energies`); W4-11 is only evaluated. All of it is at the
 densities of the parent, to first order. Molecules that were not learned from are then computed
 self-consistently for one seed. Every result is kept in the output folder, and an interrupted run
 resumes.
@@ -29,11 +29,10 @@ import deepchem_xc  # noqa: F401  first: it keeps DeepChem's import notices quie
 
 # isort: split
 from cloning_ccsd_report import STARTS, plot, table
-from cloning_ccsd_sets import W411, Sets
+from cloning_ccsd_sets import VALIDATION, W411, Sets
 
 from deepchem_xc._files import file_digest
 from deepchem_xc.cloning import (
-    HELD_OUT,
     QUICK,
     SAMPLED,
     FunctionalCloning,
@@ -79,13 +78,13 @@ class Plan:
     """
 
     training: tuple[str, ...] = SAMPLED
-    validation: tuple[str, ...] = HELD_OUT
+    validation: tuple[str, ...] = VALIDATION
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     basis: str = "def2-TZVP"
     stiffnesses: tuple[float, ...] = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
     max_steps: int = 15
     largest: float = math.inf
-    self_consistent: tuple[str, ...] = HELD_OUT
+    self_consistent: tuple[str, ...] = VALIDATION
     points: int = 200
     adam: int = 500
     lbfgs: int = 500

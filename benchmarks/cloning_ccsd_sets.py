@@ -14,11 +14,13 @@ import numpy as np
 from ase import Atoms
 
 from deepchem_xc._files import data_file
-from deepchem_xc.cloning import AtomisationErrors, free_atoms, parent_densities
+from deepchem_xc.cloning import HELD_OUT, AtomisationErrors, free_atoms, parent_densities
 from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.xc import XCFunctional
 
+#: Molecules that choose among trained functionals: those with energies in the file.
+VALIDATION = tuple(name for name in HELD_OUT if name != "Si2")
 # Distance (Angstrom) within which two geometries belong to one molecule: CCSD(T)'s and MP2's.
 _SAME = 0.06
 

@@ -44,6 +44,8 @@ HERE = Path(__file__).parent
 BASES = {"D": "cc-pVDZ", "T": "cc-pVTZ", "Q": "cc-pVQZ"}
 #: Molecules with coupled clusters in the largest basis.
 CHECKED = ("H2", "LiH", "HF", "LiF", "N2", "CO", "F2", "HCl")
+#: Si2 is left out: <S^2> of its unrestricted reference is 2.60 instead of 2.
+MOLECULES = tuple(name for name in (*SAMPLED, *HELD_OUT) if name != "Si2")
 TIGHT_D = ("Si", "P", "S", "Cl")
 KCAL_PER_MOL = Hartree / (kcal / mol)
 # Energies in the file, Hartree: 1e-9 is far below what a basis leaves.
@@ -205,7 +207,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("benchmark-results/ccsd_g2"))
     parser.add_argument("--output", type=Path, default=HERE / "ccsd_g2.json")
     arguments = parser.parse_args()
-    names = [name for name in arguments.molecules.split(",") if name] or [*SAMPLED, *HELD_OUT]
+    names = [name for name in arguments.molecules.split(",") if name] or list(MOLECULES)
     store = Store(arguments.folder, print)
     found = {}
     every = [*free_atoms(tuple(names)), *names]

@@ -44,7 +44,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_file_has_all_molecules_and_follows_from_its_energies(script: ModuleType) -> None:
-    names = [*SAMPLED, *HELD_OUT]
+    names = [name for name in (*SAMPLED, *HELD_OUT) if name != "Si2"]
     assert list(KNOWN["atomisation"]) == names
     assert script.content(KNOWN["species"], names) == {**KNOWN, "pyscf": script.version("pyscf")}
 
