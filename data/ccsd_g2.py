@@ -14,7 +14,7 @@ the error of the third part.
 Every species is kept in the output folder, and an interrupted run resumes. The file is written when
 all are there.
 
-    python data/ccsd_g2.py --folder ccsd       # about 20 minutes of one processor
+    python data/ccsd_g2.py --folder ccsd       # about 10 minutes of one processor
     python data/ccsd_g2.py --molecules H2,HF --output small.json
 """
 
