@@ -35,17 +35,13 @@ from deepchem_xc._files import file_digest
 from deepchem_xc.cloning import (
     QUICK,
     SAMPLED,
-    FunctionalCloning,
-    KeptEnergies,
     clone_dataset,
     compare_energies,
-    free_atoms,
     new_student,
     parent_densities,
+    train_clone,
     train_on_energies,
 )
-from deepchem_xc.cloning.atomisation import ATOMISATION_GRID_LEVEL
-from deepchem_xc.models import LBFGS
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.store import Store, digest
 from deepchem_xc.xc import XCFunctional, get_xc
@@ -73,7 +69,7 @@ class Plan:
         Electrons of a molecule of W4-11.
     self_consistent : tuple of str
         Molecules that are computed self-consistently with the first seed.
-    points, adam, lbfgs : int
+    points, adam, polish : int
         Points a molecule and steps of clones that are trained here.
     """
 
@@ -87,7 +83,7 @@ class Plan:
     self_consistent: tuple[str, ...] = VALIDATION
     points: int = 200
     adam: int = 500
-    lbfgs: int = 500
+    polish: int = 50
 
 
 FULL = Plan()
@@ -101,7 +97,7 @@ SMALL = Plan(
     self_consistent=("HF",),
     points=100,
     adam=100,
-    lbfgs=50,
+    polish=10,
 )
 
 
@@ -149,15 +145,13 @@ def run(
     functional = get_xc(parent)
     options = {"data_dir": data_dir, "basis": plan.basis, "progress": None}
     sets = _sets(functional, plan, w4_11, options)
-    free = parent_densities(functional, free_atoms(plan.training + plan.validation), **options)
-    atoms = KeptEnergies(functional, free, ATOMISATION_GRID_LEVEL)
     store.write("parent", {"errors": sets.errors(functional), "left_out": sets.left_out})
     how = [plan.stiffnesses, plan.max_steps]
     key = digest([parent, plan.basis, *how, plan.training, plan.validation])
     for name, start in _starts(clones, functional, plan, store.folder, options):
         if time.monotonic() > deadline:
             return
-        trained = _trained(store, name, key, start, plan, sets, atoms)
+        trained = _trained(store, name, key, start, plan, sets)
         if name.endswith(f"-{plan.seeds[0]}"):
             _self_consistent(store, name, trained, functional, plan, options)
 
@@ -193,18 +187,11 @@ def _short_clone(
     parent: XCFunctional, seed: int, plan: Plan, room: Path, options: dict[str, Any]
 ) -> XCFunctional:
     """A clone that was trained for minutes; it is kept."""
-    what = digest([parent.name, seed, plan.training, plan.points, plan.adam, plan.lbfgs])
+    what = digest([parent.name, seed, plan.training, plan.points, plan.adam, plan.polish])
     path = room / f"start-{seed}-{what[:12]}.safetensors"
     if not path.exists():
         dataset = clone_dataset(parent_densities(parent, plan.training, **options), plan.points)
-        model = FunctionalCloning(parent, steps=plan.adam, seed=seed)
-        model.fit(dataset, checkpoint_interval=0)
-        search = LBFGS(max_iter=plan.lbfgs, history_size=100)
-        polished = FunctionalCloning(
-            parent, model.functional, steps=1, optimizer=search, loss_scale=1e7
-        )
-        polished.fit(dataset, checkpoint_interval=0)
-        polished.save(path)
+        train_clone(parent, dataset, steps=plan.adam, polish=plan.polish, seed=seed).save(path)
     return get_xc(path)
 
 
@@ -215,7 +202,6 @@ def _trained(
     start: XCFunctional,
     plan: Plan,
     sets: Sets,
-    atoms: KeptEnergies,
 ) -> XCFunctional:
     """The functional that is best on the validation molecules, trained if it is not kept."""
     expected = {"key": key, "start": digest([weight.tolist() for weight in start.parameters()])}
@@ -231,8 +217,12 @@ def _trained(
     evaluated = {one: energies.names for one, energies in sets.energies.items()}
     if found.get("evaluated") != evaluated:
         errors = {"before": sets.errors(start), "after": sets.errors(functional)}
-        moved = dict(zip(atoms.names, atoms.errors(functional).tolist(), strict=True))
-        store.write(name, {**found, "evaluated": evaluated, **errors, "atoms": moved})
+        training = sets.energies["training"]
+        moved = training.atom_changes(functional).tolist()
+        store.write(
+            name,
+            {**found, "evaluated": evaluated, **errors, "atoms": dict(zip(training.atoms, moved))},
+        )
         print(f"{name} is trained and evaluated", flush=True)
     return functional
 

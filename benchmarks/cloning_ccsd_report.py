@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepchem_xc.cloning.atomisation import KCAL_PER_MOL
 from deepchem_xc.plotting.style import COLORS, panels_or_new, save
 from deepchem_xc.tables import as_table
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 STARTS = ("clone", "random")
 SETS = ("training", "validation", "W4-11")
+
+# kcal/mol in a milli-Hartree.
+MHA = 1e-3 * KCAL_PER_MOL
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -63,7 +67,7 @@ def summary(records: Records) -> str:
         found = of_start(records, start)
         for when in ("before", "after") if found else ():
             cells = [scatter([mean_error(one[when][name]) for one in found]) for name in there]
-            moved = scatter([1e3 * mean_error(one["atoms"]) for one in found])
+            moved = scatter([mean_error(one["atoms"]) / MHA for one in found])
             label = f"{start}, {when} training"
             rows.append([label, str(len(found)), *cells, moved if when == "after" else ""])
     numbers = {name: len(parent["errors"][name]) for name in there}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,12 +24,11 @@ from typing import Any
 import deepchem_xc  # noqa: F401  first: it keeps DeepChem's import notices quiet
 
 # isort: split
-from ase.units import Bohr, Hartree
-from scipy.fft import next_fast_len
 from three_codes import chosen, curve_of
 from three_codes_calculations import (
     System,
     gpaw,
+    gpaw_grid,
     gpaw_settings,
     gth_settings,
     paw_settings,
@@ -69,8 +67,8 @@ def crystal(
 
     GPAW's grid is the one that it chooses at the largest volume, or finer.
     """
-    side = a * (0.75 if structure == "bcc" else 0.5) ** 0.5 * max(SCALES) ** (1 / 3) / Bohr
-    n = next_fast_len(2 * math.ceil(0.245 * side * (2.0 * ecut / Hartree) ** 0.5), real=True)
+    side = a * (0.75 if structure == "bcc" else 0.5) ** 0.5 * max(SCALES) ** (1 / 3)
+    n = gpaw_grid(side, ecut)
     settings = GpawSettings(structure, symbol, a, ecut, (nk,) * 3, (n, n, n), nbands)
     return System(settings, gth, 0.07 * (gth or 0.0))
 

@@ -8,22 +8,28 @@ A further code is a further line in `CODES`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from ase import Atoms
-from ase.units import Hartree
+from ase.units import Bohr, Hartree
+from scipy.fft import next_fast_len
 
 from deepchem_xc import __version__
 from deepchem_xc._files import data_file
 from deepchem_xc.against_gpaw import CASES
 from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS, GpawSettings, load_gpaw_eos
+
+if TYPE_CHECKING:
+    from deepchem_xc.planewave import SCFResult
+    from deepchem_xc.xc import XCFunctional
 
 Settings = dict[str, Any]
 Energies = dict[str, float]
@@ -127,6 +133,15 @@ def system_of(name: str) -> System:
     return _MAKERS[name]()
 
 
+def gpaw_grid(length: float, ecut: float) -> int:
+    """Points along a length (Angstrom) that GPAW chooses at a cutoff (eV), or a few more.
+
+    GPAW evaluates functionals on a grid with twice as many.
+    """
+    plane_waves = 0.245 * length / Bohr * (2.0 * ecut / Hartree) ** 0.5
+    return int(next_fast_len(2 * math.ceil(plane_waves), real=True))
+
+
 def _common(system: System) -> Settings:
     crystal = system.crystal
     return {
@@ -162,31 +177,56 @@ def gth_settings(system: System) -> Settings:
     }
 
 
-def plane_waves(system: System, scale: float, settings: Settings) -> Calculation:
-    """Calculation with this package, on one grid at all volumes."""
+def ground_state(
+    system: System, scale: float, settings: Settings, functional: XCFunctional, start: Any = None
+) -> SCFResult:
+    """Ground state of this package, on one grid at all volumes.
+
+    Parameters
+    ----------
+    system : System
+        The crystal.
+    scale : float
+        Its relative volume.
+    settings : Settings
+        Those of `paw_settings` or `gth_settings`. With ``fft_size`` the functional is evaluated on
+        this grid; otherwise on the smallest that the largest volume needs.
+    functional : XCFunctional
+        Any functional; PBE's potentials serve all.
+    start : optional
+        As in `planewave.scf`.
+    """
     from deepchem_xc.planewave import scf
     from deepchem_xc.planewave.inputs import make_basis
     from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
     from deepchem_xc.planewave.settings import Settings as PlaneWaveSettings
+
+    grid = settings.get("fft_size")
+    if grid is None:
+        largest = system.crystal.atoms(LARGEST)
+        grid = make_basis(largest, PlaneWaveSettings.of({"ecut": settings["ecut"]})).fft_size
+    with warnings.catch_warnings():
+        # PBE's potentials serve every functional: what this does is the question.
+        warnings.simplefilter("ignore", FunctionalMismatchWarning)
+        return scf(
+            system.crystal.atoms(scale),
+            functional,
+            kpts={"size": tuple(settings["kpts"]), "gamma": True},
+            occupations={"name": "fermi-dirac", "width": settings["width"]},
+            convergence={"energy": ENERGY_TOLERANCE, "density": DENSITY_TOLERANCE},
+            fft_size=tuple(grid),
+            start=start,
+            **{name: settings[name] for name in ("ecut", "ecut_smoothing", "pseudopotentials")},
+        )
+
+
+def plane_waves(system: System, scale: float, settings: Settings) -> Calculation:
+    """Calculation with this package."""
     from deepchem_xc.xc import get_xc
 
-    atoms, largest = system.crystal.atoms(scale), system.crystal.atoms(LARGEST)
-    grid = make_basis(largest, PlaneWaveSettings.of({"ecut": settings["ecut"]})).fft_size
-    keywords = {name: settings[name] for name in ("ecut", "ecut_smoothing", "pseudopotentials")}
-
     def energies(functional: str) -> Energies:
-        with warnings.catch_warnings():
-            # PBE's potentials serve every functional: what this does is the question.
-            warnings.simplefilter("ignore", FunctionalMismatchWarning)
-            result = scf(
-                atoms,
-                get_xc(functional).requires_grad_(False),
-                kpts={"size": tuple(settings["kpts"]), "gamma": True},
-                occupations={"name": "fermi-dirac", "width": settings["width"]},
-                convergence={"energy": ENERGY_TOLERANCE, "density": DENSITY_TOLERANCE},
-                fft_size=grid,
-                **keywords,
-            )
+        xc = get_xc(functional).requires_grad_(False)
+        result = ground_state(system, scale, settings, xc)
         return {
             "energy": float(result.extrapolated_energy) * Hartree,
             "free_energy": float(result.free_energy) * Hartree,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from deepchem_xc import __version__
+from deepchem_xc._files import file_digest
 from deepchem_xc.against_gpaw.gpaw_reference import GPAW_SETTINGS
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.keywords import PotentialKind
+from deepchem_xc.planewave.potentials import dataset_digests, potential_files
 from deepchem_xc.store import digest
 
 if TYPE_CHECKING:
@@ -101,7 +104,13 @@ class Case:
 
         The limits are left out, because they change the judgement of a result, not the result. The
         volumes are left out, because points are independent. The version is included, so that
-        energies of different solvers are not mixed.
+        energies of different solvers are not mixed, and so is the content of PAW datasets, which
+        are not part of this package.
+
+        Raises
+        ------
+        ImportError
+            If the datasets are gpaw-data's, and it is not installed.
         """
         from deepchem_xc.xc.identity import name_or_content
 
@@ -109,8 +118,16 @@ class Case:
         for other in ("scales", "a_limit", "modulus_limit", "moment_limit"):
             del values[other]
         values.update(xc=name_or_content(self.xc), version=__version__)
+        if datasets := self._datasets():
+            values["datasets"] = datasets
         settings: dict[str, Any] = json.loads(json.dumps(values))
         return settings
+
+    def _datasets(self) -> dict[str, str]:
+        """Hashes of the PAW datasets; empty for norm-conserving potentials."""
+        files = tuple(file_digest(path) for path in potential_files(self.pseudopotential))
+        symbols = tuple(sorted(set(self.atoms().get_chemical_symbols())))
+        return _digests(self.pseudopotential, symbols, files)
 
     def key(self) -> str:
         """Short hash of `settings`, the same in every process.
@@ -119,9 +136,9 @@ class Case:
         --------
         >>> from dataclasses import replace
         >>> from deepchem_xc.against_gpaw import CASES
-        >>> len(CASES["paw"]["Al"].key())
+        >>> len(CASES["gth"]["Al"].key())
         12
-        >>> replace(CASES["paw"]["Al"], ecut=1.0).key() == CASES["paw"]["Al"].key()
+        >>> replace(CASES["gth"]["Al"], ecut=1.0).key() == CASES["gth"]["Al"].key()
         False
         """
         return digest(self.settings())[:12]
@@ -131,6 +148,12 @@ class Case:
         mesh = self.kpts[0] * self.kpts[1] * self.kpts[2]
         spins = 2 if self.magmom else 1
         return spins * mesh * float(self.atoms().get_volume()) * float(self.ecut) ** 1.5
+
+
+@lru_cache
+def _digests(source: str, symbols: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:
+    """`dataset_digests` of a source, read once for many points; `files` is the content of files."""
+    return dataset_digests(source, symbols)
 
 
 def _table(*cases: Case) -> Mapping[str, Case]:

@@ -29,8 +29,8 @@ class PointStore:
     >>> from deepchem_xc.against_gpaw import CASES
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = PointStore(Path(folder))
-    ...     store.write(CASES["paw"]["Al"], 1.0, {"energy": -56.4})
-    ...     store.read(CASES["paw"]["Al"], 1.0), store.read(CASES["paw"]["Al"], 0.98)
+    ...     store.write(CASES["gth"]["Al"], 1.0, {"energy": -56.4})
+    ...     store.read(CASES["gth"]["Al"], 1.0), store.read(CASES["gth"]["Al"], 0.98)
     ({'energy': -56.4}, None)
     """
 

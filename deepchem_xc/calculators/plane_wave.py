@@ -26,6 +26,7 @@ from deepchem_xc.calculators.settings import (
     check_objects,
     copied,
     file_digests,
+    has_other_datasets,
     identity_of,
     is_plain,
     is_unchanged,
@@ -361,7 +362,7 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
 
         Results are dropped, and only atoms, settings and density are kept, if a functional or a
         pseudopotential was given as an object, which must then be given again, or if the content of
-        a file of either has changed.
+        a file of either, or of a PAW dataset, has changed.
 
         Raises
         ------
@@ -379,7 +380,12 @@ class PlaneWaveDFT(ElectronicStates, Calculator):
         self.atoms = saved.atoms
         # Earlier versions did not keep digests of the files.
         self._files = file_digests(self.parameters) if saved.files is None else saved.files
-        stale = saved.objects or changed_files(self.parameters, self._files)
+        kind = self.parameters["pseudopotentials"]
+        stale = (
+            saved.objects
+            or changed_files(self.parameters, self._files)
+            or has_other_datasets(kind, saved.atoms.get_chemical_symbols(), start.potentials)
+        )
         self.results = {} if stale else saved.results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from ase.io.jsonio import decode, encode
 from deepchem_xc._files import file_digest
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.loop.mixing import Mixing
-from deepchem_xc.planewave.potentials import names_path, potential_files
+from deepchem_xc.planewave.potentials import dataset_digests, names_path, potential_files
 from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 
@@ -138,6 +138,37 @@ def changed_files(settings: Mapping[str, Any], before: Mapping[str, str]) -> lis
         if any(before.get(path) != digest for path, digest in now.items()):
             found.append(key)
     return found
+
+
+def has_other_datasets(
+    pseudopotentials: Any, symbols: Iterable[str], before: Mapping[str, str] | None
+) -> bool:
+    """Whether PAW datasets are others than those of a kept density.
+
+    Families such as "paw-pbe" keep their names when their package changes. What is not there any
+    more counts as unchanged, as in `changed_files`.
+
+    Parameters
+    ----------
+    pseudopotentials : str, path or mapping
+        Keyword of `PlaneWaveDFT`, without objects.
+    symbols : iterable of str
+        Chemical symbols.
+    before : mapping or None
+        `DensityRecord.potentials` of the density, which earlier versions did not keep.
+
+    Examples
+    --------
+    >>> has_other_datasets("gth-pbe", ["Si"], {"Si": "a hash"})
+    False
+    """
+    if before is None:
+        return False
+    try:
+        now = dataset_digests(pseudopotentials, symbols)
+    except (ImportError, FileNotFoundError):
+        return False
+    return any(before.get(symbol) != digest for symbol, digest in now.items())
 
 
 def _file_names(key: str, value: Any) -> Iterator[str]:

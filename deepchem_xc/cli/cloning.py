@@ -14,8 +14,6 @@ from deepchem_xc.tables import as_table
 
 # Points of a molecule, and steps, of a quick clone.
 _QUICK_POINTS, _QUICK_STEPS = 200, 1000
-# Factor of the loss in L-BFGS, see `FunctionalCloning`.
-_LOSS_SCALE = 1e7
 # A molecule that tests a quick clone.
 _QUICK_HELD_OUT = ("C2H2",)
 
@@ -43,8 +41,10 @@ def run_cloning(
 
     Parameters
     ----------
-    parent, student, steps, energy_weight, seed
+    parent, student, steps, seed
         As for `FunctionalCloning`; a quick clone has few steps by default.
+    energy_weight : float
+        As for `train_clone`.
     output : Path
         File of the clone.
     quick : bool
@@ -52,7 +52,7 @@ def run_cloning(
     points, sampling, data_dir
         As for `clone_dataset` and `parent_densities`.
     polish : int
-        Iterations of L-BFGS after the training.
+        Steps of Levenberg-Marquardt after the training.
     compare : bool
         Whether energies of molecules that were not sampled are computed.
     results : Path or None
@@ -61,7 +61,6 @@ def run_cloning(
         Start again, whatever the folder holds.
     """
     from deepchem_xc import cloning
-    from deepchem_xc.models import LBFGS
     from deepchem_xc.xc import get_xc
 
     sampled = cloning.QUICK if quick else cloning.SAMPLED
@@ -74,30 +73,27 @@ def run_cloning(
     cloning.FunctionalCloning(parent, student)
     kept = cloning.parent_densities(parent, sampled, data_dir)
     dataset = cloning.clone_dataset(kept, points, sampling=sampling)
-    options: dict[str, Any] = {"seed": seed}
+    options: dict[str, Any] = {}
     if energy_weight > 0.0:
         free = cloning.parent_densities(parent, cloning.free_atoms(sampled), data_dir)
         options["energies"] = cloning.KeptEnergies(get_xc(parent), [*kept, *free])
         options["energy_weight"] = energy_weight
-    model = cloning.FunctionalCloning(
-        parent, student, steps=steps, model_dir=str(folder), **options
-    )
-    resumed = (folder / "checkpoint1.pt").exists()
     say(f"{len(dataset)} points of {len(kept)} molecules, {steps} steps")
     try:
-        model.fit(dataset, restore=resumed)
+        model = cloning.train_clone(
+            parent,
+            dataset,
+            folder,
+            student=student,
+            steps=steps,
+            polish=polish,
+            seed=seed,
+            **options,
+        )
     except KeyboardInterrupt:
         say(f"checkpoints are kept in {folder}; the same command resumes from there")
         raise
     clone = model.functional
-    if polish:
-        say(f"{polish} iterations of L-BFGS")
-        search = LBFGS(max_iter=polish, history_size=100)
-        polishing = cloning.FunctionalCloning(
-            parent, clone, steps=1, optimizer=search, loss_scale=_LOSS_SCALE, **options
-        )
-        polishing.fit(dataset, checkpoint_interval=0)
-        clone, model = polishing.functional, polishing
     clone.save(output)
     errors = model.evaluate(dataset)
     found: dict[str, Any] = {

@@ -307,10 +307,16 @@ def clone(
     sampling: Annotated[
         str, typer.Option(help="density: as the electrons. spread: half of them evenly in s.")
     ] = "density",
+    polish: Annotated[
+        int, typer.Option(min=0, help="Steps of Levenberg-Marquardt after Adam's.")
+    ] = 0,
     energy_weight: Annotated[
-        float, typer.Option(min=0.0, help="Weight of energies in the loss, 1 / Hartree^2.")
+        float,
+        typer.Option(
+            min=0.0,
+            help="Weight of energies in 30 more such steps, 1 / Hartree^2.",
+        ),
     ] = 0.0,
-    polish: Annotated[int, typer.Option(min=0, help="Iterations of L-BFGS at the end.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first weights.")] = 0,
     compare: Annotated[
         bool,

@@ -15,8 +15,10 @@ from deepchem_xc.cloning.comparison import EnergyErrors, compare_energies
 from deepchem_xc.cloning.densities import GridDensity, KeptDensity, parent_densities
 from deepchem_xc.cloning.energies import KeptEnergies
 from deepchem_xc.cloning.energy_training import TrainedOnEnergies, train_on_energies
+from deepchem_xc.cloning.least_squares import LevenbergMarquardt
 from deepchem_xc.cloning.model import FunctionalCloning, new_student
 from deepchem_xc.cloning.molecules import HELD_OUT, QUICK, SAMPLED, free_atoms
+from deepchem_xc.cloning.recipe import train_clone
 from deepchem_xc.cloning.samples import clone_dataset, dataset_digest
 from deepchem_xc.cloning.schedule import CloningRate
 
@@ -32,6 +34,7 @@ __all__ = [
     "KeptDensity",
     "KeptEnergies",
     "TrainedOnEnergies",
+    "LevenbergMarquardt",
     "clone_dataset",
     "compare_energies",
     "dataset_digest",
@@ -39,4 +42,5 @@ __all__ = [
     "new_student",
     "parent_densities",
     "train_on_energies",
+    "train_clone",
 ]

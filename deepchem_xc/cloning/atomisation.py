@@ -9,6 +9,7 @@ up to second order in the change of the density: no self-consistent calculation 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -16,15 +17,26 @@ import torch
 from ase.units import Hartree, kcal, mol
 from torch import Tensor
 
+from deepchem_xc._values import real_number
 from deepchem_xc.cloning.densities import KeptDensity
 from deepchem_xc.cloning.energies import KeptEnergies
 from deepchem_xc.xc import XCFunctional
 
-__all__ = ["ATOMISATION_GRID_LEVEL", "KCAL_PER_MOL", "AtomisationErrors", "trainable_weights"]
+__all__ = [
+    "ATOMISATION_GRID_LEVEL",
+    "ATOM_WEIGHT",
+    "KCAL_PER_MOL",
+    "AtomisationErrors",
+    "trainable_weights",
+]
 
 #: Level of PySCF's grid on which functional and parent are compared. Where a random network differs
 #: from PBE by 1 Hartree, a finer grid changes atomisation energies by 0.05 kcal/mol at most.
 ATOMISATION_GRID_LEVEL = 1
+#: Weight of the free atoms' changes of energy. Without it, energies of cores drift by 0.8 Hartree
+#: in the mean, because they cancel in atomisation energies. With it, atoms that move by 20 mHa cost
+#: as much as errors of 0.4 kcal/mol.
+ATOM_WEIGHT = 1e-3
 #: kcal/mol in a Hartree.
 KCAL_PER_MOL = Hartree / (kcal / mol)
 
@@ -54,16 +66,21 @@ class AtomisationErrors:
         Reference atomisation energies by the molecules' names, kcal/mol, without vibrations.
     grid_level : int, optional
         Level of PySCF's grid.
+    atom_weight : float, optional
+        Weight of the mean squared change of the free atoms' total energies in the residuals, beside
+        the mean squared error of the molecules.
 
     Attributes
     ----------
     names : list of str
         Molecules, in the order of `wanted`.
+    atoms : list of str
+        Symbols of their free atoms.
 
     Raises
     ------
     ValueError
-        For no reference energies, and molecules or atoms without a density.
+        For no reference energies, molecules or atoms without a density, and a negative weight.
 
     Examples
     --------
@@ -82,25 +99,33 @@ class AtomisationErrors:
         densities: Sequence[KeptDensity],
         wanted: Mapping[str, float],
         grid_level: int = ATOMISATION_GRID_LEVEL,
+        atom_weight: float = ATOM_WEIGHT,
     ) -> None:
         if not wanted:
             raise ValueError(
                 "there are no reference energies: give atomisation energies by the molecules' "
                 "names, such as {'H2': 109.5} (kcal/mol)."
             )
+        if not 0.0 <= real_number(atom_weight, "atom_weight") < math.inf:
+            raise ValueError(f"atom_weight must be at least 0, got {atom_weight!r}.")
         by_name = {kept.name: kept for kept in densities}
         self.names = list(wanted)
         parts = {name: _parts(name, by_name) for name in self.names}
         used = [kept for kept in densities if any(kept.name in one for one in parts.values())]
         self._energies = KeptEnergies(parent, used, grid_level)
-        # (number of molecules, number of densities): atoms less the molecule.
-        self._differences = torch.tensor(
-            [[float(parts[name][kept.name]) for kept in used] for name in self.names]
-        ).double()
+        self.atoms = [kept.name for kept in used if kept.name not in parts]
+        # Atoms less the molecule, (number of molecules, number of densities), and the free atoms.
+        differences = [[float(parts[name][kept.name]) for kept in used] for name in self.names]
+        free = [[float(symbol == kept.name) for kept in used] for symbol in self.atoms]
         totals = torch.tensor([kept.energy for kept in used], dtype=torch.float64)
         reference = torch.tensor([float(wanted[name]) for name in self.names]).double()
-        # Errors of the parent itself, kcal/mol.
-        self._of_parent = self._differences @ totals * KCAL_PER_MOL - reference
+        rows = torch.tensor(differences + free).double() * KCAL_PER_MOL
+        number, natoms = len(self.names), len(self.atoms)
+        # Errors of the parent, kcal/mol, and changes of the atoms, which are none.
+        of_parent = torch.cat([rows[:number] @ totals - reference, torch.zeros(natoms).double()])
+        self._rows, self._of_parent = rows, of_parent
+        scales = [1.0 / math.sqrt(number)] * number + [math.sqrt(atom_weight / natoms)] * natoms
+        self._scales = torch.tensor(scales, dtype=torch.float64)
 
     def errors(self, functional: XCFunctional) -> Tensor:
         """Errors of atomisation energies, (number of molecules,), kcal/mol, without a graph.
@@ -110,10 +135,36 @@ class AtomisationErrors:
         functional : XCFunctional
             Any that needs nothing but densities and their derivatives.
         """
-        return self._of_changes(self._energies.errors(functional))
+        return self._values(functional)[: len(self.names)]
+
+    def atom_changes(self, functional: XCFunctional) -> Tensor:
+        """Total energies of the free atoms less the parent's, (number of atoms,), kcal/mol.
+
+        Parameters
+        ----------
+        functional : XCFunctional
+            As for `errors`.
+        """
+        return self._values(functional)[len(self.names) :]
+
+    def residuals(self, functional: XCFunctional) -> Tensor:
+        """What is squared and summed: errors and changes of atoms, scaled, kcal/mol.
+
+        Parameters
+        ----------
+        functional : XCFunctional
+            As for `errors`.
+
+        Returns
+        -------
+        Tensor
+            (number of molecules + number of atoms,); the sum of its squares is the mean squared
+            error, plus `atom_weight` times the mean squared change of the atoms.
+        """
+        return self._values(functional) * self._scales
 
     def linearised(self, functional: XCFunctional) -> tuple[Tensor, Tensor]:
-        """Errors, and their derivatives with respect to the functional's trainable weights.
+        """Residuals, and their derivatives with respect to the functional's trainable weights.
 
         Parameters
         ----------
@@ -122,23 +173,24 @@ class AtomisationErrors:
 
         Returns
         -------
-        errors : Tensor
-            (number of molecules,), kcal/mol.
+        residuals : Tensor
+            As of `residuals`.
         jacobian : Tensor
-            (number of molecules, number of weights), in the order of `trainable_weights`.
+            (number of residuals, number of weights), in the order of `trainable_weights`.
         """
         weights = trainable_weights(functional)
-        changes, rows = [], []
+        changes, slopes = [], []
         for change in self._energies.errors_in_graph(functional):
-            slopes = torch.autograd.grad(change, weights, materialize_grads=True)
+            found = torch.autograd.grad(change, weights, materialize_grads=True)
             changes.append(change.detach())
-            rows.append(torch.cat([slope.reshape(-1) for slope in slopes]))
-        jacobian = self._differences @ torch.stack(rows) * KCAL_PER_MOL
-        return self._of_changes(torch.stack(changes)), jacobian
+            slopes.append(torch.cat([slope.reshape(-1) for slope in found]))
+        values = self._of_parent + self._rows @ torch.stack(changes)
+        jacobian = self._rows @ torch.stack(slopes)
+        return values * self._scales, jacobian * self._scales[:, None]
 
-    def _of_changes(self, changes: Tensor) -> Tensor:
-        """Errors (kcal/mol) where exchange-correlation energies change (Hartree)."""
-        return self._of_parent + self._differences @ changes * KCAL_PER_MOL
+    def _values(self, functional: XCFunctional) -> Tensor:
+        """Errors of molecules, then changes of atoms, kcal/mol."""
+        return self._of_parent + self._rows @ self._energies.errors(functional)
 
 
 def _parts(name: str, densities: Mapping[str, KeptDensity]) -> Counter[str]:

@@ -18,8 +18,8 @@ class CloningCheckpoints(TrainingCheckpoints):
     ----------
     parent : XCFunctional
         The functional that is cloned.
-    energy_weight, loss_scale : float
-        Weight of energies in the loss, and the factor of the loss.
+    energy_weight : float
+        Weight of energies in the loss.
     steps : int
         Steps of the whole training.
     history : list of EpochRecord
@@ -28,7 +28,6 @@ class CloningCheckpoints(TrainingCheckpoints):
 
     parent: XCFunctional
     energy_weight: float
-    loss_scale: float
     steps: int
     _format = "deepchem_xc cloning 1"
     _position_keys = ("history", "points")
@@ -48,6 +47,7 @@ class CloningCheckpoints(TrainingCheckpoints):
     @property
     def steps_done(self) -> int:
         """Number of steps done, including those before a checkpoint."""
+        self._ensure_built()  # a new model counts from here
         return self._global_step
 
     def _made_as(self) -> dict[str, str | None]:
@@ -55,7 +55,6 @@ class CloningCheckpoints(TrainingCheckpoints):
             "parent": content_digest(self.parent),
             "student": digest(repr(structure(self.functional))),
             "energy_weight": repr(self.energy_weight),
-            "loss_scale": repr(self.loss_scale),
         }
 
     def _position(self) -> dict[str, Any]:

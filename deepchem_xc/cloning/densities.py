@@ -29,7 +29,14 @@ from deepchem_xc.store import Store, digest
 from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, get_xc
 from deepchem_xc.xc.identity import content_digest
 
-__all__ = ["BASIS", "GRID_LEVEL", "GridDensity", "KeptDensity", "parent_densities"]
+__all__ = [
+    "BASIS",
+    "GRID_LEVEL",
+    "GridDensity",
+    "KeptDensity",
+    "grid_density",
+    "parent_densities",
+]
 
 #: Basis and level of PySCF's grid in the protocol.
 BASIS = "def2-TZVP"
@@ -106,24 +113,46 @@ class KeptDensity:
         >>> h2.on_grid().nelectrons
         2.0000
         """
-        from pyscf import dft
+        return grid_density(pyscf_molecule(self.atoms, self.basis), self.density_matrix, level)
 
-        mol = pyscf_molecule(self.atoms, self.basis)
-        grids = dft.Grids(mol)
-        grids.level = level
-        grids.build()
-        integrator = dft.numint.NumInt()
-        blocks: list[list[NDArray[np.float64]]] = [[], []]
-        for first in range(0, len(grids.weights), _BLOCK):
-            orbitals = integrator.eval_ao(mol, grids.coords[first : first + _BLOCK], deriv=1)
-            for channel, matrix in zip(blocks, self.density_matrix, strict=True):
-                # Rows: n, its gradient, kinetic energy density.
-                rows = integrator.eval_rho(
-                    mol, orbitals, matrix, xctype="MGGA", hermi=1, with_lapl=False
-                )
-                channel.append(rows)
-        up, down = (_channel(np.concatenate(rows, axis=1)) for rows in blocks)
-        return GridDensity(SpinParam(u=up, d=down), torch.as_tensor(grids.weights))
+
+def grid_density(mol: Any, matrices: NDArray[np.float64], level: int) -> GridDensity:
+    """Density, gradient and kinetic energy density of a density matrix on PySCF's grid.
+
+    Parameters
+    ----------
+    mol : pyscf.gto.Mole
+        Molecule with its basis.
+    matrices : ndarray
+        Density matrices, up and down, (2, nao, nao), in PySCF's order.
+    level : int
+        Level of the grid, 0 to 9.
+
+    Examples
+    --------
+    >>> from pyscf import gto
+    >>> atom = gto.M(atom="H", basis="sto-3g", spin=1)
+    >>> matrices = np.array([[[1.0]], [[0.0]]])
+    >>> grid_density(atom, matrices, 3).nelectrons
+    1.0000
+    """
+    from pyscf import dft
+
+    grids = dft.Grids(mol)
+    grids.level = level
+    grids.build()
+    integrator = dft.numint.NumInt()
+    blocks: list[list[NDArray[np.float64]]] = [[], []]
+    for first in range(0, len(grids.weights), _BLOCK):
+        orbitals = integrator.eval_ao(mol, grids.coords[first : first + _BLOCK], deriv=1)
+        for channel, matrix in zip(blocks, matrices, strict=True):
+            # Rows: n, its gradient, kinetic energy density.
+            rows = integrator.eval_rho(
+                mol, orbitals, matrix, xctype="MGGA", hermi=1, with_lapl=False
+            )
+            channel.append(rows)
+    up, down = (_channel(np.concatenate(rows, axis=1)) for rows in blocks)
+    return GridDensity(SpinParam(u=up, d=down), torch.as_tensor(grids.weights))
 
 
 def _channel(rows: NDArray[np.float64]) -> ValGrad:

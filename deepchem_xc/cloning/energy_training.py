@@ -2,9 +2,9 @@
 
 A few energies do not determine a network. Each functional of the path minimises
 
-    mean(error^2) + stiffness |w - w_start|^2
+    mean(error^2) + atom_weight mean(change of free atoms^2) + stiffness |w - w_start|^2
 
-by Levenberg's and Marquardt's method, errors in kcal/mol. With a large stiffness nothing changes;
+by Levenberg's and Marquardt's method, energies in kcal/mol. With a large stiffness nothing changes;
 with a small one all energies are right, and others need not be. Energies that are not trained on
 decide where to stop.
 """
@@ -12,15 +12,16 @@ decide where to stop.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import parameters_to_vector
 
 from deepchem_xc._values import real_number, whole_number
 from deepchem_xc.cloning.atomisation import AtomisationErrors, trainable_weights
+from deepchem_xc.cloning.least_squares import DampedLeastSquares, NormalEquations
 from deepchem_xc.models.functional import own_copy
 from deepchem_xc.xc import XCFunctional
 
@@ -29,8 +30,8 @@ __all__ = ["STIFFNESSES", "TrainedOnEnergies", "train_on_energies"]
 #: Weights of the distance from the start, (kcal/mol)^2, from one that leaves clones of PBE as they
 #: are to one with which 25 molecules are fitted.
 STIFFNESSES = tuple(10.0 ** (2.0 - 0.5 * step) for step in range(17))
-# Times that the damping of one step is raised, tenfold each, before the search gives up.
-_RAISED = 12
+# First damping: the stiffness already keeps steps short.
+_DAMPING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -124,68 +125,49 @@ def _path(
     tolerance: float,
     max_steps: int,
 ) -> Iterator[TrainedOnEnergies]:
-    first = parameters_to_vector(trainable_weights(moving)).detach().clone()
+    weights = trainable_weights(moving)
+    first = _vector(weights).clone()
     for stiffness in stiffnesses:
-        search = _Search(moving, energies, first, stiffness, tolerance)
-        steps = 0
-        while steps < max_steps and search.step():
-            steps += 1
-        distance = float((search.weights - first).norm())
-        yield TrainedOnEnergies(own_copy(moving), stiffness, distance, search.errors, steps)
+
+        def loss(stiffness: float = stiffness) -> float:
+            apart = _vector(weights) - first
+            squares = energies.residuals(moving).square().sum()
+            return float(squares + stiffness * apart.square().sum())
+
+        def equations(stiffness: float = stiffness) -> NormalEquations:
+            residuals, jacobian = energies.linearised(moving)
+            spring = stiffness * torch.eye(len(first), dtype=first.dtype)
+            gradient = jacobian.T @ residuals + stiffness * (_vector(weights) - first)
+            return NormalEquations(jacobian.T @ jacobian + spring, gradient)
+
+        steps = _search(weights, equations, loss, tolerance, max_steps)
+        distance = float((_vector(weights) - first).norm())
+        yield TrainedOnEnergies(
+            own_copy(moving), stiffness, distance, energies.errors(moving), steps
+        )
 
 
-class _Search:
-    """Minimises the objective of one stiffness; the functional is changed in place."""
+def _search(
+    weights: list[Tensor],
+    equations: Callable[[], NormalEquations],
+    loss: Callable[[], float],
+    tolerance: float,
+    max_steps: int,
+) -> int:
+    """Lower the loss until a step changes it little; return the number of steps."""
+    search = DampedLeastSquares(weights, _DAMPING)
+    before = loss()
+    if not math.isfinite(before):
+        raise ValueError("energies of the start are not finite: give another one to train from.")
+    for step in range(max_steps):
+        if not search.search(equations, loss):
+            return step
+        after = loss()
+        if after > (1.0 - tolerance) * before:
+            return step + 1
+        before = after
+    return max_steps
 
-    def __init__(
-        self,
-        functional: XCFunctional,
-        energies: AtomisationErrors,
-        first: Tensor,
-        stiffness: float,
-        tolerance: float,
-    ) -> None:
-        self._functional, self._energies, self._tolerance = functional, energies, tolerance
-        self._first, self._stiffness = first, stiffness
-        self.weights = parameters_to_vector(trainable_weights(functional)).detach().clone()
-        self.errors = energies.errors(functional)
-        self._objective = self._objective_at(self.errors, self.weights)
-        if not math.isfinite(self._objective):
-            raise ValueError(
-                f"energies of {functional.name} are not finite: give another start to train from."
-            )
-        self._damping = 0.0
-        self._settled = False
 
-    def step(self) -> bool:
-        """Take one step; return whether the objective fell."""
-        if self._settled:
-            return False
-        errors, jacobian = self._energies.linearised(self._functional)
-        for _ in range(_RAISED):
-            trial = self.weights + self._direction(errors, jacobian)
-            found = self._errors_at(trial)
-            objective = self._objective_at(found, trial)
-            if objective < self._objective:
-                self._settled = objective > (1.0 - self._tolerance) * self._objective
-                self.weights, self.errors, self._objective = trial, found, objective
-                self._damping = 0.1 * self._damping
-                return True
-            self._damping = max(10.0 * self._damping, self._stiffness)
-        self._errors_at(self.weights)  # puts the weights back
-        return False
-
-    def _direction(self, errors: Tensor, jacobian: Tensor) -> Tensor:
-        """Step of a damped linear problem, solved in the space of the energies, which is small."""
-        number, shift = len(errors), self._stiffness + self._damping
-        slope = self._stiffness * (self._first - self.weights) - jacobian.T @ errors / number
-        matrix = jacobian @ jacobian.T + number * shift * torch.eye(number, dtype=errors.dtype)
-        return (slope - jacobian.T @ torch.linalg.solve(matrix, jacobian @ slope)) / shift
-
-    def _errors_at(self, weights: Tensor) -> Tensor:
-        vector_to_parameters(weights.clone(), trainable_weights(self._functional))
-        return self._energies.errors(self._functional)
-
-    def _objective_at(self, errors: Tensor, weights: Tensor) -> float:
-        apart = (weights - self._first).square().sum()
-        return float(errors.square().mean() + self._stiffness * apart)
+def _vector(weights: list[Tensor]) -> Tensor:
+    return parameters_to_vector(weights).detach()

@@ -19,6 +19,9 @@ from deepchem_xc._values import flag, real_number, whole_number
 from deepchem_xc.cloning.checkpoints import CloningCheckpoints
 from deepchem_xc.cloning.energies import KeptEnergies
 from deepchem_xc.cloning.factors import FactorPoints, check_student, exchange_and_correlation
+from deepchem_xc.cloning.least_squares import DampedLeastSquares, LevenbergMarquardt
+from deepchem_xc.cloning.loss import CloneLoss
+from deepchem_xc.cloning.residuals import check_linear_layers, normal_equations
 from deepchem_xc.cloning.samples import dataset_digest, densinfo_of
 from deepchem_xc.cloning.schedule import CloningRate
 from deepchem_xc.models.density_options import named_function
@@ -103,10 +106,6 @@ class FunctionalCloning(CloningCheckpoints):
         Molecules whose energies are a term of the loss.
     energy_weight : float, optional
         Weight of the mean squared error of these energies, 1 / Hartree^2; 0 leaves them out.
-    loss_scale : float, optional
-        Factor of the loss that the optimiser sees; `history` has the loss without it. Torch's
-        L-BFGS stops at changes of 1e-9 and ignores curvatures below 1e-10: losses as small as those
-        of clones need 1e7. Adam hardly depends on it.
     seed : int, optional
         Seed of the initial weights.
     log_frequency : int, optional
@@ -114,7 +113,7 @@ class FunctionalCloning(CloningCheckpoints):
     progress : bool, optional
         Whether a bar is shown; by default on a terminal and in notebooks.
     **kwargs
-        Keywords of DeepChem's `TorchModel`: optimizer (such as `models.LBFGS`), learning_rate
+        Keywords of DeepChem's `TorchModel`: optimizer (such as `LevenbergMarquardt`), learning_rate
         (`CloningRate` by default), model_dir ...
 
     Attributes
@@ -153,7 +152,6 @@ class FunctionalCloning(CloningCheckpoints):
         steps: int = STEPS,
         energies: KeptEnergies | None = None,
         energy_weight: float = 0.0,
-        loss_scale: float = 1.0,
         seed: int = 0,
         log_frequency: int = 100,
         progress: bool | None = None,
@@ -177,11 +175,10 @@ class FunctionalCloning(CloningCheckpoints):
             raise ValueError(
                 "energies and a positive energy_weight belong together: give both, or neither."
             )
-        self.loss_scale = real_number(loss_scale, "loss_scale")
-        if not 0.0 < self.loss_scale < math.inf:
-            raise ValueError(f"loss_scale must be positive, got {loss_scale!r}.")
         self.progress = None if progress is None else flag(progress, "progress")
-        if kwargs.get("optimizer") is None:
+        if isinstance(kwargs.get("optimizer"), LevenbergMarquardt):
+            check_linear_layers(made)
+        elif kwargs.get("optimizer") is None:
             rate = kwargs.pop("learning_rate", None)
             kwargs["optimizer"] = Adam(CloningRate(steps=self.steps) if rate is None else rate)
         if kwargs.get("model_dir") is not None:
@@ -247,6 +244,7 @@ class FunctionalCloning(CloningCheckpoints):
         keep, interval = checked_checkpoints(max_checkpoints_to_keep, checkpoint_interval)
         hooks = checked_callbacks(callbacks)
         points = self._points(dataset)
+        loss_of = CloneLoss(self.functional, points, self.energies, self.energy_weight)
         self._ensure_built()
         identity = dataset_digest(dataset)
         if restore:
@@ -262,7 +260,7 @@ class FunctionalCloning(CloningCheckpoints):
         record, watch, mean = EpochRecord(len(self.history)), Stopwatch(), math.nan
         with progress_bar(self.progress, total=wanted, desc="cloning", unit="step") as bar:
             for i in range(wanted):
-                terms = self._step(points)
+                terms = self._step(loss_of)
                 for name, value in terms.items():
                     record.add(name, value)
                 self._global_step += 1
@@ -282,36 +280,30 @@ class FunctionalCloning(CloningCheckpoints):
                     hook(self, self._global_step)
         return mean
 
-    def _step(self, points: FactorPoints) -> dict[str, float]:
+    def _step(self, loss: CloneLoss) -> dict[str, float]:
         """Take a step; returns the terms of the loss before it."""
         optimizer = self._pytorch_optimizer
-        first: dict[str, float] = {}
+        if isinstance(optimizer, DampedLeastSquares):
+            first = self._finite(loss.terms())
+            optimizer.search(
+                lambda: normal_equations(loss), lambda: math.fsum(loss.terms().values())
+            )
+            return first
+        first = {}
 
         def closure() -> Tensor:
             optimizer.zero_grad()
             with torch.enable_grad():
-                terms = self._backward(points)
-            if not first:
-                first.update(terms)
-            return torch.tensor(self.loss_scale * sum(terms.values()), dtype=torch.float64)
+                terms = self._finite(loss.backward())
+            first.update(terms if not first else {})
+            return torch.tensor(math.fsum(terms.values()), dtype=torch.float64)
 
         optimizer.step(closure)
         if self._lr_schedule is not None:
             self._lr_schedule.step()
         return first
 
-    def _backward(self, points: FactorPoints) -> dict[str, float]:
-        """Terms of the loss; their derivatives are added to the gradients of the weights."""
-        error = (points.factors(self.functional) - points.wanted).square().mean()
-        (self.loss_scale * error).backward()
-        terms = {"factors": float(error.detach())}
-        if self.energies is not None:
-            weight, total = self.energy_weight / len(self.energies.names), 0.0
-            for one in self.energies.errors_in_graph(self.functional):
-                term = weight * one.square()
-                (self.loss_scale * term).backward()
-                total += float(term.detach())
-            terms["energies"] = total
+    def _finite(self, terms: dict[str, float]) -> dict[str, float]:
         if not all(map(math.isfinite, terms.values())):
             raise RuntimeError(
                 f"the loss is {terms} in step {self._global_step}: lower learning_rate, and "

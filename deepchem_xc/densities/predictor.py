@@ -249,7 +249,7 @@ class DensityPredictor:
             )
 
     def check_record(self, record: Any) -> None:
-        """Raise ValueError for a record that is damaged or was made with other potentials."""
+        """Raise ValueError for a record that is damaged, or with other potentials or PAW."""
         if not isinstance(record, DensityRecord):
             raise ValueError(
                 f"X must hold records of densities, got a {type(record).__name__}: load_densities "
@@ -258,6 +258,13 @@ class DensityPredictor:
                 "compare with."
             )
         self._check_code(record)
+        if record.spheres is not None:
+            names = ", ".join(f"{k}: {v}" for k, v in record.spheres.datasets.items())
+            raise ValueError(
+                f"a record was computed with PAW datasets ({names}), whose spheres hold a part of "
+                "the electrons; models of densities know the grid alone: compute it with "
+                "norm-conserving potentials, those of the model."
+            )
         self.check(record.crystal, record.nspin)
         known = self.functional
         if None not in (record.functional, known) and record.functional != known:

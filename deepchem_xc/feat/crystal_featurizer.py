@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import math
@@ -24,6 +25,7 @@ from deepchem_xc.feat.files import content_digests, structure_values
 from deepchem_xc.feat.protocols import KINDS, TOLERANCES, ProtocolTable
 from deepchem_xc.feat.reduced_cell import meshes_noticed_once
 from deepchem_xc.feat.schema import validate_entry
+from deepchem_xc.planewave.potentials import family_digests
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
 
@@ -283,10 +285,13 @@ class CrystalFeaturizer(MaterialStructureFeaturizer):
         return name + (f"_{digest(other)[:12]}" if other else "")
 
     def _content(self, name: str, value: Any) -> Any:
-        """What an argument says, as JSON values; files count by their content."""
+        """What an argument says, as JSON values; files and datasets count by their content."""
         if name == "pseudopotentials":
-            files = content_digests(plain(value))
-            return [plain(value), files] if files else plain(value)
+            content = content_digests(plain(value))
+            # Without the package of the datasets nothing is computed, or kept under this name.
+            with contextlib.suppress(ImportError):
+                content |= family_digests(plain(value))
+            return [plain(value), content] if content else plain(value)
         if isinstance(value, str | int | float):
             return str(value)
         return repr(plain(value))

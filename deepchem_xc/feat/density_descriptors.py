@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deepchem_xc.feat.density_featurizer import DensityFeaturizer
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.protocols import ProtocolTable
+from deepchem_xc.planewave.potentials import dataset_digests
 from deepchem_xc.planewave.structure.grid_orbits import irreducible_points
 
 if TYPE_CHECKING:
@@ -72,19 +73,28 @@ class DensityDescriptors:
         Parameters
         ----------
         result : SCFResult
-            With any functional. Partial core densities, which some potentials add for exchange and
-            correlation, are not included.
+            With any functional, and norm-conserving potentials. Partial core densities, which some
+            of them add for exchange and correlation, are not included.
         threshold : float, optional
             Points whose density is lower (bohr^-3) are left out.
         irreducible : bool, optional
             One of each set of symmetry-equivalent points, whose weight is that of the set.
             Otherwise all points of the grid, in its order.
+
+        Raises
+        ------
+        NotImplementedError
+            With PAW datasets: the grid has their smooth density, and a part of the electrons is
+            inside of the spheres.
+        ValueError
+            If the threshold is not positive.
         """
         from deepchem_xc.xc import DensityVariables, SpinParam, ValGrad
         from deepchem_xc.xc.kinetic import iso_orbital_indicator
 
         if not threshold > 0:
             raise ValueError(f"threshold must be a positive density in bohr^-3, got {threshold!r}.")
+        result.problem.norm_conserving("a table of density descriptors")
         result, basis = result.detach(), result.basis
         with torch.no_grad():
             density, tau = result.density.flatten(1), result.kinetic_energy_density.flatten(1)
@@ -152,7 +162,8 @@ class DensityDescriptors:
 class DensityDescriptorFeaturizer(DensityFeaturizer):
     """Converged densities of crystals as `DensityDescriptors`, one for each crystal.
 
-    Every crystal is solved self-consistently, which takes seconds to minutes.
+    Every crystal is solved self-consistently, which takes seconds to minutes. Potentials must be
+    norm-conserving.
 
     Parameters
     ----------
@@ -166,7 +177,7 @@ class DensityDescriptorFeaturizer(DensityFeaturizer):
     Raises
     ------
     ValueError
-        For settings that are not valid.
+        For settings that are not valid, and datapoints with PAW datasets.
 
     Examples
     --------
@@ -200,6 +211,17 @@ class DensityDescriptorFeaturizer(DensityFeaturizer):
         self.threshold, self.irreducible = threshold, irreducible
         settings = (protocol, kind, pseudopotentials, ecut, kpts, folder, table, on_error)
         super().__init__(functional, *settings, keywords)
+
+    def _read(self, given: Any) -> DFTSystem:
+        system: DFTSystem = super()._read(given)
+        symbols = system.atoms.get_chemical_symbols()
+        if datasets := dataset_digests(system.keywords["pseudopotentials"], symbols):
+            raise ValueError(
+                f"{', '.join(datasets)} would have PAW datasets, whose grid has a smooth density "
+                "and whose spheres have a part of the electrons: density descriptors are those of "
+                "norm-conserving potentials, for example pseudopotentials='gth-pbe'"
+            )
+        return system
 
     def _featurize_system(self, system: DFTSystem) -> DensityDescriptors:
         return DensityDescriptors.of(self._solved(system), self.threshold, self.irreducible)

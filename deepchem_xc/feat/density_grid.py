@@ -30,7 +30,9 @@ Floats = NDArray[np.float64]
 class DensityGrid:
     """A valence density on the grid of its cell, in Angstrom.
 
-    Point (i, j, k) of a grid (n1, n2, n3) lies at the reduced coordinates (i/n1, j/n2, k/n3).
+    Point (i, j, k) of a grid (n1, n2, n3) lies at the reduced coordinates (i/n1, j/n2, k/n3). Of a
+    calculation with PAW it is the smooth density, whose integral is not the number of electrons;
+    `deepchem_xc.planewave.all_electron_density` gives the true one.
 
     Attributes
     ----------
@@ -81,7 +83,7 @@ class DensityGrid:
 
     @property
     def electrons(self) -> float:
-        """Valence electrons of the cell."""
+        """Integral of the density: valence electrons of the cell, except with PAW."""
         return float(self.density.sum() * self.weight)
 
     @property

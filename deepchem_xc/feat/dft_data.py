@@ -383,6 +383,7 @@ class DFTEntry:
             raise ValueError(f"dimension: type {name} has none; leave it out")
         if name == "cohesive_energy":
             check_balance(self.systems)
+        if self.kind.systems[1] != 1 and name not in MOLECULAR_TYPES:
             check_same_potentials(self.systems)
         if name in MOLECULAR_TYPES:
             check_molecules(name, self.systems)

@@ -27,7 +27,9 @@ def density_error(
     Parameters
     ----------
     density, reference : SCFResult or array_like
-        Results in one cell and on one grid; or densities at the same points, of one unit: on a
+        Results in one cell and on one grid, with PAW their smooth densities, which leave out what
+        differs inside of the spheres: give `all_electron_density(result, core=False)` of both for
+        the true ones. Or densities at the same points, of one unit: on a
         uniform grid (n1, n2, n3), with `weights` of any other shape. A first axis more, of length
         1 or 2, holds channels, which are added up.
     weights : array_like, optional
@@ -75,7 +77,8 @@ def density_error(
     if not abs(electrons / expected - 1.0) <= _ELECTRONS:
         raise ValueError(
             f"the density holds {electrons / expected:.4g} times the electrons of the reference: "
-            "compare densities of the same electrons (with or without cores) in the same cell"
+            "compare densities of the same electrons (with or without cores) in the same cell; of "
+            "results with PAW, all_electron_density(result, core=False) of both"
         )
     return float(100.0 * (volume * np.abs(n - n_reference)).sum() / expected)
 

@@ -19,7 +19,12 @@ from deepchem_xc.molnet.collection import features_of
 from deepchem_xc.molnet.computed_densities import compute_densities
 from deepchem_xc.molnet.density_structures import DensitySet
 from deepchem_xc.molnet.kept_record import read_record
-from deepchem_xc.molnet.loading import Loaded, named_splitter, split_and_transformed
+from deepchem_xc.molnet.loading import (
+    Loaded,
+    featurizer_key,
+    named_splitter,
+    split_and_transformed,
+)
 from deepchem_xc.molnet.splitting import FixedSplitter
 from deepchem_xc.parallel import Jobs
 from deepchem_xc.planewave.record import DensityRecord
@@ -179,7 +184,7 @@ def load_densities(
         key = (
             [wanted[name].digest for name in paths],
             [p.stat().st_mtime_ns for p in paths.values()],
-            featurizer,
+            *featurizer_key(featurizer),
         )
     sets, made = split_and_transformed(
         f"density_{densities.name}", make, key, split, transformers, save_dir

@@ -21,6 +21,7 @@ from deepchem.utils.data_utils import get_data_dir, load_transformers, save_tran
 
 from deepchem_xc import __version__
 from deepchem_xc._files import source_digest
+from deepchem_xc.feat.crystal_featurizer import CrystalFeaturizer
 from deepchem_xc.keywords import PotentialKind
 from deepchem_xc.molnet.collection import Collection, entry_dataset, featurized_dataset
 from deepchem_xc.molnet.splitting import splitters
@@ -55,9 +56,22 @@ def load_collection(
         _check_labels(generators, {entry.entry_type for entry in entries})
         return entry_dataset(entries)
 
-    key = ([path.read_bytes() for path in paths], featurizer, tasks) if reload else None
+    key = None
+    if reload:
+        key = ([path.read_bytes() for path in paths], *featurizer_key(featurizer), tasks)
     sets, made = split_and_transformed(collection.name, make, key, split, generators, save_dir)
     return list(map(str, sets[0].tasks)), sets, made
+
+
+def featurizer_key(featurizer: Featurizer | None) -> tuple[Any, ...]:
+    """What features depend on: the featurizer, and what its potentials are by content.
+
+    Parameters
+    ----------
+    featurizer : Featurizer, optional
+        Anything that was given to a loader.
+    """
+    return featurizer, str(featurizer) if isinstance(featurizer, CrystalFeaturizer) else None
 
 
 def split_and_transformed(

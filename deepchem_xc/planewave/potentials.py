@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deepchem_xc.planewave.paw import PAWDataset, PAWPotential, is_paw_file, is_paw_source, load_paw
+from deepchem_xc.planewave.paw.loader import family_digest
 from deepchem_xc.planewave.pseudo import (
     AtomicPotential,
     Pseudopotential,
@@ -16,7 +17,14 @@ from deepchem_xc.planewave.pseudo import (
 from deepchem_xc.planewave.pseudo.folders import file_in_folder, names_folder
 from deepchem_xc.planewave.pseudo.loader import SUFFIXES, is_pseudopotential_file, sources_of
 
-__all__ = ["Source", "dataset_digests", "load_potentials", "names_path", "potential_files"]
+__all__ = [
+    "Source",
+    "dataset_digests",
+    "family_digests",
+    "load_potentials",
+    "names_path",
+    "potential_files",
+]
 
 Source = str | os.PathLike | Pseudopotential | PAWPotential | PAWDataset
 
@@ -97,6 +105,34 @@ def dataset_digests(spec: Source | Mapping[str, Source], symbols: Iterable[str])
         return {}
     loaded = load_potentials(sources, sources)
     return {s: potential_digest(p) for s, p in loaded.items() if isinstance(p, PAWPotential)}
+
+
+def family_digests(spec: Source | Mapping[str, Source]) -> dict[str, str]:
+    """Hashes of the families of PAW datasets among potentials, for keys without an element.
+
+    Parameters
+    ----------
+    spec
+        As for `load_potentials`.
+
+    Returns
+    -------
+    dict
+        {source: hash of all files of its family}; empty without such families.
+
+    Raises
+    ------
+    ImportError
+        If a family of PAW datasets is named and the package gpaw-data is not installed.
+
+    Examples
+    --------
+    >>> family_digests({"Ni": "GTH-GGA-q10", "default": "gth-pbe"})
+    {}
+    """
+    sources = spec.values() if isinstance(spec, Mapping) else [spec]
+    found = {str(source): family_digest(source) for source in sources}
+    return {source: digest for source, digest in found.items() if digest is not None}
 
 
 def _may_be_paw(source: Source) -> bool:

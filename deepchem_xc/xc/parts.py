@@ -52,7 +52,8 @@ def named_parts(
     if isinstance(value, (torch.nn.Module, BaseXC)):
         yield f"{name} (class)".strip(), type(value).__qualname__
         # Class attributes count too, unless the object overrides them.
-        names = {k for cls in type(value).__mro__ for k, v in vars(cls).items() if _is_number(v)}
+        names = (k for cls in type(value).__mro__ for k, v in vars(cls).items() if _is_number(v))
+        # In the order of the classes: files hold hashes of parts, which no process may change.
         found = {k: getattr(value, k) for k in names} | vars(value)
         inner = [(k, v) for k, v in found.items() if k[0] != "_" and k not in _IGNORED]
         if isinstance(value, torch.nn.Module):

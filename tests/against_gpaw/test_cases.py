@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -51,7 +53,7 @@ def test_unknown_or_no_systems_are_refused_with_the_valid_names(names: str) -> N
 
 
 def test_every_setting_an_energy_depends_on_changes_the_key() -> None:
-    case = CASES["paw"]["graphene"]
+    case = CASES["gth"]["graphene"]
     changes = [
         {"pseudopotential": "gth-uzh"},
         {"ecut": case.ecut + 1},
@@ -66,3 +68,18 @@ def test_every_setting_an_energy_depends_on_changes_the_key() -> None:
     keys = {replace(case, **change).key() for change in changes} | {case.key()}
     assert len(keys) == len(changes) + 1
     assert replace(case, a_limit=0.5, modulus_limit=0.5, moment_limit=0.5).key() == case.key()
+
+
+def test_the_content_of_a_dataset_changes_the_key(tmp_path: Path) -> None:
+    """The family's name does not: another version of gpaw-data has other energies."""
+    gpaw_data = pytest.importorskip("gpaw_data")
+    text = gzip.decompress((gpaw_data.datapath() / "Al.PBE.gz").read_bytes()).decode()
+    path = tmp_path / "Al.xml"
+    path.write_text(text)
+    case = replace(CASES["paw"]["Al"], pseudopotential=str(path))
+    first = case.settings()
+    assert first["datasets"] == CASES["paw"]["Al"].settings()["datasets"]
+    line = next(line for line in text.splitlines() if "<shape_function" in line)
+    path.write_text(text.replace(line, line.replace('rc="', 'rc="1')))
+    assert case.settings()["datasets"] != first["datasets"]
+    assert replace(case, pseudopotential="gth-pbe").settings().keys() == first.keys() - {"datasets"}

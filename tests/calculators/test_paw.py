@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ase.units import Bohr, Hartree
 
 from deepchem_xc.calculators import PlaneWaveDFT
 from deepchem_xc.planewave.observables.sphere_moments import sphere_moments
+from deepchem_xc.planewave.paw import load_paw
 from tests.calculators.systems import Count, distorted
 from tests.differences import assert_derivative
 
@@ -98,3 +100,24 @@ def test_other_potentials_do_not_start_from_this_density() -> None:
     assert soft == pytest.approx(fresh.get_potential_energy(), abs=1e-5)
     atoms.calc.set(pseudopotentials="paw-pbe")
     assert atoms.get_potential_energy() == pytest.approx(with_pbe, abs=1e-5)
+
+
+def test_results_of_a_file_are_dropped_if_a_family_has_another_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is the same in every version of gpaw-data, and its energies have another zero."""
+    atoms = bulk("Si")
+    atoms.calc = PlaneWaveDFT(kpts=(1, 1, 1), **PAW)
+    energy = atoms.get_potential_energy()
+    atoms.calc.write(tmp_path / "si.npz")
+    assert PlaneWaveDFT(restart=tmp_path / "si.npz").results["energy"] == energy
+    dataset = load_paw("paw-pbe", "Si")
+    reference = replace(dataset.reference, xc=dataset.reference.xc - 0.1)
+    monkeypatch.setattr(
+        "deepchem_xc.planewave.potentials.load_paw",
+        lambda source, symbol: replace(dataset, reference=reference),
+    )
+    other = PlaneWaveDFT(restart=tmp_path / "si.npz")
+    assert other.results == {}
+    same = other.get_atoms()
+    assert same.get_potential_energy() == pytest.approx(energy + 2 * 0.1 * Hartree, abs=1e-4)

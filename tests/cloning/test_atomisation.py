@@ -50,20 +50,34 @@ def test_the_jacobian_is_the_derivative_with_respect_to_the_weights(
     energies: AtomisationErrors,
 ) -> None:
     student = new_student("constrained", get_xc("PBE"), 0)
-    errors, jacobian = energies.linearised(student)
-    assert torch.allclose(errors, energies.errors(student), atol=1e-9)
+    residuals, jacobian = energies.linearised(student)
+    assert torch.allclose(residuals, energies.residuals(student), atol=1e-9)
     weights = trainable_weights(student)
     start = parameters_to_vector(weights).detach().clone()
     direction = torch.randn(len(start), dtype=start.dtype, generator=torch.manual_seed(0))
 
     def at(step: float) -> torch.Tensor:
         vector_to_parameters(start + step * direction, weights)
-        return energies.errors(student)
+        return energies.residuals(student)
 
     # Fourth-order differences; energies of 1e4 kcal/mol are known to 1e-11 of that.
     h = 1e-3
     slopes = (8.0 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12.0 * h)
     assert torch.allclose(jacobian @ direction, slopes, rtol=1e-6)
+
+
+def test_squared_residuals_are_the_mean_squared_errors_and_the_weighted_changes_of_atoms(
+    with_atoms: list[KeptDensity],
+) -> None:
+    energies = AtomisationErrors(get_xc("PBE"), with_atoms, WANTED, 0, atom_weight=0.25)
+    lda = get_xc("LDA")
+    errors, changes = energies.errors(lda), energies.atom_changes(lda)
+    assert energies.atoms == ["H", "C", "O"]
+    assert energies.atom_changes(get_xc("PBE")).tolist() == [0.0, 0.0, 0.0]
+    # The LDA's exchange of atoms is too small: their energies rise.
+    assert bool((changes > 0.0).all())
+    wanted = errors.square().mean() + 0.25 * changes.square().mean()
+    assert float(energies.residuals(lda).square().sum()) == pytest.approx(float(wanted), rel=1e-12)
 
 
 def test_weights_without_influence_have_no_derivative(energies: AtomisationErrors) -> None:
@@ -89,5 +103,7 @@ def test_missing_densities_and_energies_are_named(with_atoms: list[KeptDensity])
         AtomisationErrors(parent, with_atoms, {"N2": 228.0})
     with pytest.raises(ValueError, match="the free atoms C, H of CH3"):
         AtomisationErrors(parent, with_atoms[:2], {"CH3": 300.0})
+    with pytest.raises(ValueError, match="atom_weight must be at least 0, got -1"):
+        AtomisationErrors(parent, with_atoms, WANTED, atom_weight=-1)
     with pytest.raises(ValueError, match="there are no reference energies"):
         AtomisationErrors(parent, with_atoms, {})

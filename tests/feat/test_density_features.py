@@ -172,3 +172,15 @@ def test_a_grid_is_the_label_of_an_entry(silicon: SCFResult) -> None:
     entry = DFTEntry.create("density", grid.density, [system])
     value = entry.get_val([silicon])
     assert float((value - torch.as_tensor(entry.get_true_val())).abs().max()) < 1e-12
+
+
+def test_descriptors_of_densities_with_paw_are_refused_before_anything_is_computed() -> None:
+    """Their grid has a smooth density alone, with another number of electrons."""
+    pytest.importorskip("gpaw_data")
+    featurizer = DensityDescriptorFeaturizer(ecut=120.0, kpts=MESH, pseudopotentials="paw-pbe")
+    with pytest.raises(ValueError, match="Si would have PAW datasets.*norm-conserving"):
+        featurizer.featurize([bulk("Si")])
+    result = scf(bulk("Si"), ecut=120.0, kpts=(1, 1, 1), pseudopotentials="paw-pbe")
+    with pytest.raises(NotImplementedError, match="not available with PAW datasets"):
+        DensityDescriptors.of(result)
+    assert DensityGrid.of(result).electrons != pytest.approx(8.0, abs=0.1)

@@ -200,6 +200,8 @@ def test_cohesive_energies_of_different_potentials_are_refused(other: Any) -> No
     given = {**atom(), "number": 2}
     with pytest.raises(ValueError, match=r"systems\[1\].pseudopotentials: Si has .* GTH-PBE-q4 in"):
         DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**given, "pseudopotentials": other}])
+    with pytest.raises(ValueError, match="energies have another zero: give all systems the same"):
+        DFTEntry.create("energy", 0.1, [silicon(), silicon(pseudopotentials=other)])
     same = {"Si": "GTH-PBE-q4"}
     assert DFTEntry.create("cohesive_energy", 4.6, [silicon(), {**given, "pseudopotentials": same}])
 

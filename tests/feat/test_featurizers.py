@@ -370,3 +370,19 @@ def test_atoms_are_not_taken_for_a_list_of_structures() -> None:
         )
     )
     assert found.shape == (1,) and found[0].natom == 4
+
+
+def test_datasets_of_families_count_by_their_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of gpaw-data has the same names."""
+    pytest.importorskip("gpaw_data")
+    names = []
+    for digest in ("one", "other"):
+        monkeypatch.setattr(
+            "deepchem_xc.planewave.paw.loader._digest_of",
+            lambda folder, functional, digest=digest: digest + functional,
+        )
+        for family in ("paw-pbe", "paw-lda"):
+            for given in (family, {"Ni": f"{family}:10", "default": family}):
+                featurizer = DensityGridFeaturizer(ecut=300.0, pseudopotentials=given)
+                names.append(str(featurizer))
+    assert len(set(names)) == len(names) == 8

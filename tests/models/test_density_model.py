@@ -20,6 +20,7 @@ from deepchem_xc.models import DensityModel
 from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave import Crystal, DensityRecord, non_self_consistent, scf
 from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.record.sphere_occupations import SphereOccupations
 from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
 
 SETTINGS: dict[str, Any] = {"ecut": 100.0, "kpts": {"size": (2, 2, 2), "gamma": True}}
@@ -250,6 +251,9 @@ def test_what_it_does_not_know_is_refused(
     refused("other atoms of Si", replace(record, superposition={"Si": "0" * 32}))
     refused("does not say which potentials", replace(record, potentials=None))
     refused("density of PBEsol", replace(record, functional="PBEsol"))
+    none = torch.zeros(1, 1, 1, dtype=torch.float64)
+    spheres = SphereOccupations((none, none), {"Si": "Si.PBE"}, {"Si": (0,)}, {"Si": none[0]})
+    refused(r"PAW datasets \(Si: Si.PBE\)", replace(record, spheres=spheres))
     refused("has 16.0+ electrons", replace(record, fields=record.fields * 2.0))
     refused("does not know Al", replace(record, crystal=Crystal.from_ase(bulk("Al"))))
     doubled = Fields(0.5 * torch.cat([record.fields.density, record.fields.density]))

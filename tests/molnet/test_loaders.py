@@ -20,6 +20,7 @@ from deepchem.molnet.load_function.molnet_loader import TransformerGenerator
 
 from deepchem_xc._files import data_file
 from deepchem_xc.data import DFTEntry
+from deepchem_xc.feat import PeriodicSystemFeaturizer
 from deepchem_xc.molnet import load_gpaw_benchmark, load_solids_eos, load_solids_experiment
 from deepchem_xc.molnet.loaders import GPAW_BENCHMARK, SOLIDS_EOS, SOLIDS_EXPERIMENT
 from deepchem_xc.molnet.splitting import crystal_of
@@ -360,3 +361,15 @@ def test_mistakes_are_named() -> None:
     unpicklable.function = lambda: None  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="choose reload=False"):
         load_gpaw_benchmark(unpicklable)
+
+
+def test_kept_features_of_other_datasets_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of datasets are the same in every version of gpaw-data."""
+    pytest.importorskip("gpaw_data")
+    featurizer = PeriodicSystemFeaturizer(ecut=300.0, kpts=[1, 1, 1], pseudopotentials="paw-pbe")
+    for count, digest in enumerate(("one", "other", "one"), start=1):
+        monkeypatch.setattr("deepchem_xc.planewave.paw.loader._digest_of", lambda *_, d=digest: d)
+        load_gpaw_benchmark(featurizer, splitter=None, save_dir=tmp_path)
+        assert len(list(tmp_path.glob("*-featurized/*"))) == min(count, 2)

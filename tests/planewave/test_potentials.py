@@ -10,7 +10,12 @@ import pytest
 from deepchem_xc.calculators.settings import file_digests, with_absolute_files
 from deepchem_xc.feat.files import absolute_potential, content_digests
 from deepchem_xc.planewave.paw import PAWPotential
-from deepchem_xc.planewave.potentials import load_potentials, names_path, potential_files
+from deepchem_xc.planewave.potentials import (
+    family_digests,
+    load_potentials,
+    names_path,
+    potential_files,
+)
 from deepchem_xc.planewave.pseudo import (
     FunctionalMismatchWarning,
     check_functional,
@@ -131,3 +136,12 @@ def test_files_and_folders_are_followed(
     (tmp_path / "PBE").mkdir()
     settings = with_absolute_files({"xc": "PBE", "pseudopotentials": {"Be": "sets"}})
     assert settings == {"xc": "PBE", "pseudopotentials": {"Be": str(folder)}}
+
+
+def test_the_hash_of_a_family_is_that_of_all_its_files() -> None:
+    pytest.importorskip("gpaw_data")
+    spec = {"Ni": "paw_pbe:10", "Al": "al.psp8", "O": "paw-lda", "default": "gth-pbe"}
+    pbe, lda = family_digests("paw-pbe")["paw-pbe"], family_digests("paw-lda")["paw-lda"]
+    assert pbe != lda
+    assert family_digests(spec) == {"paw_pbe:10": pbe, "paw-lda": lda}
+    assert family_digests("gth-pbe") == {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -190,3 +193,19 @@ def test_a_file_is_known_by_its_content(tmp_path):
     PBE(kappa=1.0).save(tmp_path / "other.safetensors")
     assert name_or_content(str(tmp_path / "other.safetensors")) != one
     assert name_or_content("PBE") == "PBE"
+
+
+def test_structure_is_the_same_in_every_process() -> None:
+    # Checkpoints hold its hash, and Python's sets have another order in every process.
+    code = (
+        "import deepchem_xc.xc as xc\n"
+        "from deepchem_xc.xc.identity import structure\n"
+        "print(repr(structure(xc.ConstrainedGGA())))"
+    )
+    found = set()
+    for seed in "012":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        found.add(run.stdout)
+    assert len(found) == 1 and "ConstrainedGGA" in found.pop()

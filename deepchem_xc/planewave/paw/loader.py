@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 from functools import cache
@@ -10,12 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeGuard
 
+from deepchem_xc._files import file_digest
 from deepchem_xc.planewave.pseudo.loader import is_pseudopotential_file
 
 from .dataset import PAWDataset
 from .xml import is_paw_file, read_paw_xml
 
-__all__ = ["FAMILIES", "available_variants", "is_paw_source", "load_paw"]
+__all__ = ["FAMILIES", "available_variants", "family_digest", "is_paw_source", "load_paw"]
 
 #: Families of gpaw-data by name: the functional in the names of their files.
 FAMILIES = {"paw-pbe": "PBE", "paw-lda": "LDA"}
@@ -129,6 +131,47 @@ def available_variants(family: str, symbol: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def family_digest(source: object) -> str | None:
+    """Hash of all files of the family that a source names, whatever the element.
+
+    What is kept for many elements depends on it: a family is not part of this package.
+
+    Parameters
+    ----------
+    source : object
+        Anything that was given as a potential.
+
+    Returns
+    -------
+    str or None
+        SHA-256; None if it names no family of `FAMILIES`.
+
+    Raises
+    ------
+    ImportError
+        If the package gpaw-data is not installed.
+
+    Examples
+    --------
+    >>> family_digest("gth-pbe") is None, family_digest("Si.xml") is None
+    (True, True)
+    """
+    match = _NAME.fullmatch(source) if isinstance(source, str) else None
+    family = match["family"].lower().replace("_", "-") if match is not None else ""
+    if family not in FAMILIES or Path(str(source)).exists():
+        return None
+    return _digest_of(_folder(), FAMILIES[family])
+
+
+@cache
+def _digest_of(folder: Path, functional: str) -> str:
+    content = hashlib.sha256()
+    for path, match in _files(folder):
+        if match["functional"] == functional:
+            content.update(f"{path.name} {file_digest(path)}\n".encode())
+    return content.hexdigest()
+
+
 @cache
 def _files(folder: Path) -> list[tuple[Path, re.Match[str]]]:
     """Files of datasets with the parts of their names; basis sets have none of the functionals."""
@@ -159,4 +202,11 @@ def _missing(family: str, symbol: str, variant: str | None, variants: list[str])
         )
     names = ", ".join(f"{family}:{name}" if name else family for name in variants)
     asked = f"no variant {variant!r} of {symbol}" if variant else f"no default dataset of {symbol}"
-    return f"{family} has {asked}; valid are {names}"
+    # A variant that was meant for another element of the crystal.
+    advice = (
+        f". A variant belongs to one element: {{'Ni': '{family}:10', 'default': '{family}'}}, for "
+        "example"
+        if variant
+        else ""
+    )
+    return f"{family} has {asked}; valid are {names}{advice}"

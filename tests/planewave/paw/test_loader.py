@@ -35,7 +35,7 @@ def test_families_and_variants_are_files_of_gpaw_data(
     "source, symbol, message",
     [
         ("paw-pbe:12", "Ni", "no variant '12' of Ni; valid are paw-pbe, paw-pbe:10"),
-        ("paw-pbe:10", "Si", "no variant '10' of Si; valid are paw-pbe$"),
+        ("paw-pbe:10", "Si", "no variant '10' of Si; valid are paw-pbe. A variant belongs to one"),
         ("paw-pbe", "Tc", "paw-pbe has no dataset of Tc; its elements are Ag, Al, "),
     ],
 )
