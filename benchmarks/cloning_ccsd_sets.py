@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from cloning_molecules import w4_11
 
 from deepchem_xc._files import data_file
 from deepchem_xc.cloning import HELD_OUT, AtomisationErrors, free_atoms, parent_densities
@@ -52,29 +53,21 @@ class W411:
 
         Small molecules come first.
         """
-        content = json.loads(path.read_text())
+        reactions, species = json.loads(path.read_text())["reactions"], w4_11(path)
         trained = [g2_molecule(name) for name in without]
         found: dict[str, Atoms] = {}
         wanted = {}
-        for reaction in content["reactions"]:
+        for reaction in reactions:
             name = reaction["species"][0]
             if reaction["stoichiometry"][0] != -1:
                 raise ValueError(f"{path} has a reaction that is no atomisation: {reaction}.")
-            atoms = _atoms(content["species"][name])
+            atoms = species[name]
             if any(same_molecule(atoms, one) for one in trained):
                 continue
             if atoms.numbers.sum() <= largest:
                 found[name], wanted[name] = atoms, float(reaction["reference_kcal_mol"])
         order = sorted(found, key=lambda name: int(found[name].numbers.sum()))
         return cls({name: found[name] for name in order}, {name: wanted[name] for name in order})
-
-
-def _atoms(species: Mapping[str, Any]) -> Atoms:
-    if species["charge"]:
-        raise ValueError(f"ions have no atomisation energy: {species}.")
-    moments = np.zeros(len(species["symbols"]))
-    moments[0] = species["spin"]
-    return Atoms(species["symbols"], species["positions"], magmoms=moments)
 
 
 def same_molecule(one: Atoms, other: Atoms) -> bool:
@@ -140,19 +133,19 @@ class Sets:
         kept = parent_densities(parent, [*free_atoms(tuple(names)), *names], **options)
         self.energies[name] = AtomisationErrors(parent, kept, ccsd_energies(names))
 
-    def add_w4_11(self, name: str, parent: XCFunctional, w4_11: W411, **options: Any) -> None:
+    def add_w4_11(self, name: str, parent: XCFunctional, others: W411, **options: Any) -> None:
         """Add molecules of W4-11; those that do not converge are left out and remembered."""
-        elements = {symbol for one in w4_11.molecules.values() for symbol in one.symbols}
+        elements = {symbol for one in others.molecules.values() for symbol in one.symbols}
         kept = parent_densities(parent, sorted(elements), **options)
         wanted = {}
-        for molecule, atoms in w4_11.molecules.items():
+        for molecule, atoms in others.molecules.items():
             try:
                 kept += parent_densities(parent, {molecule: atoms}, **options)
             except SCFConvergenceError as error:
                 print(error, file=sys.stderr)
                 self.left_out.append(molecule)
                 continue
-            wanted[molecule] = w4_11.wanted[molecule]
+            wanted[molecule] = others.wanted[molecule]
         if wanted:
             self.energies[name] = AtomisationErrors(parent, kept, wanted)
 

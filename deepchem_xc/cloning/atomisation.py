@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from ase.units import Hartree, kcal, mol
 from torch import Tensor
+from torch.nn import Parameter
 
 from deepchem_xc._values import real_number
 from deepchem_xc.cloning.densities import KeptDensity
@@ -41,7 +42,7 @@ ATOM_WEIGHT = 1e-3
 KCAL_PER_MOL = Hartree / (kcal / mol)
 
 
-def trainable_weights(functional: XCFunctional) -> list[Tensor]:
+def trainable_weights(functional: XCFunctional) -> list[Parameter]:
     """Parameters of a functional that have gradients.
 
     Examples

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.utils import parameters_to_vector
 
 from deepchem_xc._values import real_number, whole_number
@@ -148,7 +149,7 @@ def _path(
 
 
 def _search(
-    weights: list[Tensor],
+    weights: list[Parameter],
     equations: Callable[[], NormalEquations],
     loss: Callable[[], float],
     tolerance: float,
@@ -169,5 +170,5 @@ def _search(
     return max_steps
 
 
-def _vector(weights: list[Tensor]) -> Tensor:
+def _vector(weights: list[Parameter]) -> Tensor:
     return parameters_to_vector(weights).detach()
