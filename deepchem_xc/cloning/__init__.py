@@ -4,14 +4,17 @@ Contract: a parent, which is any sum of exchange and correlation that `get_xc` t
 of ASE's g2 set in; a neural functional out. The parent's own all-electron densities come from PySCF
 and are kept (`parent_densities`); points drawn from them are a DeepChem data set (`clone_dataset`),
 (n, 2, 5) in atomic units; `FunctionalCloning` trains on it, and `compare_energies` computes what
-the clone and its parent differ by. Crystals are not known here.
+the clone and its parent differ by. `train_on_energies` leads a network from there to reference
+atomisation energies. Crystals are not known here.
 """
 
 from __future__ import annotations
 
+from deepchem_xc.cloning.atomisation import AtomisationErrors
 from deepchem_xc.cloning.comparison import EnergyErrors, compare_energies
 from deepchem_xc.cloning.densities import GridDensity, KeptDensity, parent_densities
 from deepchem_xc.cloning.energies import KeptEnergies
+from deepchem_xc.cloning.energy_training import TrainedOnEnergies, train_on_energies
 from deepchem_xc.cloning.least_squares import LevenbergMarquardt
 from deepchem_xc.cloning.model import FunctionalCloning, new_student
 from deepchem_xc.cloning.molecules import HELD_OUT, QUICK, SAMPLED, free_atoms
@@ -23,12 +26,14 @@ __all__ = [
     "HELD_OUT",
     "QUICK",
     "SAMPLED",
+    "AtomisationErrors",
     "CloningRate",
     "EnergyErrors",
     "FunctionalCloning",
     "GridDensity",
     "KeptDensity",
     "KeptEnergies",
+    "TrainedOnEnergies",
     "LevenbergMarquardt",
     "clone_dataset",
     "compare_energies",
@@ -36,5 +41,6 @@ __all__ = [
     "free_atoms",
     "new_student",
     "parent_densities",
+    "train_on_energies",
     "train_clone",
 ]
