@@ -267,7 +267,7 @@ def _self_consistent(
 
 
 def tables(folder: Path) -> str:
-    """Results that are in a folder, in Markdown; draws the figure beside them.
+    """Results that are in a folder, in Markdown, empty without any; draws the figure beside them.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def tables(folder: Path) -> str:
     records = {path.stem: Store(room).read(path.stem) for path in sorted(room.glob("*.json"))}
     found = {name: record for name, record in records.items() if record is not None}
     if "parent" not in found:
-        return "nothing was trained on CCSD(T) energies yet"
+        return ""
     if any(name.startswith(STARTS) for name in found):
         plot(found, room / "ccsd.png")
     return table(found)

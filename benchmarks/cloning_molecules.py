@@ -20,8 +20,6 @@ from deepchem_xc.cloning.densities import converge, kohn_sham
 from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.xc import XCFunctional
 
-#: Kilocalories per mole in a Hartree, CODATA 2018.
-KCAL_PER_MOL = 627.5094740631
 #: Reactions of molecules that are not sampled, with small partners: number of each product,
 #: negative for what reacts. Names are those of the g2 set.
 REACTIONS: dict[str, dict[str, int]] = {

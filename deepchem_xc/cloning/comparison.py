@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.units import Hartree, kcal, mol
 
 from deepchem_xc.calculators import to_pyscf
+from deepchem_xc.cloning.atomisation import KCAL_PER_MOL
 from deepchem_xc.cloning.densities import (
     BASIS,
     GRID_LEVEL,
@@ -23,8 +23,6 @@ from deepchem_xc.models.progress_bar import progress_bar
 from deepchem_xc.xc import XCFunctional, get_xc
 
 __all__ = ["EnergyErrors", "compare_energies"]
-
-_KCAL_PER_MOL = Hartree / (kcal / mol)
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def compare_energies(
     for name in names:
         parts = Counter(g2_molecule(name).get_chemical_symbols())
         apart = sum(count * errors[symbol] for symbol, count in parts.items())
-        atomisation[name] = 1e-3 * (apart - errors[name]) * _KCAL_PER_MOL
+        atomisation[name] = 1e-3 * (apart - errors[name]) * KCAL_PER_MOL
     return EnergyErrors(
         atoms={symbol: errors[symbol] for symbol in atoms},
         molecules={name: errors[name] for name in names},
