@@ -14,10 +14,11 @@ import cloning_points as points
 import cloning_tables as tables
 import numpy as np
 from ase import Atoms
-from cloning_molecules import KCAL_PER_MOL, formula, held_out
+from cloning_molecules import formula, held_out
 from cloning_plan import STUDENTS, Clone
 from cloning_training import trained
 
+from deepchem_xc.cloning.atomisation import KCAL_PER_MOL
 from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.store import Store
 

@@ -9,10 +9,11 @@ import numpy as np
 from ase import Atoms
 from cloning_descriptors import EDGES as DESCRIPTOR_EDGES
 from cloning_descriptors import KINDS, QUANTILES, overlap, unsampled
-from cloning_molecules import KCAL_PER_MOL, atomisation, formula, held_out, reaction, reactions
+from cloning_molecules import atomisation, formula, held_out, reaction, reactions
 from cloning_plan import Clone
 from cloning_points import EDGES, QUANTITIES
 
+from deepchem_xc.cloning.atomisation import KCAL_PER_MOL
 from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.tables import as_table
 

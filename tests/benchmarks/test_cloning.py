@@ -25,6 +25,7 @@ from deepchem_xc.cloning import (
     new_student,
     parent_densities,
 )
+from deepchem_xc.cloning.atomisation import KCAL_PER_MOL
 from deepchem_xc.cloning.densities import kohn_sham
 from deepchem_xc.cloning.molecules import g2_molecule
 from deepchem_xc.store import Store
@@ -324,10 +325,10 @@ def test_energies_of_the_larger_set_are_those_of_the_functionals_at_one_density(
     # The report knows the reaction, and the clone's deviation is the parent's plus its error.
     report = scripts.report
     (measured,) = report._set_of([tiny], tmp_path, reference, False).values()
-    apart = scripts.molecules.KCAL_PER_MOL * (2.0 * found["h"]["energy"] - found["h2"]["energy"])
+    apart = KCAL_PER_MOL * (2.0 * found["h"]["energy"] - found["h2"]["energy"])
     assert measured["parent"] == pytest.approx(abs(apart - 109.5))
     wrong = 2.0 * found["h"]["errors"][tiny.name] - error
-    wrong *= 1e-3 * scripts.molecules.KCAL_PER_MOL
+    wrong *= 1e-3 * KCAL_PER_MOL
     assert measured["mean"] == pytest.approx(abs(wrong))
     assert measured["clone"] == pytest.approx(abs(apart + wrong - 109.5))
     # A record of another clone's file does not count.
