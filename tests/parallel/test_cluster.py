@@ -288,18 +288,23 @@ def process(*words: str, **environ: str) -> Iterator[Any]:
 @contextmanager
 def scheduler() -> Iterator[tuple[str, Any]]:
     """Address and process of a scheduler of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    for _ in range(5):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
 
-    def answers() -> bool:
-        with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", port)) == 0
+        def answers(port: int = port) -> bool:
+            with socket.socket() as attempt:
+                return attempt.connect_ex(("127.0.0.1", port)) == 0
 
-    words = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-    with process("distributed.cli.dask_scheduler", *words) as program:
-        wait_until(answers)
-        yield f"tcp://127.0.0.1:{port}", program
+        words = ("--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        with process("distributed.cli.dask_scheduler", *words) as program:
+            wait_until(lambda program=program: answers() or program.poll() is not None)
+            if program.poll() is None:
+                yield f"tcp://127.0.0.1:{port}", program
+                return
+            # It ended at once: between looking for a free port and taking it another took it.
+    pytest.fail("no scheduler could be started")
 
 
 def worker(address: str, path: Path = ROOT, nthreads: int = 1) -> Any:
