@@ -154,14 +154,13 @@ class _Seen:
                     "models.LBFGS for this student."
                 )
         outputs = [values[0][1] for _, values in used]
-        # None for the layers of the other factor's network.
-        slopes: tuple[Tensor | None, ...] = torch.autograd.grad(
-            factor.sum(), outputs, retain_graph=True, allow_unused=True
+        slopes = torch.autograd.grad(
+            factor.sum(), outputs, retain_graph=True, materialize_grads=True
         )
-        rows, where = [], []
+        rows, where = [factor.new_zeros(len(factor), 0)], [torch.zeros(0, dtype=torch.long)]
         for (layer, values), slope in zip(used, slopes, strict=True):
-            if slope is None:
-                continue
+            if not bool(slope.any()):
+                continue  # of the other factor's network: a quarter of the time without it
             of_matrix = slope[:, :, None] * values[0][0][:, None, :]
             of_each = {"weight": of_matrix, "bias": slope}
             for name, parameter in layer.named_parameters(recurse=False):

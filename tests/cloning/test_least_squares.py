@@ -146,6 +146,17 @@ def test_students_with_other_weights_are_refused(dataset: NumpyDataset) -> None:
         model.fit(dataset, 1, checkpoint_interval=0)
 
 
+def test_points_that_no_weight_changes_leave_the_weights_alone() -> None:
+    """In the uniform gas a constrained student is exact, whatever its weights."""
+    uniform = np.zeros((10, 2, 5))
+    uniform[:, :, 0] = np.linspace(0.1, 1.0, 10)[:, None]
+    model = FunctionalCloning("PBE", steps=2, optimizer=LevenbergMarquardt())
+    before = torch.nn.utils.parameters_to_vector(model.functional.parameters()).detach().clone()
+    model.fit(NumpyDataset(uniform), checkpoint_interval=0)
+    after = torch.nn.utils.parameters_to_vector(model.functional.parameters()).detach()
+    assert torch.equal(before, after)
+
+
 def test_damping_that_is_not_positive_is_refused() -> None:
     with pytest.raises(ValueError, match="damping must be positive"):
         LevenbergMarquardt(damping=0.0)
