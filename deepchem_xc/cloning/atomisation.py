@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from ase.units import Hartree, kcal, mol
 from torch import Tensor
-from torch.nn import Parameter
 
 from deepchem_xc._values import real_number
 from deepchem_xc.cloning.densities import KeptDensity
@@ -28,7 +27,6 @@ __all__ = [
     "ATOM_WEIGHT",
     "KCAL_PER_MOL",
     "AtomisationErrors",
-    "trainable_weights",
 ]
 
 #: Level of PySCF's grid on which functional and parent are compared. Where a random network differs
@@ -40,18 +38,6 @@ ATOMISATION_GRID_LEVEL = 1
 ATOM_WEIGHT = 1e-3
 #: kcal/mol in a Hartree.
 KCAL_PER_MOL = Hartree / (kcal / mol)
-
-
-def trainable_weights(functional: XCFunctional) -> list[Parameter]:
-    """Parameters of a functional that have gradients.
-
-    Examples
-    --------
-    >>> from deepchem_xc.xc import get_xc
-    >>> trainable_weights(get_xc("PBE"))
-    []
-    """
-    return [weight for weight in functional.parameters() if weight.requires_grad]
 
 
 class AtomisationErrors:
@@ -179,14 +165,8 @@ class AtomisationErrors:
         jacobian : Tensor
             (number of residuals, number of weights), in the order of `trainable_weights`.
         """
-        weights = trainable_weights(functional)
-        changes, slopes = [], []
-        for change in self._energies.errors_in_graph(functional):
-            found = torch.autograd.grad(change, weights, materialize_grads=True)
-            changes.append(change.detach())
-            slopes.append(torch.cat([slope.reshape(-1) for slope in found]))
-        values = self._of_parent + self._rows @ torch.stack(changes)
-        jacobian = self._rows @ torch.stack(slopes)
+        changes, slopes = self._energies.linearised(functional)
+        values, jacobian = self._of_parent + self._rows @ changes, self._rows @ slopes
         return values * self._scales, jacobian * self._scales[:, None]
 
     def _values(self, functional: XCFunctional) -> Tensor:

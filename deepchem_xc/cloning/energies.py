@@ -10,19 +10,32 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from deepchem_xc.cloning.densities import KeptDensity
 from deepchem_xc.cloning.factors import total_density
 from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, integrated_energy
 from deepchem_xc.xc.variables import DensityVariables, channels_of, mapped
 
-__all__ = ["ENERGY_GRID_LEVEL", "KeptEnergies"]
+__all__ = ["ENERGY_GRID_LEVEL", "KeptEnergies", "trainable_weights"]
 
 #: Level of PySCF's grid for the term of the loss. Clone and parent are summed over the same points,
 #: but level 0 is too coarse: what fits there to 0.09 mHa is 0.19 mHa wrong at level 2 (P, S).
 ENERGY_GRID_LEVEL = 1
 # Density below which a point is left out, bohr^-3: its energy is below 1e-12 Hartree.
 _LEAST_DENSITY = 1e-11
+
+
+def trainable_weights(functional: XCFunctional) -> list[Parameter]:
+    """Parameters of a functional that have gradients.
+
+    Examples
+    --------
+    >>> from deepchem_xc.xc import get_xc
+    >>> trainable_weights(get_xc("PBE"))
+    []
+    """
+    return [weight for weight in functional.parameters() if weight.requires_grad]
 
 
 class KeptEnergies:
@@ -95,6 +108,25 @@ class KeptEnergies:
         """Error of each energy, (number of molecules,), Hartree, without a graph."""
         with torch.no_grad():
             return torch.stack(list(self.errors_in_graph(student)))
+
+    def linearised(self, student: XCFunctional) -> tuple[Tensor, Tensor]:
+        """Errors, and their derivatives with respect to the student's trainable weights.
+
+        Returns
+        -------
+        errors : Tensor
+            As of `errors`.
+        jacobian : Tensor
+            (number of molecules, number of weights), in the order of `trainable_weights`.
+        """
+        weights = trainable_weights(student)
+        errors, slopes = [], []
+        with torch.enable_grad():
+            for error in self.errors_in_graph(student):
+                found = torch.autograd.grad(error, weights, materialize_grads=True)
+                errors.append(error.detach())
+                slopes.append(torch.cat([slope.flatten() for slope in found]))
+        return torch.stack(errors), torch.stack(slopes)
 
 
 def _selected(densinfo: ValGrad | SpinParam) -> tuple[ValGrad | SpinParam, Tensor]:

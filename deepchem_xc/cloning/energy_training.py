@@ -21,7 +21,8 @@ from torch.nn import Parameter
 from torch.nn.utils import parameters_to_vector
 
 from deepchem_xc._values import real_number, whole_number
-from deepchem_xc.cloning.atomisation import AtomisationErrors, trainable_weights
+from deepchem_xc.cloning.atomisation import AtomisationErrors
+from deepchem_xc.cloning.energies import trainable_weights
 from deepchem_xc.cloning.least_squares import DampedLeastSquares, NormalEquations
 from deepchem_xc.models.functional import own_copy
 from deepchem_xc.xc import XCFunctional

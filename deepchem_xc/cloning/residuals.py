@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_xc.cloning.energies import trainable_weights
 from deepchem_xc.cloning.least_squares import NormalEquations
 from deepchem_xc.cloning.loss import CloneLoss
 
@@ -49,7 +50,7 @@ def normal_equations(loss: CloneLoss) -> NormalEquations:
     torch.Size([1218, 1218])
     """
     student = loss.student
-    weights = [p for p in student.parameters() if p.requires_grad]
+    weights = trainable_weights(student)
     columns = _columns(weights)
     size = sum(p.numel() for p in weights)
     matrix = torch.zeros(size, size, dtype=torch.float64)
@@ -65,15 +66,9 @@ def normal_equations(loss: CloneLoss) -> NormalEquations:
         gradient[where] += share * (rows.T @ error)
     if loss.energies is not None:
         share = loss.energy_weight / len(loss.energies.names)
-        found, slopes = [], []
-        with torch.enable_grad():
-            for one in loss.energies.errors_in_graph(student):
-                found.append(one.detach())
-                parts = torch.autograd.grad(one, weights, materialize_grads=True)
-                slopes.append(torch.cat([part.flatten() for part in parts]))
-        rows = torch.stack(slopes)
+        found, rows = loss.energies.linearised(student)
         matrix += share * (rows.T @ rows)
-        gradient += share * (rows.T @ torch.stack(found))
+        gradient += share * (rows.T @ found)
     return NormalEquations(matrix, gradient)
 
 

@@ -10,8 +10,9 @@ from pyscf import dft
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from deepchem_xc.cloning import AtomisationErrors, KeptDensity, new_student, parent_densities
-from deepchem_xc.cloning.atomisation import KCAL_PER_MOL, trainable_weights
+from deepchem_xc.cloning.atomisation import KCAL_PER_MOL
 from deepchem_xc.cloning.densities import pyscf_molecule
+from deepchem_xc.cloning.energies import trainable_weights
 from deepchem_xc.xc import XCFunctional, get_xc
 
 WANTED = {"CH3": 300.0, "H2O": 230.0}

@@ -15,7 +15,7 @@ from deepchem_xc.cloning import (
     parent_densities,
     train_on_energies,
 )
-from deepchem_xc.cloning.atomisation import trainable_weights
+from deepchem_xc.cloning.energies import trainable_weights
 from deepchem_xc.xc import get_xc
 
 

@@ -30,7 +30,7 @@ PARAMETERS = ("kappa", "mu", "network", "positions", "strain")
 TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "coulomb", "zero")
 # Derivatives below this, in atomic units, are what is left of larger ones that cancel, such as a
 # force that symmetry forbids: their errors are relative to it.
-CANCELLED = 1e-4
+CANCELLED = 1e-5
 # Largest steps of the differences.
 STEPS = {"kappa": 0.04, "mu": 0.01, "network": 0.03, "positions": 0.0015, "strain": 0.002}
 
@@ -127,7 +127,7 @@ class Case:
     symmetric: bool = True
     omit: tuple[str, ...] = ()
     nlevels: int = 0
-    # Convergence of the displaced calculations, where derivatives are small beside their terms.
+    # Convergence, where derivatives are small beside their terms.
     tight: dict[str, float] | None = None
     # Largest steps where noise shows in the differences with the usual ones.
     steps: dict[str, float] = field(default_factory=dict)
@@ -290,7 +290,7 @@ def compare(
     """All derivatives of a case, both ways."""
     basis = case.basis
     leaves = zeros(grad=True)
-    result = solved(case, basis, leaves, None, convergence, gradient_tolerance)
+    result = solved(case, basis, leaves, None, convergence or case.tight, gradient_tolerance)
     implicit = gradients(case, result, leaves)
     start = result.detach()
     table = []
