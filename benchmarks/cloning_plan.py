@@ -87,8 +87,8 @@ QUICK_RECIPES = {
     RANDOM: Settings(**_SMALL),
 }
 # Seconds of a step of Adam, of Levenberg-Marquardt, and of that with energies, at 1000 points, by
-# one thread of a Xeon with AVX-512 on a machine under load; GGAs and meta-GGAs are alike.
-_SECONDS = (0.0027, 0.2, 0.4)
+# one thread of a Xeon with AVX-512; GGAs and meta-GGAs are alike.
+_SECONDS = (0.0013, 0.04, 0.1)
 
 
 @dataclass(frozen=True)
