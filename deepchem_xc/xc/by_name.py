@@ -31,6 +31,7 @@ register_file("recovered_paw")
 register_file("experiment_paw")
 register_file("recovered_gga")
 register_file("experiment_gga")
+register_file("cloned_pbe")
 
 _TERM = re.compile(
     r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*\*\s*)?"
