@@ -146,7 +146,7 @@ def molecule(
     from ase.units import Hartree
 
     from deepchem_xc import gaussian
-    from deepchem_xc.calculators.gaussian import unpaired_electrons
+    from deepchem_xc.calculators.gaussian import moments_explained, unpaired_electrons
     from deepchem_xc.cli.molecule_results import UNITS, molecular_state, print_state, print_steps
 
     if "width" in occupations:
@@ -172,7 +172,8 @@ def molecule(
             pseudopotentials, "pseudopotentials"
         )
     try:
-        result = gaussian.scf(atoms, xc, **keywords, callback=print_steps(quiet))
+        with moments_explained(spin):
+            result = gaussian.scf(atoms, xc, **keywords, callback=print_steps(quiet))
     except gaussian.SCFConvergenceError as error:
         raise gaussian.SCFConvergenceError(
             f"{error} Options of this command are --maxiter, --level-shift and, with --smearing, "

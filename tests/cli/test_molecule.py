@@ -172,6 +172,7 @@ def test_the_help_names_hybrids_that_exist(call: Call) -> None:
         (["CLOSE", *SMALL], "atoms overlap: H0 and H1"),
         (["NAN", *SMALL], r"positions of atoms \[1\] contain NaN"),
         (["H2O", *SMALL, "--threads", "0"], "threads must be at least 1"),
+        (["O2", *SMALL, "--charge", "1"], "2 unpaired .*sum of the atoms' initial magnetic mom"),
     ],
 )
 def test_an_error_is_one_clear_line_and_a_status(
