@@ -233,7 +233,10 @@ def read_molecule(structure: str) -> Atoms:
 
     if structure in g2.names:
         return of_g2(structure)
-    near = difflib.get_close_matches(structure, g2.names, n=3, cutoff=0.4) or ["H2O", "C6H6"]
+    # Names are formulas, but "h2o" is no further from "H2O" than a letter.
+    upper = {name.upper(): name for name in g2.names}
+    found = difflib.get_close_matches(structure.upper(), upper, n=3, cutoff=0.4)
+    near = [upper[name] for name in found] or ["H2O", "C6H6"]
     raise ValueError(
         f"there is neither a file {structure} nor a molecule of this name in ASE's g2 set "
         f"({', '.join(near)}, ...)."
