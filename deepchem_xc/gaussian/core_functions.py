@@ -51,6 +51,24 @@ def share_at_nucleus(symbol: str, shells: Any) -> float:
     return float(-2.0 * lowest / gto.charge(symbol) ** 2)
 
 
+def holds_core(symbol: str, shells: Any) -> bool:
+    """Whether basis functions were made for all electrons; elements without a core always do.
+
+    Parameters
+    ----------
+    symbol, shells
+        As for `share_at_nucleus`.
+
+    Examples
+    --------
+    >>> [holds_core("I", gto.basis.load(name, "I")) for name in ("def2-svp", "ano-rcc")]
+    [False, True]
+    """
+    charge = gto.charge(symbol)
+    least = _LIGHTER if charge <= _LAST_LIGHTER else _HEAVIER
+    return charge <= _LAST_WITHOUT_CORE or share_at_nucleus(symbol, shells) >= least
+
+
 def check_core_functions(mole: gto.Mole, named: Any = None) -> None:
     """Refuse functions without a core at whole nuclei, and those with one at replaced cores.
 
@@ -87,8 +105,7 @@ def check_core_functions(mole: gto.Mole, named: Any = None) -> None:
         if is_replaced and not (by_pseudopotential and symbol in (named or ())):
             continue
         shells = mole._basis[label] if label in mole._basis else mole._basis[symbol]
-        share = share_at_nucleus(symbol, shells)
-        holds = share >= (_LIGHTER if gto.charge(symbol) <= _LAST_LIGHTER else _HEAVIER)
+        holds = holds_core(symbol, shells)
         if holds and is_replaced:
             raise ValueError(
                 f"the basis set of {label} was made for all electrons, and a pseudopotential "
@@ -98,8 +115,8 @@ def check_core_functions(mole: gto.Mole, named: Any = None) -> None:
         if not holds and not is_replaced:
             raise ValueError(
                 f"the basis functions of {label} hold no electrons of its core: one electron at "
-                f"the bare nucleus would have {100.0 * share:.0f} % of its energy. They were made "
-                "for a core potential that is not known by their name: take a basis set whose core "
-                "potential comes with it, such as 'def2-svp', one for all electrons, such as "
-                "'ano-rcc', or a pyscf.gto.Mole with both basis and ecp."
+                f"the bare nucleus would have {100.0 * share_at_nucleus(symbol, shells):.0f} % of "
+                "its energy. They were made for a core potential that is not known by their name: "
+                "take a basis set whose core potential comes with it, such as 'def2-svp', one for "
+                "all electrons, such as 'ano-rcc', or a pyscf.gto.Mole with both basis and ecp."
             )
