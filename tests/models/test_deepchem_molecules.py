@@ -186,9 +186,7 @@ def test_densities_in_another_order_or_of_other_electrons_are_warned_of() -> Non
         warnings.simplefilter("error")
         DFTEntry.create("dens", density, [one])
     for wrong in (0.5 * density, -density, density[::-1]):
-        with pytest.warns(
-            OtherElectronsWarning, match="the density of .* 10: it must"
-        ):
+        with pytest.warns(OtherElectronsWarning, match="the density of .* 10: it must"):
             DFTEntry.create("dens", wrong, [one])
 
 
