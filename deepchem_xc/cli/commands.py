@@ -294,7 +294,9 @@ def clone(
     file: Annotated[
         Path, typer.Option("--output", "-o", help="File of the clone, .safetensors.")
     ] = Path("clone.safetensors"),
-    student: Annotated[str, typer.Option(help="constrained or unconstrained.")] = "constrained",
+    student: Annotated[
+        str, typer.Option(help="constrained, unbounded or unconstrained.")
+    ] = "constrained",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few molecules, points and steps: a trial run.")
     ] = False,
