@@ -84,12 +84,12 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
     if kind not in STUDENTS:
         raise ValueError(f"student must be one of {', '.join(STUDENTS)}, got {kind!r}.")
     tau = Ingredients.TAU in parent.ingredients
-    common: dict[str, Any] = {"start": "random", "seed": seed, "name": f"clone of {parent.name}"}
+    options: dict[str, Any] = {"start": "random", "seed": seed, "name": f"clone of {parent.name}"}
     if kind == "unconstrained":
-        return (UnconstrainedMetaGGA if tau else UnconstrainedGGA)(**common)
+        return (UnconstrainedMetaGGA if tau else UnconstrainedGGA)(**options)
     bounds = ("uniform_limit", "lieb_oxford", "correlation_bounds") if kind == "unbounded" else ()
-    off = dict.fromkeys((*bounds, "high_gradient"), False)
-    return (ConstrainedMetaGGA if tau else ConstrainedGGA)(**common, **off)
+    options |= dict.fromkeys((*bounds, "high_gradient"), False)
+    return (ConstrainedMetaGGA if tau else ConstrainedGGA)(**options)
 
 
 class FunctionalCloning(CloningCheckpoints):
