@@ -375,7 +375,7 @@ def export(
     functional: Annotated[
         str,
         typer.Argument(
-            help="A functional in torch: a name (PBE, ..., experiment_gga), names joined with +, "
+            help="A functional in torch: a name (PBE, ..., cloned_r2scan), names joined with +, "
             "or a .safetensors file.",
             show_default=False,
         ),
