@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_xc.cloning.scaling import HighDensityLimit
 from deepchem_xc.xc import SpinParam, SumXC, ValGrad, XCFunctional, refuse_exact_exchange
 from deepchem_xc.xc.enhancement import enhancement
 from deepchem_xc.xc.ingredients import Ingredients
@@ -23,10 +24,10 @@ from deepchem_xc.xc.variables import DensityVariables
 
 __all__ = ["FactorPoints", "Parts", "Student", "exchange_and_correlation", "total_density"]
 
-# Wigner-Seitz radii (bohr) between which a factor of exchange does not change, and one at which
+# Wigner-Seitz radii (bohr) between which a factor of exchange does not change, and two at which
 # that of correlation has vanished.
 _ORDINARY = (1.0, 0.1)
-_SMALL = 1e-8
+_SMALL = (1e-6, 1e-8)
 _GRADIENTS = (0.0, 0.5, 1.0, 2.0)
 _ALPHA = 0.6
 _EQUAL = 1e-9
@@ -66,7 +67,8 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     """Terms of a functional, sorted by how they scale with the density.
 
     The factor of exchange does not depend on r_s; that of correlation vanishes for small ones (M.
-    Levy and J. P. Perdew, Phys. Rev. A 32, 2010 (1985)).
+    Levy and J. P. Perdew, Phys. Rev. A 32, 2010 (1985)). Of a term that is both, exchange is the
+    limit of small r_s (`HighDensityLimit`), and correlation the rest.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     Raises
     ------
     ValueError
-        If a term is neither, or there is none of one kind; for hybrids.
+        If a term has no such limit, or there is none of one kind; for hybrids.
 
     Examples
     --------
@@ -84,9 +86,8 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     >>> parts = exchange_and_correlation(get_xc("PBE"))
     >>> parts.exchange.name, parts.correlation.name
     ('exchange of PBE', 'correlation of PBE')
-    >>> exchange_and_correlation(get_xc("Teter93"))
-    Traceback (most recent call last):
-    ValueError: Teter93 is neither exchange nor correlation by scaling: its factor changes ...
+    >>> exchange_and_correlation(get_xc("Teter93")).exchange.name
+    'exchange of Teter93'
     """
     refuse_exact_exchange(
         parent, "no energy density of a student represents: clone one without it, such as 'PBE'."
@@ -94,18 +95,21 @@ def exchange_and_correlation(parent: XCFunctional) -> Parts:
     terms = list(parent.terms) if isinstance(parent, SumXC) else [parent]
     kinds: dict[str, list[XCFunctional]] = {"exchange": [], "correlation": []}
     for term in terms:
-        one, other, last = (
-            enhancement(term, rs, _GRADIENTS, alpha=_ALPHA) for rs in (*_ORDINARY, _SMALL)
+        one, other, small, last = (
+            enhancement(term, rs, _GRADIENTS, alpha=_ALPHA) for rs in (*_ORDINARY, *_SMALL)
         )
         if np.allclose(one, other, rtol=_EQUAL, atol=_EQUAL):
             kinds["exchange"].append(term)
         elif float(np.abs(last).max()) < _VANISHED:
             kinds["correlation"].append(term)
+        elif np.allclose(small, last, rtol=_VANISHED, atol=_VANISHED):
+            limit = HighDensityLimit(term)
+            kinds["exchange"].append(limit)
+            kinds["correlation"].append(SumXC(term, -limit, name=f"correlation of {term.name}"))
         else:
             raise ValueError(
-                f"{term.name} is neither exchange nor correlation by scaling: its factor changes "
-                f"with r_s and does not vanish for small ones. A parent is a sum of both, such as "
-                "'gga_x_pbe+gga_c_pbe'."
+                f"exchange and correlation of {term.name} cannot be told apart: for small r_s its "
+                "factor has no limit. A parent is a sum of both, such as 'gga_x_pbe+gga_c_pbe'."
             )
     for kind, found in kinds.items():
         if not found:

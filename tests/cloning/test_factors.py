@@ -9,7 +9,9 @@ import torch
 
 from deepchem_xc.cloning.factors import FactorPoints, check_student, exchange_and_correlation
 from deepchem_xc.xc import ConstrainedGGA, LibXC, UnconstrainedGGA, XCFunctional, get_xc
+from deepchem_xc.xc.ingredients import Ingredients
 from deepchem_xc.xc.sampling import sample_points
+from deepchem_xc.xc.variables import DensityVariables
 
 
 def test_the_factor_of_pbe_exchange_is_the_published_one() -> None:
@@ -84,7 +86,6 @@ def test_factors_are_in_the_graph_of_the_weights() -> None:
 @pytest.mark.parametrize(
     ("parent", "message"),
     [
-        ("Teter93", "neither exchange nor correlation"),
         ("gga_x_pbe", "has no correlation, and a clone has both parts: add one, such as lda_c_pw"),
         ("PBE0", "PBE0 is a hybrid: .* no energy density of a student"),
         ("lda_c_pw", "has no exchange, .* such as lda_x"),
@@ -93,6 +94,38 @@ def test_factors_are_in_the_graph_of_the_weights() -> None:
 def test_parents_without_both_parts_are_refused(parent: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         exchange_and_correlation(get_xc(parent))
+
+
+def test_a_parent_whose_exchange_has_no_limit_is_refused() -> None:
+    with pytest.raises(ValueError, match="UnconstrainedGGA cannot be told apart: for small r_s"):
+        exchange_and_correlation(UnconstrainedGGA(start="random", seed=0))
+
+
+class Whole(XCFunctional):
+    """PBE and its correlation as one term."""
+
+    name, ingredients = "whole PBE", Ingredients.DENSITY | Ingredients.GRADIENT
+
+    def energy_density(self, variables: DensityVariables) -> torch.Tensor:
+        return sum(term.energy_density(variables) for term in get_xc("PBE").terms)
+
+
+def test_exchange_and_correlation_in_one_term_are_told_apart() -> None:
+    points = sample_points(2, 200)
+    whole, known = exchange_and_correlation(Whole()), exchange_and_correlation(get_xc("PBE"))
+    # What is left of correlation grows with r_s, up to 1e-6 of the exchange in thin tails.
+    exchange = [one.exchange.get_edensityxc(points) for one in (whole, known)]
+    assert torch.allclose(*exchange, rtol=3e-6, atol=0.0)
+    correlation = [one.correlation.get_edensityxc(points) for one in (whole, known)]
+    assert torch.allclose(*correlation, rtol=1e-4, atol=0.0)
+
+
+def test_a_clone_can_be_cloned_again() -> None:
+    """Its own factors are the parts that are found."""
+    points, clone = sample_points(2, 100), get_xc("cloned_pbe")
+    found = FactorPoints(clone, clone, points)
+    with torch.no_grad():
+        assert torch.allclose(found.factors(clone), found.wanted, rtol=1e-4)
 
 
 def test_students_without_what_the_parent_sees_are_refused() -> None:

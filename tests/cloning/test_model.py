@@ -204,8 +204,8 @@ def test_options_without_meaning_are_refused(options: dict[str, object], message
 
 
 def test_a_parent_without_both_parts_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="Teter93 is neither exchange nor correlation"):
-        FunctionalCloning("Teter93")
+    with pytest.raises(ValueError, match="gga_x_pbe has no correlation"):
+        FunctionalCloning("gga_x_pbe")
 
 
 def test_trainings_on_nothing_are_refused(dataset: NumpyDataset) -> None:
