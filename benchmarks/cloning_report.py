@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def _energies(clones: list[Clone], output: Path) -> Sections:
         pictures.plot_seeds(seeds, title, output / f"seeds-{measure}.png")
         sections.append(f"![{title} by seed](seeds-{measure}.png)")
     for attribute, one, other in (
-        ("student", *STUDENTS),
+        *(("student", *pair) for pair in itertools.combinations(STUDENTS, 2)),
         ("recipe", "polished", "protocol"),
     ):
         pairs = tables.pair_table(found, attribute, one, other)

@@ -143,7 +143,7 @@ def train(clone: Clone, data: Data, output: Path, deadline: float) -> bool:
     record: dict[str, Any] = {
         "key": key,
         "finished": False,
-        "points": dataset_digest(dataset),
+        "dataset": dataset_digest(dataset),
         "cpu_seconds": before["cpu_seconds"] if before is not None and resumed else 0.0,
         **clone.settings.content,
     }

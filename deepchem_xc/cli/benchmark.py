@@ -32,7 +32,7 @@ from deepchem_xc.against_gpaw.trainings import Training, train_beside
 from deepchem_xc.cli.options import say, workers
 from deepchem_xc.eos.scales import VOLUME_SCALES
 from deepchem_xc.keywords import PotentialKind
-from deepchem_xc.planewave.paw.loader import available_variants
+from deepchem_xc.planewave.paw import available_variants
 
 Points = Mapping[str, Sequence[Mapping[str, Any]] | None]
 

@@ -294,7 +294,9 @@ def clone(
     file: Annotated[
         Path, typer.Option("--output", "-o", help="File of the clone, .safetensors.")
     ] = Path("clone.safetensors"),
-    student: Annotated[str, typer.Option(help="constrained or unconstrained.")] = "constrained",
+    student: Annotated[
+        str, typer.Option(help="constrained, unbounded or unconstrained.")
+    ] = "constrained",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few molecules, points and steps: a trial run.")
     ] = False,
@@ -373,7 +375,7 @@ def export(
     functional: Annotated[
         str,
         typer.Argument(
-            help="A functional in torch: a name (PBE, ..., experiment_gga), names joined with +, "
+            help="A functional in torch: a name (PBE, ..., cloned_r2scan), names joined with +, "
             "or a .safetensors file.",
             show_default=False,
         ),

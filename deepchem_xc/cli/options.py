@@ -31,7 +31,7 @@ _EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
 #: here, because that would import torch.
 FUNCTIONAL_NAMES = (
     "LDA, Teter93, BLYP, PBE, PBEsol, revPBE, RPBE, TPSS, SCAN, r2SCAN, recovered_paw, "
-    "experiment_paw, recovered_gga, experiment_gga"
+    "experiment_paw, recovered_gga, experiment_gga, cloned_pbe, cloned_pbesol, cloned_r2scan"
 )
 
 

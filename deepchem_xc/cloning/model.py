@@ -46,7 +46,7 @@ from deepchem_xc.xc.ingredients import Ingredients
 
 #: Steps of the protocol.
 STEPS = 20_000
-STUDENTS = ("constrained", "unconstrained")
+STUDENTS = ("constrained", "unbounded", "unconstrained")
 
 
 def root_mean_square(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
@@ -65,9 +65,12 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
 
     Parameters
     ----------
-    kind : {"constrained", "unconstrained"}
-        "constrained": F = 1 + L_a(x net), exchange sees x_2 (and x_3) alone. Large gradients are
-        not damped, because a parent's need not be. "unconstrained": F = 1 + net.
+    kind : {"constrained", "unbounded", "unconstrained"}
+        "constrained": F = 1 + L_a(x net), exchange sees x_2 (and x_3) alone, in each channel. Large
+        gradients are not damped, because a parent's need not be. "unbounded": the same with F = 1 +
+        net, without bounds and uniform limit. "unconstrained": F = 1 + net, and exchange is one
+        factor of both channels, which sees x_0 and x_1, too. Exchange of an open shell depends on
+        the gradient of each channel, of which the latter sees the sum alone.
     parent : XCFunctional
         A meta-GGA has a meta-GGA as its student.
     seed : int
@@ -81,11 +84,12 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
     if kind not in STUDENTS:
         raise ValueError(f"student must be one of {', '.join(STUDENTS)}, got {kind!r}.")
     tau = Ingredients.TAU in parent.ingredients
-    common: dict[str, Any] = {"start": "random", "seed": seed, "name": f"clone of {parent.name}"}
-    if kind == "constrained":
-        made = ConstrainedMetaGGA if tau else ConstrainedGGA
-        return made(**common, high_gradient=False)
-    return (UnconstrainedMetaGGA if tau else UnconstrainedGGA)(**common)
+    options: dict[str, Any] = {"start": "random", "seed": seed, "name": f"clone of {parent.name}"}
+    if kind == "unconstrained":
+        return (UnconstrainedMetaGGA if tau else UnconstrainedGGA)(**options)
+    bounds = ("uniform_limit", "lieb_oxford", "correlation_bounds") if kind == "unbounded" else ()
+    options |= dict.fromkeys((*bounds, "high_gradient"), False)
+    return (ConstrainedMetaGGA if tau else ConstrainedGGA)(**options)
 
 
 class FunctionalCloning(CloningCheckpoints):
@@ -98,7 +102,7 @@ class FunctionalCloning(CloningCheckpoints):
     ----------
     parent : str, path-like or XCFunctional
         The functional to clone: a sum of exchange and correlation, anything that `get_xc` takes.
-    student : {"constrained", "unconstrained"} or XCFunctional, optional
+    student : {"constrained", "unbounded", "unconstrained"} or XCFunctional, optional
         Network of the protocol (`new_student`), or your own; the model trains a copy.
     steps : int, optional
         Steps of the whole training, of which the learning rate is a function.

@@ -32,6 +32,8 @@ register_file("experiment_paw")
 register_file("recovered_gga")
 register_file("experiment_gga")
 register_file("cloned_pbe")
+register_file("cloned_pbesol")
+register_file("cloned_r2scan")
 
 _TERM = re.compile(
     r"\s*(?P<sign>[+-])?\s*(?:(?P<factor>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*\*\s*)?"
@@ -56,7 +58,8 @@ def get_xc(xc: str | os.PathLike[str] | int | BaseXC) -> BaseXC:
         - a common name: "LDA" (Slater exchange and PW92 correlation), "Teter93", "PBE", "PBEsol",
           "revPBE", "RPBE", "BLYP", "r2SCAN", and from libxc "TPSS", "SCAN";
         - a trained functional that comes with the project: "recovered_paw", "experiment_paw",
-          and, made with GTH potentials, "recovered_gga" and "experiment_gga";
+          and, made with GTH potentials, "recovered_gga" and "experiment_gga"; clones of known
+          functionals, "cloned_pbe", "cloned_pbesol" and "cloned_r2scan";
         - a libxc identifier such as "lda_x" or "gga_c_pbe", or its number;
         - a sum of either, with optional factors: "0.75*gga_x_pbe + gga_c_pbe"; a sum that has a
           common name is that functional;

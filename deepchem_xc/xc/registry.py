@@ -178,7 +178,7 @@ def trained_files() -> dict[str, str]:
     Examples
     --------
     >>> list(trained_files())
-    ['recovered_paw', 'experiment_paw', 'recovered_gga', 'experiment_gga']
+    ['recovered_paw', 'experiment_paw', ..., 'cloned_r2scan']
     """
     return {name: entry.file for name, entry in _names.items() if entry.file is not None}
 

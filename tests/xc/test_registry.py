@@ -120,6 +120,9 @@ def test_configuration_offers_what_is_registered_for_training():
         "experiment_paw",
         "recovered_gga",
         "experiment_gga",
+        "cloned_pbe",
+        "cloned_pbesol",
+        "cloned_r2scan",
     )
 
 
@@ -136,7 +139,7 @@ def test_a_trained_functional_is_read_by_its_name(monkeypatch, tmp_path):
     assert all(weight.requires_grad for weight in started.parameters())
     with pytest.raises(ValueError, match="recovered_gga is trained already"):
         FunctionalSpec(type="recovered_gga", options={"seed": 1})
-    names = "recovered_paw, experiment_paw, recovered_gga, experiment_gga"
+    names = "recovered_paw, .*, cloned_pbe, cloned_pbesol, cloned_r2scan"
     with pytest.raises(ValueError, match=f"Valid are LDA, .*{names}"):
         get_xc("no functional")
 

@@ -9,7 +9,7 @@ charges are polynomials of. Nothing here knows a crystal or a basis: an atom is 
 from __future__ import annotations
 
 from .dataset import PartialWave, PAWDataset, ReferenceEnergies
-from .loader import FAMILIES, is_paw_source, load_paw
+from .loader import FAMILIES, available_variants, is_paw_source, load_paw
 from .potential import PAWPotential
 from .radial_grid import RadialGrid
 from .reference_atom import ReferenceAtom
@@ -26,6 +26,7 @@ __all__ = [
     "RadialGrid",
     "ReferenceAtom",
     "ReferenceEnergies",
+    "available_variants",
     "is_paw_file",
     "is_paw_source",
     "load_paw",

@@ -94,8 +94,8 @@ def check_functional(
 ) -> None:
     """Warn if a pseudopotential was made with another functional than the one in use.
 
-    There is no warning if either functional is unknown: trained functionals have no potentials of
-    their own.
+    Trained functionals have no potentials of their own: with these, and others that are unknown,
+    potentials are compared with each other alone.
 
     Parameters
     ----------
@@ -120,13 +120,17 @@ def check_functional(
     (1, True)
     """
     label = functional_label(functional) if functional is not None else None
+    known = {symbol: p for symbol, p in pseudopotentials.items() if p.functional is not None}
     if label is None:
+        if len({p.functional for p in known.values()}) > 1:
+            warnings.warn(
+                f"these potentials were made with different functionals: {_listed(known)}. Take "
+                "one functional for all elements, as families do (gth-pbe, paw-pbe, ...)",
+                FunctionalMismatchWarning,
+                stacklevel=users_stacklevel(),
+            )
         return
-    wrong = [
-        f"{symbol} ({p.name}: {p.functional})"
-        for symbol, p in pseudopotentials.items()
-        if p.functional is not None and p.functional != label
-    ]
+    wrong = {symbol: p for symbol, p in known.items() if p.functional != label}
     if not wrong:
         return
     if any(isinstance(p, Pseudopotential) for p in pseudopotentials.values()):
@@ -143,7 +147,11 @@ def check_functional(
         )
     warnings.warn(
         f"the functional is {functional}, but these potentials were made with another: "
-        f"{', '.join(wrong)}. {effect}",
+        f"{_listed(wrong)}. {effect}",
         FunctionalMismatchWarning,
         stacklevel=users_stacklevel(),
     )
+
+
+def _listed(potentials: Mapping[str, AtomicPotential]) -> str:
+    return ", ".join(f"{symbol} ({p.name}: {p.functional})" for symbol, p in potentials.items())

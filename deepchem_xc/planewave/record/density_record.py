@@ -258,7 +258,7 @@ class DensityRecord:
         return digest_of(vars(self))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an npz file; ``path`` is replaced only when the new file is complete."""
+        """Write an npz file (never .safetensors); ``path`` is replaced only by a complete one."""
         write_record(vars(self), path)
 
     @classmethod

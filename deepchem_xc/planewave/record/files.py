@@ -55,6 +55,11 @@ _SPHERES = "spheres"
 
 def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the attributes of a `DensityRecord`: see `DensityRecord.save`."""
+    if os.fspath(path).endswith(".safetensors"):
+        raise ValueError(
+            f"{os.fspath(path)!r}: files of density models end in .safetensors, and a record is "
+            "none; give a name that ends in .npz."
+        )
     arrays = _arrays(record)
     arrays[_CHECKSUM] = np.array(digest_of_arrays(arrays))
     with replacing(path, "wb") as file:

@@ -113,6 +113,13 @@ def test_another_functional_is_warned_about_once(functional: str) -> None:
     assert len(w) == 1
 
 
+@pytest.mark.parametrize("functional", [None, "my network"])
+def test_potentials_of_two_functionals_are_warned_about_with_any(functional: str | None) -> None:
+    potentials = load_pseudopotentials({"C": "gth-pbe", "O": "gth-pade"}, ["C", "O"])
+    with pytest.warns(FunctionalMismatchWarning, match=r"different functionals: C .*, O .*LDA"):
+        check_functional(potentials, functional)
+
+
 @pytest.mark.parametrize("functional", ["PBE", "gga_x_pbe+gga_c_pbe", None, "my network"])
 def test_the_right_or_an_unknown_functional_is_not(functional: str | None) -> None:
     with warnings.catch_warnings():

@@ -208,6 +208,14 @@ def same_of(one: DensityRecord, other: DensityRecord, name: str) -> bool:
     return same(getattr(one, name), getattr(other, name))
 
 
+def test_a_record_is_not_written_under_the_ending_of_models(
+    silicon: SCFResult, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"ends in \.npz"):
+        DensityRecord.of(silicon).save(tmp_path / "si.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_hash_of_a_record_tells_any_change(magnet: SCFResult) -> None:
     record = DensityRecord.of(magnet)
     rounded = record.fields.map(lambda leaf: leaf.to(torch.complex64).to(leaf.dtype))
