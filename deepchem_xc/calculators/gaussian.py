@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from deepchem_xc.calculators.settings import (
     is_unchanged,
     plain,
 )
-from deepchem_xc.gaussian import MolecularResult, Molecule, scf
+from deepchem_xc.gaussian import MolecularResult, Molecule, SpinError, scf
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -208,7 +209,10 @@ class GaussianDFT(Calculator):
             for name in _OF_SCF
         }
         of_molecule = {name: given.pop(name) for name in _OF_MOLECULE}
-        molecule = Molecule.of(atoms, spin=self._spin(atoms), **of_molecule)
+        spin = self.parameters["spin"]
+        with moments_explained(spin):
+            unpaired = unpaired_electrons(atoms) if spin is None else spin
+            molecule = Molecule.of(atoms, spin=unpaired, **of_molecule)
         xc = self.parameters["xc"]
         xc = self.default_parameters["xc"] if xc is None else xc
         functional, files = identity_of(xc), file_digests({"xc": xc})
@@ -223,9 +227,28 @@ class GaussianDFT(Calculator):
             "magmom": float(plain_result.magnetic_moment),
         }
 
-    def _spin(self, atoms: Atoms) -> Any:
-        given = self.parameters["spin"]
-        return unpaired_electrons(atoms) if given is None else given
+
+@contextmanager
+def moments_explained(spin: Any) -> Iterator[None]:
+    """Where ``spin`` is None, errors about it say that it comes from the initial moments.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> with moments_explained(None):
+    ...     scf(Atoms("H"), basis="sto-3g", spin=unpaired_electrons(Atoms("H")))
+    Traceback (most recent call last):
+    deepchem_xc.gaussian.molecule_checks.SpinError: 1 electrons cannot have 0 unpaired ones: ...
+    """
+    try:
+        yield
+    except SpinError as error:
+        if spin is not None:
+            raise
+        raise SpinError(
+            f"{error} As spin is not given, it is the sum of the atoms' initial magnetic moments: "
+            "give spin, or set these moments."
+        ) from error
 
 
 def unpaired_electrons(atoms: Atoms) -> int:

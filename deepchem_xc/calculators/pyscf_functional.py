@@ -109,6 +109,8 @@ def _check_kind(mf: Any) -> None:
 
 
 def _kind_advice(mf: Any) -> str:
+    if isinstance(mf, BaseXC):
+        return ": give the functional first, to_pyscf(functional, mf)"
     if isinstance(mf, (type, types.FunctionType)):
         return f": make one, {mf.__name__}(mol)"
     inner = getattr(mf, "base", None) or getattr(mf, "_scf", None)

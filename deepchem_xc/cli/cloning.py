@@ -91,7 +91,8 @@ def run_cloning(
             **options,
         )
     except KeyboardInterrupt:
-        say(f"checkpoints are kept in {folder}; the same command resumes from there")
+        if any(folder.rglob("*.pt")):
+            say(f"checkpoints are kept in {folder}; the same command resumes from there")
         raise
     clone = model.functional
     clone.save(output)

@@ -146,7 +146,7 @@ def molecule(
     from ase.units import Hartree
 
     from deepchem_xc import gaussian
-    from deepchem_xc.calculators.gaussian import unpaired_electrons
+    from deepchem_xc.calculators.gaussian import moments_explained, unpaired_electrons
     from deepchem_xc.cli.molecule_results import UNITS, molecular_state, print_state, print_steps
 
     if "width" in occupations:
@@ -172,7 +172,8 @@ def molecule(
             pseudopotentials, "pseudopotentials"
         )
     try:
-        result = gaussian.scf(atoms, xc, **keywords, callback=print_steps(quiet))
+        with moments_explained(spin):
+            result = gaussian.scf(atoms, xc, **keywords, callback=print_steps(quiet))
     except gaussian.SCFConvergenceError as error:
         raise gaussian.SCFConvergenceError(
             f"{error} Options of this command are --maxiter, --level-shift and, with --smearing, "
@@ -232,7 +233,10 @@ def read_molecule(structure: str) -> Atoms:
 
     if structure in g2.names:
         return of_g2(structure)
-    near = difflib.get_close_matches(structure, g2.names, n=3, cutoff=0.4) or ["H2O", "C6H6"]
+    # Names are formulas, but "h2o" is no further from "H2O" than a letter.
+    upper = {name.upper(): name for name in g2.names}
+    found = difflib.get_close_matches(structure.upper(), upper, n=3, cutoff=0.4)
+    near = [upper[name] for name in found] or ["H2O", "C6H6"]
     raise ValueError(
         f"there is neither a file {structure} nor a molecule of this name in ASE's g2 set "
         f"({', '.join(near)}, ...)."

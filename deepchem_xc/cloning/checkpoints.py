@@ -36,6 +36,8 @@ class CloningCheckpoints(TrainingCheckpoints):
         self.history: list[EpochRecord] = []
         # Digest of the points of the last training.
         self._trained_on: str | None = None
+        # Steps of the training that wrote the checkpoint; None without one.
+        self._planned_steps: int | None = None
         super().__init__(*arguments, **keywords)
 
     @property
@@ -61,8 +63,10 @@ class CloningCheckpoints(TrainingCheckpoints):
         return {
             "history": [record.state_dict() for record in self.history],
             "points": self._trained_on,
+            "steps": self.steps,
         }
 
     def _resume(self, state: dict[str, Any]) -> None:
         self._trained_on = state["points"]
+        self._planned_steps = state.get("steps")  # earlier versions wrote none
         self.history[:] = [EpochRecord(**record) for record in state["history"]]

@@ -17,12 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.units import Bohr
 from deepchem.utils.data_utils import get_data_dir
 from numpy.typing import NDArray
 from torch import Tensor
 
 from deepchem_xc.calculators import to_pyscf
 from deepchem_xc.cloning.molecules import g2_molecule, unpaired_electrons
+from deepchem_xc.gaussian.basis_sets import basis_by_element
+from deepchem_xc.gaussian.core_functions import holds_core
+from deepchem_xc.gaussian.grid import checked_level
+from deepchem_xc.gaussian.molecule_checks import check_atoms, check_spin
 from deepchem_xc.models.progress_bar import progress_bar
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.store import Store, digest
@@ -161,11 +166,30 @@ def _channel(rows: NDArray[np.float64]) -> ValGrad:
 
 
 def pyscf_molecule(atoms: Atoms, basis: str) -> Any:
-    """PySCF's molecule, with spherical functions."""
+    """PySCF's molecule, with spherical functions and all electrons.
+
+    Raises
+    ------
+    ValueError
+        For atoms that overlap, unknown basis sets, those that were made for core potentials, and
+        numbers of unpaired electrons that are impossible.
+    """
     from pyscf import gto
 
-    places = list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist()))
-    return gto.M(atom=places, basis=basis, spin=unpaired_electrons(atoms), verbose=0)
+    symbols = atoms.get_chemical_symbols()
+    check_atoms(symbols, atoms.positions / Bohr)
+    functions = basis_by_element(basis, symbols)
+    for symbol, shells in functions.items():
+        if not holds_core(symbol, shells):
+            raise ValueError(
+                f"the basis set {basis!r} was made for a core potential of {symbol}, and densities "
+                "of parents hold all electrons: take another one, such as 'ano-rcc' or 'sto-3g', "
+                "or leave such molecules out."
+            )
+    places = list(zip(symbols, atoms.positions.tolist()))
+    mol = gto.M(atom=places, basis=basis, spin=None, verbose=0)
+    mol.spin = check_spin(unpaired_electrons(atoms), mol.nelectron, mol.nao)
+    return mol
 
 
 def kohn_sham(atoms: Atoms, basis: str, level: int) -> Any:
@@ -250,7 +274,8 @@ def parent_densities(
     Raises
     ------
     ValueError
-        For no molecules, unknown ones, one that occurs twice, and functionals that `to_pyscf`
+        For no molecules, unknown ones, one that occurs twice, basis sets that do not hold all
+        electrons, impossible numbers of unpaired electrons, and functionals that `to_pyscf`
         refuses.
     SCFConvergenceError
         If a molecule does not converge; the others before it are kept.
@@ -269,7 +294,9 @@ def parent_densities(
     >>> longer.energy
     -1.0847
     """
-    functional = get_xc(parent)
+    functional, level = get_xc(parent), checked_level(grid_level)
+    if isinstance(names, str):
+        raise ValueError(f"names is the text {names!r}: give a list of names, [{names!r}].")
     wanted = list(names)
     if not wanted:
         raise ValueError("there are no molecules: give names of ASE's g2 set, such as ['H2O'].")
@@ -290,7 +317,7 @@ def parent_densities(
                 {
                     "parent": identity,
                     "basis": basis,
-                    "grid_level": grid_level,
+                    "grid_level": level,
                     "numbers": atoms.numbers.tolist(),
                     "positions": atoms.positions.tolist(),
                     "unpaired": unpaired_electrons(atoms),
@@ -300,7 +327,7 @@ def parent_densities(
             key = f"{name}_{request[:12]}"
             record = store.read(key, request=request)
             if record is None:
-                mf = to_pyscf(functional, kohn_sham(atoms, basis, grid_level))
+                mf = to_pyscf(functional, kohn_sham(atoms, basis, level))
                 energy = converge(mf, name)
                 matrix = np.asarray(mf.make_rdm1())
                 pair = np.stack([matrix / 2.0] * 2) if matrix.ndim == 2 else matrix

@@ -6,6 +6,7 @@ to second order in the change of the density.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import Parameter
 
 from deepchem_xc.cloning.densities import KeptDensity
 from deepchem_xc.cloning.factors import total_density
-from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, integrated_energy
+from deepchem_xc.xc import SpinParam, ValGrad, XCFunctional, get_xc, integrated_energy
 from deepchem_xc.xc.variables import DensityVariables, channels_of, mapped
 
 __all__ = ["ENERGY_GRID_LEVEL", "KeptEnergies", "trainable_weights"]
@@ -43,8 +44,8 @@ class KeptEnergies:
 
     Parameters
     ----------
-    parent : XCFunctional
-        The functional that is cloned.
+    parent : str, path-like or XCFunctional
+        The functional that is cloned: anything that `get_xc` takes.
     densities : sequence of KeptDensity
         Densities of molecules and atoms.
     grid_level : int, optional
@@ -68,14 +69,14 @@ class KeptEnergies:
     >>> from deepchem_xc.cloning import KeptEnergies, parent_densities
     >>> from deepchem_xc.xc import get_xc
     >>> kept = parent_densities("PBE", ["H2"], tempfile.mkdtemp(), basis="sto-3g")
-    >>> [error] = KeptEnergies(get_xc("PBE"), kept).errors(get_xc("PBE")).tolist()
+    >>> [error] = KeptEnergies("PBE", kept).errors(get_xc("PBE")).tolist()
     >>> error
     0.0
     """
 
     def __init__(
         self,
-        parent: XCFunctional,
+        parent: str | os.PathLike[str] | XCFunctional,
         densities: Sequence[KeptDensity],
         grid_level: int = ENERGY_GRID_LEVEL,
     ) -> None:
@@ -84,6 +85,7 @@ class KeptEnergies:
                 "there are no densities to take energies at: parent_densities(parent, names) makes "
                 "them."
             )
+        functional = get_xc(parent)
         self.names = [kept.name for kept in densities]
         self._systems: list[tuple[DensityVariables, Tensor]] = []
         self.wanted: list[float] = []
@@ -95,7 +97,7 @@ class KeptEnergies:
             variables, weights = DensityVariables(selected), grid.weights[present]
             self._systems.append((variables, weights))
             with torch.no_grad():
-                energy = integrated_energy(parent, variables.densinfo, weights)
+                energy = integrated_energy(functional, variables.densinfo, weights)
             self.wanted.append(float(energy))
 
     def errors_in_graph(self, student: XCFunctional) -> Iterator[Tensor]:

@@ -90,6 +90,11 @@ def train_clone(
     True
     """
     polish = whole_number(polish, "polish", 0)
+    if energies is None and energy_weight:
+        raise ValueError(
+            f"energy_weight = {energy_weight!r} has no effect without energies: give both, or "
+            "neither."
+        )
     search: dict[str, Any] = {"optimizer": LevenbergMarquardt()}
     stages: list[tuple[str, int, dict[str, Any]]] = [("", steps, {"seed": seed})]
     if polish:

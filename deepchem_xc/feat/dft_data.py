@@ -88,8 +88,8 @@ class DFTEntry:
             check_reduction(self, spec.systems[0])
             self.name = spec.name or self._default_name()
             self._label = read_label(self, self.kind, spec.true_val, folder)
-            if self._e_type == "dm" and self._label is not None:
-                warn_of_other_electrons(self.systems[0], self._label)
+            if self._e_type in ("dm", "dens") and self._label is not None:
+                warn_of_other_electrons(self._e_type, self.systems[0], self._label)
         except (ValueError, FileNotFoundError) as error:
             raise self._error(str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,15 @@ from numpy.typing import NDArray
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.feat.dft_system import DFTSystem
 from deepchem_xc.feat.entry_checks import check_balance
+from deepchem_xc.feat.molecules import MoleculeGrid
 
-# Electrons, relative to all of them, by which a matrix may miss their number: files round, and
-# other methods count them to rounding.
-_MISSED = 1e-3
+# Electrons, relative to all of them, by which a density matrix may miss their number, because files
+# round, and a density, which a grid of level 0 integrates to 1e-3.
+_MISSED = {"dm": 1e-3, "dens": 1e-2}
 
 
 class OtherElectronsWarning(UserWarning):
-    """A density matrix does not hold the electrons of its molecule.
+    """A density, or density matrix, does not hold the electrons of its molecule.
 
     Examples
     --------
@@ -28,25 +30,31 @@ class OtherElectronsWarning(UserWarning):
     """
 
 
-def warn_of_other_electrons(system: DFTSystem, label: NDArray[np.float64]) -> None:
-    """Warn if the number of electrons of a density matrix is not that of the molecule.
+def warn_of_other_electrons(e_type: str, system: DFTSystem, label: NDArray[np.float64]) -> None:
+    """Warn if the number of electrons of a density is not that of the molecule.
 
-    It changes with another order or normalisation of the basis functions.
+    It changes with another order or normalisation of basis functions or points.
 
     Parameters
     ----------
+    e_type : str
+        "dm" or "dens".
     system : DFTSystem
         A molecule.
     label : ndarray
-        (nao, nao).
+        Density matrix, (nao, nao), or density, (npoint,), bohr^-3.
     """
-    found = float((label * system.molecule.overlap).sum())
     expected = sum(system.molecule.nelectrons)
-    if abs(found - expected) > _MISSED * expected:
+    if e_type == "dm":
+        what, order = "density matrix", f"functions of {system.basis!r}"
+        found = float((label * system.molecule.overlap).sum())
+    else:
+        what, order = "density", "points of get_integration_grid()"
+        found = float((label * MoleculeGrid.of(system.system).weights.numpy()).sum())
+    if abs(found - expected) > _MISSED[e_type] * expected:
         warnings.warn(
-            f"the density matrix of {system.formula} holds {found:.4g} electrons, and the molecule "
-            f"{expected}: it must be the sum of both spins, in PySCF's order of the functions of "
-            f"{system.basis!r}.",
+            f"the {what} of {system.formula} holds {found:.4g} electrons, and the molecule "
+            f"{expected}: it must be the sum of both spins, in PySCF's order of the {order}.",
             OtherElectronsWarning,
             stacklevel=users_stacklevel(),
         )
@@ -73,6 +81,7 @@ def check_molecules(e_type: str, systems: Sequence[DFTSystem]) -> None:
     if e_type == "ie":
         _check_ionisation(*systems)
     _check_cores(systems)
+    _check_functions(systems)
 
 
 def _check_ionisation(first: DFTSystem, last: DFTSystem) -> None:
@@ -101,4 +110,18 @@ def _check_cores(systems: Sequence[DFTSystem]) -> None:
                     f"systems[{i}].basis: {symbol} has {charge} electrons here and {other} in "
                     f"systems[{j}], because a core potential replaces the others: give all systems "
                     "basis sets and pseudopotentials of one kind"
+                )
+
+
+def _check_functions(systems: Sequence[DFTSystem]) -> None:
+    """Refuse an element with different basis functions: its energies have different errors."""
+    known: dict[str, tuple[int, Any]] = {}
+    for i, system in enumerate(systems):
+        for symbol, functions in sorted(system.molecule.mole._basis.items()):
+            j, others = known.setdefault(symbol, (i, functions))
+            if others != functions:
+                raise ValueError(
+                    f"systems[{i}].basis: {symbol} has other basis functions than in systems[{j}] "
+                    f"({system.basis!r} and {systems[j].basis!r}), and the energies differ by "
+                    "their errors: give an element one basis set in all systems"
                 )

@@ -16,6 +16,9 @@ _MADE_FOR_GTH = "gth"
 # Basis sets that errors advise, and their elements; the first ends at radon.
 _LIGHT, _HEAVY = ("def2-svp", "H to Rn"), ("ano-rcc", "H to Cm")
 _LAST_LIGHT = 86
+# Part of the names of a family with one core potential for each element, and a member with all of
+# them: PySCF's files of def2-mTZVP and others lack them.
+_FAMILY, _MEMBER = "def2", "def2-svp"
 
 
 def basis_by_element(basis: Any, symbols: Iterable[str]) -> dict[str, Any]:
@@ -184,6 +187,17 @@ def check_auxiliary(mole: gto.Mole, name: str) -> None:
         ) from error
 
 
+def named_elements(basis: Any, symbols: Iterable[str]) -> set[str]:
+    """Elements whose functions are a basis set by name.
+
+    Examples
+    --------
+    >>> named_elements({"O": "def2-svp", "H": [[0, [1.0, 1.0]]]}, ["O", "H"])
+    {'O'}
+    """
+    return {symbol for symbol in symbols if isinstance(_given(basis, symbol), str)}
+
+
 def _given(given: Any, symbol: str) -> Any:
     return given.get(symbol, given.get("default")) if isinstance(given, Mapping) else given
 
@@ -233,9 +247,11 @@ def _is_known(name: str) -> bool:
 
 
 def _core_potential(name: str, symbol: str) -> Any:
-    try:
-        with warnings.catch_warnings():
+    for one in (name, _MEMBER) if _FAMILY in name.lower() else (name,):
+        # PySCF raises many kinds where a basis set has none.
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
-            return gto.basis.load_ecp(name, symbol)
-    except Exception:  # PySCF raises many kinds where a basis set has none
-        return None
+            found = gto.basis.load_ecp(one, symbol)
+            if found:
+                return found
+    return None

@@ -65,6 +65,23 @@ class Block(NamedTuple):
             matrix[self.functions[:, None], self.functions] += part
 
 
+def checked_level(level: Any) -> int:
+    """The level of a grid as an int, if PySCF has it.
+
+    Examples
+    --------
+    >>> checked_level(11)
+    Traceback (most recent call last):
+    ValueError: grid_level must be 0 to 9, got 11; 3 is PySCF's default.
+    """
+    level = whole_number(level, "grid_level", minimum=0)
+    if level > _HIGHEST_LEVEL:
+        raise ValueError(
+            f"grid_level must be 0 to {_HIGHEST_LEVEL}, got {level}; 3 is PySCF's default."
+        )
+    return level
+
+
 class Grid:
     """The integration grid of a molecule.
 
@@ -107,11 +124,7 @@ class Grid:
     """
 
     def __init__(self, mole: Mole, level: int, derivatives: bool, memory: int = KEPT_VALUES):
-        level = whole_number(level, "grid_level", minimum=0)
-        if level > _HIGHEST_LEVEL:
-            raise ValueError(
-                f"grid_level must be 0 to {_HIGHEST_LEVEL}, got {level}; 3 is PySCF's default."
-            )
+        level = checked_level(level)
         self.level, self._mole, self._derivatives = level, mole, derivatives
         made = gen_grid.Grids(mole)
         made.level = level

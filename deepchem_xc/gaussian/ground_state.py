@@ -29,15 +29,15 @@ def scf(
     spin: int | None = None,
     restricted: bool | str | None = None,
     pseudopotentials: str | Mapping[str, str] | None = None,
-    grid_level: int = STANDARD_LEVEL,
+    grid_level: int | None = STANDARD_LEVEL,
     density_fitting: str | None = None,
     occupations: Mapping[str, Any] | str | None = None,
     convergence: Mapping[str, Any] | None = None,
-    level_shift: float = 0.0,
-    damping: float = 0.0,
+    level_shift: float | None = 0.0,
+    damping: float | None = 0.0,
     start: MolecularResult | Tensor | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
-    gradient_tolerance: float = GRADIENT_TOLERANCE,
+    gradient_tolerance: float | None = GRADIENT_TOLERANCE,
 ) -> MolecularResult:
     """Self-consistent ground state of a molecule in Gaussian basis functions.
 
@@ -122,16 +122,16 @@ def scf(
         spin=spin,
         restricted=restricted,
         pseudopotentials=pseudopotentials,
-        grid_level=grid_level,
+        grid_level=STANDARD_LEVEL if grid_level is None else grid_level,
         density_fitting=density_fitting,
         occupations=occupations,
     )
     criteria = Convergence.of(convergence, differentiated=bool(problem.trained_tensors))
     steering = Steering(
-        level_shift=_in_range(level_shift, "level_shift", 10.0, "Hartree"),
-        damping=_in_range(damping, "damping", 0.99),
+        level_shift=_in_range(level_shift, "level_shift", 0.0, 10.0, "Hartree"),
+        damping=_in_range(damping, "damping", 0.0, 0.99),
     )
-    tolerance = _in_range(gradient_tolerance, "gradient_tolerance", 1.0)
+    tolerance = _in_range(gradient_tolerance, "gradient_tolerance", GRADIENT_TOLERANCE, 1.0)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback = {callback!r} is not a function: give one of a step's dict.")
     first = starting_density(problem) if start is None else _given(start, problem)
@@ -140,8 +140,8 @@ def scf(
     return MolecularResult(problem, converged, history, tolerance)
 
 
-def _in_range(value: Any, name: str, highest: float, unit: str = "") -> float:
-    number = real_number(value, name, unit)
+def _in_range(value: Any, name: str, default: float, highest: float, unit: str = "") -> float:
+    number = default if value is None else real_number(value, name, unit)
     if not 0.0 <= number <= highest:
         raise ValueError(f"{name} must be between 0 and {highest:g}, got {number:g}.")
     return number
@@ -150,7 +150,8 @@ def _in_range(value: Any, name: str, highest: float, unit: str = "") -> float:
 def _given(start: Any, problem: Any) -> Tensor:
     density = start.detach().density_matrix if isinstance(start, MolecularResult) else start
     nao = problem.molecule.norbital
-    if not isinstance(density, Tensor) or density.shape[1:] != (nao, nao):
+    shapes = [(number, nao, nao) for number in (1, 2)]
+    if not isinstance(density, Tensor) or density.shape not in shapes:
         found = tuple(density.shape) if isinstance(density, Tensor) else type(start).__name__
         raise ValueError(
             f"start must be a MolecularResult or density matrices ({problem.nspin}, {nao}, {nao}) "

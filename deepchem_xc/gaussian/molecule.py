@@ -15,8 +15,10 @@ from pyscf import gto
 from deepchem_xc.gaussian.basis_sets import (
     basis_by_element,
     core_potentials,
+    named_elements,
     pseudopotentials_by_element,
 )
+from deepchem_xc.gaussian.core_functions import check_core_functions
 from deepchem_xc.gaussian.molecule_checks import (
     check_atoms,
     check_charge,
@@ -83,9 +85,9 @@ class Molecule:
         TypeError
             For another kind of structure.
         ValueError
-            For a crystal, a basis set that lacks an element, charges and spins that are impossible,
-            atoms that overlap, positions that are not finite, basis functions that are linearly
-            dependent.
+            For a crystal, a basis set that lacks an element, or whose core potential is not known,
+            charges and spins that are impossible, atoms that overlap, positions that are not
+            finite, basis functions that are linearly dependent.
 
         Examples
         --------
@@ -94,7 +96,7 @@ class Molecule:
         (9, 7)
         >>> Molecule.of(molecule("O2"), basis="def2-svp", spin=1)
         Traceback (most recent call last):
-        ValueError: 16 electrons cannot have 1 unpaired ones: spin must be even, such as 0 ...
+        deepchem_xc.gaussian.molecule_checks.SpinError: 16 electrons cannot have 1 unpaired ...
         """
         given = {
             "basis": basis,
@@ -225,6 +227,7 @@ def _built(
     mole.charge = check_charge(charge)
     mole.spin = None  # any parity, until the electrons are counted
     mole.build(dump_input=False, parse_arg=False)
+    check_core_functions(mole, named_elements(basis, symbols))
     mole.spin = check_spin(spin, mole.tot_electrons(), mole.nao)
     check_independence(mole.intor_symmetric("int1e_ovlp"))
     return mole
@@ -237,9 +240,10 @@ def _copied(given: gto.Mole) -> gto.Mole:
     mole = given.copy()
     mole.verbose, mole.symmetry = 0, False
     check_atoms([symbol for symbol in mole.elements], mole.atom_coords())
-    check_spin(mole.spin, mole.tot_electrons(), mole.nao)
     if not mole._pseudo:
         _check_core_potentials(mole)
+    check_core_functions(mole, named_elements(mole.basis, mole.elements))
+    check_spin(mole.spin, mole.tot_electrons(), mole.nao)
     check_independence(mole.intor_symmetric("int1e_ovlp"))
     return mole
 

@@ -18,6 +18,10 @@ _MINIMUM_DISTANCE = 0.3
 _SMALLEST_OVERLAP = 1e-9
 
 
+class SpinError(ValueError):
+    """A number of unpaired electrons that electrons and basis functions do not allow."""
+
+
 def check_atoms(symbols: Sequence[str], positions: np.ndarray) -> None:
     """Refuse no atoms, unknown elements, positions (bohr) that are no numbers, atoms that overlap.
 
@@ -79,11 +83,18 @@ def check_spin(spin: Any, nelectrons: int, norbital: int) -> int:
     norbital : int
         Basis functions.
 
+    Raises
+    ------
+    SpinError
+        If they do not allow it.
+    ValueError
+        For anything but a whole number of at least 0, and without electrons.
+
     Examples
     --------
     >>> check_spin(0, 9, 20)
     Traceback (most recent call last):
-    ValueError: 9 electrons cannot have 0 unpaired ones: spin must be odd, such as 1 ...
+    deepchem_xc.gaussian.molecule_checks.SpinError: 9 electrons cannot have 0 unpaired ones: ...
     """
     spin = whole_number(spin, "spin (the number of unpaired electrons)", minimum=0)
     if nelectrons <= 0:
@@ -92,16 +103,16 @@ def check_spin(spin: Any, nelectrons: int, norbital: int) -> int:
         )
     if (nelectrons - spin) % 2:
         parity = "odd" if nelectrons % 2 else "even"
-        raise ValueError(
+        raise SpinError(
             f"{nelectrons} electrons cannot have {spin} unpaired ones: spin must be {parity}, such "
             f"as {nelectrons % 2} (spin is the number of unpaired electrons, as in PySCF); or "
             "change the charge."
         )
     if spin > nelectrons:
-        raise ValueError(f"{nelectrons} electrons cannot have {spin} unpaired ones: lower spin.")
+        raise SpinError(f"{nelectrons} electrons cannot have {spin} unpaired ones: lower spin.")
     up = (nelectrons + spin) // 2
     if up > norbital:
-        raise ValueError(
+        raise SpinError(
             f"the basis set has {norbital} functions and cannot hold {up} electrons of one spin: "
             "take a larger basis set, lower spin, or check the charge."
         )

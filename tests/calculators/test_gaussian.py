@@ -111,6 +111,17 @@ def test_unpaired_electrons_are_those_of_initial_moments() -> None:
     assert singlet.get_magnetic_moment() == 0.0
 
 
+def test_an_impossible_spin_says_whether_it_comes_from_initial_moments() -> None:
+    oxygen = with_calculator("O2")
+    oxygen.set_initial_magnetic_moments([2.0, 1.0])
+    with pytest.raises(ValueError, match="3 unpaired .* sum of the atoms' initial magnetic mom"):
+        oxygen.get_potential_energy()
+    oxygen.calc.set(spin=1)
+    with pytest.raises(ValueError, match="16 electrons cannot have 1 unpaired") as given:
+        oxygen.get_potential_energy()
+    assert "moments" not in str(given.value)
+
+
 def test_keywords_are_those_of_the_solver_and_documented() -> None:
     own = {"structure", "functional", "start", "callback"}
     wanted = set(inspect.signature(scf).parameters) - own | {"xc"}

@@ -21,6 +21,7 @@ def made(kind, molecule=hydrogen_fluoride, **keywords):
         (lambda: made(scf.UHF), "UHF, which has no functional"),
         (lambda: mcscf.CASSCF(made(scf.RHF), 2, 2), "CASSCF, which is made from one"),
         (lambda: made(dft.RKS).nuc_grad_method(), r"Gradients, .* call to_pyscf\(RKS"),
+        (lambda: get_xc("PBE"), "give the functional first, to_pyscf"),
         (lambda: made(dft.RKS).TDA(), r"TDA, .* call to_pyscf\(RKS"),
         (lambda: made(dft.GKS), "GKS has noncollinear spin"),
         (lambda: made(dft.DKS), "DKS has noncollinear spin"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,12 +38,33 @@ def test_a_quick_clone_is_written_with_its_errors(
     run = call(*command, "--steps", 20, "--polish", 5, "--no-compare")
     assert run.exit_code == 0, run.stderr
     assert file.read_bytes() == first
+    # Another number of steps would be another training, also of the stage after it.
+    run = call(*command, "--steps", 10, "--polish", 5, "--no-compare")
+    assert run.exit_code == 1 and re.search("training of 20 steps.*--fresh", run.stderr)
     # Other points do not go on with this training, except with --fresh.
     run = call(*command[:-1], 40, "--steps", 20, "--no-compare")
     assert run.exit_code == 1 and "other points" in run.stderr
     energies = ("--energy-weight", 10, "--sampling", "spread", "--student", "unconstrained")
     run = call(*command, "--steps", 2, "--no-compare", "--fresh", *energies)
     assert run.exit_code == 0, run.stderr
+
+
+def test_an_interruption_names_checkpoints_only_if_there_are_any(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **keywords: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cloning, "QUICK", ("H2",))
+    monkeypatch.setitem(densities.parent_densities.__kwdefaults__, "basis", "sto-3g")
+    monkeypatch.setattr(cloning, "train_clone", interrupted)
+    file = tmp_path / "pbe.safetensors"
+    command = ("clone", "PBE", "--quick", "--data-dir", tmp_path, "-o", file, "--points", 50)
+    assert "checkpoints" not in call(*command).stderr
+    folder = tmp_path / "pbe.safetensors.checkpoints"
+    folder.mkdir()
+    (folder / "checkpoint1.pt").touch()
+    assert f"checkpoints are kept in {folder}" in call(*command).stderr
 
 
 def test_mistakes_are_one_line(call: Call, tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ def test_the_help_names_hybrids_that_exist(call: Call) -> None:
     ("arguments", "message"),
     [
         (["C6H7", *SMALL], r"neither a file C6H7 nor a molecule .*C6H6"),
+        (["h2o", *SMALL], r"neither a file h2o nor a molecule .*\(H2O"),
         (["H2O", "--basis", "sto-3h"], "unknown basis set 'sto-3h'"),
         (["Si2H6", "--basis", "O=sto-3g"], "has nothing for H, Si: add"),
         (["H2O", *SMALL, "--spin", "1"], "10 electrons cannot have 1 unpaired ones.*even"),
@@ -172,6 +173,7 @@ def test_the_help_names_hybrids_that_exist(call: Call) -> None:
         (["CLOSE", *SMALL], "atoms overlap: H0 and H1"),
         (["NAN", *SMALL], r"positions of atoms \[1\] contain NaN"),
         (["H2O", *SMALL, "--threads", "0"], "threads must be at least 1"),
+        (["O2", *SMALL, "--charge", "1"], "2 unpaired .*sum of the atoms' initial magnetic mom"),
     ],
 )
 def test_an_error_is_one_clear_line_and_a_status(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from pyscf import dft, gto
 
 from deepchem_xc.cloning import KeptDensity, densities, parent_densities
@@ -85,13 +87,32 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path) -> None:
         ([], "there are no molecules"),
         (["H2", "H2"], "each molecule must occur once"),
         (["H22"], "no molecule 'H22'; did you mean '.*'H2'"),
+        ("OH", r"names is the text 'OH': give a list of names, \['OH'\]"),
+        ({"HI": Atoms("HI", [[0, 0, 0], [0, 0, 1.61]])}, "core potential of I, and densities of"),
+        ({"HF": Atoms("HF", [[0, 0, 0], [0, 0, 0.01]])}, "atoms overlap"),
+        ({"OH": Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])}, "9 electrons cannot have 0 unpaired"),
     ],
 )
 def test_impossible_lists_of_molecules_are_refused(
-    names: list[str], message: str, tmp_path: Path
+    names: Any, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
         parent_densities("PBE", names, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"basis": "no such basis"}, "unknown basis set 'no such basis'"),
+        ({"basis": "ccecp-cc-pvdz"}, "made for a core potential of Si, and densities of parents"),
+        ({"grid_level": 11}, "grid_level must be 0 to 9, got 11"),
+    ],
+)
+def test_impossible_basis_sets_and_grids_are_refused(
+    keywords: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        parent_densities("PBE", ["Si2"], tmp_path, **keywords)
 
 
 def test_a_density_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

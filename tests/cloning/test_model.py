@@ -114,12 +114,16 @@ def test_a_training_that_is_resumed_has_the_weights_of_one_without_interruption(
     assert losses[0] == losses[1] and len(losses[0]) == 4
 
 
-def test_checkpoints_of_other_models_and_points_are_refused(
+def test_checkpoints_of_other_models_points_and_steps_are_refused(
     dataset: NumpyDataset, tmp_path: Path
 ) -> None:
     FunctionalCloning("PBE", steps=2, model_dir=str(tmp_path)).fit(dataset, 1)
     with pytest.raises(ValueError, match=r"belongs to another model \(parent differ\)"):
         FunctionalCloning("PBEsol", steps=2, model_dir=str(tmp_path)).restore()
+    for steps in (1, 3):
+        model = FunctionalCloning("PBE", steps=steps, model_dir=str(tmp_path))
+        with pytest.raises(ValueError, match=rf"training of 2 steps, and this one has {steps}"):
+            model.fit(dataset, restore=True)
     other = NumpyDataset(dataset.X[:50])
     with pytest.raises(ValueError, match="training on other points"):
         FunctionalCloning("PBE", steps=2, model_dir=str(tmp_path)).fit(other, restore=True)

@@ -97,3 +97,8 @@ def test_a_callback_that_saves_and_stops_loses_no_step(
     assert runs == 4
     assert done == [*range(1, 8), *range(1, 4)]
     assert weights_of(last) == weights_of(whole)
+
+
+def test_a_weight_of_energies_without_energies_is_refused(dataset: NumpyDataset) -> None:
+    with pytest.raises(ValueError, match="energy_weight = 1.0 has no effect without energies"):
+        train_clone("PBE", dataset, steps=1, energy_weight=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -73,6 +74,19 @@ def test_a_start_that_is_no_number_is_refused():
     broken = torch.full((1, 13, 13), torch.nan, dtype=torch.float64)
     with pytest.raises(ValueError, match="start contains NaN"):
         scf(molecule("H2O"), start=broken, **SMALL)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_start_has_a_density_matrix_for_each_spin_or_one(number):
+    given = torch.eye(13, dtype=torch.float64).repeat(number, 1, 1)
+    with pytest.raises(ValueError, match=r"start must be a MolecularResult or density matrices"):
+        scf(molecule("H2O"), start=given, restricted=False, **SMALL)
+
+
+def test_none_selects_the_default_of_every_keyword():
+    none = dict.fromkeys(set(inspect.signature(scf).parameters) - {"structure", "functional"})
+    result, plain = (scf(Atoms("He"), **{**k, "basis": "6-31g"}) for k in (none, {}))
+    assert float(result.energy) == float(plain.energy)
 
 
 def test_one_electron_and_no_electron_of_one_spin():

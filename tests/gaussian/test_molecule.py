@@ -50,6 +50,53 @@ def test_a_mole_without_the_core_potential_of_its_basis_set_is_refused():
         Molecule.of(gto.M(atom=IODIDE, basis="def2-svp", verbose=0))
 
 
+def with_functions_of(name: str) -> dict[str, object]:
+    return {"I": gto.basis.load(name, "I"), "H": "def2-svp"}
+
+
+@pytest.mark.parametrize("name", ["def2-mtzvp", "def2-mtzvpp"])
+def test_basis_sets_of_one_family_have_the_same_core_potential(name):
+    iodide = Atoms("HI", [[0, 0, 0], [0, 0, 1.61]])
+    ecp = Molecule.of(iodide, basis=name).mole._ecp
+    assert ecp == Molecule.of(iodide, basis="def2-svp").mole._ecp
+    assert ecp["I"][0] == 28
+
+
+@pytest.mark.parametrize(
+    "structure, basis",
+    [
+        (Atoms("I"), "ccecp-cc-pvdz"),
+        (Atoms("Au"), "aug-cc-pvtz-pp"),
+        (Atoms("Si"), "bfd-vdz"),
+        (Atoms("I"), ["def2-svp"]),
+        (Atoms("HI", [[0, 0, 0], [0, 0, 1.61]]), with_functions_of("def2-svp")),
+        (gto.M(atom="I1 0 0 0", basis={"I1": "def2-svp"}, spin=1, verbose=0), None),
+        (gto.M(atom="I 0 0 0", basis=("def2-svp",), spin=1, verbose=0), None),
+    ],
+)
+def test_functions_without_a_core_are_refused_at_whole_nuclei(structure, basis):
+    with pytest.raises(ValueError, match="basis functions of .* hold no electrons of its core"):
+        Molecule.of(structure, basis=basis, spin=None if basis is None else 1)
+
+
+def test_a_mole_may_have_core_potentials_by_atom():
+    core = {"basis": {"I1": "def2-svp", "H": "sto-3g"}, "ecp": {"I1": "def2-svp"}}
+    mole = gto.M(atom="I1 0 0 0; H 0 0 1.61", verbose=0, **core)
+    assert Molecule.of(mole).nelectrons == (13, 13)
+
+
+def test_basis_sets_for_all_electrons_are_refused_at_pseudopotentials():
+    gth = {"pseudopotentials": "gth-pbe"}
+    with pytest.raises(ValueError, match="O was made for all electrons.* replaces 2 of them"):
+        Molecule.of(molecule("H2O"), basis={"H": "gth-dzvp", "O": "def2-svp"}, **gth)
+    with pytest.raises(ValueError, match="O was made for all electrons"):
+        Molecule.of(gto.M(atom="O", basis="6-31g", pseudo="gth-pbe", spin=2, verbose=0))
+    # Hydrogen has no core, and one's own functions may reach as far as they like.
+    Molecule.of(molecule("H2O"), basis={"O": "gth-dzvp", "H": "6-31g"}, **gth)
+    own = {"O": gto.basis.load("6-31g", "O"), "H": "gth-dzvp"}
+    assert Molecule.of(molecule("H2O"), basis=own, **gth).nelectrons == (4, 4)
+
+
 def test_pseudopotentials_replace_all_cores():
     water = Molecule.of(molecule("H2O"), basis="gth-dzvp", pseudopotentials="gth-pbe")
     assert water.nelectrons == (4, 4)

@@ -177,6 +177,19 @@ def test_density_matrices_with_other_electrons_are_warned_of() -> None:
             DFTEntry.create("dm", wrong, [one])
 
 
+def test_densities_in_another_order_or_of_other_electrons_are_warned_of() -> None:
+    one = system("HF")
+    mf = by_pyscf(one)
+    values = dft.numint.eval_ao(mf.mol, mf.grids.coords)
+    density = dft.numint.eval_rho(mf.mol, values, mf.make_rdm1())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DFTEntry.create("dens", density, [one])
+    for wrong in (0.5 * density, -density, density[::-1]):
+        with pytest.warns(OtherElectronsWarning, match="the density of .* 10: it must"):
+            DFTEntry.create("dens", wrong, [one])
+
+
 @pytest.mark.parametrize("known, theirs", [("PBE0", "pbe0"), ("gga_x_pbe+gga_c_pbe", "pbe")])
 def test_deepchems_model_without_its_network_is_the_known_functional(
     known: str, theirs: str
@@ -320,6 +333,12 @@ O = {"moldesc": "O 0 0 0", "basis": "6-31g", "spin": 2}
             0.5,
             [{**H2, "charge": 1, "spin": 1}, {**H, "number": 2}],
             "the first one has the charge 1, but the others together 0",
+        ),
+        (
+            "ae",
+            0.5,
+            [H2, {**H, "basis": "sto-3g", "number": 2}],
+            r"systems\[1\]\.basis: H has other basis functions than in systems\[0\]",
         ),
         ("ae", 0.5, [{**H2, "basis": "none"}], r"systems\[0\]\.basis: unknown basis set 'none'"),
         (
