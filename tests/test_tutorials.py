@@ -30,6 +30,7 @@ NEEDED = {
     "04_experiment": ("gpaw_data",),
     "05_other_codes": ("gpaw", "gpaw_data"),
     "09_paw": ("gpaw_data",),
+    "11_cloning": ("gpaw_data",),
 }
 LARGEST = 300_000  # bytes of a file
 # Paths, addresses in memory, and clocks, which belong to one machine or one run.
