@@ -22,6 +22,7 @@ from deepchem_xc.gaussian.core_functions import check_core_functions
 from deepchem_xc.gaussian.molecule_checks import (
     check_atoms,
     check_charge,
+    check_declared_charge,
     check_independence,
     check_spin,
 )
@@ -86,7 +87,7 @@ class Molecule:
             For another kind of structure.
         ValueError
             For a crystal, a basis set that lacks an element, or whose core potential is not known,
-            charges and spins that are impossible, atoms that overlap, positions that are not
+            another charge than ``atoms.info["charge"]``, charges and spins that are impossible, atoms that overlap, positions that are not
             finite, basis functions that are linearly dependent.
 
         Examples
@@ -128,6 +129,7 @@ class Molecule:
                 f"{structure.pbc.tolist()}), and Gaussian bases here are those of molecules: use "
                 "deepchem_xc.planewave.scf for crystals, or atoms.set_pbc(False)."
             )
+        check_declared_charge(structure.info, charge or 0)
         symbols, positions = structure.get_chemical_symbols(), structure.positions / Bohr
         return cls.at(
             symbols,

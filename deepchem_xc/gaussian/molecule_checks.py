@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,31 @@ def check_atoms(symbols: Sequence[str], positions: np.ndarray) -> None:
             f"Angstrom apart, less than {_MINIMUM_DISTANCE}. Remove duplicated atoms, and check "
             "the unit: ASE's atoms are in Angstrom."
         )
+
+
+def check_declared_charge(info: Mapping[str, Any], charge: Any) -> None:
+    """Refuse a charge that contradicts the one in ``atoms.info``, which files may set.
+
+    Examples
+    --------
+    >>> check_declared_charge({"charge": 1}, 0)
+    Traceback (most recent call last):
+    ValueError: atoms.info['charge'] says +1, and the molecule would be computed with charge 0: ...
+    """
+    for key in ("charge", "total_charge"):
+        said = info.get(key)
+        if said is None:
+            continue
+        try:
+            number = float(said)
+        except (TypeError, ValueError):
+            number = math.nan
+        if number != charge:
+            shown = f"{number:+g}" if math.isfinite(number) else repr(said)
+            raise ValueError(
+                f"atoms.info[{key!r}] says {shown}, and the molecule would be computed with charge "
+                f"{charge}: give charge={shown.lstrip('+')}, or correct or delete the entry."
+            )
 
 
 def check_charge(charge: Any) -> int:

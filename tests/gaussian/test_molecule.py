@@ -196,3 +196,16 @@ def test_keywords_that_make_no_sense_are_refused(keywords, message):
     functional = keywords.pop("functional", "PBE")
     with pytest.raises(ValueError, match=message):
         scf(molecule("H2O"), functional, basis="sto-3g", **keywords)
+
+
+@pytest.mark.parametrize("key", ["charge", "total_charge"])
+def test_a_charge_that_a_file_declares_is_not_passed_over(key):
+    """As extended XYZ files do."""
+    hydroxide = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={key: -1})
+    for charge in (None, 0, 1):
+        with pytest.raises(ValueError, match="says -1, .* give charge=-1"):
+            Molecule.of(hydroxide, basis="sto-3g", charge=charge)
+    assert Molecule.of(hydroxide, basis="sto-3g", charge=-1).nelectrons == (5, 5)
+    hydroxide.info[key] = "minus one"
+    with pytest.raises(ValueError, match="says 'minus one'"):
+        Molecule.of(hydroxide, basis="sto-3g", charge=-1)
