@@ -87,8 +87,9 @@ class Molecule:
             For another kind of structure.
         ValueError
             For a crystal, a basis set that lacks an element, or whose core potential is not known,
-            another charge than ``atoms.info["charge"]``, charges and spins that are impossible, atoms that overlap, positions that are not
-            finite, basis functions that are linearly dependent.
+            another charge than ``atoms.info["charge"]``, charges and spins that are impossible,
+            atoms that overlap, positions that are not finite, basis functions that are linearly
+            dependent.
 
         Examples
         --------
