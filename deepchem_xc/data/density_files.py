@@ -48,8 +48,9 @@ def read_density(
         Format of both files; by default as their names say.
     electrons : float or mapping of str to float, optional
         Number of electrons of the density, or of each element in this code's files as for
-        `DensityModel`, to check its units by; by default it must be whole. GPAW's pseudo-density
-        has no such number, because part of the electrons are in its spheres.
+        `DensityModel`, to check its units by; by default it must be whole, and not above the number
+        of protons. GPAW's pseudo-density has no such number, because part of the electrons are in
+        its spheres.
     all_electron : bool, optional
         GPAW's density with cores, interpolated to a grid twice as fine, instead of its
         pseudo-density.

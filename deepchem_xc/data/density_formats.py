@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from deepchem_xc._atomic import replacing
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._values import real_number
+from deepchem_xc.data.cube_files import read_cube_density, read_lines, with_letters
 from deepchem_xc.feat.density_grid import DensityGrid
 from deepchem_xc.numerics.errors import DamagedFileError
 
@@ -35,10 +35,6 @@ WHOLE = 0.02
 ELECTRONS = 1e-3
 # Relative deviation of GPAW's all-electron density on a grid, which cannot resolve cores.
 _ALL_ELECTRONS = 2e-2
-
-
-# Fortran has no letter before exponents of three digits, and pymatgen reads two numbers there.
-_WITHOUT_LETTER = re.compile(r"(\d)([+-]\d{3})\b")
 
 
 class DroppedAugmentationWarning(UserWarning):
@@ -108,10 +104,10 @@ def read_grid(
         tuple(atoms.get_chemical_symbols()),
         atoms.get_scaled_positions(wrap=False),
     )
+    expected = expected_electrons(density.symbols, electrons, name)
     if kind == "gpaw":
-        _check_gpaw(density, name, all_electron)
+        _check_gpaw(density, name, all_electron, expected)
     else:
-        expected = expected_electrons(density.symbols, electrons, name)
         _check_electrons(density, name, kind, expected)
     return density
 
@@ -149,15 +145,14 @@ def expected_electrons(
 
 
 def _read_chgcar(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
-    from ase.io.formats import open_with_compression
     from pymatgen.io.vasp.outputs import Chgcar
 
-    with open_with_compression(str(path), "r") as file:
-        lines = file.readlines()
+    lines = read_lines(path)
     blank = (number for number, line in enumerate(lines) if number and not line.strip())
     end = next(blank, len(lines))
     atoms = _atoms_of_chgcar(path, lines[:end])
-    lines[end:] = [_WITHOUT_LETTER.sub(r"\1E\2", line) for line in lines[end:]]
+    # pymatgen reads two numbers where the letter is missing.
+    lines[end:] = [with_letters(line) for line in lines[end:]]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "CHGCAR"
         copy.write_text("".join(lines))
@@ -196,16 +191,7 @@ def _atoms_of_chgcar(path: Path, header: Sequence[str]) -> Atoms:
 
 
 def _read_cube(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
-    from ase.io.cube import read_cube
-
-    with path.open() as file:
-        content = read_cube(file)
-    if len(content["datas"]) != 1:
-        raise NotImplementedError(f"{path} has several values at a point; give one with a density")
-    atoms = content["atoms"]
-    atoms.positions -= content["origin"]
-    atoms.pbc = True
-    return atoms, content["data"][None] / Bohr**3
+    return read_cube_density(path)
 
 
 def _read_gpaw(path: Path, all_electron: bool) -> tuple[Atoms, Floats]:
@@ -236,14 +222,16 @@ _READERS: Mapping[str, Callable[[Path, bool], tuple[Atoms, Floats]]] = MappingPr
 
 def _check_electrons(density: DensityGrid, name: str, kind: str, electrons: float | None) -> None:
     """Refuse a density in other units."""
-    found = density.electrons
+    found, nuclei = density.electrons, int(density.atoms.numbers.sum())
+    expected = "no whole number" if electrons is None else f"not {electrons:g}"
     if electrons is not None:
         right = abs(found - electrons) <= ELECTRONS * electrons
     else:
         right = found > 0.5 and abs(found - round(found)) <= WHOLE
+        if right and round(found) > nuclei:
+            right, expected = False, f"more than the {nuclei} protons of its nuclei"
     if right:
         return
-    expected = "no whole number" if electrons is None else f"not {electrons:g}"
     advice = "give electrons= if that is right"
     if kind == "cube":
         advice = (
@@ -253,11 +241,18 @@ def _check_electrons(density: DensityGrid, name: str, kind: str, electrons: floa
     raise ValueError(f"{name!r} has {found:.4f} electrons, {expected}: {advice}.")
 
 
-def _check_gpaw(density: DensityGrid, name: str, all_electron: bool) -> None:
-    """Refuse a density that cannot be in electrons per Angstrom^3."""
+def _check_gpaw(
+    density: DensityGrid, name: str, all_electron: bool, electrons: float | None
+) -> None:
+    """Refuse a density that cannot be in electrons per Angstrom^3, or has not the given number."""
     found, nuclei = density.electrons, float(density.atoms.numbers.sum())
     if all_electron and abs(found - nuclei) > _ALL_ELECTRONS * nuclei:
         raise ValueError(f"{name!r} has {found:.3f} electrons, but its nuclei have {nuclei:g}.")
+    if all_electron and electrons is not None and abs(found - electrons) > _ALL_ELECTRONS * found:
+        raise ValueError(
+            f"{name!r} has {found:.3f} electrons with those of the cores, not {electrons:g}: leave "
+            "electrons out, or give all of them."
+        )
     if not 0.0 < found < (1.0 + _ALL_ELECTRONS) * nuclei:
         raise ValueError(f"{name!r} has {found:.3f} electrons of {nuclei:g}.")
 
