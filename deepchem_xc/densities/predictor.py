@@ -252,10 +252,10 @@ class DensityPredictor:
         """Raise ValueError for a record that is damaged, or with other potentials or PAW."""
         if not isinstance(record, DensityRecord):
             raise ValueError(
-                f"X must hold records of densities, got a {type(record).__name__}: load_densities "
-                "of molnet and DensityRecord.of(result) make them, and read_density(path).record() "
-                "of another code's file; structures alone have no density to learn from or to "
-                "compare with."
+                f"X must hold records of densities, got a {type(record).__name__}: "
+                "load_crystal_densities of molnet and DensityRecord.of(result) make them, and "
+                "read_density(path).record() of another code's file; structures alone have no "
+                "density to learn from or to compare with."
             )
         self._check_code(record)
         if record.spheres is not None:

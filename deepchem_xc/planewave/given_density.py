@@ -6,6 +6,7 @@ lacks the symmetry would be lost without a sign.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,10 @@ _ELECTRON_TOLERANCE = 1e-6
 # Part of the electrons that a projection on the symmetry may remove, and share of negative
 # densities above which there is a warning.
 _REMOVED, _NEGATIVE = 1e-3, 1e-3
+_NOT_FINITE = (
+    "contains NaN or infinite numbers: it was computed or written wrongly. Make it again, or start "
+    "from atoms (start=None)."
+)
 
 
 class UnsymmetricDensityError(ValueError):
@@ -159,10 +164,7 @@ def _check(problem: KohnShamProblem, fields: Fields) -> None:
         values = leaf.detach()
         values = torch.view_as_real(values) if values.is_complex() else values
         if not bool(torch.isfinite(values).all()):
-            raise ValueError(
-                f"the given {name} contains NaN or infinite numbers: it was computed or written "
-                "wrongly. Make it again, or start from atoms (start=None)."
-            )
+            raise ValueError(f"the given {name} {_NOT_FINITE}")
     check_electrons_of(float(problem.electrons(fields.detach()).sum()), problem)
 
 
@@ -203,7 +205,9 @@ def check_electrons_of(electrons: float, problem: KohnShamProblem) -> None:
     problem : KohnShamProblem
         Any.
     """
-    if not abs(electrons - problem.nelectrons) <= _ELECTRON_TOLERANCE * problem.nelectrons:
+    if not math.isfinite(electrons):
+        raise ValueError(f"the given density {_NOT_FINITE}")
+    if abs(electrons - problem.nelectrons) > _ELECTRON_TOLERANCE * problem.nelectrons:
         raise ValueError(
             f"the given density has {electrons:.6f} electrons per cell, but the pseudopotentials "
             f"of this calculation have {problem.nelectrons:g}: give a density of these atoms with "

@@ -12,6 +12,7 @@ from ase.units import Hartree
 
 from deepchem_xc._caller import users_stacklevel
 from deepchem_xc._modes import outside_inference_and_autocast
+from deepchem_xc._values import flag
 from deepchem_xc.planewave.assembly import set_up
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity
 from deepchem_xc.planewave.fixed_density.outcome import NonSelfConsistentResult, at_given_density
@@ -156,7 +157,7 @@ def non_self_consistent(
         points = setup.kpoints if kpts is None else kpts
         fixed = isinstance(points, KPoints) or isinstance(symmetry, SymmetryGroup)
         problem = keeping_moments(problem, source, points, fixed)
-    kept = FixedDensity.of(problem, source, other_functional)
+    kept = FixedDensity.of(problem, source, flag(other_functional, "other_functional"))
     first = source if start is None else density_source(start)
     orbitals = None
     if isinstance(first, DensityRecord):

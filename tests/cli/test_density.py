@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ase.io import write
 from ase.io.cube import read_cube_data
 
 from deepchem_xc.data import read_density
+from deepchem_xc.models import DensityModel
 from deepchem_xc.models.training_log import read_log
 from deepchem_xc.molnet import DensitySet, DensityStructure
 from deepchem_xc.planewave import DensityRecord
@@ -65,6 +67,24 @@ def split(parts: tuple[str, ...]) -> DensitySet:
         for i, part in enumerate(parts)
     }
     return DensitySet("silicon", "Diamond", structures, parts)
+
+
+def test_an_evaluation_computes_its_part_alone_and_for_known_elements(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "si.safetensors"
+    DensityModel("Si", network_options={"channels": 4, "l_max": 1}).save(model)
+    found = split(("train", "valid", "test"))
+    monkeypatch.setattr(DensitySet, "read", classmethod(lambda cls, name, path=None: found))
+    where = ("--data-dir", tmp_path, "--jobs", 1)
+    run = call("density", "evaluate", model, *where)
+    assert run.exit_code == 0 and "test" in run.stdout, run.stderr
+    assert [path.name for path in (tmp_path / "density_silicon").iterdir()] == ["test.npz"]
+    other = replace(found.structures["valid"], atoms=bulk("Ge"))
+    found = replace(found, structures={**found.structures, "valid": other})
+    run = call("density", "evaluate", model, "--part", "valid", *where)
+    assert run.exit_code == 1 and "does not know Ge" in run.stderr
+    assert not (tmp_path / "density_silicon" / "valid.npz").exists()
 
 
 def test_a_model_is_trained_resumed_compared_and_used(

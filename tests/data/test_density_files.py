@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
 from pathlib import Path
 
@@ -102,6 +103,56 @@ def test_a_cube_holds_electrons_per_cubic_bohr(tmp_path: Path) -> None:
     assert read_density(tmp_path / "half.cube", electrons=7.5).density.electrons == pytest.approx(
         7.5, rel=1e-4
     )
+
+
+def test_more_electrons_than_protons_are_refused_unless_they_are_given(tmp_path: Path) -> None:
+    """Electrons per Angstrom^3 in a cube may add up to a whole number by chance."""
+    path = cube(tmp_path / "many.cube", grid(38.0))
+    with pytest.raises(ValueError, match=r"38\.0+ electrons, more than the 37 protons .*bohr\^3"):
+        read_density(path)
+    anion = read_density(path, electrons=38)
+    assert anion.density.electrons == pytest.approx(38.0, rel=1e-5)
+    assert read_density(cube(tmp_path / "all.cube", grid(37.0))).density.electrons > 36.9
+
+
+def test_a_cube_in_angstrom_is_the_one_in_bohr(tmp_path: Path) -> None:
+    """Negative numbers of points say that lengths are in Angstrom; values keep their unit."""
+    lines = cube(tmp_path / "bohr.cube", grid()).read_text().splitlines()
+    natom = int(lines[2].split()[0])
+    for i in (2, 3, 4, 5, *range(6, 6 + natom)):
+        words = lines[i].split()
+        first = 2 if i >= 6 else 1
+        lengths = [f"{float(word) * Bohr:.9f}" for word in words[first:]]
+        lines[i] = " ".join(["-" * (i in (3, 4, 5)) + words[0], *words[1:first], *lengths])
+    (tmp_path / "angstrom.cube").write_text("\n".join(lines))
+    expected, found = (read_density(tmp_path / f"{n}.cube").density for n in ("bohr", "angstrom"))
+    np.testing.assert_allclose(found.cell, expected.cell, atol=1e-7)
+    np.testing.assert_allclose(found.scaled_positions, expected.scaled_positions, atol=1e-7)
+    np.testing.assert_array_equal(found.density, expected.density)
+    lines[4] = lines[4].replace("-", " ", 1)
+    (tmp_path / "mixed.cube").write_text("\n".join(lines))
+    with pytest.raises(DamagedFileError, match=r"\[-8, 10, -12\] must be all positive"):
+        read_density(tmp_path / "mixed.cube")
+
+
+def test_cubes_of_fortran_in_other_encodings_and_compressed_are_read_alike(tmp_path: Path) -> None:
+    path = cube(tmp_path / "si.cube", grid())
+    expected, lines = read_density(path).density.density, path.read_text().splitlines()
+    lines[0], lines[9:] = (
+        "Dichte f\xfcr \xc5ngstr\xf6m",
+        [line.upper().replace("E", "D") for line in lines[9:]],
+    )
+    path.write_bytes("\n".join(lines).encode("latin-1"))
+    np.testing.assert_array_equal(read_density(path).density.density, expected)
+    with gzip.open(tmp_path / "si.cube.gz", "wb") as file:
+        file.write(path.read_bytes())
+    np.testing.assert_array_equal(read_density(tmp_path / "si.cube.gz").density.density, expected)
+    words = " ".join(lines[9:]).split()
+    path.write_text("\n".join([*lines[1:2] * 2, *lines[2:9], " ".join(["0.1-100", *words[1:]])]))
+    electrons = 8.0 * (1.0 - expected[0, 0, 0, 0] / expected.sum())
+    found = read_density(path, electrons=electrons).density.density
+    assert abs(found[0, 0, 0, 0]) < 1e-90
+    np.testing.assert_array_equal(found[0, :, 1:], expected[0, :, 1:])
 
 
 def test_an_origin_moves_atoms_and_not_points(tmp_path: Path) -> None:
@@ -240,6 +291,10 @@ def test_gpaws_densities_are_read_with_and_without_cores(tmp_path: Path) -> None
     full = read_density(path, all_electron=True).density
     assert full.electrons == pytest.approx(28.0, rel=2e-2)
     assert full.atoms.get_chemical_symbols() == ["Si", "Si"]
+    given = read_density(path, all_electron=True, electrons={"Si": 14})
+    assert given.record().nelectrons == pytest.approx(28.0, abs=1e-9)
+    with pytest.raises(ValueError, match=r"has 28.*with those of the cores, not 8: leave"):
+        read_density(path, all_electron=True, electrons={"Si": 4})
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(DamagedFileError, match=r"si\.gpw"):
         read_density(path)

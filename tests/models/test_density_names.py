@@ -55,6 +55,13 @@ def test_a_shipped_model_is_found_by_its_name_from_any_folder(
         assert isinstance(density_source(given), DensityPredictor)
 
 
+def test_a_models_file_is_one_under_any_name(model: DensityModel, tmp_path: Path) -> None:
+    for name in ("si.pt", "si", "CHGCAR"):
+        model.save(tmp_path / name)
+        found = density_source(tmp_path / name)
+        assert isinstance(found, DensityPredictor) and found.elements == ("Si",)
+
+
 @pytest.mark.filterwarnings("ignore:Kohn-Sham and Harris")
 def test_calculations_and_systems_take_the_name(
     result: SCFResult, model: DensityModel, shipped: Path, tmp_path: Path

@@ -60,7 +60,7 @@ class GridDensity:
                 raise TypeError(f"the given density is not an array of numbers: {valid}") from None
         if density.is_complex() or density.dtype == torch.bool:
             raise TypeError(f"a density of type {density.dtype} is not real: {valid}")
-        if density.ndim != 4 or len(density) not in (1, 2):
+        if density.ndim != 4 or len(density) not in (1, 2) or density.numel() == 0:
             raise ValueError(f"the given density has shape {tuple(density.shape)}: {valid}")
         return cls(density.to(torch.float64))
 

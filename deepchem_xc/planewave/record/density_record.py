@@ -26,7 +26,7 @@ from deepchem_xc.planewave.record.files import (
     stacked,
     write_record,
 )
-from deepchem_xc.planewave.record.fitting import check_atoms, check_datasets
+from deepchem_xc.planewave.record.fitting import check_atoms, check_datasets, check_shapes
 from deepchem_xc.planewave.record.sphere_occupations import SphereOccupations
 from deepchem_xc.planewave.structure.crystal import Crystal
 
@@ -144,7 +144,8 @@ class DensityRecord:
     spheres: SphereOccupations | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Check that occupations inside of spheres are complete."""
+        """Check shapes, and that occupations inside of spheres are complete."""
+        check_shapes(len(self.g_vectors), self.fields, self.superposition_fields)
         if self.spheres is not None:
             self.spheres.check(self.crystal.symbols, self.nspin)
         if self.spheres is not None and self.potentials is None:
@@ -249,8 +250,7 @@ class DensityRecord:
         """
         g = self.g_vectors.detach().cpu().numpy()
         size = self.fft_size or fastest_size(2 * abs(g).max(axis=0) + 1)
-        transform = SphereTransform(g, size, self.fields.density.device)
-        return transform.to_grid(self.fields.density)
+        return SphereTransform(g, size, self.fields.density.device).to_grid(self.fields.density)
 
     @property
     def digest(self) -> str:

@@ -30,6 +30,8 @@ from deepchem_xc.store import digest_of_arrays
 
 _FORMAT, _FORMAT_1 = "deepchem_xc density 2", "deepchem_xc density 1"
 _CHECKSUM = "sha256"
+# First bytes of npz files, which are zip archives.
+_ZIP = b"PK\x03\x04"
 # Leading axes of the density in format 1: spin, or (density and kinetic energy density, spin).
 _SHAPES_1 = {(1,), (2,), (2, 1), (2, 2)}
 # Names in files and names of attributes of `Orbitals`.
@@ -74,6 +76,12 @@ def digest_of(record: Mapping[str, Any]) -> str:
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Attributes of a `DensityRecord`; errors as for `DensityRecord.load`."""
     try:
+        with open(path, "rb") as file:
+            if (start := file.read(4)) != _ZIP and start != b"":
+                raise ValueError(
+                    "its content is no npz archive; densities of other codes, such as cube files "
+                    "and CHGCAR, do not start calculations"
+                )
         # Reading every array verifies the archive's own checksums.
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -92,8 +100,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         zipfile.BadZipFile,
     ) as error:
         raise DamagedFileError(
-            f"{os.fspath(path)!r} is not a complete density file ({error}). Delete it and write it "
-            "again with DensityRecord.save(...) or calc.write(...)."
+            f"{os.fspath(path)!r} is not a complete density file ({error}). Give one that "
+            "DensityRecord.save(...) or calc.write(...) wrote, or write it again."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Whether a kept density belongs to the atoms, datasets and electrons of a calculation."""
+"""Whether a kept density belongs to its plane waves, and to the atoms of a calculation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.pseudo import potential_digest
 from deepchem_xc.planewave.record.sphere_occupations import SphereOccupations
 
@@ -17,6 +18,32 @@ _GIVE = (
     "Give a density that was computed with the potentials of this calculation, calculate with those"
     " of the density, or start from atoms (start=None)."
 )
+
+
+def check_shapes(count: int, fields: Fields, atoms: Fields | None) -> None:
+    """Raise ValueError unless a density and its superposition have a coefficient for each wave.
+
+    Parameters
+    ----------
+    count : int
+        Number of plane waves.
+    fields, atoms : Fields
+        A record's density, and the other code's superposition of atoms, if there is one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> check_shapes(8, Fields(torch.zeros(1, 9)), None)
+    Traceback (most recent call last):
+    ValueError: the density has coefficients (1, 9), but there are 8 plane waves: give (nspin, ...
+    """
+    for name, given in {"density": fields, "superposition": atoms}.items():
+        for leaf in () if given is None else given.leaves:
+            if leaf.ndim != 2 or len(leaf) not in (1, 2) or leaf.shape[1] != count:
+                raise ValueError(
+                    f"the {name} has coefficients {tuple(leaf.shape)}, but there are {count} plane "
+                    "waves: give (nspin, nG) with nspin 1 or 2, in the order of g_vectors."
+                )
 
 
 def check_atoms(problem: KohnShamProblem, given: tuple[str, ...]) -> None:

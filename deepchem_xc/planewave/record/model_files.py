@@ -36,7 +36,7 @@ def model_file(given: str | os.PathLike[str]) -> Path | None:
     Returns
     -------
     Path or None
-        None if it is neither a file with the ending of models, nor a name.
+        None if it is neither a model's file, whatever its name, nor the name of a shipped one.
 
     Examples
     --------
@@ -45,10 +45,18 @@ def model_file(given: str | os.PathLike[str]) -> Path | None:
     """
     path = Path(given)
     if path.is_file():
-        return path if path.suffix == SUFFIX else None
+        return path if path.suffix == SUFFIX or _is_safetensors(path) else None
     wanted = os.fspath(given).lower().removesuffix(SUFFIX)
     found = [name for name in shipped_models() if name.lower() == wanted]
     return data_file(found[0] + SUFFIX) if found else None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: with the length of a JSON object, and the object."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return start[8:] == b"{" and length <= path.stat().st_size - 8
 
 
 def valid_models() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import reprlib
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from deepchem_xc.planewave.fields import Fields
@@ -129,5 +130,6 @@ def check_source(given: Any, keyword: str = "start") -> Any:
     paths = isinstance(given, (str, os.PathLike)) and os.fspath(given) != ""
     known = isinstance(given, SCFResult) or callable(getattr(given, "density_for", None))
     if isinstance(given, type) or not (paths or known):
-        raise ValueError(f"{keyword} = {given!r} is not a density: give {_VALID}.")
+        shown = " ".join(reprlib.repr(given).split())
+        raise ValueError(f"{keyword} = {shown} is not a density: give {_VALID}.")
     return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import pytest
@@ -11,8 +12,18 @@ from ase.build import bulk
 
 from deepchem_xc.numerics.errors import DiagonalizationError
 from deepchem_xc.planewave import SCFResult, non_self_consistent, scf
+from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.without_loop import InaccurateDensityWarning
 from tests.crystals import hydrogen
+
+
+class SuperposedAtoms:
+    """The simplest source of densities."""
+
+    def density_for(self, problem: KohnShamProblem) -> Fields:
+        return Fields(problem.superposition())
+
 
 SETTINGS: dict[str, Any] = {"ecut": 80.0, "kpts": {"size": (2, 2, 2), "gamma": True}}
 
@@ -31,7 +42,12 @@ def test_every_keyword_of_scf_is_taken() -> None:
 def test_unknown_keywords_and_values_are_explained(silicon: SCFResult) -> None:
     with pytest.raises(TypeError, match="did you mean ecut"):
         non_self_consistent(bulk("Si"), density=silicon, ekut=80.0)
-    for wrong in ({"callback": 3}, {"start": 3}, {"convergence": {"orbital": 1.0}}):
+    for wrong in (
+        {"callback": 3},
+        {"start": 3},
+        {"convergence": {"orbital": 1.0}},
+        {"other_functional": "no"},
+    ):
         with pytest.raises(ValueError, match=str(next(iter(wrong)))):
             non_self_consistent(bulk("Si"), density=silicon, **SETTINGS, **wrong)
 
@@ -63,6 +79,24 @@ def test_states_are_as_accurate_as_wanted(silicon: SCFResult) -> None:
             convergence={"orbitals": 1e-14 * 27.211386, "maxiter": 2},
             **SETTINGS,
         )
+
+
+def test_a_level_that_the_bands_lost_is_found_again() -> None:
+    """An interstitial atom has a doublet 6e-4 Ha below a triplet at which the bands end.
+
+    Without more bands it takes 81 sweeps to find the second state of the doublet.
+    """
+    atoms = bulk("Si", cubic=True)
+    atoms.append("Si")
+    atoms.positions[-1] = 0.5 * atoms.cell.array[0, 0]
+    settings = {"ecut": 200.0, "kpts": {"size": (2, 2, 2), "gamma": True}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InaccurateDensityWarning)
+        found = non_self_consistent(
+            atoms, density=SuperposedAtoms(), convergence={"maxiter": 55}, **settings
+        )
+        more = non_self_consistent(atoms, density=SuperposedAtoms(), nbands=40, **settings)
+    assert abs(float(found.free_energy - more.free_energy)) < 1e-9
 
 
 def test_orbitals_of_a_start_save_sweeps_and_change_nothing(silicon: SCFResult) -> None:

@@ -79,6 +79,7 @@ def test_densities_that_do_not_fit_are_refused(silicon: SCFResult) -> None:
         (nan, "NaN"),
         (density * 1.01, "electrons per cell"),
         (density[0], "shape"),
+        (density[:, :0], "shape"),
         (density.to(torch.complex128), "not real"),
         (torch.cat([density, density]) / 2, "spin channel"),
         (5, "is not a density"),

@@ -294,3 +294,18 @@ def test_an_interrupted_write_leaves_the_old_file(
         DensityRecord.of(silicon, orbitals=False).save(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["si.npz"]
+
+
+def test_a_record_has_a_coefficient_for_each_plane_wave() -> None:
+    record = DensityRecord.of(scf(bulk("Si"), ecut=80.0, kpts=(1, 1, 1)), results=False)
+    fewer = record.fields.map(lambda leaf: leaf[:, :-1])
+    for change in ({"fields": fewer}, {"superposition_fields": fewer}):
+        with pytest.raises(
+            ValueError, match=r"has coefficients \(1, \d+\), but there are \d+ plane"
+        ):
+            replace(record, **change)
+    with pytest.raises(ValueError, match=r"coefficients \(3, \d+\)"):
+        replace(record, fields=record.fields.map(lambda leaf: leaf.repeat(3, 1)))
+    nan = replace(record, fields=record.fields * torch.nan)
+    with pytest.raises(ValueError, match="the given density contains NaN or infinite numbers"):
+        scf(bulk("Si"), ecut=80.0, kpts=(1, 1, 1), start=nan)

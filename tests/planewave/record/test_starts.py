@@ -65,6 +65,13 @@ def test_files_that_are_no_records_are_refused(tmp_path: Path) -> None:
         scf(bulk("Si"), start=tmp_path / "empty.npz", **KEYWORDS)
     with pytest.raises(FileNotFoundError, match=r"absent\.npz': there is no such file, and"):
         scf(bulk("Si"), start=str(tmp_path / "absent.npz"), **KEYWORDS)
+    (tmp_path / "CHGCAR").write_text("silicon\n1.0\n")
+    with pytest.raises(DamagedFileError, match="no npz archive; densities of other codes") as error:
+        scf(bulk("Si"), start=tmp_path / "CHGCAR", **KEYWORDS)
+    assert "elete" not in str(error.value) and "pickle" not in str(error.value)
+    with pytest.raises(ValueError, match="is not a density: give") as error:
+        scf(bulk("Si"), start=np.zeros((1, 20, 20, 20)), **KEYWORDS)
+    assert len(str(error.value)) < 300
     with pytest.raises(ValueError, match="start = '' is not a density"):
         scf(bulk("Si"), start="", **KEYWORDS)
     with pytest.raises(ValueError, match="is not a density"):
