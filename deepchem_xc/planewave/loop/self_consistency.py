@@ -30,6 +30,7 @@ from deepchem_xc.planewave.loop.held_moment import HeldMoment
 from deepchem_xc.planewave.loop.mixing import AndersonMixer, Mixing
 from deepchem_xc.planewave.loop.one_orbital import is_lost, why_unbounded, with_several_orbitals
 from deepchem_xc.planewave.loop.policies import Policies
+from deepchem_xc.planewave.loop.spurious import why_spurious
 from deepchem_xc.planewave.problem import KohnShamProblem
 from deepchem_xc.planewave.result import SCFResult
 from deepchem_xc.planewave.values import whole_number
@@ -86,7 +87,7 @@ def solve(
     Raises
     ------
     SCFConvergenceError
-        If `convergence.maxiter` steps are not enough.
+        If `convergence.maxiter` steps are not enough, or lead to a state that no atom has.
     ValueError
         If `nbands` cannot hold the electrons, or exceeds the number of plane waves.
 
@@ -117,6 +118,7 @@ def solve(
                 callback(record)
             if met and loop.convergence.energy_is_met(change, problem.nelectrons):
                 check_enough_bands(found.occupation)
+                loop.check_plausible(found)
                 other = with_several_orbitals(problem, found.occupation)
                 if other is None:
                     return loop.result(found)
@@ -284,6 +286,13 @@ class _Loop:
             held=self._release.why_held(maxiter) if self._held else "",
             single=self._precision.why_single(maxiter) if self._rounded else "",
         )
+
+    def check_plausible(self, found: Iterate) -> None:
+        """Raise SCFConvergenceError for a state that no atom has."""
+        reason = why_spurious(self.problem, found.output)
+        if reason is not None:
+            more = "`history` of this error holds every step."
+            raise SCFConvergenceError(reason + more, self.history)
 
     def result(self, found: Iterate) -> SCFResult:
         """The ground state."""
