@@ -80,8 +80,9 @@ def in_bohr(lines: Sequence[str]) -> list[str]:
     Examples
     --------
     >>> box = ["a", "b", "1 0 0 0", "-2 1 0 0", "-2 0 1 0", "-2 0 0 1", "1 1 0 0 0.5"]
-    >>> in_bohr(box)[3].split()
-    ['2', '1.889726125', '0.000000000', '0.000000000']
+    >>> count, *length = in_bohr(box)[3].split()
+    >>> count, f"{float(length[0]):.4f}"
+    ('2', '1.8897')
     """
     counts = [int(line.split()[0]) for line in lines[3:_HEADER]]
     if all(count >= 0 for count in counts):
