@@ -70,7 +70,7 @@ def test_an_interruption_names_checkpoints_only_if_there_are_any(
 def test_mistakes_are_one_line(call: Call, tmp_path: Path) -> None:
     run = call("clone", "PBEE", "--data-dir", tmp_path, "-o", tmp_path / "a.safetensors")
     assert run.exit_code == 1 and "unknown functional 'PBEE'" in run.stderr
-    for parent, message in (("PBE0", "is a hybrid"), ("Teter93", "neither exchange nor")):
+    for parent, message in (("PBE0", "is a hybrid"), ("lda_x", "has no correlation")):
         run = call("clone", parent, "--data-dir", tmp_path, "-o", tmp_path / "a.safetensors")
         assert run.exit_code == 1 and message in run.stderr
     assert not list(tmp_path.iterdir())  # no density was computed
