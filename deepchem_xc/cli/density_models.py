@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,23 +140,23 @@ def run_evaluation(
     output : Path or None
         JSON file of the same.
     """
-    from deepchem_xc.molnet import DensitySet
-    from deepchem_xc.molnet.density_loaders import load_densities
-    from deepchem_xc.planewave import Crystal
+    import numpy as np
+    from deepchem.data import NumpyDataset
+
+    from deepchem_xc.molnet import DensitySet, compute_densities
+    from deepchem_xc.planewave import Crystal, DensityRecord
 
     parts = ("train", "valid", "test")
     if part not in parts:
         raise ValueError(f"part must be one of {', '.join(parts)}, got {part!r}.")
     model = _model(path)
-    given = DensitySet.read(name)
     # Densities may take hours, which are not spent on other parts or on what it does not know.
-    wanted = given.select(quick=quick, parts=(part,))
-    for structure in wanted.values():
+    wanted: dict[str, Any] = {"quick": quick, "parts": (part,)}
+    for structure in DensitySet.read(name).select(**wanted).values():
         model.predictor.network.check(Crystal.from_ase(structure.atoms))
-    given = replace(given, structures=wanted)
-    _, (dataset,), _ = load_densities(
-        given, None, None, (), False, data_dir, None, quick, jobs, None
-    )
+    paths = compute_densities(name, data_dir, jobs=jobs, **wanted)
+    records = [DensityRecord.load(path) for path in paths.values()]
+    dataset = NumpyDataset(np.array(records, dtype=object), ids=np.array(list(paths), dtype=object))
     found = model.compare(dataset)[:, 0]
     atoms = model.compare(dataset, atoms=True)[:, 0]
     rows = [[str(n), a, f] for n, a, f in zip(dataset.ids, atoms, found, strict=True)]
