@@ -6,7 +6,7 @@ import pytest
 from ase.build import molecule
 from pyscf import gto
 
-from deepchem_xc.gaussian import Molecule, inputs, memory, scf
+from deepchem_xc.gaussian import Molecule, kept_parts, memory, scf
 from deepchem_xc.gaussian.grid import KEPT_VALUES, Grid
 from deepchem_xc.gaussian.memory import available_memory, check_memory, needed_memory
 
@@ -51,7 +51,7 @@ def test_too_little_memory_is_refused_with_the_number(monkeypatch: pytest.Monkey
     def no_grid(*arguments: object) -> None:
         raise AssertionError("the grid is not to be made")
 
-    monkeypatch.setattr(inputs, "Grid", no_grid)
+    monkeypatch.setattr(kept_parts, "Grid", no_grid)
     with pytest.raises(ValueError, match="GiB of memory"):
         scf(molecule("C6H6"), "PBE", basis="def2-svp")
     monkeypatch.setattr(memory, "available_memory", lambda: None)
