@@ -41,8 +41,10 @@ def entries(basis: str) -> list[DFTEntry]:
     ]
 
 
-def trained(made: list[DFTEntry], functional: XCFunctional, epochs: int = 3, **more: Any) -> XCModel:
-    model = XCModel(functional=functional, scf_interval=1, batch_size=1, learning_rate=1e-3, **more)
+def trained(
+    made: list[DFTEntry], functional: XCFunctional, epochs: int = 3, **more: Any
+) -> XCModel:
+    model = XCModel(functional=functional, scf_interval=1, batch_size=1, learning_rate=1e-3)
     model.fit(dataset(*made), nb_epoch=epochs, checkpoint_interval=0)
     return model
 
