@@ -99,7 +99,10 @@ def test_a_training_is_the_one_that_keeps_nothing(monkeypatch: pytest.MonkeyPatc
     assert counts["points"] <= 6
     weights = [torch.stack([*model.functional.parameters()]).detach() for model in models]
     assert float((weights[0] - weights[1]).abs().max()) < ROUNDING
-    assert float((weights[0] - torch.stack([*PBE(trainable=True).parameters()])).abs().max()) > 1e-3
+    assert (
+        float((weights[0] - torch.stack([*PBE(trainable=True).parameters()]).detach()).abs().max())
+        > 1e-3
+    )
 
 
 def test_what_molecules_keep_goes_with_their_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
