@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
+from pyscf.gto import Mole
 from torch import Tensor
 
 from deepchem_xc.feat.moldesc import parsed_moldesc
@@ -27,6 +29,8 @@ from deepchem_xc.gaussian.molecule_checks import check_atoms
 _OF_MOLECULE = ("moldesc", "basis", "spin", "charge", "pseudopotentials")
 # Largest number of molecules in memory: atoms and basis functions alone, no integrals.
 _KEPT = 256
+# Molecules of the systems that are in use, with the grids and integrals that these share.
+_IN_USE: WeakValueDictionary[str, Molecule] = WeakValueDictionary()
 
 
 def keywords_of_molecule(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def keywords_of_molecule(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def molecule_of(values: Mapping[str, Any]) -> Molecule:
-    """Molecule of a system's values.
+    """Molecule of a system's values; systems with the same values share it.
 
     Parameters
     ----------
@@ -62,7 +66,11 @@ def molecule_of(values: Mapping[str, Any]) -> Molecule:
     Traceback (most recent call last):
     ValueError: spin, charge, basis: 1 electrons cannot have 0 unpaired ones: spin must be odd, ...
     """
-    return _built(_text(values))
+    text = _text(values)
+    found = _IN_USE.get(text)
+    if found is None:
+        found = _IN_USE[text] = Molecule(_built(text))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +151,8 @@ def check_molecule(values: Mapping[str, Any]) -> int:
     >>> check_molecule({"moldesc": "H 0 0 0", "basis": "6-31g", "spin": 1})
     2
     """
-    molecule = molecule_of(values)
+    # A molecule of its own: one that is in use keeps its grid.
+    molecule = Molecule(_built(_text(values)))
     words = keywords_of_molecule(values)
     kept = ("restricted", "density_fitting", "occupations")
     given = {name: words[name] for name in kept if name in words}
@@ -155,7 +164,7 @@ def check_molecule(values: Mapping[str, Any]) -> int:
 
 
 @lru_cache(maxsize=_KEPT)
-def _built(text: str) -> Molecule:
+def _built(text: str) -> Mole:
     values = json.loads(text)
     symbols, positions = naming("moldesc", lambda: parsed_moldesc(values["moldesc"]))
     naming("moldesc", lambda: check_atoms(symbols, positions))
@@ -178,7 +187,7 @@ def _built(text: str) -> Molecule:
             charge=values.get("charge", 0),
             pseudopotentials=pseudopotentials,
         ),
-    )
+    ).mole
 
 
 @lru_cache(maxsize=_KEPT)

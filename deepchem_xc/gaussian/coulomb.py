@@ -2,16 +2,18 @@
 
 Integrals are kept in memory, with their eightfold symmetry, as long as they fit into
 `INTEGRAL_MEMORY`; larger molecules have them computed again at each call (PySCF's direct method),
-or use density fitting.
+or use density fitting. Fitted integrals are kept likewise; where they do not fit, Coulomb matrices
+have them computed again at each call, and PySCF keeps those of exchange, which would take too long.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pyscf import df, scf
+from pyscf import df, lib, scf
 from pyscf.gto import Mole
 from torch import Tensor
 
@@ -19,7 +21,8 @@ from deepchem_xc.gaussian.shared_memory import SharedMemory
 
 #: Bytes that kept integrals of one kind may take, and those of all molecules together.
 INTEGRAL_MEMORY = 2 * 2**30
-_ALL_KEPT = SharedMemory(INTEGRAL_MEMORY)
+#: Integrals that are kept at present.
+ALL_INTEGRALS = SharedMemory(INTEGRAL_MEMORY)
 
 
 class Interaction(NamedTuple):
@@ -67,6 +70,8 @@ class Coulomb:
         self.mole, self._memory = mole, memory
         self.fitting = fitting
         self._fitted = None if fitting is None else df.DF(mole, auxbasis=fitting)
+        # Ranges (omega) whose fitted integrals exist.
+        self._fitted_ranges: set[float] = set()
         self._kept: dict[float, np.ndarray] = {}
         self._direct = scf.hf.SCF(mole)
         # Integrals are kept here, where their memory is bounded.
@@ -104,11 +109,27 @@ class Coulomb:
     def _pass(self, matrices: np.ndarray, omega: float, with_j: bool, with_k: bool) -> Any:
         keywords = {"hermi": 1, "with_j": with_j, "with_k": with_k}
         if self._fitted is not None:
-            return self._fitted.get_jk(matrices, omega=omega or None, **keywords)
+            # PySCF gives another range an object of its own.
+            fitted = self._fitted.range_coulomb(omega) if omega else nullcontext(self._fitted)
+            with fitted as one:
+                self._make_fitted(one, omega, with_k)
+                return one.get_jk(matrices, **keywords)
         integrals = self._integrals(omega)
         if integrals is None:
             return self._direct.get_jk(self.mole, matrices, omega=omega or None, **keywords)
         return scf.hf.dot_eri_dm(integrals, matrices, **keywords)
+
+    def _make_fitted(self, fitted: Any, omega: float, with_k: bool) -> None:
+        """Compute the fitted integrals of a range, unless only J needs them and they do not fit."""
+        # PySCF subtracts what the process holds, which includes what other molecules keep.
+        fitted.max_memory = self.mole.max_memory + lib.current_memory()[0]
+        if omega in self._fitted_ranges:
+            return
+        size = fitted_size(self.mole, df.addons.make_auxmol(self.mole, self.fitting))
+        if size <= self._memory or with_k:
+            fitted.build()
+            self._fitted_ranges.add(omega)
+            ALL_INTEGRALS.keep(self, size * len(self._fitted_ranges))
 
     def _integrals(self, omega: float) -> np.ndarray | None:
         """(ij|kl) with eightfold symmetry; None if they would take too much memory."""
@@ -120,13 +141,33 @@ class Coulomb:
             with self.mole.with_range_coulomb(omega or None):
                 found = self.mole.intor("int2e", aosym="s8")
             self._kept[omega] = found
-            _ALL_KEPT.keep(self, sum(kept.nbytes for kept in self._kept.values()))
+            ALL_INTEGRALS.keep(self, sum(kept.nbytes for kept in self._kept.values()))
         return found
 
     def release(self) -> None:
         """Forget kept integrals; the next call computes them again."""
-        self._kept = {}
+        self._kept, self._fitted_ranges = {}, set()
+        if self._fitted is not None:
+            self._fitted.reset()
 
     def __getstate__(self) -> dict[str, Any]:
         """State without integrals, which are computed again when they are needed."""
-        return {**self.__dict__, "_kept": {}}
+        return {**self.__dict__, "_kept": {}, "_fitted_ranges": set()}
+
+
+def fitted_size(mole: Mole, auxiliary: Mole) -> int:
+    """Bytes of fitted integrals of one range.
+
+    Parameters
+    ----------
+    mole, auxiliary : pyscf.gto.Mole
+        Molecule, and the same atoms with auxiliary functions.
+
+    Examples
+    --------
+    >>> from pyscf import gto
+    >>> water = gto.M(atom="O 0 0 0; H 0 0 1; H 0 1 0", basis="def2-svp", verbose=0)
+    >>> fitted_size(water, df.addons.make_auxmol(water, "def2-universal-jkfit"))
+    271200
+    """
+    return 8 * int(auxiliary.nao) * int(mole.nao) * (int(mole.nao) + 1) // 2

@@ -23,7 +23,8 @@ from deepchem_xc.gaussian.shared_memory import SharedMemory
 
 #: Bytes that kept values of basis functions may take, of all molecules together.
 KEPT_VALUES = 2**30
-_ALL_KEPT = SharedMemory(KEPT_VALUES)
+#: Values that are kept at present.
+ALL_VALUES = SharedMemory(KEPT_VALUES)
 # Points whose values are computed together, and points of a block, in PySCF's blocks of screening:
 # values of a block stay in the processor's cache.
 _BATCH, _BATCH_WITH_DERIVATIVES, _BLOCK = 256, 64, 16
@@ -152,6 +153,12 @@ class Grid:
         """Number of points."""
         return len(self.weights)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the grid without values of basis functions."""
+        points = self.coordinates, self.weights, self.atoms, self.volumes
+        return sum(one.nbytes for one in points) + int(self._nonzero.nbytes)
+
     def batches(self) -> Iterator[list[Block]]:
         """Blocks of neighbouring points, in batches; together they hold each point once."""
         known = self._kept
@@ -168,7 +175,7 @@ class Grid:
             yield batch
         if self._keeps:
             self._kept = kept
-            _ALL_KEPT.keep(self, sum(one.values.nbytes for batch in kept for one in batch))
+            ALL_VALUES.keep(self, sum(one.values.nbytes for batch in kept for one in batch))
 
     def release(self) -> None:
         """Forget kept values; the next pass computes them again."""

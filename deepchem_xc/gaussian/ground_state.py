@@ -102,7 +102,8 @@ def scf(
     Notes
     -----
     Values of basis functions on the grid take up to 1 GiB, integrals between electrons up to 2 GiB;
-    larger molecules have them computed again in each step. In addition, the second derivatives of
+    larger molecules have them computed again in each step. A `Molecule` keeps them, and its grid,
+    for its next calculation. In addition, the second derivatives of
     the functional that a backward pass needs take 128 bytes a point with a GGA and one density
     matrix, 512 with two, 200 and 800 with a meta-GGA.
 

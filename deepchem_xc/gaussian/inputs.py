@@ -13,8 +13,7 @@ from torch import Tensor
 
 from deepchem_xc._values import whole_number
 from deepchem_xc.gaussian.basis_sets import check_auxiliary
-from deepchem_xc.gaussian.coulomb import Coulomb
-from deepchem_xc.gaussian.grid import STANDARD_LEVEL, Grid
+from deepchem_xc.gaussian.grid import STANDARD_LEVEL
 from deepchem_xc.gaussian.memory import check_memory
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.problem import MolecularProblem
@@ -75,12 +74,13 @@ def make_problem(
     if density_fitting is not None:
         check_auxiliary(molecule.mole, density_fitting)
     nspin = 1 if kind == "restricted" else 2
-    check_memory(molecule.mole, level, number_of_rows(xc.ingredients), nspin)
+    rows = number_of_rows(xc.ingredients)
+    check_memory(molecule.mole, level, rows, nspin, density_fitting)
     return MolecularProblem(
         molecule,
         xc,
-        Grid(molecule.mole, grid_level, derivatives),
-        Coulomb(molecule.mole, density_fitting),
+        molecule.parts.grid(level, derivatives),
+        molecule.parts.coulomb(density_fitting),
         kind,
         smearing,
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pyscf import df
 from pyscf.dft import gen_grid
 from pyscf.gto import Mole
 
-from deepchem_xc.gaussian.coulomb import INTEGRAL_MEMORY
-from deepchem_xc.gaussian.grid import KEPT_VALUES
+from deepchem_xc.gaussian.coulomb import ALL_INTEGRALS, INTEGRAL_MEMORY, fitted_size
+from deepchem_xc.gaussian.grid import ALL_VALUES, KEPT_VALUES
 
 # Matrices (nao, nao) of each density matrix that exist at the same time: densities, potentials and
 # errors of the steps that are extrapolated, orbitals, and those of the step itself.
@@ -26,7 +27,9 @@ _REAL = 8
 _GIB = 2**30
 
 
-def needed_memory(mole: Mole, level: int, nrow: int, nspin: int) -> dict[str, float]:
+def needed_memory(
+    mole: Mole, level: int, nrow: int, nspin: int, fitting: str | None = None
+) -> dict[str, float]:
     """Bytes that a calculation takes at least, by what takes them.
 
     Parameters
@@ -39,6 +42,8 @@ def needed_memory(mole: Mole, level: int, nrow: int, nspin: int) -> dict[str, fl
         Rows of a density that the functional reads: 1, 4 or 5.
     nspin : int
         Density matrices.
+    fitting : str, optional
+        Auxiliary basis set of density fitting; exact integrals by default.
 
     Examples
     --------
@@ -53,27 +58,36 @@ def needed_memory(mole: Mole, level: int, nrow: int, nspin: int) -> dict[str, fl
     if values > KEPT_VALUES:
         values = 2 * _REAL * components * nao * min(points, _BATCH)
     pairs = nao * (nao + 1) // 2
-    integrals = _REAL * pairs * (pairs + 1) // 2
+    if fitting is None:
+        integrals = _REAL * pairs * (pairs + 1) // 2
+    else:
+        integrals = fitted_size(mole, df.addons.make_auxmol(mole, fitting))
     return {
         "matrices": float(_MATRICES * _REAL * nspin * nao**2),
         "grid": float(_REAL * points * (4 + 2 * nspin * nrow)),
         "basis functions": float(values),
-        # Larger ones are computed in each step, or fitted in parts.
+        # Larger ones are computed in each step, or kept in a file.
         "integrals": float(integrals if integrals <= INTEGRAL_MEMORY else 0),
     }
 
 
 def check_memory(
-    mole: Mole, level: int, nrow: int, nspin: int, available: float | None = None
+    mole: Mole,
+    level: int,
+    nrow: int,
+    nspin: int,
+    fitting: str | None = None,
+    available: float | None = None,
 ) -> None:
     """Raise `ValueError` if a calculation needs more memory than there is.
 
     Parameters
     ----------
-    mole, level, nrow, nspin
+    mole, level, nrow, nspin, fitting
         As for `needed_memory`.
     available : float, optional
-        Bytes; what the system says by default, without which nothing is refused.
+        Bytes; by default what the system says, without which nothing is refused, with what other
+        molecules keep and release when it is needed.
 
     Examples
     --------
@@ -85,7 +99,9 @@ def check_memory(
     free = available_memory() if available is None else available
     if free is None or level >= _LEVELS:  # the grid refuses such a level
         return
-    needed = needed_memory(mole, level, nrow, nspin)
+    if available is None:
+        free += ALL_VALUES.used + ALL_INTEGRALS.used
+    needed = needed_memory(mole, level, nrow, nspin, fitting)
     total = sum(needed.values())
     if total > free:
         parts = ", ".join(f"{name} {size / _GIB:.3g}" for name, size in needed.items())

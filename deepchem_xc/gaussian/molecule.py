@@ -19,6 +19,7 @@ from deepchem_xc.gaussian.basis_sets import (
     pseudopotentials_by_element,
 )
 from deepchem_xc.gaussian.core_functions import check_core_functions
+from deepchem_xc.gaussian.kept_parts import KeptParts
 from deepchem_xc.gaussian.molecule_checks import (
     check_atoms,
     check_charge,
@@ -208,6 +209,11 @@ class Molecule:
         """Overlap of the basis functions, (nao, nao)."""
         overlap: np.ndarray = self.mole.intor_symmetric("int1e_ovlp")
         return overlap
+
+    @cached_property
+    def parts(self) -> KeptParts:
+        """Its grid and interaction, which all its calculations share."""
+        return KeptParts(self.mole)
 
 
 def _built(

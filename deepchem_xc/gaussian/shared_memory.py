@@ -35,14 +35,20 @@ class SharedMemory:
     >>> memory, first, second, third = SharedMemory(limit=100), Kept(), Kept(), Kept()
     >>> for keeper in (first, second, third):
     ...     memory.keep(keeper, 40)
-    >>> first.released, second.released, third.released
-    (True, False, False)
+    >>> first.released, second.released, third.released, memory.used
+    (True, False, False, 80)
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._sizes: weakref.WeakKeyDictionary[Keeper, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    @property
+    def used(self) -> int:
+        """Bytes that are held at present."""
+        with self._lock:
+            return sum(self._sizes.values())
 
     def keep(self, keeper: Keeper, size: int) -> None:
         """Count what a keeper holds, in bytes, instead of what it held before.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from ase.build import molecule
 from pyscf import gto
 
-from deepchem_xc.gaussian import Molecule, inputs, memory, scf
+from deepchem_xc.gaussian import Molecule, coulomb, kept_parts, memory, scf
 from deepchem_xc.gaussian.grid import KEPT_VALUES, Grid
 from deepchem_xc.gaussian.memory import available_memory, check_memory, needed_memory
+from deepchem_xc.gaussian.shared_memory import SharedMemory
 
 
 def made(name: str, basis: str = "def2-svp") -> gto.Mole:
@@ -38,6 +40,30 @@ def test_the_estimate_grows_with_the_molecule_as_what_it_counts() -> None:
     assert finest[0] == finest[1] < KEPT_VALUES
 
 
+def test_the_estimate_of_fitted_integrals_is_what_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = SharedMemory(2**30)
+    monkeypatch.setattr(coulomb, "ALL_INTEGRALS", kept)
+    mole, fitting = made("CH4"), "def2-universal-jkfit"
+    one = coulomb.Coulomb(mole, fitting)
+    one.matrices(torch.eye(mole.nao, dtype=torch.float64)[None])
+    assert needed_memory(mole, 1, 4, 1, fitting)["integrals"] == kept.used > 0
+
+
+def test_what_other_molecules_keep_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    mole = made("C6H6")
+    total = sum(needed_memory(mole, 3, 4, 1).values())
+    kept = SharedMemory(2**40)
+    monkeypatch.setattr(memory, "ALL_INTEGRALS", kept)
+    monkeypatch.setattr(memory, "available_memory", lambda: 0.5 * total)
+    with pytest.raises(ValueError, match="GiB of memory"):
+        check_memory(mole, 3, 4, 1)
+    other = coulomb.Coulomb(mole)
+    kept.keep(other, int(0.6 * total))
+    check_memory(mole, 3, 4, 1)
+
+
 def test_too_little_memory_is_refused_with_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     mole = made("C6H6")
     total = sum(needed_memory(mole, 3, 4, 1).values())
@@ -51,7 +77,7 @@ def test_too_little_memory_is_refused_with_the_number(monkeypatch: pytest.Monkey
     def no_grid(*arguments: object) -> None:
         raise AssertionError("the grid is not to be made")
 
-    monkeypatch.setattr(inputs, "Grid", no_grid)
+    monkeypatch.setattr(kept_parts, "Grid", no_grid)
     with pytest.raises(ValueError, match="GiB of memory"):
         scf(molecule("C6H6"), "PBE", basis="def2-svp")
     monkeypatch.setattr(memory, "available_memory", lambda: None)

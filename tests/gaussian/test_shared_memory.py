@@ -49,8 +49,8 @@ def test_those_that_are_gone_do_not_count() -> None:
 def test_gradients_of_several_molecules_do_not_depend_on_what_is_kept(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for room in (grid, coulomb):
-        monkeypatch.setattr(room, "_ALL_KEPT", SharedMemory(limit))
+    monkeypatch.setattr(grid, "ALL_VALUES", SharedMemory(limit))
+    monkeypatch.setattr(coulomb, "ALL_INTEGRALS", SharedMemory(limit))
     functional = PBE(trainable=True)
     (kappa, *_) = functional.parameters()
 
