@@ -30,8 +30,8 @@ _BASELINES = ("PBE", "r2SCAN")
 # Parents that are trained with one seed: F_x of the LDA is 1, as that of a constrained network at
 # zero gradient, so that there is little to learn.
 _ONE_SEED = ("LDA",)
-# Parents whose "polished" clones see points of no molecule, too: alpha is above 8 between the closed
-# shells of ions, and not in molecules.
+# Parents whose "polished" clones see points of no molecule, too: alpha is above 8 between the
+# closed shells of ions, and not in molecules.
 _META_GGAS, _UNIFORM = ("r2SCAN", "SCAN"), 2000
 # Part of PBE's exchange in PBE0_semilocal. A constrained student has F_x = 1 at zero gradient and
 # cannot have 0.75: one seed shows it.

@@ -39,7 +39,7 @@ POINTS, SEED = 800, 42
 SAMPLINGS = ("density", "spread")
 # Ranges of points of no molecule: radii (bohr) from the core of light atoms to the space between
 # ions, gradients where energies are, and indicators up to those between closed shells.
-_RADII, _GRADIENTS, _INDICATORS = (0.15, 8.0), (0.0, 3.0), (0.0, 20.0)
+_RADII, _GRADIENT, _INDICATOR = (0.15, 8.0), 3.0, 20.0
 # Share of these points that is not polarised.
 _UNPOLARISED = 0.7
 # Width of a bin of x_2 (dimensionless) in which "spread" counts electrons.
@@ -182,10 +182,11 @@ def uniform_points(number: int, seed: int = SEED) -> NDArray[np.float64]:
     (7, 2, 5)
     """
     random = np.random.default_rng(seed)
-    rs = np.exp(random.uniform(*np.log(_RADII), number))
-    s = random.uniform(*_GRADIENTS, number)
-    alpha = np.expm1(random.uniform(*np.log1p(_INDICATORS), number))
-    zeta = random.uniform(0.0, 1.0, number) * (random.random(number) > _UNPOLARISED)
+    least, most = _RADII
+    rs = least * (most / least) ** random.random(number)
+    s = _GRADIENT * random.random(number)
+    alpha = (1.0 + _INDICATOR) ** random.random(number) - 1.0
+    zeta = random.random(number) * (random.random(number) > _UNPOLARISED)
     found = densities_at(*(torch.as_tensor(x) for x in (rs, s, zeta, alpha)))
     if isinstance(found, ValGrad):
         half = ValGrad(value=found.value / 2, grad=found.grad / 2, kin=found.kin / 2)

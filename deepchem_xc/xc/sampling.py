@@ -9,7 +9,14 @@ from torch import Tensor
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
 
-__all__ = ["densities_at", "device_of", "energy_scale", "fixed_points", "sample_points", "sampled_energies"]
+__all__ = [
+    "densities_at",
+    "device_of",
+    "energy_scale",
+    "fixed_points",
+    "sample_points",
+    "sampled_energies",
+]
 
 
 def sample_points(

@@ -91,7 +91,8 @@ def test_the_uniform_gas_is_reached_as_by_known_functionals(cls, seed, random):
     def power(functional, near, nearer):
         """Of the distance from the uniform gas, from one to half of it."""
         one, half = (
-            enhancement(functional, 1.0, s, alpha=alpha) - uniform_gas for s, alpha in (near, nearer)
+            enhancement(functional, 1.0, s, alpha=alpha) - uniform_gas
+            for s, alpha in (near, nearer)
         )
         return math.log2(abs(one / half))
 
