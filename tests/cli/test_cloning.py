@@ -47,6 +47,11 @@ def test_a_quick_clone_is_written_with_its_errors(
     energies = ("--energy-weight", 10, "--sampling", "spread", "--student", "unconstrained")
     run = call(*command, "--steps", 2, "--no-compare", "--fresh", *energies)
     assert run.exit_code == 0, run.stderr
+    run = call(
+        *command, "--steps", 2, "--no-compare", "--fresh", "--student", "linear", "--uniform", 30
+    )
+    assert run.exit_code == 0 and "and 30 of none, 2 steps" in run.stderr, run.stderr
+    assert get_xc(file).linear_limit
 
 
 def test_an_interruption_names_checkpoints_only_if_there_are_any(
