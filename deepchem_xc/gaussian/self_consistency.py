@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.gaussian.convergence import Convergence
 from deepchem_xc.gaussian.open_shells import roothaan_matrix
+from deepchem_xc.gaussian.orientation import Angles, Orientation
 from deepchem_xc.gaussian.problem import MolecularProblem, Potential
 from deepchem_xc.gaussian.second_order import SecondOrder
 from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled
@@ -27,6 +28,8 @@ from deepchem_xc.numerics.anderson import Anderson
 
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
 _ELSEWHERE = 10.0
+# Part of the commutator, in its largest element, from which the torque counts.
+_TURNS = 0.1
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,14 @@ class _Loop:
         self._states: States | None = None
         self._diis: Anderson[Tensor] = Anderson(steering.history)
         self._second_order: SecondOrder | None = None
+        self._orientation, self._angles = Orientation(problem), Angles()
         self._smallest, self._waited = math.inf, 0
 
     def evaluate(self) -> dict[str, float]:
         """Energy and commutator of the present density."""
-        self._potential = self._problem.potential(self._density)
-        self._matrix = self._stationary(self._potential.fock, self._states)
+        self._potential = self._problem.potential(self._orientation.outside(self._density))
+        fock = self._orientation.inside(self._potential.fock)
+        self._matrix = self._stationary(fock, self._states)
         self._residual = commutator(self._problem, self._matrix, self._density)
         self._size = float(self._residual.abs().max())
         return {
@@ -158,6 +163,7 @@ class _Loop:
         """The next density."""
         steering = self._steering
         if self._second_order is None and self._stalls():
+            self._settle()
             self._second_order = SecondOrder(self._problem)
         if self._second_order is not None:
             assert self._states is not None
@@ -166,7 +172,12 @@ class _Loop:
             )
             self._density = self._states.density
             return
-        matrix, _ = self._diis.extrapolated(self._matrix, self._residual)
+        rest = self._residual
+        if self._states is not None and self._orientation.nangle:
+            rest = self._turned()
+            if float(rest.abs().max()) < _TURNS * self._size:
+                return
+        matrix, _ = self._diis.extrapolated(self._matrix, rest)
         loud = self._size > steering.quiet
         if steering.level_shift and loud and self._states is not None:
             matrix = matrix + steering.level_shift * self._empty(self._states)
@@ -174,8 +185,28 @@ class _Loop:
         part = steering.damping if loud else 0.0
         self._density = (1.0 - part) * self._states.density + part * self._density
 
+    def _turned(self) -> Tensor:
+        """Turn the frame if that is what is missing; the commutator without its torque."""
+        torque, part = self._orientation.torque(self._residual, self._density)
+        self._angles.learn(torque)
+        if float(part.abs().max()) > _TURNS * self._size:
+            self._orientation.rotate(self._angles.next_step(torque))
+        return self._residual - part
+
+    def _settle(self) -> None:
+        """Go back from the turned frame to the basis functions."""
+        turn = self._orientation.turn
+        if turn is None or self._states is None:
+            return
+        self._density = self._orientation.outside(self._density)
+        self._states = replace(self._states, orbitals=turn @ self._states.orbitals)
+        self._matrix = self._stationary(self._potential.fock, self._states)
+        self._orientation, self._angles = Orientation(self._problem), Angles()
+        self._diis = Anderson(self._steering.history)
+
     def finished(self, tolerance: float) -> Converged | None:
         """Orbitals and levels of the present density; None if its matrices lead elsewhere."""
+        self._settle()
         problem, states = self._problem, self._states
         if states is not None and problem.smearing.width == 0.0:
             # The same density, whether or not its levels are the lowest ones.
