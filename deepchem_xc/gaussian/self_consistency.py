@@ -29,7 +29,7 @@ from deepchem_xc.numerics.anderson import Anderson
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
 _ELSEWHERE = 10.0
 # Part of the commutator, in its largest element, from which the torque counts.
-_TURNS = 0.1
+_TURNS = 0.03
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ class _Loop:
         self._diis: Anderson[Tensor] = Anderson(steering.history)
         self._second_order: SecondOrder | None = None
         self._orientation, self._angles = Orientation(problem), Angles()
+        self._before: tuple[Tensor, Tensor] | None = None
         self._smallest, self._waited = math.inf, 0
 
     def evaluate(self) -> dict[str, float]:
@@ -174,9 +175,18 @@ class _Loop:
             return
         rest = self._residual
         if self._states is not None and self._orientation.nangle:
-            rest = self._turned()
-            if float(rest.abs().max()) < _TURNS * self._size:
+            torque, part = self._orientation.torque(self._residual, self._density)
+            rest = self._residual - part
+            self._angles.learn(torque)
+            if float(part.abs().max()) > _TURNS * float(rest.abs().max()):
+                if self._before is None:
+                    self._before = self._matrix, rest
+                self._orientation.rotate(self._angles.next_step(torque))
+                self._waited -= 1
                 return
+            if self._before is not None:
+                self._diis.shift(self._matrix - self._before[0], rest - self._before[1])
+                self._before = None
         matrix, _ = self._diis.extrapolated(self._matrix, rest)
         loud = self._size > steering.quiet
         if steering.level_shift and loud and self._states is not None:
@@ -184,14 +194,6 @@ class _Loop:
         self._states = diagonalised(self._problem, matrix)
         part = steering.damping if loud else 0.0
         self._density = (1.0 - part) * self._states.density + part * self._density
-
-    def _turned(self) -> Tensor:
-        """Turn the frame if that is what is missing; the commutator without its torque."""
-        torque, part = self._orientation.torque(self._residual, self._density)
-        self._angles.learn(torque)
-        if float(part.abs().max()) > _TURNS * self._size:
-            self._orientation.rotate(self._angles.next_step(torque))
-        return self._residual - part
 
     def _settle(self) -> None:
         """Go back from the turned frame to the basis functions."""

@@ -118,6 +118,11 @@ class Anderson(Generic[V]):
                 x, residual = x - weight * dx, residual - weight * df
         return x, residual
 
+    def shift(self, x: V, residual: V) -> None:
+        """Add vectors to all remembered inputs, and to their residuals."""
+        shifted = [(a + x, b + residual) for a, b in self._steps]
+        self._steps = deque(shifted, maxlen=self._steps.maxlen)
+
     def _weights(self, changes: list[tuple[V, V]], residual: V) -> list[float]:
         """Gamma: the least-squares fit of the last residual by the changes of residuals."""
         rows = [df for _, df in changes]
