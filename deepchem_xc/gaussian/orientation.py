@@ -28,8 +28,9 @@ from deepchem_xc.gaussian.problem import MolecularProblem
 
 # Distance from a line, bohr, up to which atoms form a linear molecule.
 _LINEAR = 1e-6
-# First angle and largest angle of a step, radians: the error of a grid changes over some tenths.
-_FIRST_ANGLE, _LARGEST_ANGLE = 0.03, 0.1
+_USUAL = 1e-4
+_LEAVE, _LARGEST_ANGLE = 0.03, 0.1
+_PARALLEL = 1e-8
 # Squared change of the density matrix per angle, below which a rotation leaves it as it is.
 _UNTURNED = 1e-2
 # Eigenvalue of the curvature, relative to the largest one, below which it is noise.
@@ -138,25 +139,31 @@ class Angles:
 
     def learn(self, torque: Tensor) -> None:
         """Compare a torque, (nangle,), with what was expected of the last step."""
-        if self._last is None or self._curvature is None:
+        if self._last is None:
             return
         step, earlier = self._last
         self._last = None
-        error = torque - earlier - self._curvature @ step
+        change = torque - earlier
+        if self._curvature is None:
+            size = (change @ step).abs() / (step @ step)
+            self._curvature = size * torch.eye(len(torque), dtype=torque.dtype)
+        error = change - self._curvature @ step
         along = error @ step
-        if abs(along) > 1e-8 * error.norm() * step.norm():
+        if abs(along) > _PARALLEL * error.norm() * step.norm():
             self._curvature = self._curvature + torch.outer(error, error) / along
 
     def next_step(self, torque: Tensor) -> Tensor:
         """Change of the angles, (nangle,), radians, from the torque at the present ones."""
         self.learn(torque)
-        size = torque.norm()
         if self._curvature is None:
-            self._curvature = size / _FIRST_ANGLE * torch.eye(len(torque), dtype=torque.dtype)
-        values, vectors = torch.linalg.eigh(self._curvature)
-        values = values.abs()
-        step = -vectors @ ((vectors.T @ torque) / values.clamp_min(_FLAT * float(values.max())))
-        step = step * min(1.0, _LARGEST_ANGLE / float(step.norm()))
+            step = -torque / _USUAL
+        else:
+            values, vectors = torch.linalg.eigh(self._curvature)
+            torques = vectors.T @ torque
+            sizes = torques.abs() / values.abs().clamp_min(_FLAT * float(values.abs().max()))
+            sizes = torch.where(values < 0.0, sizes.clamp_min(_LEAVE), sizes)
+            step = -vectors @ (torques.sign() * sizes)
+        step = step * min(1.0, _LARGEST_ANGLE / max(float(step.norm()), 1e-300))
         self._last = step, torque
         return step
 

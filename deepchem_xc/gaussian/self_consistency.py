@@ -29,7 +29,8 @@ from deepchem_xc.numerics.anderson import Anderson
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
 _ELSEWHERE = 10.0
 # Part of the commutator, in its largest element, from which the torque counts.
-_TURNS = 0.03
+_TURNS = 0.01
+_SETTLED = 0.3
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def solve(
     >>> print(f"{converged.potential.energy:.4f} {history[-1]['commutator'] < 1e-7}")
     -2.8845 True
     """
-    loop = _Loop(problem, density, steering)
+    loop = _Loop(problem, density, steering, convergence.commutator)
     history: list[dict[str, float]] = []
     for step in range(1, convergence.maxiter + 1):
         record = {"step": float(step), **loop.evaluate()}
@@ -121,7 +122,7 @@ def solve(
         if callback is not None:
             callback(dict(record))
         if convergence.holds(record):
-            found = loop.finished(convergence.commutator)
+            found = loop.finished()
             if found is not None:
                 return found, history
         else:
@@ -132,8 +133,10 @@ def solve(
 class _Loop:
     """The present density and what is remembered of earlier ones."""
 
-    def __init__(self, problem: MolecularProblem, density: Tensor, steering: Steering) -> None:
-        self._problem, self._steering = problem, steering
+    def __init__(
+        self, problem: MolecularProblem, density: Tensor, steering: Steering, tolerance: float
+    ) -> None:
+        self._problem, self._steering, self._tolerance = problem, steering, tolerance
         self._density = density
         self._states: States | None = None
         self._diis: Anderson[Tensor] = Anderson(steering.history)
@@ -178,7 +181,8 @@ class _Loop:
             torque, part = self._orientation.torque(self._residual, self._density)
             rest = self._residual - part
             self._angles.learn(torque)
-            if float(part.abs().max()) > _TURNS * float(rest.abs().max()):
+            least = max(_TURNS * float(rest.abs().max()), _SETTLED * self._tolerance)
+            if float(part.abs().max()) > least:
                 if self._before is None:
                     self._before = self._matrix, rest
                 self._orientation.rotate(self._angles.next_step(torque))
@@ -206,7 +210,7 @@ class _Loop:
         self._orientation, self._angles = Orientation(self._problem), Angles()
         self._diis = Anderson(self._steering.history)
 
-    def finished(self, tolerance: float) -> Converged | None:
+    def finished(self) -> Converged | None:
         """Orbitals and levels of the present density; None if its matrices lead elsewhere."""
         self._settle()
         problem, states = self._problem, self._states
@@ -217,7 +221,7 @@ class _Loop:
         density = states.density
         potential = problem.potential(density)
         matrix = self._stationary(potential.fock, states)
-        if float(commutator(problem, matrix, density).abs().max()) > _ELSEWHERE * tolerance:
+        if float(commutator(problem, matrix, density).abs().max()) > _ELSEWHERE * self._tolerance:
             self._density, self._states = density, states
             return None
         levels = (states.orbitals.mT @ matrix @ states.orbitals).diagonal(dim1=-2, dim2=-1)
