@@ -87,7 +87,7 @@ class Orientation:
         change = self._x @ torch.linalg.matrix_exp(vectors) @ self._x @ self._overlap
         self.turn = change if self.turn is None else self.turn @ change
 
-    def torque(self, residual: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
+    def torque(self, residual: Tensor, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Derivative of the energy with respect to the angles, and its part of the commutator.
 
         Parameters
@@ -113,7 +113,8 @@ class Orientation:
         inverse = torch.linalg.pinv(overlaps, atol=_UNTURNED, rtol=0.0, hermitian=True)
         torques = torch.einsum("aij,sij->a", self._generators, residual)
         weights = inverse @ torques
-        return overlaps @ weights, torch.einsum("a,asij->sij", weights, patterns)
+        hold = root @ torch.einsum("a,asij->sij", weights, turned) @ root.T
+        return overlaps @ weights, torch.einsum("a,asij->sij", weights, patterns), hold
 
 
 class Angles:

@@ -178,8 +178,9 @@ class _Loop:
             return
         rest = self._residual
         if self._states is not None and self._orientation.nangle:
-            torque, part = self._orientation.torque(self._residual, self._density)
+            torque, part, hold = self._orientation.torque(self._residual, self._density)
             rest = self._residual - part
+            self._matrix = self._matrix + hold
             self._angles.learn(torque)
             least = max(_TURNS * float(rest.abs().max()), _SETTLED * self._tolerance)
             if float(part.abs().max()) > least:
