@@ -65,7 +65,8 @@ class Orientation:
 
     def __init__(self, problem: MolecularProblem) -> None:
         self._overlap, self._x = problem.overlap, problem.orthogonaliser
-        self._generators = self._x @ _generators(problem) @ self._x
+        self._moments = _moments(problem)
+        self._generators = self._x @ self._moments @ self._x
         self.turn: Tensor | None = None
 
     @property
@@ -86,6 +87,10 @@ class Orientation:
         vectors = torch.einsum("a,aij->ij", angles, self._generators)
         change = self._x @ torch.linalg.matrix_exp(vectors) @ self._x @ self._overlap
         self.turn = change if self.turn is None else self.turn @ change
+
+    def rotations(self, orbitals: Tensor) -> Tensor:
+        """The rotations in space among orbitals, (nangle, nset, norbital, norbital)."""
+        return orbitals.mT @ self._moments[:, None] @ orbitals
 
     def torque(self, residual: Tensor, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Derivative of the energy with respect to the angles, and its part of the commutator.
@@ -169,7 +174,7 @@ class Angles:
         return step
 
 
-def _generators(problem: MolecularProblem) -> Tensor:
+def _moments(problem: MolecularProblem) -> Tensor:
     """Matrices of ``(r - r0) x gradient`` about the axes of symmetry, (nangle, nao, nao)."""
     mole = problem.molecule.mole
     positions = mole.atom_coords()

@@ -15,8 +15,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from deepchem_xc.gaussian.orientation import Orientation
 from deepchem_xc.gaussian.problem import MolecularProblem
-from deepchem_xc.gaussian.rotations import Rotations, pair_product
+from deepchem_xc.gaussian.rotations import Projection, Rotations, pair_product
 from deepchem_xc.gaussian.states import States
 
 # Radius of the first sphere, and largest one: rotations by a tenth, and by about a right angle.
@@ -35,10 +36,13 @@ class SecondOrder:
     ----------
     problem : MolecularProblem
         Without smearing.
+    orientation : Orientation
+        The frame of the states, which the steps leave as it is.
     """
 
-    def __init__(self, problem: MolecularProblem) -> None:
-        self._problem, self._radius = problem, _FIRST_RADIUS
+    def __init__(self, problem: MolecularProblem, orientation: Orientation) -> None:
+        self._problem, self._orientation = problem, orientation
+        self._radius = _FIRST_RADIUS
         self._last: tuple[float, States, Tensor, float, float] | None = None
 
     def next_states(self, states: States, energy: float, fock: Tensor) -> States:
@@ -51,7 +55,7 @@ class SecondOrder:
         energy : float
             Theirs, Hartree.
         fock : Tensor
-            Kohn-Sham matrices of their density, (nspin, nao, nao).
+            Kohn-Sham matrices of their density in the frame, (nspin, nao, nao).
         """
         if self._last is not None:
             before, earlier, earlier_fock, predicted, length = self._last
@@ -65,29 +69,44 @@ class SecondOrder:
                 self._radius = min(2.0 * self._radius, _LARGEST_RADIUS)
             elif gained < 0.25 * predicted:
                 self._radius *= 0.5
-        kernel = self._problem.kernel(states.density)
-        rotations = Rotations(states.orbitals, states.filling, fock, kernel)
-        step, predicted = _minimised(rotations, self._radius)
+        frame = self._orientation
+        kernel = self._problem.kernel(frame.outside(states.density))
+        rotations = Rotations(
+            states.orbitals,
+            states.filling,
+            fock,
+            lambda change: frame.inside(kernel(frame.outside(change))),
+        )
+        fixed = Projection(frame.rotations(states.orbitals) * rotations.mixing)
+        step, predicted = _minimised(rotations, self._radius, fixed)
         length = math.sqrt(float(pair_product(step, step)))
         self._last = energy, states, fock, predicted, length
         orbitals = rotations.turned(step)
-        levels = (orbitals.mT @ fock.mean(0, keepdim=True) @ orbitals).diagonal(dim1=-2, dim2=-1)
+        matrix = fock if len(fock) == len(orbitals) else fock.mean(0, keepdim=True)
+        levels = (orbitals.mT @ matrix @ orbitals).diagonal(dim1=-2, dim2=-1)
         return replace(states, orbitals=orbitals, eigenvalues=levels)
 
 
-def _minimised(rotations: Rotations, radius: float) -> tuple[Tensor, float]:
+    def forget(self) -> None:
+        """Do not compare the next energy with the last one, after the frame has turned."""
+        self._last = None
+
+
+def _minimised(
+    rotations: Rotations, radius: float, project: Projection
+) -> tuple[Tensor, float]:
     """Rotation in a sphere that minimises the quadratic model, and the gain it predicts."""
-    gradient, curvature = rotations.gradient, rotations.curvature
+    gradient, curvature = project(rotations.gradient), rotations.curvature
     x, slope = 0.0 * gradient, 0.0 * gradient  # the rotation, and Hessian times rotation
     residual = -gradient
-    preconditioned = residual / curvature
+    preconditioned = project(residual / curvature)
     direction = preconditioned
     size = float(pair_product(residual, preconditioned))
     wanted = size * max(_LEAST_RESIDUAL, min(_LARGEST_RESIDUAL, math.sqrt(size))) ** 2
     for _ in range(_PRODUCTS):
         if size <= wanted or size == 0.0:
             break
-        image = rotations.product(direction)
+        image = project(rotations.product(direction))
         bend = float(pair_product(direction, image))
         length = size / bend if bend > 0.0 else math.inf
         to_edge = _length_to_edge(x, direction, radius)
@@ -96,7 +115,7 @@ def _minimised(rotations: Rotations, radius: float) -> tuple[Tensor, float]:
             break
         x, slope = x + length * direction, slope + length * image
         residual = residual - length * image
-        preconditioned = residual / curvature
+        preconditioned = project(residual / curvature)
         earlier, size = size, float(pair_product(residual, preconditioned))
         direction = preconditioned + size / earlier * direction
     gain = -float(pair_product(gradient, x)) - 0.5 * float(pair_product(x, slope))

@@ -30,7 +30,7 @@ from deepchem_xc.numerics.anderson import Anderson
 _ELSEWHERE = 10.0
 # Part of the commutator, in its largest element, from which the torque counts.
 _TURNS = 0.01
-_SETTLED = 0.3
+_SETTLED = 0.1
 
 
 @dataclass(frozen=True)
@@ -167,15 +167,7 @@ class _Loop:
         """The next density."""
         steering = self._steering
         if self._second_order is None and self._stalls():
-            self._settle()
-            self._second_order = SecondOrder(self._problem)
-        if self._second_order is not None:
-            assert self._states is not None
-            self._states = self._second_order.next_states(
-                self._states, self._energy, self._potential.fock
-            )
-            self._density = self._states.density
-            return
+            self._second_order = SecondOrder(self._problem, self._orientation)
         rest = self._residual
         if self._states is not None and self._orientation.nangle:
             torque, part, hold = self._orientation.torque(self._residual, self._density)
@@ -188,10 +180,18 @@ class _Loop:
                     self._before = self._matrix, rest
                 self._orientation.rotate(self._angles.next_step(torque))
                 self._waited -= 1
+                if self._second_order is not None:
+                    self._second_order.forget()
                 return
-            if self._before is not None:
-                self._diis.shift(self._matrix - self._before[0], rest - self._before[1])
-                self._before = None
+        if self._second_order is not None:
+            assert self._states is not None
+            fock = self._orientation.inside(self._potential.fock)
+            self._states = self._second_order.next_states(self._states, self._energy, fock)
+            self._density = self._states.density
+            return
+        if self._before is not None:
+            self._diis.shift(self._matrix - self._before[0], rest - self._before[1])
+            self._before = None
         matrix, _ = self._diis.extrapolated(self._matrix, rest)
         loud = self._size > steering.quiet
         if steering.level_shift and loud and self._states is not None:
