@@ -23,7 +23,7 @@ from deepchem_xc.gaussian.open_shells import roothaan_matrix
 from deepchem_xc.gaussian.orientation import Angles, Orientation
 from deepchem_xc.gaussian.problem import MolecularProblem, Potential
 from deepchem_xc.gaussian.second_order import SecondOrder
-from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled
+from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled, of_density
 from deepchem_xc.numerics.anderson import Anderson
 
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
@@ -138,9 +138,10 @@ class _Loop:
     ) -> None:
         self._problem, self._steering, self._tolerance = problem, steering, tolerance
         self._density = density
-        self._states: States | None = None
+        self._states = of_density(problem, density) if problem.smearing.width == 0.0 else None
         self._diis: Anderson[Tensor] = Anderson(steering.history)
         self._second_order: SecondOrder | None = None
+        self._first = True
         self._orientation, self._angles = Orientation(problem), Angles()
         self._before: tuple[Tensor, Tensor] | None = None
         self._smallest, self._waited = math.inf, 0
@@ -152,6 +153,12 @@ class _Loop:
         self._matrix = self._stationary(fock, self._states)
         self._residual = commutator(self._problem, self._matrix, self._density)
         self._size = float(self._residual.abs().max())
+        if self._first and self._states is not None:
+            self._states = canonical(self._states, self._matrix)
+            if self._size < self._steering.quiet and gap(self._states) < 0.0:
+                # Levels that are not filled from below, where DIIS would start with others.
+                self._second_order = SecondOrder(self._problem, self._orientation)
+        self._first = False
         return {
             "energy": self._energy,
             "commutator": self._size,
