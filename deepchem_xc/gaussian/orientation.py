@@ -1,17 +1,21 @@
 r"""The orientation of an atom or a linear molecule, which only the grid distinguishes.
 
-Open shells single out a direction: the hole in a p shell of a free atom may point anywhere. Its
-energy depends on the orientation only by the error of the grid, about 1e-7 Hartree, and the
-curvature of this error is 1e-5 of that of other rotations of the orbitals. Steps that change both
-together, of DIIS or of Newton's method, lose these digits. The rotation of all orbitals in space is
-exact in basis functions of whole shells, and changes nothing but the error of the grid:
+Open shells single out a direction: the hole in a p shell of a free atom may point anywhere. The
+energy depends on it only by the error of the grid, about 1e-7 Hartree, whose curvature is 1e-3 to
+1e-5 of that of other rotations of the orbitals. Steps that change both together lose these digits,
+in DIIS as in Newton's method. The rotation of all orbitals in space is exact in basis functions of
+whole shells, and changes nothing except the error of the grid. In orthonormal functions
 
 .. math:: D \to e^{\theta \cdot A} D e^{-\theta \cdot A}, \quad
     A_{\mu\nu} = \langle \mu | (r - r_0) \times \nabla | \nu \rangle, \quad
-    t = \frac{\partial E}{\partial \theta} = \sum_{\mu\nu} A_{\mu\nu} (F D - D F)_{\mu\nu},
+    t = \frac{\partial E}{\partial \theta} = \sum_{\mu\nu} A_{\mu\nu} (F D - D F)_{\mu\nu}.
 
-in orthonormal functions. An atom has three angles, a linear molecule has one. DIIS converges the
-rest in a frame that turns with the orbitals, where rotations leave its history valid.
+An atom has three angles, a linear molecule has one. The loop converges the other rotations in a
+frame that turns with the orbitals, and so what it remembers stays valid when they turn. A torque is
+held there by the potential :math:`c \cdot [D, A]`, which takes it from the commutator.
+
+The angles follow from Newton's method. Their curvature is learnt from the torques by symmetric
+updates of rank one.
 
 References
 ----------
@@ -19,6 +23,8 @@ J. Nocedal, S. J. Wright, Numerical Optimization (2006), section 6.2.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,22 +34,44 @@ from deepchem_xc.gaussian.problem import MolecularProblem
 
 # Distance from a line, bohr, up to which atoms form a linear molecule.
 _LINEAR = 1e-6
-_USUAL = 1e-4
-_LEAVE, _LARGEST_ANGLE = 0.03, 0.1
-_PARALLEL = 1e-8
-# Squared change of the density matrix per angle, below which a rotation leaves it as it is.
+# Squared change of the density matrix for each angle below which it counts as unchanged: shells
+# that are filled evenly differ from a sphere by errors of the loop alone.
 _UNTURNED = 1e-2
-# Eigenvalue of the curvature, relative to the largest one, below which it is noise.
-_FLAT = 1e-3
+# Curvature that the first step assumes, Hartree per square radian: 3e-6 to 3e-4 were found for
+# atoms up to Cl.
+_FIRST_CURVATURE = 1e-4
+# Largest step, and the least one away from a maximum, radians: errors of the grid change their sign
+# within some tenths.
+_LARGEST_ANGLE, _LEAVING_ANGLE = 0.1, 0.03
+# Eigenvalue of the curvature relative to the largest one, and cosine in an update, that are noise.
+_FLAT, _ORTHOGONAL = 1e-3, 1e-8
+
+
+class Torque(NamedTuple):
+    """Derivative of the energy with respect to the angles, and what it is in the loop.
+
+    Attributes
+    ----------
+    values : Tensor
+        (nangle,), Hartree per radian; zero for angles that do not change the density.
+    part : Tensor
+        Its part of the commutator, (nset, nao, nao), Hartree.
+    hold : Tensor
+        Change of the Kohn-Sham matrices that takes this part away, (nset, nao, nao), Hartree.
+    """
+
+    values: Tensor
+    part: Tensor
+    hold: Tensor
 
 
 class Orientation:
-    """The frame in which DIIS works, turned in space against the grid.
+    """A frame that turns in space, in which the loop works.
 
     Parameters
     ----------
     problem : MolecularProblem
-        Any; molecules that are not linear have no angles, and their frame does not turn.
+        Any; molecules that are not linear have no angles, and their frame is at rest.
 
     Attributes
     ----------
@@ -56,87 +84,88 @@ class Orientation:
     >>> from ase import Atoms
     >>> from deepchem_xc.gaussian.inputs import make_problem
     >>> boron = make_problem(Atoms("B"), "PBE", basis="sto-3g", spin=1)
-    >>> orientation, p = Orientation(boron), torch.zeros(2, 5, 5).double()
-    >>> p[0, 2, 2] = 1.0
-    >>> orientation.rotate(torch.tensor([0.0, 0.0, torch.pi / 2]).double())
-    >>> orientation.outside(p)[0, 3, 3]
-    tensor(1., dtype=torch.float64)
+    >>> frame, density = Orientation(boron), torch.zeros(1, 5, 5).double()
+    >>> density[0, 2, 2] = 1.0  # an electron in the p function along x
+    >>> frame.rotate(torch.tensor([0.0, 0.0, torch.pi / 2]).double())
+    >>> print(f"{frame.outside(density)[0, 3, 3]:.3f} along y")
+    1.000 along y
     """
 
     def __init__(self, problem: MolecularProblem) -> None:
         self._overlap, self._x = problem.overlap, problem.orthogonaliser
         self._moments = _moments(problem)
-        self._generators = self._x @ self._moments @ self._x
         self.turn: Tensor | None = None
 
     @property
     def nangle(self) -> int:
-        """Angles that the energy does not depend on, except for the grid: 3, 1 or 0."""
-        return len(self._generators)
-
-    def outside(self, density: Tensor) -> Tensor:
-        """Density matrices of the frame as those of the basis functions, (nspin, nao, nao)."""
-        return density if self.turn is None else self.turn @ density @ self.turn.T
-
-    def inside(self, fock: Tensor) -> Tensor:
-        """Kohn-Sham matrices between basis functions as those in the frame, (nspin, nao, nao)."""
-        return fock if self.turn is None else self.turn.T @ fock @ self.turn
+        """Number of angles: 3 for atoms, 1 for linear molecules, 0 for others."""
+        return len(self._moments)
 
     def rotate(self, angles: Tensor) -> None:
         """Turn the frame by angles (nangle,), radians."""
-        vectors = torch.einsum("a,aij->ij", angles, self._generators)
-        change = self._x @ torch.linalg.matrix_exp(vectors) @ self._x @ self._overlap
+        vector = torch.einsum("a,aij->ij", angles, self._generators)
+        change = self._x @ torch.linalg.matrix_exp(vector) @ self._x @ self._overlap
         self.turn = change if self.turn is None else self.turn @ change
 
-    def rotations(self, orbitals: Tensor) -> Tensor:
-        """The rotations in space among orbitals, (nangle, nset, norbital, norbital)."""
+    def fix(self) -> None:
+        """Keep the frame where it is: from now on it has no angles."""
+        self._moments = self._moments[:0]
+
+    def outside(self, density: Tensor) -> Tensor:
+        """Density matrices in the frame as those of the basis functions, (nspin, nao, nao)."""
+        return density if self.turn is None else self.turn @ density @ self.turn.T
+
+    def inside(self, fock: Tensor) -> Tensor:
+        """Kohn-Sham matrices of the basis functions as those in the frame, (nspin, nao, nao)."""
+        return fock if self.turn is None else self.turn.T @ fock @ self.turn
+
+    def among(self, orbitals: Tensor) -> Tensor:
+        """Rotations in space as those of orbitals, (nangle, nset, norbital, norbital)."""
         return orbitals.mT @ self._moments[:, None] @ orbitals
 
-    def torque(self, residual: Tensor, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Derivative of the energy with respect to the angles, and its part of the commutator.
+    def torque(self, residual: Tensor, density: Tensor) -> Torque:
+        """Torque of a density in the frame.
 
         Parameters
         ----------
         residual : Tensor
             Commutator in orthonormal functions, (nset, nao, nao), Hartree.
         density : Tensor
-            Density matrices, (nspin, nao, nao), both in the frame.
-
-        Returns
-        -------
-        (Tensor, Tensor)
-            (nangle,), Hartree per radian, and (nset, nao, nao). Without this part the commutator
-            has no torque. Angles that do not change the density have none.
+            Density matrices, (nspin, nao, nao).
         """
         if len(residual) < len(density):
             density = density.sum(0, keepdim=True)
         root = self._overlap @ self._x
-        n, a = root.T @ density @ root, self._generators[:, None]
-        turned = n @ a - a @ n  # (nangle, nset, nao, nao)
-        patterns = n @ turned - turned @ n
+        n, generators = root.T @ density @ root, self._generators
+        turned = n @ generators[:, None] - generators[:, None] @ n  # (nangle, nset, nao, nao)
+        parts = n @ turned - turned @ n
         overlaps = torch.einsum("asij,bsij->ab", turned, turned)
         inverse = torch.linalg.pinv(overlaps, atol=_UNTURNED, rtol=0.0, hermitian=True)
-        torques = torch.einsum("aij,sij->a", self._generators, residual)
-        weights = inverse @ torques
-        hold = root @ torch.einsum("a,asij->sij", weights, turned) @ root.T
-        return overlaps @ weights, torch.einsum("a,asij->sij", weights, patterns), hold
+        shares = inverse @ torch.einsum("aij,sij->a", generators, residual)
+        hold = torch.einsum("a,asij->sij", shares, turned)
+        part = torch.einsum("a,asij->sij", shares, parts)
+        return Torque(overlaps @ shares, part, root @ hold @ root.T)
+
+    @property
+    def _generators(self) -> Tensor:
+        """Rotations in space in orthonormal functions, (nangle, nao, nao)."""
+        return self._x @ self._moments @ self._x
 
 
 class Angles:
-    """Newton's steps to the angles without a torque; the curvature is learnt from the torques.
+    """Newton's steps to angles without a torque.
 
-    It is updated symmetrically with rank one, and the magnitude of its eigenvalues counts, so that
-    steps lead downhill.
+    Magnitudes of the curvature's eigenvalues count, so that every step leads downhill.
 
     Examples
     --------
-    Torques of an energy with the curvatures 1 and 10:
+    An energy with the curvatures 1e-5 and 1e-4:
 
     >>> angles, x = Angles(), torch.tensor([0.05, 0.02]).double()
-    >>> for _ in range(6):
-    ...     x = x + angles.next_step(torch.tensor([1.0, 10.0]).double() * x)
-    >>> x.abs().max() < 1e-6
-    tensor(True)
+    >>> for _ in range(8):
+    ...     x = x + angles.next_step(torch.tensor([1e-5, 1e-4]).double() * x)
+    >>> bool(x.abs().max() < 1e-6)
+    True
     """
 
     def __init__(self) -> None:
@@ -147,45 +176,41 @@ class Angles:
         """Compare a torque, (nangle,), with what was expected of the last step."""
         if self._last is None:
             return
-        step, earlier = self._last
-        self._last = None
+        (step, earlier), self._last = self._last, None
         change = torque - earlier
         if self._curvature is None:
             size = (change @ step).abs() / (step @ step)
-            self._curvature = size * torch.eye(len(torque), dtype=torque.dtype)
+            self._curvature = size * torch.eye(len(step), dtype=step.dtype)
         error = change - self._curvature @ step
         along = error @ step
-        if abs(along) > _PARALLEL * error.norm() * step.norm():
+        if along.abs() > _ORTHOGONAL * error.norm() * step.norm():
             self._curvature = self._curvature + torch.outer(error, error) / along
 
     def next_step(self, torque: Tensor) -> Tensor:
         """Change of the angles, (nangle,), radians, from the torque at the present ones."""
         self.learn(torque)
         if self._curvature is None:
-            step = -torque / _USUAL
+            step = -torque / _FIRST_CURVATURE
         else:
             values, vectors = torch.linalg.eigh(self._curvature)
-            torques = vectors.T @ torque
-            sizes = torques.abs() / values.abs().clamp_min(_FLAT * float(values.abs().max()))
-            sizes = torch.where(values < 0.0, sizes.clamp_min(_LEAVE), sizes)
-            step = -vectors @ (torques.sign() * sizes)
-        step = step * min(1.0, _LARGEST_ANGLE / max(float(step.norm()), 1e-300))
+            sizes, torques = values.abs(), vectors.T @ torque
+            lengths = torques.abs() / sizes.clamp_min(_FLAT * float(sizes.max()))
+            lengths = torch.where(values < 0.0, lengths.clamp_min(_LEAVING_ANGLE), lengths)
+            step = -vectors @ (torques.sign() * lengths)
+        step = step * (_LARGEST_ANGLE / step.norm().clamp_min(_LARGEST_ANGLE))
         self._last = step, torque
         return step
 
 
 def _moments(problem: MolecularProblem) -> Tensor:
-    """Matrices of ``(r - r0) x gradient`` about the axes of symmetry, (nangle, nao, nao)."""
-    mole = problem.molecule.mole
+    """Integrals of ``(r - r0) x gradient`` about the axes of symmetry, (nangle, nao, nao)."""
+    mole, nao = problem.molecule.mole, problem.molecule.norbital
     positions = mole.atom_coords()
-    middle = positions.mean(0)
-    with mole.with_common_origin(middle):
-        matrices = mole.intor("int1e_cg_irxp", comp=3)
-    _, spread, axes = np.linalg.svd(positions - middle)
-    if spread[0] < _LINEAR:
-        chosen = matrices
-    elif len(spread) < 2 or spread[1] < _LINEAR:
-        chosen = np.einsum("a,aij->ij", axes[0], matrices)[None]
-    else:
-        chosen = matrices[:0]
-    return torch.from_numpy(np.ascontiguousarray(chosen))
+    centre = positions.mean(0)
+    _, extents, directions = np.linalg.svd(positions - centre)
+    if (extents[1:] > _LINEAR).any():
+        return torch.zeros((0, nao, nao), dtype=torch.float64)
+    axes = directions[:1] if extents[0] > _LINEAR else np.eye(3)
+    with mole.with_common_origin(centre):
+        moments = np.einsum("ab,bij->aij", axes, mole.intor("int1e_cg_irxp", comp=3))
+    return torch.from_numpy(np.ascontiguousarray(moments))

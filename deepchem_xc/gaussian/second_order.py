@@ -77,7 +77,7 @@ class SecondOrder:
             fock,
             lambda change: frame.inside(kernel(frame.outside(change))),
         )
-        fixed = Projection(frame.rotations(states.orbitals) * rotations.mixing)
+        fixed = Projection(frame.among(states.orbitals) * rotations.mixing)
         step, predicted = _minimised(rotations, self._radius, fixed)
         length = math.sqrt(float(pair_product(step, step)))
         self._last = energy, states, fock, predicted, length
@@ -86,15 +86,12 @@ class SecondOrder:
         levels = (orbitals.mT @ matrix @ orbitals).diagonal(dim1=-2, dim2=-1)
         return replace(states, orbitals=orbitals, eigenvalues=levels)
 
-
     def forget(self) -> None:
         """Do not compare the next energy with the last one, after the frame has turned."""
         self._last = None
 
 
-def _minimised(
-    rotations: Rotations, radius: float, project: Projection
-) -> tuple[Tensor, float]:
+def _minimised(rotations: Rotations, radius: float, project: Projection) -> tuple[Tensor, float]:
     """Rotation in a sphere that minimises the quadratic model, and the gain it predicts."""
     gradient, curvature = project(rotations.gradient), rotations.curvature
     x, slope = 0.0 * gradient, 0.0 * gradient  # the rotation, and Hessian times rotation

@@ -2,7 +2,9 @@
 
 DIIS extrapolates the Kohn-Sham matrices of the last steps to the one whose commutator with its
 density matrix is smallest; it is Anderson's method with the commutator as the residual. Where it
-stalls, `second_order` takes over.
+stalls, and from a start whose levels are not filled from below, `second_order` takes over. Both
+leave out the rotations of atoms and linear molecules in space, which have steps of their own, see
+`orientation`.
 
 References
 ----------
@@ -28,9 +30,11 @@ from deepchem_xc.numerics.anderson import Anderson
 
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
 _ELSEWHERE = 10.0
-# Part of the commutator, in its largest element, from which the torque counts.
-_TURNS = 0.01
-_SETTLED = 0.1
+# Largest element of the torque's part of the commutator, relative to that of the rest and to the
+# tolerance, below which orbitals keep their orientation.
+_TORQUE, _NO_TORQUE = 0.01, 0.1
+# Rotations in space after which it is left to the other steps.
+_TURNS = 30
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Steering:
         Commutator, Hartree, below which neither helps.
     patience : int
         Steps in which DIIS has to halve the smallest commutator; otherwise second-order steps
-        follow.
+        follow. Rotations in space do not count.
     """
 
     history: int = 8
@@ -139,10 +143,11 @@ class _Loop:
         self._problem, self._steering, self._tolerance = problem, steering, tolerance
         self._density = density
         self._states = of_density(problem, density) if problem.smearing.width == 0.0 else None
+        self._is_first = True
         self._diis: Anderson[Tensor] = Anderson(steering.history)
         self._second_order: SecondOrder | None = None
-        self._first = True
-        self._orientation, self._angles = Orientation(problem), Angles()
+        self._orientation, self._angles, self._nturn = Orientation(problem), Angles(), 0
+        # Matrix and commutator before the last turns, which left the density as it was.
         self._before: tuple[Tensor, Tensor] | None = None
         self._smallest, self._waited = math.inf, 0
 
@@ -153,12 +158,12 @@ class _Loop:
         self._matrix = self._stationary(fock, self._states)
         self._residual = commutator(self._problem, self._matrix, self._density)
         self._size = float(self._residual.abs().max())
-        if self._first and self._states is not None:
+        if self._is_first and self._states is not None:
             self._states = canonical(self._states, self._matrix)
             if self._size < self._steering.quiet and gap(self._states) < 0.0:
-                # Levels that are not filled from below, where DIIS would start with others.
+                # Its levels are not filled from below, as DIIS would fill them.
                 self._second_order = SecondOrder(self._problem, self._orientation)
-        self._first = False
+        self._is_first = False
         return {
             "energy": self._energy,
             "commutator": self._size,
@@ -173,33 +178,17 @@ class _Loop:
     def advance(self) -> None:
         """The next density."""
         steering = self._steering
+        if self._states is not None and self._orientation.nangle and self._turned():
+            return
         if self._second_order is None and self._stalls():
             self._second_order = SecondOrder(self._problem, self._orientation)
-        rest = self._residual
-        if self._states is not None and self._orientation.nangle:
-            torque, part, hold = self._orientation.torque(self._residual, self._density)
-            rest = self._residual - part
-            self._matrix = self._matrix + hold
-            self._angles.learn(torque)
-            least = max(_TURNS * float(rest.abs().max()), _SETTLED * self._tolerance)
-            if float(part.abs().max()) > least:
-                if self._before is None:
-                    self._before = self._matrix, rest
-                self._orientation.rotate(self._angles.next_step(torque))
-                self._waited -= 1
-                if self._second_order is not None:
-                    self._second_order.forget()
-                return
         if self._second_order is not None:
             assert self._states is not None
             fock = self._orientation.inside(self._potential.fock)
             self._states = self._second_order.next_states(self._states, self._energy, fock)
             self._density = self._states.density
             return
-        if self._before is not None:
-            self._diis.shift(self._matrix - self._before[0], rest - self._before[1])
-            self._before = None
-        matrix, _ = self._diis.extrapolated(self._matrix, rest)
+        matrix, _ = self._diis.extrapolated(self._matrix, self._residual)
         loud = self._size > steering.quiet
         if steering.level_shift and loud and self._states is not None:
             matrix = matrix + steering.level_shift * self._empty(self._states)
@@ -207,20 +196,43 @@ class _Loop:
         part = steering.damping if loud else 0.0
         self._density = (1.0 - part) * self._states.density + part * self._density
 
-    def _settle(self) -> None:
-        """Go back from the turned frame to the basis functions."""
+    def _turned(self) -> bool:
+        """Turn the frame if the torque asks for it; if not, hold the torque."""
+        torque = self._orientation.torque(self._residual, self._density)
+        self._matrix, self._residual = self._matrix + torque.hold, self._residual - torque.part
+        self._angles.learn(torque.values)
+        least = max(_TORQUE * float(self._residual.abs().max()), _NO_TORQUE * self._tolerance)
+        if float(torque.part.abs().max()) > least:
+            if self._before is None:
+                self._before = self._matrix, self._residual
+            self._orientation.rotate(self._angles.next_step(torque.values))
+            self._nturn += 1
+            if self._nturn == _TURNS:
+                self._orientation.fix()
+                self._diis, self._before = Anderson(self._steering.history), None
+            if self._second_order is not None:
+                self._second_order.forget()
+            return True
+        if self._before is not None:
+            # The same density in another orientation: the grid's error changed, and nothing else.
+            matrix, residual = self._before
+            self._diis.shift(self._matrix - matrix, self._residual - residual)
+            self._before = None
+        return False
+
+    def _leave_frame(self) -> None:
+        """Go from the turned frame back to the basis functions."""
         turn = self._orientation.turn
         if turn is None or self._states is None:
             return
         self._density = self._orientation.outside(self._density)
         self._states = replace(self._states, orbitals=turn @ self._states.orbitals)
         self._matrix = self._stationary(self._potential.fock, self._states)
-        self._orientation, self._angles = Orientation(self._problem), Angles()
-        self._diis = Anderson(self._steering.history)
+        self._orientation, self._diis = Orientation(self._problem), Anderson(self._steering.history)
 
     def finished(self) -> Converged | None:
         """Orbitals and levels of the present density; None if its matrices lead elsewhere."""
-        self._settle()
+        self._leave_frame()
         problem, states = self._problem, self._states
         if states is not None and problem.smearing.width == 0.0:
             # The same density, whether or not its levels are the lowest ones.
