@@ -99,9 +99,11 @@ class Rotations:
     @property
     def curvature(self) -> Tensor:
         """Approximate diagonal of the Hessian, bounded below, Hartree, for preconditioning."""
-        levels = self._fock.diagonal(dim1=-2, dim2=-1)
+        levels, n = self._fock.diagonal(dim1=-2, dim2=-1), self._filling
         apart = levels[:, :, None] - levels[:, None, :]
-        exact = self._sets(-2.0 * (self._filling[:, :, None] - self._filling[:, None, :]) * apart)
+        exact = -2.0 * (n[:, :, None] - n[:, None, :]) * apart
+        if len(self._orbitals) < len(exact):
+            exact = exact.sum(0, keepdim=True)
         return exact.abs().clamp_min(_LEAST_CURVATURE)
 
     def density_change(self, kappa: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Second-order steps to a minimum of the energy, where DIIS stalls: Newton's method in a region.
 
 The quadratic model is minimised by conjugate gradients inside of a sphere, which shrinks when the
-energy rises and grows when the model predicts it well.
+energy rises and grows when the model predicts it well. Rotations in space are left out: they are so
+soft that they would take most of the products, and `orientation` has steps for them.
 
 References
 ----------
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 from torch import Tensor
 
 from deepchem_xc.gaussian.orientation import Orientation
-from deepchem_xc.gaussian.problem import MolecularProblem
+from deepchem_xc.gaussian.problem import Kernel, MolecularProblem
 from deepchem_xc.gaussian.rotations import Projection, Rotations, pair_product
 from deepchem_xc.gaussian.states import States
 
@@ -69,15 +71,8 @@ class SecondOrder:
                 self._radius = min(2.0 * self._radius, _LARGEST_RADIUS)
             elif gained < 0.25 * predicted:
                 self._radius *= 0.5
-        frame = self._orientation
-        kernel = self._problem.kernel(frame.outside(states.density))
-        rotations = Rotations(
-            states.orbitals,
-            states.filling,
-            fock,
-            lambda change: frame.inside(kernel(frame.outside(change))),
-        )
-        fixed = Projection(frame.among(states.orbitals) * rotations.mixing)
+        rotations = self._rotations(states, fock)
+        fixed = self._fixed(rotations, states)
         step, predicted = _minimised(rotations, self._radius, fixed)
         length = math.sqrt(float(pair_product(step, step)))
         self._last = energy, states, fock, predicted, length
@@ -86,9 +81,41 @@ class SecondOrder:
         levels = (orbitals.mT @ matrix @ orbitals).diagonal(dim1=-2, dim2=-1)
         return replace(states, orbitals=orbitals, eigenvalues=levels)
 
+    def settled_states(self, states: States, fock: Tensor) -> States:
+        """States of a step along the preconditioned gradient, which takes no Hessian.
+
+        Where the gradient meets the criterion already, this step shows that the energy does so too.
+
+        Parameters
+        ----------
+        states, fock
+            As for `next_states`.
+        """
+        rotations = self._rotations(states, fock)
+        step = -self._fixed(rotations, states)(rotations.gradient / rotations.curvature)
+        self.forget()
+        return replace(states, orbitals=rotations.turned(step))
+
     def forget(self) -> None:
         """Do not compare the next energy with the last one, after the frame has turned."""
         self._last = None
+
+    def _rotations(self, states: States, fock: Tensor) -> Rotations:
+        """The energy as a function of rotations in the frame; a kernel is made if it is needed."""
+        frame = self._orientation
+
+        @cache
+        def kernel() -> Kernel:
+            return self._problem.kernel(frame.outside(states.density))
+
+        def response(change: Tensor) -> Tensor:
+            return frame.inside(kernel()(frame.outside(change)))
+
+        return Rotations(states.orbitals, states.filling, fock, response)
+
+    def _fixed(self, rotations: Rotations, states: States) -> Projection:
+        """Leaves out rotations in space."""
+        return Projection(self._orientation.among(states.orbitals) * rotations.mixing)
 
 
 def _minimised(rotations: Rotations, radius: float, project: Projection) -> tuple[Tensor, float]:

@@ -185,7 +185,10 @@ class _Loop:
         if self._second_order is not None:
             assert self._states is not None
             fock = self._orientation.inside(self._potential.fock)
-            self._states = self._second_order.next_states(self._states, self._energy, fock)
+            if self._size < self._tolerance:
+                self._states = self._second_order.settled_states(self._states, fock)
+            else:
+                self._states = self._second_order.next_states(self._states, self._energy, fock)
             self._density = self._states.density
             return
         matrix, _ = self._diis.extrapolated(self._matrix, self._residual)
