@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deepchem_xc.cloning import QUICK, SAMPLED
@@ -30,6 +30,9 @@ _BASELINES = ("PBE", "r2SCAN")
 # Parents that are trained with one seed: F_x of the LDA is 1, as that of a constrained network at
 # zero gradient, so that there is little to learn.
 _ONE_SEED = ("LDA",)
+# Parents whose "polished" clones see points of no molecule, too: alpha is above 8 between the
+# closed shells of ions, and not in molecules.
+_META_GGAS, _UNIFORM = ("r2SCAN", "SCAN"), 2000
 # Part of PBE's exchange in PBE0_semilocal. A constrained student has F_x = 1 at zero gradient and
 # cannot have 0.75: one seed shows it.
 _NOT_FOR_ALL_SEEDS = (("PBE0_semilocal", "constrained"),)
@@ -50,6 +53,8 @@ class Settings:
         Names of the g2 set that are sampled.
     points : int
         Points of each molecule.
+    uniform : int
+        Points of no molecule.
     basis, grid_level : str, int
         Of the densities.
     """
@@ -60,6 +65,7 @@ class Settings:
     energy_weight: float = 0.0
     molecules: tuple[str, ...] = SAMPLED
     points: int = POINTS
+    uniform: int = 0
     basis: str = BASIS
     grid_level: int = GRID_LEVEL
 
@@ -133,13 +139,16 @@ class Clone:
     @property
     def settings(self) -> Settings:
         """How it is trained."""
-        return (QUICK_RECIPES if self.quick else RECIPES)[self.recipe]
+        made = (QUICK_RECIPES if self.quick else RECIPES)[self.recipe]
+        if self.recipe == "polished" and self.parent in _META_GGAS:
+            return replace(made, uniform=_UNIFORM)
+        return made
 
     @property
     def hours(self) -> float:
         """Estimated hours of one thread for the training."""
         made = self.settings
-        points = made.points * len(made.molecules)
+        points = made.points * len(made.molecules) + made.uniform
         steps = (made.steps, made.polish, made.energy_steps)
         seconds = sum(number * each for number, each in zip(steps, _SECONDS, strict=True))
         return seconds * points / 1000.0 / 3600.0

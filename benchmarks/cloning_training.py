@@ -64,10 +64,13 @@ class Data:
     def dataset(self, clone: Clone) -> NumpyDataset:
         """The points that a clone is trained on."""
         made = clone.settings
-        key = digest([clone.parent, made.molecules, made.points, made.basis, made.grid_level])
+        sampled = (made.molecules, made.points, made.uniform, made.basis, made.grid_level)
+        key = digest([clone.parent, *sampled])
         if key not in self._datasets:
             kept = self.densities(clone, made.molecules)
-            self._datasets[key] = clone_dataset(kept, made.points, grid_level=made.grid_level)
+            self._datasets[key] = clone_dataset(
+                kept, made.points, uniform=made.uniform, grid_level=made.grid_level
+            )
         return self._datasets[key]
 
     def energies(self, clone: Clone) -> KeptEnergies:
@@ -84,15 +87,15 @@ def clone_file(output: Path, clone: Clone) -> Path:
 
 def key_of(clone: Clone) -> str:
     """Hash of everything that decides about a clone."""
-    made = clone.settings.content
-    content = [deepchem_xc.__version__, clone.name, made, parent_digest(clone.functional)]
-    return digest(content)[:16]
+    functionals = functionals_digest(clone.functional, clone.student, clone.seed)
+    return digest([deepchem_xc.__version__, clone.name, clone.settings.content, functionals])[:16]
 
 
 @lru_cache
-def parent_digest(functional: str) -> str:
-    """Hash of a parent."""
-    return content_digest(get_xc(functional))
+def functionals_digest(parent: str, student: str, seed: int) -> str:
+    """Hash of a parent, and of its student before the training."""
+    functional = get_xc(parent)
+    return digest([content_digest(f) for f in (functional, new_student(student, functional, seed))])
 
 
 def trained(output: Path, clone: Clone) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ def run_cloning(
     steps: int | None,
     points: int | None,
     sampling: str,
+    uniform: int,
     energy_weight: float,
     polish: int,
     seed: int,
@@ -49,7 +50,7 @@ def run_cloning(
         File of the clone.
     quick : bool
         Few molecules and points.
-    points, sampling, data_dir
+    points, sampling, uniform, data_dir
         As for `clone_dataset` and `parent_densities`.
     polish : int
         Steps of Levenberg-Marquardt after the training.
@@ -72,13 +73,14 @@ def run_cloning(
     # Refuses parents and students before densities are computed.
     cloning.FunctionalCloning(parent, student)
     kept = cloning.parent_densities(parent, sampled, data_dir)
-    dataset = cloning.clone_dataset(kept, points, sampling=sampling)
+    dataset = cloning.clone_dataset(kept, points, sampling=sampling, uniform=uniform)
     options: dict[str, Any] = {}
     if energy_weight > 0.0:
         free = cloning.parent_densities(parent, cloning.free_atoms(sampled), data_dir)
         options["energies"] = cloning.KeptEnergies(get_xc(parent), [*kept, *free])
         options["energy_weight"] = energy_weight
-    say(f"{len(dataset)} points of {len(kept)} molecules, {steps} steps")
+    added = f" and {uniform} of none" if uniform else ""
+    say(f"{len(dataset) - uniform} points of {len(kept)} molecules{added}, {steps} steps")
     try:
         model = cloning.train_clone(
             parent,

@@ -309,6 +309,10 @@ def clone(
     sampling: Annotated[
         str, typer.Option(help="density: as the electrons. spread: half of them evenly in s.")
     ] = "density",
+    uniform: Annotated[
+        int,
+        typer.Option(min=0, help="Points of no molecule, for meta-GGAs in ionic crystals."),
+    ] = 0,
     polish: Annotated[
         int, typer.Option(min=0, help="Steps of Levenberg-Marquardt after Adam's.")
     ] = 0,
@@ -359,6 +363,7 @@ def clone(
         steps=steps,
         points=points,
         sampling=sampling,
+        uniform=uniform,
         energy_weight=energy_weight,
         polish=polish,
         seed=seed,

@@ -67,10 +67,12 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
     ----------
     kind : {"constrained", "unbounded", "unconstrained"}
         "constrained": F = 1 + L_a(x net), exchange sees x_2 (and x_3) alone, in each channel. Large
-        gradients are not damped, because a parent's need not be. "unbounded": the same with F = 1 +
-        net, without bounds and uniform limit. "unconstrained": F = 1 + net, and exchange is one
-        factor of both channels, which sees x_0 and x_1, too. Exchange of an open shell depends on
-        the gradient of each channel, of which the latter sees the sum alone.
+        gradients are not damped, because a parent's need not be. A meta-GGA has `linear_limit`,
+        because its parents have a slope in alpha in the uniform gas, which x net has not.
+        "unbounded": the same with F = 1 + net, without bounds and uniform limit. "unconstrained": F
+        = 1 + net, and exchange is one factor of both channels, which sees x_0 and x_1, too.
+        Exchange of an open shell depends on the gradient of each channel, of which the latter sees
+        the sum alone.
     parent : XCFunctional
         A meta-GGA has a meta-GGA as its student.
     seed : int
@@ -89,6 +91,8 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
         return (UnconstrainedMetaGGA if tau else UnconstrainedGGA)(**options)
     bounds = ("uniform_limit", "lieb_oxford", "correlation_bounds") if kind == "unbounded" else ()
     options |= dict.fromkeys((*bounds, "high_gradient"), False)
+    if tau and kind == "constrained":
+        options["linear_limit"] = True
     return (ConstrainedMetaGGA if tau else ConstrainedGGA)(**options)
 
 

@@ -2,6 +2,7 @@
 
 The protocol draws points of each molecule without replacement, with probability proportional to
 quadrature weight times density: where the electrons are. Molecule i has the seed ``seed + i``.
+Points of no molecule can be added, for densities that are rare in molecules and common in solids.
 """
 
 from __future__ import annotations
@@ -19,14 +20,28 @@ from deepchem_xc.cloning.densities import GRID_LEVEL, GridDensity, KeptDensity
 from deepchem_xc.store import digest_of_arrays
 from deepchem_xc.xc import SpinParam, ValGrad
 from deepchem_xc.xc.features import gradient_feature
+from deepchem_xc.xc.sampling import densities_at
 from deepchem_xc.xc.variables import DensityVariables
 
-__all__ = ["POINTS", "SAMPLINGS", "SEED", "clone_dataset", "dataset_digest", "densinfo_of"]
+__all__ = [
+    "POINTS",
+    "SAMPLINGS",
+    "SEED",
+    "clone_dataset",
+    "dataset_digest",
+    "densinfo_of",
+    "uniform_points",
+]
 
 #: Points of each molecule, and the seed of the first one, in the protocol.
 POINTS, SEED = 800, 42
 #: Ways to draw points: the protocol's, and half of the points evenly in the gradient's feature.
 SAMPLINGS = ("density", "spread")
+# Ranges of points of no molecule: radii (bohr) from the core of light atoms to the space between
+# ions, gradients where energies are, and indicators up to those between closed shells.
+_RADII, _GRADIENT, _INDICATOR = (0.15, 8.0), 3.0, 20.0
+# Share of these points that is not polarised.
+_UNPOLARISED = 0.7
 # Width of a bin of x_2 (dimensionless) in which "spread" counts electrons.
 _BIN = 0.1
 # Density below which a functional is not sampled, bohr^-3: PySCF drops such points, too.
@@ -80,6 +95,7 @@ def clone_dataset(
     *,
     seed: int = SEED,
     sampling: str = "density",
+    uniform: int = 0,
     grid_level: int = GRID_LEVEL,
 ) -> NumpyDataset:
     """Points drawn from densities.
@@ -94,6 +110,8 @@ def clone_dataset(
         Seed of the first molecule; that of molecule i is ``seed + i``.
     sampling : {"density", "spread"}, optional
         See `sampling_probabilities`.
+    uniform : int, optional
+        Number of points of no molecule that are added, see `uniform_points`.
     grid_level : int, optional
         Level of the grid from which points are drawn.
 
@@ -101,7 +119,8 @@ def clone_dataset(
     -------
     NumpyDataset
         X (n, 2, 5): up and down, each density, its gradient, kinetic energy density, atomic units.
-        ids are the molecules' names. y is not used: a model computes the parent's factors.
+        ids are the molecules' names, or "uniform". y is not used: a model computes the parent's
+        factors.
 
     Raises
     ------
@@ -117,6 +136,7 @@ def clone_dataset(
     (100, 2, 5)
     """
     points, seed = whole_number(points, "points"), whole_number(seed, "seed", 0)
+    uniform = whole_number(uniform, "uniform", 0)
     if not densities:
         raise ValueError(
             "there are no densities to draw points from: parent_densities(parent, names) makes "
@@ -137,7 +157,41 @@ def clone_dataset(
         )
         drawn.append(_rows(grid.densinfo)[chosen])
         ids += [kept.name] * points
+    if uniform:
+        drawn.append(uniform_points(uniform, seed))
+        ids += ["uniform"] * uniform
     return NumpyDataset(np.concatenate(drawn), ids=np.array(ids, dtype=object))
+
+
+def uniform_points(number: int, seed: int = SEED) -> NDArray[np.float64]:
+    """Points of no molecule, (number, 2, 5), as rows of a data set's X.
+
+    Uniform in ln r_s from 0.15 to 8 bohr, in s from 0 to 3, and in x_3 = ln[(alpha + 1) / 2] for
+    alpha from 0 to 20. Seven of ten are not polarised, the others uniform in zeta.
+
+    Parameters
+    ----------
+    number : int
+        Of points.
+    seed : int, optional
+        Another seed gives other points.
+
+    Examples
+    --------
+    >>> uniform_points(7).shape
+    (7, 2, 5)
+    """
+    random = np.random.default_rng(seed)
+    least, most = _RADII
+    rs = least * (most / least) ** random.random(number)
+    s = _GRADIENT * random.random(number)
+    alpha = (1.0 + _INDICATOR) ** random.random(number) - 1.0
+    zeta = random.random(number) * (random.random(number) > _UNPOLARISED)
+    found = densities_at(*(torch.as_tensor(x) for x in (rs, s, zeta, alpha)))
+    if isinstance(found, ValGrad):
+        half = ValGrad(value=found.value / 2, grad=found.grad / 2, kin=found.kin / 2)
+        found = SpinParam(u=half, d=half)
+    return _rows(found)
 
 
 def _rows(densinfo: SpinParam) -> NDArray[np.float64]:

@@ -12,7 +12,18 @@ with F_0 instead of 1, it becomes
 
     F = a sigmoid(x net + ln[F_0 / (a - F_0)]) d(s),
 
-which is F_0 d(s) for net = 0 and has the same bounds. Each condition is a part of the form:
+which is F_0 d(s) for net = 0 and has the same bounds.
+
+x leaves no slope in alpha in the uniform gas, where F of SCAN, r2SCAN or TPSS has one, and it goes
+as s^3, where F of any semilocal functional goes as s^2: a network that learns one of these has to
+be singular there. With ``linear_limit`` x net is replaced by
+
+    (1 - exp(-s^2)) net_1 + tanh(x_3) net_2,
+
+the general form of a smooth function of s^2 and alpha that vanishes in the uniform gas; a GGA has
+the first term alone.
+
+Each condition is a part of the form:
 
 uniform_limit
     F = 1 in the uniform gas, by the factor x that vanishes there.
@@ -88,6 +99,7 @@ class _NeuralGGA(XCFunctional):
         lieb_oxford: bool = True,
         correlation_bounds: bool = True,
         high_gradient: bool = True,
+        linear_limit: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__()
@@ -101,15 +113,23 @@ class _NeuralGGA(XCFunctional):
         self.lieb_oxford = _switch("lieb_oxford", lieb_oxford)
         self.correlation_bounds = _switch("correlation_bounds", correlation_bounds)
         self.high_gradient = _switch("high_gradient", high_gradient)
+        self.linear_limit = _switch("linear_limit", linear_limit)
+        if linear_limit and not uniform_limit:
+            raise ValueError("linear_limit says how uniform_limit is reached: set both, or neither")
         if name is not None and not isinstance(name, str):
             raise ValueError(f"name must be a string, not {name!r}")
         self.name = name if name is not None else type(self).__name__
         semilocal = 2 if Ingredients.TAU in self.ingredients else 1
         nexchange = semilocal + (not uniform_scaling) + (not spin_scaling)
-        self.exchange_network = multilayer_perceptron(nexchange, width, depth, start, seed)
+        noutput = semilocal if linear_limit else 1
+        self.exchange_network = multilayer_perceptron(
+            nexchange, width, depth, start, seed, noutput=noutput
+        )
         # different networks from one seed
         second = None if seed is None else seed + 1
-        self.correlation_network = multilayer_perceptron(semilocal + 2, width, depth, start, second)
+        self.correlation_network = multilayer_perceptron(
+            semilocal + 2, width, depth, start, second, noutput=noutput
+        )
 
     def energy_density(self, variables: DensityVariables) -> Tensor:
         """Energy per volume, (..., nr), Hartree / bohr^3."""
@@ -191,16 +211,22 @@ class _NeuralGGA(XCFunctional):
     def _change(
         self, network: torch.nn.Module, inputs: list[Tensor], s2: Tensor, alpha: Tensor | None
     ) -> Tensor:
-        """x net, or net alone without the uniform limit."""
+        """x net, its smooth form, or net alone without the uniform limit."""
         gradient = gradient_feature(s2)
-        distance = gradient  # from the uniform gas
+        distances = [-torch.expm1(-s2) if self.linear_limit else gradient]  # from the uniform gas
         inputs = [*inputs, gradient]
         if alpha is not None:
             indicator = indicator_feature(alpha)
-            distance = distance + torch.tanh(indicator).square()
             inputs.append(indicator)
-        y = evaluate_network(network, inputs)
-        return distance * y if self.uniform_limit else y
+            bounded = torch.tanh(indicator)
+            if self.linear_limit:
+                distances.append(bounded)
+            else:
+                distances = [gradient + bounded.square()]
+        outputs = evaluate_network(network, inputs)
+        if not self.uniform_limit:
+            return outputs[0]
+        return (torch.stack(distances) * outputs).sum(0)
 
     def _damped(self, factor: Tensor, s2: Tensor) -> Tensor:
         return factor * fourth_root_decay(s2, _DECAY) if self.high_gradient else factor
@@ -225,6 +251,9 @@ class ConstrainedGGA(_NeuralGGA):
         Seed of the initial weights.
     uniform_limit, spin_scaling, uniform_scaling, lieb_oxford, correlation_bounds, high_gradient
         Conditions, all on by default.
+    linear_limit : bool, optional
+        Whether F reaches the uniform gas linearly in s^2 and alpha - 1, as known functionals do;
+        by default in the published form, with s^3 and (alpha - 1)^2.
     name : str, optional
         Default: the name of the class.
 
@@ -237,7 +266,8 @@ class ConstrainedGGA(_NeuralGGA):
     Raises
     ------
     ValueError
-        For sizes below 1 and an unknown ``start`` or ``base``.
+        For sizes below 1, an unknown ``start`` or ``base``, and ``linear_limit`` without
+        ``uniform_limit``.
 
     Examples
     --------

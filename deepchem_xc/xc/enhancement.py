@@ -10,10 +10,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ._deepchem import BaseXC, SpinParam, ValGrad
+from ._deepchem import BaseXC
 from .base import SumXC, as_functional
 from .lda import SLATER
-from .sampling import device_of
+from .sampling import densities_at, device_of
 
 __all__ = ["enhancement", "exchange_enhancement"]
 
@@ -85,7 +85,7 @@ def enhancement(
     device = device_of(xc)
     tensors = [torch.as_tensor(a.ravel().copy(), dtype=torch.float64).to(device) for a in arrays]
     with torch.no_grad():
-        factor = xc.get_edensityxc(_densities(*tensors)) / _uniform_exchange(tensors[0])
+        factor = xc.get_edensityxc(densities_at(*tensors)) / _uniform_exchange(tensors[0])
     return np.asarray(factor.cpu().numpy().reshape(arrays[0].shape))
 
 
@@ -147,27 +147,6 @@ def _scaled_part(term: Any, s: ArrayLike, alpha: ArrayLike) -> NDArray[np.float6
             "enhancement(functional, rs, s) at the densities of interest."
         )
     return last
-
-
-def _densities(rs: Tensor, s: Tensor, zeta: Tensor, alpha: Tensor) -> ValGrad | SpinParam:
-    """One channel if all points are unpolarised, else two."""
-    total = 3.0 / (4.0 * math.pi * rs**3)
-    slope = 2.0 * (3.0 * math.pi**2) ** (1.0 / 3.0) * total ** (4.0 / 3.0) * s
-    if not bool(zeta.any()):
-        return _channel(total, slope, alpha, 3.0 * math.pi**2)
-    up, down = (
-        _channel(share * total, share * slope, alpha, 6.0 * math.pi**2)
-        for share in (0.5 * (1.0 + zeta), 0.5 * (1.0 - zeta))
-    )
-    return SpinParam(u=up, d=down)
-
-
-def _channel(density: Tensor, slope: Tensor, alpha: Tensor, kf3: float) -> ValGrad:
-    """Density, gradient along one axis, and kinetic energy density; kf3 is kF^3 / n."""
-    zero = torch.zeros_like(slope)
-    weizsaecker = torch.where(density > 0, slope.square() / (8.0 * density), zero)
-    tau = weizsaecker + alpha * (0.3 * kf3 ** (2.0 / 3.0)) * density ** (5.0 / 3.0)
-    return ValGrad(value=density, grad=torch.stack([slope, zero, zero]), kin=tau)
 
 
 def _uniform_exchange(rs: Tensor) -> Tensor:

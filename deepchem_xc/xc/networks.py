@@ -34,9 +34,14 @@ class ExpM1Activation(torch.nn.Module):
 
 
 def multilayer_perceptron(
-    ninput: int, width: int = 16, depth: int = 3, start: str = "random", seed: int | None = None
+    ninput: int,
+    width: int = 16,
+    depth: int = 3,
+    start: str = "random",
+    seed: int | None = None,
+    noutput: int = 1,
 ) -> torch.nn.Sequential:
-    """Network of ``depth`` layers with GELU and one linear output, in float64.
+    """Network of ``depth`` layers with GELU and linear outputs, in float64.
 
     Parameters
     ----------
@@ -49,11 +54,13 @@ def multilayer_perceptron(
         output is zero.
     seed : int, optional
         Seed of the initial weights; torch's global generator is then neither used nor changed.
+    noutput : int, optional
+        Number of outputs.
 
     Returns
     -------
     torch.nn.Sequential
-        From (..., ninput) to (..., 1).
+        From (..., ninput) to (..., noutput).
 
     Raises
     ------
@@ -83,7 +90,7 @@ def multilayer_perceptron(
     with _seeded(seed):
         for size in (ninput, *[width] * (depth - 1)):
             layers += [torch.nn.Linear(size, width, dtype=torch.float64), torch.nn.GELU()]
-        last = torch.nn.Linear(width, 1, dtype=torch.float64)
+        last = torch.nn.Linear(width, noutput, dtype=torch.float64)
     if start == "zero":
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)
@@ -168,19 +175,19 @@ def checked_network(network: torch.nn.Module, inputs: Sequence[str]) -> torch.nn
 
 
 def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """Output of a network at every point.
+    """Outputs of a network at every point.
 
     Parameters
     ----------
     network : torch.nn.Module
-        From (..., len(inputs)) to (..., 1).
+        From (..., len(inputs)) to (..., noutput).
     inputs : sequence of Tensor
         Each (..., nr).
 
     Returns
     -------
     Tensor
-        (..., nr).
+        (noutput, ..., nr).
 
     Examples
     --------
@@ -188,12 +195,12 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     >>> from deepchem_xc.xc.networks import evaluate_network, multilayer_perceptron
     >>> x = torch.ones(4, 7, dtype=torch.float64)
     >>> evaluate_network(multilayer_perceptron(2), [x, x]).shape
-    torch.Size([4, 7])
+    torch.Size([1, 4, 7])
     """
     points = torch.stack(tuple(inputs), dim=-1)
     # One leading axis, because layers such as PReLU treat the second axis as features.
     output: Tensor = network(points.flatten(0, -2))
-    return output.reshape(points.shape[:-1])
+    return output.T.reshape(-1, *points.shape[:-1])
 
 
 def _is_lazy(module: torch.nn.Module) -> bool:

@@ -45,11 +45,11 @@ def _energy_per_electron(
     """Network output, averaged over both signs of the polarisation, (..., nr)."""
     n = variables.density
     if not variables.polarized:
-        return evaluate_network(network, (n, torch.zeros_like(n), *others))
+        return evaluate_network(network, (n, torch.zeros_like(n), *others))[0]
     xi = torch.stack((variables.zeta, -variables.zeta))
     rest = (n, *others)
     n, *others_twice = (field.expand_as(xi) for field in rest)
-    return evaluate_network(network, (n, xi, *others_twice)).mean(0)
+    return evaluate_network(network, (n, xi, *others_twice))[0].mean(0)
 
 
 @register()

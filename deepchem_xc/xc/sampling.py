@@ -1,13 +1,22 @@
-"""Sample densities for tests of functionals, and energies at them."""
+"""Densities at which functionals are looked at, and energies there."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from ._deepchem import BaseXC, SpinParam, ValGrad
 
-__all__ = ["device_of", "energy_scale", "fixed_points", "sample_points", "sampled_energies"]
+__all__ = [
+    "densities_at",
+    "device_of",
+    "energy_scale",
+    "fixed_points",
+    "sample_points",
+    "sampled_energies",
+]
 
 
 def sample_points(
@@ -111,6 +120,52 @@ def fixed_points(spins: int, device: torch.device | None = None) -> ValGrad | Sp
     if spins == 1:
         return up
     return SpinParam(u=up, d=ValGrad(value=0.4 * n, grad=0.2 * gradient.roll(1, 0), kin=0.3 * tau))
+
+
+def densities_at(rs: Tensor, s: Tensor, zeta: Tensor, alpha: Tensor) -> ValGrad | SpinParam:
+    """Densities that have given radii, gradients, polarisations and indicators.
+
+    Parameters
+    ----------
+    rs : Tensor
+        Wigner-Seitz radius of the total density, bohr, (nr,).
+    s : Tensor
+        Reduced gradient |grad n| / (2 kF n) of the total density, (nr,).
+    zeta : Tensor
+        Relative polarisation, (nr,). It is uniform: the gradients of both channels are in
+        proportion to their densities.
+    alpha : Tensor
+        Iso-orbital indicator of each channel, (nr,).
+
+    Returns
+    -------
+    ValGrad or SpinParam[ValGrad]
+        One channel if all points are unpolarised, else two; gradients along one axis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> one, none = torch.ones(1).double(), torch.zeros(1).double()
+    >>> densities_at(one, none, none, one).value  # 3 / (4 pi)
+    tensor([0.2387], dtype=torch.float64)
+    """
+    total = 3.0 / (4.0 * math.pi * rs**3)
+    slope = 2.0 * (3.0 * math.pi**2) ** (1.0 / 3.0) * total ** (4.0 / 3.0) * s
+    if not bool(zeta.any()):
+        return _channel(total, slope, alpha, 3.0 * math.pi**2)
+    up, down = (
+        _channel(share * total, share * slope, alpha, 6.0 * math.pi**2)
+        for share in (0.5 * (1.0 + zeta), 0.5 * (1.0 - zeta))
+    )
+    return SpinParam(u=up, d=down)
+
+
+def _channel(density: Tensor, slope: Tensor, alpha: Tensor, kf3: float) -> ValGrad:
+    """Density, gradient along one axis, and kinetic energy density; kf3 is kF^3 / n."""
+    zero = torch.zeros_like(slope)
+    weizsaecker = torch.where(density > 0, slope.square() / (8.0 * density), zero)
+    tau = weizsaecker + alpha * (0.3 * kf3 ** (2.0 / 3.0)) * density ** (5.0 / 3.0)
+    return ValGrad(value=density, grad=torch.stack([slope, zero, zero]), kin=tau)
 
 
 def energy_scale(points: ValGrad | SpinParam) -> Tensor:

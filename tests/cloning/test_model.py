@@ -43,7 +43,8 @@ def test_the_protocols_networks_have_three_layers_of_sixteen() -> None:
     assert unconstrained.exchange_network[0].in_features == 3
     unbounded = new_student("unbounded", get_xc("PBE"), 0)
     assert unbounded.exchange_network[0].in_features == 1
-    assert isinstance(new_student("constrained", get_xc("r2SCAN"), 0), ConstrainedMetaGGA)
+    meta = new_student("constrained", get_xc("r2SCAN"), 0)
+    assert isinstance(meta, ConstrainedMetaGGA) and meta.linear_limit
 
 
 def test_only_an_unconstrained_student_breaks_the_spin_scaling_of_exchange() -> None:

@@ -12,9 +12,10 @@ from deepchem_xc.cloning import (
     clone_dataset,
     dataset_digest,
 )
-from deepchem_xc.cloning.samples import densinfo_of, sampling_probabilities
+from deepchem_xc.cloning.samples import densinfo_of, sampling_probabilities, uniform_points
 from deepchem_xc.xc import SpinParam, ValGrad
 from deepchem_xc.xc.features import gradient_feature
+from deepchem_xc.xc.kinetic import iso_orbital_indicator
 from deepchem_xc.xc.variables import DensityVariables
 
 
@@ -65,6 +66,23 @@ def test_no_point_is_drawn_twice(kept: list[KeptDensity]) -> None:
     # Mirror images of a point have the same density, but not the same gradient.
     assert len(np.unique(dataset.X[:, 0], axis=0)) == 2000
     assert list(np.unique(dataset.ids)) == ["H2O"]
+
+
+def test_uniform_points_are_what_they_are_said_to_be(kept: list[KeptDensity]) -> None:
+    dataset = clone_dataset(kept, 50, uniform=4000, grid_level=1)
+    assert list(dataset.ids[-4000:]) == ["uniform"] * 4000
+    assert np.array_equal(dataset.X[:100], clone_dataset(kept, 50, grid_level=1).X)
+    assert np.array_equal(dataset.X[100:], uniform_points(4000, 42))
+    variables = DensityVariables(densinfo_of(dataset.X[100:]))
+    rs = 1.0 / variables.inverse_rs
+    alpha, s = iso_orbital_indicator(variables), variables.s2.sqrt()
+    for found, lowest, highest in ((rs, 0.15, 8.0), (s, 0.0, 3.0), (alpha, 0.0, 20.0)):
+        assert lowest <= float(found.min()) + 1e-9
+        assert 0.95 * highest < float(found.max()) <= highest * (1.0 + 1e-9)
+    assert np.mean(variables.zeta.numpy() == 0.0) == pytest.approx(0.7, abs=0.03)
+    # Half below the middle of what is uniform; 4000 points scatter by 0.008.
+    for found, middle in ((rs, np.sqrt(0.15 * 8.0)), (s, 1.5), (alpha, np.sqrt(21.0) - 1.0)):
+        assert np.mean(found.numpy() < middle) == pytest.approx(0.5, abs=0.04)
 
 
 def test_points_hold_density_gradient_and_tau(kept: list[KeptDensity]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from ase.build import molecule
@@ -18,12 +21,23 @@ GRADIENTS = (0.3, 0.5, 1.0, 1.5, 2.0, 3.0)
 
 @pytest.mark.parametrize(("clone", "parent"), CLONES.items())
 def test_a_clone_has_its_parents_enhancement_factor(clone: str, parent: str) -> None:
-    for rs in (0.2, 1.0, 2.0):
-        for zeta in (0.0, 0.6):
-            options = {"zeta": zeta, "alpha": 0.7}
-            wanted = torch.as_tensor(enhancement(get_xc(parent), rs, GRADIENTS, **options))
-            found = torch.as_tensor(enhancement(get_xc(clone), rs, GRADIENTS, **options))
-            assert float((found - wanted).abs().max()) < 5e-3, (rs, zeta)
+    for rs, zeta, alpha in itertools.product((0.2, 1.0, 2.0), (0.0, 0.6), (0.7, 3.0)):
+        options = {"zeta": zeta, "alpha": alpha}
+        wanted = torch.as_tensor(enhancement(get_xc(parent), rs, GRADIENTS, **options))
+        found = torch.as_tensor(enhancement(get_xc(clone), rs, GRADIENTS, **options))
+        assert float((found - wanted).abs().max()) < 5e-3, (rs, zeta, alpha)
+
+
+def test_a_clone_of_a_meta_gga_is_its_parent_near_the_uniform_gas_and_between_ions() -> None:
+    """Where alpha is near 1, with its slope, and where it is far above that of any molecule."""
+    s, alpha = (x.ravel() for x in np.meshgrid([0.0, 0.1, 0.2], np.linspace(0.8, 1.2, 9)))
+    ions = np.meshgrid([0.2, 0.5], [8.0, 12.0, 18.0])
+    for rs, points in ((0.6, (s, alpha)), (2.5, ions)):
+        found, wanted = (
+            enhancement(get_xc(name), rs, points[0], alpha=points[1])
+            for name in ("cloned_r2scan", "r2SCAN")
+        )
+        assert found == pytest.approx(wanted, abs=5e-4), rs
 
 
 @pytest.mark.parametrize(("clone", "parent"), CLONES.items())

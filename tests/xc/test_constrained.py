@@ -89,10 +89,11 @@ def test_seeds():
 # the form ----------------------------------------------------------------------------------------
 
 
-def test_equations_of_the_form(tensor, densinfo, random):
+@pytest.mark.parametrize("linear", [False, True])
+def test_equations_of_the_form(linear, tensor, densinfo, random):
     """The factors against the equations, written out with numpy."""
     rho = tensor(2, s=(0.05, 3.0), npoints=20)
-    functional = random(ConstrainedMetaGGA, 5, 2.0, high_gradient=False)
+    functional = random(ConstrainedMetaGGA, 5, 2.0, high_gradient=False, linear_limit=linear)
     variables = DensityVariables(densinfo(rho))
     up, down = rho.numpy()
     n, zeta = up[0] + down[0], (up[0] - down[0]) / (up[0] + down[0])
@@ -108,9 +109,13 @@ def test_equations_of_the_form(tensor, densinfo, random):
         gas = 0.3 * (3.0 * np.pi**2) ** (2 / 3) * n ** (5 / 3) * spin_factor
         return np.log(((tau - weizsaecker) / (gas + 1e-3 * weizsaecker) + 1.0) / 2.0)
 
-    def network(module, *inputs):
-        points = torch.tensor(np.stack(inputs, axis=-1))
-        return module(points).squeeze(-1).detach().numpy()
+    def change(module, s, *inputs):
+        outputs = module(torch.tensor(np.stack(inputs, axis=-1))).detach().numpy().T
+        a, b = inputs[-2:]
+        if linear:
+            return (1.0 - np.exp(-(s**2))) * outputs[0] + np.tanh(b) * outputs[1]
+        [output] = outputs
+        return (a + np.tanh(b) ** 2) * output
 
     def bounded(y, a):
         return a / (1.0 + np.exp(-(y - np.log(a - 1.0)))) - 1.0
@@ -118,16 +123,17 @@ def test_equations_of_the_form(tensor, densinfo, random):
     phi = ((1.0 + zeta) ** (4 / 3) + (1.0 - zeta) ** (4 / 3)) / 2.0
     spin_factor = ((1.0 + zeta) ** (5 / 3) + (1.0 - zeta) ** (5 / 3)) / 2.0
     gradient = up[1:4] + down[1:4]
-    a, b = x2(reduced(n, gradient)), x3(n, gradient, up[4] + down[4], spin_factor)
-    inputs = np.log(n ** (1 / 3) + 1e-5), np.log(phi + 1e-5), a, b
-    y = (a + np.tanh(b) ** 2) * network(functional.correlation_network, *inputs)
+    s = reduced(n, gradient)
+    b = x3(n, gradient, up[4] + down[4], spin_factor)
+    inputs = np.log(n ** (1 / 3) + 1e-5), np.log(phi + 1e-5), x2(s), b
+    y = change(functional.correlation_network, s, *inputs)
     found = functional.correlation_factor(variables).detach().numpy()
     assert np.allclose(found, 1.0 + bounded(y, 2.0), rtol=1e-7, atol=0.0)
 
     for i, channel in enumerate((up, down)):
-        a = x2(reduced(2 * channel[0], 2 * channel[1:4]))
+        s = reduced(2 * channel[0], 2 * channel[1:4])
         b = x3(2 * channel[0], 2 * channel[1:4], 2 * channel[4], 1.0)
-        y = (a + np.tanh(b) ** 2) * network(functional.exchange_network, a, b)
+        y = change(functional.exchange_network, s, x2(s), b)
         found = functional.exchange_factor(variables)[i].detach().numpy()
         assert np.allclose(found, 1.0 + bounded(y, 1.804), rtol=1e-7, atol=0.0)
 
@@ -274,6 +280,7 @@ def test_single_precision(tensor, densinfo):
     [
         ({"lieb_oxford": "no"}, "lieb_oxford must be True or False, not 'no'"),
         ({"high_gradient": 1}, "high_gradient must be True or False, not 1"),
+        ({"linear_limit": True, "uniform_limit": False}, "linear_limit says how uniform_limit"),
         ({"width": 2.5}, "width must be a whole number, not 2.5"),
         ({"seed": "a"}, "seed must be a whole number, not 'a'"),
     ],

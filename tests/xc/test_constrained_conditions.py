@@ -6,10 +6,13 @@ away, so that the conditions are tested on energies and not on the code's own fa
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from deepchem_xc.xc import ConstrainedGGA, ConstrainedMetaGGA, get_xc
+from deepchem_xc.xc.enhancement import enhancement
 
 CONSTRAINED = (ConstrainedGGA, ConstrainedMetaGGA)
 CONDITIONS = (
@@ -71,10 +74,36 @@ def test_uniform_gas(cls, seed, factor, nspin, tensor, densinfo, random):
     rho = uniform(tensor(nspin))
     functional = random(cls, seed, factor)
     lda = energy("LDA", rho, densinfo)
+    # alpha is 1 to round-off, which enters as it is
+    linear = random(cls, seed, factor, linear_limit=True).get_edensityxc(densinfo(rho))
+    assert torch.allclose(linear, lda, rtol=round_off(factor) + 1e-12, atol=0.0)
     # alpha is 1 to round-off; its distance from 1 enters squared
     assert torch.allclose(functional.get_edensityxc(densinfo(rho)), lda, rtol=1e-12, atol=0.0)
     without = random(cls, seed, factor, uniform_limit=False).get_edensityxc(densinfo(rho))
     assert not torch.allclose(without, lda, rtol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_the_uniform_gas_is_reached_as_by_known_functionals(cls, seed, random):
+    """F - 1 goes as s^2 and alpha - 1 with `linear_limit`, as s^3 and (alpha - 1)^2 without it."""
+
+    def power(functional, near, nearer):
+        """Of the distance from the uniform gas, from one to half of it."""
+        one, half = (
+            enhancement(functional, 1.0, s, alpha=alpha) - uniform_gas
+            for s, alpha in (near, nearer)
+        )
+        return math.log2(abs(one / half))
+
+    uniform_gas = enhancement(get_xc("LDA"), 1.0, 0.0)
+    functionals = [random(cls, seed, 1.0, linear_limit=linear) for linear in (False, True)]
+    near, nearer = (2e-2, 1.0), (1e-2, 1.0)
+    assert [power(f, near, nearer) for f in functionals] == pytest.approx([3.0, 2.0], abs=0.1)
+    if cls is ConstrainedMetaGGA:
+        near, nearer = (0.0, 1.02), (0.0, 1.01)
+        assert [power(f, near, nearer) for f in functionals] == pytest.approx([2.0, 1.0], abs=0.1)
+        assert power(get_xc("r2SCAN"), near, nearer) == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(("seed", "factor"), COMPARED)
