@@ -40,9 +40,12 @@ _UNTURNED = 1e-2
 # Curvature that the first step assumes, Hartree per square radian: 3e-6 to 3e-4 were found for
 # atoms up to Cl.
 _FIRST_CURVATURE = 1e-4
-# Largest step, and the least one away from a maximum, radians: errors of the grid change their sign
-# within some tenths.
-_LARGEST_ANGLE, _LEAVING_ANGLE = 0.1, 0.03
+# Longest first step, longest one at all, and the least one away from a maximum, radians: errors of
+# the grid change their sign within some hundredths to tenths.
+_FIRST_ANGLE, _LARGEST_ANGLE, _LEAVING_ANGLE = 0.03, 0.1, 0.03
+# Torque along a step, relative to minus that before it, above which the step was too long, and part
+# of its length that is then allowed; steps of almost the allowed length that were not double it.
+_OVERSHOT, _SHORTER, _ALMOST = 0.5, 0.8, 0.9
 # Eigenvalue of the curvature relative to the largest one, and cosine in an update, that are noise.
 _FLAT, _ORTHOGONAL = 1e-3, 1e-8
 
@@ -155,7 +158,8 @@ class Orientation:
 class Angles:
     """Newton's steps to angles without a torque.
 
-    Magnitudes of the curvature's eigenvalues count, so that every step leads downhill.
+    Magnitudes of the curvature's eigenvalues count, so that every step leads downhill; its length is
+    limited, less where the torques follow the curvature.
 
     Examples
     --------
@@ -170,6 +174,7 @@ class Angles:
 
     def __init__(self) -> None:
         self._curvature: Tensor | None = None
+        self._longest = _FIRST_ANGLE
         self._last: tuple[Tensor, Tensor] | None = None
 
     def learn(self, torque: Tensor) -> None:
@@ -178,6 +183,10 @@ class Angles:
             return
         (step, earlier), self._last = self._last, None
         change = torque - earlier
+        if torque @ step > -_OVERSHOT * (earlier @ step):
+            self._longest = _SHORTER * float(step.norm())
+        elif step.norm() > _ALMOST * self._longest:
+            self._longest = min(2.0 * self._longest, _LARGEST_ANGLE)
         if self._curvature is None:
             size = (change @ step).abs() / (step @ step)
             self._curvature = size * torch.eye(len(step), dtype=step.dtype)
@@ -197,7 +206,7 @@ class Angles:
             lengths = torques.abs() / sizes.clamp_min(_FLAT * float(sizes.max()))
             lengths = torch.where(values < 0.0, lengths.clamp_min(_LEAVING_ANGLE), lengths)
             step = -vectors @ (torques.sign() * lengths)
-        step = step * (_LARGEST_ANGLE / step.norm().clamp_min(_LARGEST_ANGLE))
+        step = step * (self._longest / step.norm().clamp_min(self._longest))
         self._last = step, torque
         return step
 
