@@ -159,8 +159,8 @@ class Orientation:
 class Angles:
     """Newton's steps to angles without a torque.
 
-    Magnitudes of the curvature's eigenvalues count, so that every step leads downhill. Its length has
-    a limit, which falls after a step that was too long and grows after others.
+    Magnitudes of the curvature's eigenvalues count, so that every step leads downhill. Its length
+    has a limit, which falls after a step that was too long and grows after others.
 
     Examples
     --------
