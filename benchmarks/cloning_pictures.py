@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cloning_descriptors import EDGES as DESCRIPTOR_EDGES
 from cloning_descriptors import KINDS
-from cloning_plan import RANDOM
+from cloning_plan import RANDOM, STUDENTS
 from cloning_points import CURVE, EDGES
 
 from deepchem_xc.plotting.style import COLORS, LINES, MARKERS, axes_or_new, panels_or_new, save
@@ -35,7 +35,7 @@ _LEAST_ERROR = 1e-7
 def _style(kind: str) -> dict[str, Any]:
     """Colour by student, line and marker by recipe; the rest of the kinds repeat."""
     student, _, recipe = kind.partition(", ")
-    color = COLORS[0 if student == "constrained" else 1]
+    color = COLORS[STUDENTS.index(student)]
     place = ["protocol", "polished", RANDOM].index(recipe)
     return {"color": color, "ls": LINES[place], "marker": MARKERS[place]}
 

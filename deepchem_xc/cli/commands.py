@@ -295,7 +295,7 @@ def clone(
         Path, typer.Option("--output", "-o", help="File of the clone, .safetensors.")
     ] = Path("clone.safetensors"),
     student: Annotated[
-        str, typer.Option(help="constrained, unbounded or unconstrained.")
+        str, typer.Option(help="constrained, linear, unbounded or unconstrained.")
     ] = "constrained",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few molecules, points and steps: a trial run.")
@@ -311,7 +311,7 @@ def clone(
     ] = "density",
     uniform: Annotated[
         int,
-        typer.Option(min=0, help="Points of no molecule, for meta-GGAs in ionic crystals."),
+        typer.Option(min=0, help="Points of no molecule, for what is rare in molecules."),
     ] = 0,
     polish: Annotated[
         int, typer.Option(min=0, help="Steps of Levenberg-Marquardt after Adam's.")

@@ -212,8 +212,8 @@ def check_student(student: Any, parent: XCFunctional) -> None:
     """
     if not isinstance(student, XCFunctional) or not isinstance(student, Student):
         raise ValueError(
-            "a student must be 'constrained', 'unbounded', 'unconstrained', or a functional with "
-            f"factors, such as ConstrainedGGA(), got {student!r}."
+            "a student must be 'constrained', 'linear', 'unbounded', 'unconstrained', or a "
+            f"functional with factors, such as ConstrainedGGA(), got {student!r}."
         )
     if Ingredients.TAU in parent.ingredients and Ingredients.TAU not in student.ingredients:
         raise ValueError(

@@ -46,7 +46,7 @@ from deepchem_xc.xc.ingredients import Ingredients
 
 #: Steps of the protocol.
 STEPS = 20_000
-STUDENTS = ("constrained", "unbounded", "unconstrained")
+STUDENTS = ("constrained", "linear", "unbounded", "unconstrained")
 
 
 def root_mean_square(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
@@ -65,14 +65,14 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
 
     Parameters
     ----------
-    kind : {"constrained", "unbounded", "unconstrained"}
+    kind : {"constrained", "linear", "unbounded", "unconstrained"}
         "constrained": F = 1 + L_a(x net), exchange sees x_2 (and x_3) alone, in each channel. Large
-        gradients are not damped, because a parent's need not be. A meta-GGA has `linear_limit`,
-        because its parents have a slope in alpha in the uniform gas, which x net has not.
-        "unbounded": the same with F = 1 + net, without bounds and uniform limit. "unconstrained": F
-        = 1 + net, and exchange is one factor of both channels, which sees x_0 and x_1, too.
-        Exchange of an open shell depends on the gradient of each channel, of which the latter sees
-        the sum alone.
+        gradients are not damped, because a parent's need not be. "linear": the same with
+        `linear_limit`: parents reach the uniform gas with s^2, and meta-GGAs with alpha - 1, where
+        x net has s^3 and (alpha - 1)^2. "unbounded": F = 1 + net, without bounds and uniform limit.
+        "unconstrained": F = 1 + net, and exchange is one factor of both channels, which sees x_0
+        and x_1, too. Exchange of an open shell depends on the gradient of each channel, of which
+        the latter sees the sum alone.
     parent : XCFunctional
         A meta-GGA has a meta-GGA as its student.
     seed : int
@@ -91,7 +91,7 @@ def new_student(kind: str, parent: XCFunctional, seed: int) -> XCFunctional:
         return (UnconstrainedMetaGGA if tau else UnconstrainedGGA)(**options)
     bounds = ("uniform_limit", "lieb_oxford", "correlation_bounds") if kind == "unbounded" else ()
     options |= dict.fromkeys((*bounds, "high_gradient"), False)
-    if tau and kind == "constrained":
+    if kind == "linear":
         options["linear_limit"] = True
     return (ConstrainedMetaGGA if tau else ConstrainedGGA)(**options)
 
@@ -106,7 +106,7 @@ class FunctionalCloning(CloningCheckpoints):
     ----------
     parent : str, path-like or XCFunctional
         The functional to clone: a sum of exchange and correlation, anything that `get_xc` takes.
-    student : {"constrained", "unbounded", "unconstrained"} or XCFunctional, optional
+    student : {"constrained", "linear", "unbounded", "unconstrained"} or XCFunctional, optional
         Network of the protocol (`new_student`), or your own; the model trains a copy.
     steps : int, optional
         Steps of the whole training, of which the learning rate is a function.

@@ -50,7 +50,7 @@ def train_clone(
         Points, as of `clone_dataset`.
     folder : path, optional
         Keeps checkpoints: the same call goes on where it was interrupted.
-    student : {"constrained", "unbounded", "unconstrained"} or XCFunctional, optional
+    student : {"constrained", "linear", "unbounded", "unconstrained"} or XCFunctional, optional
         As for `FunctionalCloning`.
     steps : int, optional
         Steps of Adam; by default the protocol's.

@@ -84,6 +84,7 @@ class _NeuralGGA(XCFunctional):
     """The form above with every condition on or off; see :class:`ConstrainedGGA`."""
 
     ingredients = Ingredients.DENSITY | Ingredients.GRADIENT
+    later_options = ("linear_limit",)
 
     def __init__(
         self,

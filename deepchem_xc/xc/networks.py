@@ -200,7 +200,7 @@ def evaluate_network(network: torch.nn.Module, inputs: Sequence[Tensor]) -> Tens
     points = torch.stack(tuple(inputs), dim=-1)
     # One leading axis, because layers such as PReLU treat the second axis as features.
     output: Tensor = network(points.flatten(0, -2))
-    return output.T.reshape(-1, *points.shape[:-1])
+    return output.T.reshape(output.shape[-1], *points.shape[:-1])
 
 
 def _is_lazy(module: torch.nn.Module) -> bool:

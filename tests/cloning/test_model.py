@@ -17,6 +17,7 @@ from deepchem_xc.cloning import (
     compare_energies,
     new_student,
 )
+from deepchem_xc.cloning.model import STUDENTS
 from deepchem_xc.models import LBFGS
 from deepchem_xc.xc import ConstrainedGGA, ConstrainedMetaGGA, SumXC, ValGrad, get_xc
 from deepchem_xc.xc.sampling import sample_points
@@ -43,14 +44,16 @@ def test_the_protocols_networks_have_three_layers_of_sixteen() -> None:
     assert unconstrained.exchange_network[0].in_features == 3
     unbounded = new_student("unbounded", get_xc("PBE"), 0)
     assert unbounded.exchange_network[0].in_features == 1
-    meta = new_student("constrained", get_xc("r2SCAN"), 0)
-    assert isinstance(meta, ConstrainedMetaGGA) and meta.linear_limit
+    assert isinstance(new_student("constrained", get_xc("r2SCAN"), 0), ConstrainedMetaGGA)
+    linear = [new_student(kind, get_xc("PBE"), 0).linear_limit for kind in STUDENTS]
+    assert linear == [kind == "linear" for kind in STUDENTS]
 
 
 def test_only_an_unconstrained_student_breaks_the_spin_scaling_of_exchange() -> None:
     points = sample_points(2, 50)
     double = [ValGrad(value=2 * c.value, grad=2 * c.grad) for c in (points.u, points.d)]
-    for kind, scales in {"constrained": True, "unbounded": True, "unconstrained": False}.items():
+    for kind in STUDENTS:
+        scales = kind != "unconstrained"
         student = new_student(kind, get_xc("PBE"), 0)
         torch.nn.init.zeros_(student.correlation_network[-1].weight)
         torch.nn.init.zeros_(student.correlation_network[-1].bias)
@@ -63,7 +66,8 @@ def test_only_an_unconstrained_student_breaks_the_spin_scaling_of_exchange() -> 
 def test_a_constrained_student_alone_is_exact_in_the_uniform_gas() -> None:
     uniform = ValGrad(value=torch.ones(1).double(), grad=torch.zeros(3, 1).double())
     wanted = get_xc("LDA").get_edensityxc(uniform)
-    for kind, exact in {"constrained": True, "unbounded": False, "unconstrained": False}.items():
+    for kind in STUDENTS:
+        exact = kind in ("constrained", "linear")
         found = new_student(kind, get_xc("PBE"), 0).get_edensityxc(uniform)
         assert torch.allclose(found, wanted, rtol=1e-10) == exact, kind
 
@@ -191,7 +195,10 @@ def test_the_error_of_a_clone_is_that_of_its_energies(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"student": "free"}, "student must be one of constrained, unbounded, unconstrained"),
+        (
+            {"student": "free"},
+            "student must be one of constrained, linear, unbounded, unconstrained",
+        ),
         ({"batch_size": 10}, "all points are in one batch"),
         ({"energy_weight": 1.0}, "belong together"),
         ({"energy_weight": -1.0}, "at least 0"),

@@ -76,6 +76,13 @@ def test_the_start_can_be_trained(cls, tensor, densinfo):
     assert all(parameter.grad.abs().max() > 0 for parameter in functional.parameters())
 
 
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("cls", CONSTRAINED)
+def test_no_points_have_no_energies(cls, linear, tensor, densinfo):
+    empty = densinfo(tensor(2)[..., :0])
+    assert cls(linear_limit=linear).get_edensityxc(empty).shape == (0,)
+
+
 def test_seeds():
     first, second = (list(ConstrainedGGA(seed=7).parameters()) for _ in range(2))
     other = list(ConstrainedGGA(seed=8).parameters())

@@ -18,7 +18,8 @@ def options_of(module: torch.nn.Module) -> dict[str, Any]:
     ----------
     module : torch.nn.Module
         A functional or network. Its method ``options`` gives them; without one they are the
-        attributes with the names of the constructor's arguments.
+        attributes with the names of the constructor's arguments. Those that its class lists as
+        ``later_options`` are left out at their defaults: earlier versions do not know them.
 
     Raises
     ------
@@ -41,9 +42,12 @@ def options_of(module: torch.nn.Module) -> dict[str, Any]:
                 f"constructor ({error}): was a part of it replaced after it was made?"
             ) from error
     found = {}
+    later = getattr(type(module), "later_options", ())
     for parameter in arguments_of(type(module)):
         if hasattr(module, parameter.name):
             value = getattr(module, parameter.name)
+            if parameter.name in later and value == parameter.default:
+                continue
             # For a flag such as bias=True, the attribute is the object that the flag asks for.
             flag = isinstance(parameter.default, bool) and not isinstance(value, (bool, int))
             found[parameter.name] = value is not None if flag else value
