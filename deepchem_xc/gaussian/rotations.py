@@ -24,11 +24,34 @@ from torch import Tensor
 
 # Smallest curvature of a pair of orbitals that the preconditioner divides by, Hartree.
 _LEAST_CURVATURE = 0.1
+# Squared norm of a rotation below which it counts as none.
+_NO_ROTATION = 1e-2
 
 
 def pair_product(left: Tensor, right: Tensor) -> Tensor:
     """Inner product of rotations, in which each pair of orbitals counts once."""
     return 0.5 * (left * right).sum()
+
+
+class Projection:
+    """Rotations without their part along some of them.
+
+    Parameters
+    ----------
+    directions : Tensor
+        The rotations that are left out, (ndirection, nset, norbital, norbital); zero ones, which
+        change no orbital space, leave out nothing.
+    """
+
+    def __init__(self, directions: Tensor) -> None:
+        self._directions = directions
+        overlaps = 0.5 * torch.einsum("asij,bsij->ab", directions, directions)
+        self._inverse = torch.linalg.pinv(overlaps, atol=_NO_ROTATION, rtol=0.0, hermitian=True)
+
+    def __call__(self, kappa: Tensor) -> Tensor:
+        """The part of a rotation, (nset, norbital, norbital), orthogonal to the directions."""
+        products = 0.5 * torch.einsum("asij,sij->a", self._directions, kappa)
+        return kappa - torch.einsum("a,asij->sij", self._inverse @ products, self._directions)
 
 
 class Rotations:
@@ -76,9 +99,11 @@ class Rotations:
     @property
     def curvature(self) -> Tensor:
         """Approximate diagonal of the Hessian, bounded below, Hartree, for preconditioning."""
-        levels = self._fock.diagonal(dim1=-2, dim2=-1)
+        levels, n = self._fock.diagonal(dim1=-2, dim2=-1), self._filling
         apart = levels[:, :, None] - levels[:, None, :]
-        exact = self._sets(-2.0 * (self._filling[:, :, None] - self._filling[:, None, :]) * apart)
+        exact = -2.0 * (n[:, :, None] - n[:, None, :]) * apart
+        if len(self._orbitals) < len(exact):
+            exact = exact.sum(0, keepdim=True)
         return exact.abs().clamp_min(_LEAST_CURVATURE)
 
     def density_change(self, kappa: Tensor) -> Tensor:

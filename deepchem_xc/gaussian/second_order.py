@@ -1,7 +1,8 @@
 """Second-order steps to a minimum of the energy, where DIIS stalls: Newton's method in a region.
 
 The quadratic model is minimised by conjugate gradients inside of a sphere, which shrinks when the
-energy rises and grows when the model predicts it well.
+energy rises and grows when the model predicts it well. Rotations in space are left out: they are so
+soft that they would take most of the products, and `orientation` has steps for them.
 
 References
 ----------
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 from torch import Tensor
 
-from deepchem_xc.gaussian.problem import MolecularProblem
-from deepchem_xc.gaussian.rotations import Rotations, pair_product
+from deepchem_xc.gaussian.orientation import Orientation
+from deepchem_xc.gaussian.problem import Kernel, MolecularProblem
+from deepchem_xc.gaussian.rotations import Projection, Rotations, pair_product
 from deepchem_xc.gaussian.states import States
 
 # Radius of the first sphere, and largest one: rotations by a tenth, and by about a right angle.
@@ -35,10 +38,13 @@ class SecondOrder:
     ----------
     problem : MolecularProblem
         Without smearing.
+    orientation : Orientation
+        The frame of the states, which the steps leave as it is.
     """
 
-    def __init__(self, problem: MolecularProblem) -> None:
-        self._problem, self._radius = problem, _FIRST_RADIUS
+    def __init__(self, problem: MolecularProblem, orientation: Orientation) -> None:
+        self._problem, self._orientation = problem, orientation
+        self._radius = _FIRST_RADIUS
         self._last: tuple[float, States, Tensor, float, float] | None = None
 
     def next_states(self, states: States, energy: float, fock: Tensor) -> States:
@@ -51,7 +57,7 @@ class SecondOrder:
         energy : float
             Theirs, Hartree.
         fock : Tensor
-            Kohn-Sham matrices of their density, (nspin, nao, nao).
+            Kohn-Sham matrices of their density in the frame, (nspin, nao, nao).
         """
         if self._last is not None:
             before, earlier, earlier_fock, predicted, length = self._last
@@ -65,29 +71,66 @@ class SecondOrder:
                 self._radius = min(2.0 * self._radius, _LARGEST_RADIUS)
             elif gained < 0.25 * predicted:
                 self._radius *= 0.5
-        kernel = self._problem.kernel(states.density)
-        rotations = Rotations(states.orbitals, states.filling, fock, kernel)
-        step, predicted = _minimised(rotations, self._radius)
+        rotations = self._rotations(states, fock)
+        fixed = self._fixed(rotations, states)
+        step, predicted = _minimised(rotations, self._radius, fixed)
         length = math.sqrt(float(pair_product(step, step)))
         self._last = energy, states, fock, predicted, length
         orbitals = rotations.turned(step)
-        levels = (orbitals.mT @ fock.mean(0, keepdim=True) @ orbitals).diagonal(dim1=-2, dim2=-1)
+        matrix = fock if len(fock) == len(orbitals) else fock.mean(0, keepdim=True)
+        levels = (orbitals.mT @ matrix @ orbitals).diagonal(dim1=-2, dim2=-1)
         return replace(states, orbitals=orbitals, eigenvalues=levels)
 
+    def settled_states(self, states: States, fock: Tensor) -> States:
+        """States of a step along the preconditioned gradient, which takes no Hessian.
 
-def _minimised(rotations: Rotations, radius: float) -> tuple[Tensor, float]:
+        Where the gradient meets the criterion already, this step shows that the energy does so too.
+
+        Parameters
+        ----------
+        states, fock
+            As for `next_states`.
+        """
+        rotations = self._rotations(states, fock)
+        step = -self._fixed(rotations, states)(rotations.gradient / rotations.curvature)
+        self.forget()
+        return replace(states, orbitals=rotations.turned(step))
+
+    def forget(self) -> None:
+        """Do not compare the next energy with the last one, after the frame has turned."""
+        self._last = None
+
+    def _rotations(self, states: States, fock: Tensor) -> Rotations:
+        """The energy as a function of rotations in the frame; a kernel is made if it is needed."""
+        frame = self._orientation
+
+        @cache
+        def kernel() -> Kernel:
+            return self._problem.kernel(frame.outside(states.density))
+
+        def response(change: Tensor) -> Tensor:
+            return frame.inside(kernel()(frame.outside(change)))
+
+        return Rotations(states.orbitals, states.filling, fock, response)
+
+    def _fixed(self, rotations: Rotations, states: States) -> Projection:
+        """Leaves out rotations in space."""
+        return Projection(self._orientation.among(states.orbitals) * rotations.mixing)
+
+
+def _minimised(rotations: Rotations, radius: float, project: Projection) -> tuple[Tensor, float]:
     """Rotation in a sphere that minimises the quadratic model, and the gain it predicts."""
-    gradient, curvature = rotations.gradient, rotations.curvature
+    gradient, curvature = project(rotations.gradient), rotations.curvature
     x, slope = 0.0 * gradient, 0.0 * gradient  # the rotation, and Hessian times rotation
     residual = -gradient
-    preconditioned = residual / curvature
+    preconditioned = project(residual / curvature)
     direction = preconditioned
     size = float(pair_product(residual, preconditioned))
     wanted = size * max(_LEAST_RESIDUAL, min(_LARGEST_RESIDUAL, math.sqrt(size))) ** 2
     for _ in range(_PRODUCTS):
         if size <= wanted or size == 0.0:
             break
-        image = rotations.product(direction)
+        image = project(rotations.product(direction))
         bend = float(pair_product(direction, image))
         length = size / bend if bend > 0.0 else math.inf
         to_edge = _length_to_edge(x, direction, radius)
@@ -96,7 +139,7 @@ def _minimised(rotations: Rotations, radius: float) -> tuple[Tensor, float]:
             break
         x, slope = x + length * direction, slope + length * image
         residual = residual - length * image
-        preconditioned = residual / curvature
+        preconditioned = project(residual / curvature)
         earlier, size = size, float(pair_product(residual, preconditioned))
         direction = preconditioned + size / earlier * direction
     gain = -float(pair_product(gradient, x)) - 0.5 * float(pair_product(x, slope))

@@ -2,7 +2,9 @@
 
 DIIS extrapolates the Kohn-Sham matrices of the last steps to the one whose commutator with its
 density matrix is smallest; it is Anderson's method with the commutator as the residual. Where it
-stalls, `second_order` takes over.
+stalls, and from a start whose levels are not filled from below, `second_order` takes over. Both
+leave out the rotations of atoms and linear molecules in space, which have steps of their own, see
+`orientation`.
 
 References
 ----------
@@ -13,20 +15,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from deepchem_xc.gaussian.convergence import Convergence
 from deepchem_xc.gaussian.open_shells import roothaan_matrix
+from deepchem_xc.gaussian.orientation import Angles, Orientation
 from deepchem_xc.gaussian.problem import MolecularProblem, Potential
 from deepchem_xc.gaussian.second_order import SecondOrder
-from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled
+from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled, of_density
 from deepchem_xc.numerics.anderson import Anderson
 
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
 _ELSEWHERE = 10.0
+# Largest element of the torque's part of the commutator, relative to that of the rest and to the
+# tolerance, below which orbitals keep their orientation.
+_TORQUE, _NO_TORQUE = 0.01, 0.1
+# Rotations in space after which it is left to the other steps.
+_TURNS = 30
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Steering:
         Commutator, Hartree, below which neither helps.
     patience : int
         Steps in which DIIS has to halve the smallest commutator; otherwise second-order steps
-        follow.
+        follow. Rotations in space do not count.
     """
 
     history: int = 8
@@ -108,7 +116,7 @@ def solve(
     >>> print(f"{converged.potential.energy:.4f} {history[-1]['commutator'] < 1e-7}")
     -2.8845 True
     """
-    loop = _Loop(problem, density, steering)
+    loop = _Loop(problem, density, steering, convergence.commutator)
     history: list[dict[str, float]] = []
     for step in range(1, convergence.maxiter + 1):
         record = {"step": float(step), **loop.evaluate()}
@@ -118,7 +126,7 @@ def solve(
         if callback is not None:
             callback(dict(record))
         if convergence.holds(record):
-            found = loop.finished(convergence.commutator)
+            found = loop.finished()
             if found is not None:
                 return found, history
         else:
@@ -129,20 +137,33 @@ def solve(
 class _Loop:
     """The present density and what is remembered of earlier ones."""
 
-    def __init__(self, problem: MolecularProblem, density: Tensor, steering: Steering) -> None:
-        self._problem, self._steering = problem, steering
+    def __init__(
+        self, problem: MolecularProblem, density: Tensor, steering: Steering, tolerance: float
+    ) -> None:
+        self._problem, self._steering, self._tolerance = problem, steering, tolerance
         self._density = density
-        self._states: States | None = None
+        self._states = of_density(problem, density) if problem.smearing.width == 0.0 else None
+        self._is_first = True
         self._diis: Anderson[Tensor] = Anderson(steering.history)
         self._second_order: SecondOrder | None = None
+        self._orientation, self._angles, self._nturn = Orientation(problem), Angles(), 0
+        # Matrix and commutator before the last turns, which left the density as it was.
+        self._before: tuple[Tensor, Tensor] | None = None
         self._smallest, self._waited = math.inf, 0
 
     def evaluate(self) -> dict[str, float]:
         """Energy and commutator of the present density."""
-        self._potential = self._problem.potential(self._density)
-        self._matrix = self._stationary(self._potential.fock, self._states)
+        self._potential = self._problem.potential(self._orientation.outside(self._density))
+        fock = self._orientation.inside(self._potential.fock)
+        self._matrix = self._stationary(fock, self._states)
         self._residual = commutator(self._problem, self._matrix, self._density)
         self._size = float(self._residual.abs().max())
+        if self._is_first and self._states is not None:
+            self._states = canonical(self._states, self._matrix)
+            if self._size < self._steering.quiet and gap(self._states) < 0.0:
+                # Its levels are not filled from below, as DIIS would fill them.
+                self._second_order = SecondOrder(self._problem, self._orientation)
+        self._is_first = False
         return {
             "energy": self._energy,
             "commutator": self._size,
@@ -157,13 +178,17 @@ class _Loop:
     def advance(self) -> None:
         """The next density."""
         steering = self._steering
+        if self._states is not None and self._orientation.nangle and self._turned():
+            return
         if self._second_order is None and self._stalls():
-            self._second_order = SecondOrder(self._problem)
+            self._second_order = SecondOrder(self._problem, self._orientation)
         if self._second_order is not None:
             assert self._states is not None
-            self._states = self._second_order.next_states(
-                self._states, self._energy, self._potential.fock
-            )
+            fock = self._orientation.inside(self._potential.fock)
+            if self._size < self._tolerance:
+                self._states = self._second_order.settled_states(self._states, fock)
+            else:
+                self._states = self._second_order.next_states(self._states, self._energy, fock)
             self._density = self._states.density
             return
         matrix, _ = self._diis.extrapolated(self._matrix, self._residual)
@@ -174,8 +199,43 @@ class _Loop:
         part = steering.damping if loud else 0.0
         self._density = (1.0 - part) * self._states.density + part * self._density
 
-    def finished(self, tolerance: float) -> Converged | None:
+    def _turned(self) -> bool:
+        """Turn the frame if the torque asks for it; if not, hold the torque."""
+        torque = self._orientation.torque(self._residual, self._density)
+        self._matrix, self._residual = self._matrix + torque.hold, self._residual - torque.part
+        self._angles.learn(torque.values)
+        least = max(_TORQUE * float(self._residual.abs().max()), _NO_TORQUE * self._tolerance)
+        if float(torque.part.abs().max()) > least:
+            if self._before is None:
+                self._before = self._matrix, self._residual
+            self._orientation.rotate(self._angles.next_step(torque.values))
+            self._nturn += 1
+            if self._nturn == _TURNS:
+                self._orientation.fix()
+                self._diis, self._before = Anderson(self._steering.history), None
+            if self._second_order is not None:
+                self._second_order.forget()
+            return True
+        if self._before is not None:
+            # The same density in another orientation: the grid's error changed, and nothing else.
+            matrix, residual = self._before
+            self._diis.shift(self._matrix - matrix, self._residual - residual)
+            self._before = None
+        return False
+
+    def _leave_frame(self) -> None:
+        """Go from the turned frame back to the basis functions."""
+        turn = self._orientation.turn
+        if turn is None or self._states is None:
+            return
+        self._density = self._orientation.outside(self._density)
+        self._states = replace(self._states, orbitals=turn @ self._states.orbitals)
+        self._matrix = self._stationary(self._potential.fock, self._states)
+        self._orientation, self._diis = Orientation(self._problem), Anderson(self._steering.history)
+
+    def finished(self) -> Converged | None:
         """Orbitals and levels of the present density; None if its matrices lead elsewhere."""
+        self._leave_frame()
         problem, states = self._problem, self._states
         if states is not None and problem.smearing.width == 0.0:
             # The same density, whether or not its levels are the lowest ones.
@@ -184,7 +244,7 @@ class _Loop:
         density = states.density
         potential = problem.potential(density)
         matrix = self._stationary(potential.fock, states)
-        if float(commutator(problem, matrix, density).abs().max()) > _ELSEWHERE * tolerance:
+        if float(commutator(problem, matrix, density).abs().max()) > _ELSEWHERE * self._tolerance:
             self._density, self._states = density, states
             return None
         levels = (states.orbitals.mT @ matrix @ states.orbitals).diagonal(dim1=-2, dim2=-1)

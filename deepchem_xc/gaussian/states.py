@@ -11,6 +11,9 @@ from torch import Tensor
 from deepchem_xc.gaussian.problem import MolecularProblem
 from deepchem_xc.occupations.occupy import Occupations, occupy
 
+# Largest difference from density matrices with whole occupations: what files keep of digits.
+_WHOLE = 1e-5
+
 
 @dataclass(frozen=True, eq=False)
 class States:
@@ -66,6 +69,40 @@ def diagonalised(problem: MolecularProblem, fock: Tensor) -> States:
     x = problem.orthogonaliser
     eigenvalues, vectors = torch.linalg.eigh(x @ fock @ x)
     return filled(problem, x @ vectors, eigenvalues)
+
+
+def of_density(problem: MolecularProblem, density: Tensor) -> States | None:
+    """The filled orbitals of a density at whole occupations; None for other densities.
+
+    Parameters
+    ----------
+    problem : MolecularProblem
+        Overlap, electrons, without smearing.
+    density : Tensor
+        Density matrices, (nspin, nao, nao).
+
+    Returns
+    -------
+    States or None
+        Its eigenvalues have no meaning before `canonical`.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.gaussian.inputs import make_problem, starting_density
+    >>> problem = make_problem(Atoms("Li"), "PBE", basis="sto-3g", spin=1)
+    >>> pair = diagonalised(problem, problem.core.repeat(2, 1, 1)).density
+    >>> of_density(problem, pair).filling.sum(1)
+    tensor([2., 1.], dtype=torch.float64)
+    >>> print(of_density(problem, starting_density(problem)))
+    None
+    """
+    x = problem.orthogonaliser
+    root = problem.overlap @ x
+    total = density.sum(0, keepdim=True) if problem.kind == "open" else density
+    occupations, vectors = torch.linalg.eigh(-(root.T @ total @ root))
+    states = filled(problem, x @ vectors, occupations)
+    return states if bool((states.density - density).abs().max() < _WHOLE) else None
 
 
 def filled(problem: MolecularProblem, orbitals: Tensor, eigenvalues: Tensor) -> States:

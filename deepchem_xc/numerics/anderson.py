@@ -118,6 +118,28 @@ class Anderson(Generic[V]):
                 x, residual = x - weight * dx, residual - weight * df
         return x, residual
 
+    def shift(self, x: V, residual: V) -> None:
+        """Add a vector to all remembered inputs, and one to their residuals.
+
+        After a change of the map F that is the same wherever it is evaluated, they are those of the
+        changed map.
+
+        Parameters
+        ----------
+        x, residual : vector
+            What is added.
+
+        Examples
+        --------
+        >>> anderson, zero = Anderson(history=3), torch.zeros(1)
+        >>> _ = anderson.extrapolated(zero, torch.tensor([2.0]))
+        >>> anderson.shift(zero, torch.tensor([1.0]))
+        >>> anderson.extrapolated(torch.tensor([1.0]), torch.tensor([2.0]))
+        (tensor([3.]), tensor([0.]))
+        """
+        shifted = [(a + x, b + residual) for a, b in self._steps]
+        self._steps = deque(shifted, maxlen=self._steps.maxlen)
+
     def _weights(self, changes: list[tuple[V, V]], residual: V) -> list[float]:
         """Gamma: the least-squares fit of the last residual by the changes of residuals."""
         rows = [df for _, df in changes]
