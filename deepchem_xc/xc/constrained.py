@@ -212,10 +212,11 @@ class _NeuralGGA(XCFunctional):
     def _change(
         self, network: torch.nn.Module, inputs: list[Tensor], s2: Tensor, alpha: Tensor | None
     ) -> Tensor:
-        """x net, its smooth form, or net alone without the uniform limit."""
+        """x net, its linear form, or net alone without the uniform limit."""
         gradient = gradient_feature(s2)
-        distances = [-torch.expm1(-s2) if self.linear_limit else gradient]  # from the uniform gas
         inputs = [*inputs, gradient]
+        # From the uniform gas.
+        distances = [-torch.expm1(-s2) if self.linear_limit else gradient]
         if alpha is not None:
             indicator = indicator_feature(alpha)
             inputs.append(indicator)
@@ -223,7 +224,7 @@ class _NeuralGGA(XCFunctional):
             if self.linear_limit:
                 distances.append(bounded)
             else:
-                distances = [gradient + bounded.square()]
+                distances[0] = distances[0] + bounded.square()
         outputs = evaluate_network(network, inputs)
         if not self.uniform_limit:
             return outputs[0]

@@ -7,6 +7,7 @@ away, so that the conditions are tested on energies and not on the code's own fa
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -15,6 +16,11 @@ from deepchem_xc.xc import ConstrainedGGA, ConstrainedMetaGGA, get_xc
 from deepchem_xc.xc.enhancement import enhancement
 
 CONSTRAINED = (ConstrainedGGA, ConstrainedMetaGGA)
+# The same, reaching the uniform gas linearly.
+LINEAR = [
+    pytest.param(partial(cls, linear_limit=True), id=f"{cls.__name__}-linear")
+    for cls in CONSTRAINED
+]
 CONDITIONS = (
     "uniform_limit",
     "spin_scaling",
@@ -74,13 +80,20 @@ def test_uniform_gas(cls, seed, factor, nspin, tensor, densinfo, random):
     rho = uniform(tensor(nspin))
     functional = random(cls, seed, factor)
     lda = energy("LDA", rho, densinfo)
-    # alpha is 1 to round-off, which enters as it is
-    linear = random(cls, seed, factor, linear_limit=True).get_edensityxc(densinfo(rho))
-    assert torch.allclose(linear, lda, rtol=round_off(factor) + 1e-12, atol=0.0)
     # alpha is 1 to round-off; its distance from 1 enters squared
     assert torch.allclose(functional.get_edensityxc(densinfo(rho)), lda, rtol=1e-12, atol=0.0)
     without = random(cls, seed, factor, uniform_limit=False).get_edensityxc(densinfo(rho))
     assert not torch.allclose(without, lda, rtol=1e-3)
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+@pytest.mark.parametrize(("seed", "factor"), COMPARED)
+@pytest.mark.parametrize("cls", LINEAR)
+def test_uniform_gas_with_the_linear_limit(cls, seed, factor, nspin, tensor, densinfo, random):
+    rho = uniform(tensor(nspin))
+    found = random(cls, seed, factor).get_edensityxc(densinfo(rho))
+    # alpha is 1 to round-off, which enters as it is
+    assert torch.allclose(found, energy("LDA", rho, densinfo), rtol=round_off(factor), atol=0.0)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -107,7 +120,7 @@ def test_the_uniform_gas_is_reached_as_by_known_functionals(cls, seed, random):
 
 
 @pytest.mark.parametrize(("seed", "factor"), COMPARED)
-@pytest.mark.parametrize("cls", CONSTRAINED)
+@pytest.mark.parametrize("cls", [*CONSTRAINED, *LINEAR])
 def test_spin_scaling_of_exchange(cls, seed, factor, tensor, densinfo, random):
     rho = tensor(2)
     lda = energy("lda_x", rho, densinfo)
@@ -123,7 +136,7 @@ def test_spin_scaling_of_exchange(cls, seed, factor, tensor, densinfo, random):
 
 @pytest.mark.parametrize("nspin", [1, 2])
 @pytest.mark.parametrize(("seed", "factor"), COMPARED)
-@pytest.mark.parametrize("cls", CONSTRAINED)
+@pytest.mark.parametrize("cls", [*CONSTRAINED, *LINEAR])
 def test_uniform_scaling_of_exchange(cls, seed, factor, nspin, tensor, densinfo, random):
     """n(r) -> g^3 n(g r): the energy density of exchange is multiplied by g^4."""
     rho = tensor(nspin, density=(1e-3, 10.0))
@@ -148,7 +161,12 @@ def test_local_lieb_oxford_bound(cls, seed, factor, nspin, tensor, densinfo, ran
     """0 <= F_x <= 1.804 in every channel, thus of the energy relative to the spin-scaled LDA."""
     rho = tensor(nspin, s=(1e-3, 1e6), alpha=(1e-6, 1e6))
     lda = energy("lda_x", rho, densinfo)
-    for options in ({}, {"spin_scaling": False}, {"uniform_limit": False, "high_gradient": False}):
+    for options in (
+        {},
+        {"linear_limit": True},
+        {"spin_scaling": False},
+        {"uniform_limit": False, "high_gradient": False},
+    ):
         factors = exchange(random(cls, seed, factor, **options), rho, densinfo) / lda
         assert factors.min() >= 0.0 and factors.max() <= 1.804 * (1.0 + 1e-14)
     without = random(cls, seed, factor, lieb_oxford=False, high_gradient=False)
@@ -158,7 +176,7 @@ def test_local_lieb_oxford_bound(cls, seed, factor, nspin, tensor, densinfo, ran
 
 @pytest.mark.parametrize("nspin", [1, 2])
 @pytest.mark.parametrize(("seed", "factor"), WEIGHTS)
-@pytest.mark.parametrize("cls", CONSTRAINED)
+@pytest.mark.parametrize("cls", [*CONSTRAINED, *LINEAR])
 def test_bounds_of_correlation(cls, seed, factor, nspin, tensor, densinfo, random):
     rho = tensor(nspin, s=(1e-3, 1e6), alpha=(1e-6, 1e6))
     pw92 = energy("lda_c_pw", rho, densinfo)

@@ -66,6 +66,7 @@ SLOW: dict[str, tuple[Make, int]] = {
     "experiment_gga": (lambda: get_xc("experiment_gga"), 2),
     "r2SCAN-polarised": (lambda: get_xc("r2SCAN"), 2),
     "ConstrainedMetaGGA": (lambda: ConstrainedMetaGGA(start="random", seed=2), 2),
+    "linear limit": (lambda: ConstrainedMetaGGA(start="random", seed=2, linear_limit=True), 2),
     "UnconstrainedMetaGGA": (lambda: UnconstrainedMetaGGA(start="random", seed=2), 1),
 }
 

@@ -82,6 +82,7 @@ FUNCTIONALS = {
     ),
     "ConstrainedGGA around PBE": lambda: ConstrainedGGA(start="random", base="pbe"),
     "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random"),
+    "linear limit": lambda: ConstrainedMetaGGA(start="random", linear_limit=True),
     "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random"),
     "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random"),
     "sum": lambda: ConstrainedGGA(start="random") + 0.1 * NNLDA(network(2)),

@@ -34,6 +34,7 @@ LEARNED = {
     "ConstrainedGGA around PBE": lambda: ConstrainedGGA(start="random", base="pbe", seed=1),
     "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random", seed=1),
     "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random", seed=1),
+    "linear limit": lambda: ConstrainedMetaGGA(start="random", seed=1, linear_limit=True),
     "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random", seed=1),
 }
 NAMES = ("LDA", "lda_c_vwn", "Teter93", "PBE", "RPBE", "BLYP", "r2SCAN", *LEARNED)

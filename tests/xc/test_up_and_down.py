@@ -42,6 +42,7 @@ LEARNED = {
     ),
     "UnconstrainedGGA": lambda: UnconstrainedGGA(start="random", seed=1),
     "ConstrainedMetaGGA": lambda: ConstrainedMetaGGA(start="random", seed=1),
+    "linear limit": lambda: ConstrainedMetaGGA(start="random", seed=1, linear_limit=True),
     "UnconstrainedMetaGGA": lambda: UnconstrainedMetaGGA(start="random", seed=1),
 }
 
