@@ -31,6 +31,7 @@ class CloningCheckpoints(TrainingCheckpoints):
     steps: int
     _format = "deepchem_xc cloning 1"
     _position_keys = ("history", "points")
+    _another_folder = "another model_dir (deepchem-xc clone: --fresh or another --output)"
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self.history: list[EpochRecord] = []
@@ -53,7 +54,7 @@ class CloningCheckpoints(TrainingCheckpoints):
         return self._global_step
 
     def _made_as(self) -> dict[str, str | None]:
-        return {
+        return {  # a student has its seed
             "parent": content_digest(self.parent),
             "student": digest(repr(structure(self.functional))),
             "energy_weight": repr(self.energy_weight),
