@@ -218,8 +218,8 @@ def test_initial_moments_are_not_passed_over():
         Molecule.of(oxygen, basis="sto-3g")
     for spin in (0, 2):
         assert Molecule.of(oxygen, basis="sto-3g", spin=spin).spin == spin
-    oxygen.set_initial_magnetic_moments([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
+    oxygen.set_initial_magnetic_moments([1.0, -1.0])
     assert Molecule.of(oxygen, basis="sto-3g").spin == 0
-    oxygen.set_initial_magnetic_moments([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    vectors = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], magmoms=[[0, 0, -1], [0, 0, -1]])
     with pytest.raises(SpinError, match="add up to 2 mu_B"):
-        Molecule.of(oxygen, basis="sto-3g")
+        Molecule.of(vectors, basis="sto-3g")
