@@ -4,7 +4,8 @@ DIIS extrapolates the Kohn-Sham matrices of the last steps to the one whose comm
 density matrix is smallest; it is Anderson's method with the commutator as the residual. Where it
 stalls, and from a start whose levels are not filled from below, `second_order` takes over. Newton's
 steps keep symmetries, and end in a saddle if the way down breaks one: where DIIS stalled and levels
-are not filled from below at the end, the loop leaves saddles and goes on. Both methods leave out the rotations of atoms and linear molecules in space, which have steps of their own, see
+are not filled from below at the end, the loop leaves saddles and goes on. Both methods leave out
+the rotations of atoms and linear molecules in space, which have steps of their own, see
 `orientation`.
 
 References
