@@ -182,6 +182,8 @@ def _parts(name: str, densities: Mapping[str, KeptDensity]) -> Counter[str]:
             "parent_densities(parent, names) makes it."
         )
     parts = Counter(densities[name].atoms.get_chemical_symbols())
+    if parts.total() == 1:
+        raise ValueError(f"{name} is an atom, and has no atomisation energy: leave it out.")
     missing = sorted(set(parts) - set(densities))
     if missing:
         raise ValueError(

@@ -44,20 +44,7 @@ def moldesc_text(given: Any, folder: Path | None = None) -> Any:
     Traceback (most recent call last):
     ValueError: 'H 0 0' is neither atoms nor a file: 'H 0 0' is not a symbol and three numbers ...
     """
-    if isinstance(given, str):
-        if not given.strip():
-            return given
-        try:
-            parsed_moldesc(given)
-        except ValueError as error:
-            path = (folder or Path()) / given
-            if not _is_file(path):
-                raise ValueError(
-                    f"{given[:_SHOWN]!r} is neither atoms nor a file: {error}"
-                ) from None
-            given = read_atoms(path, moments=False)
-        else:
-            return given
+    given = _read(given, folder)
     if not isinstance(given, Atoms):
         return given
     if given.pbc.any():
@@ -69,13 +56,29 @@ def moldesc_text(given: Any, folder: Path | None = None) -> Any:
     return "; ".join(f"{symbol} {x!r} {y!r} {z!r}" for symbol, (x, y, z) in rows)
 
 
-def check_declarations(values: Mapping[str, Any]) -> None:
-    """Refuse ASE Atoms that declare another charge, or moments where no spin is given.
+def _read(given: Any, folder: Path | None) -> Any:
+    """Atoms of the file that a text names; anything else as it is."""
+    if not isinstance(given, str) or not given.strip():
+        return given
+    try:
+        parsed_moldesc(given)
+    except ValueError as error:
+        path = (folder or Path()) / given
+        if not _is_file(path):
+            raise ValueError(f"{given[:_SHOWN]!r} is neither atoms nor a file: {error}") from None
+        return read_atoms(path, moments=False)
+    return given
+
+
+def check_declarations(values: Mapping[str, Any], folder: Path | None = None) -> None:
+    """Refuse atoms that declare another charge, or moments where no spin is given.
 
     Parameters
     ----------
     values : mapping
         Keys of a molecule's system.
+    folder : Path, optional
+        As for `moldesc_text`, whose errors are left to it.
 
     Raises
     ------
@@ -88,7 +91,10 @@ def check_declarations(values: Mapping[str, Any]) -> None:
     Traceback (most recent call last):
     deepchem_xc.gaussian.molecule_checks.SpinError: the initial magnetic moments add up to 1 ...
     """
-    given = values.get("moldesc")
+    try:
+        given = _read(values.get("moldesc"), folder)
+    except ValueError:
+        return
     if not isinstance(given, Atoms):
         return
     check_declared_charge(given.info, values.get("charge", 0))

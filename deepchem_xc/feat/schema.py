@@ -208,9 +208,9 @@ class MoleculeSpec(_Spec, MoleculeKeywords):
 
     @model_validator(mode="before")
     @classmethod
-    def _declared(cls, values: Any) -> Any:
+    def _declared(cls, values: Any, info: ValidationInfo) -> Any:
         if isinstance(values, Mapping):
-            check_declarations(values)
+            check_declarations(values, _folder(info))
         return values
 
     @field_validator("moldesc", mode="before")

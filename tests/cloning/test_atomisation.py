@@ -104,6 +104,8 @@ def test_missing_densities_and_energies_are_named(with_atoms: list[KeptDensity])
         AtomisationErrors(parent, with_atoms, {"N2": 228.0})
     with pytest.raises(ValueError, match="the free atoms C, H of CH3"):
         AtomisationErrors(parent, with_atoms[:2], {"CH3": 300.0})
+    with pytest.raises(ValueError, match="H is an atom, and has no atomisation energy"):
+        AtomisationErrors(parent, with_atoms, {**WANTED, "H": 0.0})
     with pytest.raises(ValueError, match="atom_weight must be at least 0, got -1"):
         AtomisationErrors(parent, with_atoms, WANTED, atom_weight=-1)
     with pytest.raises(ValueError, match="there are no reference energies"):

@@ -406,11 +406,15 @@ def test_mistakes_are_refused_when_the_entry_is_made(
         DFTEntry.create(e_type, label, systems)
 
 
-def test_charge_and_moments_that_atoms_declare_are_not_passed_over() -> None:
+def test_charge_and_moments_that_atoms_declare_are_not_passed_over(tmp_path: Path) -> None:
     oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], magmoms=[1, 1])
     with pytest.raises(ValueError, match="moments add up to 2 mu_B, .* give spin=2, or spin=0"):
         DFTSystem({"moldesc": oxygen, "basis": "6-31g"})
     assert DFTSystem({"moldesc": oxygen, "basis": "6-31g", "spin": 2}).formula == "O2"
+    path = tmp_path / "oxygen.xyz"
+    oxygen.write(path, format="extxyz")
+    with pytest.raises(ValueError, match="moments add up to 2 mu_B"):
+        DFTSystem({"moldesc": str(path), "basis": "6-31g"})
     hydroxide = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"charge": -1})
     with pytest.raises(ValueError, match="says -1, .* give charge=-1"):
         DFTSystem({"moldesc": hydroxide, "basis": "6-31g"})
