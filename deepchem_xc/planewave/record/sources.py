@@ -133,5 +133,6 @@ def check_source(given: Any, keyword: str = "start") -> Any:
     known = isinstance(given, SCFResult) or callable(getattr(given, "density_for", None))
     if isinstance(given, type) or not (paths or known):
         shown = " ".join(reprlib.repr(given).split())
-        raise ValueError(f"{keyword} = {shown} is not a density: give {_VALID}{_ALSO.get(keyword, '')}.")
+        valid = _VALID + _ALSO.get(keyword, "")
+        raise ValueError(f"{keyword} = {shown} is not a density: give {valid}.")
     return given
