@@ -113,13 +113,13 @@ def test_the_test_table_counts_where_the_difference_is_better(tables: ModuleType
         "atoms, total": [{"A": 2.5, "B": 1.0, "C": 10.0}],
     }
     rows = cells(
-        tables.error_table(errors, {"atoms, difference": "atoms, total"}, {"atoms, total": 2e-12})
+        tables.error_table(errors, {"atoms, difference": "atoms, total"}, {"atoms, total": -2e-12})
     )
     assert rows[0][:5] == ["superposition", "", "20", "20", "30 (C)"]
     assert rows[1] == [
         "atoms, difference", "2", "4.33 (4 to 4.67)", "2", "9 (C)", "2 of 3 (67 %)", "",
     ]  # fmt: skip
-    assert rows[2][5:] == ["", "2e-12"]
+    assert rows[2][5:] == ["", "-2e-12"]
     assert tables.share_better({"A": 1.0, "D": 1.0}, {"A": 1.0, "B": 0.0}) == (0, 1)
 
 
