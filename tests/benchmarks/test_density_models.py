@@ -231,6 +231,7 @@ def test_pictures_have_what_they_show(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [bar.get_height() for bar in ax.patches[3:]] == [1.0, 1.0, 3.0]
     ax = pictures.plot_learning({"difference": {10: 2.0, 20: 1.0}, "total": {20: 3.0}})
     assert ax.lines[0].get_ydata().tolist() == [2.0, 1.0]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"]
     ax = pictures.plot_curves({"one": [[1, 1.0, None], [2, 1.0, 0.5]]})
     assert ax.lines[0].get_xdata().tolist() == [1.0]
     ax = pictures.plot_bonding({"atoms": [[0.0, 0.1], [0.2, 0.2]]})
