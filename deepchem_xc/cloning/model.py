@@ -243,7 +243,8 @@ class FunctionalCloning(CloningCheckpoints):
         ------
         ValueError
             For empty data sets and those without points, options without effect, and checkpoints
-            of a training on other points or with another number of steps.
+            of a training on other points, from other weights, with other energies or another
+            number of steps.
         RuntimeError
             If the loss is no longer finite; earlier checkpoints are kept.
         """
@@ -258,17 +259,7 @@ class FunctionalCloning(CloningCheckpoints):
         identity = dataset_digest(dataset)
         if restore:
             self.restore()
-            if self._trained_on != identity:
-                raise ValueError(
-                    "the checkpoint was written in a training on other points: give the same data "
-                    "set, or another model_dir (deepchem-xc clone: --fresh)."
-                )
-            if self._planned_steps not in (None, self.steps):
-                raise ValueError(
-                    f"the checkpoint was written in a training of {self._planned_steps} steps, and "
-                    f"this one has {self.steps}: weights depend on their number from the first "
-                    "step. Give the same number, or another model_dir (deepchem-xc clone: --fresh)."
-                )
+            self._check_resumed(identity)
         self._trained_on = identity
         left = max(self.steps - self._global_step, 0)
         wanted = left if nb_epoch is None else whole_number(nb_epoch, "nb_epoch")

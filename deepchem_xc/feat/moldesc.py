@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ase.data import atomic_numbers
 from ase.units import Bohr
 from numpy.typing import NDArray
 
+from deepchem_xc.gaussian.molecule_checks import check_declared_charge, check_declared_moments
 from deepchem_xc.planewave.structure.files import read_atoms
 
 # Number of characters of a text that a message repeats.
@@ -65,6 +67,33 @@ def moldesc_text(given: Any, folder: Path | None = None) -> Any:
         )
     rows = zip(given.get_chemical_symbols(), (given.positions / Bohr).tolist(), strict=True)
     return "; ".join(f"{symbol} {x!r} {y!r} {z!r}" for symbol, (x, y, z) in rows)
+
+
+def check_declarations(values: Mapping[str, Any]) -> None:
+    """Refuse ASE Atoms that declare another charge, or moments where no spin is given.
+
+    Parameters
+    ----------
+    values : mapping
+        Keys of a molecule's system.
+
+    Raises
+    ------
+    ValueError
+        As for molecules outside of data sets.
+
+    Examples
+    --------
+    >>> check_declarations({"moldesc": Atoms("H", magmoms=[1.0])})
+    Traceback (most recent call last):
+    deepchem_xc.gaussian.molecule_checks.SpinError: the initial magnetic moments add up to 1 ...
+    """
+    given = values.get("moldesc")
+    if not isinstance(given, Atoms):
+        return
+    check_declared_charge(given.info, values.get("charge", 0))
+    if values.get("spin") is None:
+        check_declared_moments(given.get_initial_magnetic_moments())
 
 
 def parsed_moldesc(moldesc: str) -> tuple[list[str], NDArray[np.float64]]:

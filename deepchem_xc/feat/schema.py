@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -25,7 +26,7 @@ from pydantic import (
 
 from deepchem_xc._files import plain
 from deepchem_xc.feat.files import absolute_potential, structure_values
-from deepchem_xc.feat.moldesc import moldesc_text
+from deepchem_xc.feat.moldesc import check_declarations, moldesc_text
 from deepchem_xc.feat.molecule_keywords import MoleculeKeywords
 from deepchem_xc.keywords import (
     EnergyKeywords,
@@ -204,6 +205,13 @@ class MoleculeSpec(_Spec, MoleculeKeywords):
     spin: int = Field(0, ge=0, description="number of unpaired electrons")
     charge: int = Field(0, description="charge in elementary charges")
     number: int = Field(1, ge=1, description="how many times the system occurs, at least 1")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _declared(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            check_declarations(values)
+        return values
 
     @field_validator("moldesc", mode="before")
     @classmethod

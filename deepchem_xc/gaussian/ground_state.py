@@ -57,7 +57,8 @@ def scf(
     charge : int, optional
         Total charge, e; 0 by default.
     spin : int, optional
-        Number of unpaired electrons, as in PySCF; 0 by default.
+        Number of unpaired electrons, as in PySCF; 0 by default, but it must be given for atoms
+        whose initial magnetic moments add up to another number, as those of ASE's O2 do.
     restricted : bool or str, optional
         True for one set of doubly filled orbitals, False for a set for each spin, ``"open"`` for
         one set with open shells. By default True without unpaired electrons and False with them.

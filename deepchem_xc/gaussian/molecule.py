@@ -24,6 +24,7 @@ from deepchem_xc.gaussian.molecule_checks import (
     check_atoms,
     check_charge,
     check_declared_charge,
+    check_declared_moments,
     check_independence,
     check_spin,
 )
@@ -77,7 +78,8 @@ class Molecule:
         charge : int, optional
             Total charge, e; 0 by default.
         spin : int, optional
-            Number of unpaired electrons, N_up - N_down, as in PySCF; 0 by default.
+            Number of unpaired electrons, N_up - N_down, as in PySCF; 0 by default, unless the
+            atoms' initial magnetic moments add up to another number: then it must be given.
         pseudopotentials : str or mapping, optional
             PySCF's name of pseudopotentials that replace all cores, ``"gth-pbe"``, for a basis set
             that was made for them (``"gth-dzvp"``); or one name for each element.
@@ -133,7 +135,7 @@ class Molecule:
             )
         check_declared_charge(structure.info, charge or 0)
         symbols, positions = structure.get_chemical_symbols(), structure.positions / Bohr
-        return cls.at(
+        made = cls.at(
             symbols,
             positions,
             basis=basis,
@@ -141,6 +143,9 @@ class Molecule:
             spin=spin or 0,
             pseudopotentials=pseudopotentials,
         )
+        if spin is None:
+            check_declared_moments(structure.get_initial_magnetic_moments())
+        return made
 
     @classmethod
     def at(

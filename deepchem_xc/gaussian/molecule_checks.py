@@ -17,6 +17,8 @@ from deepchem_xc._values import whole_number
 _MINIMUM_DISTANCE = 0.3
 # Smallest eigenvalue of the overlap matrix. Rounding errors of orbitals grow as its inverse.
 _SMALLEST_OVERLAP = 1e-9
+# Sum of initial moments, mu_B, below which they ask for no unpaired electron.
+_MOMENT = 0.5
 
 
 class SpinError(ValueError):
@@ -80,6 +82,28 @@ def check_declared_charge(info: Mapping[str, Any], charge: Any) -> None:
                 f"atoms.info[{key!r}] says {shown}, and the molecule would be computed with charge "
                 f"{charge}: give charge={shown.lstrip('+')}, or correct or delete the entry."
             )
+
+
+def check_declared_moments(moments: np.ndarray) -> None:
+    """Refuse atoms whose initial magnetic moments ask for spin where none was given.
+
+    Parameters
+    ----------
+    moments : ndarray
+        Of the atoms, mu_B; (natom,), or vectors (natom, 3).
+
+    Examples
+    --------
+    >>> check_declared_moments(np.array([1.0, 1.0]))
+    Traceback (most recent call last):
+    deepchem_xc.gaussian.molecule_checks.SpinError: the initial magnetic moments add up to 2 ...
+    """
+    total = float(np.linalg.norm(moments.sum(0)))
+    if total >= _MOMENT:
+        raise SpinError(
+            f"the initial magnetic moments add up to {total:g} mu_B, and the molecule would be "
+            f"computed without unpaired electrons: give spin={round(total)}, or spin=0."
+        )
 
 
 def check_charge(charge: Any) -> int:

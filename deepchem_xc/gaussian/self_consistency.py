@@ -2,8 +2,10 @@
 
 DIIS extrapolates the Kohn-Sham matrices of the last steps to the one whose commutator with its
 density matrix is smallest; it is Anderson's method with the commutator as the residual. Where it
-stalls, and from a start whose levels are not filled from below, `second_order` takes over. Both
-leave out the rotations of atoms and linear molecules in space, which have steps of their own, see
+stalls, and from a start whose levels are not filled from below, `second_order` takes over. Newton's
+steps keep symmetries, and end in a saddle if the way down breaks one: where DIIS stalled and levels
+are not filled from below at the end, the loop leaves saddles and goes on. Both methods leave out
+the rotations of atoms and linear molecules in space, which have steps of their own, see
 `orientation`.
 
 References
@@ -25,6 +27,7 @@ from deepchem_xc.gaussian.open_shells import roothaan_matrix
 from deepchem_xc.gaussian.orientation import Angles, Orientation
 from deepchem_xc.gaussian.problem import MolecularProblem, Potential
 from deepchem_xc.gaussian.second_order import SecondOrder
+from deepchem_xc.gaussian.stability import downhill
 from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled, of_density
 from deepchem_xc.numerics.anderson import Anderson
 
@@ -146,6 +149,7 @@ class _Loop:
         self._is_first = True
         self._diis: Anderson[Tensor] = Anderson(steering.history)
         self._second_order: SecondOrder | None = None
+        self._stalled = False
         self._orientation, self._angles, self._nturn = Orientation(problem), Angles(), 0
         # Matrix and commutator before the last turns, which left the density as it was.
         self._before: tuple[Tensor, Tensor] | None = None
@@ -182,6 +186,7 @@ class _Loop:
             return
         if self._second_order is None and self._stalls():
             self._second_order = SecondOrder(self._problem, self._orientation)
+            self._stalled = True
         if self._second_order is not None:
             assert self._states is not None
             fock = self._orientation.inside(self._potential.fock)
@@ -239,7 +244,10 @@ class _Loop:
         problem, states = self._problem, self._states
         if states is not None and problem.smearing.width == 0.0:
             # The same density, whether or not its levels are the lowest ones.
-            return Converged(canonical(states, self._matrix), self._potential)
+            states = canonical(states, self._matrix)
+            if self._stalled and gap(states) < 0.0 and self._left_saddle(states):
+                return None
+            return Converged(states, self._potential)
         states = diagonalised(problem, self._matrix)
         density = states.density
         potential = problem.potential(density)
@@ -249,6 +257,15 @@ class _Loop:
             return None
         levels = (states.orbitals.mT @ matrix @ states.orbitals).diagonal(dim1=-2, dim2=-1)
         return Converged(filled(problem, states.orbitals, levels), potential)
+
+    def _left_saddle(self, states: States) -> bool:
+        """Whether the energy falls from here in a direction; then that is the next density."""
+        below = downhill(self._problem, states, self._potential.fock)
+        if below is None:
+            return False
+        self._states, self._density = below, below.density
+        self._second_order, self._before = SecondOrder(self._problem, self._orientation), None
+        return True
 
     def _stationary(self, fock: Tensor, states: States | None) -> Tensor:
         """Matrices whose orbitals are those of the ground state, (nset, nao, nao)."""

@@ -34,6 +34,9 @@ _ZERO = -1e-4
 # Rotation of the density that leads away from a state that is no minimum: about 45 degrees in each
 # spin.
 _TURN = 1.0
+# Curvature, Hartree, below which a state is left for a lower one, well beyond those of rotations in
+# space, and the rotation that does so: short enough for the energy to fall.
+_SADDLE, _SHORT_TURN = -1e-3, 0.2
 
 
 class Curvature(NamedTuple):
@@ -132,9 +135,32 @@ def find_stability(problem: MolecularProblem, states: States, fock: Tensor) -> S
     return Stability(internal, _lowest(two, doubled, fock.repeat(2, 1, 1)))
 
 
+def downhill(problem: MolecularProblem, states: States, fock: Tensor) -> States | None:
+    """States of a lower energy near a saddle, of the same kind; None at a minimum.
+
+    Parameters
+    ----------
+    problem, states, fock
+        As for `find_stability`.
+
+    Raises
+    ------
+    DiagonalizationError
+        If Davidson's method does not converge.
+    """
+    rotations = _rotations(problem, states, fock)
+    value, direction = _davidson(rotations)
+    if value > _SADDLE:
+        return None
+    return replace(states, orbitals=rotations.turned(_SHORT_TURN * direction))
+
+
+def _rotations(problem: MolecularProblem, states: States, fock: Tensor) -> Rotations:
+    return Rotations(states.orbitals, states.filling, fock, problem.kernel(states.density))
+
+
 def _lowest(problem: MolecularProblem, states: States, fock: Tensor) -> Curvature:
-    kernel = problem.kernel(states.density)
-    rotations = Rotations(states.orbitals, states.filling, fock, kernel)
+    rotations = _rotations(problem, states, fock)
     value, direction = _davidson(rotations)
     turned = replace(states, orbitals=rotations.turned(_TURN * direction))
     return Curvature(value, turned.density)

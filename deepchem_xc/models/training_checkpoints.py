@@ -28,6 +28,8 @@ class TrainingCheckpoints(TorchModel):
     _format: str
     #: Keys of `_position`.
     _position_keys: tuple[str, ...]
+    #: Where another training is written, for messages.
+    _another_folder = "another model_dir"
     # Attributes of TorchModel.
     _pytorch_optimizer: Any
     _lr_schedule: Any
@@ -105,7 +107,8 @@ class TrainingCheckpoints(TorchModel):
         if changed:
             raise ValueError(
                 f"{os.fspath(path)} belongs to another model ({', '.join(changed)} differ): make "
-                "the model as it was when the checkpoint was written."
+                "the model as it was when the checkpoint was written, or give "
+                f"{self._another_folder}."
             )
         return state
 

@@ -41,6 +41,8 @@ def test_a_quick_clone_is_written_with_its_errors(
     # Another number of steps would be another training, also of the stage after it.
     run = call(*command, "--steps", 10, "--polish", 5, "--no-compare")
     assert run.exit_code == 1 and re.search("training of 20 steps.*--fresh", run.stderr)
+    run = call(*command, "--steps", 20, "--seed", 1, "--no-compare")
+    assert run.exit_code == 1 and re.search("student differ.*--fresh", run.stderr)
     # Other points do not go on with this training, except with --fresh.
     run = call(*command[:-1], 40, "--steps", 20, "--no-compare")
     assert run.exit_code == 1 and "other points" in run.stderr

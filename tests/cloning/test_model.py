@@ -132,6 +132,27 @@ def test_checkpoints_of_other_models_points_and_steps_are_refused(
     other = NumpyDataset(dataset.X[:50])
     with pytest.raises(ValueError, match="training on other points"):
         FunctionalCloning("PBE", steps=2, model_dir=str(tmp_path)).fit(other, restore=True)
+    student = new_student("constrained", get_xc("PBE"), 0)
+    with torch.no_grad():
+        next(student.parameters()).add_(0.1)
+    with pytest.raises(ValueError, match="with other weights of the student: .*--fresh"):
+        FunctionalCloning("PBE", student, steps=2, model_dir=str(tmp_path)).fit(
+            dataset, restore=True
+        )
+
+
+def test_checkpoints_of_other_energies_are_refused(
+    dataset: NumpyDataset, kept: list[KeptDensity], tmp_path: Path
+) -> None:
+    def model(molecules: list[KeptDensity]) -> FunctionalCloning:
+        energies = KeptEnergies("PBE", molecules)
+        options = {"energies": energies, "energy_weight": 1.0, "model_dir": str(tmp_path)}
+        return FunctionalCloning("PBE", steps=2, **options)
+
+    model(kept).fit(dataset, 1)
+    with pytest.raises(ValueError, match="training with other energies: .*--fresh"):
+        model(kept[:1]).fit(dataset, restore=True)
+    model(kept).fit(dataset, restore=True)
 
 
 def test_a_saved_clone_is_read_by_name_of_its_file(dataset: NumpyDataset, tmp_path: Path) -> None:

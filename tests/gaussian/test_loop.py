@@ -40,6 +40,13 @@ def test_second_order_steps_end_where_diis_does_not(atoms, keywords):
     assert result.stability().internal.value > -1e-3
 
 
+def test_a_saddle_is_left_where_diis_stalls():
+    """Newton's steps keep the symmetry of the plane, and alone end in a curvature of -0.03 Ha."""
+    ion = Atoms("OHCl", [[0, 0, 0.1], [0.95, 0, -0.2], [-1.6, 0, 0]])
+    result = scf(ion, charge=2, basis="sto-3g", grid_level=0)
+    assert result.stability().internal.value > 0.0
+
+
 def test_a_loop_that_does_not_converge_says_why_and_carries_its_history():
     with pytest.raises(SCFConvergenceError, match="in 4 steps: .*commutator.*maxiter") as caught:
         scf(stretched_fluorine(), convergence={"maxiter": 4}, **SMALL)

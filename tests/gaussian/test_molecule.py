@@ -9,7 +9,7 @@ from ase.build import bulk, molecule
 from pyscf import gto
 from pyscf.pbc import gto as periodic
 
-from deepchem_xc.gaussian import Molecule, scf
+from deepchem_xc.gaussian import Molecule, SpinError, scf
 from deepchem_xc.gaussian.inputs import make_problem
 from deepchem_xc.xc import ConstrainedGGA
 
@@ -209,3 +209,17 @@ def test_a_charge_that_a_file_declares_is_not_passed_over(key):
     hydroxide.info[key] = "minus one"
     with pytest.raises(ValueError, match="says 'minus one'"):
         Molecule.of(hydroxide, basis="sto-3g", charge=-1)
+
+
+def test_initial_moments_are_not_passed_over():
+    """ASE's O2 has those of a triplet."""
+    oxygen = molecule("O2")
+    with pytest.raises(SpinError, match="moments add up to 2 mu_B, .* give spin=2, or spin=0"):
+        Molecule.of(oxygen, basis="sto-3g")
+    for spin in (0, 2):
+        assert Molecule.of(oxygen, basis="sto-3g", spin=spin).spin == spin
+    oxygen.set_initial_magnetic_moments([1.0, -1.0])
+    assert Molecule.of(oxygen, basis="sto-3g").spin == 0
+    vectors = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], magmoms=[[0, 0, -1], [0, 0, -1]])
+    with pytest.raises(SpinError, match="add up to 2 mu_B"):
+        Molecule.of(vectors, basis="sto-3g")

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from deepchem_xc.gaussian import MolecularResult, scf
+from deepchem_xc.gaussian.stability import downhill
 from tests.gaussian.molecules import CONVERGENCE, theirs
 
 SMALL: dict[str, Any] = {"basis": "6-31g", "grid_level": 0, "convergence": CONVERGENCE}
@@ -78,6 +79,15 @@ def test_the_direction_found_leads_to_the_broken_symmetry():
     assert broken.stability().is_stable
     mf = theirs(broken, "pbe", same_start=True)
     assert abs(float(broken.energy) - mf.e_tot) < 1e-8
+
+
+def test_the_way_down_from_a_saddle_lowers_the_energy_and_a_minimum_has_none():
+    pairs = stretched_hydrogen()
+    saddle = stretched_hydrogen(restricted=False, start=pairs)
+    below = downhill(saddle.problem, saddle.converged.states, saddle.converged.potential.fock)
+    assert below is not None
+    assert saddle.problem.potential(below.density).energy < float(saddle.energy) - 1e-3
+    assert downhill(pairs.problem, pairs.converged.states, pairs.converged.potential.fock) is None
 
 
 def test_smeared_levels_have_no_such_curvature():

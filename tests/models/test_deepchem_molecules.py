@@ -406,6 +406,16 @@ def test_mistakes_are_refused_when_the_entry_is_made(
         DFTEntry.create(e_type, label, systems)
 
 
+def test_charge_and_moments_that_atoms_declare_are_not_passed_over() -> None:
+    oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], magmoms=[1, 1])
+    with pytest.raises(ValueError, match="moments add up to 2 mu_B, .* give spin=2, or spin=0"):
+        DFTSystem({"moldesc": oxygen, "basis": "6-31g"})
+    assert DFTSystem({"moldesc": oxygen, "basis": "6-31g", "spin": 2}).formula == "O2"
+    hydroxide = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"charge": -1})
+    with pytest.raises(ValueError, match="says -1, .* give charge=-1"):
+        DFTSystem({"moldesc": hydroxide, "basis": "6-31g"})
+
+
 def test_a_molecule_has_no_volumes_and_a_crystal_no_grid_of_pyscf() -> None:
     with pytest.raises(ValueError, match="is a molecule, which has no volumes"):
         DFTSystem(H2).series([0.9, 0.95, 1.0, 1.05, 1.1])
