@@ -111,6 +111,9 @@ def plot_learning(
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(numbers, [str(number) for number in numbers])
+    # A logarithmic axis has no numbers of its own within a decade.
+    ticks = _decades(np.log10([error for one in errors.values() for error in one.values()]))
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.set_xlabel("training structures")
     ax.set_ylabel("mean density error (% of the electrons)")

@@ -101,8 +101,8 @@ def _errors(trainings: list[Training], data: Data, output: Path, name: str) -> s
             own = f"{label}, as published"
             errors.setdefault(own, []).append({k: one["published"] for k, one in found.items()})
             label = own
-        worst = max(abs(one["electrons"]) for one in found.values())
-        electrons[label] = max(worst, electrons.get(label, 0.0))
+        signed = [electrons.get(label, 0.0), *(one["electrons"] for one in found.values())]
+        electrons[label] = max(signed, key=abs)
         if training.seed == 0 and training.network == "atoms":
             samples[_label(training)] = [pair for one in found.values() for pair in one["sample"]]
     pairs = {key: key.replace("difference", "total") for key in errors if "difference" in key}
@@ -165,8 +165,12 @@ def _learning(trainings: list[Training], kept: Mapping[str, Any], data: Data, ou
             curves.setdefault(training.target, {})[number] = mean
     if max((len(one) for one in curves.values()), default=0) < 2:
         return ""
-    pictures.plot_learning(curves, output / "learning.png")
     numbers = sorted({number for one in curves.values() for number in one})
+    atoms = _read("silicon", data, output, "errors", "silicon")
+    if atoms:
+        mean = sum(one["error"] for one in atoms.values()) / len(atoms)
+        curves = {ATOMS: dict.fromkeys(numbers, mean), **curves}
+    pictures.plot_learning(curves, output / "learning.png")
     rows = [
         [target, *(f"{one[n]:.3g}" if n in one else "" for n in numbers)]
         for target, one in curves.items()

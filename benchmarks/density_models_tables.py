@@ -114,7 +114,7 @@ def error_table(
     pairs : mapping
         ``{model with the difference: the same with the total density}``.
     electrons : mapping, optional
-        Largest error of the number of electrons, where a model has one.
+        Error of the number of electrons with the largest size, signed, where a model has one.
     """
     rows = []
     for name, seeds in errors.items():
@@ -136,11 +136,11 @@ def error_table(
                 f"{np.median(values):.3g}",
                 f"{values.max():.3g} ({largest})",
                 better,
-                "" if wrong is None else f"{wrong:.1g}",
+                "" if wrong is None else f"{wrong:+.1g}",
             ]
         )
     header = ["model", "seeds", "mean (%)", "median (%)", "largest (%)"]
-    header += ["difference better than total", "electrons, largest error"]
+    header += ["difference better than total", "electrons, largest error (signed)"]
     return as_table(rows, header, markdown=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import typer
 
 from deepchem_xc._files import write_json
 from deepchem_xc.cli.options import say
+from deepchem_xc.store import digest
 from deepchem_xc.tables import as_table
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Learning rate at the end of a training, as a part of that at its beginning.
 _LAST_RATE = 0.02
+#: File of a training's folder that says which training it is.
+_SETTINGS = "training.json"
 
 
 def run_training(
@@ -40,7 +45,8 @@ def run_training(
 ) -> None:
     """Train a model of densities on a set, or resume its training, and write it to a file.
 
-    Checkpoints are in the folder ``<output>.checkpoints``; its files belong to one training.
+    Checkpoints are in the folder ``<output>.checkpoints``; its files belong to one training, whose
+    structures, network, cutoff, order and batches ``training.json`` names.
 
     Parameters
     ----------
@@ -61,22 +67,34 @@ def run_training(
     Raises
     ------
     ValueError
-        For sets and options that are not valid, or another model's folder.
+        For sets and options that are not valid, or the folder of another training.
     """
     from deepchem_xc.models import DensityModel, FallingRate, write_log
     from deepchem_xc.molnet import DensitySet, load_crystal_densities
 
     structures = DensitySet.read(name).select(quick=quick)
     (pseudopotentials,) = {str(s.keywords.get("pseudopotentials")) for s in structures.values()}
+    folder = output.with_name(f"{output.name}.checkpoints")
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    resumed = (folder / "checkpoint1.pt").exists()
+    settings = {
+        "set": name,
+        "structures": digest({key: s.digest for key, s in structures.items()})[:16],
+        "target": target,
+        "network": network,
+        "ecut": ecut,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    if resumed:
+        _check_settings(folder, settings)
     _, (train, valid, _), _ = load_crystal_densities(
         name=name, quick=quick, data_dir=data_dir, jobs=jobs
     )
     records = [*train.X, *valid.X]
     elements = sorted({symbol for record in records for symbol in record.crystal.symbols})
     steps = -(-len(train) // batch_size) * epochs
-    folder = output.with_name(f"{output.name}.checkpoints")
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
     model = DensityModel(
         elements,
         network=network,
@@ -91,12 +109,15 @@ def run_training(
         learning_rate=FallingRate(learning_rate, _LAST_RATE, max(steps, 1)),
         model_dir=str(folder),
     )
-    resumed = (folder / "checkpoint1.pt").exists()
     if resumed:
         model.restore()
         say(f"resuming after {model.epoch} epochs, from {folder}")
+    else:
+        write_json(folder / _SETTINGS, settings)
     left = epochs - model.epoch
-    if left > 0:
+    if left <= 0:
+        say(f"these are all {epochs}: more --epochs continue the training, --fresh starts again")
+    else:
         say(f"{len(train)} structures to train on, {len(valid)} to validate, {epochs} epochs")
         try:
             model.fit(
@@ -116,6 +137,18 @@ def run_training(
     best = model.history[model.best_epoch or 0].validation_loss
     typer.echo(f"best validation: {best:.3g} % of the electrons, epoch {model.best_epoch}")
     typer.echo(f"Written: {output}, {log}")
+
+
+def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a folder's training has these settings."""
+    path = folder / _SETTINGS
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    other = [f"{key} {kept.get(key)}, not {s}" for key, s in settings.items() if kept.get(key) != s]
+    if other:
+        raise ValueError(
+            f"{folder} holds another training ({'; '.join(other)}): give another --output, or "
+            "--fresh to discard it."
+        )
 
 
 def run_evaluation(

@@ -232,13 +232,15 @@ def _check_electrons(density: DensityGrid, name: str, kind: str, electrons: floa
             right, expected = False, f"more than the {nuclei} protons of its nuclei"
     if right:
         return
-    advice = "give electrons= if that is right"
-    if kind == "cube":
-        advice = (
-            f"a cube's unit is electrons per bohr^3 (per Angstrom^3 it would be "
-            f"{found * Bohr**3:.4f} electrons); {advice}"
-        )
-    raise ValueError(f"{name!r} has {found:.4f} electrons, {expected}: {advice}.")
+    units = {
+        "cube": ("a cube's unit is electrons per bohr^3", Bohr**3),
+        "chgcar": ("a CHGCAR's unit is electrons per cell", density.atoms.get_volume()),
+    }
+    unit, other = units[kind]
+    raise ValueError(
+        f"{name!r} has {found:.4f} electrons, {expected}: {unit} (per Angstrom^3 it would be "
+        f"{found * other:.4f} electrons); give electrons= if that is right."
+    )
 
 
 def _check_gpaw(

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from deepchem_xc.plotting.style import axes_or_new, save
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from matplotlib.axes import Axes
 
+    from deepchem_xc.planewave import DensityRecord
     from deepchem_xc.planewave.result import SCFResult
 
 # Distance from the plane (Angstrom) within which an atom is marked.
@@ -88,8 +90,8 @@ def density_slice(
 
 
 def plot_density_slice(
-    result: SCFResult,
-    reference: SCFResult | None = None,
+    result: SCFResult | DensityRecord,
+    reference: SCFResult | DensityRecord | None = None,
     part: str = "total",
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     first: Sequence[float] = (1.0, 0.0, 0.0),
@@ -103,11 +105,11 @@ def plot_density_slice(
 
     Parameters
     ----------
-    result : SCFResult
-        Ground state.
-    reference : SCFResult, optional
-        Ground state of the same cell, for example with another functional; its density is
-        subtracted.
+    result : SCFResult or DensityRecord
+        Ground state, or the record of a density, such as a model predicts.
+    reference : SCFResult or DensityRecord, optional
+        Another one of the same cell, for example of another functional or of superposed atoms
+        (`DensityPredictor.superposed`); its density is subtracted.
     part : {"total", "up", "down", "magnetization"}, optional
         Which density.
     origin, first, second, npoints : optional
@@ -139,22 +141,37 @@ def plot_density_slice(
     >>> ax = plot_density_slice(silicon, first=(1, 1, -1), second=(0, 0, 1), npoints=21)
     >>> ax.get_xlabel(), len(ax.collections[0].get_array().ravel())
     ('position (Å)', 441)
+
+    What bonding adds to superposed atoms:
+
+    >>> from dataclasses import replace
+    >>> from deepchem_xc.planewave import DensityRecord, Fields
+    >>> record = DensityRecord.of(silicon)
+    >>> atoms = replace(record, fields=Fields(silicon.problem.superposition()))
+    >>> ax = plot_density_slice(record, atoms, first=(1, 1, -1), second=(0, 0, 1), npoints=21)
+    >>> bool(ax.collections[0].get_array().min() < 0.0)
+    True
     """
     from ase.units import Bohr
 
+    from deepchem_xc.planewave import DensityRecord
     from deepchem_xc.planewave.properties.cube import density_part
 
-    atoms = result.basis.crystal.to_ase()
+    def atoms_of(state: SCFResult | DensityRecord) -> Atoms:
+        return (state if isinstance(state, DensityRecord) else state.basis).crystal.to_ase()
+
+    atoms = atoms_of(result)
     if reference is not None:
-        other = reference.basis.crystal.to_ase().cell
+        other = atoms_of(reference).cell
         if not np.allclose(atoms.cell, other, atol=1e-6):
             raise ValueError(
                 "a difference needs two densities of the same cell, got\n"
                 f"{np.asarray(atoms.cell)}\nand\n{np.asarray(other)} Angstrom."
             )
 
-    def values(state: SCFResult) -> NDArray[np.float64]:
-        density = density_part(state.detach(), part).cpu().numpy() / Bohr**3
+    def values(state: SCFResult | DensityRecord) -> NDArray[np.float64]:
+        plain = state if isinstance(state, DensityRecord) else state.detach()
+        density = density_part(plain, part).detach().cpu().numpy() / Bohr**3
         return density_slice(density, origin, first, second, npoints)
 
     shown = values(result) if reference is None else values(result) - values(reference)

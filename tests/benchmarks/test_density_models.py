@@ -113,13 +113,13 @@ def test_the_test_table_counts_where_the_difference_is_better(tables: ModuleType
         "atoms, total": [{"A": 2.5, "B": 1.0, "C": 10.0}],
     }
     rows = cells(
-        tables.error_table(errors, {"atoms, difference": "atoms, total"}, {"atoms, total": 2e-12})
+        tables.error_table(errors, {"atoms, difference": "atoms, total"}, {"atoms, total": -2e-12})
     )
     assert rows[0][:5] == ["superposition", "", "20", "20", "30 (C)"]
     assert rows[1] == [
         "atoms, difference", "2", "4.33 (4 to 4.67)", "2", "9 (C)", "2 of 3 (67 %)", "",
     ]  # fmt: skip
-    assert rows[2][5:] == ["", "2e-12"]
+    assert rows[2][5:] == ["", "-2e-12"]
     assert tables.share_better({"A": 1.0, "D": 1.0}, {"A": 1.0, "B": 0.0}) == (0, 1)
 
 
@@ -231,6 +231,7 @@ def test_pictures_have_what_they_show(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [bar.get_height() for bar in ax.patches[3:]] == [1.0, 1.0, 3.0]
     ax = pictures.plot_learning({"difference": {10: 2.0, 20: 1.0}, "total": {20: 3.0}})
     assert ax.lines[0].get_ydata().tolist() == [2.0, 1.0]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"]
     ax = pictures.plot_curves({"one": [[1, 1.0, None], [2, 1.0, 0.5]]})
     assert ax.lines[0].get_xdata().tolist() == [1.0]
     ax = pictures.plot_bonding({"atoms": [[0.0, 0.1], [0.2, 0.2]]})

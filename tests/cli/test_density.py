@@ -104,6 +104,19 @@ def test_a_model_is_trained_resumed_compared_and_used(
     assert len(read_log(log)) == 40 and losses[1] < losses[0]
     run = call("density", "train", "-o", model, "--epochs", 41, "--energy-weight", 100.0, *where)
     assert run.exit_code == 0 and "resuming after 40" in run.stderr, run.stderr
+    before = model.read_bytes()
+    run = call("density", "train", "-o", model, "--epochs", 41, *where)
+    assert run.exit_code == 0 and "all 41: more --epochs continue" in run.stderr, run.stderr
+    for change in (("--seed", 1), ("--ecut", 80.0), ("--target", "total"), ("--batch-size", 2)):
+        run = call("density", "train", "-o", model, "--epochs", 41, *change, *where)
+        said = f"{change[0][2:].replace('-', '_')} "
+        assert run.exit_code == 1 and f"holds another training ({said}" in run.stderr, run.stderr
+    more = split(("valid", "train", "test"))  # at other lattice constants
+    monkeypatch.setattr(DensitySet, "read", classmethod(lambda cls, name, path=None: more))
+    run = call("density", "train", "-o", model, "--epochs", 41, *where)
+    assert run.exit_code == 1 and "holds another training (structures " in run.stderr, run.stderr
+    monkeypatch.setattr(DensitySet, "read", classmethod(lambda cls, name, path=None: found))
+    assert model.read_bytes() == before
     results = tmp_path / "errors.json"
     run = call("density", "evaluate", model, *where, "-o", results)
     assert run.exit_code == 0, run.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,9 @@ def test_a_chgcar_holds_electrons_per_cell(tmp_path: Path) -> None:
     found = read_density(path).density
     np.testing.assert_allclose(found.density, density.density, rtol=1e-6)
     assert found.electrons == pytest.approx(8.0, abs=1e-6)
+    per_angstrom = replace(density, density=density.density / density.atoms.get_volume())
+    with pytest.raises(ValueError, match=r"0\.17.* no whole.*electrons per cell .*be 8\.00"):
+        read_density(chgcar(tmp_path / "CHGCAR.other", per_angstrom))
 
 
 def test_a_written_chgcar_says_that_it_restarts_nothing_and_sorts_its_atoms(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ase.build import bulk
 from ase.units import Bohr
 
-from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.planewave import DensityRecord, SCFResult, scf
 from deepchem_xc.planewave.properties.cube import density_part
 from deepchem_xc.plotting import (
     density_slice,
@@ -76,6 +76,12 @@ def test_a_difference_is_that_of_both_densities(silicon: dict[str, SCFResult]) -
     ]
     assert np.abs(shown).max() > 1e-4
     assert shown == pytest.approx(parts[0] - parts[1], abs=1e-12)
+    ax = plot_density_slice(
+        DensityRecord.of(pbe), lda, first=(1, 1, 0), second=(0, 0, 1), npoints=9
+    )
+    assert np.asarray(ax.collections[0].get_array()).reshape(9, 9) == pytest.approx(
+        shown, abs=1e-12
+    )
     smaller = scf(bulk("Si", a=5.3), ecut=60.0, convergence={"density": 1e-2})
     with pytest.raises(ValueError, match="two densities of the same cell"):
         plot_density_slice(pbe, smaller)

@@ -10,22 +10,25 @@ from torch import Tensor
 
 from deepchem_xc._atomic import replacing
 from deepchem_xc.planewave.properties.all_electron import all_electron_density
+from deepchem_xc.planewave.record import DensityRecord
 from deepchem_xc.planewave.result import SCFResult
 
 _PARTS = ("total", "up", "down", "magnetization")
 
 
-def density_part(result: SCFResult, part: str = "total", density: Tensor | None = None) -> Tensor:
+def density_part(
+    result: SCFResult | DensityRecord, part: str = "total", density: Tensor | None = None
+) -> Tensor:
     """Total density, density of one spin, or magnetisation, on the grid (bohr^-3).
 
     Parameters
     ----------
-    result : SCFResult
-        Ground state.
+    result : SCFResult or DensityRecord
+        Ground state, or the record of a density.
     part : {"total", "up", "down", "magnetization"}, optional
         Which density. Without spin polarisation, up and down are each half of the total.
     density : Tensor, optional
-        (nspin, n1, n2, n3); by default `SCFResult.density`, with PAW the smooth one.
+        (nspin, n1, n2, n3); by default that of `result`, with PAW the smooth one.
 
     Returns
     -------

@@ -82,9 +82,10 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
                     "its content is no npz archive; densities of other codes, such as cube files "
                     "and CHGCAR, do not start calculations"
                 )
-        # Reading every array verifies the archive's own checksums.
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            file.seek(0)
+            # Reading every array verifies the archive's own checksums.
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
         found = str(arrays["format"])
         if found not in (_FORMAT, _FORMAT_1):
             raise ValueError(f"its format is {found!r}, not {_FORMAT!r} or {_FORMAT_1!r}")

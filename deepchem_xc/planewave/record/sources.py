@@ -22,6 +22,8 @@ _VALID = (
     "an SCFResult, a DensityRecord, the path of a record (.npz) or of a density model "
     "(.safetensors), the name of a shipped model, or an object with density_for(problem)"
 )
+# What some keywords take besides, see `fixed_density.sources`.
+_ALSO = {"density": "; or an array (nspin, n1, n2, n3) in bohr^-3"}
 
 
 @runtime_checkable
@@ -131,5 +133,6 @@ def check_source(given: Any, keyword: str = "start") -> Any:
     known = isinstance(given, SCFResult) or callable(getattr(given, "density_for", None))
     if isinstance(given, type) or not (paths or known):
         shown = " ".join(reprlib.repr(given).split())
-        raise ValueError(f"{keyword} = {shown} is not a density: give {_VALID}.")
+        valid = _VALID + _ALSO.get(keyword, "")
+        raise ValueError(f"{keyword} = {shown} is not a density: give {valid}.")
     return given

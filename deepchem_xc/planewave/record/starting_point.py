@@ -85,26 +85,27 @@ def starting_point(problem: KohnShamProblem, source: DensitySource) -> StartingP
         fields = replace(fields, tau=None)
     elif fields.tau is None:
         fields = replace(fields, tau=problem.with_kinetic_density(fields.density).tau)
-    report = replace(report, remarks=(*_differences(problem, record), *report.remarks))
+    report = replace(report, remarks=(*_differences(problem, source), *report.remarks))
     for remark in report.remarks:
         logger.info("start: %s", remark)
     orbitals = None if record is None else carried_orbitals(problem, record.orbitals)
     return StartingPoint(fields, report, orbitals, record is not None)
 
 
-def _differences(problem: KohnShamProblem, record: DensityRecord | None) -> list[str]:
-    """What else than the geometry differs between a record's calculation and this one."""
+def _differences(problem: KohnShamProblem, source: DensitySource) -> list[str]:
+    """What else than the geometry differs between a density's calculation and this one."""
     found = []
-    name = problem.functional.name
-    if record is not None and record.functional not in (None, name):
-        found.append(f"it is a density of the functional {record.functional}, not of {name}")
-    if record is not None and record.potentials is not None:
+    # A model names the functional that it was made for in the same attribute as a record.
+    name, other = problem.functional.name, getattr(source, "functional", None)
+    if isinstance(other, str) and other != name:
+        found.append(f"it is a density of the functional {other}, not of {name}")
+    if isinstance(source, DensityRecord) and source.potentials is not None:
         pseudos = problem.pseudopotentials
-        other = [
+        differing = [
             symbol
             for symbol in problem.basis.crystal.species
-            if record.potentials.get(symbol) != potential_digest(pseudos[symbol])
+            if source.potentials.get(symbol) != potential_digest(pseudos[symbol])
         ]
-        if other:
-            found.append(f"it was computed with other potentials of {', '.join(other)}")
+        if differing:
+            found.append(f"it was computed with other potentials of {', '.join(differing)}")
     return found

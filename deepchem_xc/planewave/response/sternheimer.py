@@ -125,7 +125,8 @@ def solve_sternheimer(
         if bool((norms <= tolerance).all()):
             break
         # Scale rows to norm 1: two real rows share an FFT, and with it the larger one's rounding.
-        size = norms.clamp_min(torch.finfo(norms.dtype).tiny)
+        # Rows below the tolerance need no step; the norm of one below 1e-160 is zero by underflow.
+        size = norms.clamp_min(tolerance)
         goals = (tolerance / size).clamp_min(_REDUCTION)
         solve = partial(_conjugate_gradients, apply, coarse, goals=goals)
         step = in_single(solve, residual / size.unsqueeze(-1))

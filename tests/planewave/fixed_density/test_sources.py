@@ -82,7 +82,7 @@ def test_densities_that_do_not_fit_are_refused(silicon: SCFResult) -> None:
         (density[:, :0], "shape"),
         (density.to(torch.complex128), "not real"),
         (torch.cat([density, density]) / 2, "spin channel"),
-        (5, "is not a density"),
+        (5, "is not a density: .*; or an array"),
         (None, "is not a density"),
         (scf(bulk("Si", a=5.5), **SETTINGS), "another cell"),
         (scf(bulk("Ge", a=5.43), **SETTINGS), "belongs to other atoms: Ge2"),

@@ -39,6 +39,7 @@ class Model:
 
     def __init__(self, added: Any = None) -> None:
         self.added, self.asked = added, 0
+        self.functional: str | None = None
 
     def density_for(self, problem: KohnShamProblem) -> Fields:
         self.asked += 1
@@ -165,6 +166,17 @@ def test_a_start_of_another_functional_is_used_and_logged(
     assert "start: it is a density of the functional PBE, not of LDA" in caplog.messages
     assert "start: it was computed with other potentials of Si" in caplog.messages
     assert result.start is not None and result.start.remarks[0] in caplog.text
+
+
+@pytest.mark.parametrize("made_for", ["PBEsol", "PBE", None])
+def test_a_models_other_functional_is_logged(made_for: str | None) -> None:
+    model = Model()
+    model.functional = made_for
+    start = scf(bulk("Si"), "PBE", start=model, **KEYWORDS).start
+    assert start is not None
+    told = [remark for remark in start.remarks if "functional" in remark]
+    expected = ["it is a density of the functional PBEsol, not of PBE"]
+    assert told == (expected if made_for == "PBEsol" else [])
 
 
 def test_a_models_moment_is_held_like_that_of_atoms() -> None:

@@ -82,6 +82,16 @@ def test_every_smearing(occupations: dict[str, Any]) -> None:
     check(quantities, atoms, kpts=mesh, occupations=occupations)
 
 
+@pytest.mark.parametrize("name", ["marzari-vanderbilt", "methfessel-paxton"])
+def test_occupations_whose_squares_underflow(name: str) -> None:
+    """Those of Gaussian tails, some twenty widths above the Fermi level."""
+    occupations = {"name": name, "width": 0.4}
+    settings = {"kpts": {"size": (4, 4, 4), "gamma": True}, "occupations": occupations}
+    found = solved(bulk("Al"), **settings)[0].occupations.detach().abs()
+    assert bool(((found > 0.0) & (found < 1e-150)).any())
+    check({"kinetic": lambda r: r.energies["kinetic"]}, bulk("Al"), **settings)
+
+
 def test_negative_occupations_do_occur_here() -> None:
     mesh = [[0.0, 0.0, 0.0], [0.5, 0.1, -0.2], [0.3, 0.3, 0.1]]
     result, _ = solved(

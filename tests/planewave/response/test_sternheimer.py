@@ -61,6 +61,22 @@ def test_it_solves_the_equation(dtype: torch.dtype, tolerance: float) -> None:
     assert float((found @ states[:, :NFILLED].mH).abs().max()) < 1e-12
 
 
+@pytest.mark.parametrize("size", [1e-150, 1e-200, 1e-310])
+def test_rows_whose_squares_underflow_are_left_out(size: float) -> None:
+    """Smeared occupations far above the Fermi level are such numbers."""
+    matrix, energies, states = crystal(torch.float64)
+    known = known_states(matrix, energies, states, spoil=1e-3)
+    cotangent = torch.randn(NK, NFILLED, NPW, dtype=torch.float64)
+    cotangent[1, 2] *= size
+
+    def solved(rows: Tensor) -> Tensor:
+        return solve_sternheimer(lambda x: x @ matrix.mT.to(x.dtype), known, rows, 1e-9)
+
+    found = solved(cotangent)
+    cotangent[1, 2] = 0.0
+    assert torch.equal(found, solved(cotangent))
+
+
 def test_a_state_that_is_missing_is_an_error() -> None:
     matrix, energies, states = crystal(torch.float64)
     known = known_states(matrix, energies, states, spoil=0.0)
