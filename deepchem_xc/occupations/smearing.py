@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +60,19 @@ class Smearing(ABC):
                 f"the smearing width must be a positive number, got {self.width}; for integer "
                 "occupations use {'name': 'fixed'}."
             )
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What `make_smearing` takes to make the same, the width in Hartree.
+
+        Examples
+        --------
+        >>> FermiDirac(0.01).keywords
+        {'name': 'fermi-dirac', 'width': 0.01}
+        >>> FixedOccupations().keywords
+        {'name': 'fixed'}
+        """
+        return {"name": self.name, **(asdict(self) if self.width > 0.0 else {})}
 
     @abstractmethod
     def occupation(self, x: Tensor) -> Tensor:

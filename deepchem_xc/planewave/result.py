@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -57,6 +58,9 @@ class SCFResult(AttachedState):
     >>> all(p.grad is not None for p in functional.parameters())
     True
     """
+
+    #: Whether energies and forces belong to the density of the states.
+    is_self_consistent: ClassVar[bool] = True
 
     @property
     def volume(self) -> Tensor:

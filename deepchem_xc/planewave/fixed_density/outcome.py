@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -72,6 +72,8 @@ class NonSelfConsistentResult(SCFResult):
 
     given: FixedDensity = field(kw_only=True, repr=False)
     harris: Tensor = field(kw_only=True, repr=False)
+
+    is_self_consistent: ClassVar[bool] = False
 
     @property
     def _sources(self) -> list[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -174,21 +173,21 @@ class DensityRecord:
 
         Raises
         ------
+        ValueError
+            With `results`, for one of `non_self_consistent`, whose energies are not its density's.
         RuntimeError
             With `results`, if the functional has changed since the calculation.
         """
         problem, basis = result.problem, result.basis
-        kept = None
-        if orbitals:
-            kept = Orbitals(
-                basis.k_coordinates, basis.orbital_g_vectors, basis.mask, result.orbitals
+        if results and not result.is_self_consistent:
+            raise ValueError(
+                "the energies of a result that is not self-consistent do not belong to its density:"
+                " DensityRecord.of(result, results=False) keeps the density alone."
             )
+        parts = basis.k_coordinates, basis.orbital_g_vectors, basis.mask, result.orbitals
+        kept = Orbitals(*parts) if orbitals else None
         pseudos = {symbol: problem.pseudopotentials[symbol] for symbol in basis.crystal.species}
-        smearing = {"name": problem.smearing.name, **dataclasses.asdict(problem.smearing)}
-        if problem.smearing.width == 0.0:
-            smearing = {"name": problem.smearing.name}
-        last, found = result.history[-1], result.converged.fields
-        spheres = None
+        last, found, spheres = result.history[-1], result.converged.fields, None
         if found.spheres is not None and problem.spheres is not None:
             spheres = SphereOccupations.of(problem.spheres, found.spheres)
         reached = ("energy_change", "density_error", "orbital_error")
@@ -206,7 +205,7 @@ class DensityRecord:
             k_coordinates=basis.k_coordinates,
             k_weights=basis.weights,
             k_mesh=basis.kpoints.size,
-            smearing=smearing,
+            smearing=problem.smearing.keywords,
             fixed_moment=problem.moment,
             convergence={**{name: last[name] for name in reached}, "steps": last["step"]},
             version=__version__,

@@ -163,6 +163,15 @@ def test_positions_that_require_gradients_are_refused(silicon: SCFResult) -> Non
         non_self_consistent(moving, density=silicon.density, **SETTINGS)
 
 
+def test_a_record_does_not_take_energies_of_another_density_than_its_own(
+    silicon: SCFResult,
+) -> None:
+    result = non_self_consistent(bulk("Si"), density=silicon.density, **SETTINGS)
+    with pytest.raises(ValueError, match="not self-consistent do not belong to its density"):
+        DensityRecord.of(result)
+    assert DensityRecord.of(result, results=False).energy is None
+
+
 def test_copies_of_a_result_have_their_own_density(silicon: SCFResult) -> None:
     density = silicon.density.clone().requires_grad_()
     result = non_self_consistent(bulk("Si"), density=density, **SETTINGS)
