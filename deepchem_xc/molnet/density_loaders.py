@@ -48,7 +48,7 @@ def load_si_allotropes(
     """Load densities of silicon: cells around diamond to train on, allotropes to test on.
 
     Densities that are not kept in `data_dir` yet are computed first, which resumes after an
-    interruption: up to two hours on 2 cores for all. Those of the part `quick` come with the
+    interruption: about an hour of one thread for all. Those of the part `quick` come with the
     package, and nothing is computed for it.
 
     Parameters
@@ -126,8 +126,8 @@ def load_crystal_densities(
         As for `load_si_allotropes`. The fixed split is by chemical system (molecules: by formula):
         no combination of elements is in two sets.
     name : {"mixed", "molecules", "magnets", "silicon"}, optional
-        The set: metals, semiconductors, ionic and molecular crystals of 21 elements take up to two
-        hours on 2 cores, the others a night.
+        The set: metals, semiconductors, ionic and molecular crystals of 21 elements, molecules and
+        silicon take about an hour each with one thread, magnets a night.
 
     Returns
     -------
