@@ -70,8 +70,8 @@ def _read(given: Any, folder: Path | None) -> Any:
     return given
 
 
-def check_declarations(values: Mapping[str, Any], folder: Path | None = None) -> None:
-    """Refuse atoms that declare another charge, or moments where no spin is given.
+def with_declarations(values: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """A molecule's keys with the atoms of its file, if these declare nothing else than the keys.
 
     Parameters
     ----------
@@ -83,23 +83,26 @@ def check_declarations(values: Mapping[str, Any], folder: Path | None = None) ->
     Raises
     ------
     ValueError
-        As for molecules outside of data sets.
+        If the atoms declare another charge, or moments where no spin is given, as for molecules
+        outside of data sets.
 
     Examples
     --------
-    >>> check_declarations({"moldesc": Atoms("H", magmoms=[1.0])})
+    >>> with_declarations({"moldesc": Atoms("H", magmoms=[1.0])})
     Traceback (most recent call last):
     deepchem_xc.gaussian.molecule_checks.SpinError: the initial magnetic moments add up to 1 ...
     """
+    found = dict(values)
     try:
-        given = _read(values.get("moldesc"), folder)
-    except ValueError:
-        return
-    if not isinstance(given, Atoms):
-        return
-    check_declared_charge(given.info, values.get("charge", 0))
-    if values.get("spin") is None:
-        check_declared_moments(given.get_initial_magnetic_moments())
+        given = _read(values["moldesc"], folder)
+    except (KeyError, ValueError):
+        return found
+    found["moldesc"] = given
+    if isinstance(given, Atoms):
+        check_declared_charge(given.info, values.get("charge", 0))
+        if values.get("spin") is None:
+            check_declared_moments(given.get_initial_magnetic_moments())
+    return found
 
 
 def parsed_moldesc(moldesc: str) -> tuple[list[str], NDArray[np.float64]]:

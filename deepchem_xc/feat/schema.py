@@ -26,7 +26,7 @@ from pydantic import (
 
 from deepchem_xc._files import plain
 from deepchem_xc.feat.files import absolute_potential, structure_values
-from deepchem_xc.feat.moldesc import check_declarations, moldesc_text
+from deepchem_xc.feat.moldesc import moldesc_text, with_declarations
 from deepchem_xc.feat.molecule_keywords import MoleculeKeywords
 from deepchem_xc.keywords import (
     EnergyKeywords,
@@ -209,9 +209,7 @@ class MoleculeSpec(_Spec, MoleculeKeywords):
     @model_validator(mode="before")
     @classmethod
     def _declared(cls, values: Any, info: ValidationInfo) -> Any:
-        if isinstance(values, Mapping):
-            check_declarations(values, _folder(info))
-        return values
+        return with_declarations(values, _folder(info)) if isinstance(values, Mapping) else values
 
     @field_validator("moldesc", mode="before")
     @classmethod
