@@ -14,9 +14,9 @@ from density_starts import from_model
 
 from deepchem_xc.models import DensityModel
 
-#: Structures of each set, those that cost least: together more than thirty, with magnets and (among
+#: Structures of each set, those that cost least: more than thirty together, with magnets and (among
 #: silicon's allotropes) metals.
-COUNTS = {"silicon": 14, "mixed": 12, "magnets": 8}
+COUNTS = {"silicon": 14, "mixed": 14, "magnets": 4}
 QUICK = 2
 
 

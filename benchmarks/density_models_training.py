@@ -43,7 +43,7 @@ class Data:
 
     def __init__(self, folder: Path | None, quick: bool, jobs: int) -> None:
         self.folder, self.quick, self.jobs = folder, quick, jobs
-        self._kept: dict[tuple[str, str], dict[str, DensityRecord]] = {}
+        self._kept: dict[tuple[str, str, str], dict[str, DensityRecord]] = {}
 
     def structures(self, name: str, part: str) -> Mapping[str, Any]:
         """Structures of a part of a set, by name."""
@@ -53,13 +53,20 @@ class Data:
         """File of one density, which need not be there."""
         return density_paths(_set(name), {structure: None}, self.folder)[structure]
 
-    def records(self, name: str, part: str) -> dict[str, DensityRecord]:
-        """Densities of a part of a set, by the name of the structure; missing ones are computed."""
-        if (name, part) not in self._kept:
-            wanted = {"quick": self.quick, "parts": (part,), "jobs": self.jobs}
-            paths = compute_densities(_set(name), self.folder, **wanted)
-            self._kept[name, part] = {key: DensityRecord.load(p) for key, p in paths.items()}
-        return self._kept[name, part]
+    def records(self, name: str, part: str, fraction: str = "1") -> dict[str, DensityRecord]:
+        """Densities of a part of a set, by the name of the structure; missing ones are computed.
+
+        Of a fraction only those that belong to it (`part_of`).
+        """
+        key = (name, part, fraction)
+        if key not in self._kept:
+            every = self.structures(name, part)
+            names = part_of({one: s.kind for one, s in every.items()}, fraction)
+            whole = _set(name)
+            some = DensitySet(name, whole.description, {one: every[one] for one in names})
+            paths = compute_densities(some, self.folder, jobs=self.jobs)
+            self._kept[key] = {one: DensityRecord.load(path) for one, path in paths.items()}
+        return self._kept[key]
 
     def digest(self, name: str, part: str) -> str:
         """Hash of structures and settings of a part of a set."""
@@ -113,11 +120,13 @@ def train(training: Training, data: Data, output: Path, deadline: float) -> bool
     """
     if trained(output, data, training) is not None:
         return True
-    records = data.records(training.set, "train")
-    kinds = {name: s.kind for name, s in data.structures(training.set, "train").items()}
+    part = training.settings.part
+    records = data.records(training.set, "train", part)
+    kinds = {name: data.structures(training.set, "train")[name].kind for name in records}
     names = part_of(kinds, training.fraction)
     learned = _dataset({name: records[name] for name in names})
-    judged = _dataset(data.records(training.set, "valid"))
+    valid = data.records(training.set, "valid", part)
+    judged = _dataset(valid)
     epochs, every = training.epochs(len(names))
     folder, store = model_file(output, training).parent, Store(output / "trainings")
     key = key_of(data, training)
@@ -128,7 +137,7 @@ def train(training: Training, data: Data, output: Path, deadline: float) -> bool
             f"{folder} holds a training with other settings or densities: move it, or give another "
             "--output."
         )
-    model = _model(training, list(data.records(training.set, "valid").values()), records, folder)
+    model = _model(training, list(valid.values()), records, folder)
     if resumed:
         model.restore()
     spent = {"seconds": 0.0, "cpu_seconds": 0.0}

@@ -236,3 +236,24 @@ def test_pictures_have_what_they_show(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert ax.lines[0].get_xdata().tolist() == [1.0]
     ax = pictures.plot_bonding({"atoms": [[0.0, 0.1], [0.2, 0.2]]})
     assert "0.05" in ax.get_legend_handles_labels()[1][0]
+
+
+def test_only_the_structures_of_a_part_are_computed(
+    plan: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = importlib.import_module("density_models_training")
+    computed: list[str] = []
+
+    def compute(densities: Any, folder: None, jobs: int) -> dict[str, str]:
+        computed.extend(densities.structures)
+        return {name: name for name in densities.structures}
+
+    monkeypatch.setattr(training, "compute_densities", compute)
+    monkeypatch.setattr(training.DensityRecord, "load", lambda path: path)
+    data = training.Data(None, False, 1)
+    part = plan.SETTINGS["atoms", "magnets"].part
+    found = data.records("magnets", "train", part)
+    kinds = {name: s.kind for name, s in data.structures("magnets", "train").items()}
+    assert list(found) == computed == plan.part_of(kinds, part)
+    assert 0 < len(found) < 0.3 * len(kinds)
+    assert set(data.records("magnets", "train")) == set(kinds)
