@@ -163,10 +163,12 @@ class OtherDensity:
         density, outside = _on_sphere(basis, grid, electrons)
         atomic = None if atoms is None else Fields(_on_sphere(basis, atoms, electrons)[0])
         if outside > _OUTSIDE:
+            finer = "let the other code write a finer grid"
+            if cutoff < 0.99 * held:
+                finer = f"give a higher ecut (up to {held * Hartree:.0f} eV), or {finer}"
             warnings.warn(
                 f"plane waves above the cutoff of {cutoff * Hartree:.0f} eV hold {outside:.1e} of "
-                f"the electrons of {self.path}, and are left out: give a higher ecut, or let the "
-                "other code write a finer grid.",
+                f"the electrons of {self.path}, and are left out: {finer}.",
                 TruncatedDensityWarning,
                 stacklevel=users_stacklevel(),
             )

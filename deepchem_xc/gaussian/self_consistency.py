@@ -16,12 +16,14 @@ P. Pulay, J. Comput. Chem. 3, 556 (1982).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from deepchem_xc._caller import users_stacklevel
 from deepchem_xc.gaussian.convergence import Convergence
 from deepchem_xc.gaussian.open_shells import roothaan_matrix
 from deepchem_xc.gaussian.orientation import Angles, Orientation
@@ -30,6 +32,7 @@ from deepchem_xc.gaussian.second_order import SecondOrder
 from deepchem_xc.gaussian.stability import downhill
 from deepchem_xc.gaussian.states import States, canonical, diagonalised, filled, of_density
 from deepchem_xc.numerics.anderson import Anderson
+from deepchem_xc.numerics.errors import DiagonalizationError
 
 # Commutator of the states of converged matrices, in tolerances, above which these are others.
 _ELSEWHERE = 10.0
@@ -259,8 +262,20 @@ class _Loop:
         return Converged(filled(problem, states.orbitals, levels), potential)
 
     def _left_saddle(self, states: States) -> bool:
-        """Whether the energy falls from here in a direction; then that is the next density."""
-        below = downhill(self._problem, states, self._potential.fock)
+        """Whether the energy falls from here in a direction; then that is the next density.
+
+        The orbitals are stationary either way: where no direction can be found, they stay.
+        """
+        try:
+            below = downhill(self._problem, states, self._potential.fock)
+        except DiagonalizationError as error:
+            warnings.warn(
+                f"the loop stalled, and whether it ended in a saddle is unknown: {error} "
+                "result.stability() tries again.",
+                RuntimeWarning,
+                stacklevel=users_stacklevel(),
+            )
+            return False
         if below is None:
             return False
         self._states, self._density = below, below.density

@@ -151,8 +151,11 @@ def test_what_a_grid_does_not_hold_is_refused_or_reported(tmp_path: Path) -> Non
     sharp = waves(3.0, 8.0)
     sharp[0, 0, 0] += 20.0
     grid = replace(other.density, density=sharp[None] / compound().get_volume())
-    with pytest.warns(TruncatedDensityWarning, match=r"hold \d\.\de-0\d of the elec"):
-        OtherDensity(grid, None, "chgcar", "CHGCAR").record()
+    rough = OtherDensity(grid, None, "chgcar", "CHGCAR")
+    with pytest.warns(TruncatedDensityWarning, match=r"hold \d\.\de-0\d of .* out: let the other"):
+        rough.record()
+    with pytest.warns(TruncatedDensityWarning, match=r"higher ecut \(up to \d+ eV\), or let"):
+        rough.record(ecut=held * Hartree * 0.8)
 
 
 def test_a_pseudo_density_without_its_spheres_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from deepchem_xc.gaussian import MolecularResult, SCFConvergenceError, scf
+from deepchem_xc.gaussian import MolecularResult, SCFConvergenceError, scf, self_consistency
+from deepchem_xc.numerics.errors import DiagonalizationError
 from deepchem_xc.results import Result
 from deepchem_xc.xc import PBE
 from tests.gaussian.molecules import distance
@@ -45,6 +46,17 @@ def test_a_saddle_is_left_where_diis_stalls():
     ion = Atoms("OHCl", [[0, 0, 0.1], [0.95, 0, -0.2], [-1.6, 0, 0]])
     result = scf(ion, charge=2, basis="sto-3g", grid_level=0)
     assert result.stability().internal.value > 0.0
+
+
+def test_a_saddle_that_cannot_be_left_is_a_warning(monkeypatch):
+    def failing(*_):
+        raise DiagonalizationError("60 vectors were not enough.")
+
+    monkeypatch.setattr(self_consistency, "downhill", failing)
+    ion = Atoms("OHCl", [[0, 0, 0.1], [0.95, 0, -0.2], [-1.6, 0, 0]])
+    with pytest.warns(RuntimeWarning, match="saddle is unknown: 60 vectors .*stability"):
+        result = scf(ion, charge=2, basis="sto-3g", grid_level=0)
+    assert result.stability().internal.value < 0.0
 
 
 def test_a_loop_that_does_not_converge_says_why_and_carries_its_history():
