@@ -234,7 +234,8 @@ class _RepeatedPiece:
 
     def __init__(self, network: ProbeDensityNetwork) -> None:
         self._part = _AtSome(network)
-        self._tensors = dict(self._part.named_parameters(remove_duplicate=False))
+        self._tensors: dict[str, Tensor] = {}
+        self._tensors |= dict(self._part.named_parameters(remove_duplicate=False))
         self._tensors |= dict(self._part.named_buffers(remove_duplicate=False))
 
     def __call__(self, *arguments: Any) -> Tensor:
