@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from deepchem_xc.densities.angular import components, solid_harmonics
@@ -179,15 +181,16 @@ class ProbeDensityNetwork(DensityNetwork):
             tensors += [feature.odd for feature in found if feature.odd is not None]
         pieces = points.split(_AT_A_TIME)
         repeat = torch.is_grad_enabled() and len(pieces) > 1
+        evaluate = _RepeatedPiece(self) if repeat else self._at_some
         values = []
         for piece in pieces:
             pairs = find_neighbours(crystal, self.cutoff, piece)
             if repeat:  # memory for one piece only
                 one = checkpoint(
-                    self._at_some, crystal, piece, pairs, elements, *tensors, use_reentrant=False
+                    evaluate, crystal, piece, pairs, elements, *tensors, use_reentrant=False
                 )
             else:
-                one = self._at_some(crystal, piece, pairs, elements, *tensors)
+                one = evaluate(crystal, piece, pairs, elements, *tensors)
             values.append(one)
         return torch.cat(values, -1)
 
@@ -220,6 +223,35 @@ class ProbeDensityNetwork(DensityNetwork):
         radial = torch.cat([basis, self.embedding(elements)[pairs.senders]], -1)
         decay = smooth_cutoff(distances, self.cutoff)
         return Edges(pairs.receivers, pairs.senders, harmonics, radial, decay, npoint)
+
+
+class _RepeatedPiece:
+    """`_at_some` with the parameters of now, also when a backward pass repeats it.
+
+    Parameters may be others for one call (`torch.func.functional_call`): without a graph, or on
+    another device.
+    """
+
+    def __init__(self, network: ProbeDensityNetwork) -> None:
+        self._part = _AtSome(network)
+        self._tensors: dict[str, Tensor] = {}
+        self._tensors |= dict(self._part.named_parameters(remove_duplicate=False))
+        self._tensors |= dict(self._part.named_buffers(remove_duplicate=False))
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        found: Tensor = functional_call(self._part, self._tensors, arguments)
+        return found
+
+
+class _AtSome(nn.Module):
+    """`ProbeDensityNetwork._at_some` as the call of a module."""
+
+    def __init__(self, network: ProbeDensityNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *arguments: Any) -> Tensor:
+        return self.network._at_some(*arguments)
 
 
 class _ProbeRound(nn.Module):

@@ -114,11 +114,63 @@ def potential_in_graph(problem: KohnShamProblem, electrons: Fields) -> Potential
     True
     """
     with torch.enable_grad():
-        if not electrons.requires_grad:
-            electrons = electrons.detach().map(Tensor.requires_grad_)
-        energy = electron_energy(problem, electrons)
-        potential = derivative(energy, electrons, create_graph=True)
+        step = electrons.map(lambda leaf: torch.zeros_like(leaf).requires_grad_())
+        basis, volume = problem.basis, problem.basis.volume
+        given = electrons.to_densities(volume), step.to_densities(volume)
+        energies = [
+            term.energy_beside(basis, *given)
+            for term in problem.terms
+            if isinstance(term, DensityTerm)
+        ]
+        potential = derivative(torch.stack(energies).sum(), step, create_graph=True)
         return problem.symmetrized(potential)
+
+
+def left_out_energy(
+    problem: KohnShamProblem, given: Fields, electrons: Fields, now: KohnShamProblem | None = None
+) -> Tensor:
+    """Potential times negative densities of spin channels, which the XC energy ignores.
+
+    Added to the energy of the density, it continues this energy linearly, with the potential that
+    the states see as its derivative: without it, functionals of Harris and Foulkes have an error of
+    first order there.
+
+    Parameters
+    ----------
+    problem : KohnShamProblem
+        The crystal.
+    given : Fields
+        Electrons whose negative part is meant, as `Fields.to_electrons` returns them.
+    electrons : Fields
+        The same, for the potential.
+    now : KohnShamProblem, optional
+        The crystal with a geometry in a graph, for the potential.
+
+    Returns
+    -------
+    Tensor
+        0-d, Hartree per cell, in the graphs of both densities, geometry and functional.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from deepchem_xc.planewave import scf
+    >>> r = scf(Atoms("H", cell=[4, 4, 4], pbc=True, magmoms=[1]), ecut=100.0)
+    >>> electrons = r.fields.to_electrons(r.volume)
+    >>> print(f"{left_out_energy(r.problem, electrons, electrons):.9f}")
+    0.000000000
+    """
+    basis = problem.basis
+    then = basis if now is None else now.basis
+    found = basis.volume.new_zeros(())
+    for term in problem.terms:
+        if not isinstance(term, DensityTerm):
+            continue
+        left_out = term.left_out(basis, given.to_densities(basis.volume))
+        if left_out is not None:
+            fields = electrons.to_densities(then.volume)
+            found = found + term.energy_of_left_out(then, fields, left_out)
+    return found
 
 
 def orbital_energy(

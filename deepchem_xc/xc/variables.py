@@ -46,7 +46,7 @@ from torch import Tensor
 
 from ._deepchem import SpinParam, ValGrad
 
-__all__ = ["DensityVariables", "channels_of", "mapped"]
+__all__ = ["DensityVariables", "channels_of", "counts_as_empty", "mapped"]
 
 # rs^3 = 3 / (4 pi n), kF = (9 pi / 4)^(1/3) / rs, s^2 = |grad n|^2 / (2 kF n)^2
 _LOG_RS_SCALE = math.log(3.0 / (4.0 * math.pi))
@@ -76,6 +76,24 @@ def channels_of(densinfo: ValGrad | SpinParam) -> tuple[ValGrad, ...]:
     (1, 2)
     """
     return (densinfo,) if isinstance(densinfo, ValGrad) else (densinfo.u, densinfo.d)
+
+
+def counts_as_empty(density: Tensor, threshold: float) -> Tensor:
+    """Where functionals see a constant instead of the density of one of two channels.
+
+    Parameters
+    ----------
+    density : Tensor
+        Density of the channel, 1 / bohr^3.
+    threshold : float
+        Density threshold of the functional, 1 / bohr^3.
+
+    Examples
+    --------
+    >>> counts_as_empty(torch.tensor([1e-3, 0.0, -1e-3]), 1e-15)
+    tensor([False,  True,  True])
+    """
+    return density.detach() < _LEAST * threshold
 
 
 def mapped(channel: ValGrad, function: Callable[[Tensor], Tensor]) -> ValGrad:
@@ -186,9 +204,8 @@ class DensityVariables:
         if self.channel_weight is None:
             return density
         # The floor's value, but with derivative 1: this gives the limit of the potential.
-        given = density.detach()
-        floor = _LEAST * self.threshold
-        return torch.where(given < floor, floor + (density - given), density)
+        limit = _LEAST * self.threshold + (density - density.detach())
+        return torch.where(counts_as_empty(density, self.threshold), limit, density)
 
     @cached_property
     def density(self) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from deepchem_xc.densities import ProbeDensityNetwork, probe_network
 from deepchem_xc.planewave import Crystal
 from tests.crystals import cubic, doubles
-from tests.densities.shared import POSITIONS, crystal, network, sphere
+from tests.densities.shared import LATTICE, POSITIONS, crystal, network, sphere
 from tests.differences import assert_derivative
 
 MOMENTS = (0.4, -1.0, 2.0)
@@ -52,6 +52,23 @@ def test_points_in_pieces_give_the_same_values_and_gradients(
         outcomes.append([values.detach(), *gradients])
     for whole, pieces in zip(*outcomes):
         torch.testing.assert_close(pieces, whole, rtol=1e-10, atol=1e-16)
+
+
+def test_points_in_pieces_can_be_differentiated_with_other_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in forces at the density of a model, whose parameters are left out of the graph."""
+    made = _made()
+    fixed = {name: parameter.detach() for name, parameter in made.named_parameters()}
+    outcomes = []
+    for size in (512, 100):
+        monkeypatch.setattr(probe_network, "_AT_A_TIME", size)
+        lattice = LATTICE.clone().requires_grad_()
+        basis = sphere(Crystal(lattice, crystal().symbols, POSITIONS), 1.0)
+        assert basis.ngrid > 100
+        (density,) = torch.func.functional_call(made, fixed, ([basis],))
+        outcomes.append(torch.autograd.grad(density.abs().square().sum(), lattice)[0])
+    torch.testing.assert_close(*outcomes, rtol=1e-9, atol=1e-16)
 
 
 def test_derivatives_with_respect_to_positions_also_at_a_nucleus() -> None:

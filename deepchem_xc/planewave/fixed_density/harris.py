@@ -4,7 +4,8 @@ With the states of the potential V of the given electrons n, and their own elect
 
 .. math:: F = \sum_i f_i \epsilon_i - TS + E[n] - \langle V[n], n \rangle + E_{ions},
 
-where E is the energy of the terms of the density, and V its derivative. For fixed V the first two
+where E is the energy of the terms of the density, and V its derivative. E is continued linearly to
+negative densities of a spin channel (`left_out_energy`). For fixed V the first two
 terms are stationary in orbitals and occupations, hence
 
 .. math:: dF = \partial E[n] + \langle m - n, dV \rangle + \partial E_{orbitals} + dE_{ions},
@@ -32,6 +33,7 @@ from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.density import kinetic_density
 from deepchem_xc.planewave.energy import (
     electron_energy,
+    left_out_energy,
     potential_in_graph,
     potential_of_spheres,
     terms_of_orbitals,
@@ -126,6 +128,7 @@ class _Harris:
             potential = potential_in_graph(problem, probe)
             energy = electron_energy(problem, self._given)
             energy = energy + potential.dot(self._output - self._given)
+            energy = energy + left_out_energy(problem, self._given, probe)
             sources = [*probe.leaves, *inputs[count:]]
             found = torch.autograd.grad(energy, sources, allow_unused=True)
         return [None if g is None else g * cotangents[0] for g in found]
@@ -224,6 +227,7 @@ def harris_forces_and_stress(
             probe = probe.map(lambda leaf: leaf.detach().requires_grad_())
         energy = electron_energy(now, state.given)
         energy = energy + potential_in_graph(now, probe).dot(output - state.given)
+        energy = energy + left_out_energy(problem, state.given, probe, now)
         for term in problem.terms:
             if isinstance(term, IonTerm):
                 energy = energy + term.energy(now.basis)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepchem_xc.occupations.occupy import Occupations
 from deepchem_xc.planewave.converged import Converged
-from deepchem_xc.planewave.energy import energy_terms, potential_in_graph
+from deepchem_xc.planewave.energy import energy_terms, left_out_energy, potential_in_graph
 from deepchem_xc.planewave.fields import Fields, Potential
 from deepchem_xc.planewave.fixed_density.fixed import FixedDensity, integrals
 from deepchem_xc.planewave.fixed_density.harris import (
@@ -238,7 +238,7 @@ def at_given_density(
     """
     with torch.no_grad():
         fields = given.fields.detach()
-        potential, correction = problem.effective_potential(fields)
+        potential, correction = _with_left_out(problem, fields)
         _check_lowest(problem, fields, potential)
 
         def report(
@@ -283,6 +283,13 @@ def at_given_density(
         given=given,
         harris=energy,
     )
+
+
+def _with_left_out(problem: KohnShamProblem, fields: Fields) -> tuple[Potential, Tensor]:
+    """`KohnShamProblem.effective_potential`, the energy continued as in `left_out_energy`."""
+    potential, correction = problem.effective_potential(fields)
+    electrons = fields.to_electrons(problem.basis.volume)
+    return potential, correction + left_out_energy(problem, electrons, electrons).detach()
 
 
 def _check_lowest(problem: KohnShamProblem, fields: Fields, potential: Potential) -> None:

@@ -37,6 +37,46 @@ class DensityTerm(ABC):
             Density, with the kinetic energy density if a meta-GGA needs it.
         """
 
+    def energy_beside(self, basis: PlaneWaveBasis, fields: Fields, step: Fields) -> Tensor:
+        """Energy of fields plus a step of zero.
+
+        The derivative with respect to the step is the potential, and that of this derivative with
+        respect to the fields is the potential's derivative, which is not always the second one of
+        the energy: see `ExchangeCorrelation`.
+
+        Parameters
+        ----------
+        basis, fields
+            As for `energy`.
+        step : Fields
+            Zero, of the shape of `fields`.
+        """
+        return self.energy(basis, fields + step)
+
+    def left_out(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor | None:
+        """Part of the density on the grid that the energy ignores and the potential acts on.
+
+        Returns
+        -------
+        Tensor or None
+            (nspin, nr), bohr^-3, zero at other points; None if there is none.
+        """
+        return None
+
+    def energy_of_left_out(self, basis: PlaneWaveBasis, fields: Fields, left_out: Tensor) -> Tensor:
+        """Potential times the density that the energy ignores, 0-d, Hartree per cell.
+
+        In the graph of `fields`, through the potential, of `left_out`, geometry and functional.
+
+        Parameters
+        ----------
+        basis, fields
+            As for `energy`.
+        left_out : Tensor
+            (nspin, nr), bohr^-3.
+        """
+        raise NotImplementedError(f"the energy {self.name} ignores nothing of a density")
+
     @abstractmethod
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """Derivative with respect to the fields, and the energy minus potential times fields.

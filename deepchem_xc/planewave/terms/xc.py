@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,7 @@ def xc_energy(
     functional: XCFunctional,
     fields: Fields,
     core: Fields | None = None,
+    step: Fields | None = None,
 ) -> Tensor:
     """XC energy of a density.
 
@@ -95,6 +96,8 @@ def xc_energy(
         Valence density, for meta-GGAs with the kinetic energy density.
     core : Fields, optional
         Fields of the cores to add, see `density_information`.
+    step : Fields, optional
+        Zero, to be added; derivatives are then as `DensityTerm.energy_beside` says.
 
     Returns
     -------
@@ -124,19 +127,55 @@ def xc_energy(
     """
     from deepchem_xc.xc import integrated_energy
 
-    if fields.requires_grad:
-        fields = _watched(basis, functional, fields, core)
+    watch = _watch(basis, functional, fields.detach(), core)
+    fields = fields.map(watch)
     information = density_information(basis, functional, fields, core)
+    if step is not None:
+        change = density_information(basis, functional, step.map(watch), None)
+        information = _sum(_seen(information, functional.density_threshold), change)
     return integrated_energy(functional, information, basis.volume / basis.ngrid)
 
 
-def _watched(
-    basis: PlaneWaveBasis, functional: XCFunctional, fields: Fields, core: Fields | None
-) -> Fields:
-    """The same fields; derivatives that pass through them in a backward pass must be finite."""
+def _seen(given: ValGrad | SpinParam, threshold: float) -> ValGrad | SpinParam:
+    """Ingredients without the derivative of densities of channels that count as empty.
+
+    Functionals see a constant in an empty channel, and return the derivative there as its
+    potential. Their second derivative at this constant, about 1e12 Ha bohr^3, is not that of the
+    potential, which does not change with the channel's density.
+    """
+    from deepchem_xc.xc import SpinParam, ValGrad
+    from deepchem_xc.xc.variables import counts_as_empty
+
+    def seen(channel: ValGrad) -> ValGrad:
+        value = channel.value
+        value = torch.where(counts_as_empty(value, threshold), value.detach(), value)
+        return ValGrad(value=value, grad=channel.grad, kin=channel.kin)
+
+    if isinstance(given, ValGrad):  # an empty total density has neither energy nor potential
+        return given
+    return SpinParam(u=seen(given.u), d=seen(given.d))
+
+
+def _sum(given: ValGrad | SpinParam, other: ValGrad | SpinParam) -> ValGrad | SpinParam:
+    from deepchem_xc.xc import SpinParam, ValGrad
+
+    def added(one: ValGrad, two: ValGrad) -> ValGrad:
+        pairs = {name: (getattr(one, name), getattr(two, name)) for name in ("grad", "kin")}
+        sums = {name: x + y for name, (x, y) in pairs.items() if x is not None}
+        return ValGrad(value=one.value + two.value, **sums)
+
+    if isinstance(given, SpinParam) and isinstance(other, SpinParam):
+        return SpinParam(u=added(given.u, other.u), d=added(given.d, other.d))
+    assert isinstance(given, ValGrad) and isinstance(other, ValGrad)
+    return added(given, other)
+
+
+def _watch(
+    basis: PlaneWaveBasis, functional: XCFunctional, given: Fields, core: Fields | None
+) -> Callable[[Tensor], Tensor]:
+    """A function that returns a leaf whose derivatives must be finite in a backward pass."""
     from deepchem_xc.xc import check_finite
 
-    given = fields.detach()
     core = None if core is None else core.detach()
 
     def check(derivative: Tensor) -> None:
@@ -146,12 +185,13 @@ def _watched(
             check_finite(functional, information, derivative, order=2)
 
     def watch(leaf: Tensor) -> Tensor:
+        if not leaf.requires_grad:
+            return leaf
         watched = leaf.view_as(leaf)
-        if watched.requires_grad:
-            watched.register_hook(check)
+        watched.register_hook(check)
         return watched
 
-    return fields.map(watch)
+    return watch
 
 
 def xc_potential(
@@ -255,6 +295,44 @@ class ExchangeCorrelation(DensityTerm):
     def energy(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor:
         """See `xc_energy`."""
         return xc_energy(basis, self._functional, fields, self._core_fields(basis))
+
+    def energy_beside(self, basis: PlaneWaveBasis, fields: Fields, step: Fields) -> Tensor:
+        """See `DensityTerm.energy_beside`.
+
+        The potential of an empty channel does not depend on how negative its density is.
+        """
+        return xc_energy(basis, self._functional, fields, self._core_fields(basis), step)
+
+    def left_out(self, basis: PlaneWaveBasis, fields: Fields) -> Tensor | None:
+        """See `DensityTerm.left_out`: negative densities of a channel, with the core's share."""
+        from deepchem_xc.xc.variables import counts_as_empty
+
+        if len(fields.density) == 1:
+            return None
+        core = self._core.of(basis)
+        density = fields.density if core is None else fields.density + core.density / 2
+        values = basis.to_grid(density).flatten(1)
+        empty = counts_as_empty(values, self._functional.density_threshold)
+        return torch.where(empty, values, 0.0) if bool(empty.any()) else None
+
+    def energy_of_left_out(self, basis: PlaneWaveBasis, fields: Fields, left_out: Tensor) -> Tensor:
+        """See `DensityTerm.energy_of_left_out`."""
+        from deepchem_xc.xc import SpinParam, ValGrad, integrated_energy
+
+        functional, core = self._functional, self._core_fields(basis)
+        seen = density_information(basis, functional, fields, core)
+        seen = _seen(seen, functional.density_threshold)
+        assert isinstance(seen, SpinParam)
+        with torch.enable_grad():
+            part = left_out.new_zeros(()).requires_grad_()
+            up, down = (
+                ValGrad(value=channel.value + part * more, grad=channel.grad, kin=channel.kin)
+                for channel, more in zip((seen.u, seen.d), left_out)
+            )
+            weight = basis.volume / basis.ngrid
+            energy = integrated_energy(functional, SpinParam(u=up, d=down), weight)
+            (found,) = torch.autograd.grad(energy, part, create_graph=True)
+        return found
 
     def potential(self, basis: PlaneWaveBasis, fields: Fields) -> tuple[Potential, Tensor]:
         """See `xc_potential`."""

@@ -129,6 +129,19 @@ class BondModel(torch.nn.Module):
         return Fields(problem.atomic_density() + share[:, None] * total)
 
 
+class OverPolarised(BondModel):
+    """The same total density, with a spin-down density of minus a twentieth of it everywhere.
+
+    Models of magnets and superposed atoms have such a channel in places. Where it crosses zero no
+    functional is smooth, and differences tell nothing: here it is negative at all points.
+    """
+
+    def density_for(self, problem: KohnShamProblem) -> Fields:
+        """Density of a problem."""
+        total = super().density_for(problem).density.sum(0)
+        return Fields(torch.stack([1.05 * total, -0.05 * total]))
+
+
 def solved(
     problem: KohnShamProblem,
     given: FixedDensity,
