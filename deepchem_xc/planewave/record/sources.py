@@ -110,9 +110,10 @@ def density_source(given: Any, keyword: str = "start") -> DensitySource:
     if model is not None:
         read: DensitySource = pkgutil.resolve_name(_MODEL_READER)(model)[0]
         return read
-    if not os.path.exists(given):
+    if not os.path.isfile(given):
+        problem = "it is a folder" if os.path.isdir(given) else "there is no such file"
         raise FileNotFoundError(
-            f"{keyword} = {os.fspath(given)!r}: there is no such file, and {valid_models()}. Give "
+            f"{keyword} = {os.fspath(given)!r}: {problem}, and {valid_models()}. Give "
             f"{_VALID}; DensityRecord.of(result).save(path) and calc.write(path) write a record."
         )
     return DensityRecord.load(given)
