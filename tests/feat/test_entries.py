@@ -298,5 +298,7 @@ def test_magnets_with_other_starts_are_other_calculations(tmp_path: Path) -> Non
 
 def test_a_missing_start_is_named_by_its_key(tmp_path: Path) -> None:
     words = {**silicon(), "start": str(tmp_path / "absent.npz")}
-    with pytest.raises(ValueError, match=r"systems\[0\]\.start: start = '.*absent.npz': there is no"):
+    with pytest.raises(
+        ValueError, match=r"systems\[0\]\.start: start = '.*absent.npz': there is no"
+    ):
         DFTEntry.create("energy", -214, [words])
