@@ -365,9 +365,7 @@ class DFTEntry:
                 raise ValueError(f"systems[{i}]: type {name} is for {kind}")
             try:
                 nspin = system.check()
-            except FileNotFoundError as error:
-                raise ValueError(f"systems[{i}].pseudopotentials: {error}") from error
-            except ValueError as error:
+            except (ValueError, FileNotFoundError) as error:
                 raise ValueError(f"systems[{i}].{error}") from error
             if name == "magnetic_moment" and nspin == 1:
                 raise ValueError(

@@ -33,7 +33,7 @@ from deepchem_xc.planewave.inputs import make_basis, make_problem, number_of_ban
 from deepchem_xc.planewave.potentials import dataset_digests, load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries, volume_series
 from deepchem_xc.planewave.pseudo import FunctionalMismatchWarning
-from deepchem_xc.planewave.record import density_source
+from deepchem_xc.planewave.record import density_source, state_selected_by
 from deepchem_xc.planewave.settings import Settings
 from deepchem_xc.planewave.structure.crystal import Crystal
 from deepchem_xc.planewave.structure.kpoints import make_kpoints
@@ -113,15 +113,20 @@ class DFTSystem:
         self.system: dict[str, Any] = system.model_dump(mode="json", exclude_none=True)
         self.no = system.number
         self.files: dict[str, str] = {}
+        self._state: str | None = None
         if isinstance(system, CrystalSpec):
             self.files = content_digests(system.pseudopotentials)
+            # Once: a record may be large.
+            self._state = state_selected_by(
+                system.start, self.atoms.get_initial_magnetic_moments(), self.keywords
+            )
         if isinstance(system, MoleculeSpec):
             self.moldesc, self.basis = system.moldesc, system.basis
             self.spin, self.charge = system.spin, system.charge
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Data sets of earlier versions hold no digests, and no reduced cells.
-        self.__dict__.update({"files": {}, "cells": 1, "_sites": None, **state})
+        self.__dict__.update({"files": {}, "cells": 1, "_sites": None, "_state": None, **state})
 
     @property
     def is_crystal(self) -> bool:
@@ -275,10 +280,13 @@ class DFTSystem:
     def identity(self) -> dict[str, Any]:
         """Identity of its calculations, to which files contribute by content, not by path.
 
-        PAW datasets contribute by content, too, however they are named.
+        PAW datasets contribute by content, too, however they are named, and so does the start of a
+        calculation with two spin channels.
         """
-        left_out = (*_NOT_IDENTITY, "start")  # a start changes no result
+        # A start changes no result, except which magnetic state is found.
+        left_out = (*_NOT_IDENTITY, "start")
         values = {k: value for k, value in self.system.items() if k not in left_out}
+        values |= {} if self._state is None else {"start": self._state}
         given = values.get("pseudopotentials")
         if given is not None and self.is_crystal:
             datasets = dataset_digests(given, self.atoms.get_chemical_symbols())

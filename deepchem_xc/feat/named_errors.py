@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def naming(key: str, make: Callable[[], T]) -> T:
-    """Result of `make`; its errors of values and types are prefixed with the key.
+    """Result of `make`; its errors of values, types and missing files are prefixed with the key.
 
     Parameters
     ----------
@@ -21,7 +21,9 @@ def naming(key: str, make: Callable[[], T]) -> T:
     Raises
     ------
     ValueError
-        For errors of values and types; others, such as those of files, pass.
+        For errors of values and types.
+    FileNotFoundError
+        For missing files.
 
     Examples
     --------
@@ -31,7 +33,7 @@ def naming(key: str, make: Callable[[], T]) -> T:
     """
     try:
         return make()
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{key}: {error}") from error
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}: {error}") from error

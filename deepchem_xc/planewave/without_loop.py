@@ -72,7 +72,9 @@ def non_self_consistent(
 
     The free energy is that of Harris and Foulkes: eigenvalues with the output's occupations, minus
     TS, plus Hartree and XC energy of the given density, minus the integral of their potential times
-    that density, plus the ions' energy. Its error is of second order in the density's.
+    that density, plus the ions' energy. Its error is of second order in the density's, and of lower
+    order where a channel that should be empty (fully polarised magnets) has a small positive
+    density: see `NonSelfConsistentResult.energy_difference`.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
@@ -273,3 +274,31 @@ def test_a_default_potential_stands_for_all_that_are_not_named() -> None:
     )
     (cell,) = entry.calculations
     assert cell.keywords["pseudopotentials"] == {"default": "gth-pade"}
+
+
+def test_magnets_with_other_starts_are_other_calculations(tmp_path: Path) -> None:
+    """A record selects the magnetic state: energies of two states must not become one."""
+    for name in ("ferro.npz", "antiferro.npz"):
+        (tmp_path / name).write_bytes(name.encode())
+    magnet = bulk("Ni")
+    magnet.set_initial_magnetic_moments([1.0])
+
+    def key(structure: Atoms, start: str | None, **more: Any) -> str:
+        path = None if start is None else str(tmp_path / start)
+        words = {"structure": structure, "ecut": 100.0, "start": path, **more}
+        return DFTSystem(words).calculation().key
+
+    keys = {key(magnet, start) for start in (None, "ferro.npz", "antiferro.npz")}
+    assert len(keys) == 3
+    silicon = bulk("Si")
+    assert key(silicon, None) == key(silicon, "ferro.npz") == key(silicon, "antiferro.npz")
+    words = {"spinpol": True}
+    assert key(silicon, "ferro.npz", **words) != key(silicon, "antiferro.npz", **words)
+
+
+def test_a_missing_start_is_named_by_its_key(tmp_path: Path) -> None:
+    words = {**silicon(), "start": str(tmp_path / "absent.npz")}
+    with pytest.raises(
+        ValueError, match=r"systems\[0\]\.start: start = '.*absent.npz': there is no"
+    ):
+        DFTEntry.create("energy", -214, [words])

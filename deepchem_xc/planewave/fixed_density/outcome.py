@@ -153,7 +153,10 @@ class NonSelfConsistentResult(SCFResult):
         """`kohn_sham_free_energy` minus `free_energy`, 0-d, Hartree per cell.
 
         Both errors are of second order in the density's error. If it is small, the first energy
-        lies above the self-consistent one and the second usually below.
+        lies above the self-consistent one and the second usually below. Where a spin channel that
+        is empty in the ground state has a small positive density d, the second error is of lower
+        order, because exchange goes as d to the power 4/3 (with PBE partly 2/3): there the first
+        energy is the better one.
         """
         return self.kohn_sham_free_energy - self.free_energy
 

@@ -13,13 +13,14 @@ from deepchem_xc.numerics.errors import DamagedFileError
 from deepchem_xc.planewave.potentials import load_potentials
 from deepchem_xc.planewave.properties.volume_series import VolumeSeries
 from deepchem_xc.planewave.pseudo import potential_digest
-from deepchem_xc.planewave.record import DensityRecord
+from deepchem_xc.planewave.record import DensityRecord, state_selected_by
 from deepchem_xc.store import Store, digest
 
 if TYPE_CHECKING:
     from deepchem_xc.xc import XCFunctional
 
-# Keywords that say where or how a calculation runs, and those that are described otherwise.
+# Keywords that say where or how a calculation runs, and those that are described otherwise. A start
+# counts by its content, and where it may select a magnetic state.
 _NOT_DESCRIBED = ("device", "kpts", "pseudopotentials", "symmetry", "start")
 
 
@@ -28,7 +29,8 @@ class KeptPoints:
 
     The names of files contain a hash of everything that the numbers depend on: the source of the
     package, the crystal, k-points, grid, keywords, and the content of functional and
-    pseudopotentials. A folder can therefore be common to many curves.
+    pseudopotentials; with two spin channels also of ``start``, which may select another magnetic
+    state. A folder can therefore be common to many curves.
 
     Parameters
     ----------
@@ -44,7 +46,8 @@ class KeptPoints:
     Raises
     ------
     ValueError
-        If the functional is not given by its name or as a file.
+        If the functional is not given by its name or as a file, and for a model in memory as the
+        start of a calculation with two spin channels.
 
     Examples
     --------
@@ -129,13 +132,14 @@ def _described(
         for name, value in keywords.items()
         if value is not None and name not in _NOT_DESCRIBED
     }
+    moments = atoms.get_initial_magnetic_moments()
     described = {
         # Development versions share a number.
         "version": [__version__, source_digest()],
         "symbols": atoms.get_chemical_symbols(),
         "cell": atoms.cell.array,
         "positions": atoms.positions,
-        "moments": atoms.get_initial_magnetic_moments(),
+        "moments": moments,
         "pbc": atoms.pbc,
         "axis": series.axis,
         "kpoints": [series.kpoints.coordinates, series.kpoints.weights],
@@ -147,6 +151,9 @@ def _described(
         },
         "keywords": others,
     }
+    state = state_selected_by(keywords.get("start"), moments, keywords)
+    if state is not None:
+        described["start"] = state
     # As a file gives it back; an object counts by what it prints.
     found: dict[str, Any] = json.loads(json.dumps(plain(described), default=repr))
     return found

@@ -229,7 +229,8 @@ def equation_of_state(
     keep_in : path, optional
         Folder that keeps finished points: after an interruption the same call computes only what is
         missing. With `jobs` (1, if none are given), and for a functional that is given by its name
-        or as a file.
+        or as a file. With two spin channels points belong to the content of ``start``, which may
+        select another magnetic state; with one they do not depend on it.
     **keywords
         Those of `scf`, except `callback`: ``ecut`` (eV), ``kpts`` (a density becomes a
         mesh at scale 1), ...

@@ -18,6 +18,10 @@ files without it are read as before.
 from __future__ import annotations
 
 from deepchem_xc.planewave.record.density_record import DensityRecord
-from deepchem_xc.planewave.record.sources import DensitySource, density_source
+from deepchem_xc.planewave.record.sources import (
+    DensitySource,
+    density_source,
+    state_selected_by,
+)
 
-__all__ = ["DensityRecord", "DensitySource", "density_source"]
+__all__ = ["DensityRecord", "DensitySource", "density_source", "state_selected_by"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pkgutil
 import reprlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from deepchem_xc._files import file_digest
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.record.density_record import DensityRecord
 from deepchem_xc.planewave.record.model_files import model_file, valid_models
@@ -107,12 +110,64 @@ def density_source(given: Any, keyword: str = "start") -> DensitySource:
     if model is not None:
         read: DensitySource = pkgutil.resolve_name(_MODEL_READER)(model)[0]
         return read
-    if not os.path.exists(given):
+    if not os.path.isfile(given):
+        problem = "it is a folder" if os.path.isdir(given) else "there is no such file"
         raise FileNotFoundError(
-            f"{keyword} = {os.fspath(given)!r}: there is no such file, and {valid_models()}. Give "
+            f"{keyword} = {os.fspath(given)!r}: {problem}, and {valid_models()}. Give "
             f"{_VALID}; DensityRecord.of(result).save(path) and calc.write(path) write a record."
         )
     return DensityRecord.load(given)
+
+
+def state_selected_by(
+    start: Any, moments: Iterable[float], keywords: Mapping[str, Any]
+) -> str | None:
+    """Hash of a start that may decide which magnetic state a calculation ends in.
+
+    From a record the loop goes on with the record's moments, whatever the initial ones are. What
+    is kept of such a calculation belongs to its start; all others end in the same state.
+
+    Parameters
+    ----------
+    start : SCFResult, DensityRecord, path, name or DensitySource, or None
+        As `density_source` takes it. A file that is missing counts by its name.
+    moments : iterable of float
+        Initial moments, mu_B.
+    keywords : mapping
+        Those of `scf`, of which spinpol and occupations count.
+
+    Returns
+    -------
+    str or None
+        None without a start, and for calculations with one spin channel.
+
+    Raises
+    ------
+    ValueError
+        For a model in memory, which has no hash.
+
+    Examples
+    --------
+    >>> state_selected_by("absent.npz", [0.0], {})
+    >>> state_selected_by("absent.npz", [1.0], {})
+    'absent.npz'
+    """
+    occupations = keywords.get("occupations")
+    held = isinstance(occupations, Mapping) and occupations.get("fixmagmom")
+    if start is None or not (keywords.get("spinpol") or held or any(m != 0.0 for m in moments)):
+        return None
+    if isinstance(start, SCFResult):
+        start = DensityRecord.of(start, results=False)
+    if isinstance(start, DensityRecord):
+        return start.digest
+    if not isinstance(start, (str, os.PathLike)):
+        raise ValueError(
+            f"with two spin channels start may decide which magnetic state is found, and start = "
+            f"{type(start).__name__} in memory cannot be compared with that of kept points: give "
+            "the path of a record or of a saved model, or leave keep_in out."
+        )
+    path = model_file(start) or Path(start)
+    return file_digest(path) if path.is_file() else os.fspath(start)
 
 
 def asked_density(problem: KohnShamProblem, source: DensitySource) -> Fields:

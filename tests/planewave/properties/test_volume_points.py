@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 
+from deepchem_xc.models import DensityModel
 from deepchem_xc.planewave import equation_of_state
 from deepchem_xc.planewave.properties import kept_points
 from deepchem_xc.planewave.properties.kept_points import KeptPoints
@@ -77,6 +79,31 @@ def test_points_of_another_source_are_not_read(
     assert KeptPoints(tmp_path, series, "PBE", SETTINGS).read(1.0) == {"energy": -214.0}
     monkeypatch.setattr(kept_points, "source_digest", lambda: "changed")
     assert KeptPoints(tmp_path, series, "PBE", SETTINGS).read(1.0) is None
+
+
+def test_points_of_a_magnet_belong_to_the_content_of_their_start(tmp_path: Path) -> None:
+    """A record selects the magnetic state, whatever the initial moments are."""
+    one, other = tmp_path / "one.npz", tmp_path / "other.npz"
+    one.write_bytes(b"ferromagnet")
+    other.write_bytes(b"antiferromagnet")
+
+    def kept(atoms: Atoms, **start: Any) -> KeptPoints:
+        series = volume_series(atoms, Settings.of(SETTINGS))
+        return KeptPoints(tmp_path, series, "PBE", {**SETTINGS, **start})
+
+    magnet = bulk("Ni")
+    magnet.set_initial_magnetic_moments([1.0])
+    kept(magnet, start=str(one)).write(1.0, {"energy": -214.0})
+    assert kept(magnet, start=str(other)).read(1.0) is None
+    assert kept(magnet).read(1.0) is None
+    other.write_bytes(b"ferromagnet")
+    assert kept(magnet, start=str(other)).read(1.0) == {"energy": -214.0}
+    model = DensityModel("Ni", spin=True, network_options={"channels": 2, "l_max": 1})
+    with pytest.raises(ValueError, match="DensityModel in memory cannot be compared.*saved model"):
+        kept(magnet, start=model)
+    # With one spin channel all starts end in the same state.
+    kept(bulk("Si"), start=model).write(1.0, {"energy": -214.0})
+    assert kept(bulk("Si")).read(1.0) == {"energy": -214.0}
 
 
 def test_paw_volumes_start_from_the_middle_one_in_other_processes(tmp_path: Path) -> None:

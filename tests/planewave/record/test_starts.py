@@ -66,6 +66,8 @@ def test_files_that_are_no_records_are_refused(tmp_path: Path) -> None:
         scf(bulk("Si"), start=tmp_path / "empty.npz", **KEYWORDS)
     with pytest.raises(FileNotFoundError, match=r"absent\.npz': there is no such file, and"):
         scf(bulk("Si"), start=str(tmp_path / "absent.npz"), **KEYWORDS)
+    with pytest.raises(FileNotFoundError, match="it is a folder, and .*[Gg]ive an SCFResult"):
+        scf(bulk("Si"), start=tmp_path, **KEYWORDS)
     (tmp_path / "CHGCAR").write_text("silicon\n1.0\n")
     with pytest.raises(DamagedFileError, match="no npz archive; densities of other codes") as error:
         scf(bulk("Si"), start=tmp_path / "CHGCAR", **KEYWORDS)
