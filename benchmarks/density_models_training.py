@@ -122,7 +122,8 @@ def train(training: Training, data: Data, output: Path, deadline: float) -> bool
         return True
     part = training.settings.part
     records = data.records(training.set, "train", part)
-    kinds = {name: data.structures(training.set, "train")[name].kind for name in records}
+    structures = data.structures(training.set, "train")
+    kinds = {name: structures[name].kind for name in records}
     names = part_of(kinds, training.fraction)
     learned = _dataset({name: records[name] for name in names})
     valid = data.records(training.set, "valid", part)
