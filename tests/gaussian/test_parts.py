@@ -138,20 +138,22 @@ KINDS = {"H2O": {}, "NH2": {"spin": 1}, "CH3": {"spin": 1, "restricted": "open"}
 def test_gradient_and_hessian_of_rotations_are_differences_of_energies(name):
     problem = make_problem(molecule(name), "PBE0", basis="sto-3g", grid_level=0, **KINDS[name])
     states = diagonalised(problem, problem.core[None].repeat(len(KINDS[name]) % 2 + 1, 1, 1))
-    fock = problem.potential(states.density).fock
     kernel = problem.kernel(states.density)
-    rotations = Rotations(states.orbitals, states.filling, fock, kernel)
+
+    def turned(orbitals: torch.Tensor) -> tuple[float, Rotations]:
+        density = (orbitals * states.filling[:, None, :]) @ orbitals.mT
+        potential = problem.potential(density)
+        return potential.energy, Rotations(orbitals, states.filling, potential.fock, kernel)
+
+    _, rotations = turned(states.orbitals)
     kappa = torch.randn_like(rotations.gradient)
     kappa = torch.where(rotations.mixing, kappa - kappa.mT, 0.0)
-
-    def energy(h: float) -> float:
-        turned = rotations.turned(h * kappa)
-        density = (turned * states.filling[:, None, :]) @ turned.mT
-        return problem.potential(density).energy
-
-    h = 1e-3
-    ahead, middle, behind = energy(h), energy(0.0), energy(-h)
+    # Energies are not smooth where a spin density is almost empty, and second differences of them
+    # too rough. These differences lose 4e-7 and 6e-5 in the worst of 20 directions.
+    h = 3e-5
+    ahead, behind = (turned(rotations.turned(s * h * kappa)) for s in (1, -1))
     slope = float(pair_product(rotations.gradient, kappa))
     bend = float(pair_product(kappa, rotations.product(kappa)))
-    assert (ahead - behind) / (2 * h) == pytest.approx(slope, rel=1e-4)
-    assert (ahead - 2 * middle + behind) / h**2 == pytest.approx(bend, rel=1e-3)
+    assert (ahead[0] - behind[0]) / (2 * h) == pytest.approx(slope, rel=1e-4)
+    change = float(pair_product(ahead[1].gradient - behind[1].gradient, kappa))
+    assert change / (2 * h) == pytest.approx(bend, rel=1e-3)

@@ -23,10 +23,10 @@ class Supplied:
     Half of the error is what bonding adds, half of it smooth noise where the electrons are.
     """
 
-    def __init__(self, result: SCFResult) -> None:
+    def __init__(self, result: SCFResult, seed: int) -> None:
         basis, density = result.basis, result.fields.density
         atoms = result.problem.starting_fields().density
-        generator = torch.Generator().manual_seed(7)
+        generator = torch.Generator().manual_seed(seed)
         wave = torch.randn(basis.fft_size, dtype=torch.float64, generator=generator)
         smooth = basis.to_sphere(wave) * torch.exp(-0.5 * basis.density_q2)
         noise = basis.to_sphere(basis.to_grid(smooth) * basis.to_grid(atoms))
@@ -75,17 +75,22 @@ def test_a_good_density_costs_less_than_atoms_and_ends_in_the_same_state(
 
     monkeypatch.setattr(Hamiltonian, "apply", counted)
     usual = scf(atoms, **settings)
-    source = Supplied(usual)
-    applied.append(0)
-    other = scf(atoms, start=source, **settings)
-    assert other.nsteps <= usual.nsteps
-    assert applied[1] <= applied[0]
-    assert other.history[0]["density_error"] < 0.5 * usual.history[0]["density_error"]
     electrons = usual.problem.nelectrons
-    assert float(other.free_energy) == pytest.approx(float(usual.free_energy), abs=1e-8 * electrons)
-    if "moment" in usual.history[-1]:
-        moments = (result.history[-1]["moment"] for result in (other, usual))
-        assert abs(next(moments) - next(moments)) < 1e-4
+    counts = []
+    for seed in range(3):
+        applied.append(0)
+        other = scf(atoms, start=Supplied(usual, seed), **settings)
+        counts.append(applied[-1])
+        assert other.nsteps <= usual.nsteps
+        assert other.history[0]["density_error"] < 0.5 * usual.history[0]["density_error"]
+        energy = float(other.free_energy)
+        assert energy == pytest.approx(float(usual.free_energy), abs=1e-8 * electrons)
+        if "moment" in usual.history[-1]:
+            moments = (result.history[-1]["moment"] for result in (other, usual))
+            assert abs(next(moments) - next(moments)) < 1e-4
+    # Rounding decides whether a loop that is almost converged takes another step: seven instead of
+    # six, 15 % more applications.
+    assert sum(counts) / len(counts) < applied[0]
 
 
 def test_aluminium_with_paw_is_converged_soon_after_its_own_density() -> None:
