@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.build import bulk, make_supercell
 from torch import Tensor
 
-from deepchem_xc.planewave import SCFResult, scf
+from deepchem_xc.planewave import DensityRecord, SCFResult, scf
 from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.hamiltonian import Hamiltonian
 from deepchem_xc.planewave.problem import KohnShamProblem
@@ -167,7 +167,7 @@ def from_model(keywords: dict[str, Any], model: Any) -> dict[str, Cost]:
     found = {}
     found["superposition"], result = cost(keywords)
     found["model"] = cost(keywords | {"start": model})[0]
-    found["density"] = cost(keywords | {"start": Supplied(Fields(result.fields.density))})[0]
+    found["density"] = cost(keywords | {"start": DensityRecord.of(result, orbitals=False)})[0]
     found["density, orbitals"] = cost(keywords | {"start": result})[0]
     return found
 
@@ -181,7 +181,7 @@ def starts(keywords: dict[str, Any], errors: tuple[float, ...]) -> dict[str, Cos
     for percent in errors:
         if percent < 0.8 * atoms:
             found[f"{percent:g} %"] = cost(keywords | {"start": with_error(result, percent)})[0]
-    found["density"] = cost(keywords | {"start": Supplied(Fields(result.fields.density))})[0]
+    found["density"] = cost(keywords | {"start": DensityRecord.of(result, orbitals=False)})[0]
     found["density, orbitals"] = cost(keywords | {"start": result})[0]
     return found
 

@@ -171,7 +171,7 @@ def test_turned_atoms_are_at_the_minimum_that_second_order_steps_find(calls, mon
     turned = oxygen()
     assert calls.taken()[1] == 0
     monkeypatch.setattr(self_consistency, "Orientation", AtRest)
-    plain = oxygen()
+    plain = oxygen(start=towards(turned, (0.3, 0.2, 0.9)).outside(turned.density_matrix))
     assert calls.taken()[1] > 0
     assert abs(float(turned.energy - plain.energy)) < GRID_ERROR
     for result in (turned, plain):

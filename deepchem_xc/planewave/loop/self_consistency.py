@@ -77,7 +77,7 @@ def solve(
         Accuracy and precision of each step's states, release of the start's moment, and treatment
         of localised levels.
     hold_moment : bool, optional
-        Hold the total of the initial moments at first; by default, unless `fields` are given.
+        Hold a moment at first (`HeldMoment`); by default, unless `fields` are given.
 
     Returns
     -------
@@ -147,7 +147,7 @@ class _Loop:
         policies = Policies.of(policies)
         self._effort, self._precision = policies.effort, policies.precision
         self._release, self._held = policies.moment, False
-        self._moment = HeldMoment(problem, not held, policies.moment)
+        self._moment = HeldMoment(problem, not held, policies.moment, fields if held else None)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
         more = 0 if nbands is not None else int(policies.effort.multiplets * self._nbands)
         self._most = self._nbands + more

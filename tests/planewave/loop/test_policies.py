@@ -14,6 +14,7 @@ from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.eigen import states
 from deepchem_xc.planewave.loop.convergence import Convergence
+from deepchem_xc.planewave.fields import Fields
 from deepchem_xc.planewave.loop.held_moment import HeldMoment
 from deepchem_xc.planewave.loop.policies import (
     Effort,
@@ -85,11 +86,29 @@ def test_a_moment_is_held_until_the_density_is_near_or_the_steps_are_many() -> N
     assert HeldMoment(problem, given=True).is_final
 
 
+@pytest.mark.parametrize(
+    ("supplied", "held"), [(0.5, 0.5), (2.0, 2.0), (0.1, 0.6), (0.0, 0.6), (-0.5, 0.6)]
+)
+def test_a_supplied_density_is_held_at_its_own_moment_unless_it_lost_it(
+    supplied: float, held: float
+) -> None:
+    problem = nickel().problem
+    density = problem.starting_fields().density
+    total, change = density.sum(0), density[0] - density[1]
+    change = change * (supplied / 0.6)
+    fields = Fields(torch.stack([total + change, total - change]) / 2.0)
+    moment = HeldMoment(problem, given=False, supplied=fields)
+    assert moment.value == pytest.approx(held, abs=1e-9) and not moment.is_final
+    assert HeldMoment(problem, given=True, supplied=fields).is_final
+
+
 def test_a_moment_that_is_fixed_is_never_let_go() -> None:
     problem = nickel(occupations={"name": "fermi-dirac", "width": 0.1, "fixmagmom": True}).problem
-    moment = HeldMoment(problem, given=False)
-    assert moment.is_final and not moment.release(1e-9, 8)
-    assert moment.value == pytest.approx(0.6)
+    atoms = problem.starting_fields()
+    for supplied in (None, atoms, atoms.map(lambda leaf: leaf * leaf.new_tensor([[0.9], [1.1]]))):
+        moment = HeldMoment(problem, given=False, supplied=supplied)
+        assert moment.is_final and not moment.release(1e-9, 8)
+        assert moment.value == pytest.approx(0.6)
 
 
 def test_a_moment_is_let_go_when_the_policy_says_so() -> None:
