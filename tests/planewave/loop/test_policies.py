@@ -13,8 +13,8 @@ from ase.build import bulk
 from deepchem_xc.numerics.errors import SCFConvergenceError
 from deepchem_xc.planewave import SCFResult, scf
 from deepchem_xc.planewave.eigen import states
-from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.fields import Fields
+from deepchem_xc.planewave.loop.convergence import Convergence
 from deepchem_xc.planewave.loop.held_moment import HeldMoment
 from deepchem_xc.planewave.loop.policies import (
     Effort,
