@@ -18,7 +18,8 @@ class HeldMoment:
     moment is therefore held until the density is close to self-consistency, unless an earlier
     calculation found the density. Initial moments are guesses: a density that was supplied, as by a
     model, is held at its own moment, which would be spoilt by another one. Where it has lost most
-    of the initial moment, or has the opposite one, the sum of the initial moments is held.
+    of the initial moment, has the opposite one, or one for which the bands do not suffice, the sum
+    of the initial moments is held.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class HeldMoment:
         When the moment is released.
     supplied : Fields, optional
         The starting density, if it is neither that of superposed atoms nor `given`.
+    nbands : int, optional
+        Bands of each spin, which have to hold the electrons.
 
     Attributes
     ----------
@@ -56,14 +59,18 @@ class HeldMoment:
         given: bool,
         policy: MomentRelease | None = None,
         supplied: Fields | None = None,
+        nbands: int | None = None,
     ) -> None:
         self._final, self._policy = problem.moment, policy or MomentRelease()
         self.value = problem.moment if given else problem.initial_moment
         if supplied is not None and not self.is_final:
             up, down = problem.electrons(supplied).tolist()
             assert self.value is not None
-            if (up - down) / self.value > _LOST:
-                self.value = up - down
+            # A network's moment may exceed the electrons a little.
+            own = min(max(up - down, -problem.nelectrons), problem.nelectrons)
+            fits = nbands is None or problem.nelectrons + abs(own) < 2 * nbands
+            if own / self.value > _LOST and fits:
+                self.value = own
 
     @property
     def is_final(self) -> bool:

@@ -147,8 +147,9 @@ class _Loop:
         policies = Policies.of(policies)
         self._effort, self._precision = policies.effort, policies.precision
         self._release, self._held = policies.moment, False
-        self._moment = HeldMoment(problem, not held, policies.moment, fields if held else None)
         self._nbands = _number_of_bands(problem, nbands, orbitals)
+        supplied = fields if held else None
+        self._moment = HeldMoment(problem, not held, policies.moment, supplied, self._nbands)
         more = 0 if nbands is not None else int(policies.effort.multiplets * self._nbands)
         self._most = self._nbands + more
         check_bands(

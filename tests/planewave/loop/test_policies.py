@@ -100,6 +100,15 @@ def test_a_supplied_density_is_held_at_its_own_moment_unless_it_lost_it(
     moment = HeldMoment(problem, given=False, supplied=fields)
     assert moment.value == pytest.approx(held, abs=1e-9) and not moment.is_final
     assert HeldMoment(problem, given=True, supplied=fields).is_final
+    few = HeldMoment(problem, given=False, supplied=fields, nbands=9)  # for 18 electrons
+    assert few.value == pytest.approx(0.6)
+    assert HeldMoment(problem, given=False, supplied=beyond(fields)).value == pytest.approx(18.0)
+
+
+def beyond(fields: Fields) -> Fields:
+    """Fields with the whole density in the first channel, and a little more."""
+    up, down = fields.density
+    return Fields(torch.stack([1.01 * (up + down), -0.01 * (up + down)]))
 
 
 def test_a_moment_that_is_fixed_is_never_let_go() -> None:
