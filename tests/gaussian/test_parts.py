@@ -149,7 +149,8 @@ def test_gradient_and_hessian_of_rotations_are_differences_of_energies(name):
     kappa = torch.randn_like(rotations.gradient)
     kappa = torch.where(rotations.mixing, kappa - kappa.mT, 0.0)
     # Energies are not smooth where a spin density is almost empty, and second differences of them
-    # too rough. These differences lose 4e-7 and 6e-5 in the worst of 20 directions.
+    # too rough: the curvature is that of gradients. In the worst of 20 directions 4e-7 of the slope
+    # and 6e-5 of the curvature are lost.
     h = 3e-5
     ahead, behind = (turned(rotations.turned(s * h * kappa)) for s in (1, -1))
     slope = float(pair_product(rotations.gradient, kappa))
