@@ -6,6 +6,7 @@ import gc
 import pickle
 from collections import Counter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from pyscf import gto
 
 from deepchem_xc.data import DFTEntry
+from deepchem_xc.feat import molecules
 from deepchem_xc.gaussian import coulomb, grid, kept_parts
 from deepchem_xc.gaussian.shared_memory import SharedMemory
 from deepchem_xc.models import XCModel
@@ -24,11 +26,14 @@ from tests.models.systems import ROUNDING, dataset
 pytestmark = pytest.mark.filterwarnings("ignore::deepchem_xc.feat.OtherElectronsWarning")
 
 
-def entries(basis: str) -> list[DFTEntry]:
-    """Eight calculations of six molecules: open shells, an ion, a fitted interaction.
+@pytest.fixture(autouse=True)
+def unshared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal molecules that are still in use are shared: no other test's may be found here."""
+    monkeypatch.setattr(molecules, "_IN_USE", WeakValueDictionary())
 
-    Each test has its own basis set, because equal molecules that are still in use are shared.
-    """
+
+def entries(basis: str) -> list[DFTEntry]:
+    """Eight calculations of six molecules: open shells, an ion, a fitted interaction."""
     more = {"basis": basis}
     fitted = system("H2O", density_fitting="def2-universal-jkfit", **more)
     empty = DFTEntry.create("dm", None, [fitted])
