@@ -23,7 +23,7 @@ pytest.importorskip("ipykernel", reason="the extra 'tutorials' is not installed"
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 # Those that take seconds; all others are slow.
-QUICK = {"01_first_crystal", "02_functional", "07_deepchem"}
+QUICK = {"01_first_crystal", "02_functional"}
 # Packages without which one cannot run.
 NEEDED = {
     "03_hybrid": ("gpaw_data",),
