@@ -21,7 +21,7 @@ from deepchem_xc.planewave.basis.plane_waves import PlaneWaveBasis
 from deepchem_xc.planewave.pseudo import Pseudopotential
 from deepchem_xc.planewave.structure.atom_symmetry import atom_permutations
 from deepchem_xc.planewave.structure.symmetry import SymmetryGroup
-from deepchem_xc.planewave.terms.local import structure_phases
+from deepchem_xc.planewave.terms.local import structure_factor
 
 # Density (bohr^-3) below which a free atom's is rounding and ringing of its Fourier series; used as
 # a lower bound, so that far from all atoms they share equally.
@@ -93,6 +93,6 @@ def hirshfeld_moments(
 def _free_atom(basis: PlaneWaveBasis, pseudos: Mapping[str, Pseudopotential], atom: int) -> Tensor:
     """Density of one pseudo-atom and its images on the grid, bohr^-3, positive."""
     pseudo = pseudos[basis.crystal.symbols[atom]]
-    phases = structure_phases(basis, [atom])[0]
+    phases = structure_factor(basis, [atom])
     coefficients = pseudo.atomic_density(basis.density_q2) * phases / basis.volume
     return basis.to_grid(coefficients).clamp_min(_VACUUM)
