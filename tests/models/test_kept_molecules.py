@@ -32,9 +32,9 @@ def unshared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(molecules, "_IN_USE", WeakValueDictionary())
 
 
-def entries(basis: str) -> list[DFTEntry]:
+def entries() -> list[DFTEntry]:
     """Eight calculations of six molecules: open shells, an ion, a fitted interaction."""
-    more = {"basis": basis}
+    more = {"basis": "sto-3g"}
     fitted = system("H2O", density_fitting="def2-universal-jkfit", **more)
     empty = DFTEntry.create("dm", None, [fitted])
     zeros = np.zeros(empty.kind.label_shape(empty))
@@ -77,7 +77,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_only_the_first_epoch_makes_points_values_and_integrals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = entries("6-31g")
+    made = entries()
     counts = counted(monkeypatch)
     model = trained(made, PBE(trainable=True), epochs=1)
     # Entries share their atoms, and the fitted molecule has no exact integrals.
@@ -90,7 +90,7 @@ def test_only_the_first_epoch_makes_points_values_and_integrals(
 
 
 def test_a_training_is_the_one_that_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = entries("sto-3g")
+    made = entries()
     counts = counted(monkeypatch)
     with monkeypatch.context() as without:
         without.setattr(kept_parts, "ALL_PARTS", SharedMemory(0))
@@ -118,7 +118,7 @@ def test_what_molecules_keep_goes_with_their_data_set(monkeypatch: pytest.Monkey
     }
     for (room, name), memory in memories.items():
         monkeypatch.setattr(room, name, memory)
-    made = entries("3-21g")
+    made = entries()
     model = trained(made, PBE(trainable=True), epochs=1)
     assert all(memory.used > 0 for memory in memories.values())
     del made

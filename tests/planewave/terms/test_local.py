@@ -22,10 +22,10 @@ def basis_of(atoms: Atoms) -> PlaneWaveBasis:
     return PlaneWaveBasis(Crystal.from_ase(atoms), 5.0, (1, 1, 1), symmetry=False)
 
 
-@pytest.mark.parametrize("atoms", [bulk("Al"), SKEWED], ids=["primitive", "skewed"])
+@pytest.mark.parametrize("atoms", [bulk("Si"), SKEWED], ids=["primitive", "skewed"])
 def test_a_structure_factor_is_the_sum_of_phases(atoms: Atoms) -> None:
     basis = basis_of(atoms)
-    chosen = [*range(0, len(atoms), 2)]
+    chosen = [*range(len(atoms) - 1, -1, -2)]
     g = basis.g_vectors.to(torch.float64)
     phases = torch.exp(-2j * torch.pi * (g @ basis.crystal.positions[chosen].T))
     assert (structure_factor(basis, chosen) - phases.sum(1)).abs().max() < 1e-12
