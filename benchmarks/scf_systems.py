@@ -1,4 +1,4 @@
-"""The calculations of `scf.py`, in bohr and Hartree, in the form of `abinit_reference.system`."""
+"""The calculations of `scf.py`, in bohr and Hartree, in the form of `abinit_systems.system`."""
 
 from __future__ import annotations
 

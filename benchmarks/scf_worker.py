@@ -71,7 +71,7 @@ def _answer(result: Any, clock: Clock, loop: dict[str, float]) -> dict[str, Any]
 
 
 def ours(job: dict[str, Any]) -> dict[str, Any]:
-    """`scf` for a system given in bohr and Hartree, as `abinit_reference.system` writes them."""
+    """`scf` for a system given in bohr and Hartree, as `abinit_systems.system` writes them."""
     timing = _import_ours(job["threads"])
     import torch
 
@@ -210,7 +210,7 @@ def pyscf_krks(job: dict[str, Any]) -> dict[str, Any]:
 
 def abinit_write(job: dict[str, Any]) -> dict[str, Any]:
     """Write ABINIT's input, potentials, and an input that stops before any work (``idle.abi``)."""
-    from abinit_reference import write_input
+    from abinit_files import write_input
 
     folder = Path(job["folder"])
     write_input(job["system"], folder, None)
@@ -231,7 +231,7 @@ def abinit_read(job: dict[str, Any]) -> dict[str, Any]:
     """Numbers from ABINIT's output."""
     import re
 
-    from abinit_reference import read_output
+    from abinit_files import read_output
 
     folder = Path(job["folder"])
     entry = read_output(job["system"], folder)
