@@ -8,10 +8,18 @@ functional is known by its ingredients, its energy density and its share of exac
 
 from __future__ import annotations
 
+from deepchem_xc.gaussian.fitting_error import InaccurateFittingWarning
 from deepchem_xc.gaussian.ground_state import scf
 from deepchem_xc.gaussian.molecule import Molecule
 from deepchem_xc.gaussian.molecule_checks import SpinError
 from deepchem_xc.gaussian.result import MolecularResult
 from deepchem_xc.numerics.errors import SCFConvergenceError
 
-__all__ = ["MolecularResult", "Molecule", "SCFConvergenceError", "SpinError", "scf"]
+__all__ = [
+    "InaccurateFittingWarning",
+    "MolecularResult",
+    "Molecule",
+    "SCFConvergenceError",
+    "SpinError",
+    "scf",
+]

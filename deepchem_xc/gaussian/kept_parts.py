@@ -12,6 +12,7 @@ from typing import Any
 from pyscf.gto import Mole
 
 from deepchem_xc.gaussian.coulomb import Coulomb
+from deepchem_xc.gaussian.fitting_error import check_fitting
 from deepchem_xc.gaussian.grid import Grid
 from deepchem_xc.gaussian.shared_memory import SharedMemory
 
@@ -54,9 +55,14 @@ class KeptParts:
         return made
 
     def coulomb(self, fitting: str | None) -> Coulomb:
-        """The interaction with or without an auxiliary basis set, as for `Coulomb`."""
+        """The interaction with or without an auxiliary basis set, as for `Coulomb`.
+
+        Warns once where that set is too small, see `fitting_error`.
+        """
         known = self._coulomb
         if known is None or known.fitting != fitting:
+            if fitting is not None:
+                check_fitting(self._mole, fitting)
             known = self._coulomb = Coulomb(self._mole, fitting)
         return known
 
